@@ -1,0 +1,38 @@
+//! The program `igpt`: flags, wiring and exit codes. What it does lives in the library.
+
+mod output;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Generative pretraining from pixels: a palette, a transformer that predicts the next pixel, and what it learned.
+#[derive(Parser)]
+#[command(name = "igpt", version, about, after_help = "Without a verb, `igpt` runs `igpt demo`.")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Print the completion script of a shell
+    Completions(verbs::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::start_logging();
+    let result: igpt::Result<()> = match cli.verb {
+        Some(Verb::Completions(args)) => verbs::completions::run(args),
+        None => Ok(()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("igpt: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! One file a verb: its flags (`Args`) and `run`.
+
+pub(crate) mod completions;

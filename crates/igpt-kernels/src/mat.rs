@@ -1,0 +1,133 @@
+//! Row-major matrix views with a row stride, so that heads and padded rows need no copies.
+
+use std::marker::PhantomData;
+
+/// A read-only `rows × cols` view; row `i` starts at element `i * stride`.
+#[derive(Clone, Copy, Debug)]
+pub struct MatRef<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a, T> MatRef<'a, T> {
+    /// A contiguous matrix. Panics unless `data.len() == rows * cols`.
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(data.len(), rows * cols, "a {rows}×{cols} matrix");
+        Self { data, rows, cols, stride: cols }
+    }
+
+    /// A strided matrix whose first element is `data[0]`. Panics if the last row would end outside `data`.
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(cols <= stride || rows <= 1, "columns {cols} exceed the stride {stride}");
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "a {rows}×{cols} view with stride {stride}");
+        Self { data, rows, cols, stride }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+    /// Elements from one row's start to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+    /// Row `i`, `cols` long.
+    pub fn row(&self, i: usize) -> &'a [T] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        &self.data[i * self.stride..][..self.cols]
+    }
+    /// The sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
+    pub fn view(&self, row: usize, rows: usize, col: usize, cols: usize) -> MatRef<'a, T> {
+        assert!(row + rows <= self.rows && col + cols <= self.cols, "a view outside its matrix");
+        let data = if rows == 0 { &[] } else { &self.data[row * self.stride + col..] };
+        MatRef { data, rows, cols, stride: self.stride }
+    }
+    /// Pointer to the first element.
+    pub fn as_ptr(&self) -> *const T {
+        self.data.as_ptr()
+    }
+}
+
+/// A writable `rows × cols` view. Several may live in one buffer at once when their columns are disjoint (the
+/// heads of attention), which is why it is not simply a `&mut [T]`.
+#[derive(Debug)]
+pub struct MatMut<'a, T> {
+    data: *mut T,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    owner: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a MatMut is an exclusive borrow of the elements it covers, like `&mut [T]`.
+unsafe impl<T: Send> Send for MatMut<'_, T> {}
+// SAFETY: shared references to a MatMut only read, like `&&mut [T]`.
+unsafe impl<T: Sync> Sync for MatMut<'_, T> {}
+
+impl<'a, T> MatMut<'a, T> {
+    /// A contiguous matrix. Panics unless `data.len() == rows * cols`.
+    pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(data.len(), rows * cols, "a {rows}×{cols} matrix");
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// A strided matrix whose first element is `data[0]`. Panics if the last row would end outside `data`.
+    pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(cols <= stride || rows <= 1, "columns {cols} exceed the stride {stride}");
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "a {rows}×{cols} view with stride {stride}");
+        Self { data: data.as_mut_ptr(), rows, cols, stride, owner: PhantomData }
+    }
+
+    /// # Safety
+    /// For `'a`, the elements `data + i * stride + j` with `i < rows`, `j < cols` must be valid, initialised and
+    /// reached through this view alone.
+    pub(crate) unsafe fn from_raw(data: *mut T, rows: usize, cols: usize, stride: usize) -> Self {
+        Self { data, rows, cols, stride, owner: PhantomData }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+    /// Elements from one row's start to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+    /// Row `i`, `cols` long.
+    pub fn row(&self, i: usize) -> &[T] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        // SAFETY: the row lies inside the elements that this view owns, and `&self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.data.add(i * self.stride), self.cols) }
+    }
+    /// Row `i` for writing.
+    pub fn row_mut(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        // SAFETY: the row lies inside the elements that this view owns exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.cols) }
+    }
+    /// A shorter borrow of the same view.
+    pub fn reborrow(&mut self) -> MatMut<'_, T> {
+        MatMut { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride, owner: PhantomData }
+    }
+    /// The sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
+    pub fn view(&mut self, row: usize, rows: usize, col: usize, cols: usize) -> MatMut<'_, T> {
+        assert!(row + rows <= self.rows && col + cols <= self.cols, "a view outside its matrix");
+        // SAFETY: when rows > 0 the offset is inside the owned elements; otherwise it stays at the start.
+        let data = if rows == 0 { self.data } else { unsafe { self.data.add(row * self.stride + col) } };
+        MatMut { data, rows, cols, stride: self.stride, owner: PhantomData }
+    }
+    /// Pointer to the first element.
+    pub fn as_mut_ptr(&mut self) -> *mut T {
+        self.data
+    }
+}

@@ -1,0 +1,1 @@
+//! The hand-written CPU engine: forward, backward, decoding and the optimiser.

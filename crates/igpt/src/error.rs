@@ -1,0 +1,57 @@
+//! The one error type of the library: each variant names the file or value at fault and the next thing to do.
+
+use std::path::PathBuf;
+
+/// What can go wrong. The message is one line, fit to be shown to the user as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file's contents are not what its format says.
+    #[error("{path}: {problem}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+    /// A setting, flag or argument has a value that can't be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// Two things that must belong together don't (palette and model, checkpoint and config, …).
+    #[error("{0}")]
+    Mismatch(String),
+    /// Something that was asked for is not there; the message says what makes it.
+    #[error("{0}")]
+    Missing(String),
+    /// Training met a loss that is not finite.
+    #[error("the loss is {loss} at step {step}: lower the learning rate; the last good checkpoint is kept")]
+    NotFinite {
+        /// The optimiser step.
+        step: u64,
+        /// The value.
+        loss: f64,
+    },
+}
+
+/// The library's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Wraps an i/o error with the path it happened at; made for `map_err`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+
+    /// A format error at `path`.
+    pub fn format(path: impl Into<PathBuf>, problem: impl Into<String>) -> Error {
+        Error::Format { path: path.into(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,165 @@
+//! The shape of a model: sizes, presets, and the check that they fit together.
+
+use crate::{Error, Result};
+
+/// Height and width of the images a model reads, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImageSize {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl ImageSize {
+    /// A square of side `n_px`.
+    pub fn square(n_px: usize) -> Self {
+        Self { height: n_px, width: n_px }
+    }
+
+    /// Pixels of an image, which is the model's `n_ctx`.
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl std::fmt::Display for ImageSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}×{}", self.height, self.width)
+    }
+}
+
+/// Everything that fixes the network's shape and mathematics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Size of the images; `n_ctx` is its number of pixels.
+    pub n_px: ImageSize,
+    /// Colours of the palette; sos is not counted.
+    pub n_vocab: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Attention heads; divides `n_embd`.
+    pub n_head: usize,
+    /// Width of the MLP's middle, 4·`n_embd` in the paper.
+    pub n_inner: usize,
+    /// Added to the mean square in the norms, 1e-5 in the official code.
+    pub layer_norm_epsilon: f32,
+    /// Whether the four products of a block add biases: never in the paper, but transformers trains them.
+    pub biases: bool,
+}
+
+/// The named sizes: three small ones for a CPU and the paper's four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Preset {
+    Nano,
+    Tiny,
+    Xs,
+    S,
+    M,
+    L,
+    Xl,
+}
+
+impl Preset {
+    /// All presets, smallest first.
+    pub const ALL: [Preset; 7] = [Self::Nano, Self::Tiny, Self::Xs, Self::S, Self::M, Self::L, Self::Xl];
+
+    /// (`n_embd`, `n_layer`, `n_head`). The paper does not publish iGPT-XL's heads; 48 keeps its head size at 64.
+    pub fn shape(self) -> (usize, usize, usize) {
+        match self {
+            Self::Nano => (128, 6, 4),
+            Self::Tiny => (256, 8, 8),
+            Self::Xs => (384, 12, 6),
+            Self::S => (512, 24, 8),
+            Self::M => (1024, 36, 8),
+            Self::L => (1536, 48, 16),
+            Self::Xl => (3072, 60, 48),
+        }
+    }
+}
+
+impl ModelConfig {
+    /// A preset's network for images of `n_px` with `n_vocab` colours, as in the official code.
+    pub fn preset(preset: Preset, n_px: ImageSize, n_vocab: usize) -> Self {
+        let (n_embd, n_layer, n_head) = preset.shape();
+        Self::new(n_px, n_vocab, n_embd, n_layer, n_head)
+    }
+
+    /// The paper's network of any size.
+    pub fn new(n_px: ImageSize, n_vocab: usize, n_embd: usize, n_layer: usize, n_head: usize) -> Self {
+        Self { n_px, n_vocab, n_embd, n_layer, n_head, n_inner: 4 * n_embd, layer_norm_epsilon: 1e-5, biases: false }
+    }
+
+    /// Positions of a sequence: the pixels of an image.
+    pub fn n_ctx(&self) -> usize {
+        self.n_px.pixels()
+    }
+
+    /// Channels of one attention head.
+    pub fn head_size(&self) -> usize {
+        self.n_embd / self.n_head
+    }
+
+    /// Trainable parameters, counted as the paper does (the sos vector included).
+    pub fn parameters(&self) -> usize {
+        let (c, i) = (self.n_embd, self.n_inner);
+        let matrices = 4 * c * c + 2 * c * i;
+        let biases = if self.biases { 3 * c + c + i + c } else { 0 };
+        self.n_layer * (matrices + biases + 2 * c) + (2 * self.n_vocab + 1 + self.n_ctx() + 1) * c
+    }
+
+    /// Checks that the sizes fit together; the error lists every problem at once.
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        for (name, side) in [("height", self.n_px.height), ("width", self.n_px.width)] {
+            if !(8..=64).contains(&side) {
+                problems.push(format!("the image {name} is {side}, but 8 to 64 pixels are supported"));
+            }
+        }
+        if !(2..=65536).contains(&self.n_vocab) {
+            problems.push(format!("n_vocab is {}, but a palette has 2 to 65536 colours", self.n_vocab));
+        }
+        for (name, value) in
+            [("n_embd", self.n_embd), ("n_layer", self.n_layer), ("n_head", self.n_head), ("n_inner", self.n_inner)]
+        {
+            if value == 0 {
+                problems.push(format!("{name} must be at least 1"));
+            }
+        }
+        if self.n_head > 0 && !self.n_embd.is_multiple_of(self.n_head) {
+            problems.push(format!("n_embd {} is not divisible by n_head {}", self.n_embd, self.n_head));
+        }
+        if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon.is_finite()) {
+            problems.push(format!("layer_norm_epsilon {} must be positive", self.layer_norm_epsilon));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_count_the_papers_parameters_to_the_unit() {
+        let count = |p| ModelConfig::preset(p, ImageSize::square(32), 512).parameters();
+        assert_eq!(count(Preset::S), 76_571_648);
+        assert_eq!(count(Preset::M), 455_157_760);
+        assert_eq!(count(Preset::L), 1_362_250_752);
+        assert_eq!(count(Preset::Xl), 6_801_438_720);
+    }
+
+    #[test]
+    fn validate_reports_every_problem_at_once() {
+        let mut config = ModelConfig::preset(Preset::Nano, ImageSize { height: 7, width: 65 }, 1);
+        config.n_head = 3;
+        let message = config.validate().unwrap_err().to_string();
+        for part in ["height is 7", "width is 65", "n_vocab is 1", "n_embd 128 is not divisible by n_head 3"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

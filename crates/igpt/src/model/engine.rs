@@ -1,0 +1,104 @@
+//! The seam between the mathematics and everything that uses it: an engine holds one copy of a model and
+//! computes with it.
+
+use crate::Result;
+use crate::data::Batch;
+use crate::model::{Layout, ModelConfig};
+
+/// The number format of weights and activations inside matrix products. Sums are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bfloat16 operands, f32 sums, f32 residual stream and master weights.
+    Bf16,
+    /// Everything f32: what parity is measured with.
+    F32,
+}
+
+/// One Adam step over the whole gradient (torch.optim.AdamW's semantics, clipped by the global norm first).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamUpdate {
+    /// Learning rate of this step.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay, 0 in the paper.
+    pub weight_decay: f32,
+    /// Largest global gradient norm; 0 turns clipping off.
+    pub clip: f32,
+}
+
+/// What a training or evaluation pass over a batch found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossSum {
+    /// Nats of each image, summed over its tokens, in the batch's order.
+    pub nats: Vec<f64>,
+    /// Tokens scored.
+    pub tokens: usize,
+}
+
+impl LossSum {
+    /// Nats per token.
+    pub fn mean(&self) -> f64 {
+        self.nats.iter().sum::<f64>() / self.tokens as f64
+    }
+}
+
+/// Everything a checkpoint must hold of an engine, as flat arenas that [`Layout`] names the parts of.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'a> {
+    /// Master weights.
+    pub weights: &'a [f32],
+    /// Adam's first moments.
+    pub moment1: &'a [f32],
+    /// Adam's second moments.
+    pub moment2: &'a [f32],
+    /// Optimiser steps taken.
+    pub step: u64,
+}
+
+/// One copy of the model and whatever computes it.
+pub trait Engine: Send {
+    /// The network's shape.
+    fn config(&self) -> &ModelConfig;
+    /// Where each tensor lies in the flat arenas.
+    fn layout(&self) -> &Layout;
+    /// Forward and backward over whole images: adds `scale` × the gradient of the summed loss to the gradients.
+    /// The bits do not depend on how a batch is cut into micro-batches or on the number of threads.
+    fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
+    /// The flat gradient.
+    fn gradients(&mut self) -> &mut [f32];
+    /// Clips, updates the weights and sets the gradients to zero; gives the global gradient norm before clipping.
+    fn step(&mut self, update: &AdamUpdate) -> Result<f32>;
+    /// Weights and moments, to be saved.
+    fn state(&self) -> State<'_>;
+    /// Takes over saved weights and moments (same layout).
+    fn restore(&mut self, state: State<'_>) -> Result<()>;
+    /// Forward only: nats of each image.
+    fn evaluate(&mut self, batch: &Batch) -> Result<LossSum>;
+    /// Forward only: nats of each pixel, (B, T) in `out`.
+    fn pixel_nats(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
+    /// Forward only: logits (B, T, n_vocab) in `out`; position t scores token t.
+    fn logits(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
+    /// Mean over positions of `ln_1(h^l)` for each layer asked for (l = n_layer is `ln_f`'s output): (B, layers,
+    /// n_embd) in `out` (Chen et al. 2020, section 2.4). Stops at the deepest layer asked for.
+    fn features(&mut self, batch: &Batch, layers: &[usize], out: &mut [f32]) -> Result<()>;
+    /// A decoder for `rows` images at once, sharing this engine's present weights.
+    fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>>;
+}
+
+/// Draws images pixel by pixel with a KV cache; each row is one image at its own position.
+pub trait Decoder: Send {
+    /// How many images it holds at once.
+    fn rows(&self) -> usize;
+    /// Starts `row` anew with the first `given.len()` tokens of its image (none: only sos) in one forward pass and
+    /// writes the logits (n_vocab) of the next pixel.
+    fn start(&mut self, row: usize, given: &[u16], logits: &mut [f32]) -> Result<()>;
+    /// Feeds each (row, token) and writes the logits of each row's next pixel, (inputs, n_vocab). A row's result
+    /// does not depend on which other rows are fed with it.
+    fn step(&mut self, inputs: &[(usize, u16)], logits: &mut [f32]) -> Result<()>;
+}

@@ -1,0 +1,10 @@
+//! The model: its configuration, its parameters in one flat arena, and the engine trait that whatever computes it
+//! implements.
+
+pub mod config;
+pub mod engine;
+pub mod params;
+
+pub use config::{ImageSize, ModelConfig, Preset};
+pub use engine::{AdamUpdate, Decoder, Engine, LossSum, Precision, State};
+pub use params::{Layout, Tensor};

@@ -1,0 +1,1 @@
+//! Pretraining: schedule, checkpoints, metrics, and the loop itself.

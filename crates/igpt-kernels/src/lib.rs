@@ -9,11 +9,16 @@
 //! the products built on it), [`attention`], then the element-wise operations, and [`reference`]: the
 //! textbook loops that define every operation and that all kernels are tested against.
 
+pub mod buffer;
+pub mod map;
 pub mod mat;
+pub mod pool;
 pub mod scalar;
 
+pub use buffer::Buffer;
 pub use half::bf16;
 pub use mat::{MatMut, MatRef};
+pub use pool::Pool;
 pub use scalar::Scalar;
 
 /// Widths of matrices handed to kernels are multiples of this many columns; the rest is zero padding.

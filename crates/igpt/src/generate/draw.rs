@@ -1,0 +1,185 @@
+//! One draw of a token from logits, in f64 and in a fixed order, so that it depends on nothing but its key.
+
+use crate::generate::Settings;
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// Most pixels of an image a draw's key can tell apart: 64×64.
+const PIXELS: u64 = 4096;
+
+/// Draws tokens; keeps the scratch space between draws.
+pub struct Sampler {
+    settings: Settings,
+    weights: Vec<f64>,
+    order: Vec<u32>,
+}
+
+impl Sampler {
+    /// Checks `settings`.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        settings.validate()?;
+        Ok(Self { settings: *settings, weights: Vec::new(), order: Vec::new() })
+    }
+
+    /// The token at `pixel` of attempt `attempt` at `image`: a pure function of these three, the settings and
+    /// `logits` (n_vocab). Logits that are not numbers are an error: the weights behind them are damaged.
+    pub fn draw(&mut self, logits: &[f32], image: u64, attempt: u64, pixel: usize) -> Result<u16> {
+        if let Some(i) = logits.iter().position(|v| v.is_nan() || *v == f32::INFINITY) {
+            let value = logits[i];
+            return Err(Error::Invalid(format!(
+                "the model's score of colour {i} at pixel {pixel} is {value}: its weights are damaged or diverged"
+            )));
+        }
+        let best = likeliest(logits);
+        let Settings { temperature, top_k, top_p, seed } = self.settings;
+        if temperature == 0.0 || top_k == 1 {
+            return Ok(best as u16);
+        }
+        let max = logits[best] as f64;
+        self.weights.clear();
+        self.weights.extend(logits.iter().map(|&v| ((v as f64 - max) / temperature).exp()));
+        if top_k > 0 || top_p < 1.0 {
+            self.filter(logits, top_k, top_p);
+        }
+        let total: f64 = self.weights.iter().sum();
+        let key = attempt * PIXELS + pixel as u64;
+        let target = Rng::new(seed, Purpose::Sample, image, key).uniform() * total;
+        let mut sum = 0.0;
+        let mut last = best;
+        for (i, &weight) in self.weights.iter().enumerate() {
+            if weight > 0.0 {
+                last = i;
+                sum += weight;
+                if target < sum {
+                    break;
+                }
+            }
+        }
+        Ok(last as u16)
+    }
+
+    /// Sets the weights that top-k and top-p forbid to zero. Equal logits rank by index.
+    fn filter(&mut self, logits: &[f32], top_k: usize, top_p: f64) {
+        let Self { weights, order, .. } = self;
+        order.clear();
+        order.extend(0..logits.len() as u32);
+        order.sort_unstable_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+        let mut keep = if top_k > 0 { top_k.min(order.len()) } else { order.len() };
+        if top_p < 1.0 {
+            let total: f64 = order[..keep].iter().map(|&i| weights[i as usize]).sum();
+            let mut sum = 0.0;
+            let reached = order[..keep].iter().position(|&i| {
+                sum += weights[i as usize];
+                sum >= top_p * total
+            });
+            keep = reached.map_or(keep, |i| i + 1);
+        }
+        for &i in &order[keep..] {
+            weights[i as usize] = 0.0;
+        }
+    }
+}
+
+/// Index of the largest logit, the lowest on a tie.
+fn likeliest(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, v) in logits.iter().enumerate() {
+        if *v > logits[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sampler(temperature: f64, top_k: usize, top_p: f64) -> Sampler {
+        Sampler::new(&Settings { temperature, top_k, top_p, seed: 7 }).unwrap()
+    }
+
+    fn logits() -> impl Strategy<Value = Vec<f32>> {
+        // Quarters make ties common.
+        prop::collection::vec((-20i8..20).prop_map(|q| q as f32 / 4.0), 2..40)
+    }
+
+    proptest! {
+        #[test]
+        fn temperature_zero_is_the_lowest_likeliest_index(logits in logits(), image in 0u64..50) {
+            let best = logits.iter().cloned().fold(f32::MIN, f32::max);
+            let first = logits.iter().position(|v| *v == best).unwrap() as u16;
+            prop_assert_eq!(sampler(0.0, 0, 1.0).draw(&logits, image, 0, 3).unwrap(), first);
+            prop_assert_eq!(sampler(1.0, 1, 1.0).draw(&logits, image, 0, 3).unwrap(), first);
+            prop_assert_eq!(sampler(1.0, 0, 1e-12).draw(&logits, image, 0, 3).unwrap(), first);
+        }
+
+        #[test]
+        fn top_k_draws_only_the_k_likeliest(logits in logits(), k in 1usize..8, image in 0u64..200) {
+            let token = sampler(2.0, k, 1.0).draw(&logits, image, 0, 0).unwrap() as usize;
+            let better = logits.iter().enumerate();
+            let rank = better.filter(|&(i, v)| *v > logits[token] || (*v == logits[token] && i < token)).count();
+            prop_assert!(rank < k);
+        }
+
+        #[test]
+        fn top_p_draws_only_the_nucleus(logits in logits(), p in 0.05f64..0.99, image in 0u64..200) {
+            let token = sampler(1.0, 0, p).draw(&logits, image, 0, 0).unwrap() as usize;
+            let total: f64 = logits.iter().map(|v| (*v as f64).exp()).sum();
+            // What ranks before the token is not enough probability by itself.
+            let before: f64 = logits.iter().enumerate()
+                .filter(|&(i, v)| *v > logits[token] || (*v == logits[token] && i < token))
+                .map(|(_, v)| (*v as f64).exp()).sum();
+            prop_assert!(before / total < p + 1e-9);
+        }
+
+        #[test]
+        fn filters_that_allow_all_change_nothing(logits in logits(), image in 0u64..50) {
+            let plain = sampler(0.8, 0, 1.0).draw(&logits, image, 2, 5).unwrap();
+            prop_assert_eq!(sampler(0.8, logits.len(), 1.0).draw(&logits, image, 2, 5).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn frequencies_follow_the_softmax_at_its_temperature() {
+        let logits = [0.0f32, 1.0, 2.0, f32::NEG_INFINITY];
+        for temperature in [0.5, 1.0, 3.0] {
+            let mut sampler = sampler(temperature, 0, 1.0);
+            let mut counts = [0usize; 4];
+            let n = 20_000;
+            for image in 0..n {
+                counts[sampler.draw(&logits, image as u64, 0, 9).unwrap() as usize] += 1;
+            }
+            let weights: Vec<f64> = logits.iter().map(|v| (*v as f64 / temperature).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for (count, weight) in counts.iter().zip(&weights) {
+                let (p, seen) = (weight / total, *count as f64 / n as f64);
+                // Five standard deviations.
+                assert!((p - seen).abs() <= 5.0 * (p * (1.0 - p) / n as f64).sqrt(), "{p} {seen}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_key_changes_the_draws() {
+        let logits = [0.0f32; 256];
+        let line = |seed: u64, image: u64, attempt: u64| {
+            let mut sampler = Sampler::new(&Settings { seed, ..Settings::default() }).unwrap();
+            (0..8).map(|t| sampler.draw(&logits, image, attempt, t).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(line(1, 2, 3), line(1, 2, 3));
+        assert_ne!(line(1, 2, 3), line(2, 2, 3));
+        assert_ne!(line(1, 2, 3), line(1, 3, 3));
+        assert_ne!(line(1, 2, 3), line(1, 2, 4));
+    }
+
+    #[test]
+    fn tiny_temperatures_and_damaged_scores_are_handled() {
+        assert_eq!(sampler(1e-300, 0, 1.0).draw(&[1.0, 3.0, 2.0], 0, 0, 0).unwrap(), 1);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let error = sampler(1.0, 0, 1.0).draw(&[0.0, bad], 0, 0, 4).unwrap_err().to_string();
+            assert!(error.contains("pixel 4"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Runs many drawings through a decoder in batches of rows.
+//!
+//! Rows never influence one another and every draw is keyed by its image, so batches are only a matter of speed.
+
+use crate::generate::{Sampler, Settings};
+use crate::model::{Engine, ModelConfig};
+use crate::{Error, Result};
+
+/// One image to be drawn: the pixels it starts from and the key of its random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drawing<'a> {
+    /// The first tokens in raster order; empty to draw everything.
+    pub given: &'a [u16],
+    /// The image's number.
+    pub image: u64,
+    /// Which attempt at this image it is.
+    pub attempt: u64,
+}
+
+/// Draws images `first_image .. first_image + n` of the seed. `rows` images are drawn at once (0: a good number);
+/// `on_progress` hears (pixels drawn, pixels in all). Gives n images of n_ctx tokens.
+pub fn sample(
+    engine: &dyn Engine,
+    n: usize,
+    first_image: u64,
+    settings: &Settings,
+    rows: usize,
+    on_progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<u16>>> {
+    let drawings: Vec<_> = (0..n as u64).map(|i| Drawing { given: &[], image: first_image + i, attempt: 0 }).collect();
+    draw_all(engine, &drawings, settings, rows, on_progress)
+}
+
+/// Completes each of `given` (the first tokens of an image, for example its upper half) `attempts` times. The
+/// images' numbers are `first_image ..`; completion `j` of image `i` is the same whatever is completed with it.
+/// Gives, per image, its completions: whole images that begin with the given tokens.
+pub fn complete(
+    engine: &dyn Engine,
+    given: &[&[u16]],
+    first_image: u64,
+    attempts: usize,
+    settings: &Settings,
+    rows: usize,
+    on_progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<Vec<u16>>>> {
+    let mut drawings = Vec::with_capacity(given.len() * attempts);
+    for (image, given) in (first_image..).zip(given) {
+        drawings.extend((0..attempts as u64).map(|attempt| Drawing { given, image, attempt }));
+    }
+    let mut drawn = draw_all(engine, &drawings, settings, rows, on_progress)?.into_iter();
+    Ok(given.iter().map(|_| drawn.by_ref().take(attempts).collect()).collect())
+}
+
+/// Draws every one of `drawings`; see [`sample`] for `rows` and `on_progress`. An error names a drawing whose given
+/// tokens the model can't read.
+pub fn draw_all(
+    engine: &dyn Engine,
+    drawings: &[Drawing<'_>],
+    settings: &Settings,
+    rows: usize,
+    on_progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<u16>>> {
+    let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
+    let mut sampler = Sampler::new(settings)?;
+    for drawing in drawings {
+        check(drawing, n_ctx, n_vocab)?;
+    }
+    if drawings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let total = drawings.iter().map(|d| n_ctx - d.given.len()).sum();
+    let mut done = 0;
+    let rows = if rows == 0 { good_rows(engine.config()) } else { rows };
+    // As many batches as needed, all of about the same size.
+    let batch = drawings.len().div_ceil(drawings.len().div_ceil(rows));
+    let mut decoder = engine.decoder(batch)?;
+    let mut logits = vec![0.0; batch * n_vocab];
+    let mut images = Vec::with_capacity(drawings.len());
+    for drawings in drawings.chunks(batch) {
+        let mut drawn: Vec<Vec<u16>> = drawings.iter().map(|d| d.given.to_vec()).collect();
+        // Which row each line of logits belongs to; rows whose image is whole drop out.
+        let mut active: Vec<usize> = (0..drawings.len()).filter(|&row| drawn[row].len() < n_ctx).collect();
+        for (line, &row) in active.iter().enumerate() {
+            decoder.start(row, drawings[row].given, &mut logits[line * n_vocab..][..n_vocab])?;
+        }
+        let mut inputs = Vec::with_capacity(active.len());
+        while !active.is_empty() {
+            inputs.clear();
+            for (line, &row) in active.iter().enumerate() {
+                let Drawing { image, attempt, .. } = drawings[row];
+                let token = sampler.draw(&logits[line * n_vocab..][..n_vocab], image, attempt, drawn[row].len())?;
+                drawn[row].push(token);
+                if drawn[row].len() < n_ctx {
+                    inputs.push((row, token));
+                }
+            }
+            done += active.len();
+            on_progress(done, total);
+            active.clear();
+            active.extend(inputs.iter().map(|(row, _)| *row));
+            if !inputs.is_empty() {
+                decoder.step(&inputs, &mut logits[..inputs.len() * n_vocab])?;
+            }
+        }
+        images.append(&mut drawn);
+    }
+    Ok(images)
+}
+
+fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
+    let Drawing { given, image, .. } = drawing;
+    if given.len() > n_ctx {
+        let pixels = given.len();
+        return Err(Error::Mismatch(format!("image {image} gives {pixels} pixels, but the model's have {n_ctx}")));
+    }
+    match given.iter().find(|token| **token as usize >= n_vocab) {
+        Some(token) => Err(Error::Mismatch(format!(
+            "image {image} has token {token}, but the model knows {n_vocab} colours: use the model's own palette"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Up to 64 images at once, fewer when their KV caches would take more than half a gigabyte.
+fn good_rows(config: &ModelConfig) -> usize {
+    let cache = config.n_ctx() * config.n_layer * 2 * config.n_embd * size_of::<f32>();
+    ((512 << 20) / cache).clamp(1, 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::toy::Toy;
+    use proptest::prelude::*;
+
+    fn settings(seed: u64) -> Settings {
+        Settings { seed, ..Settings::default() }
+    }
+
+    fn quiet() -> impl FnMut(usize, usize) {
+        |_, _| ()
+    }
+
+    #[test]
+    fn an_image_is_the_same_in_any_batch_and_order() {
+        let toy = Toy::new(8, 5);
+        let all = sample(&toy, 7, 0, &settings(3), 0, &mut quiet()).unwrap();
+        assert_eq!(all.len(), 7);
+        assert!(all.iter().all(|image| image.len() == 64));
+        assert_ne!(all[0], all[1]);
+        for rows in [1, 2, 3, 5, 100] {
+            assert_eq!(sample(&toy, 7, 0, &settings(3), rows, &mut quiet()).unwrap(), all, "{rows} rows");
+        }
+        assert_eq!(sample(&toy, 2, 4, &settings(3), 0, &mut quiet()).unwrap(), all[4..6]);
+        let backwards: Vec<_> = (0..7).rev().map(|image| Drawing { given: &[], image, attempt: 0 }).collect();
+        let mut drawn = draw_all(&toy, &backwards, &settings(3), 2, &mut quiet()).unwrap();
+        drawn.reverse();
+        assert_eq!(drawn, all);
+        assert_ne!(sample(&toy, 7, 0, &settings(4), 0, &mut quiet()).unwrap(), all);
+    }
+
+    #[test]
+    fn greedy_drawing_follows_the_likeliest_colour() {
+        let toy = Toy::new(8, 9);
+        let greedy = Settings { temperature: 0.0, ..settings(1) };
+        let images = sample(&toy, 2, 0, &greedy, 0, &mut quiet()).unwrap();
+        assert_eq!(images[0], images[1]);
+        for t in 0..64 {
+            let logits = toy.logits_after(&images[0][..t]);
+            let best = logits.iter().cloned().fold(f32::MIN, f32::max);
+            assert_eq!(logits[images[0][t] as usize], best);
+        }
+    }
+
+    #[test]
+    fn completions_of_nothing_are_samples_and_progress_ends_at_the_total() {
+        let toy = Toy::new(8, 5);
+        let mut heard = (0, 0);
+        let mut steps = 0;
+        let mut hear = |done, total| {
+            heard = (done, total);
+            steps += 1;
+        };
+        let completed = complete(&toy, &[&[], &[]], 2, 1, &settings(3), 1, &mut hear).unwrap();
+        assert_eq!((heard, steps), ((128, 128), 128));
+        let sampled = sample(&toy, 2, 2, &settings(3), 0, &mut quiet()).unwrap();
+        assert_eq!(completed.concat(), sampled);
+    }
+
+    #[test]
+    fn tokens_the_model_cannot_read_are_refused() {
+        let toy = Toy::new(8, 5);
+        let wrong = complete(&toy, &[&[1, 5]], 0, 1, &settings(0), 0, &mut quiet()).unwrap_err().to_string();
+        assert!(wrong.contains("token 5") && wrong.contains("5 colours"), "{wrong}");
+        let long = complete(&toy, &[&[0; 65]], 0, 1, &settings(0), 0, &mut quiet()).unwrap_err().to_string();
+        assert!(long.contains("65 pixels"), "{long}");
+        let bad = Settings { top_p: 2.0, ..settings(0) };
+        assert!(sample(&toy, 1, 0, &bad, 0, &mut quiet()).is_err());
+        assert!(sample(&toy, 0, 0, &settings(0), 0, &mut quiet()).unwrap().is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn completions_keep_what_was_given(
+            lengths in prop::collection::vec(0usize..=64, 1..4), attempts in 1usize..4, rows in 0usize..6,
+        ) {
+            let toy = Toy::new(8, 5);
+            let given: Vec<Vec<u16>> =
+                lengths.iter().map(|&n| (0..n).map(|i| (i * i % 5) as u16).collect()).collect();
+            let given: Vec<&[u16]> = given.iter().map(Vec::as_slice).collect();
+            let completed = complete(&toy, &given, 0, attempts, &settings(1), rows, &mut quiet()).unwrap();
+            prop_assert_eq!(completed.len(), given.len());
+            for (i, (given, completions)) in given.iter().zip(&completed).enumerate() {
+                prop_assert_eq!(completions.len(), attempts);
+                for completion in completions {
+                    prop_assert_eq!(completion.len(), 64);
+                    prop_assert_eq!(&completion[..given.len()], *given);
+                }
+                // One image alone gives the same.
+                let alone = complete(&toy, &[given], i as u64, 1, &settings(1), 0, &mut quiet()).unwrap();
+                prop_assert_eq!(&alone[0][0], &completions[0]);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! An engine for tests whose logits are a hash of everything drawn so far: any mistake in which token goes to which
+//! row or position changes all that follows.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::Result;
+use crate::data::Batch;
+use crate::model::{AdamUpdate, Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, State};
+use crate::rng::{Purpose, Rng};
+
+/// The engine; it can only draw.
+pub(crate) struct Toy {
+    config: ModelConfig,
+    layout: Layout,
+}
+
+impl Toy {
+    pub(crate) fn new(n_px: usize, n_vocab: usize) -> Self {
+        let config = ModelConfig::new(ImageSize::square(n_px), n_vocab, 8, 1, 1);
+        Self { layout: Layout::new(&config), config }
+    }
+
+    /// Logits of the token after `tokens`.
+    pub(crate) fn logits_after(&self, tokens: &[u16]) -> Vec<f32> {
+        logits_after(tokens, self.config.n_vocab)
+    }
+}
+
+fn logits_after(tokens: &[u16], n_vocab: usize) -> Vec<f32> {
+    let mut hasher = DefaultHasher::new();
+    tokens.hash(&mut hasher);
+    let mut rng = Rng::new(hasher.finish(), Purpose::Init, 0, 0);
+    (0..n_vocab).map(|_| 2.0 * rng.normal() as f32).collect()
+}
+
+struct Rows {
+    drawn: Vec<Vec<u16>>,
+    n_vocab: usize,
+    n_ctx: usize,
+}
+
+impl Decoder for Rows {
+    fn rows(&self) -> usize {
+        self.drawn.len()
+    }
+
+    fn start(&mut self, row: usize, given: &[u16], logits: &mut [f32]) -> Result<()> {
+        assert!(given.len() < self.n_ctx, "nothing left to draw");
+        self.drawn[row] = given.to_vec();
+        logits.copy_from_slice(&logits_after(given, self.n_vocab));
+        Ok(())
+    }
+
+    fn step(&mut self, inputs: &[(usize, u16)], logits: &mut [f32]) -> Result<()> {
+        assert_eq!(logits.len(), inputs.len() * self.n_vocab);
+        for (&(row, token), logits) in inputs.iter().zip(logits.chunks_mut(self.n_vocab)) {
+            self.drawn[row].push(token);
+            assert!(self.drawn[row].len() < self.n_ctx, "the last pixel's successor is of no use");
+            logits.copy_from_slice(&logits_after(&self.drawn[row], self.n_vocab));
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Toy {
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn accumulate(&mut self, _: &Batch, _: f32) -> Result<LossSum> {
+        unreachable!("toys can't learn")
+    }
+    fn gradients(&mut self) -> &mut [f32] {
+        unreachable!("toys can't learn")
+    }
+    fn step(&mut self, _: &AdamUpdate) -> Result<f32> {
+        unreachable!("toys can't learn")
+    }
+    fn state(&self) -> State<'_> {
+        unreachable!("toys have no weights")
+    }
+    fn restore(&mut self, _: State<'_>) -> Result<()> {
+        unreachable!("toys have no weights")
+    }
+    fn evaluate(&mut self, _: &Batch) -> Result<LossSum> {
+        unreachable!("toys can only draw")
+    }
+    fn pixel_nats(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
+        unreachable!("toys can only draw")
+    }
+    fn logits(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
+        unreachable!("toys can only draw")
+    }
+    fn features(&mut self, _: &Batch, _: &[usize], _: &mut [f32]) -> Result<()> {
+        unreachable!("toys can only draw")
+    }
+    fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
+        let (n_vocab, n_ctx) = (self.config.n_vocab, self.config.n_ctx());
+        Ok(Box::new(Rows { drawn: vec![Vec::new(); rows], n_vocab, n_ctx }))
+    }
+}

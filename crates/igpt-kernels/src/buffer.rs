@@ -44,6 +44,20 @@ impl<T: bytemuck::Pod> Buffer<T> {
     }
 }
 
+impl<T: bytemuck::Pod> Default for Buffer<T> {
+    fn default() -> Self {
+        Self::zeroed(0)
+    }
+}
+
+impl<T: bytemuck::Pod> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeroed(self.len());
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
 impl<T: bytemuck::Pod> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

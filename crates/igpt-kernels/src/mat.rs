@@ -115,6 +115,26 @@ impl<'a, T> MatMut<'a, T> {
         // SAFETY: the row lies inside the elements that this view owns exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.cols) }
     }
+    /// The same elements for reading.
+    pub fn as_ref(&self) -> MatRef<'_, T> {
+        let len = if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + self.cols };
+        // SAFETY: all but the gaps between rows are elements of this view, which `&self` keeps writers out of. The
+        // gaps lie inside the same allocation and are never read: a MatRef hands out whole rows only.
+        let data = unsafe { std::slice::from_raw_parts(self.data, len) };
+        MatRef { data, rows: self.rows, cols: self.cols, stride: self.stride }
+    }
+    /// Cuts the view into neighbouring column views of these widths; columns beyond them are left out. Panics when
+    /// there are not so many columns.
+    pub fn columns<const N: usize>(self, widths: [usize; N]) -> [MatMut<'a, T>; N] {
+        assert!(widths.iter().sum::<usize>() <= self.cols, "{widths:?} columns of {}", self.cols);
+        let mut first = 0;
+        widths.map(|cols| {
+            let offset = if self.rows == 0 { 0 } else { first };
+            first += cols;
+            // SAFETY: the views' columns are disjoint and lie inside this view, which is given up for them.
+            unsafe { MatMut::from_raw(self.data.add(offset), self.rows, cols, self.stride) }
+        })
+    }
     /// A shorter borrow of the same view.
     pub fn reborrow(&mut self) -> MatMut<'_, T> {
         MatMut { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride, owner: PhantomData }

@@ -146,6 +146,11 @@ impl Pool {
         }
     }
 
+    /// [`Pool::each`] without scratch.
+    pub fn for_each<P: Parts>(&self, parts: P, f: impl Fn(usize, P::Part) + Sync) {
+        self.each(parts, &mut vec![(); self.threads()], |index, part, ()| f(index, part));
+    }
+
     /// Calls `f` once for every index below `n`; otherwise as [`Pool::each`].
     pub fn run(&self, n: usize, f: impl Fn(usize) + Sync) {
         self.each(0..n, &mut vec![(); self.threads()], |index, _, ()| f(index));

@@ -2,27 +2,41 @@
 
 use std::marker::PhantomData;
 
-/// A read-only `rows × cols` view; row `i` starts at element `i * stride`.
-#[derive(Clone, Copy, Debug)]
+/// A read-only `rows × cols` view; row `i` starts at element `i * stride`. What lies between the rows is not part
+/// of it and may be written by others meanwhile, which is why it is not simply a `&[T]`.
+#[derive(Debug)]
 pub struct MatRef<'a, T> {
-    data: &'a [T],
+    data: *const T,
     rows: usize,
     cols: usize,
     stride: usize,
+    owner: PhantomData<&'a [T]>,
 }
+
+impl<T> Clone for MatRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for MatRef<'_, T> {}
+
+// SAFETY: a MatRef is a shared borrow of the elements it covers, like `&[T]`.
+unsafe impl<T: Sync> Send for MatRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for MatRef<'_, T> {}
 
 impl<'a, T> MatRef<'a, T> {
     /// A contiguous matrix. Panics unless `data.len() == rows * cols`.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows}×{cols} matrix");
-        Self { data, rows, cols, stride: cols }
+        Self::strided(data, rows, cols, cols)
     }
 
     /// A strided matrix whose first element is `data[0]`. Panics if the last row would end outside `data`.
     pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(cols <= stride || rows <= 1, "columns {cols} exceed the stride {stride}");
         assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "a {rows}×{cols} view with stride {stride}");
-        Self { data, rows, cols, stride }
+        Self { data: data.as_ptr(), rows, cols, stride, owner: PhantomData }
     }
 
     /// Number of rows.
@@ -40,17 +54,19 @@ impl<'a, T> MatRef<'a, T> {
     /// Row `i`, `cols` long.
     pub fn row(&self, i: usize) -> &'a [T] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
-        &self.data[i * self.stride..][..self.cols]
+        // SAFETY: the row lies inside the elements that this view borrows.
+        unsafe { std::slice::from_raw_parts(self.data.add(i * self.stride), self.cols) }
     }
     /// The sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
     pub fn view(&self, row: usize, rows: usize, col: usize, cols: usize) -> MatRef<'a, T> {
         assert!(row + rows <= self.rows && col + cols <= self.cols, "a view outside its matrix");
-        let data = if rows == 0 { &[] } else { &self.data[row * self.stride + col..] };
-        MatRef { data, rows, cols, stride: self.stride }
+        // SAFETY: when there are rows the offset is inside the borrowed elements; otherwise it stays at the start.
+        let data = if rows == 0 { self.data } else { unsafe { self.data.add(row * self.stride + col) } };
+        MatRef { data, rows, cols, stride: self.stride, owner: PhantomData }
     }
     /// Pointer to the first element.
     pub fn as_ptr(&self) -> *const T {
-        self.data.as_ptr()
+        self.data
     }
 }
 
@@ -117,11 +133,7 @@ impl<'a, T> MatMut<'a, T> {
     }
     /// The same elements for reading.
     pub fn as_ref(&self) -> MatRef<'_, T> {
-        let len = if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + self.cols };
-        // SAFETY: all but the gaps between rows are elements of this view, which `&self` keeps writers out of. The
-        // gaps lie inside the same allocation and are never read: a MatRef hands out whole rows only.
-        let data = unsafe { std::slice::from_raw_parts(self.data, len) };
-        MatRef { data, rows: self.rows, cols: self.cols, stride: self.stride }
+        MatRef { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride, owner: PhantomData }
     }
     /// Cuts the view into neighbouring column views of these widths; columns beyond them are left out. Panics when
     /// there are not so many columns.

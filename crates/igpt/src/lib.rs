@@ -9,6 +9,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod generate;
+pub mod machine;
 pub mod model;
 pub mod palette;
 pub mod report;

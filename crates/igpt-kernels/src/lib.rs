@@ -10,13 +10,18 @@
 //! textbook loops that define every operation and that all kernels are tested against.
 
 pub mod buffer;
+pub mod isa;
 pub mod map;
 pub mod mat;
+pub mod matmul;
 pub mod pool;
+pub mod reference;
 pub mod scalar;
+pub mod simd;
 
 pub use buffer::Buffer;
 pub use half::bf16;
+pub use isa::Isa;
 pub use mat::{MatMut, MatRef};
 pub use pool::Pool;
 pub use scalar::Scalar;

@@ -1,0 +1,105 @@
+//! Which instruction set the kernels use, as a value that is passed down and never a global.
+//!
+//! An [`Isa`] can only be made by asking the processor, so holding one is the proof that its instructions may
+//! run. [`Isa::run`] is the only place that enters `#[target_feature]` code: a [`Kernel`] is written once
+//! against [`Simd`], all of it `#[inline(always)]`, and is compiled whole for every instruction set there (the
+//! technique of the `pulp` crate).
+
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Portable, Simd};
+
+/// An instruction set that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust, on every architecture.
+    Portable,
+    /// AVX2 and FMA, eight lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    /// AVX-512 F, BW, VL, DQ and BF16, sixteen lanes and bf16 dot products in hardware.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// A computation written once for all instruction sets. `run` must be `#[inline(always)]`, as must be all that
+/// it calls with vectors in hand; closures are not inlined reliably and don't belong in one.
+pub trait Kernel {
+    /// What the computation returns.
+    type Output;
+    /// The computation.
+    fn run<V: Simd>(self, simd: V) -> Self::Output;
+}
+
+impl Isa {
+    /// The best instruction set here. `IGPT_ISA=portable|avx2|avx512` in the environment keeps it from using a
+    /// better one than that, for bug reports and comparisons; other values have no effect.
+    pub fn detect() -> Isa {
+        let limit = std::env::var("IGPT_ISA").unwrap_or_default();
+        let all = Isa::available();
+        let known = ["portable", "avx2", "avx512"].iter().position(|&name| name == limit).map_or(3, |i| i + 1);
+        all[known.min(all.len()) - 1]
+    }
+
+    /// All instruction sets of this processor, the slowest first. The first is always [`Isa::Portable`].
+    pub fn available() -> Vec<Isa> {
+        let mut all = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = Avx2::detect();
+            all.extend(avx2.map(Isa::Avx2));
+            all.extend(avx2.and_then(|_| Avx512::detect()).map(Isa::Avx512));
+        }
+        all
+    }
+
+    /// `"portable"`, `"avx2"` or `"avx512"`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => "avx512",
+        }
+    }
+
+    /// Runs the kernel compiled for this instruction set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Isa::Portable => kernel.run(Portable),
+            // SAFETY: an Avx2 exists only where the processor has these features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(simd) => unsafe { run_avx2(kernel, simd) },
+            // SAFETY: an Avx512 exists only where the processor has these features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(simd) => unsafe { run_avx512(kernel, simd) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
+    kernel.run(simd)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+fn run_avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
+    kernel.run(simd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_is_always_available_and_the_best_comes_last() {
+        let all = Isa::available();
+        assert_eq!(all[0], Isa::Portable);
+        let names: Vec<_> = all.iter().map(|isa| isa.name()).collect();
+        assert_eq!(names, ["portable", "avx2", "avx512"][..all.len()]);
+    }
+}

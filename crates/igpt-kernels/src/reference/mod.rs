@@ -1,0 +1,5 @@
+//! The textbook loops that define every operation and that all kernels are tested against.
+//!
+//! Sums are f64 and nothing is fast or clever: one file an operation, forward and backward, never dispatched.
+
+pub mod matmul;

@@ -1,0 +1,182 @@
+//! The vector operations that kernels are written in, one implementation per instruction set.
+//!
+//! A value that implements [`Simd`] is the proof that the processor has its instructions, so the methods are
+//! safe unless they take pointers. Everything is `#[inline(always)]` and becomes real instructions only inside
+//! [`Isa::run`](crate::isa::Isa::run).
+//!
+//! Besides `f32` lanes there are 32-bit *units*: what one lane of a matrix product takes from its operands in
+//! one step, either one f32 or two bf16 that are neighbours along the summed dimension, the first in the low
+//! half.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use portable::Portable;
+
+use crate::Scalar;
+use half::bf16;
+
+/// 2^t on [0, 1) is 1 + t·(C[0] + t·(C[1] + …)), relative error 1.4e-7 in f32 (minimax fit with the constant term held
+/// at 1, so that 2^0 is exactly 1).
+const EXP2: [f32; 5] = [0.693_151_3, 0.240_164_45, 0.055_799_913, 0.009_017_03, 0.001_867_130_3];
+
+/// Vectors of [`LANES`](Simd::LANES) values. `F32` holds floats, `U32` the units of matrix products, `Mask` one
+/// truth value a lane.
+pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
+    /// A vector of f32.
+    type F32: Copy;
+    /// A vector of 32-bit units.
+    type U32: Copy;
+    /// One bool a lane.
+    type Mask: Copy;
+    /// Lanes a vector, 8 or 16.
+    const LANES: usize;
+    /// Rows of the [micro-kernel](crate::matmul::tile)'s tile, two vectors wide, that fit the register file
+    /// without spills: for f32 and bf16 units.
+    const TILE_ROWS: [usize; 2];
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F32;
+    /// 0, 1, 2, …
+    fn iota(self) -> Self::F32;
+    /// a + b
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a − b
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a · b
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a / b
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// a · b + c, rounded once where the instruction set has FMA.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The larger one; `b` where either is NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The square root, correctly rounded.
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// a < b, false where either is NaN.
+    fn less(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `yes` where the mask is set, `no` elsewhere.
+    fn select(self, mask: Self::Mask, yes: Self::F32, no: Self::F32) -> Self::F32;
+    /// 2^x to 4e-7 relative. Minus infinity and everything below −150 give 0 (results under 2^−126 may be flushed
+    /// to 0), everything from 128 on infinity, NaN stays NaN; 2^0 is exactly 1.
+    fn exp2(self, x: Self::F32) -> Self::F32;
+    /// The sum of all lanes: halves added to each other until one lane is left.
+    fn reduce_add(self, a: Self::F32) -> f32;
+    /// The largest lane.
+    fn reduce_max(self, a: Self::F32) -> f32;
+
+    /// # Safety
+    /// `p` must be valid for reading LANES values; it need not be aligned to the vector.
+    unsafe fn load_f32(self, p: *const f32) -> Self::F32;
+    /// # Safety
+    /// `p` must be valid for writing LANES values; it need not be aligned to the vector.
+    unsafe fn store_f32(self, p: *mut f32, a: Self::F32);
+    /// # Safety
+    /// `p` must be valid for reading LANES values; it need not be aligned to the vector.
+    unsafe fn load_bf16(self, p: *const bf16) -> Self::F32;
+    /// Rounds to nearest even.
+    /// # Safety
+    /// `p` must be valid for writing LANES values; it need not be aligned to the vector.
+    unsafe fn store_bf16(self, p: *mut bf16, a: Self::F32);
+    /// Every lane rounded to the nearest bf16, as [`store_bf16`](Simd::store_bf16) does.
+    fn round_bf16(self, a: Self::F32) -> Self::F32;
+
+    /// All lanes the same unit.
+    fn splat_unit(self, x: u32) -> Self::U32;
+    /// # Safety
+    /// `p` must be valid for reading LANES units; it need not be aligned to the vector.
+    unsafe fn load_units(self, p: *const u32) -> Self::U32;
+    /// # Safety
+    /// `p` must be valid for writing LANES units; it need not be aligned to the vector.
+    unsafe fn store_units(self, p: *mut u32, a: Self::U32);
+    /// The same bits as f32.
+    fn as_floats(self, a: Self::U32) -> Self::F32;
+    /// The same bits as units.
+    fn as_units(self, a: Self::F32) -> Self::U32;
+    /// c + a.low · b.low + a.high · b.high with bf16 halves. The order of the two additions and whether subnormal
+    /// values count are the instruction set's own.
+    fn dot_bf16(self, a: Self::U32, b: Self::U32, c: Self::F32) -> Self::F32;
+    /// Lane i is bf16(low[i]) | bf16(high[i]) << 16: two rows of a right operand, one below the other, become one
+    /// row of bf16 units.
+    fn pack_bf16(self, low: Self::F32, high: Self::F32) -> Self::U32;
+    /// As [`pack_bf16`](Simd::pack_bf16) from rows that are bf16 already.
+    /// # Safety
+    /// Both pointers must be valid for reading LANES values; they need not be aligned to the vector.
+    unsafe fn interleave_bf16(self, low: *const bf16, high: *const bf16) -> Self::U32;
+
+    /// All lanes 0.
+    #[inline(always)]
+    fn zero(self) -> Self::F32 {
+        self.splat(0.0)
+    }
+    /// c + the product of two units of format `S`.
+    #[inline(always)]
+    fn dot<S: Scalar>(self, a: Self::U32, b: Self::U32, c: Self::F32) -> Self::F32 {
+        if S::PACK == 2 { self.dot_bf16(a, b, c) } else { self.mul_add(self.as_floats(a), self.as_floats(b), c) }
+    }
+    /// [`TILE_ROWS`](Simd::TILE_ROWS) for units of format `S`.
+    #[inline(always)]
+    fn tile_rows<S: Scalar>(self) -> usize {
+        Self::TILE_ROWS[S::PACK - 1]
+    }
+    /// LANES values of format `S`, widened.
+    /// # Safety
+    /// `p` must be valid for reading LANES values; it need not be aligned to the vector.
+    #[inline(always)]
+    unsafe fn load<S: Scalar>(self, p: *const S) -> Self::F32 {
+        // SAFETY: the caller's promise; PACK tells the two formats apart.
+        unsafe { if S::PACK == 2 { self.load_bf16(p.cast()) } else { self.load_f32(p.cast()) } }
+    }
+    /// LANES values rounded to format `S`.
+    /// # Safety
+    /// `p` must be valid for writing LANES values; it need not be aligned to the vector.
+    #[inline(always)]
+    unsafe fn store<S: Scalar>(self, p: *mut S, a: Self::F32) {
+        // SAFETY: the caller's promise; PACK tells the two formats apart.
+        unsafe { if S::PACK == 2 { self.store_bf16(p.cast(), a) } else { self.store_f32(p.cast(), a) } }
+    }
+    /// Every lane rounded to format `S`.
+    #[inline(always)]
+    fn round<S: Scalar>(self, a: Self::F32) -> Self::F32 {
+        if S::PACK == 2 { self.round_bf16(a) } else { a }
+    }
+    /// The first LANES values of the slice, widened. Panics when it is shorter.
+    #[inline(always)]
+    fn read<S: Scalar>(self, from: &[S]) -> Self::F32 {
+        let from = &from[..Self::LANES];
+        // SAFETY: the slice has LANES values.
+        unsafe { self.load(from.as_ptr()) }
+    }
+    /// Writes the first LANES values of the slice, rounded. Panics when it is shorter.
+    #[inline(always)]
+    fn write<S: Scalar>(self, to: &mut [S], a: Self::F32) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: the slice has LANES values.
+        unsafe { self.store(to.as_mut_ptr(), a) }
+    }
+    /// Up to LANES values of the slice, all that it has; the other lanes are 0.
+    #[inline(always)]
+    fn read_partial<S: Scalar>(self, from: &[S]) -> Self::F32 {
+        let mut full = [S::default(); 16];
+        let len = from.len().min(Self::LANES);
+        full[..len].copy_from_slice(&from[..len]);
+        self.read(&full)
+    }
+    /// Writes as many lanes as the slice has room for.
+    #[inline(always)]
+    fn write_partial<S: Scalar>(self, to: &mut [S], a: Self::F32) {
+        let mut full = [S::default(); 16];
+        self.write(&mut full, a);
+        let len = to.len().min(Self::LANES);
+        to[..len].copy_from_slice(&full[..len]);
+    }
+}

@@ -1,1 +1,13 @@
-//! Figures and the one-file HTML page of a run.
+//! Pictures and pages of what a model learned: PNG grids, NumPy arrays, animations, charts and the one-file report.
+
+pub mod chart;
+pub mod gif;
+pub mod grid;
+pub mod npy;
+pub mod page;
+pub mod png;
+
+pub use chart::Chart;
+pub use grid::{GAP, grid, not_given, readable_scale};
+pub use page::Page;
+pub use png::Text;

@@ -1,0 +1,104 @@
+//! PNG files with text chunks that say how the picture came to be.
+
+use std::path::Path;
+
+use crate::data::Pixels;
+use crate::generate::Settings;
+use crate::{Error, Result};
+
+/// Text chunks of a picture: (keyword, text).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(Vec<(String, String)>);
+
+impl Text {
+    /// No text, for pictures inside a page.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The program's name and version, and `title`.
+    pub fn new(title: &str) -> Self {
+        Self(Vec::new()).with("Software", concat!("igpt ", env!("CARGO_PKG_VERSION"))).with("Title", title)
+    }
+
+    /// Adds a line. Characters that PNG's `tEXt` can't hold become `?`.
+    pub fn with(mut self, keyword: &str, text: impl std::fmt::Display) -> Self {
+        let latin1 = |c: char| if (c as u32) < 256 && c != '\0' { c } else { '?' };
+        self.0.push((keyword.into(), text.to_string().chars().map(latin1).collect()));
+        self
+    }
+
+    /// Adds seed, temperature and filters.
+    pub fn with_settings(self, settings: &Settings) -> Self {
+        self.with("Seed", settings.seed)
+            .with("Temperature", settings.temperature)
+            .with("Top-k", settings.top_k)
+            .with("Top-p", settings.top_p)
+    }
+}
+
+/// The image as a PNG file's bytes, grey or RGB.
+pub fn encode(image: &Pixels, text: &Text) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let color = if image.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+    let mut write = || -> Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::new(&mut bytes, image.size.width as u32, image.size.height as u32);
+        encoder.set_color(color);
+        encoder.set_depth(png::BitDepth::Eight);
+        for (keyword, text) in &text.0 {
+            encoder.add_text_chunk(keyword.clone(), text.clone())?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&image.data)?;
+        writer.finish()
+    };
+    write().expect("memory takes all bytes, the sides are not zero and the texts are Latin-1");
+    bytes
+}
+
+/// Writes the image to `path`; folders on the way are made.
+pub fn save(path: impl AsRef<Path>, image: &Pixels, text: &Text) -> Result<()> {
+    write(path.as_ref(), &encode(image, text))
+}
+
+/// Writes a file and the folders on the way to it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    std::fs::write(path, bytes).map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ImageSize;
+
+    #[test]
+    fn pictures_and_their_text_read_back() {
+        for channels in [1, 3] {
+            let size = ImageSize { height: 5, width: 7 };
+            let image = Pixels::new(size, channels, (0..35 * channels).map(|i| (i * 7 % 256) as u8).collect());
+            let settings = Settings { seed: 11, temperature: 0.5, top_k: 3, top_p: 0.9 };
+            let text = Text::new("Samples").with_settings(&settings).with("Model", "Modèle 🦀");
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("new/picture.png");
+            save(&path, &image, &text).unwrap();
+            let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+            let mut reader = png::Decoder::new(file).read_info().unwrap();
+            let mut data = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut data).unwrap();
+            assert_eq!(data, image.data);
+            let found: Vec<(String, String)> = reader
+                .info()
+                .uncompressed_latin1_text
+                .iter()
+                .map(|chunk| (chunk.keyword.clone(), chunk.text.clone()))
+                .collect();
+            assert_eq!(found, text.0);
+            for (keyword, text) in [("Seed", "11"), ("Temperature", "0.5"), ("Top-k", "3"), ("Model", "Modèle ?")] {
+                assert!(found.contains(&(keyword.into(), text.into())), "{keyword}: {found:?}");
+            }
+        }
+    }
+}

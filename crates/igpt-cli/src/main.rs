@@ -1,6 +1,7 @@
 //! The program `igpt`: flags, wiring and exit codes. What it does lives in the library.
 
 mod output;
+mod shared;
 mod verbs;
 
 use std::process::ExitCode;

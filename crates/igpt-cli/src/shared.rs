@@ -1,0 +1,38 @@
+//! Flags that several verbs share, to be flattened into theirs.
+
+use std::path::PathBuf;
+
+/// Which images.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct DataArgs {
+    /// Images: emoji, fashion-mnist, mnist, cifar10, cifar100, stl10, or a folder of pictures
+    #[arg(long, value_name = "SPEC", default_value = "emoji")]
+    pub data: String,
+    /// Where data sets are looked for and downloaded to
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// How many threads.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ThreadArgs {
+    /// Threads to compute with; 0 is one for each available core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// The seed of everything random.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct SeedArgs {
+    /// Seed of everything random: the same seed gives the same result
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Whether a program reads the result.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct JsonArgs {
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long)]
+    pub json: bool,
+}

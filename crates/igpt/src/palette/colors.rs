@@ -167,10 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn bytes_round_half_to_even_and_clamp() {
-        let half = |x: f32| (x + 0.5) / 127.5 - 1.0;
-        let palette = Palette::new(vec![[half(2.0); 3], [half(3.0); 3], [1.001; 3], [-1.001; 3]], 1).unwrap();
-        assert_eq!([0, 1, 2, 3].map(|t| palette.bytes(t)[0]), [2, 4, 255, 0]);
+    fn bytes_round_clamp_and_invert_the_signed_scale() {
+        let palette = Palette::new(vec![[0.0; 3], [-0.9; 3], [1.001; 3], [-1.001; 3]], 1).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|t| palette.bytes(t)[0]), [128, 13, 255, 0]);
         let all = Palette::new((0..=255).map(|x| [signed(x); 3]).collect(), 1).unwrap();
         assert!((0..=255u8).all(|x| all.bytes(u16::from(x)) == [x; 3] && all.nearest([x; 3]) == u16::from(x)));
     }

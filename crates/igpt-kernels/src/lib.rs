@@ -9,15 +9,24 @@
 //! the products built on it), [`attention`], then the element-wise operations, and [`reference`]: the
 //! textbook loops that define every operation and that all kernels are tested against.
 
+pub mod activation;
 pub mod buffer;
+pub mod convert;
+pub mod cross_entropy;
+pub mod embedding;
 pub mod isa;
 pub mod map;
 pub mod mat;
 pub mod matmul;
+pub mod norm;
+pub mod optimizer;
 pub mod pool;
+pub mod reduce;
 pub mod reference;
 pub mod scalar;
 pub mod simd;
+#[cfg(test)]
+mod testing;
 
 pub use buffer::Buffer;
 pub use half::bf16;

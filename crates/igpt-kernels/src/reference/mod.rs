@@ -2,4 +2,9 @@
 //!
 //! Sums are f64 and nothing is fast or clever: one file an operation, forward and backward, never dispatched.
 
+pub mod activation;
+pub mod cross_entropy;
+pub mod embedding;
 pub mod matmul;
+pub mod norm;
+pub mod optimizer;

@@ -1,0 +1,153 @@
+//! The official code's GELU, x · sigmoid(1.702 x), forward and backward.
+//!
+//! The backward pass recomputes the sigmoid and gives the activation back as well: the MLP's middle is four
+//! times as wide as the stream, so one saved matrix of that size is worth more than an exponential.
+
+use std::f32::consts::LOG2_E;
+
+use crate::Scalar;
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+
+/// The factor inside the sigmoid.
+const SLOPE: f32 = 1.702;
+
+/// `out` = `pre` · sigmoid(1.702 `pre`), slices of equal length.
+pub fn gelu<S: Scalar>(isa: Isa, pre: &[S], out: &mut [S]) {
+    assert_eq!(pre.len(), out.len(), "as many outputs as inputs");
+    isa.run(Gelu { pre, out });
+}
+
+/// The backward pass of [`gelu`]: `d` comes in as the gradient of the output and leaves as that of `pre`; `out`
+/// gets the activation once more. Slices of equal length.
+pub fn gelu_backward<S: Scalar>(isa: Isa, pre: &[S], d: &mut [S], out: &mut [S]) {
+    assert_eq!((d.len(), out.len()), (pre.len(), pre.len()), "as many gradients and outputs as inputs");
+    isa.run(GeluBackward { pre, d, out });
+}
+
+/// sigmoid(1.702 x).
+#[inline(always)]
+fn sigmoid<V: Simd>(simd: V, x: V::F32) -> V::F32 {
+    let e = simd.exp2(simd.mul(x, simd.splat(-SLOPE * LOG2_E)));
+    simd.div(simd.splat(1.0), simd.add(simd.splat(1.0), e))
+}
+
+/// x · sigmoid(1.702 x) lane by lane.
+#[inline(always)]
+pub(crate) fn gelu_lanes<V: Simd>(simd: V, x: V::F32) -> V::F32 {
+    simd.mul(x, sigmoid(simd, x))
+}
+
+/// x · s and its slope s + 1.702 x s (1 − s), times `d`.
+#[inline(always)]
+fn gelu_slope_lanes<V: Simd>(simd: V, x: V::F32, d: V::F32) -> (V::F32, V::F32) {
+    let s = sigmoid(simd, x);
+    let out = simd.mul(x, s);
+    let rest = simd.mul(simd.sub(simd.splat(1.0), s), simd.splat(SLOPE));
+    (out, simd.mul(d, simd.mul_add(out, rest, s)))
+}
+
+struct Gelu<'a, S> {
+    pre: &'a [S],
+    out: &'a mut [S],
+}
+
+impl<S: Scalar> Kernel for Gelu<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        let mut pre = self.pre.chunks_exact(V::LANES);
+        let mut out = self.out.chunks_exact_mut(V::LANES);
+        for (pre, out) in (&mut pre).zip(&mut out) {
+            simd.write(out, gelu_lanes(simd, simd.read(pre)));
+        }
+        let rest = gelu_lanes(simd, simd.read_partial(pre.remainder()));
+        simd.write_partial(out.into_remainder(), rest);
+    }
+}
+
+struct GeluBackward<'a, S> {
+    pre: &'a [S],
+    d: &'a mut [S],
+    out: &'a mut [S],
+}
+
+impl<S: Scalar> Kernel for GeluBackward<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        let mut pre = self.pre.chunks_exact(V::LANES);
+        let mut d = self.d.chunks_exact_mut(V::LANES);
+        let mut out = self.out.chunks_exact_mut(V::LANES);
+        for ((pre, d), out) in (&mut pre).zip(&mut d).zip(&mut out) {
+            let (y, dx) = gelu_slope_lanes(simd, simd.read(pre), simd.read(d));
+            simd.write(d, dx);
+            simd.write(out, y);
+        }
+        let d = d.into_remainder();
+        let (y, dx) = gelu_slope_lanes(simd, simd.read_partial(pre.remainder()), simd.read_partial(d));
+        simd.write_partial(d, dx);
+        simd.write_partial(out.into_remainder(), y);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bf16;
+    use crate::reference::activation as reference;
+    use crate::testing::{EPS, Framed, ROWS, assert_close, values};
+
+    /// Relative error of the sigmoid where it is not tiny: exp2 to 4e-7, its argument, a sum and a division. The
+    /// rounding of the argument is relative to its size, hence the factor |x|.
+    fn tolerance(x: f64) -> f64 {
+        4e-7 + EPS * (6.0 + 4.0 * x.abs())
+    }
+
+    fn matches<S: Scalar>(isa: Isa, n: usize) {
+        let pre: Vec<f64> = values(n, 1).iter().map(|x| 12.0 * x).collect();
+        let pre = Framed::<S>::new(&pre, 1, n, n);
+        let mut d = Framed::<S>::new(&values(n, 2), 1, n, n);
+        let (mut out, mut again) = (Framed::<S>::unset(1, n), Framed::<S>::unset(1, n));
+        let d_before = d.f64s(n);
+        gelu(isa, pre.view().row(0), out.view_mut().row_mut(0));
+        gelu_backward(isa, pre.view().row(0), d.view_mut().row_mut(0), again.view_mut().row_mut(0));
+        for framed in [&d, &out, &again] {
+            framed.assert_intact(n);
+        }
+        assert_eq!(out.view().row(0), again.view().row(0), "the backward pass gives the same activation");
+        for (i, x) in pre.f64s(n).into_iter().enumerate() {
+            let expected = reference::gelu(x);
+            let what = format!("{} {n} gelu({x})", isa.name());
+            assert_close(&what, out.view().row(0)[i], expected, tolerance(x) * expected.abs());
+            let expected = d_before[i] * reference::gelu_slope(x);
+            let sigmoid = (reference::gelu(x) / x).abs();
+            let size = d_before[i].abs() * sigmoid * (1.0 + 1.702 * x.abs());
+            assert_close(&what, d.view().row(0)[i], expected, tolerance(x) * size);
+        }
+    }
+
+    #[test]
+    fn every_isa_matches_the_reference_forward_and_backward() {
+        for isa in Isa::available() {
+            for n in ROWS {
+                matches::<f32>(isa, n);
+                matches::<bf16>(isa, n);
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_are_zero_and_the_identity_and_nan_stays() {
+        for isa in Isa::available() {
+            let mut out = [1.0f32; 5];
+            gelu(isa, &[-1e4, -60.0, 0.0, 1e4, f32::NAN], &mut out);
+            assert_eq!(out[..4], [0.0, 0.0, 0.0, 1e4]);
+            assert!(out[4].is_nan());
+            let mut d = [1.0f32; 5];
+            gelu_backward(isa, &[-1e4, -60.0, 0.0, 1e4, f32::NAN], &mut d, &mut out);
+            assert_eq!(d[..4], [0.0, 0.0, 0.5, 1.0]);
+            assert!(d[4].is_nan());
+        }
+    }
+}

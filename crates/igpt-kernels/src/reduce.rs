@@ -1,0 +1,185 @@
+//! Sums: of columns, of squares, of one buffer into another.
+//!
+//! Every order of addition is fixed by the shape alone, so that results repeat to the bit.
+
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+use crate::{MatRef, Scalar};
+
+/// `dst` += `src`, slices of equal length.
+pub fn add_assign(isa: Isa, dst: &mut [f32], src: &[f32]) {
+    assert_eq!(dst.len(), src.len(), "slices of equal length");
+    isa.run(AddAssign { dst, src });
+}
+
+/// `x` *= `factor`.
+pub fn scale(isa: Isa, x: &mut [f32], factor: f32) {
+    isa.run(Scale { x, factor });
+}
+
+/// Adds the rows of `dy` to `out`, one after the other: the gradient of a bias. `out` is as long as a row.
+pub fn column_sums<S: Scalar>(isa: Isa, dy: MatRef<'_, S>, out: &mut [f32]) {
+    assert_eq!(dy.cols(), out.len(), "one sum a column");
+    isa.run(ColumnSums { dy, out });
+}
+
+/// Σ x² in f64, the same bits on every instruction set. To share the work among threads, cut at fixed places and
+/// add the results in order.
+pub fn sum_squares(isa: Isa, x: &[f32]) -> f64 {
+    isa.run(SumSquares { x })
+}
+
+struct AddAssign<'a> {
+    dst: &'a mut [f32],
+    src: &'a [f32],
+}
+
+impl Kernel for AddAssign<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, _: V) {
+        for (dst, src) in self.dst.iter_mut().zip(self.src) {
+            *dst += src;
+        }
+    }
+}
+
+struct Scale<'a> {
+    x: &'a mut [f32],
+    factor: f32,
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, _: V) {
+        for x in self.x {
+            *x *= self.factor;
+        }
+    }
+}
+
+struct ColumnSums<'a, S> {
+    dy: MatRef<'a, S>,
+    out: &'a mut [f32],
+}
+
+/// Vectors of sums kept in registers while walking down the rows.
+const STRIP: usize = 4;
+
+impl<S: Scalar> Kernel for ColumnSums<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        let mut strips = self.out.chunks_exact_mut(STRIP * V::LANES);
+        let mut col = 0;
+        for out in &mut strips {
+            let mut sums = [simd.zero(); STRIP];
+            for (sum, out) in sums.iter_mut().zip(out.chunks_exact(V::LANES)) {
+                *sum = simd.read(out);
+            }
+            for r in 0..self.dy.rows() {
+                let row = &self.dy.row(r)[col..col + STRIP * V::LANES];
+                for (sum, dy) in sums.iter_mut().zip(row.chunks_exact(V::LANES)) {
+                    *sum = simd.add(*sum, simd.read(dy));
+                }
+            }
+            for (sum, out) in sums.iter().zip(out.chunks_exact_mut(V::LANES)) {
+                simd.write(out, *sum);
+            }
+            col += STRIP * V::LANES;
+        }
+        for out in strips.into_remainder().chunks_mut(V::LANES) {
+            let mut sum = simd.read_partial(out);
+            for r in 0..self.dy.rows() {
+                sum = simd.add(sum, simd.read_partial(&self.dy.row(r)[col..col + out.len()]));
+            }
+            simd.write_partial(out, sum);
+            col += out.len();
+        }
+    }
+}
+
+struct SumSquares<'a> {
+    x: &'a [f32],
+}
+
+/// Partial sums side by side, enough to hide the latency of an addition on 8 lanes of f64.
+const PARTIAL: usize = 32;
+
+impl Kernel for SumSquares<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<V: Simd>(self, _: V) -> f64 {
+        let mut sums = [0.0f64; PARTIAL];
+        let (blocks, rest) = self.x.as_chunks::<PARTIAL>();
+        for block in blocks {
+            for (sum, &x) in sums.iter_mut().zip(block) {
+                *sum += f64::from(x) * f64::from(x);
+            }
+        }
+        for (sum, &x) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(x) * f64::from(x);
+        }
+        sums.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bf16;
+    use crate::testing::{EPS, Framed, ROWS, assert_close, values};
+
+    /// Lengths on both sides of every vector and strip.
+    const LENGTHS: [usize; 16] = [0, 1, 2, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 127, 256, 1000];
+
+    fn column_sums_match<S: Scalar>(isa: Isa, rows: usize, cols: usize) {
+        let dy = Framed::<S>::new(&values(rows * cols, 1), rows, cols, cols);
+        let mut out = Framed::<f32>::new(&values(cols, 2), 1, cols, cols);
+        let (before, dy64) = (out.f64s(cols), dy.f64s(cols));
+        column_sums(isa, dy.view(), out.view_mut().row_mut(0));
+        out.assert_intact(cols);
+        for (c, before) in before.into_iter().enumerate() {
+            let column = || dy64.iter().skip(c).step_by(cols);
+            let expected = before + column().sum::<f64>();
+            let size = before.abs() + column().map(|x| x.abs()).sum::<f64>();
+            assert_close("column", out.view().row(0)[c], expected, EPS * (rows + 1) as f64 * size);
+        }
+    }
+
+    #[test]
+    fn column_sums_match_on_every_isa() {
+        for isa in Isa::available() {
+            for rows in ROWS {
+                for cols in LENGTHS {
+                    column_sums_match::<f32>(isa, rows, cols);
+                    column_sums_match::<bf16>(isa, rows, cols);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_squares_are_f64_and_equal_on_every_isa() {
+        for n in LENGTHS {
+            let x: Vec<f32> = values(n, 1).iter().map(|&x| (x * 1e30) as f32).collect();
+            let expected: f64 = x.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            let found: Vec<f64> = Isa::available().iter().map(|&isa| sum_squares(isa, &x)).collect();
+            assert!((found[0] - expected).abs() <= 1e-13 * expected, "{n}: {} is not {expected}", found[0]);
+            assert!(found.iter().all(|f| f.to_bits() == found[0].to_bits()));
+        }
+    }
+
+    #[test]
+    fn adding_and_scaling_touch_every_element_once() {
+        for isa in Isa::available() {
+            for n in LENGTHS {
+                let mut dst: Vec<f32> = (0..n).map(|i| i as f32).collect();
+                add_assign(isa, &mut dst, &vec![0.5; n]);
+                scale(isa, &mut dst, 2.0);
+                assert!(dst.iter().enumerate().all(|(i, &x)| x == 2.0 * i as f32 + 1.0));
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What a run is: model, palette, data and training, as one TOML file with every default in one place.
+//!
+//! Unknown keys are errors, and [`RunConfig::validate`] reports every problem at once. `config.resolved.toml` in a
+//! run directory is this struct with nothing left open, so that giving it back repeats the run.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{ImageSize, ModelConfig, Precision, Preset};
+use crate::train::plan::Plan;
+use crate::{Error, Result};
+
+/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// The network.
+    pub model: ModelSection,
+    /// The colours.
+    pub palette: PaletteSection,
+    /// The images.
+    pub data: DataSection,
+    /// How to train.
+    pub train: TrainSection,
+}
+
+/// The network: a preset, of which single sizes may be changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSection {
+    /// A named size; `nano` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// Width of the residual stream instead of the preset's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_embd: Option<usize>,
+    /// Number of blocks instead of the preset's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_layer: Option<usize>,
+    /// Attention heads instead of the preset's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_head: Option<usize>,
+    /// Image side, or [height, width]. Where nothing is said: the images' own size if it is uniform and from 8 to
+    /// 64, otherwise 32.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_n_px", deserialize_with = "read_n_px")]
+    pub n_px: Option<ImageSize>,
+}
+
+/// The colours: fitted on the training images, or read from a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaletteSection {
+    /// How many colours to fit; where nothing is said 512, and 16 for grey images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colors: Option<usize>,
+    /// A palette to use as it is: `.npy`, `preprocessor_config.json`, model directory or run directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+}
+
+/// The images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// Name of a data set or a folder.
+    pub spec: String,
+    /// Where data sets are looked for and downloaded to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// Augmentation of the training images.
+    pub augment: Augment,
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self { spec: "emoji".into(), dir: None, augment: Augment::None }
+    }
+}
+
+/// What happens to a training image before it is resized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Augment {
+    #[default]
+    None,
+    Imagenet,
+    Cifar,
+}
+
+/// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSection {
+    /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Budget in passes over the training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Budget in minutes of training, validation and samples included; see [`Plan`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<f64>,
+    /// Images of a step.
+    pub batch: usize,
+    /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
+    pub micro_batch: usize,
+    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
+    pub gradient_groups: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Adam's decay of the first moment.
+    pub beta1: f64,
+    /// Adam's decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of Adam's second moment.
+    pub eps: f64,
+    /// Largest global gradient norm; 0 turns clipping off.
+    pub clip: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Warm-up in epochs. Where no warm-up is said: one epoch, but at most half of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_epochs: Option<f64>,
+    /// Warm-up in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<u64>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Number format inside matrix products.
+    pub precision: Precision,
+    /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
+    pub threads: usize,
+    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<u64>,
+    /// Images of the validation split that are scored, always the first ones; 0 is all.
+    pub eval_images: usize,
+    /// Steps between sample grids, 0 for only the last; where nothing is said four in a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_every: Option<u64>,
+    /// Images in a sample grid; 0 draws none.
+    pub sample_images: usize,
+    /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<u64>,
+    /// Newest checkpoints kept, beside the best by validation loss.
+    pub keep_last: usize,
+    /// Checkpoints at multiples of this step are never deleted; 0 is none.
+    pub keep_every: u64,
+    /// The plans that a run of `minutes` made: written into the resolved config; where given they are followed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<Plan>,
+}
+
+impl Default for TrainSection {
+    fn default() -> Self {
+        Self {
+            steps: None,
+            epochs: None,
+            minutes: None,
+            batch: 128,
+            micro_batch: 0,
+            gradient_groups: 1,
+            lr: 3e-3,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            clip: 1.0,
+            weight_decay: 0.0,
+            warmup_epochs: None,
+            warmup_steps: None,
+            seed: 0,
+            precision: Precision::Bf16,
+            threads: 0,
+            eval_every: None,
+            eval_images: 512,
+            sample_every: None,
+            sample_images: 16,
+            checkpoint_every: None,
+            keep_last: 2,
+            keep_every: 0,
+            plan: Vec::new(),
+        }
+    }
+}
+
+impl RunConfig {
+    /// Reads a TOML text. The error names `path`, the line and the unknown or wrong key.
+    pub fn from_toml(text: &str, path: &std::path::Path) -> Result<Self> {
+        toml::from_str(text).map_err(|e| Error::format(path, e.to_string().trim_end()))
+    }
+
+    /// The config as TOML that [`RunConfig::from_toml`] reads back to an equal value.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config of plain values has a TOML form")
+    }
+
+    /// The network for images of `n_px` and a palette of `n_vocab` colours.
+    pub fn network(&self, n_px: ImageSize, n_vocab: usize) -> ModelConfig {
+        let m = &self.model;
+        let (n_embd, n_layer, n_head) = m.preset.unwrap_or(Preset::Nano).shape();
+        ModelConfig::new(
+            n_px,
+            n_vocab,
+            m.n_embd.unwrap_or(n_embd),
+            m.n_layer.unwrap_or(n_layer),
+            m.n_head.unwrap_or(n_head),
+        )
+    }
+
+    /// Checks all values; the error lists every problem at once.
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        let n_px = self.model.n_px.unwrap_or(ImageSize::square(32));
+        if let Err(error) = self.network(n_px, self.palette.colors.unwrap_or(512)).validate() {
+            problems.push(error.to_string());
+        }
+        if self.palette.colors.is_some() && self.palette.file.is_some() {
+            problems.push("palette.colors and palette.file are both given: keep one".into());
+        }
+        self.train.check(&mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
+    }
+}
+
+impl TrainSection {
+    /// Names of the budgets that are given.
+    fn budgets(&self) -> Vec<&'static str> {
+        let given =
+            [("steps", self.steps.is_some()), ("epochs", self.epochs.is_some()), ("minutes", self.minutes.is_some())];
+        given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect()
+    }
+
+    fn check(&self, problems: &mut Vec<String>) {
+        match self.budgets().as_slice() {
+            [] => problems.push("no budget: give one of train.steps, train.epochs and train.minutes".into()),
+            [_] => {}
+            several => problems.push(format!("train.{} are given: keep one", several.join(" and train."))),
+        }
+        if self.steps == Some(0) {
+            problems.push("train.steps must be at least 1".into());
+        }
+        let mut number = |name: &str, value: f64, fits: bool, wanted: &str| {
+            if !(fits && value.is_finite()) {
+                problems.push(format!("train.{name} is {value}, but must be {wanted}"));
+            }
+        };
+        for (name, value) in [("epochs", self.epochs), ("minutes", self.minutes)] {
+            let value = value.unwrap_or(1.0);
+            number(name, value, value > 0.0, "above 0");
+        }
+        let warmup = self.warmup_epochs.unwrap_or(0.0);
+        number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
+        number("lr", self.lr, self.lr > 0.0, "above 0");
+        number("eps", self.eps, self.eps > 0.0, "above 0");
+        number("clip", self.clip, self.clip >= 0.0, "at least 0");
+        number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");
+        number("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "from 0 to below 1");
+        number("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "from 0 to below 1");
+        if self.warmup_epochs.is_some() && self.warmup_steps.is_some() {
+            problems.push("train.warmup_epochs and train.warmup_steps are both given: keep one".into());
+        }
+        if self.batch == 0 {
+            problems.push("train.batch must be at least 1".into());
+        }
+        if !self.gradient_groups.is_power_of_two() {
+            problems.push(format!("train.gradient_groups is {}, but must be a power of two", self.gradient_groups));
+        } else if !self.batch.is_multiple_of(self.gradient_groups) {
+            problems.push(format!(
+                "train.batch {} is not divisible by train.gradient_groups {}",
+                self.batch, self.gradient_groups
+            ));
+        }
+        if self.keep_last == 0 {
+            problems.push("train.keep_last must be at least 1".into());
+        }
+        if !self.plan.is_empty() && self.minutes.is_none() {
+            problems.push("train.plan belongs to a budget of train.minutes".into());
+        }
+        if let Err(problem) = Plan::check(&self.plan) {
+            problems.push(problem);
+        }
+    }
+}
+
+/// Reads an image size as flags write it: `28` or `8x12` (height × width).
+pub fn parse_n_px(text: &str) -> Result<ImageSize> {
+    let sides: Vec<Result<usize, _>> = text.split(['x', '×']).map(|s| s.trim().parse()).collect();
+    match sides.as_slice() {
+        [Ok(side)] => Ok(ImageSize::square(*side)),
+        [Ok(height), Ok(width)] => Ok(ImageSize { height: *height, width: *width }),
+        _ => Err(Error::Invalid(format!("n_px `{text}` is neither a side such as 28 nor HEIGHTxWIDTH such as 8x12"))),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Sides {
+    Square(usize),
+    Both([usize; 2]),
+}
+
+fn write_n_px<S: Serializer>(n_px: &Option<ImageSize>, serializer: S) -> Result<S::Ok, S::Error> {
+    let sides =
+        n_px.map(|s| if s.height == s.width { Sides::Square(s.height) } else { Sides::Both([s.height, s.width]) });
+    sides.serialize(serializer)
+}
+
+fn read_n_px<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageSize>, D::Error> {
+    let sides = Sides::deserialize(deserializer)
+        .map_err(|_| serde::de::Error::custom("n_px must be a side such as 28 or [height, width]"))?;
+    Ok(Some(match sides {
+        Sides::Square(side) => ImageSize::square(side),
+        Sides::Both([height, width]) => ImageSize { height, width },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<RunConfig> {
+        RunConfig::from_toml(text, std::path::Path::new("run.toml"))
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        for text in ["[train]\nlearning_rate = 1e-3\n", "[model]\nlayers = 3\n", "[optimiser]\n", "colors = 3\n"] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.contains("run.toml") && message.contains("unknown field"), "{message}");
+        }
+    }
+
+    #[test]
+    fn validate_reports_every_problem_at_once() {
+        let text = "[model]\nn_embd = 100\nn_head = 3\nn_px = [4, 12]\n[palette]\ncolors = 1\nfile = \"p.npy\"\n\
+                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
+        let message = read(text).unwrap().validate().unwrap_err().to_string();
+        for part in [
+            "n_embd 100 is not divisible by n_head 3",
+            "height is 4",
+            "n_vocab is 1",
+            "palette.colors and palette.file",
+            "train.steps and train.minutes are given",
+            "train.minutes is -1",
+            "train.batch 6 is not divisible by train.gradient_groups 4",
+            "train.lr is NaN",
+            "train.beta2 is 1",
+            "train.keep_last",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_config_survives_being_written_and_read() {
+        let mut config = RunConfig::default();
+        config.model.n_px = Some(ImageSize { height: 8, width: 12 });
+        config.model.preset = Some(Preset::Xs);
+        config.train.minutes = Some(0.5);
+        config.train.plan = vec![Plan { from_step: 4, steps: 100 }, Plan { from_step: 50, steps: 90 }];
+        config.validate().unwrap();
+        assert_eq!(read(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn n_px_reads_a_side_or_two() {
+        assert_eq!(parse_n_px("28").unwrap(), ImageSize::square(28));
+        assert_eq!(parse_n_px("8x12").unwrap(), ImageSize { height: 8, width: 12 });
+        assert!(parse_n_px("8x").is_err() && parse_n_px("a").is_err() && parse_n_px("1x2x3").is_err());
+        assert!(read("[model]\nn_px = \"big\"\n").unwrap_err().to_string().contains("n_px must be"));
+    }
+}

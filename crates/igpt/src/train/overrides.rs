@@ -1,0 +1,144 @@
+//! Layers of settings: files, flags and `--set a.b=v`, of which the later wins.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::train::config::RunConfig;
+use crate::{Error, Result};
+
+/// Keys that exclude each other: one given by a later layer removes the others of the layers before.
+const EXCLUSIVE: [(&str, &[&str]); 4] = [
+    ("model", &["preset", "n_embd n_layer n_head"]),
+    ("palette", &["colors", "file"]),
+    ("train", &["steps", "epochs", "minutes plan"]),
+    ("train", &["warmup_epochs", "warmup_steps"]),
+];
+
+/// Settings gathered so far.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    table: Table,
+}
+
+impl Overrides {
+    /// Starts from a whole config, for example that of the run to resume.
+    pub fn from_config(config: &RunConfig) -> Self {
+        Self { table: Table::try_from(config).expect("a config of plain values has a TOML form") }
+    }
+
+    /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.
+    pub fn file(&mut self, path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        RunConfig::from_toml(&text, path)?;
+        let table = text.parse().map_err(|e: toml::de::Error| Error::format(path, e.to_string().trim_end()))?;
+        self.layer(table);
+        Ok(())
+    }
+
+    /// Sets one key, such as `train.lr`.
+    pub fn put(&mut self, key: &str, value: impl Into<Value>) {
+        let mut value = value.into();
+        for part in key.rsplit('.') {
+            value = Value::Table(Table::from_iter([(part.to_string(), value)]));
+        }
+        if let Value::Table(table) = value {
+            self.layer(table);
+        }
+    }
+
+    /// Reads `a.b=v` with a TOML value; a bare word is a string. The error names the unknown or wrong key.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let Some((key, text)) = assignment.split_once('=') else {
+            return Err(Error::Invalid(format!("--set {assignment}: wanted SECTION.KEY=VALUE, such as train.lr=1e-3")));
+        };
+        let (key, text) = (key.trim(), text.trim());
+        let value = match format!("v = {text}").parse::<Table>() {
+            Ok(mut table) => table.remove("v").expect("the text has the key v"),
+            Err(_) => Value::String(text.to_string()),
+        };
+        let mut alone = Overrides::default();
+        alone.put(key, value);
+        alone.clone().finish().map_err(|error| Error::Invalid(format!("--set {assignment}: {error}")))?;
+        self.layer(alone.table);
+        Ok(())
+    }
+
+    /// The config of all layers; not yet validated.
+    pub fn finish(self) -> Result<RunConfig> {
+        self.table.try_into().map_err(|e: toml::de::Error| Error::Invalid(e.to_string().trim_end().to_string()))
+    }
+
+    fn layer(&mut self, upper: Table) {
+        for (section, choices) in EXCLUSIVE {
+            let given = |choice: &str| {
+                let keys = upper.get(section).and_then(Value::as_table);
+                choice.split(' ').any(|key| keys.is_some_and(|keys| keys.contains_key(key)))
+            };
+            if let Some(lower) = self.table.get_mut(section).and_then(Value::as_table_mut) {
+                for removed in choices.iter().filter(|choice| removes(section, choice, &given, choices)) {
+                    removed.split(' ').for_each(|key| drop(lower.remove(key)));
+                }
+            }
+        }
+        merge(&mut self.table, upper);
+    }
+}
+
+/// Whether `choice` goes because the upper layer gives another one. A preset replaces single sizes, but a single
+/// size changes a preset.
+fn removes(section: &str, choice: &str, given: &dyn Fn(&str) -> bool, choices: &[&str]) -> bool {
+    let other = choices.iter().any(|c| *c != choice && given(c));
+    other && !(section == "model" && choice == "preset")
+}
+
+fn merge(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(lower)), Value::Table(upper)) => merge(lower, upper),
+            (_, value) => drop(lower.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ImageSize, Preset};
+
+    #[test]
+    fn later_layers_win_and_exclude() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.toml");
+        std::fs::write(&path, "[model]\npreset = \"xs\"\nn_layer = 3\n[train]\nepochs = 2\nlr = 0.5\nbatch = 7\n")
+            .unwrap();
+        let mut layers = Overrides::default();
+        layers.file(&path).unwrap();
+        layers.put("train.steps", 9);
+        layers.set("train.lr=1e-3").unwrap();
+        layers.set("data.spec = fashion-mnist").unwrap();
+        layers.set("model.n_px=[8, 12]").unwrap();
+        let config = layers.clone().finish().unwrap();
+        assert_eq!((config.train.steps, config.train.epochs), (Some(9), None));
+        assert_eq!((config.train.lr, config.train.batch), (1e-3, 7));
+        assert_eq!(config.data.spec, "fashion-mnist");
+        assert_eq!(config.model.n_px, Some(ImageSize { height: 8, width: 12 }));
+        assert_eq!((config.model.preset, config.model.n_layer), (Some(Preset::Xs), Some(3)));
+        layers.set("model.preset = \"nano\"").unwrap();
+        assert_eq!(layers.finish().unwrap().model.n_layer, None);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let mut layers = Overrides::default();
+        for (assignment, part) in [
+            ("train.learning_rate=1", "unknown field `learning_rate`"),
+            ("train.lr=fast", "invalid type"),
+            ("lr=1", "unknown field `lr`"),
+            ("train.lr", "SECTION.KEY=VALUE"),
+        ] {
+            let message = layers.set(assignment).unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains(assignment), "{message}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How long a run is: a budget in steps, epochs or minutes, and what is due at which step.
+//!
+//! Minutes become steps by measuring: once after the first steps and again at validation points only. Every such
+//! [`Plan`] is recorded, so a resumed run keeps to it and a run given the same plans repeats to the bit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::train::config::TrainSection;
+use crate::train::schedule::{Schedule, Warmup};
+
+/// From step `from_step` on, the run is planned to end after `steps` steps in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Steps taken when it was made.
+    pub from_step: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+}
+
+impl Plan {
+    /// Checks that `plans` follow each other; the message says which does not.
+    pub(crate) fn check(plans: &[Plan]) -> Result<(), String> {
+        let ordered = plans.windows(2).all(|pair| pair[0].from_step < pair[1].from_step);
+        let reachable = plans.iter().all(|plan| plan.steps >= plan.from_step.max(1));
+        if ordered && reachable {
+            return Ok(());
+        }
+        Err("train.plan must have rising from_step, none above its steps".into())
+    }
+}
+
+/// Steps before the first plan: the first one is slower than the rest, so it does not count.
+const MEASURED_STEPS: u64 = 4;
+/// Share of the budget that measuring may take when steps are quick.
+const MEASURED_SHARE: f64 = 0.01;
+
+/// Knows the end of the run and what is due at each step.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    schedule: Schedule,
+    /// Seconds of the budget; none for steps and epochs, and for plans that are given.
+    seconds: Option<f64>,
+    eval_every: Option<u64>,
+    sample_every: Option<u64>,
+    checkpoint_every: Option<u64>,
+    /// (step, seconds) from which the pace is measured.
+    mark: Option<(u64, f64)>,
+}
+
+impl Planner {
+    /// The planner of a run over `images` training images. `made` are the plans of a checkpoint: a resumed run of
+    /// minutes goes on planning from them, while plans in the config are followed as they are.
+    pub fn new(train: &TrainSection, images: usize, made: &[Plan]) -> Self {
+        let epoch = images as f64 / train.batch as f64;
+        let in_steps = |epochs: f64| ((epochs * epoch).round() as u64).max(1);
+        let warmup = match (train.warmup_steps, train.warmup_epochs) {
+            (Some(steps), _) => Warmup::Exactly(steps),
+            (None, Some(epochs)) => Warmup::Exactly((epochs * epoch).round() as u64),
+            (None, None) => Warmup::Epoch(in_steps(1.0)),
+        };
+        let fixed = train.steps.or(train.epochs.map(in_steps));
+        let (plans, seconds) = match (fixed, train.plan.is_empty()) {
+            (Some(steps), _) => (vec![Plan { from_step: 0, steps }], None),
+            (None, false) => (train.plan.clone(), None),
+            (None, true) => (made.to_vec(), train.minutes.map(|m| m * 60.0)),
+        };
+        Self {
+            schedule: Schedule { lr: train.lr, warmup, plans },
+            seconds,
+            eval_every: train.eval_every,
+            sample_every: train.sample_every,
+            checkpoint_every: train.checkpoint_every,
+            mark: None,
+        }
+    }
+
+    /// The learning rates under the plans made so far.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Plans of a budget of minutes; empty for other budgets.
+    pub fn plans(&self, train: &TrainSection) -> &[Plan] {
+        if train.minutes.is_some() { &self.schedule.plans } else { &[] }
+    }
+
+    /// Steps of the whole run in the plan that is in force after `step` steps; none while the first are measured.
+    pub fn steps(&self, step: u64) -> Option<u64> {
+        self.schedule.plans.iter().rev().find(|plan| plan.from_step <= step).map(|plan| plan.steps)
+    }
+
+    /// Whether the run is over after `step` steps.
+    pub fn is_over(&self, step: u64) -> bool {
+        self.steps(step).is_some_and(|steps| step >= steps)
+    }
+
+    /// To be told after every step: makes the first plan of a budget of minutes once the pace is known.
+    /// `elapsed` are the seconds of training so far, of earlier sessions too.
+    pub fn after_step(&mut self, step: u64, elapsed: f64) -> Option<Plan> {
+        let budget = self.seconds?;
+        let Some((from, since)) = self.mark else {
+            self.mark = Some((step, elapsed));
+            return None;
+        };
+        let measured = step - from + 1 >= MEASURED_STEPS && elapsed - since >= MEASURED_SHARE * budget;
+        if !self.schedule.plans.is_empty() || !(measured || elapsed >= budget) {
+            return None;
+        }
+        self.plan(step, elapsed, budget)
+    }
+
+    /// To be told at validation points: plans a budget of minutes again from the pace since the last plan, with
+    /// validations, samples and checkpoints in it.
+    pub fn after_validation(&mut self, step: u64, elapsed: f64) -> Option<Plan> {
+        let budget = self.seconds?;
+        if self.schedule.plans.last().is_none_or(|last| last.from_step >= step) {
+            return None;
+        }
+        self.plan(step, elapsed, budget)
+    }
+
+    fn plan(&mut self, step: u64, elapsed: f64, budget: f64) -> Option<Plan> {
+        let (from, since) = self.mark.filter(|(from, _)| *from < step)?;
+        let pace = ((elapsed - since) / (step - from) as f64).max(1e-9);
+        let left = ((budget - elapsed).max(0.0) / pace).floor() as u64;
+        let plan = Plan { from_step: step, steps: step + left };
+        self.mark = Some((step, elapsed));
+        self.schedule.plans.push(plan);
+        Some(plan)
+    }
+
+    /// Whether validation is due after `step` steps.
+    pub fn validates(&self, step: u64) -> bool {
+        self.due(step, self.eval_interval())
+    }
+
+    /// Whether a sample grid is due after `step` steps.
+    pub fn samples(&self, step: u64) -> bool {
+        self.due(step, self.sample_every.or_else(|| self.share(4, u64::MAX)))
+    }
+
+    /// Whether a checkpoint is due after `step` steps.
+    pub fn saves(&self, step: u64) -> bool {
+        self.due(step, self.checkpoint_every.or_else(|| self.eval_interval()))
+    }
+
+    /// Whether a row of metrics is due after `step` steps: about 2000 in a run.
+    pub fn logs(&self, step: u64) -> bool {
+        self.due(step, self.share(2000, u64::MAX).or(Some(1)))
+    }
+
+    fn eval_interval(&self) -> Option<u64> {
+        self.eval_every.or_else(|| self.share(10, 1000))
+    }
+
+    /// The interval that divides the first plan into `parts`, so that later plans do not move it.
+    fn share(&self, parts: u64, most: u64) -> Option<u64> {
+        self.schedule.plans.first().map(|first| first.steps.div_ceil(parts).clamp(1, most))
+    }
+
+    fn due(&self, step: u64, every: Option<u64>) -> bool {
+        self.is_over(step) || every.is_some_and(|every| every > 0 && step.is_multiple_of(every))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn train() -> TrainSection {
+        TrainSection { batch: 10, ..TrainSection::default() }
+    }
+
+    #[test]
+    fn epochs_become_steps_and_the_warm_up_is_one_epoch() {
+        let planner = Planner::new(&TrainSection { epochs: Some(4.0), ..train() }, 205, &[]);
+        assert_eq!((planner.steps(0), planner.schedule().warmup_at(0)), (Some(82), 21));
+        let short = Planner::new(&TrainSection { steps: Some(7), ..train() }, 205, &[]);
+        assert_eq!(short.schedule().warmup_at(0), 3);
+        let told = Planner::new(&TrainSection { steps: Some(7), warmup_steps: Some(0), ..train() }, 205, &[]);
+        assert_eq!(told.schedule().warmup_at(0), 0);
+    }
+
+    #[test]
+    fn things_are_due_at_their_interval_and_at_the_end() {
+        let config = TrainSection { steps: Some(25), checkpoint_every: Some(0), eval_every: Some(10), ..train() };
+        let planner = Planner::new(&config, 100, &[]);
+        let steps = |due: &dyn Fn(u64) -> bool| (1..=25).filter(|&s| due(s)).collect::<Vec<_>>();
+        assert_eq!(steps(&|s| planner.validates(s)), [10, 20, 25]);
+        assert_eq!(steps(&|s| planner.saves(s)), [25]);
+        assert_eq!(steps(&|s| planner.samples(s)), [7, 14, 21, 25]);
+    }
+
+    #[test]
+    fn minutes_are_planned_from_measured_steps_and_again_at_validations() {
+        let config = TrainSection { minutes: Some(1.0), eval_every: Some(20), ..train() };
+        let mut planner = Planner::new(&config, 1000, &[]);
+        let before: Vec<f64> = (0..4).map(|step| planner.schedule().lr_at(step)).collect();
+        assert_eq!((planner.steps(0), planner.is_over(1000)), (None, false));
+        // The first step takes 5 s, the others half a second.
+        let clock = |step: u64| 5.0 + 0.5 * (step - 1) as f64;
+        let first = (1..).find_map(|step| planner.after_step(step, clock(step))).unwrap();
+        assert_eq!(first, Plan { from_step: 4, steps: 4 + 107 });
+        assert_eq!(planner.after_step(5, clock(5)), None);
+        // Steps slowed down to a second each.
+        let again = planner.after_validation(20, clock(4) + 16.0).unwrap();
+        assert_eq!(again, Plan { from_step: 20, steps: 20 + 37 });
+        assert!(planner.is_over(57) && !planner.is_over(56));
+        assert_eq!(planner.plans(&config), [first, again]);
+        // Given back, the plans are followed without a clock.
+        let repeat = TrainSection { plan: vec![first, again], ..config };
+        let mut same = Planner::new(&repeat, 1000, &[]);
+        assert_eq!(same.after_step(4, 1000.0), None);
+        assert_eq!(same.after_validation(20, 1000.0), None);
+        assert_eq!(same.steps(57), Some(57));
+        assert_eq!((0..4).map(|step| same.schedule().lr_at(step)).collect::<Vec<_>>(), before);
+        for step in 4..57 {
+            assert_eq!(same.schedule().lr_at(step), planner.schedule().lr_at(step));
+        }
+    }
+
+    #[test]
+    fn plans_out_of_order_are_refused() {
+        let plan = |from_step, steps| Plan { from_step, steps };
+        assert!(Plan::check(&[plan(4, 9), plan(5, 8)]).is_ok());
+        assert!(Plan::check(&[plan(4, 9), plan(4, 8)]).is_err());
+        assert!(Plan::check(&[plan(4, 3)]).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! The learning rate of each step: linear warm-up, then a cosine to zero (Chen et al. 2020, section 3.4).
+
+use crate::train::plan::Plan;
+
+/// The schedule of a run with a known warm-up under the plans made so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Length of the warm-up.
+    pub warmup: Warmup,
+    /// The plans in force, oldest first; empty as long as a run of minutes measures its first steps.
+    pub plans: Vec<Plan>,
+}
+
+/// Length of the warm-up in steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmup {
+    /// This many steps.
+    Exactly(u64),
+    /// One epoch of this many steps, but at most half of the run once that is planned.
+    Epoch(u64),
+}
+
+impl Schedule {
+    /// Steps of the warm-up as known at `step`.
+    pub fn warmup_at(&self, step: u64) -> u64 {
+        match (self.warmup, self.plans.first()) {
+            (Warmup::Exactly(steps), _) => steps,
+            (Warmup::Epoch(epoch), Some(first)) if first.from_step <= step => epoch.min(first.steps / 2),
+            (Warmup::Epoch(epoch), _) => epoch,
+        }
+    }
+
+    /// Learning rate of optimiser step `step`, counted from 0. The warm-up rises linearly and reaches the peak with
+    /// its last step; the cosine would be zero at the step after the last.
+    pub fn lr_at(&self, step: u64) -> f64 {
+        let warmup = self.warmup_at(step);
+        if step < warmup {
+            return self.lr * (step + 1) as f64 / warmup as f64;
+        }
+        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * self.progress(step, warmup)).cos())
+    }
+
+    /// How much of the cosine lies behind at `step`, 0 to 1. A new plan changes how fast the rest is gone through
+    /// but not what is behind, so the learning rate never jumps.
+    fn progress(&self, step: u64, warmup: u64) -> f64 {
+        let mut at = warmup;
+        let mut done = 0.0;
+        for (i, plan) in self.plans.iter().enumerate() {
+            at = at.max(plan.from_step);
+            let end = self.plans.get(i + 1).map_or(step, |next| next.from_step.min(step));
+            if end > at {
+                let left = plan.steps.saturating_sub(at).max(end - at);
+                done += (1.0 - done) * (end - at) as f64 / left as f64;
+                at = end;
+            }
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(warmup: u64, plans: &[(u64, u64)]) -> Schedule {
+        let plans = plans.iter().map(|&(from_step, steps)| Plan { from_step, steps }).collect();
+        Schedule { lr: 1.0, warmup: Warmup::Exactly(warmup), plans }
+    }
+
+    #[test]
+    fn warm_up_is_linear_and_the_cosine_ends_at_zero() {
+        let s = schedule(4, &[(0, 12)]);
+        let lrs: Vec<f64> = (0..=12).map(|i| s.lr_at(i)).collect();
+        assert_eq!(&lrs[..5], &[0.25, 0.5, 0.75, 1.0, 1.0]);
+        assert!((lrs[8] - 0.5).abs() < 1e-12);
+        let sixth = 0.5 * (1.0 + (std::f64::consts::PI * 0.25).cos());
+        assert!((lrs[6] - sixth).abs() < 1e-12);
+        assert!(lrs[12].abs() < 1e-12 && lrs[11] > 0.0);
+    }
+
+    #[test]
+    fn a_new_plan_bends_the_rate_without_a_jump() {
+        let one = schedule(0, &[(0, 100)]);
+        let two = schedule(0, &[(0, 100), (50, 200)]);
+        assert_eq!(one.lr_at(50), two.lr_at(50));
+        assert!(two.lr_at(60) > one.lr_at(60));
+        assert!(two.lr_at(200).abs() < 1e-12);
+        // Half of the way is behind at 50, so half of the rest is three quarters.
+        assert!((two.lr_at(125) - 0.5 * (1.0 + (std::f64::consts::PI * 0.75).cos())).abs() < 1e-12);
+    }
+
+    #[test]
+    fn before_the_first_plan_the_rate_stays_at_the_peak() {
+        assert_eq!(schedule(2, &[]).lr_at(9), 1.0);
+        assert_eq!(schedule(0, &[(3, 3)]).lr_at(2), 1.0);
+    }
+}

@@ -113,6 +113,9 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// Both pointers must be valid for reading LANES values; they need not be aligned to the vector.
     unsafe fn interleave_bf16(self, low: *const bf16, high: *const bf16) -> Self::U32;
 
+    /// a\[0\], b\[0\], a\[1\], b\[1\], … of the lower halves, then the same of the upper halves.
+    fn zip_units(self, a: Self::U32, b: Self::U32) -> (Self::U32, Self::U32);
+
     /// All lanes 0.
     #[inline(always)]
     fn zero(self) -> Self::F32 {

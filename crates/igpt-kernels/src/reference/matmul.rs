@@ -14,11 +14,6 @@ pub fn matmul_tn<A: Scalar, B: Scalar>(x: MatRef<A>, dy: MatRef<B>) -> (Vec<f64>
     product(x.cols(), dy.cols(), x.rows(), |i, t| x.row(t)[i], |t, j| dy.row(t)[j])
 }
 
-/// x · sigmoid(1.702 x), the quick GELU of the official code.
-pub fn quick_gelu(x: f64) -> f64 {
-    x / (1.0 + (-1.702 * x).exp())
-}
-
 fn product<A: Scalar, B: Scalar>(
     m: usize,
     n: usize,

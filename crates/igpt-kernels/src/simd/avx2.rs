@@ -110,6 +110,11 @@ impl Simd for Avx2 {
         fn pack_bf16(self, low: __m256, high: __m256) -> __m256i {
             _mm256_or_si256(self.bf16_bits(low), _mm256_slli_epi32::<16>(self.bf16_bits(high)))
         }
+        fn zip_units(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+            // Unpacking works inside 128-bit halves; the second step puts these in order.
+            let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            (_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+        }
     }
 
     #[inline(always)]

@@ -109,6 +109,11 @@ impl Simd for Avx512 {
             );
             _mm512_permutexvar_epi16(order, both)
         }
+        fn zip_units(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+            let lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let upper = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            (_mm512_permutex2var_epi32(a, lower, b), _mm512_permutex2var_epi32(a, upper, b))
+        }
     }
 
     #[inline(always)]

@@ -190,4 +190,10 @@ impl Simd for Portable {
             unsafe { (low.cast::<[u16; LANES]>().read_unaligned(), high.cast::<[u16; LANES]>().read_unaligned()) };
         Lanes(low).zip(Lanes(high), |low, high| low as u32 | (high as u32) << 16)
     }
+    #[inline(always)]
+    fn zip_units(self, a: Self::U32, b: Self::U32) -> (Self::U32, Self::U32) {
+        let (a, b) = (a.0, b.0);
+        let lower = [a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]];
+        (Lanes(lower), Lanes([a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7]]))
+    }
 }

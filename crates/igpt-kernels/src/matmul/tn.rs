@@ -1,0 +1,135 @@
+//! The gradient of a weight: the product of activations, transposed, and gradients, summed over tokens.
+//!
+//! The sum runs down the rows of both operands, so both are packed: the right one once by the caller, shared by
+//! everyone who works on a block of the left one's columns; that block here, 512 tokens at a time.
+
+use super::{PANEL_COLS, PanelsRef, Tile, panels, run_rows, tile};
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+use crate::{Buffer, MatMut, MatRef, Scalar};
+use std::marker::PhantomData;
+
+/// Sums over tokens are cut after every so many tokens of an image.
+pub const TOKEN_BLOCK: usize = 512;
+
+/// Columns of the left operand that are packed side by side; a multiple of all LANES.
+const GROUP: usize = 16;
+
+/// Memory for a packed block of the left operand. Keep one per worker: it grows to the largest block and stays.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    units: Buffer<u32>,
+}
+
+/// dw (k×n) += xᵀ · dy over the T tokens of one image: `x` is T×k (a view of some columns), `dy` T×n in panels
+/// packed by [`pack_token_panel`](super::pack_token_panel). Every 512 tokens are summed in order and then added to
+/// `dw`; the bits of an element depend on its own column of `x` and of `dy` alone.
+///
+/// Panics unless the shapes agree.
+pub fn matmul_tn_add<'b, S: Scalar>(
+    isa: Isa,
+    x: MatRef<S>,
+    dy: impl Into<PanelsRef<'b, S>>,
+    mut dw: MatMut<f32>,
+    scratch: &mut Scratch,
+) {
+    let dy = dy.into();
+    assert_eq!(x.rows().next_multiple_of(S::PACK), dy.k, "tokens of both operands");
+    assert_eq!((dw.rows(), dw.cols()), (x.cols(), dy.n), "the shape of a weight gradient");
+    let needed = x.cols().next_multiple_of(GROUP) * x.rows().min(TOKEN_BLOCK).div_ceil(S::PACK);
+    if scratch.units.len() < needed {
+        scratch.units = Buffer::zeroed(needed);
+    }
+    for first in (0..x.rows()).step_by(TOKEN_BLOCK) {
+        let x = x.view(first, TOKEN_BLOCK.min(x.rows() - first), 0, x.cols());
+        let first_unit = first / S::PACK;
+        isa.run(Block { x, dy, first_unit, dw: dw.reborrow(), packed: &mut scratch.units });
+    }
+}
+
+/// Up to [`TOKEN_BLOCK`] tokens.
+struct Block<'a, S> {
+    x: MatRef<'a, S>,
+    dy: PanelsRef<'a, S>,
+    first_unit: usize,
+    dw: MatMut<'a, f32>,
+    packed: &'a mut [u32],
+}
+
+impl<S: Scalar> Kernel for Block<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(mut self, simd: V) {
+        let (k, n) = (self.x.cols(), self.dy.n);
+        let units = self.x.rows().div_ceil(S::PACK);
+        pack(simd, self.x, units, self.packed);
+        let panel_units = self.dy.k / S::PACK * PANEL_COLS;
+        for col in (0..n).step_by(2 * V::LANES) {
+            let panel = &self.dy.units[col / PANEL_COLS * panel_units..][..panel_units];
+            let right = &panel[self.first_unit * PANEL_COLS..][..units * PANEL_COLS];
+            for (group, left) in self.packed.chunks_exact(units * GROUP).take(k.div_ceil(GROUP)).enumerate() {
+                let first = group * GROUP;
+                let mut dw = self.dw.view(first, GROUP.min(k - first), col, 2 * V::LANES);
+                // SAFETY: a group is `units` rows of 16 units and `right` as many rows of 32, of which the strip reads
+                // two vectors from the column's place in the panel on; `dw` is two vectors wide.
+                unsafe {
+                    let right = right.as_ptr().add(col % PANEL_COLS);
+                    let (out, stride) = (dw.as_mut_ptr(), dw.stride());
+                    let mut strip = Strip::<S> { units, left: left.as_ptr(), right, out, stride, format: PhantomData };
+                    run_rows::<V, S>(simd, dw.rows(), &mut strip);
+                }
+            }
+        }
+    }
+}
+
+/// Packs `x` into groups of 16 columns, each `units` rows of 16 units: `[k/16][units][16]`, columns beyond `x` zero.
+#[inline(always)]
+fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, packed: &mut [u32]) {
+    let whole = x.cols() / GROUP;
+    for unit in 0..units {
+        for group in 0..whole {
+            let dst = &mut packed[(group * units + unit) * GROUP..][..GROUP];
+            panels::interleave_rows(simd, x.view(0, x.rows(), group * GROUP, GROUP), unit, dst);
+        }
+        let rest = x.cols() - whole * GROUP;
+        if rest > 0 {
+            let mut edge = [S::default(); 2 * GROUP];
+            for (i, row) in (unit * S::PACK..x.rows()).take(S::PACK).enumerate() {
+                edge[i * GROUP..][..rest].copy_from_slice(&x.row(row)[whole * GROUP..]);
+            }
+            let edge = MatRef::new(&edge[..S::PACK * GROUP], S::PACK, GROUP);
+            panels::interleave_rows(simd, edge, 0, &mut packed[(whole * units + unit) * GROUP..][..GROUP]);
+        }
+    }
+}
+
+/// One group of the left operand times two vectors of columns of the right one.
+struct Strip<S> {
+    units: usize,
+    left: *const u32,
+    right: *const u32,
+    out: *mut f32,
+    stride: usize,
+    format: PhantomData<S>,
+}
+
+impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
+    /// # Safety
+    /// The group and `out` must have rows `row .. row + MR`.
+    #[inline(always)]
+    unsafe fn rows<const MR: usize>(&mut self, simd: V, row: usize) {
+        // SAFETY: whoever makes a strip sees to `units` rows of both operands; the caller promises the rows.
+        unsafe {
+            let zero = [[simd.zero(); 2]; MR];
+            let left = self.left.add(row);
+            let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, zero);
+            for (r, acc) in acc.iter().enumerate() {
+                for (v, &sum) in acc.iter().enumerate() {
+                    let at = self.out.add((row + r) * self.stride + v * V::LANES);
+                    simd.store_f32(at, simd.add(simd.load_f32(at), sum));
+                }
+            }
+        }
+    }
+}

@@ -1,7 +1,22 @@
 //! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
 
 pub mod batch;
+pub mod dataset;
+pub mod emoji;
+pub mod idx;
+pub mod locate;
+pub mod packed;
 pub mod pixels;
+pub mod preprocess;
+pub mod resize;
+pub mod source;
+pub mod split;
+pub mod tokens;
 
 pub use batch::Batch;
+pub use dataset::{Dataset, OpenOptions, open};
 pub use pixels::Pixels;
+pub use preprocess::{Augment, Preprocess};
+pub use source::{Images, Source};
+pub use split::Split;
+pub use tokens::{Damaged, TokenSet};

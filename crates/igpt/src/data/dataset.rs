@@ -1,0 +1,101 @@
+//! One `--data` argument: the name of a known data set or a folder of images.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::split::{self, Split};
+use super::{Images, Source, emoji, idx};
+use crate::{Error, Result};
+
+/// A data set cut into its parts.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// What `--data` said.
+    pub name: String,
+    /// Channels of every image: 1 grey, 3 RGB.
+    pub channels: usize,
+    /// Names of the classes; empty where images carry no labels.
+    pub classes: Vec<String>,
+    /// What a model learns from.
+    pub train: Images,
+    /// What settings are chosen by.
+    pub validation: Images,
+    /// What is reported.
+    pub test: Images,
+    all: Images,
+}
+
+/// How to open a data set.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// Where downloaded data sets are looked for first and put.
+    pub data_dir: Option<PathBuf>,
+    /// Seed of the cuts that a data set doesn't bring itself. It belongs to the data, not to a training run: a model
+    /// evaluated with another seed than it was trained with would be tested on images it has seen.
+    pub seed: u64,
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions").field("data_dir", &self.data_dir).field("seed", &self.seed).finish()
+    }
+}
+
+/// Opens `emoji`, `fashion-mnist`, `mnist` or a folder.
+///
+/// # Errors
+/// Names what is missing and where to put it, or the file that isn't what its format says.
+pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
+    match spec {
+        "emoji" => emoji::open(options.seed),
+        "fashion-mnist" => idx::open(&idx::FASHION_MNIST, options),
+        "mnist" => idx::open(&idx::MNIST, options),
+        _ => Err(Error::Missing(format!("there is no data set {spec:?}"))),
+    }
+}
+
+impl Dataset {
+    /// A data set of one source, given the positions of (train, validation, test).
+    pub fn new(name: impl Into<String>, classes: Vec<String>, source: Arc<dyn Source>, parts: [Vec<u32>; 3]) -> Self {
+        let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
+        let (channels, all) = (source.channels(), Images::all(source));
+        Self { name: name.into(), channels, classes, train, validation, test, all }
+    }
+
+    /// As [`Dataset::new`], with a seeded tenth of `train` as validation.
+    pub(super) fn with_carved_validation(
+        name: &str,
+        classes: &[&str],
+        source: Arc<dyn Source>,
+        mut train: Vec<u32>,
+        test: Vec<u32>,
+        seed: u64,
+    ) -> Self {
+        let count = split::tenth(train.len());
+        let validation = split::take_seeded(&mut train, count, seed, 0);
+        let classes = classes.iter().map(|&c| c.to_owned()).collect();
+        Self::new(name, classes, source, [train, validation, test])
+    }
+
+    /// The images of `split`.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn split(&self, split: Split) -> Result<Images> {
+        let images = match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+            Split::All => &self.all,
+        };
+        if images.is_empty() {
+            return Err(Error::Missing(format!(
+                "{} has {} images, too few for a {split} split: add images, or name another split",
+                self.name,
+                self.all.len()
+            )));
+        }
+        Ok(images.clone())
+    }
+}

@@ -1,0 +1,130 @@
+//! From a decoded image to the model's size: the paper's crops for evaluation and its two training recipes.
+//!
+//! Chen et al. 2020, section 3.1, crops 224 of a shorter side of 224 (evaluation) or of 256 to 384 (training) and then
+//! scales down. Here both are one resampling straight from the original, which spares a blur and keeps the crop's
+//! share of the picture; so the recipe also means something for originals smaller than 224.
+
+use std::str::FromStr;
+
+use super::Pixels;
+use super::resize::{Area, resize};
+use crate::Error;
+use crate::model::ImageSize;
+use crate::rng::Rng;
+
+/// What is done to an image each time it is trained on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augment {
+    /// As in evaluation.
+    #[default]
+    None,
+    /// The paper's ImageNet recipe: a random crop of 224 where the shorter side is a random 256 to 384, that is 58 to
+    /// 88 % of it, then down to the model's size. No flip.
+    Imagenet,
+    /// The CIFAR recipe: at the model's size, 4 pixels of reflected border, a random crop, a flip every other time.
+    Cifar,
+}
+
+impl FromStr for Augment {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "none" => Ok(Self::None),
+            "imagenet" => Ok(Self::Imagenet),
+            "cifar" => Ok(Self::Cifar),
+            _ => Err(Error::Invalid(format!("no augmentation is called {name:?}: say none, imagenet or cifar"))),
+        }
+    }
+}
+
+/// Border of the CIFAR recipe, in pixels.
+const PAD: usize = 4;
+
+/// Brings images to a model's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preprocess {
+    /// The model's size.
+    pub size: ImageSize,
+    /// What [`Preprocess::training`] does on top.
+    pub augment: Augment,
+}
+
+impl Preprocess {
+    /// The largest centred crop of the model's aspect, scaled to the model's size; an image of that size is untouched.
+    pub fn evaluation(&self, image: &Pixels) -> Pixels {
+        if image.size == self.size {
+            return image.clone();
+        }
+        let crop = largest_crop(image.size, self.size);
+        let (left, top) = ((image.size.width - crop.width) / 2, (image.size.height - crop.height) / 2);
+        let cropped = if crop == image.size { image.clone() } else { cut(image, left, top, crop) };
+        resize(&cropped, Area::whole(crop), self.size)
+    }
+
+    /// The image as the recipe changes it, by draws from `rng`; always of the model's size.
+    pub fn training(&self, image: &Pixels, rng: &mut Rng) -> Pixels {
+        match self.augment {
+            Augment::None => self.evaluation(image),
+            Augment::Imagenet => resize(image, random_area(image.size, self.size, rng), self.size),
+            Augment::Cifar => {
+                let image = self.evaluation(image);
+                let top = rng.below(2 * PAD as u64 + 1) as isize - PAD as isize;
+                let left = rng.below(2 * PAD as u64 + 1) as isize - PAD as isize;
+                let flip = rng.below(2) == 1;
+                shifted(&image, left, top, flip)
+            }
+        }
+    }
+}
+
+/// The largest size of `aspect`'s proportions inside `size`, at least one pixel each way.
+fn largest_crop(size: ImageSize, aspect: ImageSize) -> ImageSize {
+    let scaled = |side: usize, by: usize, over: usize| ((side * by + over / 2) / over).max(1);
+    if size.width * aspect.height >= size.height * aspect.width {
+        ImageSize { height: size.height, width: scaled(size.height, aspect.width, aspect.height).min(size.width) }
+    } else {
+        ImageSize { height: scaled(size.width, aspect.height, aspect.width).min(size.height), width: size.width }
+    }
+}
+
+fn cut(image: &Pixels, left: usize, top: usize, size: ImageSize) -> Pixels {
+    let c = image.channels;
+    let rows = image.data.chunks_exact(image.size.width * c).skip(top).take(size.height);
+    Pixels::new(size, c, rows.flat_map(|row| &row[left * c..][..size.width * c]).copied().collect())
+}
+
+/// Where the ImageNet recipe crops, in the original's coordinates.
+fn random_area(image: ImageSize, model: ImageSize, rng: &mut Rng) -> Area {
+    let share = 224.0 / (256 + rng.below(384 - 256 + 1)) as f64;
+    let (image_width, image_height) = (image.width as f64, image.height as f64);
+    let aspect = model.width as f64 / model.height as f64;
+    let width = share * image_width.min(image_height * aspect);
+    let height = share * image_height.min(image_width / aspect);
+    Area { left: rng.uniform() * (image_width - width), top: rng.uniform() * (image_height - height), width, height }
+}
+
+/// The image moved by (`left`, `top`) pixels, what comes in at the border mirrored; and flipped if `flip`.
+fn shifted(image: &Pixels, left: isize, top: isize, flip: bool) -> Pixels {
+    let (size, c) = (image.size, image.channels);
+    let columns: Vec<usize> = (0..size.width)
+        .map(|x| reflect(left + if flip { size.width - 1 - x } else { x } as isize, size.width))
+        .collect();
+    let mut data = Vec::with_capacity(image.data.len());
+    for y in 0..size.height {
+        let row = &image.data[reflect(top + y as isize, size.height) * size.width * c..][..size.width * c];
+        columns.iter().for_each(|&x| data.extend_from_slice(&row[x * c..][..c]));
+    }
+    Pixels::new(size, c, data)
+}
+
+/// Position `i` of an axis of `n` that goes on beyond its ends as a mirror image, the end itself not repeated.
+fn reflect(i: isize, n: usize) -> usize {
+    let period = 2 * (n as isize - 1).max(1);
+    let i = i.rem_euclid(period);
+    i.min(period - i) as usize % n
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Images as palette tokens, held in memory.
+
+use std::ops::Range;
+
+use super::{Augment, Batch, Images, Pixels, Preprocess};
+use crate::{Error, Result, model::ImageSize};
+
+/// An image that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its name in the source.
+    pub name: String,
+    /// What the decoder said.
+    pub problem: String,
+}
+
+/// The tokens of some images, (N, T) in raster order, with what is known of each image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSet {
+    /// All tokens, image after image.
+    pub tokens: Vec<u16>,
+    /// Size of an image; T is its number of pixels.
+    pub n_px: ImageSize,
+    /// Class of each image.
+    pub labels: Vec<Option<u32>>,
+    /// Name of each image.
+    pub names: Vec<String>,
+    /// Images of the source that could not be decoded and are not among these.
+    pub damaged: Vec<Damaged>,
+}
+
+impl TokenSet {
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Tokens of image `i`.
+    pub fn image(&self, i: usize) -> &[u16] {
+        let n_ctx = self.n_px.pixels();
+        &self.tokens[i * n_ctx..][..n_ctx]
+    }
+
+    /// A run of images.
+    pub fn batch(&self, images: Range<usize>) -> Batch {
+        let n_ctx = self.n_px.pixels();
+        Batch::new(self.tokens[images.start * n_ctx..images.end * n_ctx].to_vec(), n_ctx)
+    }
+}
+
+/// Turns images into tokens as they are evaluated: cropped and scaled to `size`, of 1 or 3 `channels`, then handed to
+/// `quantize`, which fills one image's tokens. Damaged images are left out and listed.
+///
+/// # Errors
+/// When more than 1 % of the images are damaged, or all.
+pub fn tokenize_with(
+    images: &Images,
+    size: ImageSize,
+    channels: usize,
+    quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
+) -> Result<TokenSet> {
+    let n_ctx = size.pixels();
+    let preprocess = Preprocess { size, augment: Augment::None };
+    let mut tokens = vec![0u16; images.len() * n_ctx];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = images.len().div_ceil(threads).max(1);
+    let mut damaged: Vec<(usize, Damaged)> = std::thread::scope(|scope| {
+        let parts = tokens.chunks_mut(share * n_ctx).enumerate().map(|(part, tokens)| {
+            let (preprocess, quantize) = (&preprocess, &quantize);
+            scope.spawn(move || {
+                let mut damaged = Vec::new();
+                for (k, out) in tokens.chunks_exact_mut(n_ctx).enumerate() {
+                    let i = part * share + k;
+                    match images.pixels(i) {
+                        Ok(pixels) => quantize(&preprocess.evaluation(&pixels).with_channels(channels), out),
+                        Err(e) => damaged.push((i, Damaged { name: images.name(i), problem: e.to_string() })),
+                    }
+                }
+                damaged
+            })
+        });
+        let parts: Vec<_> = parts.collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+    });
+    damaged.sort_unstable_by_key(|(i, _)| *i);
+
+    let mut kept = Vec::with_capacity(images.len());
+    kept.extend((0..images.len()).filter(|i| damaged.binary_search_by_key(i, |(i, _)| *i).is_err()));
+    if kept.len() < images.len() {
+        for (to, &from) in kept.iter().enumerate() {
+            tokens.copy_within(from * n_ctx..(from + 1) * n_ctx, to * n_ctx);
+        }
+        tokens.truncate(kept.len() * n_ctx);
+    }
+    let damaged: Vec<Damaged> = damaged.into_iter().map(|(_, d)| d).collect();
+    check_damaged(&damaged, images.len())?;
+    let labels = kept.iter().map(|&i| images.label(i)).collect();
+    let names = kept.iter().map(|&i| images.name(i)).collect();
+    Ok(TokenSet { tokens, n_px: size, labels, names, damaged })
+}
+
+/// Refuses more than 1 % of damaged images, naming the first twenty.
+pub(super) fn check_damaged(damaged: &[Damaged], images: usize) -> Result<()> {
+    if damaged.len() * 100 <= images {
+        return Ok(());
+    }
+    let list: Vec<String> = damaged.iter().take(20).map(|d| format!("{} ({})", d.name, d.problem)).collect();
+    let more = if damaged.len() > 20 { ", …" } else { "" };
+    Err(Error::Invalid(format!(
+        "{} of {images} images are damaged, more than 1 %: mend or remove them: {}{more}",
+        damaged.len(),
+        list.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data::Source;
+
+    /// `count` images of 2×2, image i filled with i; every `broken`th is damaged.
+    struct Fixture {
+        count: usize,
+        broken: usize,
+    }
+
+    impl Source for Fixture {
+        fn len(&self) -> usize {
+            self.count
+        }
+        fn channels(&self) -> usize {
+            1
+        }
+        fn pixels(&self, i: usize) -> Result<Pixels> {
+            if (i + 1).is_multiple_of(self.broken) {
+                return Err(Error::format(format!("{i}.png"), "cut off"));
+            }
+            Ok(Pixels::new(ImageSize::square(2), 1, vec![i as u8; 4]))
+        }
+        fn label(&self, i: usize) -> Option<u32> {
+            Some(i as u32 % 7)
+        }
+        fn name(&self, i: usize) -> String {
+            format!("{i}.png")
+        }
+        fn in_memory(&self) -> bool {
+            true
+        }
+    }
+
+    fn tokenize(count: usize, broken: usize) -> Result<TokenSet> {
+        let images = Images::all(Arc::new(Fixture { count, broken }));
+        tokenize_with(&images, ImageSize::square(2), 3, |pixels, out| {
+            assert_eq!(pixels.channels, 3);
+            out.iter_mut().zip(pixels.data.chunks_exact(3)).for_each(|(t, c)| *t = 2 * c[1] as u16);
+        })
+    }
+
+    #[test]
+    fn damaged_images_are_left_out_and_listed() {
+        let set = tokenize(250, 125).unwrap();
+        assert_eq!((set.images(), set.tokens.len(), set.labels.len()), (248, 248 * 4, 248));
+        assert_eq!(set.damaged.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["124.png", "249.png"]);
+        assert!(set.damaged[0].problem.contains("cut off"));
+        for (i, original) in (0..249).filter(|&i| i != 124).enumerate() {
+            assert_eq!(set.image(i), [2 * (original % 256) as u16; 4]);
+            assert_eq!((set.names[i].clone(), set.labels[i]), (format!("{original}.png"), Some(original % 7)));
+        }
+        assert_eq!(set.batch(123..126).tokens(), &set.tokens[123 * 4..126 * 4]);
+    }
+
+    #[test]
+    fn more_than_one_percent_of_damage_stops_with_the_first_twenty_names() {
+        let error = tokenize(300, 10).unwrap_err().to_string();
+        assert!(error.starts_with("30 of 300 images are damaged") && error.contains("9.png"), "{error}");
+        assert!(error.contains("199.png") && !error.contains("209.png") && error.ends_with("…"), "{error}");
+        assert!(tokenize(99, 99).is_err() && tokenize(100, 100).is_ok());
+    }
+}

@@ -2,9 +2,11 @@
 //! implements.
 
 pub mod config;
+pub mod dir;
 pub mod engine;
 pub mod params;
 
 pub use config::{ImageSize, ModelConfig, Preset};
+pub use dir::{Card, ModelDir, SaveType};
 pub use engine::{AdamUpdate, Decoder, Engine, LossSum, Precision, State};
 pub use params::{Layout, Tensor};

@@ -1,0 +1,198 @@
+//! The model directory in Hugging Face's ImageGPT layout, the only form in which igpt keeps finished models:
+//! transformers opens what igpt saved, and igpt opens what transformers saved.
+//!
+//! Files from elsewhere are not trusted: sizes are checked before memory is taken, and pickles run nothing.
+
+mod card;
+mod pickle;
+mod processor;
+mod safetensors;
+mod settings;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod torch_bin;
+mod weights;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+pub use self::card::Card;
+use self::weights::Catalogue;
+pub use self::weights::SaveType;
+use crate::model::ModelConfig;
+use crate::palette::Palette;
+use crate::{Error, Result};
+
+/// A model at rest: everything that a model directory holds.
+#[derive(Clone, Debug)]
+pub struct ModelDir {
+    /// The network's shape.
+    pub config: ModelConfig,
+    /// The palette that its tokens mean.
+    pub palette: Palette,
+    /// The weights, an arena of `Layout::new(&config)`.
+    pub weights: Vec<f32>,
+    /// Keys of `config.json` that igpt doesn't use; saved again as they are.
+    pub extra: Map<String, Value>,
+}
+
+impl ModelDir {
+    /// Opens a model directory, or the one inside a run directory (`RUN/model`).
+    ///
+    /// # Errors
+    /// Anything that is missing, damaged, doesn't fit together or isn't implemented; the message names the file and
+    /// the setting or tensor.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let dir = Self::locate(path.as_ref())?;
+        let (mut config, palette, extra) = read_settings(&dir)?;
+        let catalogue = Catalogue::open(&dir)?;
+        if let Some(recorded) = &catalogue.palette_hash
+            && *recorded != palette.hash()
+        {
+            return Err(Error::Mismatch(format!(
+                "the weights in {} were trained with palette {recorded}, but its preprocessor_config.json holds palette {}: \
+                 put the palette back that belongs to the model",
+                dir.display(),
+                palette.hash()
+            )));
+        }
+        let weights = catalogue.load(&mut config)?;
+        Ok(Self { config, palette, weights, extra })
+    }
+
+    /// The model directory that `path` stands for: itself, or `path/model` for a run directory.
+    pub fn locate(path: &Path) -> Result<PathBuf> {
+        let inner = path.join("model");
+        if path.join("config.json").is_file() {
+            Ok(path.into())
+        } else if inner.join("config.json").is_file() {
+            Ok(inner)
+        } else if !path.exists() {
+            Err(Error::Missing(format!("{} does not exist: give a model directory or a run directory", path.display())))
+        } else {
+            Err(Error::Missing(format!(
+                "no config.json in {} or in its model/: give a model directory, or make one with igpt pretrain",
+                path.display()
+            )))
+        }
+    }
+
+    /// Writes the directory: first beside `path`, then moved to it, so that an interruption never leaves half a
+    /// model under its name. A model that is there already is replaced file by file, weights last.
+    pub fn save(&self, path: impl AsRef<Path>, card: &Card, dtype: SaveType) -> Result<()> {
+        let path = path.as_ref();
+        if self.palette.n_vocab() != self.config.n_vocab {
+            return Err(Error::Mismatch(format!(
+                "a palette of {} colours doesn't fit a model of {}",
+                self.palette.n_vocab(),
+                self.config.n_vocab
+            )));
+        }
+        let name =
+            path.file_name().ok_or_else(|| Error::Invalid(format!("{} is not a directory's name", path.display())))?;
+        let temp = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let written = self.write_into(&temp, card, dtype).and_then(|()| replace(&temp, path));
+        if written.is_err() {
+            // Best effort: the first error is the one to report.
+            let _ = fs::remove_dir_all(&temp);
+        }
+        written
+    }
+
+    fn write_into(&self, dir: &Path, card: &Card, dtype: SaveType) -> Result<()> {
+        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let processor = processor::to_json(&self.palette, self.config.n_px);
+        // Sampling as in the paper: temperature 1 and nothing cut off; sos, then one token a pixel.
+        let generation = json!({
+            "do_sample": true,
+            "temperature": 1.0,
+            "top_k": 0,
+            "bos_token_id": self.config.n_vocab,
+            "max_length": self.config.n_ctx() + 1,
+        });
+        let config = settings::to_json(&self.config, &self.extra, dtype.torch());
+        let mut texts = vec![("README.md", card.to_markdown(&self.config))];
+        for (name, value) in
+            [("config.json", config), ("preprocessor_config.json", processor), ("generation_config.json", generation)]
+        {
+            texts.push((name, format!("{value:#}\n")));
+        }
+        for (name, text) in texts {
+            let file = dir.join(name);
+            fs::write(&file, text).map_err(Error::io(&file))?;
+        }
+        weights::write(&dir.join(WEIGHTS), &self.config, &self.weights, &self.palette.hash(), dtype)?;
+        for name in FILES {
+            let file = dir.join(name);
+            File::open(&file).and_then(|f| f.sync_all()).map_err(Error::io(&file))?;
+        }
+        Ok(())
+    }
+}
+
+const WEIGHTS: &str = "model.safetensors";
+/// What `save` writes; the weights last.
+const FILES: [&str; 5] = ["README.md", "config.json", "preprocessor_config.json", "generation_config.json", WEIGHTS];
+
+/// Moves the finished directory `temp` to `path`.
+fn replace(temp: &Path, path: &Path) -> Result<()> {
+    if !path.exists() {
+        return fs::rename(temp, path).map_err(Error::io(path));
+    }
+    for name in FILES {
+        fs::rename(temp.join(name), path.join(name)).map_err(Error::io(path.join(name)))?;
+    }
+    fs::remove_dir(temp).map_err(Error::io(temp))
+}
+
+/// Everything but the weights. `config.biases` is not known yet.
+fn read_settings(dir: &Path) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
+    let config_path = dir.join("config.json");
+    let map = match read_json(&config_path)? {
+        Value::Object(map) => map,
+        other => return Err(Error::format(&config_path, format!("{} where an object was expected", kind(&other)))),
+    };
+    let settings = settings::parse(map, &config_path)?;
+    let mut config = settings.config;
+
+    let path = dir.join("preprocessor_config.json");
+    if !path.exists() {
+        return Err(Error::Missing(format!(
+            "no preprocessor_config.json in {}: it holds the palette and the image size, copy it from the model's source",
+            dir.display()
+        )));
+    }
+    let (palette, size) = processor::parse(&read_json(&path)?, &path)?;
+    if palette.n_vocab() != config.n_vocab {
+        return Err(Error::format(
+            &path,
+            format!("{} colours, but config.json has vocab_size {}", palette.n_vocab(), config.n_vocab + 1),
+        ));
+    }
+    let n_positions = config.n_ctx();
+    if size.height.checked_mul(size.width) != Some(n_positions) {
+        return Err(Error::format(&path, format!("size {size} doesn't make config.json's n_positions {n_positions}")));
+    }
+    config.n_px = size;
+    config.validate().map_err(|e| Error::format(&config_path, e.to_string()))?;
+    Ok((config, palette, settings.extra))
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a bool",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

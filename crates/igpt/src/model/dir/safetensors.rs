@@ -1,0 +1,98 @@
+//! The header of a safetensors file, checked tensor by tensor so that an error can name the one at fault.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::stored::{Dtype, Stored};
+use crate::{Error, Result};
+
+/// The same limit as the safetensors library's.
+const LARGEST_HEADER: u64 = 100_000_000;
+
+/// A file's tensors and its free metadata.
+pub(super) struct Header {
+    pub(super) tensors: Vec<Stored>,
+    pub(super) metadata: HashMap<String, String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
+}
+
+/// Reads and checks the header of the file at `path`; no tensor is read.
+pub(super) fn read_header(path: &Path) -> Result<Header> {
+    let bad = |problem: String| Error::format(path, problem);
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let file_len = file.metadata().map_err(Error::io(path))?.len();
+    if file_len < 8 {
+        return Err(bad(format!("a safetensors file of {file_len} bytes: truncated, copy it again")));
+    }
+    let mut len = [0; 8];
+    file.read_exact(&mut len).map_err(Error::io(path))?;
+    let len = u64::from_le_bytes(len);
+    if len > LARGEST_HEADER {
+        return Err(bad(format!("header of {len} bytes, but at most {LARGEST_HEADER} make sense: not safetensors?")));
+    }
+    if len > file_len - 8 {
+        return Err(bad(format!("header of {len} bytes in a file of {file_len}: truncated, copy it again")));
+    }
+    let mut header = vec![0; len as usize];
+    file.read_exact(&mut header).map_err(Error::io(path))?;
+    let mut entries: serde_json::Map<String, Value> =
+        serde_json::from_slice(&header).map_err(|e| bad(format!("the safetensors header is not JSON: {e}")))?;
+
+    let metadata = match entries.remove("__metadata__") {
+        None => HashMap::new(),
+        Some(value) => serde_json::from_value(value)
+            .map_err(|e| bad(format!("__metadata__ in the header is not a map of strings: {e}")))?,
+    };
+    let data_start = 8 + len;
+    let shared: Arc<Path> = path.into();
+    let mut spans = Vec::with_capacity(entries.len());
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (name, value) in entries {
+        let entry: Entry =
+            serde_json::from_value(value).map_err(|e| bad(format!("tensor {name}: bad header entry: {e}")))?;
+        let (start, end) = entry.data_offsets;
+        let dtype = Dtype::from_safetensors(&entry.dtype);
+        if end < start || end > file_len - data_start {
+            let have = file_len - data_start;
+            return Err(bad(format!(
+                "tensor {name}: its bytes {start}..{end} are not inside the file's {have}: truncated, copy it again"
+            )));
+        }
+        let count = entry.shape.iter().try_fold(1u64, |n, &side| n.checked_mul(side as u64));
+        let bytes = dtype.size().and_then(|size| count?.checked_mul(size));
+        // An unknown element type has no size to check; reading that tensor will be refused by name.
+        if dtype.size().is_some() && bytes != Some(end - start) {
+            let (kind, shape, have) = (&entry.dtype, &entry.shape, end - start);
+            return Err(bad(format!("tensor {name}: {kind} of shape {shape:?} doesn't fill its {have} bytes")));
+        }
+        spans.push((start, end, name.clone()));
+        tensors.push(Stored::contiguous(name, dtype, entry.shape, shared.clone(), data_start + start));
+    }
+    spans.sort();
+    let mut covered = 0;
+    for (start, end, name) in &spans {
+        if *start != covered {
+            let what = if *start < covered { "overlap the tensor before it" } else { "leave a hole before them" };
+            return Err(bad(format!("tensor {name}: its bytes {start}..{end} {what}")));
+        }
+        covered = *end;
+    }
+    if covered != file_len - data_start {
+        let have = file_len - data_start;
+        return Err(bad(format!(
+            "the tensors cover {covered} bytes, but the file holds {have}: damaged, copy it again"
+        )));
+    }
+    Ok(Header { tensors, metadata })
+}

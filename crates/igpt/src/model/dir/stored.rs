@@ -1,0 +1,107 @@
+//! One tensor as it lies in a file, whatever the file's format: where its bytes are and how they turn into f32.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use half::{bf16, f16};
+
+use crate::{Error, Result};
+
+/// The element type of a stored tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Dtype {
+    F32,
+    F16,
+    Bf16,
+    /// Anything else, by its name: may be there (mask buffers), but can't be a weight.
+    Other(String),
+}
+
+impl Dtype {
+    pub(super) fn from_safetensors(name: &str) -> Self {
+        match name {
+            "F32" => Self::F32,
+            "F16" => Self::F16,
+            "BF16" => Self::Bf16,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    /// Bytes of an element, where known.
+    pub(super) fn size(&self) -> Option<u64> {
+        match self {
+            Self::F32 => Some(4),
+            Self::F16 | Self::Bf16 => Some(2),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// A tensor in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// Steps between neighbours along each side, in elements.
+    pub(super) strides: Vec<usize>,
+    pub(super) file: Arc<Path>,
+    /// Where its first element lies in the file, in bytes.
+    pub(super) start: u64,
+}
+
+impl Stored {
+    /// A tensor in row-major order.
+    pub(super) fn contiguous(name: String, dtype: Dtype, shape: Vec<usize>, file: Arc<Path>, start: u64) -> Self {
+        let mut strides = vec![1usize; shape.len()];
+        for side in (1..shape.len()).rev() {
+            strides[side - 1] = strides[side].saturating_mul(shape[side]);
+        }
+        Self { name, dtype, shape, strides, file, start }
+    }
+
+    /// Elements from the first to the last, gaps included; `None` on overflow.
+    pub(super) fn span(&self) -> Option<u64> {
+        if self.shape.contains(&0) {
+            return Some(0);
+        }
+        self.shape
+            .iter()
+            .zip(&self.strides)
+            .try_fold(1u64, |span, (&side, &stride)| span.checked_add((side as u64 - 1).checked_mul(stride as u64)?))
+    }
+
+    /// The values in row-major order. Whoever made `self` has checked that `span` lies inside the file.
+    pub(super) fn read(&self) -> Result<Vec<f32>> {
+        let bad = |problem: String| Error::format(&*self.file, format!("tensor {}: {problem}", self.name));
+        let (size, span) = match (&self.dtype, self.dtype.size(), self.span()) {
+            (Dtype::Other(kind), ..) => {
+                return Err(bad(format!("its type is {kind}, but weights are read as f32, f16 or bf16")));
+            }
+            (_, Some(size), Some(span)) => (size as usize, span as usize),
+            _ => return Err(bad("its size overflows".into())),
+        };
+        let mut file = File::open(&self.file).map_err(Error::io(&*self.file))?;
+        file.seek(SeekFrom::Start(self.start)).map_err(Error::io(&*self.file))?;
+        let mut bytes = vec![0; span * size];
+        file.read_exact(&mut bytes).map_err(Error::io(&*self.file))?;
+        let values: Vec<f32> = match self.dtype {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            _ => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        };
+        let values = match (self.shape.as_slice(), self.strides.as_slice()) {
+            (&[rows, cols], &[down, right]) if (down, right) != (cols, 1) => {
+                (0..rows * cols).map(|i| values[i / cols * down + i % cols * right]).collect()
+            }
+            (&[len], &[step]) if step != 1 => (0..len).map(|i| values[i * step]).collect(),
+            _ => values,
+        };
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(i) => Err(bad(format!("element {i} is {}: the weights are damaged", values[i]))),
+            None => Ok(values),
+        }
+    }
+}

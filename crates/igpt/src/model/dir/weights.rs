@@ -1,0 +1,232 @@
+//! From a model directory's weight files to the arena and back: which files there are, which tensors they must
+//! hold, and the writing of `model.safetensors`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use half::bf16;
+use serde_json::Value;
+
+use super::stored::Stored;
+use super::{read_json, safetensors as header, torch_bin};
+use crate::model::{Layout, ModelConfig, Tensor};
+use crate::{Error, Result};
+
+/// Key of the palette's content hash in the safetensors metadata.
+pub(super) const PALETTE_KEY: &str = "igpt_palette";
+
+/// The number format of saved weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaveType {
+    /// Exact.
+    F32,
+    /// Half the size, rounded to nearest.
+    Bf16,
+}
+
+impl SaveType {
+    /// torch's word for it in `config.json`.
+    pub(super) fn torch(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// All tensors that a directory's weight files hold.
+pub(super) struct Catalogue {
+    /// The file that named them: weights or an index of shards.
+    path: PathBuf,
+    tensors: HashMap<String, Stored>,
+    /// The palette's hash, where igpt wrote the file.
+    pub(super) palette_hash: Option<String>,
+}
+
+impl Catalogue {
+    /// Reads the headers of the weight files in `dir`: safetensors before torch's, whole before sharded.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let names =
+            ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+        let Some(name) = names.iter().find(|name| dir.join(name).exists()) else {
+            return Err(Error::Missing(format!(
+                "no weights in {}: expected model.safetensors or pytorch_model.bin, whole or with an index of shards",
+                dir.display()
+            )));
+        };
+        let path = dir.join(name);
+        let mut catalogue = Self { path: path.clone(), tensors: HashMap::new(), palette_hash: None };
+        if name.ends_with(".index.json") {
+            let index = read_json(&path)?;
+            let Some(Value::Object(map)) = index.get("weight_map") else {
+                return Err(Error::format(&path, "no weight_map: not an index of shards"));
+            };
+            let mut shards = BTreeSet::new();
+            for (tensor, shard) in map {
+                let plain = |s: &&str| !s.is_empty() && !s.contains(['/', '\\', ':']) && *s != "." && *s != "..";
+                let shard = shard.as_str().filter(plain).ok_or_else(|| {
+                    Error::format(&path, format!("tensor {tensor}: {shard} is not the name of a file beside the index"))
+                })?;
+                shards.insert(shard);
+            }
+            for shard in shards {
+                catalogue.add(&dir.join(shard))?;
+            }
+            if let Some(tensor) = map.keys().find(|t| !catalogue.tensors.contains_key(*t)) {
+                return Err(Error::format(&path, format!("tensor {tensor} is not in the shard that the index names")));
+            }
+        } else {
+            catalogue.add(&path)?;
+        }
+        // Older transformers saved the causal mask with the weights.
+        let mask = |name: &str| name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+        catalogue.tensors.retain(|name, _| !mask(name));
+        Ok(catalogue)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let tensors = if path.extension().is_some_and(|e| e == "safetensors") {
+            let mut file = header::read_header(path)?;
+            self.palette_hash = file.metadata.remove(PALETTE_KEY).or(self.palette_hash.take());
+            file.tensors
+        } else {
+            torch_bin::read_index(path)?
+        };
+        for tensor in tensors {
+            let name = tensor.name.clone();
+            if self.tensors.insert(name.clone(), tensor).is_some() {
+                return Err(Error::format(path, format!("tensor {name} is there twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks names and shapes against `config`'s network, reads everything, and settles `config.biases`: only
+    /// biases that are all zero can be left out. Gives the arena.
+    pub(super) fn load(&self, config: &mut ModelConfig) -> Result<Vec<f32>> {
+        // A layout is only made for as many blocks as the file may hold: a damaged config can't exhaust memory.
+        if config.n_layer > self.tensors.len() {
+            return Err(self.mismatch(format!(
+                "n_layer is {}, but there are {} tensors",
+                config.n_layer,
+                self.tensors.len()
+            )));
+        }
+        config.biases = true;
+        let full = Layout::new(config);
+        let is_bias = |tensor: &Tensor| tensor.name.ends_with(".bias");
+        let without = !full.tensors().iter().any(|t| is_bias(t) && self.tensors.contains_key(&t.name));
+        let expected: Vec<&Tensor> = full.tensors().iter().filter(|t| !(without && is_bias(t))).collect();
+        for tensor in &expected {
+            let Some(stored) = self.tensors.get(&tensor.name) else {
+                return Err(self.mismatch(format!("tensor {} is missing", tensor.name)));
+            };
+            if stored.shape != tensor.shape {
+                let (name, have, want) = (&tensor.name, &stored.shape, &tensor.shape);
+                return Err(
+                    self.mismatch(format!("tensor {name} has shape {have:?}, but config.json asks for {want:?}"))
+                );
+            }
+        }
+        if self.tensors.len() > expected.len() {
+            let known: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
+            let extra: BTreeSet<&str> =
+                self.tensors.keys().map(String::as_str).filter(|n| !known.contains(n)).collect();
+            let first = extra.first().copied().unwrap_or_default();
+            let count = extra.len();
+            return Err(
+                self.mismatch(format!("tensor {first} ({count} such) is not a part of the model in config.json"))
+            );
+        }
+        config.biases = false;
+        if !without {
+            for tensor in full.tensors().iter().filter(|t| is_bias(t)) {
+                if self.read(tensor)?.iter().any(|v| *v != 0.0) {
+                    config.biases = true;
+                    break;
+                }
+            }
+        }
+        let layout = Layout::new(config);
+        let mut arena = vec![0.0; layout.arena_len()];
+        for tensor in layout.tensors() {
+            layout.import(tensor, &self.read(tensor)?, &mut arena)?;
+        }
+        Ok(arena)
+    }
+
+    fn read(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+        match self.tensors.get(&tensor.name) {
+            Some(stored) => stored.read(),
+            None => Err(self.mismatch(format!("tensor {} is missing", tensor.name))),
+        }
+    }
+
+    fn mismatch(&self, problem: String) -> Error {
+        Error::format(&self.path, problem)
+    }
+}
+
+/// One tensor of the arena on its way into a file; converted when its turn comes, so that one is held at a time.
+struct Outgoing<'a> {
+    tensor: &'a Tensor,
+    layout: &'a Layout,
+    /// `None`: zeros.
+    arena: Option<&'a [f32]>,
+    dtype: SaveType,
+}
+
+impl safetensors::View for Outgoing<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        match self.dtype {
+            SaveType::F32 => safetensors::Dtype::F32,
+            SaveType::Bf16 => safetensors::Dtype::BF16,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.tensor.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let values = match self.arena {
+            Some(arena) => self.layout.export(self.tensor, arena),
+            None => vec![0.0; self.tensor.len()],
+        };
+        Cow::Owned(match self.dtype {
+            SaveType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            SaveType::Bf16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+        })
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.len() * if self.dtype == SaveType::F32 { 4 } else { 2 }
+    }
+}
+
+/// Writes `arena` as safetensors. A model without biases gets zero ones, which transformers' layers always have.
+pub(super) fn write(
+    path: &Path,
+    config: &ModelConfig,
+    arena: &[f32],
+    palette_hash: &str,
+    dtype: SaveType,
+) -> Result<()> {
+    let layout = Layout::new(config);
+    let full = Layout::new(&ModelConfig { biases: true, ..config.clone() });
+    let tensors = full.tensors().iter().map(|with_bias| {
+        let outgoing = match layout.tensor(&with_bias.name) {
+            Some(tensor) => Outgoing { tensor, layout: &layout, arena: Some(arena), dtype },
+            None => Outgoing { tensor: with_bias, layout: &full, arena: None, dtype },
+        };
+        (with_bias.name.as_str(), outgoing)
+    });
+    // transformers opens nothing without "format".
+    let metadata = HashMap::from([("format".into(), "pt".into()), (PALETTE_KEY.into(), palette_hash.into())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|e| match e {
+        safetensors::SafeTensorError::IoError(source) => Error::Io { path: path.into(), source },
+        other => Error::format(path, other.to_string()),
+    })
+}

@@ -79,7 +79,7 @@ impl<S: Scalar> Kernel for CrossEntropy<'_, S> {
                 }
                 if whole < self.n_vocab {
                     let p = simd.mul(exp_below(simd, tail, top), factor);
-                    simd.write(&mut d[whole..], simd.select(rest, p, simd.zero()));
+                    simd.write(&mut d[whole..], p);
                 }
                 d[self.n_vocab.next_multiple_of(V::LANES)..].fill(S::default());
                 // softmax − 1 without cancellation where the model is sure.

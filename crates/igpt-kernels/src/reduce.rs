@@ -65,7 +65,7 @@ struct ColumnSums<'a, S> {
 }
 
 /// Vectors of sums kept in registers while walking down the rows.
-const STRIP: usize = 4;
+const STRIP: usize = 2;
 
 impl<S: Scalar> Kernel for ColumnSums<'_, S> {
     type Output = ();

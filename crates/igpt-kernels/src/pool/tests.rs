@@ -76,6 +76,43 @@ fn a_panic_reaches_the_caller_after_all_stopped_and_the_pool_works_on() {
 }
 
 #[test]
+fn the_caller_waits_for_parts_that_others_still_run() {
+    let pool = Pool::new(2);
+    for panics in [false, true] {
+        let (started, finished) = (AtomicBool::new(false), AtomicBool::new(false));
+        let caller = std::thread::current().id();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(2, |_| {
+                if std::thread::current().id() == caller {
+                    while !started.load(SeqCst) {
+                        std::thread::yield_now();
+                    }
+                    assert!(!panics, "while the other part runs");
+                } else {
+                    finished.store(false, SeqCst);
+                    started.store(true, SeqCst);
+                    for _ in 0..5000 {
+                        std::thread::yield_now();
+                    }
+                    finished.store(true, SeqCst);
+                }
+            });
+        }));
+        assert!(finished.load(SeqCst), "panic {panics}: {result:?}");
+    }
+}
+
+#[test]
+fn a_panic_ends_the_handing_out() {
+    for threads in [1, 3] {
+        // Anything else would not come to an end.
+        let parts = usize::MAX / 2;
+        let result = catch_unwind(|| Pool::new(threads).run(parts, |i| assert_ne!(i, 1000)));
+        assert!(result.is_err());
+    }
+}
+
+#[test]
 fn nested_use_runs_on_the_calling_thread() {
     let pool = Pool::new(3);
     let sum = AtomicUsize::new(0);
@@ -124,12 +161,15 @@ fn sleeping_workers_wake_for_the_next_job() {
 #[test]
 fn several_callers_may_share_a_pool() {
     let pool = Pool::new(2);
-    let sum = AtomicUsize::new(0);
+    let (sum, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..500 {
                     pool.run(5, |i| {
+                        assert!(running.fetch_add(1, SeqCst) < 2, "one job at a time");
+                        std::thread::yield_now();
+                        running.fetch_sub(1, SeqCst);
                         sum.fetch_add(i, SeqCst);
                     });
                 }

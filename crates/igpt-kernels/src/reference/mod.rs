@@ -3,6 +3,7 @@
 //! Sums are f64 and nothing is fast or clever: one file an operation, forward and backward, never dispatched.
 
 pub mod activation;
+pub mod attention;
 pub mod cross_entropy;
 pub mod embedding;
 pub mod matmul;

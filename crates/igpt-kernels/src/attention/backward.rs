@@ -1,0 +1,278 @@
+//! The backward pass of one head.
+
+use super::product::{accumulate, mask, tile, write_pair};
+use super::scratch::Shape;
+use super::{AttentionScratch, BLOCK, check, pack};
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+use crate::{MatMut, MatRef, Scalar};
+use std::f32::consts::LOG2_E;
+
+/// The gradients of [`attention_forward`](super::attention_forward) for one head of one image: writes (does not
+/// add) `dq`, `dk` and `dv`, given the inputs, the output and `lse` of the forward pass and the output's gradient
+/// `dout`. All matrices are `n_ctx × head_size` views of any stride.
+///
+/// Panics on wrong shapes and on scratch made for a smaller head.
+pub fn attention_backward<S: Scalar>(
+    isa: Isa,
+    scale: f32,
+    q: MatRef<S>,
+    k: MatRef<S>,
+    v: MatRef<S>,
+    out: MatRef<S>,
+    dout: MatRef<S>,
+    lse: &[f32],
+    dq: MatMut<S>,
+    dk: MatMut<S>,
+    dv: MatMut<S>,
+    scratch: &mut AttentionScratch,
+) {
+    let shape = (q.rows(), q.cols());
+    for (name, x) in [("k", k), ("v", v), ("out", out), ("dout", dout)] {
+        check(name, x, shape);
+    }
+    for (name, x) in [("dq", &dq), ("dk", &dk), ("dv", &dv)] {
+        assert_eq!((x.rows(), x.cols()), shape, "{name} must have the shape of q");
+    }
+    assert_eq!(lse.len(), shape.0, "one lse per query");
+    isa.run(Backward { scale, q, k, v, out, dout, lse, dq, dk, dv, scratch });
+}
+
+struct Backward<'a, S> {
+    scale: f32,
+    q: MatRef<'a, S>,
+    k: MatRef<'a, S>,
+    v: MatRef<'a, S>,
+    out: MatRef<'a, S>,
+    dout: MatRef<'a, S>,
+    lse: &'a [f32],
+    dq: MatMut<'a, S>,
+    dk: MatMut<'a, S>,
+    dv: MatMut<'a, S>,
+    scratch: &'a mut AttentionScratch,
+}
+
+impl<S: Scalar> Kernel for Backward<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        if V::LANES == 16 { backward::<V, S, 8>(simd, self) } else { backward::<V, S, 4>(simd, self) }
+    }
+}
+
+/// What the block of probabilities and its gradient needs to know about its queries.
+#[derive(Clone, Copy)]
+struct Queries<'a> {
+    q_columns: &'a [u32],
+    dout_columns: &'a [u32],
+    /// Minus the logarithm of the softmax's denominator, base 2.
+    negative_lse: &'a [f32],
+    /// Minus `Σ out · dout`, what the softmax takes off every gradient of a probability.
+    negative_delta: &'a [f32],
+}
+
+/// The block of probabilities and of gradients of scores, in the forms that the products need.
+struct Block<'a> {
+    /// `[key][query unit]`
+    p_rows: &'a mut [u32],
+    /// `[key][query unit]`, without the scale.
+    ds_rows: &'a mut [u32],
+    /// `[key unit][query]`, without the scale.
+    ds_pairs: &'a mut [u32],
+}
+
+#[inline(always)]
+fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
+    let Backward { scale, q, k, v, out, dout, lse, dq, mut dk, mut dv, scratch } = head;
+    let (n_ctx, width) = (q.rows(), q.cols());
+    let units = width / S::PACK;
+    let block_units = BLOCK / S::PACK;
+
+    let [
+        q_rows,
+        q_columns,
+        q_pairs,
+        dout_rows,
+        dout_columns,
+        dout_pairs,
+        k_rows,
+        k_pairs,
+        v_rows,
+        dq_sum,
+        dk_sum,
+        dv_sum,
+        negative_lse,
+        negative_delta,
+        p_rows,
+        ds_rows,
+        ds_pairs,
+    ] = scratch.split(Shape::new::<S>(n_ctx, width).backward());
+    let dq_sum: &mut [f32] = bytemuck::cast_slice_mut(dq_sum);
+    let dk_sum: &mut [f32] = bytemuck::cast_slice_mut(dk_sum);
+    let dv_sum: &mut [f32] = bytemuck::cast_slice_mut(dv_sum);
+    let negative_lse: &mut [f32] = bytemuck::cast_slice_mut(negative_lse);
+    let negative_delta: &mut [f32] = bytemuck::cast_slice_mut(negative_delta);
+    let mut block = Block { p_rows, ds_rows, ds_pairs };
+
+    pack::rows(q, q_rows);
+    pack::columns(q_rows, units, q_columns);
+    pack::pairs(simd, q, q_pairs);
+    pack::rows(dout, dout_rows);
+    pack::columns(dout_rows, units, dout_columns);
+    pack::pairs(simd, dout, dout_pairs);
+    pack::rows(k, k_rows);
+    pack::pairs(simd, k, k_pairs);
+    pack::rows(v, v_rows);
+    dq_sum.fill(0.0);
+    // Queries behind the last have zero rows, so any finite value does there.
+    negative_lse.fill(0.0);
+    negative_delta.fill(0.0);
+    for i in 0..n_ctx {
+        negative_lse[i] = -lse[i];
+        negative_delta[i] = -dot_rows(simd, out.row(i), dout.row(i));
+    }
+
+    for first_key in (0..n_ctx).step_by(BLOCK) {
+        let keys = BLOCK.min(n_ctx - first_key).next_multiple_of(MR);
+        let k_block = &k_rows[first_key * units..][..keys * units];
+        let v_block = &v_rows[first_key * units..][..keys * units];
+        let k_pairs = &k_pairs[first_key / S::PACK * width..][..block_units * width];
+        dk_sum.fill(0.0);
+        dv_sum.fill(0.0);
+        for first in (first_key..n_ctx).step_by(BLOCK) {
+            let queries = BLOCK.min(n_ctx - first).next_multiple_of(2 * V::LANES);
+            let diagonal = first_key == first;
+            for query in (0..queries).step_by(2 * V::LANES) {
+                let keys = if diagonal { keys.min(query + 2 * V::LANES) } else { keys };
+                let lanes = Queries {
+                    q_columns: &q_columns[first * units + query..][..BLOCK * units - query],
+                    dout_columns: &dout_columns[first * units + query..][..BLOCK * units - query],
+                    negative_lse: &negative_lse[first + query..],
+                    negative_delta: &negative_delta[first + query..],
+                };
+                for key in (0..keys).step_by(MR) {
+                    let k_rows = &k_block[key * units..];
+                    let v_rows = &v_block[key * units..];
+                    let exponent = scale * LOG2_E;
+                    let masked = diagonal && key + MR > query;
+                    score_gradients::<V, S, MR>(
+                        simd, exponent, units, k_rows, v_rows, lanes, key, query, masked, &mut block,
+                    );
+                }
+            }
+            let dout_pairs = &dout_pairs[first / S::PACK * width..][..block_units * width];
+            let q_pairs = &q_pairs[first / S::PACK * width..][..block_units * width];
+            for key in (0..keys).step_by(MR) {
+                // Queries before the key have probability 0.
+                let skipped = if diagonal { key / S::PACK } else { 0 };
+                let summed = queries / S::PACK - skipped;
+                let at = key * block_units + skipped;
+                let (p, ds) = ((&block.p_rows[at..], block_units, 1), (&block.ds_rows[at..], block_units, 1));
+                let (dout_pairs, q_pairs) = (&dout_pairs[skipped * width..], &q_pairs[skipped * width..]);
+                accumulate::<V, S, MR>(simd, summed, p, dout_pairs, width, None, &mut dv_sum[key * width..]);
+                accumulate::<V, S, MR>(simd, summed, ds, q_pairs, width, None, &mut dk_sum[key * width..]);
+            }
+            for query in (0..queries).step_by(MR) {
+                let keys = if diagonal { keys.min(query + MR) } else { keys };
+                let ds = (&block.ds_pairs[query..], 1, BLOCK);
+                let dq_sum = &mut dq_sum[(first + query) * width..];
+                accumulate::<V, S, MR>(simd, keys / S::PACK, ds, k_pairs, width, None, dq_sum);
+            }
+        }
+        let rows = BLOCK.min(n_ctx - first_key);
+        write_rows(simd, scale, dk_sum, dk.view(first_key, rows, 0, width));
+        write_rows(simd, 1.0, dv_sum, dv.view(first_key, rows, 0, width));
+    }
+    write_rows(simd, scale, dq_sum, dq);
+}
+
+/// Probabilities of the keys `key..key + MR` for two vectors of queries from `query`, both counted inside the
+/// block, recomputed from `lse`, and from the gradient of these probabilities that of the scores.
+#[inline(always)]
+fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
+    simd: V,
+    exponent: f32,
+    units: usize,
+    k_rows: &[u32],
+    v_rows: &[u32],
+    lanes: Queries,
+    key: usize,
+    query: usize,
+    masked: bool,
+    block: &mut Block,
+) {
+    let zero = [[simd.zero(); 2]; MR];
+    let mut p = tile::<V, S, MR, 2>(simd, units, (k_rows, units, 1), (lanes.q_columns, BLOCK), zero);
+    if masked {
+        mask(simd, key, query, &mut p);
+    }
+    let exponent = simd.splat(exponent);
+    for v in 0..2 {
+        let negative_lse = simd.read(&lanes.negative_lse[v * V::LANES..]);
+        for r in 0..MR {
+            p[r][v] = simd.exp2(simd.mul_add(p[r][v], exponent, negative_lse));
+        }
+    }
+    write_tile::<V, S, MR>(simd, &p, block.p_rows, key, query);
+
+    // Starting from -delta the product is the gradient of the probability, already without the softmax's share.
+    let mut ds = [[simd.zero(); 2]; MR];
+    for v in 0..2 {
+        let negative_delta = simd.read(&lanes.negative_delta[v * V::LANES..]);
+        for r in 0..MR {
+            ds[r][v] = negative_delta;
+        }
+    }
+    ds = tile::<V, S, MR, 2>(simd, units, (v_rows, units, 1), (lanes.dout_columns, BLOCK), ds);
+    for r in 0..MR {
+        for v in 0..2 {
+            ds[r][v] = simd.mul(p[r][v], ds[r][v]);
+        }
+    }
+    write_tile::<V, S, MR>(simd, &ds, block.ds_rows, key, query);
+    for r in (0..MR).step_by(2) {
+        for v in 0..2 {
+            let to = &mut block.ds_pairs[(key + r) / S::PACK * BLOCK + query + v * V::LANES..];
+            write_pair::<V, S>(simd, to, BLOCK, ds[r][v], ds[r + 1][v]);
+        }
+    }
+}
+
+/// Writes a tile to its place in `[key][query]` of format `S`.
+#[inline(always)]
+fn write_tile<V: Simd, S: Scalar, const MR: usize>(
+    simd: V,
+    acc: &[[V::F32; 2]; MR],
+    to: &mut [u32],
+    key: usize,
+    query: usize,
+) {
+    let to: &mut [S] = bytemuck::cast_slice_mut(to);
+    for r in 0..MR {
+        for v in 0..2 {
+            simd.write(&mut to[(key + r) * BLOCK + query + v * V::LANES..], acc[r][v]);
+        }
+    }
+}
+
+/// Writes all rows of `to` from `sum`, times `factor`, rounded.
+#[inline(always)]
+fn write_rows<V: Simd, S: Scalar>(simd: V, factor: f32, sum: &[f32], mut to: MatMut<S>) {
+    let (factor, width) = (simd.splat(factor), to.cols());
+    for i in 0..to.rows() {
+        let (sum, to) = (&sum[i * width..][..width], to.row_mut(i));
+        for c in (0..width).step_by(V::LANES) {
+            simd.write(&mut to[c..], simd.mul(simd.read(&sum[c..]), factor));
+        }
+    }
+}
+
+/// `Σ a · b` of two rows whose length is a multiple of 16.
+#[inline(always)]
+fn dot_rows<V: Simd, S: Scalar>(simd: V, a: &[S], b: &[S]) -> f32 {
+    let mut sum = simd.zero();
+    for c in (0..a.len()).step_by(V::LANES) {
+        sum = simd.mul_add(simd.read(&a[c..]), simd.read(&b[c..]), sum);
+    }
+    simd.reduce_add(sum)
+}

@@ -1,0 +1,181 @@
+//! The forward pass of one head.
+
+use super::product::{accumulate, mask, tile, write_pair};
+use super::scratch::Shape;
+use super::{AttentionScratch, BLOCK, check, pack};
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+use crate::{MatMut, MatRef, Scalar};
+use std::f32::consts::LOG2_E;
+
+/// `out = softmax(scale · q kᵀ + causal mask) v` for one head of one image.
+///
+/// `q`, `k`, `v` and `out` are `n_ctx × head_size` views of any stride, `n_ctx` is any number and `head_size` a
+/// multiple of 16 whose padding columns are zero; `scale` (positive) is `1/√(head size without padding)`. `lse`
+/// receives per query the base-2 logarithm of the softmax's denominator, which the backward pass needs.
+/// Position `t` of the output depends on positions up to `t` alone.
+///
+/// Panics on wrong shapes and on scratch made for a smaller head.
+pub fn attention_forward<S: Scalar>(
+    isa: Isa,
+    scale: f32,
+    q: MatRef<S>,
+    k: MatRef<S>,
+    v: MatRef<S>,
+    out: MatMut<S>,
+    lse: &mut [f32],
+    scratch: &mut AttentionScratch,
+) {
+    let shape = (q.rows(), q.cols());
+    check("k", k, shape);
+    check("v", v, shape);
+    assert_eq!((out.rows(), out.cols()), shape, "out must have the shape of q");
+    assert_eq!(lse.len(), shape.0, "one lse per query");
+    assert!(scale > 0.0, "scale {scale} must be positive");
+    isa.run(Forward { scale, q, k, v, out, lse, scratch });
+}
+
+struct Forward<'a, S> {
+    scale: f32,
+    q: MatRef<'a, S>,
+    k: MatRef<'a, S>,
+    v: MatRef<'a, S>,
+    out: MatMut<'a, S>,
+    lse: &'a mut [f32],
+    scratch: &'a mut AttentionScratch,
+}
+
+impl<S: Scalar> Kernel for Forward<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        if V::LANES == 16 { forward::<V, S, 8>(simd, self) } else { forward::<V, S, 4>(simd, self) }
+    }
+}
+
+/// The running softmax of a block of queries.
+struct Online {
+    /// The largest score so far, unscaled.
+    max: [f32; BLOCK],
+    /// The sum of exponentials so far, relative to `max`.
+    sum: [f32; BLOCK],
+    /// What the last block of keys multiplied earlier sums by.
+    rescale: [f32; BLOCK],
+}
+
+#[inline(always)]
+fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
+    let Forward { scale, q, k, v, mut out, lse, scratch } = head;
+    let (n_ctx, width) = (q.rows(), q.cols());
+    let units = width / S::PACK;
+    let exponent = scale * LOG2_E;
+
+    let [k_rows, v_pairs, q_rows, q_columns, scores, p, o] = scratch.split(Shape::new::<S>(n_ctx, width).forward());
+    let (scores, o): (&mut [f32], &mut [f32]) = (bytemuck::cast_slice_mut(scores), bytemuck::cast_slice_mut(o));
+    pack::rows(k, k_rows);
+    pack::pairs(simd, v, v_pairs);
+    pack::rows(q, q_rows);
+    pack::columns(q_rows, units, q_columns);
+
+    for first in (0..n_ctx).step_by(BLOCK) {
+        let queries = BLOCK.min(n_ctx - first);
+        let q_block = &q_columns[first * units..][..BLOCK * units];
+        let mut online = Online { max: [f32::NEG_INFINITY; BLOCK], sum: [0.0; BLOCK], rescale: [0.0; BLOCK] };
+        o.fill(0.0);
+        for first_key in (0..=first).step_by(BLOCK) {
+            let keys = BLOCK.min(n_ctx - first_key).next_multiple_of(MR);
+            let diagonal = first_key == first;
+            let k_block = &k_rows[first_key * units..][..keys * units];
+            for query in (0..queries).step_by(2 * V::LANES) {
+                let keys = if diagonal { keys.min(query + 2 * V::LANES) } else { keys };
+                let q_block = &q_block[query..];
+                block_scores::<V, S, MR>(simd, units, k_block, keys, q_block, query, diagonal, scores, &mut online);
+                block_softmax::<V, S>(simd, exponent, keys, query, scores, p, &mut online);
+            }
+            let v_block = &v_pairs[first_key / S::PACK * width..];
+            for query in (0..queries).step_by(MR) {
+                let keys = if diagonal { keys.min(query + MR) } else { keys };
+                let (p, rescale) = ((&p[query..], 1, BLOCK), Some(&online.rescale[query..]));
+                let o = &mut o[query * width..];
+                accumulate::<V, S, MR>(simd, keys / S::PACK, p, v_block, width, rescale, o);
+            }
+        }
+        for query in 0..queries {
+            let inverse = simd.splat(1.0 / online.sum[query]);
+            let (o, out) = (&o[query * width..][..width], out.row_mut(first + query));
+            for c in (0..width).step_by(V::LANES) {
+                simd.write(&mut out[c..], simd.mul(simd.read(&o[c..]), inverse));
+            }
+            lse[first + query] = online.max[query] * exponent + online.sum[query].log2();
+        }
+    }
+}
+
+/// Scores of the first `keys` keys for two vectors of queries from `query`, unscaled; raises their maximum.
+#[inline(always)]
+fn block_scores<V: Simd, S: Scalar, const MR: usize>(
+    simd: V,
+    units: usize,
+    k_block: &[u32],
+    keys: usize,
+    q_block: &[u32],
+    query: usize,
+    diagonal: bool,
+    scores: &mut [f32],
+    online: &mut Online,
+) {
+    let mut max = [simd.read(&online.max[query..]), simd.read(&online.max[query + V::LANES..])];
+    let previous = max;
+    for key in (0..keys).step_by(MR) {
+        let zero = [[simd.zero(); 2]; MR];
+        let mut acc = tile::<V, S, MR, 2>(simd, units, (&k_block[key * units..], units, 1), (q_block, BLOCK), zero);
+        if diagonal && key + MR > query {
+            mask(simd, key, query, &mut acc);
+        }
+        for r in 0..MR {
+            for v in 0..2 {
+                max[v] = simd.max(max[v], acc[r][v]);
+                simd.write(&mut scores[(key + r) * BLOCK + query + v * V::LANES..], acc[r][v]);
+            }
+        }
+    }
+    for v in 0..2 {
+        // The difference is minus infinity at the first block, whose factor is then 0.
+        simd.write(&mut online.rescale[query + v * V::LANES..], simd.sub(previous[v], max[v]));
+        simd.write(&mut online.max[query + v * V::LANES..], max[v]);
+    }
+}
+
+/// Probabilities, relative to the maximum so far, of the scores that [`block_scores`] left, as units along keys.
+#[inline(always)]
+fn block_softmax<V: Simd, S: Scalar>(
+    simd: V,
+    exponent: f32,
+    keys: usize,
+    query: usize,
+    scores: &[f32],
+    p: &mut [u32],
+    online: &mut Online,
+) {
+    let exponent = simd.splat(exponent);
+    let (mut negative_max, mut sum) = ([simd.zero(); 2], [simd.zero(); 2]);
+    for v in 0..2 {
+        let at = query + v * V::LANES;
+        negative_max[v] = simd.sub(simd.zero(), simd.mul(simd.read(&online.max[at..]), exponent));
+        let rescale = simd.exp2(simd.mul(simd.read(&online.rescale[at..]), exponent));
+        sum[v] = simd.mul(simd.read(&online.sum[at..]), rescale);
+        simd.write(&mut online.rescale[at..], rescale);
+    }
+    for key in (0..keys).step_by(2) {
+        for v in 0..2 {
+            let at = key * BLOCK + query + v * V::LANES;
+            let low = simd.exp2(simd.mul_add(simd.read(&scores[at..]), exponent, negative_max[v]));
+            let high = simd.exp2(simd.mul_add(simd.read(&scores[at + BLOCK..]), exponent, negative_max[v]));
+            sum[v] = simd.add(sum[v], simd.add(low, high));
+            write_pair::<V, S>(simd, &mut p[key / S::PACK * BLOCK + query + v * V::LANES..], BLOCK, low, high);
+        }
+    }
+    for v in 0..2 {
+        simd.write(&mut online.sum[query + v * V::LANES..], sum[v]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Causal softmax attention of one head: forward, backward, and one query against a KV cache.
+//!
+//! All of it is built from the [micro-kernel](crate::matmul) and vertical arithmetic. Scores are computed
+//! transposed: the rows of a tile are keys and its lanes are queries, so that maximum, sum and rescaling of the
+//! softmax work on whole vectors and nothing is ever added up across lanes. Exponentials are base 2, with
+//! log2(e) folded into the scale.
+//!
+//! Blocks of 64 queries meet blocks of 64 keys on and below the diagonal only; what a diagonal
+//! block holds above the diagonal is masked, and skipped where a whole tile is. Memory grows with
+//! `n_ctx · head_size`, never with `n_ctx²` (the online softmax of Milakov and Gimelshein 2018; the backward
+//! pass recomputes the scores as in Dao et al. 2022). Operands are first copied into zero-padded
+//! packed form, a cost linear in `n_ctx`, so that the views may have any number of rows and only whole
+//! tiles exist after that. The order of all sums depends on the shape alone.
+
+// The rows and vectors of a tile index several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+mod backward;
+mod forward;
+mod pack;
+mod product;
+mod scratch;
+#[cfg(test)]
+mod tests;
+
+pub use backward::attention_backward;
+pub use forward::attention_forward;
+pub use scratch::AttentionScratch;
+
+use crate::MatRef;
+
+/// Queries and keys that are worked on at once: a block of scores stays in the L1 cache.
+const BLOCK: usize = 64;
+
+/// Panics unless `x`, called `name` in the message, has the shape of `q` and a width that is a multiple of 16.
+fn check<S>(name: &str, x: MatRef<S>, q: (usize, usize)) {
+    assert!(q.1.is_multiple_of(16), "head size {} is no multiple of 16", q.1);
+    assert_eq!((x.rows(), x.cols()), q, "{name} must have the shape of q");
+}

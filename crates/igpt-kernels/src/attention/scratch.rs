@@ -1,0 +1,73 @@
+//! The working memory of one attention head, allocated once per thread.
+
+use super::BLOCK;
+use crate::{Buffer, Scalar};
+
+/// Scratch memory for [`attention_forward`](super::attention_forward) and
+/// [`attention_backward`](super::attention_backward), `O(n_ctx · head_size)`. What it holds between calls never
+/// influences a result.
+#[derive(Debug)]
+pub struct AttentionScratch {
+    memory: Buffer<u32>,
+}
+
+impl AttentionScratch {
+    /// Memory for heads of format `S` with at most `n_ctx` positions and `head_size` columns.
+    pub fn new<S: Scalar>(n_ctx: usize, head_size: usize) -> Self {
+        let shape = Shape::new::<S>(n_ctx, head_size);
+        let units = shape.forward().iter().sum::<usize>().max(shape.backward().iter().sum());
+        Self { memory: Buffer::zeroed(units) }
+    }
+
+    /// Makes every unit `unit`.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, unit: u32) {
+        self.memory.fill(unit);
+    }
+
+    /// Cuts the memory into slices of the given lengths. Panics when it is too small for them.
+    pub(super) fn split<const N: usize>(&mut self, lengths: [usize; N]) -> [&mut [u32]; N] {
+        let mut rest: &mut [u32] = &mut self.memory;
+        let needed = lengths.iter().sum::<usize>();
+        assert!(needed <= rest.len(), "scratch of {} units, {needed} needed: made for a smaller head", rest.len());
+        lengths.map(|length| {
+            let (slice, after) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = after;
+            slice
+        })
+    }
+}
+
+/// The sizes of one head that decide how much scratch memory it needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Positions, rounded up to whole blocks.
+    pub padded: usize,
+    /// Columns.
+    pub head_size: usize,
+    /// Values a unit.
+    pub pack: usize,
+}
+
+impl Shape {
+    pub(super) fn new<S: Scalar>(n_ctx: usize, head_size: usize) -> Self {
+        Self { padded: n_ctx.next_multiple_of(BLOCK), head_size, pack: S::PACK }
+    }
+    /// Units of all rows of q, k or v, in any packed form.
+    pub(super) fn matrix(self) -> usize {
+        self.padded * self.head_size / self.pack
+    }
+    /// Lengths of: k rows, v pairs, q rows, q columns, scores, probabilities, output.
+    pub(super) fn forward(self) -> [usize; 7] {
+        let (matrix, block) = (self.matrix(), BLOCK * BLOCK);
+        [matrix, matrix, matrix, matrix, block, block / self.pack, BLOCK * self.head_size]
+    }
+    /// Lengths of: rows, columns and pairs of q and dout (six), rows and pairs of k, rows of v; dq, dk, dv; lse,
+    /// delta; p rows, ds rows, ds pairs.
+    pub(super) fn backward(self) -> [usize; 17] {
+        let (matrix, block) = (self.matrix(), BLOCK * BLOCK / self.pack);
+        let (all, one) = (self.padded * self.head_size, BLOCK * self.head_size);
+        let [m, b, t] = [matrix, block, self.padded];
+        [m, m, m, m, m, m, m, m, m, all, one, one, t, t, b, b, b]
+    }
+}

@@ -1,0 +1,178 @@
+use super::*;
+use crate::isa::Isa;
+use crate::reference::attention as reference;
+use crate::testing::{EPS, Framed, values};
+use crate::{Scalar, bf16};
+
+const LENGTHS: [usize; 13] = [1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 256];
+const HEAD_SIZES: [usize; 5] = [16, 32, 48, 64, 112];
+
+/// Everything of one head, each matrix between canaries.
+struct Head<S> {
+    n_ctx: usize,
+    width: usize,
+    scale: f32,
+    /// q, k, v, dout
+    inputs: [Framed<S>; 4],
+    lse: Vec<f32>,
+    out: Framed<S>,
+    /// dq, dk, dv
+    gradients: [Framed<S>; 3],
+}
+
+impl<S: Scalar> Head<S> {
+    fn new(n_ctx: usize, width: usize) -> Self {
+        let inputs = [1, 2, 3, 4].map(|seed| {
+            let x: Vec<f64> = values(n_ctx * width, seed * 1000 + n_ctx as u64).iter().map(|x| 2.0 * x).collect();
+            Framed::new(&x, n_ctx, width, width)
+        });
+        let unset = || Framed::unset(n_ctx, width);
+        let scale = 1.0 / (width as f32).sqrt();
+        let lse = vec![f32::NAN; n_ctx];
+        Self { n_ctx, width, scale, inputs, lse, out: unset(), gradients: [unset(), unset(), unset()] }
+    }
+
+    fn run(&mut self, isa: Isa, scratch: &mut AttentionScratch) {
+        let [q, k, v, dout] = &self.inputs;
+        let (q, k, v, dout) = (q.view(), k.view(), v.view(), dout.view());
+        attention_forward(isa, self.scale, q, k, v, self.out.view_mut(), &mut self.lse, scratch);
+        let [dq, dk, dv] = &mut self.gradients;
+        let (dq, dk, dv) = (dq.view_mut(), dk.view_mut(), dv.view_mut());
+        attention_backward(isa, self.scale, q, k, v, self.out.view(), dout, &self.lse, dq, dk, dv, scratch);
+    }
+
+    /// out, dq, dk, dv
+    fn results(&self) -> [Vec<f64>; 4] {
+        let [dq, dk, dv] = &self.gradients;
+        [&self.out, dq, dk, dv].map(|x| x.f64s(self.width))
+    }
+}
+
+/// out, dq, dk and dv of the reference, each value with the sum of the magnitudes that it was added up from, which
+/// rounding errors are proportional to.
+fn exact<S: Scalar>(head: &Head<S>) -> ([Vec<f64>; 4], [Vec<f64>; 4], Vec<f64>) {
+    let (width, scale) = (head.width, head.scale as f64);
+    let [q, k, v, dout] = head.inputs.each_ref().map(|x| x.f64s(width));
+    let (out, lse) = reference::forward(scale, width, &q, &k, &v);
+    let (dq, dk, dv) = reference::backward(scale, width, &q, &k, &v, &dout);
+    let mut sizes = [(); 4].map(|_| vec![0.0; q.len()]);
+    let row = |x: &[f64], i: usize| x[i * width..][..width].to_vec();
+    let dot_sizes = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a * b).abs()).sum::<f64>();
+    for i in 0..head.n_ctx {
+        let (qi, douti) = (row(&q, i), row(&dout, i));
+        let delta = dot_sizes(&row(&out, i), &douti);
+        for j in 0..=i {
+            let (kj, vj) = (row(&k, j), row(&v, j));
+            let score: f64 = qi.iter().zip(&kj).map(|(q, k)| q * k).sum();
+            let p = (scale * score - lse[i] * std::f64::consts::LN_2).exp();
+            let ds = scale * p * (dot_sizes(&vj, &douti) + delta);
+            for d in 0..width {
+                sizes[0][i * width + d] += p * vj[d].abs();
+                sizes[1][i * width + d] += ds * kj[d].abs();
+                sizes[2][j * width + d] += ds * qi[d].abs();
+                sizes[3][j * width + d] += p * douti[d].abs();
+            }
+        }
+    }
+    ([out, dq, dk, dv], sizes, lse)
+}
+
+/// The relative L2 distance of `x` from `exact`.
+fn distance(x: &[f64], exact: &[f64]) -> f64 {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut x.iter().zip(exact).map(|(x, exact)| x - exact)) / norm(&mut exact.iter().copied())
+}
+
+fn matches_reference<S: Scalar>() {
+    for n_ctx in LENGTHS {
+        for width in HEAD_SIZES {
+            let mut head = Head::<S>::new(n_ctx, width);
+            let mut scratch = AttentionScratch::new::<S>(n_ctx, width);
+            let (exact, sizes, lse) = exact(&head);
+            for isa in Isa::available() {
+                head.run(isa, &mut scratch);
+                let case = format!("of {} {} n_ctx {n_ctx} head size {width}", isa.name(), S::NAME);
+                for (lse, exact) in head.lse.iter().zip(&lse) {
+                    assert!(
+                        (f64::from(*lse) - exact).abs() < 4e-6 * (1.0 + exact.abs()),
+                        "lse {lse} for {exact} {case}"
+                    );
+                }
+                // In f32 a sum's worst case and what the exponential adds. In bf16 one rounding (2⁻⁹) each of the
+                // probabilities, of `out` inside delta, of the scores' gradients and of the result.
+                let f32_share = EPS * (n_ctx + 2 * width + 64) as f64;
+                let share = if S::PACK == 2 { f32_share + 4.0 / 512.0 } else { f32_share };
+                for ((name, found), (exact, sizes)) in
+                    ["out", "dq", "dk", "dv"].iter().zip(head.results()).zip(exact.iter().zip(&sizes))
+                {
+                    for i in 0..found.len() {
+                        let error = (found[i] - exact[i]).abs();
+                        assert!(
+                            error <= share * sizes[i] + 1e-30,
+                            "{name} {case}: [{i}] {} for {}",
+                            found[i],
+                            exact[i]
+                        );
+                    }
+                    // Among a handful of keys gradients cancel to nearly nothing and have no relative accuracy.
+                    let bound = if S::PACK == 2 { 5e-3 } else { 1e-5 };
+                    let distance = distance(&found, exact);
+                    assert!(n_ctx < 15 || distance < bound, "{name} {case}: relative L2 error {distance:e}");
+                }
+                head.out.assert_intact(width);
+                head.gradients.iter().for_each(|x| x.assert_intact(width));
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_forward_and_backward_match_the_reference() {
+    matches_reference::<f32>();
+}
+
+#[test]
+fn bf16_forward_and_backward_match_the_reference() {
+    matches_reference::<bf16>();
+}
+
+#[test]
+fn scratch_left_by_another_head_changes_no_bit() {
+    for isa in Isa::available() {
+        let mut clean = Head::<bf16>::new(100, 48);
+        clean.run(isa, &mut AttentionScratch::new::<bf16>(100, 48));
+        let mut scratch = AttentionScratch::new::<f32>(256, 64);
+        scratch.fill(f32::NAN.to_bits());
+        let mut dirty = Head::<bf16>::new(100, 48);
+        dirty.run(isa, &mut scratch);
+        assert_eq!(clean.results(), dirty.results());
+        assert_eq!(clean.lse, dirty.lse);
+    }
+}
+
+#[test]
+fn no_output_depends_on_a_later_position() {
+    for isa in Isa::available() {
+        for t in [1, 2, 63, 64, 65, 90, 99] {
+            let (n_ctx, width) = (100, 32);
+            let mut scratch = AttentionScratch::new::<bf16>(n_ctx, width);
+            let mut before = Head::<bf16>::new(n_ctx, width);
+            before.run(isa, &mut scratch);
+            let mut after = Head::<bf16>::new(n_ctx, width);
+            for x in &mut after.inputs[..3] {
+                x.view_mut().row_mut(t).fill(bf16::from_f32(40.0));
+            }
+            after.run(isa, &mut scratch);
+            let (was, is) = (before.out.f64s(width), after.out.f64s(width));
+            assert_eq!(was[..t * width], is[..t * width], "{} t {t}", isa.name());
+            assert_ne!(was[t * width..], is[t * width..]);
+            assert_eq!(before.lse[..t], after.lse[..t]);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "scratch")]
+fn scratch_for_a_smaller_head_is_refused() {
+    Head::<f32>::new(65, 16).run(Isa::Portable, &mut AttentionScratch::new::<f32>(64, 16));
+}

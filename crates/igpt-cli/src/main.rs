@@ -18,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Measure how fast this machine trains and samples
+    Bench(verbs::bench::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
 }
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     output::start_logging();
     let result: igpt::Result<()> = match cli.verb {
+        Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
         None => Ok(()),
     };

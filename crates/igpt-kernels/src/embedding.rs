@@ -7,7 +7,7 @@ use crate::{MatMut, MatRef};
 
 /// Row `i` of `x` = row `ids[i]` of `wte` + row `i` of `wpe`. All have the same columns; `wpe` and `x` have a row
 /// for each id. Panics on other shapes and on an id without a row.
-pub fn embed(isa: Isa, wte: MatRef<'_, f32>, wpe: MatRef<'_, f32>, ids: &[u16], x: MatMut<'_, f32>) {
+pub fn embed(isa: Isa, wte: MatRef<'_, f32>, wpe: MatRef<'_, f32>, ids: &[u32], x: MatMut<'_, f32>) {
     assert_eq!((wpe.rows(), x.rows()), (ids.len(), ids.len()), "one position and one output row for each id");
     assert_eq!((wte.cols(), wpe.cols()), (x.cols(), x.cols()), "embeddings as wide as the output");
     isa.run(Embed { wte, wpe, ids, x });
@@ -16,11 +16,11 @@ pub fn embed(isa: Isa, wte: MatRef<'_, f32>, wpe: MatRef<'_, f32>, ids: &[u16], 
 /// The gradient of `wte` in [`embed`]: adds row `i` of `dx` to row `ids[i]` of `dwte`, in the order of the ids.
 /// Both may be the same strip of columns, so that threads can share the work. The gradient of `wpe` is `dx`
 /// itself ([`add_rows`]).
-pub fn embed_backward(isa: Isa, ids: &[u16], dx: MatRef<'_, f32>, mut dwte: MatMut<'_, f32>) {
+pub fn embed_backward(isa: Isa, ids: &[u32], dx: MatRef<'_, f32>, mut dwte: MatMut<'_, f32>) {
     assert_eq!(dx.rows(), ids.len(), "one gradient row for each id");
     assert_eq!(dx.cols(), dwte.cols(), "gradients of the same columns");
     for (i, &id) in ids.iter().enumerate() {
-        add_assign(isa, dwte.row_mut(usize::from(id)), dx.row(i));
+        add_assign(isa, dwte.row_mut(id as usize), dx.row(i));
     }
 }
 
@@ -35,7 +35,7 @@ pub fn add_rows(isa: Isa, src: MatRef<'_, f32>, mut dst: MatMut<'_, f32>) {
 struct Embed<'a> {
     wte: MatRef<'a, f32>,
     wpe: MatRef<'a, f32>,
-    ids: &'a [u16],
+    ids: &'a [u32],
     x: MatMut<'a, f32>,
 }
 
@@ -44,7 +44,7 @@ impl Kernel for Embed<'_> {
     #[inline(always)]
     fn run<V: Simd>(mut self, _: V) {
         for (i, &id) in self.ids.iter().enumerate() {
-            let rows = self.wte.row(usize::from(id)).iter().zip(self.wpe.row(i));
+            let rows = self.wte.row(id as usize).iter().zip(self.wpe.row(i));
             for (x, (token, position)) in self.x.row_mut(i).iter_mut().zip(rows) {
                 *x = token + position;
             }
@@ -60,8 +60,8 @@ mod tests {
 
     const N: usize = 9;
 
-    fn ids(rows: usize) -> Vec<u16> {
-        (0..rows).map(|i| ((5 * i + i / N) % N) as u16).collect()
+    fn ids(rows: usize) -> Vec<u32> {
+        (0..rows).map(|i| ((5 * i + i / N) % N) as u32).collect()
     }
 
     #[test]

@@ -28,6 +28,16 @@ pub enum Out<'a, S> {
     },
 }
 
+impl<S> Out<'_, S> {
+    /// Columns of the product.
+    pub fn cols(&self) -> usize {
+        match self {
+            Out::F32(out) | Out::AddF32(out) => out.cols(),
+            Out::Store(out) | Out::Gelu { out, .. } => out.cols(),
+        }
+    }
+}
+
 /// a (m×k) · b (k×n) + bias into `out`. The bits of a row depend on that row, `b` and `bias` alone: neither on `m`
 /// nor on the row's place.
 ///

@@ -75,6 +75,15 @@ pub struct PanelsRef<'a, S> {
     format: PhantomData<S>,
 }
 
+impl<'a, S: Scalar> PanelsRef<'a, S> {
+    /// Panels of `k` rows (padded up to whole units) and `n` columns that lie in a larger buffer.
+    pub fn new(units: &'a [u32], k: usize, n: usize) -> Self {
+        let k = k.next_multiple_of(S::PACK);
+        assert_eq!(units.len(), k / S::PACK * n, "a packed {k}×{n} operand");
+        Self { units, k, n, format: PhantomData }
+    }
+}
+
 impl<'a, S: Scalar> From<&'a Panels<S>> for PanelsRef<'a, S> {
     fn from(panels: &'a Panels<S>) -> Self {
         panels.panels(0..panels.n / PANEL_COLS)

@@ -1,20 +1,20 @@
 //! Token plus position embedding.
 
 /// Rows of `width` channels: row `i` is `wte[ids[i]] + wpe[i]`.
-pub fn embed(wte: &[f64], wpe: &[f64], width: usize, ids: &[u16]) -> Vec<f64> {
+pub fn embed(wte: &[f64], wpe: &[f64], width: usize, ids: &[u32]) -> Vec<f64> {
     let mut x = Vec::with_capacity(ids.len() * width);
     for (i, &id) in ids.iter().enumerate() {
-        x.extend((0..width).map(|c| wte[usize::from(id) * width + c] + wpe[i * width + c]));
+        x.extend((0..width).map(|c| wte[id as usize * width + c] + wpe[i * width + c]));
     }
     x
 }
 
 /// The gradient of `wte` (`n` rows), given the gradient `dx` of [`embed`]'s rows; that of `wpe` is `dx` itself.
-pub fn embed_backward(dx: &[f64], width: usize, ids: &[u16], n: usize) -> Vec<f64> {
+pub fn embed_backward(dx: &[f64], width: usize, ids: &[u32], n: usize) -> Vec<f64> {
     let mut dwte = vec![0.0; n * width];
     for (i, &id) in ids.iter().enumerate() {
         for c in 0..width {
-            dwte[usize::from(id) * width + c] += dx[i * width + c];
+            dwte[id as usize * width + c] += dx[i * width + c];
         }
     }
     dwte

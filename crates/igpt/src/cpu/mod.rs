@@ -1,1 +1,81 @@
 //! The hand-written CPU engine: forward, backward, decoding and the optimiser.
+//!
+//! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
+//! `engine` (the trait's implementation), `forward`, `head`, `backward`, `decoder`; `model` and `workspace` are what
+//! they work on.
+
+mod backward;
+mod decoder;
+mod dims;
+mod engine;
+mod forward;
+mod head;
+mod kv;
+mod model;
+mod workspace;
+
+#[cfg(test)]
+mod tests;
+
+pub use igpt_kernels::Isa;
+
+use crate::model::{Engine, Layout, ModelConfig, Precision};
+use crate::{Error, Result};
+
+/// How an engine computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Number format of the matrix products.
+    pub precision: Precision,
+    /// Threads; 0 means as many as the machine (or its container) gives.
+    pub threads: usize,
+    /// Instruction set; the best one of this processor by default.
+    pub isa: Isa,
+    /// Whether gradients and moments are held, so that the engine can train.
+    pub training: bool,
+    /// Images that go through the network at once; 0 chooses about [`TOKENS_AT_ONCE`] tokens. Changes no bits.
+    pub micro_batch: usize,
+}
+
+/// Tokens of a micro-batch when none is asked for: enough to keep the products efficient.
+pub const TOKENS_AT_ONCE: usize = 4096;
+
+impl Options {
+    /// Forward only, on all cores.
+    pub fn inference(precision: Precision) -> Self {
+        Self { precision, threads: 0, isa: Isa::detect(), training: false, micro_batch: 0 }
+    }
+
+    /// For training, on all cores.
+    pub fn training(precision: Precision) -> Self {
+        Self { training: true, ..Self::inference(precision) }
+    }
+}
+
+/// An engine for `config` with `weights`, an arena as [`Layout`] lays it out.
+///
+/// # Errors
+/// When the sizes of `config` don't fit together or `weights` has another length than its layout.
+pub fn open(config: &ModelConfig, weights: &[f32], options: Options) -> Result<Box<dyn Engine>> {
+    config.validate()?;
+    let len = Layout::new(config).arena_len();
+    if weights.len() != len {
+        return Err(Error::Mismatch(format!("{} weights were given, but the model has {len}", weights.len())));
+    }
+    Ok(match options.precision {
+        Precision::F32 => Box::new(engine::CpuEngine::<f32>::new(config, weights, options)),
+        Precision::Bf16 => Box::new(engine::CpuEngine::<igpt_kernels::bf16>::new(config, weights, options)),
+    })
+}
+
+/// A freshly initialised engine (official code's initial values, drawn from `seed`).
+///
+/// # Errors
+/// As [`open`].
+pub fn init(config: &ModelConfig, seed: u64, options: Options) -> Result<Box<dyn Engine>> {
+    config.validate()?;
+    let layout = Layout::new(config);
+    let mut weights = vec![0.0; layout.arena_len()];
+    layout.init(seed, &mut weights);
+    open(config, &weights, options)
+}

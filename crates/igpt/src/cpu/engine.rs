@@ -1,0 +1,278 @@
+//! [`Engine`] on the CPU.
+
+use std::sync::Arc;
+
+use igpt_kernels::optimizer::{AdamStep, adam};
+use igpt_kernels::pool::{Pool, chunks};
+use igpt_kernels::{Buffer, Isa, Scalar, reduce};
+
+use super::backward::backward;
+use super::decoder::CpuDecoder;
+use super::forward::{Cpu, Shape, forward};
+use super::model::Model;
+use super::workspace::Workspace;
+use super::{Options, TOKENS_AT_ONCE, head};
+use crate::data::Batch;
+use crate::model::{AdamUpdate, Decoder, Engine, Layout, LossSum, ModelConfig, State};
+use crate::{Error, Result};
+
+/// Parameters that one piece of the optimiser's work handles.
+const OPTIMIZER_PIECE: usize = 1 << 15;
+
+/// A model, its memory and its threads.
+#[derive(Debug)]
+pub(crate) struct CpuEngine<S: Scalar> {
+    isa: Isa,
+    pool: Arc<Pool>,
+    model: Arc<Model<S>>,
+    work: Workspace<S>,
+    training: Option<Training>,
+}
+
+/// What training adds to a model.
+#[derive(Debug)]
+struct Training {
+    gradients: Buffer<f32>,
+    moment1: Buffer<f32>,
+    moment2: Buffer<f32>,
+    step: u64,
+}
+
+impl<S: Scalar> CpuEngine<S> {
+    pub(crate) fn new(config: &ModelConfig, weights: &[f32], options: Options) -> Self {
+        let threads = if options.threads == 0 { Pool::available() } else { options.threads };
+        let pool = Arc::new(Pool::new(threads));
+        let isa = options.isa;
+        let model = Model::<S>::new(config, weights, options.training, isa, &pool);
+        let images = match options.micro_batch {
+            0 => (TOKENS_AT_ONCE / config.n_ctx()).max(1),
+            n => n,
+        };
+        let work = Workspace::new(&model.dims, images, config.n_ctx(), threads, options.training);
+        let training = options.training.then(|| Training {
+            gradients: Buffer::zeroed(weights.len()),
+            moment1: Buffer::zeroed(weights.len()),
+            moment2: Buffer::zeroed(weights.len()),
+            step: 0,
+        });
+        Self { isa, pool, model: Arc::new(model), work, training }
+    }
+
+    /// Cuts a batch into runs of images that fit the workspace, writes each run's input ids (sos, then the tokens
+    /// but the last) and hands it over with the images' range.
+    fn runs(
+        &mut self,
+        batch: &Batch,
+        mut each: impl FnMut(&mut Self, Shape, std::ops::Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let (len, sos) = (batch.n_ctx(), self.model.dims.n_vocab);
+        if len != self.model.dims.n_ctx {
+            return Err(Error::Mismatch(format!(
+                "images of {len} tokens were given to a model of {}",
+                self.model.config.n_px
+            )));
+        }
+        if let Some(token) = batch.tokens().iter().find(|t| **t as usize >= sos) {
+            return Err(Error::Mismatch(format!("token {token} is not in the model's palette of {sos} colours")));
+        }
+        let mut first = 0;
+        while first < batch.images() {
+            let images = self.work.images.min(batch.images() - first);
+            for b in 0..images {
+                let ids = &mut self.work.ids[b * len..][..len];
+                ids[0] = sos as u32;
+                for (id, &token) in ids[1..].iter_mut().zip(batch.image(first + b)) {
+                    *id = token as u32;
+                }
+            }
+            each(self, Shape { images, len }, first..first + images)?;
+            first += images;
+        }
+        Ok(())
+    }
+
+    /// Forward through everything, losses of all tokens left in the workspace; `gradient` as in [`head::losses`].
+    fn losses(&mut self, shape: Shape, targets: &[u16], gradient: Option<f32>) {
+        let cpu = Cpu { isa: self.isa, pool: &self.pool };
+        let (model, work) = (&self.model, &mut self.work);
+        let last = forward(cpu, model, work, shape, model.dims.n_layer, |_, _, _, _| {});
+        head::losses(cpu, model, work, shape, targets, last, gradient);
+    }
+
+    /// Each image's nats, summed in the order of its tokens.
+    fn image_nats(&self, shape: Shape) -> impl Iterator<Item = f64> {
+        let losses = &self.work.losses[..shape.rows()];
+        losses.chunks_exact(shape.len).map(|image| image.iter().map(|&nats| nats as f64).sum())
+    }
+
+    fn training(&mut self) -> Result<&mut Training> {
+        self.training.as_mut().ok_or_else(|| Error::Invalid("this engine was opened without training".into()))
+    }
+}
+
+/// The tokens of some images of a batch.
+fn tokens(batch: &Batch, images: std::ops::Range<usize>) -> &[u16] {
+    &batch.tokens()[images.start * batch.n_ctx()..images.end * batch.n_ctx()]
+}
+
+fn expect_len(what: &str, got: usize, want: usize) {
+    assert_eq!(got, want, "room for {what}");
+}
+
+impl<S: Scalar> Engine for CpuEngine<S> {
+    fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.model.layout
+    }
+
+    fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum> {
+        self.training()?;
+        let mut sum = LossSum { nats: Vec::with_capacity(batch.images()), tokens: batch.tokens().len() };
+        self.runs(batch, |engine, shape, images| {
+            engine.losses(shape, tokens(batch, images), Some(scale));
+            sum.nats.extend(engine.image_nats(shape));
+            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
+            if let Some(training) = &mut engine.training {
+                backward(cpu, &engine.model, &mut engine.work, shape, &mut training.gradients);
+            }
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    fn gradients(&mut self) -> &mut [f32] {
+        match &mut self.training {
+            Some(training) => &mut training.gradients,
+            None => &mut [],
+        }
+    }
+
+    fn step(&mut self, update: &AdamUpdate) -> Result<f32> {
+        let (isa, pool) = (self.isa, self.pool.clone());
+        self.training()?;
+        let Some(Training { gradients, moment1, moment2, step }) = &mut self.training else { unreachable!() };
+
+        let mut squares = vec![0.0f64; gradients.len().div_ceil(OPTIMIZER_PIECE)];
+        pool.for_each(chunks(&mut squares, 1), |i, sum| {
+            let end = gradients.len().min((i + 1) * OPTIMIZER_PIECE);
+            sum[0] = reduce::sum_squares(isa, &gradients[i * OPTIMIZER_PIECE..end]);
+        });
+        let norm = squares.iter().sum::<f64>().sqrt() as f32;
+        let grad_scale = if update.clip > 0.0 { (update.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+
+        *step += 1;
+        let correction = |beta: f32| (1.0 - (beta as f64).powf(*step as f64)) as f32;
+        let adam_step = AdamStep {
+            lr: update.lr,
+            beta1: update.beta1,
+            beta2: update.beta2,
+            eps: update.eps,
+            bias_correction1: correction(update.beta1),
+            bias_correction2: correction(update.beta2),
+            weight_decay: update.weight_decay,
+            grad_scale,
+        };
+        // A decoder that still shares the old weights keeps them: the model is copied then.
+        let model = Arc::make_mut(&mut self.model);
+        let parts = (
+            chunks(&mut model.weights, OPTIMIZER_PIECE),
+            chunks(moment1, OPTIMIZER_PIECE),
+            chunks(moment2, OPTIMIZER_PIECE),
+            chunks(gradients, OPTIMIZER_PIECE),
+        );
+        pool.for_each(parts, |_, (weights, moment1, moment2, gradients)| {
+            adam(isa, &adam_step, weights, moment1, moment2, gradients);
+            gradients.fill(0.0);
+        });
+        model.pack(isa, &pool);
+        Ok(norm)
+    }
+
+    fn state(&self) -> State<'_> {
+        let weights = &self.model.weights[..];
+        match &self.training {
+            Some(t) => State { weights, moment1: &t.moment1, moment2: &t.moment2, step: t.step },
+            None => State { weights, moment1: &[], moment2: &[], step: 0 },
+        }
+    }
+
+    fn restore(&mut self, state: State<'_>) -> Result<()> {
+        let len = self.model.weights.len();
+        let parts = [state.weights, state.moment1, state.moment2];
+        if parts.iter().any(|part| part.len() != len) {
+            let lens = parts.map(<[f32]>::len);
+            return Err(Error::Mismatch(format!("saved arenas of {lens:?} values, but the model has {len}")));
+        }
+        let training = self.training()?;
+        training.moment1.copy_from_slice(state.moment1);
+        training.moment2.copy_from_slice(state.moment2);
+        training.gradients.fill(0.0);
+        training.step = state.step;
+        let model = Arc::make_mut(&mut self.model);
+        model.weights.copy_from_slice(state.weights);
+        model.pack(self.isa, &self.pool);
+        Ok(())
+    }
+
+    fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
+        let mut sum = LossSum { nats: Vec::with_capacity(batch.images()), tokens: batch.tokens().len() };
+        self.runs(batch, |engine, shape, images| {
+            engine.losses(shape, tokens(batch, images), None);
+            sum.nats.extend(engine.image_nats(shape));
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    fn pixel_nats(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()> {
+        expect_len("nats of every pixel", out.len(), batch.tokens().len());
+        self.runs(batch, |engine, shape, images| {
+            engine.losses(shape, tokens(batch, images.clone()), None);
+            out[images.start * shape.len..][..shape.rows()].copy_from_slice(&engine.work.losses[..shape.rows()]);
+            Ok(())
+        })
+    }
+
+    fn logits(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()> {
+        let n_vocab = self.model.dims.n_vocab;
+        expect_len("logits of every pixel", out.len(), batch.tokens().len() * n_vocab);
+        self.runs(batch, |engine, shape, images| {
+            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
+            let (model, work) = (&engine.model, &mut engine.work);
+            let last = forward(cpu, model, work, shape, model.dims.n_layer, |_, _, _, _| {});
+            let out = &mut out[images.start * shape.len * n_vocab..][..shape.rows() * n_vocab];
+            head::logits(cpu, model, work, shape, last, out);
+            Ok(())
+        })
+    }
+
+    fn features(&mut self, batch: &Batch, layers: &[usize], out: &mut [f32]) -> Result<()> {
+        let (n_layer, n_embd) = (self.model.dims.n_layer, self.model.dims.n_embd);
+        expect_len("features", out.len(), batch.images() * layers.len() * n_embd);
+        let Some(&deepest) = layers.iter().max() else { return Ok(()) };
+        if deepest > n_layer {
+            return Err(Error::Invalid(format!("layer {deepest} was asked for, but the model has 0 to {n_layer}")));
+        }
+        self.runs(batch, |engine, shape, images| {
+            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
+            let (model, work) = (&engine.model, &mut engine.work);
+            forward(cpu, model, work, shape, deepest, |l, x, _, scratch| {
+                for (slot, _) in layers.iter().enumerate().filter(|(_, layer)| **layer == l) {
+                    let gain = model.places.blocks.get(l).map_or(&model.places.ln_f, |block| &block.ln_1);
+                    head::pooled(cpu, model, x, gain, shape, scratch, |image, mean| {
+                        let place = (images.start + image) * layers.len() + slot;
+                        out[place * n_embd..][..n_embd].copy_from_slice(mean);
+                    });
+                }
+            });
+            Ok(())
+        })
+    }
+
+    fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(CpuDecoder::new(self.isa, self.pool.clone(), self.model.clone(), rows)))
+    }
+}

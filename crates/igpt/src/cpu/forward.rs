@@ -1,0 +1,224 @@
+//! The forward pass.
+//!
+//! A block is two parallel phases: attention, one piece a (sequence, head); then everything up to the next
+//! attention, one piece a tile of rows, which stays in the core's cache through projection, norm, MLP and the next
+//! block's q, k, v. Rows do not depend on each other there, so tiles may be cut anywhere.
+
+use igpt_kernels::attention::attention_forward;
+use igpt_kernels::matmul::{Out, matmul};
+use igpt_kernels::pool::{Pool, chunks, grid, rows};
+use igpt_kernels::{Isa, MatMut, MatRef, Scalar, embedding, norm};
+
+use super::model::Model;
+use super::workspace::{FORWARD_ROWS, LayerActivations, Scratch, Workspace};
+
+/// A batch of sequences of equal length going through the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Sequences, B.
+    pub(crate) images: usize,
+    /// Positions of each, at most n_ctx.
+    pub(crate) len: usize,
+}
+
+impl Shape {
+    pub(crate) fn rows(self) -> usize {
+        self.images * self.len
+    }
+}
+
+/// Who computes: instruction set and threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) pool: &'a Pool,
+}
+
+/// Runs the blocks below `until` over the input ids in the workspace. `before` sees the residual stream (rows, C)
+/// and the block's activations, q, k, v included, once they are known; layer `until` has no activations. Gives the
+/// index of the residual buffer that holds the result.
+pub(crate) fn forward<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    work: &mut Workspace<S>,
+    shape: Shape,
+    until: usize,
+    mut before: impl FnMut(usize, MatRef<'_, f32>, Option<&LayerActivations<S>>, &mut [Scratch<S>]),
+) -> usize {
+    let dims = &model.dims;
+    let Workspace { residual, layers, ids, scratch, .. } = work;
+    let (slots, kept) = (residual.len(), layers.len());
+    let (n, c) = (shape.rows(), dims.channels);
+
+    let (wte, wpe) = (model.wte(), model.wpe().view(0, shape.len, 0, c));
+    let ids = &ids[..n];
+    cpu.pool.each(chunks(&mut residual[0][..n * c], shape.len * c), scratch, |i, x, _| {
+        embedding::embed(cpu.isa, wte, wpe, &ids[i * shape.len..][..shape.len], MatMut::new(x, shape.len, c));
+    });
+    if until > 0 {
+        enter_block(cpu, model, 0, &residual[0][..n * c], &mut layers[0], scratch);
+    }
+    for l in 0..until {
+        before(l, MatRef::new(&residual[l % slots][..n * c], n, c), Some(&layers[l % kept]), scratch);
+        attend(cpu, model, shape, &mut layers[l % kept], scratch);
+        let (x, x_out) = pair(residual, l % slots, (l + 1) % slots);
+        let next = (l + 1 < until).then_some((l + 1) % kept);
+        leave_block(cpu, model, l, &x[..n * c], &mut x_out[..n * c], layers, next, scratch);
+    }
+    let last = until % slots;
+    before(until, MatRef::new(&residual[last][..n * c], n, c), None, scratch);
+    last
+}
+
+/// Two different buffers of a list, the second for writing.
+fn pair<T>(list: &mut [T], read: usize, write: usize) -> (&T, &mut T) {
+    if read < write {
+        let (head, tail) = list.split_at_mut(write);
+        (&head[read], &mut tail[0])
+    } else {
+        let (head, tail) = list.split_at_mut(read);
+        (&tail[0], &mut head[write])
+    }
+}
+
+/// Norm and fused q, k, v of the first block; later blocks get theirs from [`leave_block`].
+fn enter_block<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    l: usize,
+    x: &[f32],
+    layer: &mut LayerActivations<S>,
+    scratch: &mut [Scratch<S>],
+) {
+    let c = model.dims.channels;
+    let n = x.len() / c;
+    let x = MatRef::new(x, n, c);
+    let qkv = MatMut::new(&mut layer.qkv[..n * model.dims.qkv], n, model.dims.qkv);
+    cpu.pool.each(rows(qkv, FORWARD_ROWS), scratch, |i, qkv, scratch| {
+        query_key_value(cpu.isa, model, l, x.view(i * FORWARD_ROWS, qkv.rows(), 0, c), qkv, scratch);
+    });
+}
+
+/// `ln_1` and the fused q, k, v of some rows.
+fn query_key_value<S: Scalar>(
+    isa: Isa,
+    model: &Model<S>,
+    l: usize,
+    x: MatRef<'_, f32>,
+    qkv: MatMut<'_, S>,
+    scratch: &mut Scratch<S>,
+) {
+    let (m, c) = (x.rows(), x.cols());
+    let places = &model.places.blocks[l];
+    let y = &mut scratch.norm[..m * c];
+    rms_norm(isa, model, x, &places.ln_1, MatMut::new(y, m, c), &mut scratch.rstd[..m]);
+    let panels = &model.forward.blocks[l].attn;
+    matmul(isa, MatRef::new(y, m, c), panels, model.bias(&places.attn), Out::Store(qkv));
+}
+
+/// A norm with the gain at `place`.
+pub(crate) fn rms_norm<S: Scalar, Y: Scalar>(
+    isa: Isa,
+    model: &Model<S>,
+    x: MatRef<'_, f32>,
+    place: &std::ops::Range<usize>,
+    y: MatMut<'_, Y>,
+    rstd: &mut [f32],
+) {
+    norm::rms_norm(isa, x, model.vector(place), model.dims.n_embd, model.dims.eps, y, rstd);
+}
+
+/// The heads of q, k and v of one sequence as column views.
+pub(crate) fn head_views<'a, S: Scalar>(
+    model: &Model<S>,
+    qkv: &'a [S],
+    shape: Shape,
+    image: usize,
+    head: usize,
+) -> [MatRef<'a, S>; 3] {
+    let dims = &model.dims;
+    let all = MatRef::new(&qkv[image * shape.len * dims.qkv..][..shape.len * dims.qkv], shape.len, dims.qkv);
+    [0, 1, 2].map(|which| all.view(0, shape.len, (which * dims.n_head + head) * dims.head, dims.head))
+}
+
+fn attend<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    shape: Shape,
+    layer: &mut LayerActivations<S>,
+    scratch: &mut [Scratch<S>],
+) {
+    let dims = &model.dims;
+    let n = shape.rows();
+    let used = dims.n_head * dims.head;
+    let attn = MatMut::strided(&mut layer.attn[..n * dims.heads], n, used, dims.heads);
+    let parts = (grid(attn, shape.len, dims.head), chunks(&mut layer.lse[..n * dims.n_head], shape.len));
+    let qkv = &layer.qkv;
+    cpu.pool.each(parts, scratch, |i, (out, lse), scratch| {
+        let [q, k, v] = head_views(model, qkv, shape, i / dims.n_head, i % dims.n_head);
+        attention_forward(cpu.isa, dims.scale, q, k, v, out, lse, &mut scratch.attention);
+    });
+}
+
+/// From attention's output to the block's output, and on to the next block's q, k, v if `next` says where.
+#[allow(clippy::too_many_arguments)]
+fn leave_block<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    l: usize,
+    x: &[f32],
+    x_out: &mut [f32],
+    layers: &mut [LayerActivations<S>],
+    next: Option<usize>,
+    scratch: &mut [Scratch<S>],
+) {
+    let dims = &model.dims;
+    let (c, inner, isa) = (dims.channels, dims.inner, cpu.isa);
+    let n = x.len() / c;
+    let (places, panels) = (&model.places.blocks[l], &model.forward.blocks[l]);
+    let x = MatRef::new(x, n, c);
+
+    // The next block's buffers are this block's own when only one layer is kept: take what is written next out of
+    // the list, so that both can be borrowed.
+    let mut qkv = next.map(|i| std::mem::take(&mut layers[i].qkv)).unwrap_or_default();
+    let kept = layers.len();
+    let LayerActivations { attn, mid, fc, .. } = &mut layers[l % kept];
+    let attn = MatRef::new(&attn[..n * dims.heads], n, dims.heads);
+    // Without a next block its tiles have no columns.
+    let width = if next.is_some() { dims.qkv } else { 0 };
+    let parts = (
+        rows(MatMut::new(&mut mid[..n * c], n, c), FORWARD_ROWS),
+        rows(MatMut::new(&mut fc[..n * inner], n, inner), FORWARD_ROWS),
+        rows(MatMut::new(x_out, n, c), FORWARD_ROWS),
+        rows(MatMut::new(&mut qkv[..n * width], n, width), FORWARD_ROWS),
+    );
+    cpu.pool.each(parts, scratch, |i, (mut mid, fc, mut x_out, qkv), scratch| {
+        let m = mid.rows();
+        let first = i * FORWARD_ROWS;
+        copy_rows(x.view(first, m, 0, c), &mut mid);
+        let attn = attn.view(first, m, 0, dims.heads);
+        matmul(isa, attn, &panels.proj, model.bias(&places.proj), Out::AddF32(mid.reborrow()));
+
+        let y = &mut scratch.norm[..m * c];
+        rms_norm(isa, model, mid.as_ref(), &places.ln_2, MatMut::new(y, m, c), &mut scratch.rstd[..m]);
+        let hidden = &mut scratch.inner[..m * inner];
+        let out = Out::Gelu { pre: fc, out: MatMut::new(hidden, m, inner) };
+        matmul(isa, MatRef::new(y, m, c), &panels.fc, model.bias(&places.fc), out);
+
+        copy_rows(mid.as_ref(), &mut x_out);
+        let hidden = MatRef::new(hidden, m, inner);
+        matmul(isa, hidden, &panels.out, model.bias(&places.out), Out::AddF32(x_out.reborrow()));
+        if next.is_some() {
+            query_key_value(isa, model, l + 1, x_out.as_ref(), qkv, scratch);
+        }
+    });
+    if let Some(i) = next {
+        layers[i].qkv = qkv;
+    }
+}
+
+fn copy_rows(from: MatRef<'_, f32>, to: &mut MatMut<'_, f32>) {
+    for i in 0..from.rows() {
+        to.row_mut(i).copy_from_slice(from.row(i));
+    }
+}

@@ -1,0 +1,100 @@
+//! From the last residual to logits and losses, in tiles of rows, so that the logits of all rows never exist at
+//! once.
+
+use igpt_kernels::cross_entropy::cross_entropy;
+use igpt_kernels::matmul::{Out, matmul};
+use igpt_kernels::pool::{chunks, rows};
+use igpt_kernels::{MatMut, MatRef, Scalar};
+
+use super::forward::{Cpu, Shape, rms_norm};
+use super::model::Model;
+use super::workspace::{FORWARD_ROWS, Scratch, Workspace};
+
+/// `ln_f` and the output matrix over some rows; the logits (m, V padded) are left in the scratch.
+fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scratch: &mut Scratch<S>) {
+    let (m, c, vocab) = (x.rows(), x.cols(), model.dims.vocab);
+    let y = &mut scratch.norm[..m * c];
+    rms_norm(cpu.isa, model, x, &model.places.ln_f, MatMut::new(y, m, c), &mut scratch.rstd[..m]);
+    let logits = MatMut::new(&mut scratch.logits[..m * vocab], m, vocab);
+    matmul(cpu.isa, MatRef::new(y, m, c), &model.forward.head, None, Out::F32(logits));
+}
+
+/// Nats of every token into the workspace; with `gradient` (a scale) also the gradient of the logits.
+pub(crate) fn losses<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    work: &mut Workspace<S>,
+    shape: Shape,
+    targets: &[u16],
+    last: usize,
+    gradient: Option<f32>,
+) {
+    let (c, vocab, n) = (model.dims.channels, model.dims.vocab, shape.rows());
+    let Workspace { residual, losses, gradients, scratch, .. } = work;
+    let x = MatRef::new(&residual[last][..n * c], n, c);
+    // Without a gradient the tiles of dlogits have no columns.
+    let (dlogits, width): (&mut [S], usize) = match (gradient, gradients) {
+        (Some(_), Some(g)) => (&mut g.dlogits[..n * vocab], vocab),
+        _ => (&mut [], 0),
+    };
+    let parts = (chunks(&mut losses[..n], FORWARD_ROWS), rows(MatMut::new(dlogits, n, width), FORWARD_ROWS));
+    cpu.pool.each(parts, scratch, |i, (losses, dlogits), scratch| {
+        let (first, m) = (i * FORWARD_ROWS, losses.len());
+        head_rows(cpu, model, x.view(first, m, 0, c), scratch);
+        let logits = MatRef::new(&scratch.logits[..m * vocab], m, vocab);
+        let gradient = gradient.map(|scale| (scale, dlogits));
+        cross_entropy(cpu.isa, logits, model.dims.n_vocab, &targets[first..first + m], losses, gradient);
+    });
+}
+
+/// Logits (rows, n_vocab) of every position into `out`.
+pub(crate) fn logits<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    work: &mut Workspace<S>,
+    shape: Shape,
+    last: usize,
+    out: &mut [f32],
+) {
+    let (c, vocab, n_vocab, n) = (model.dims.channels, model.dims.vocab, model.dims.n_vocab, shape.rows());
+    let Workspace { residual, scratch, .. } = work;
+    let x = MatRef::new(&residual[last][..n * c], n, c);
+    cpu.pool.each(rows(MatMut::new(out, n, n_vocab), FORWARD_ROWS), scratch, |i, mut out, scratch| {
+        let m = out.rows();
+        head_rows(cpu, model, x.view(i * FORWARD_ROWS, m, 0, c), scratch);
+        for (r, logits) in scratch.logits[..m * vocab].chunks_exact(vocab).enumerate() {
+            out.row_mut(r).copy_from_slice(&logits[..n_vocab]);
+        }
+    });
+}
+
+/// The mean over positions of a norm's output, (images, C real), computed in f32: the paper's feature of a layer.
+pub(crate) fn pooled<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    x: MatRef<'_, f32>,
+    gain: &std::ops::Range<usize>,
+    shape: Shape,
+    scratch: &mut [Scratch<S>],
+    mut store: impl FnMut(usize, &[f32]),
+) {
+    let n_embd = model.dims.n_embd;
+    let mut means = vec![0.0f32; shape.images * n_embd];
+    cpu.pool.each(chunks(&mut means, n_embd), scratch, |image, mean, scratch| {
+        let mut sums = vec![0.0f64; n_embd];
+        for t in 0..shape.len {
+            let row = x.view(image * shape.len + t, 1, 0, x.cols());
+            let y = MatMut::new(&mut scratch.feature, 1, x.cols());
+            rms_norm(cpu.isa, model, row, gain, y, &mut [0.0]);
+            for (sum, &value) in sums.iter_mut().zip(scratch.feature.iter()) {
+                *sum += value as f64;
+            }
+        }
+        for (mean, sum) in mean.iter_mut().zip(sums) {
+            *mean = (sum / shape.len as f64) as f32;
+        }
+    });
+    for (image, mean) in means.chunks_exact(n_embd).enumerate() {
+        store(image, mean);
+    }
+}

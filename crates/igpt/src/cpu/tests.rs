@@ -1,0 +1,282 @@
+//! The engine against itself and against finite differences; `tests/goldens.rs` compares it with PyTorch.
+
+use super::*;
+use crate::data::Batch;
+use crate::model::{AdamUpdate, ImageSize, State};
+use crate::rng::{Purpose, Rng};
+
+const ADAM: AdamUpdate = AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
+
+/// A network with nothing round about it: padded channels, heads and colours, and biases.
+fn odd() -> ModelConfig {
+    let mut config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 61, 36, 2, 3);
+    config.biases = true;
+    config
+}
+
+/// Random weights of a size that makes every part of the network matter.
+fn random_weights(config: &ModelConfig) -> Vec<f32> {
+    let layout = Layout::new(config);
+    let mut arena = vec![0.0; layout.arena_len()];
+    for (index, tensor) in layout.tensors().iter().enumerate() {
+        let mut rng = Rng::new(7, Purpose::Init, index as u64, 0);
+        let centre = if tensor.name.contains("ln_") { 1.0 } else { 0.0 };
+        let values: Vec<f32> = (0..tensor.len()).map(|_| (centre + 0.15 * rng.normal()) as f32).collect();
+        layout.import(tensor, &values, &mut arena).unwrap();
+    }
+    arena
+}
+
+fn random_batch(config: &ModelConfig, images: usize) -> Batch {
+    let mut rng = Rng::new(3, Purpose::Sample, 0, 0);
+    let tokens = (0..images * config.n_ctx()).map(|_| rng.below(config.n_vocab as u64) as u16).collect();
+    Batch::new(tokens, config.n_ctx())
+}
+
+fn options(precision: Precision, isa: Isa, threads: usize) -> Options {
+    Options { precision, threads, isa, training: true, micro_batch: 0 }
+}
+
+#[test]
+fn gradients_match_central_differences() {
+    let config = odd();
+    let weights = random_weights(&config);
+    let batch = random_batch(&config, 2);
+    for isa in Isa::available() {
+        let mut engine = open(&config, &weights, options(Precision::F32, isa, 2)).unwrap();
+        engine.accumulate(&batch, 1.0).unwrap();
+        let gradients = engine.gradients().to_vec();
+        let zeros = vec![0.0; weights.len()];
+        let mut loss_at = |weights: &[f32]| {
+            engine.restore(State { weights, moment1: &zeros, moment2: &zeros, step: 0 }).unwrap();
+            engine.evaluate(&batch).unwrap().nats.iter().sum::<f64>()
+        };
+        for (index, tensor) in Layout::new(&config).tensors().iter().enumerate() {
+            // Along the gradient's signs mixed with chance the slope is large, so that rounding matters little.
+            let mut rng = Rng::new(1, Purpose::Sample, index as u64, 0);
+            let direction: Vec<(usize, f32)> = tensor
+                .range()
+                .filter(|i| gradients[*i] != 0.0)
+                .map(|i| (i, if rng.uniform() < 0.8 { gradients[i].signum() } else { -gradients[i].signum() }))
+                .collect();
+            let slope: f64 = direction.iter().map(|(i, d)| gradients[*i] as f64 * *d as f64).sum();
+            let step = (0.05 / slope.abs().max(1e-3)).min(1e-3);
+            let mut moved = |sign: f64| {
+                let mut weights = weights.clone();
+                for (i, d) in &direction {
+                    weights[*i] += (sign * step * *d as f64) as f32;
+                }
+                loss_at(&weights)
+            };
+            let numeric = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+            let error = (numeric - slope).abs() / slope.abs().max(1e-3);
+            assert!(error < 2e-2, "{} on {}: {slope} against {numeric}", tensor.name, isa.name());
+        }
+    }
+}
+
+#[test]
+fn padding_stays_zero_under_training() {
+    let config = odd();
+    let layout = Layout::new(&config);
+    let mut engine = open(&config, &random_weights(&config), options(Precision::Bf16, Isa::detect(), 2)).unwrap();
+    for _ in 0..3 {
+        engine.accumulate(&random_batch(&config, 2), 0.01).unwrap();
+        engine.step(&ADAM).unwrap();
+    }
+    let mut arena = engine.state().weights.to_vec();
+    for tensor in layout.tensors() {
+        layout.import(tensor, &vec![0.0; tensor.len()], &mut arena).unwrap();
+    }
+    assert!(arena.iter().all(|weight| *weight == 0.0));
+}
+
+#[test]
+fn bits_do_not_depend_on_threads_or_micro_batches() {
+    let config = odd();
+    let weights = random_weights(&config);
+    let batch = random_batch(&config, 5);
+    for isa in Isa::available() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let mut results = Vec::new();
+            for (threads, micro_batch) in [(1, 5), (2, 5), (3, 5), (2, 1), (3, 2), (1, 3)] {
+                let options = Options { micro_batch, ..options(precision, isa, threads) };
+                let mut engine = open(&config, &weights, options).unwrap();
+                let mut bits = Vec::new();
+                for _ in 0..2 {
+                    let loss = engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
+                    let norm = engine.step(&ADAM).unwrap();
+                    bits.extend(loss.nats.iter().map(|nats| nats.to_bits()));
+                    bits.push(norm.to_bits() as u64);
+                }
+                bits.extend(engine.state().weights.iter().map(|w| w.to_bits() as u64));
+                results.push(bits);
+            }
+            assert!(results.iter().all(|bits| bits == &results[0]), "{precision:?} on {}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn kv_cache_matches_full_forward() {
+    for (config, given) in [(odd(), 13), (ModelConfig::new(ImageSize::square(8), 16, 64, 2, 2), 32)] {
+        let weights = random_weights(&config);
+        let batch = random_batch(&config, 2);
+        let (n_ctx, n_vocab) = (config.n_ctx(), config.n_vocab);
+        for isa in Isa::available() {
+            for (precision, budget) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
+                let mut engine = open(&config, &weights, options(precision, isa, 2)).unwrap();
+                let mut full = vec![0.0; 2 * n_ctx * n_vocab];
+                engine.logits(&batch, &mut full).unwrap();
+                let mut decoder = engine.decoder(2).unwrap();
+                let mut logits = vec![0.0; 2 * n_vocab];
+                // Row 0 starts from nothing, row 1 from some given tokens; then both go on together.
+                decoder.start(0, &[], &mut logits[..n_vocab]).unwrap();
+                decoder.start(1, &batch.image(1)[..given], &mut logits[n_vocab..]).unwrap();
+                for step in 0..n_ctx - given {
+                    for (row, position) in [(0, step), (1, given + step)] {
+                        let want = &full[(row * n_ctx + position) * n_vocab..][..n_vocab];
+                        let error = relative_error(&logits[row * n_vocab..][..n_vocab], want);
+                        assert!(error < budget, "{precision:?} {} row {row} at {position}: {error}", isa.name());
+                    }
+                    if given + step + 1 < n_ctx {
+                        let inputs = [(0, batch.image(0)[step]), (1, batch.image(1)[given + step])];
+                        decoder.step(&inputs, &mut logits).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn relative_error(got: &[f32], want: &[f32]) -> f64 {
+    let square = |x: f32| (x as f64) * (x as f64);
+    let difference: f64 = got.iter().zip(want).map(|(a, b)| square(a - b)).sum();
+    (difference / want.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn a_decoder_row_does_not_depend_on_its_neighbours() {
+    let config = odd();
+    let engine = open(&config, &random_weights(&config), options(Precision::Bf16, Isa::detect(), 2)).unwrap();
+    let image = random_batch(&config, 1);
+    let n_vocab = config.n_vocab;
+    let draw = |rows: usize, mine: usize| {
+        let mut decoder = engine.decoder(rows).unwrap();
+        let mut logits = vec![0.0; rows * n_vocab];
+        for row in 0..rows {
+            decoder.start(row, &[], &mut logits[..n_vocab]).unwrap();
+        }
+        for t in 0..20 {
+            let token = |row: usize| if row == mine { image.image(0)[t] } else { (row + t) as u16 };
+            let inputs: Vec<_> = (0..rows).map(|row| (row, token(row))).collect();
+            decoder.step(&inputs, &mut logits).unwrap();
+        }
+        logits[mine * n_vocab..][..n_vocab].to_vec()
+    };
+    let alone = draw(1, 0);
+    assert_eq!(alone, draw(3, 2));
+    assert_eq!(alone, draw(17, 9));
+}
+
+#[test]
+fn changing_a_pixel_leaves_the_logits_up_to_it_alone() {
+    let config = odd();
+    let mut engine = open(&config, &random_weights(&config), options(Precision::Bf16, Isa::detect(), 2)).unwrap();
+    let (n_ctx, n_vocab) = (config.n_ctx(), config.n_vocab);
+    let before = random_batch(&config, 1);
+    let mut base = vec![0.0; n_ctx * n_vocab];
+    engine.logits(&before, &mut base).unwrap();
+    for t in [0, 1, 8, 31, n_ctx - 2] {
+        let mut tokens = before.tokens().to_vec();
+        tokens[t] = (tokens[t] + 1) % n_vocab as u16;
+        let mut changed = vec![0.0; n_ctx * n_vocab];
+        engine.logits(&Batch::new(tokens, n_ctx), &mut changed).unwrap();
+        assert_eq!(base[..(t + 1) * n_vocab], changed[..(t + 1) * n_vocab], "logits up to {t}");
+        assert_ne!(base[(t + 1) * n_vocab..], changed[(t + 1) * n_vocab..], "logits after {t}");
+    }
+}
+
+#[test]
+fn one_batch_is_overfitted_to_its_entropy() {
+    let config = ModelConfig::new(ImageSize::square(8), 16, 64, 2, 2);
+    let batch = random_batch(&config, 4);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let mut engine = init(&config, 0, options(precision, Isa::detect(), 2)).unwrap();
+        let update = AdamUpdate { lr: 3e-3, ..ADAM };
+        for _ in 0..250 {
+            engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
+            engine.step(&update).unwrap();
+        }
+        let loss = engine.evaluate(&batch).unwrap().mean();
+        let bound = (4f64).ln() / config.n_ctx() as f64 + 0.05;
+        assert!(loss < bound, "{precision:?}: {loss} against {bound}");
+    }
+}
+
+#[test]
+fn a_fresh_model_knows_nothing() {
+    let config = odd();
+    let mut engine = init(&config, 0, Options::inference(Precision::F32)).unwrap();
+    let loss = engine.evaluate(&random_batch(&config, 1)).unwrap().mean();
+    assert!((loss - (61f64).ln()).abs() < 1e-6, "{loss}");
+}
+
+#[test]
+fn pixel_nats_sum_to_the_images_nats() {
+    let config = odd();
+    let mut engine = open(&config, &random_weights(&config), Options::inference(Precision::F32)).unwrap();
+    let batch = random_batch(&config, 3);
+    let mut nats = vec![0.0; batch.tokens().len()];
+    engine.pixel_nats(&batch, &mut nats).unwrap();
+    let sums: Vec<f64> = nats.chunks(config.n_ctx()).map(|image| image.iter().map(|n| *n as f64).sum()).collect();
+    assert_eq!(engine.evaluate(&batch).unwrap().nats, sums);
+}
+
+#[test]
+fn features_of_a_layer_do_not_depend_on_the_others_asked_for() {
+    let config = odd();
+    let mut engine = open(&config, &random_weights(&config), Options::inference(Precision::F32)).unwrap();
+    let batch = random_batch(&config, 2);
+    let width = config.n_embd;
+    let mut all = vec![0.0; 2 * 3 * width];
+    engine.features(&batch, &[0, 1, 2], &mut all).unwrap();
+    for layer in 0..3 {
+        let mut one = vec![0.0; 2 * width];
+        engine.features(&batch, &[layer], &mut one).unwrap();
+        for image in 0..2 {
+            assert_eq!(one[image * width..][..width], all[(image * 3 + layer) * width..][..width], "layer {layer}");
+        }
+    }
+    let error = engine.features(&batch, &[3], &mut vec![0.0; 2 * width]).unwrap_err().to_string();
+    assert!(error.contains("layer 3") && error.contains("0 to 2"), "{error}");
+}
+
+#[test]
+fn a_decoder_keeps_the_weights_it_was_made_with() {
+    let config = odd();
+    let mut engine = open(&config, &random_weights(&config), options(Precision::F32, Isa::detect(), 1)).unwrap();
+    let first = |decoder: &mut dyn crate::model::Decoder| {
+        let mut logits = vec![0.0; config.n_vocab];
+        decoder.start(0, &[], &mut logits).unwrap();
+        logits
+    };
+    let mut decoder = engine.decoder(1).unwrap();
+    let before = first(&mut *decoder);
+    engine.accumulate(&random_batch(&config, 1), 1.0).unwrap();
+    engine.step(&ADAM).unwrap();
+    assert_eq!(before, first(&mut *decoder));
+    assert_ne!(before, first(&mut *engine.decoder(1).unwrap()));
+}
+
+#[test]
+fn wrong_tokens_and_sizes_are_refused() {
+    let config = odd();
+    let mut engine = open(&config, &random_weights(&config), Options::inference(Precision::F32)).unwrap();
+    let short = Batch::new(vec![0; 10], 10);
+    assert!(engine.evaluate(&short).unwrap_err().to_string().contains("10 tokens"));
+    let foreign = Batch::new(vec![61; config.n_ctx()], config.n_ctx());
+    assert!(engine.evaluate(&foreign).unwrap_err().to_string().contains("61 colours"));
+    assert!(engine.accumulate(&foreign, 1.0).unwrap_err().to_string().contains("without training"));
+    assert!(open(&config, &[0.0; 3], Options::inference(Precision::F32)).is_err());
+}

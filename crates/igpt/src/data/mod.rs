@@ -4,6 +4,7 @@ pub mod batch;
 pub mod dataset;
 pub mod emoji;
 pub mod idx;
+pub mod loader;
 pub mod locate;
 pub mod packed;
 pub mod pixels;
@@ -15,6 +16,7 @@ pub mod tokens;
 
 pub use batch::Batch;
 pub use dataset::{Dataset, OpenOptions, open};
+pub use loader::Loader;
 pub use pixels::Pixels;
 pub use preprocess::{Augment, Preprocess};
 pub use source::{Images, Source};

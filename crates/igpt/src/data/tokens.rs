@@ -48,15 +48,14 @@ impl TokenSet {
     }
 }
 
-/// Turns images into tokens as they are evaluated: cropped and scaled to `size`, of 1 or 3 `channels`, then handed to
-/// `quantize`, which fills one image's tokens. Damaged images are left out and listed.
+/// Turns images into tokens as they are evaluated: cropped and scaled to `size`, then handed to `quantize`, which fills
+/// one image's tokens. Damaged images are left out and listed.
 ///
 /// # Errors
 /// When more than 1 % of the images are damaged, or all.
 pub fn tokenize_with(
     images: &Images,
     size: ImageSize,
-    channels: usize,
     quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
 ) -> Result<TokenSet> {
     let n_ctx = size.pixels();
@@ -72,7 +71,7 @@ pub fn tokenize_with(
                 for (k, out) in tokens.chunks_exact_mut(n_ctx).enumerate() {
                     let i = part * share + k;
                     match images.pixels(i) {
-                        Ok(pixels) => quantize(&preprocess.evaluation(&pixels).with_channels(channels), out),
+                        Ok(pixels) => quantize(&preprocess.evaluation(&pixels), out),
                         Err(e) => damaged.push((i, Damaged { name: images.name(i), problem: e.to_string() })),
                     }
                 }
@@ -152,9 +151,8 @@ mod tests {
 
     fn tokenize(count: usize, broken: usize) -> Result<TokenSet> {
         let images = Images::all(Arc::new(Fixture { count, broken }));
-        tokenize_with(&images, ImageSize::square(2), 3, |pixels, out| {
-            assert_eq!(pixels.channels, 3);
-            out.iter_mut().zip(pixels.data.chunks_exact(3)).for_each(|(t, c)| *t = 2 * c[1] as u16);
+        tokenize_with(&images, ImageSize::square(2), |pixels, out| {
+            out.iter_mut().zip(&pixels.data).for_each(|(token, &value)| *token = 2 * value as u16);
         })
     }
 

@@ -1,0 +1,266 @@
+//! Batches for training, decoded and augmented ahead of the trainer.
+//!
+//! The batch of step s holds positions s·B .. (s+1)·B of the endless row of epochs, each epoch a seeded permutation of
+//! the images. It is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it,
+//! and a resumed run starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n
+//! and keeps two of them ready, so memory is bounded and batches arrive in order.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::tokens::{check_damaged, tokenize_with};
+use super::{Augment, Batch, Damaged, Images, Pixels, Preprocess, TokenSet};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// Bytes of scaled images that are kept rather than decoded again each epoch.
+const KEPT_BYTES: usize = 1 << 30;
+
+/// Turns one image into its tokens.
+type Quantize = dyn Fn(&Pixels, &mut [u16]) + Send + Sync;
+
+/// Endless batches of an image set, in order.
+pub struct Loader {
+    recipe: Arc<Recipe>,
+    feed: Feed,
+    step: u64,
+    waited: Duration,
+}
+
+enum Feed {
+    /// Nothing changes from epoch to epoch and everything is at hand: batches are gathered when asked for.
+    Memory { tokens: TokenSet, order: Order },
+    /// Worker w's batches come through channel w.
+    Threads { channels: Vec<Receiver<Result<Batch>>>, workers: Vec<JoinHandle<()>> },
+}
+
+/// What is in a batch; shared by the workers.
+struct Recipe {
+    images: Images,
+    preprocess: Preprocess,
+    quantize: Box<Quantize>,
+    seed: u64,
+    batch: usize,
+    damaged: Mutex<BTreeMap<usize, Damaged>>,
+    /// Images at the model's size, where the recipe starts from those and they fit into [`KEPT_BYTES`].
+    kept: Option<Vec<OnceLock<Pixels>>>,
+    stop: AtomicBool,
+}
+
+impl Loader {
+    /// As [`Loader::new`], with the tokens made by `quantize` on `threads` threads.
+    fn with_quantize(
+        images: Images,
+        preprocess: Preprocess,
+        quantize: Box<Quantize>,
+        seed: u64,
+        batch: usize,
+        first_step: u64,
+        threads: usize,
+    ) -> Result<Self> {
+        if images.is_empty() || batch == 0 {
+            return Err(Error::Invalid(format!("batches of {batch} out of {} images: both must be > 0", images.len())));
+        }
+        let fixed = preprocess.augment == Augment::None;
+        let bytes = images.len() * preprocess.size.pixels() * images.channels();
+        let keeps = preprocess.augment != Augment::Imagenet && !images.in_memory() && bytes <= KEPT_BYTES;
+        let kept = keeps.then(|| (0..images.len()).map(|_| OnceLock::new()).collect());
+        let recipe = Arc::new(Recipe {
+            images,
+            preprocess,
+            quantize,
+            seed,
+            batch,
+            damaged: Mutex::default(),
+            kept,
+            stop: AtomicBool::new(false),
+        });
+        let feed = if fixed && recipe.images.in_memory() {
+            let tokens = tokenize_with(&recipe.images, preprocess.size, &recipe.quantize)?;
+            if !tokens.damaged.is_empty() {
+                return Err(Error::Invalid("images in memory can't be damaged".into()));
+            }
+            Feed::Memory { tokens, order: Order::new(seed, recipe.images.len()) }
+        } else {
+            start(&recipe, first_step, threads.max(1) as u64)
+        };
+        Ok(Self { recipe, feed, step: first_step, waited: Duration::ZERO })
+    }
+
+    /// Optimiser steps that together see about every image once: images / batch, rounded up.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.recipe.images.len().div_ceil(self.recipe.batch) as u64
+    }
+
+    /// Time that [`Loader::next`] has waited for images so far.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Images found damaged so far, in the order of the set.
+    pub fn damaged(&self) -> Vec<Damaged> {
+        self.recipe.damaged().values().cloned().collect()
+    }
+
+    /// The batch of the next step.
+    ///
+    /// # Errors
+    /// When more than 1 % of the images are damaged; a fewer are replaced each by the next whole one.
+    #[allow(clippy::should_implement_trait)] // It never ends and it can fail.
+    pub fn next(&mut self) -> Result<Batch> {
+        let step = self.step;
+        self.step += 1;
+        match &mut self.feed {
+            Feed::Memory { tokens, order } => {
+                let b = self.recipe.batch as u64;
+                let images = (step * b..(step + 1) * b).map(|position| order.at(position).1);
+                let gathered = images.flat_map(|i| tokens.image(i).iter().copied()).collect();
+                Ok(Batch::new(gathered, tokens.n_px.pixels()))
+            }
+            Feed::Threads { channels, .. } => {
+                let start = Instant::now();
+                let received = channels[(step % channels.len() as u64) as usize].recv();
+                self.waited += start.elapsed();
+                received.unwrap_or_else(|_| {
+                    // The worker has told its error before.
+                    self.recipe.check()?;
+                    Err(Error::Invalid("a loader thread has ended early: start again".into()))
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.recipe.stop.store(true, Relaxed);
+        if let Feed::Threads { channels, workers } = &mut self.feed {
+            // Workers waiting to send wake up when nobody can receive.
+            channels.clear();
+            for worker in workers.drain(..) {
+                // A panic has been printed by its thread.
+                let _ = worker.join();
+            }
+        }
+    }
+}
+
+/// Starts the workers, the first of whose batches is that of `first_step`.
+fn start(recipe: &Arc<Recipe>, first_step: u64, threads: u64) -> Feed {
+    let (mut channels, mut workers) = (Vec::new(), Vec::new());
+    for worker in 0..threads {
+        let (sender, receiver) = sync_channel(1);
+        channels.push(receiver);
+        let recipe = recipe.clone();
+        workers.push(std::thread::spawn(move || {
+            let mut order = Order::new(recipe.seed, recipe.images.len());
+            let first = first_step + (worker + threads - first_step % threads) % threads;
+            for step in (first..).step_by(threads as usize) {
+                let Some(batch) = recipe.batch(&mut order, step).transpose() else { return };
+                let failed = batch.is_err();
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        }));
+    }
+    Feed::Threads { channels, workers }
+}
+
+impl Recipe {
+    fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Damaged>> {
+        // The map is whole even if another thread has panicked.
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The batch of `step`; none when the loader is being dropped.
+    fn batch(&self, order: &mut Order, step: u64) -> Result<Option<Batch>> {
+        let n_ctx = self.preprocess.size.pixels();
+        let mut tokens = vec![0; self.batch * n_ctx];
+        for (k, out) in tokens.chunks_exact_mut(n_ctx).enumerate() {
+            if self.stop.load(Relaxed) {
+                return Ok(None);
+            }
+            let (epoch, image) = order.at(step * self.batch as u64 + k as u64);
+            (self.quantize)(&self.whole(epoch, image)?, out);
+        }
+        self.check()?;
+        Ok(Some(Batch::new(tokens, n_ctx)))
+    }
+
+    /// Refuses to go on with more than 1 % of damaged images, whichever thread has found them.
+    fn check(&self) -> Result<()> {
+        let damaged: Vec<Damaged> = self.damaged().values().cloned().collect();
+        check_damaged(&damaged, self.images.len())
+    }
+
+    /// Image `image` as `epoch` sees it, or the next in the set that isn't damaged.
+    fn whole(&self, epoch: u64, image: usize) -> Result<Pixels> {
+        let n = self.images.len();
+        for i in (image..n).chain(0..image) {
+            if self.damaged().contains_key(&i) {
+                continue;
+            }
+            match self.augmented(epoch, i) {
+                Ok(pixels) => return Ok(pixels),
+                Err(error) => {
+                    let entry = Damaged { name: self.images.name(i), problem: error.to_string() };
+                    self.damaged().insert(i, entry);
+                    self.check()?;
+                }
+            }
+        }
+        Err(Error::Invalid("every image is damaged".into()))
+    }
+
+    fn augmented(&self, epoch: u64, i: usize) -> Result<Pixels> {
+        let mut rng = Rng::new(self.seed, Purpose::Augment, epoch, i as u64);
+        let Some(kept) = &self.kept else {
+            return Ok(self.preprocess.training(&self.images.pixels(i)?, &mut rng));
+        };
+        if let Some(pixels) = kept[i].get() {
+            return Ok(self.preprocess.training(pixels, &mut rng));
+        }
+        let scaled = self.preprocess.evaluation(&self.images.pixels(i)?);
+        let augmented = self.preprocess.training(&scaled, &mut rng);
+        // Another thread may have kept the same pixels already.
+        let _ = kept[i].set(scaled);
+        Ok(augmented)
+    }
+}
+
+/// The endless row of epochs.
+struct Order {
+    seed: u64,
+    epoch: Option<u64>,
+    permutation: Vec<u32>,
+}
+
+impl Order {
+    fn new(seed: u64, images: usize) -> Self {
+        Self { seed, epoch: None, permutation: vec![0; images] }
+    }
+
+    /// The epoch and the image at `position`.
+    fn at(&mut self, position: u64) -> (u64, usize) {
+        let n = self.permutation.len();
+        let epoch = position / n as u64;
+        if self.epoch != Some(epoch) {
+            // Fisher and Yates.
+            let mut rng = Rng::new(self.seed, Purpose::Shuffle, epoch, 0);
+            self.permutation.iter_mut().enumerate().for_each(|(i, p)| *p = i as u32);
+            for i in (1..n).rev() {
+                self.permutation.swap(i, rng.below(i as u64 + 1) as usize);
+            }
+            self.epoch = Some(epoch);
+        }
+        (epoch, self.permutation[(position % n as u64) as usize] as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::tokens::{check_damaged, tokenize_with};
 use super::{Augment, Batch, Damaged, Images, Pixels, Preprocess, TokenSet};
+use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -52,6 +53,23 @@ struct Recipe {
 }
 
 impl Loader {
+    /// Batches of `batch` images from that of `first_step` on, prepared by as many threads as the computer has cores.
+    ///
+    /// # Errors
+    /// When there are no images or the batch is 0.
+    pub fn new(
+        images: Images,
+        preprocess: Preprocess,
+        quantizer: Arc<Quantizer>,
+        seed: u64,
+        batch: usize,
+        first_step: u64,
+    ) -> Result<Self> {
+        let quantize = Box::new(move |pixels: &Pixels, out: &mut [u16]| quantizer.tokens(pixels, out));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_quantize(images, preprocess, quantize, seed, batch, first_step, threads)
+    }
+
     /// As [`Loader::new`], with the tokens made by `quantize` on `threads` threads.
     fn with_quantize(
         images: Images,
@@ -109,7 +127,7 @@ impl Loader {
     /// The batch of the next step.
     ///
     /// # Errors
-    /// When more than 1 % of the images are damaged; a fewer are replaced each by the next whole one.
+    /// When more than 1 % of the images are damaged; fewer are replaced each by the next whole one.
     #[allow(clippy::should_implement_trait)] // It never ends and it can fail.
     pub fn next(&mut self) -> Result<Batch> {
         let step = self.step;

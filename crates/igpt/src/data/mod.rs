@@ -21,4 +21,4 @@ pub use pixels::Pixels;
 pub use preprocess::{Augment, Preprocess};
 pub use source::{Images, Source};
 pub use split::Split;
-pub use tokens::{Damaged, TokenSet};
+pub use tokens::{Damaged, TokenSet, tokenize};

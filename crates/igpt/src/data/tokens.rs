@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Augment, Batch, Images, Pixels, Preprocess};
+use crate::palette::Quantizer;
 use crate::{Error, Result, model::ImageSize};
 
 /// An image that could not be decoded.
@@ -48,12 +49,17 @@ impl TokenSet {
     }
 }
 
-/// Turns images into tokens as they are evaluated: cropped and scaled to `size`, then handed to `quantize`, which fills
-/// one image's tokens. Damaged images are left out and listed.
+/// Turns images into tokens as they are evaluated: cropped and scaled to `size`, each pixel the nearest colour. Damaged
+/// images are left out and listed.
 ///
 /// # Errors
-/// When more than 1 % of the images are damaged, or all.
-pub fn tokenize_with(
+/// When more than 1 % of the images are damaged.
+pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
+    tokenize_with(images, size, |pixels, out| quantizer.tokens(pixels, out))
+}
+
+/// As [`tokenize`]; `quantize` fills one image's tokens.
+pub(super) fn tokenize_with(
     images: &Images,
     size: ImageSize,
     quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
@@ -149,7 +155,7 @@ mod tests {
         }
     }
 
-    fn tokenize(count: usize, broken: usize) -> Result<TokenSet> {
+    fn tokenized(count: usize, broken: usize) -> Result<TokenSet> {
         let images = Images::all(Arc::new(Fixture { count, broken }));
         tokenize_with(&images, ImageSize::square(2), |pixels, out| {
             out.iter_mut().zip(&pixels.data).for_each(|(token, &value)| *token = 2 * value as u16);
@@ -158,7 +164,7 @@ mod tests {
 
     #[test]
     fn damaged_images_are_left_out_and_listed() {
-        let set = tokenize(250, 125).unwrap();
+        let set = tokenized(250, 125).unwrap();
         assert_eq!((set.images(), set.tokens.len(), set.labels.len()), (248, 248 * 4, 248));
         assert_eq!(set.damaged.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["124.png", "249.png"]);
         assert!(set.damaged[0].problem.contains("cut off"));
@@ -171,9 +177,9 @@ mod tests {
 
     #[test]
     fn more_than_one_percent_of_damage_stops_with_the_first_twenty_names() {
-        let error = tokenize(300, 10).unwrap_err().to_string();
+        let error = tokenized(300, 10).unwrap_err().to_string();
         assert!(error.starts_with("30 of 300 images are damaged") && error.contains("9.png"), "{error}");
         assert!(error.contains("199.png") && !error.contains("209.png") && error.ends_with("…"), "{error}");
-        assert!(tokenize(99, 99).is_err() && tokenize(100, 100).is_ok());
+        assert!(tokenized(99, 99).is_err() && tokenized(100, 100).is_ok());
     }
 }

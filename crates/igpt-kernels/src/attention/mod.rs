@@ -16,6 +16,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod backward;
+mod decode;
 mod forward;
 mod pack;
 mod product;
@@ -24,6 +25,7 @@ mod scratch;
 mod tests;
 
 pub use backward::attention_backward;
+pub use decode::KvShape;
 pub use forward::attention_forward;
 pub use scratch::AttentionScratch;
 

@@ -53,7 +53,7 @@ pub fn matmul<'b, S: Scalar>(
     let b = b.into();
     let (m, n) = (a.rows(), b.n);
     assert_eq!(a.cols(), b.k, "the summed dimension");
-    assert!(m <= 1 || a.stride() % S::PACK == 0, "rows of the left operand start at whole units");
+    assert!(m <= 1 || a.stride().is_multiple_of(S::PACK), "rows of the left operand start at whole units");
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias for {n} columns");
     let target = match out {
         Out::F32(out) => Target::F32(Place::new(out, m, n)),
@@ -155,6 +155,14 @@ impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
         // SAFETY: `matmul` checked that all rows of `a` have `units` whole units, panels have `units` rows of 32, and
         // targets n columns, a multiple of 32; the caller promises the rows.
         unsafe {
+            // What is there should have arrived when the sums are done.
+            if let Target::AddF32(out) = self.target {
+                for r in 0..MR {
+                    for v in 0..2 {
+                        simd.prefetch(out.at(self.first + row + r, self.col + v * V::LANES));
+                    }
+                }
+            }
             let zero = [[simd.zero(); 2]; MR];
             let a = self.a.add(row * self.a_row);
             let mut acc = tile::<V, S, MR, 2>(simd, self.units, a, self.a_row, 1, self.b, PANEL_COLS, zero);

@@ -121,6 +121,12 @@ impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
     unsafe fn rows<const MR: usize>(&mut self, simd: V, row: usize) {
         // SAFETY: whoever makes a strip sees to `units` rows of both operands; the caller promises the rows.
         unsafe {
+            // What is there should have arrived when the sums are done.
+            for r in 0..MR {
+                for v in 0..2 {
+                    simd.prefetch(self.out.add((row + r) * self.stride + v * V::LANES));
+                }
+            }
             let zero = [[simd.zero(); 2]; MR];
             let left = self.left.add(row);
             let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, zero);

@@ -159,4 +159,9 @@ impl Simd for Avx512 {
             _mm512_or_si512(low, _mm512_slli_epi32::<16>(high))
         }
     }
+    #[inline(always)]
+    fn prefetch<T>(self, p: *const T) {
+        // SAFETY: prefetching has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
 }

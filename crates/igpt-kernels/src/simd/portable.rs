@@ -196,4 +196,6 @@ impl Simd for Portable {
         let lower = [a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]];
         (Lanes(lower), Lanes([a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7]]))
     }
+    #[inline(always)]
+    fn prefetch<T>(self, _: *const T) {}
 }

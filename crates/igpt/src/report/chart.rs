@@ -43,7 +43,7 @@ impl Chart {
         let right = all().map(|(x, _)| x).fold(1.0, f64::max);
         let values = || all().map(|(_, y)| y).chain(self.levels.iter().map(|level| level.value));
         let (low, high) = values().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        let step = tick_step((high - low).max(0.1), 5.0);
+        let step = tick_step((high - low).max(0.1), 7.0);
         let (bottom, top) = ((low / step - 0.4).floor().max(0.0) * step, high + 0.06 * (high - low).max(0.1));
         // Percent of the plot, from its left and its lower edge.
         let px = |x: f64| 100.0 * x / right;
@@ -71,8 +71,8 @@ impl Chart {
         levels.sort_by(|a, b| a.value.total_cmp(&b.value));
         for (i, level) in levels.iter().enumerate() {
             let (y, own) = (py(level.value), if level.own { " own" } else { "" });
-            // The name stands above its line unless the next line is too near.
-            let crowded = levels.get(i + 1).is_some_and(|next| py(next.value) - y < 8.0);
+            // The name stands above its line unless the next line is too near or the curve comes from there.
+            let crowded = level.own || levels.get(i + 1).is_some_and(|next| py(next.value) - y < 8.0);
             let side = if crowded { " below" } else { "" };
             let _ = write!(lines, "<path class='level{own}' d='M0 {0:.2}H100'/>", 100.0 - y);
             let _ = write!(

@@ -20,7 +20,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 42 }
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 0 }
     }
 }
 

@@ -132,7 +132,7 @@ impl Page {
             if let Some((gif, still)) = &self.animation {
                 let _ = write!(
                     out,
-                    "<picture class='strip'><source media='(prefers-reduced-motion: reduce), print' srcset='{}'>\
+                    "<picture class='strip'><source media='(prefers-reduced-motion: reduce)' srcset='{}'>\
                      <img src='data:image/gif;base64,{}' width='{}' height='{}' alt='Samples being drawn'></picture>\n\
                      <p class='caption'>The same, pixel by pixel in raster order: left to right, top to bottom. \
                      Each pixel is drawn from the model’s guess given all pixels before it.</p>\n",

@@ -20,8 +20,12 @@ struct Cli {
 enum Verb {
     /// Measure how fast this machine trains and samples
     Bench(verbs::bench::Args),
+    /// Complete images of which the first rows are given
+    Complete(verbs::complete::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
+    /// Draw images from nothing
+    Sample(verbs::sample::Args),
 }
 
 fn main() -> ExitCode {
@@ -29,7 +33,9 @@ fn main() -> ExitCode {
     output::start_logging();
     let result: igpt::Result<()> = match cli.verb {
         Some(Verb::Bench(args)) => verbs::bench::run(args),
+        Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
+        Some(Verb::Sample(args)) => verbs::sample::run(args),
         None => Ok(()),
     };
     match result {

@@ -1,4 +1,7 @@
 //! One file a verb: its flags (`Args`) and `run`.
 
 pub(crate) mod bench;
+pub(crate) mod complete;
 pub(crate) mod completions;
+mod drawing;
+pub(crate) mod sample;

@@ -1,0 +1,155 @@
+//! What the verbs that draw images share: their flags, the model, and the files they write.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use igpt::cpu;
+use igpt::data::Pixels;
+use igpt::generate::Settings;
+use igpt::model::{Engine, ModelDir, Precision};
+use igpt::palette::Quantizer;
+use igpt::report::{Text, gif, grid, npy, png, readable_scale};
+use igpt::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
+
+/// Side of a picture beyond which images are enlarged less.
+const LARGE: usize = 4096;
+
+/// Flags of every verb that draws.
+#[derive(clap::Args)]
+pub(crate) struct DrawArgs {
+    /// Model directory, or a run directory; without it the emoji model that comes with igpt
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Logits are divided by this; 0 always takes the likeliest colour
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    temperature: f64,
+    /// Draw only among the K likeliest colours; 0 is all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Draw only among the likeliest colours that together reach this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// The picture, or all images as an array (N, H, W, C) of bytes
+    #[arg(long, value_name = "FILE.png|FILE.npy", value_parser = picture)]
+    out: PathBuf,
+    /// Also write an animation of the images being drawn
+    #[arg(long, value_name = "FILE.gif")]
+    gif: Option<PathBuf>,
+    #[command(flatten)]
+    seed: SeedArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
+}
+
+fn picture(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("png" | "npy") => Ok(path),
+        _ => Err("the name must end in .png or .npy".into()),
+    }
+}
+
+/// A model ready to draw.
+pub(crate) struct Artist {
+    pub engine: Box<dyn Engine>,
+    pub quantizer: Quantizer,
+    pub settings: Settings,
+    /// The model's name, for texts.
+    pub name: String,
+    out: PathBuf,
+    gif: Option<PathBuf>,
+}
+
+impl Artist {
+    /// Opens the model and checks the flags.
+    pub(crate) fn open(args: &DrawArgs) -> Result<Self> {
+        let DrawArgs { temperature, top_k, top_p, .. } = *args;
+        let settings = Settings { temperature, top_k, top_p, seed: args.seed.seed };
+        settings.validate()?;
+        let Some(path) = &args.model else {
+            return Err(Error::Missing("no model was named: give --model DIR, igpt demo makes one".into()));
+        };
+        let (model, name) = (ModelDir::open(path)?, path.display().to_string());
+        let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
+        let engine = cpu::open(&model.config, &model.weights, options)?;
+        let quantizer = Quantizer::new(model.palette);
+        Ok(Self { engine, quantizer, settings, name, out: args.out.clone(), gif: args.gif.clone() })
+    }
+
+    /// Token sequences as images.
+    pub(crate) fn pixels(&self, images: &[Vec<u16>]) -> Vec<Pixels> {
+        let size = self.engine.config().n_px;
+        images.iter().map(|tokens| self.quantizer.pixels(tokens, size)).collect()
+    }
+
+    /// Writes `--out`: `cells` as a grid of `columns`, or `images` as an array.
+    pub(crate) fn save(&self, title: &str, images: &[Pixels], cells: &[Pixels], columns: usize) -> Result<()> {
+        if self.out.extension().is_some_and(|e| e == "npy") {
+            return npy::save_images(&self.out, images);
+        }
+        let text = Text::new(title).with_settings(&self.settings).with("Model", &self.name);
+        png::save(&self.out, &grid(cells, columns, self.scale(cells.len(), columns)), &text)
+    }
+
+    /// Writes `--gif`, if asked for: images being drawn after their first `given` pixels.
+    pub(crate) fn save_gif(&self, images: &[Vec<u16>], given: usize, columns: usize) -> Result<()> {
+        let Some(path) = &self.gif else { return Ok(()) };
+        let palette = self.quantizer.palette();
+        let colors: Vec<[u8; 3]> = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
+        let size = self.engine.config().n_px;
+        gif::save(path, images, size, &colors, given, columns, self.scale(images.len(), columns))
+    }
+
+    fn scale(&self, cells: usize, columns: usize) -> usize {
+        let size = self.engine.config().n_px;
+        let side = (columns * size.width).max(cells.div_ceil(columns) * size.height);
+        readable_scale(size).min(LARGE / side).max(1)
+    }
+
+    /// Says on standard error what was drawn, and gives the figures of the JSON line.
+    pub(crate) fn summary(&self, images: usize, pixels: usize, time: Duration) -> serde_json::Value {
+        let seconds = time.as_secs_f64();
+        let files: Vec<&Path> = std::iter::once(&*self.out).chain(self.gif.as_deref()).collect();
+        let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+        eprintln!("{images} images from {} in {seconds:.1} s ({}): {}", self.name, self.settings, names.join(", "));
+        serde_json::json!({
+            "images": images,
+            "out": self.out,
+            "gif": self.gif,
+            "model": self.name,
+            "seed": self.settings.seed,
+            "temperature": self.settings.temperature,
+            "top_k": self.settings.top_k,
+            "top_p": self.settings.top_p,
+            "seconds": seconds,
+            "tokens_per_second": pixels as f64 / seconds,
+        })
+    }
+}
+
+/// Columns that make a grid of `n` images about square.
+pub(crate) fn square_columns(n: usize) -> usize {
+    (1..).find(|columns| columns * columns >= n).unwrap_or(1)
+}
+
+/// Runs `work` with a bar over pixels drawn; gives its result and how long it took.
+pub(crate) fn with_bar<T>(
+    what: &str,
+    work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>,
+) -> Result<(T, Duration)> {
+    let style = ProgressStyle::with_template("{msg:10} {wide_bar} {percent:>3} %  {eta} left")
+        .map_err(|e| Error::Invalid(e.to_string()))?;
+    let bar = ProgressBar::new(0).with_style(style).with_message(what.to_owned());
+    let start = Instant::now();
+    let result = work(&mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    result.map(|result| (result, start.elapsed()))
+}

@@ -1,0 +1,37 @@
+//! `igpt sample`: images drawn from nothing.
+
+use igpt::generate::sample;
+use igpt::{Error, Result};
+
+use super::drawing::{Artist, DrawArgs, square_columns, with_bar};
+use crate::output::print_json;
+
+/// Flags of `igpt sample`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt sample -n 36 --seed 7 --out samples.png --gif drawing.gif\n\n\
+                        Image i of a seed is the same whatever -n, the machine's threads or the order.")]
+pub(crate) struct Args {
+    /// How many images
+    #[arg(short = 'n', long = "images", value_name = "N", default_value_t = 16)]
+    images: usize,
+    #[command(flatten)]
+    draw: DrawArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    if args.images == 0 {
+        return Err(Error::Invalid("-n is 0: ask for at least one image".into()));
+    }
+    let artist = Artist::open(&args.draw)?;
+    let n = args.images;
+    let (drawn, time) = with_bar("drawing", |progress| sample(&*artist.engine, n, 0, &artist.settings, 0, progress))?;
+    let images = artist.pixels(&drawn);
+    let columns = square_columns(n);
+    artist.save("Samples", &images, &images, columns)?;
+    artist.save_gif(&drawn, 0, columns)?;
+    let summary = artist.summary(n, n * artist.engine.config().n_ctx(), time);
+    if args.draw.json.json {
+        print_json(&summary);
+    }
+    Ok(())
+}

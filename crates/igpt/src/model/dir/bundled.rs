@@ -1,0 +1,67 @@
+//! A model directory from memory: the model that comes inside the program.
+
+use std::path::Path;
+
+use half::bf16;
+use serde_json::Value;
+
+use super::{ModelDir, processor, settings};
+use crate::model::Layout;
+use crate::{Error, Result};
+
+/// The model of `config.json`, `preprocessor_config.json` and a `model.safetensors` in bf16, as
+/// [`ModelDir::save`] writes them.
+fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelDir> {
+    let name = Path::new("the bundled model");
+    let damaged = |problem: String| Error::format(name, problem);
+    let json = |bytes| serde_json::from_slice::<Value>(bytes).map_err(|e| damaged(e.to_string()));
+    let Value::Object(map) = json(config)? else { return Err(damaged("config.json is not an object".into())) };
+    let settings = settings::parse(map, name)?;
+    let (palette, n_px) = processor::parse(&json(processor)?, name)?;
+    let mut config = settings.config;
+    config.n_px = n_px;
+    config.validate()?;
+    let layout = Layout::new(&config);
+    let file = safetensors::SafeTensors::deserialize(weights).map_err(|e| damaged(e.to_string()))?;
+    let mut arena = vec![0.0; layout.arena_len()];
+    for tensor in layout.tensors() {
+        let stored = file.tensor(&tensor.name).map_err(|e| damaged(e.to_string()))?;
+        if stored.dtype() != safetensors::Dtype::BF16 {
+            return Err(damaged(format!("{} is not in bf16", tensor.name)));
+        }
+        let values: Vec<f32> =
+            stored.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+        layout.import(tensor, &values, &mut arena)?;
+    }
+    Ok(ModelDir { config, palette, weights: arena, extra: settings.extra })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Card, ImageSize, ModelConfig, SaveType};
+    use crate::palette::Palette;
+
+    #[test]
+    fn a_saved_model_reads_the_same_from_memory_as_from_disk() {
+        let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 5, 24, 2, 3);
+        let layout = Layout::new(&config);
+        let mut weights = vec![0.0; layout.arena_len()];
+        layout.init(3, &mut weights);
+        let palette = Palette::new((0..5).map(|i| [i as f32 / 8.0; 3]).collect(), 3).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("model");
+        let saved = ModelDir { config, palette, weights, extra: Default::default() };
+        saved.save(&dir, &Card::default(), SaveType::Bf16).unwrap();
+        let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+        let (config, processor, weights) =
+            (read("config.json"), read("preprocessor_config.json"), read("model.safetensors"));
+        let memory = from_memory(&config, &processor, &weights).unwrap();
+        let disk = ModelDir::open(&dir).unwrap();
+        assert_eq!(memory.config, disk.config);
+        assert_eq!(memory.palette.hash(), disk.palette.hash());
+        assert_eq!(memory.weights, disk.weights);
+        let cut = from_memory(&config, &processor, &weights[..weights.len() - 1]).unwrap_err().to_string();
+        assert!(cut.contains("the bundled model"), "{cut}");
+    }
+}

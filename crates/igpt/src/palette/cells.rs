@@ -1,67 +1,124 @@
-//! Which palette colours can be nearest to any pixel of a small cube of colours, found when first asked for.
+//! Which palette colours can be nearest to any pixel of a small cube of pixels, and from that the tokens of the cube.
 //!
-//! The 2^24 pixels are cut into cubes of side 8. A colour whose smallest distance to a cube is above the smallest of
-//! all largest distances can't be nearest anywhere in it, which leaves a handful. Cubes of side 32 narrow the search
-//! for theirs, so that large palettes are not scanned for every small cube.
+//! A colour whose smallest distance to a cube is above the smallest of all colours' largest distances can't be nearest
+//! anywhere in it, which leaves a handful. Cubes of side 32 narrow the search for those of side 8, these for those
+//! of side 4, whose 64 pixels are compared with what is left.
 
 use std::sync::OnceLock;
 
-use super::colors::{distance, signed};
+use super::colors::signed;
 
-/// Bits of a byte that name the position within a cube, coarse and fine.
+/// Bits of a byte that say where in a cube of each kind it lies.
 const COARSE: u32 = 5;
 const FINE: u32 = 3;
+const BLOCK: u32 = 2;
+
+/// Pixels of the cube that [`Cells::fill`] works on.
+pub(super) const CUBE: usize = 1 << (3 * FINE);
+const BLOCK_PIXELS: usize = 1 << (3 * BLOCK);
 
 /// A colour and its token.
 type Candidate = ([f32; 3], u16);
 
-/// The candidates of each cube.
+/// A palette's colours, and the candidates of each coarse cube once it was asked for.
 pub(super) struct Cells {
     all: Vec<Candidate>,
-    coarse: Vec<OnceLock<Box<[Candidate]>>>,
-    fine: Vec<OnceLock<Box<[Candidate]>>>,
+    coarse: Vec<OnceLock<Vec<Candidate>>>,
 }
 
 impl Cells {
     pub(super) fn new(colors: &[[f32; 3]]) -> Self {
-        let cubes = |bits: u32| (0..1 << (3 * (8 - bits))).map(|_| OnceLock::new()).collect();
         let all = colors.iter().enumerate().map(|(i, &color)| (color, i as u16)).collect();
-        Self { all, coarse: cubes(COARSE), fine: cubes(FINE) }
+        Self { all, coarse: (0..1 << (3 * (8 - COARSE))).map(|_| OnceLock::new()).collect() }
     }
 
-    /// The token of a pixel, equal to `Palette::nearest`: candidates stay in the order of their tokens.
-    pub(super) fn nearest(&self, pixel: [u8; 3]) -> u16 {
-        let fine = self.fine[cube(pixel, FINE)].get_or_init(|| {
-            let coarse =
-                self.coarse[cube(pixel, COARSE)].get_or_init(|| narrow(&self.all, pixel, COARSE).into_boxed_slice());
-            narrow(coarse, pixel, FINE).into_boxed_slice()
-        });
-        let pixel = pixel.map(signed);
-        let mut best = (f32::INFINITY, 0);
-        for &(color, token) in fine {
-            let d = distance(pixel, color);
-            if d < best.0 {
-                best = (d, token);
-            }
+    /// The tokens of the cube of side 8 around `pixel`, equal to `Palette::nearest`, in the order of their places.
+    /// Candidates stay in the order of their tokens, so that the lowest wins a tie.
+    pub(super) fn fill(&self, pixel: [u8; 3], tokens: &mut [u16; CUBE]) {
+        let coarse = self.coarse[place(pixel) >> (3 * COARSE)].get_or_init(|| narrow(&self.all, pixel, COARSE));
+        let fine = narrow(coarse, pixel, FINE);
+        let (blocks, _) = tokens.as_chunks_mut::<BLOCK_PIXELS>();
+        for (i, block) in blocks.iter_mut().enumerate() {
+            let corner = [0, 1, 2].map(|c| (pixel[c] >> FINE << FINE) | ((i >> (2 - c) & 1) as u8) << BLOCK);
+            nearest_in_block(&narrow(&fine, corner, BLOCK), corner, block);
         }
-        best.1
     }
 }
 
-/// Number of the cube of side `2^bits` that holds `pixel`.
-fn cube(pixel: [u8; 3], bits: u32) -> usize {
-    pixel.iter().fold(0, |index, &byte| index << (8 - bits) | (byte >> bits) as usize)
+/// The tokens of the block of side 4 at `corner`, blue fastest. The sums are those of `colors::distance`.
+fn nearest_in_block(candidates: &[Candidate], corner: [u8; 3], tokens: &mut [u16; BLOCK_PIXELS]) {
+    if let [(_, token)] = candidates {
+        return tokens.fill(*token);
+    }
+    let axes = corner.map(|byte| [0, 1, 2, 3].map(|i| signed(byte + i)));
+    let mut best = [[f32::INFINITY; 4]; BLOCK_PIXELS / 4];
+    let mut found = [[0u32; 4]; BLOCK_PIXELS / 4];
+    for &(color, token) in candidates {
+        let mut squares = [[0.0; 4]; 3];
+        for c in 0..3 {
+            for i in 0..4 {
+                squares[c][i] = (axes[c][i] - color[c]) * (axes[c][i] - color[c]);
+            }
+        }
+        for row in 0..BLOCK_PIXELS / 4 {
+            let red_green = squares[0][row / 4] + squares[1][row % 4];
+            for i in 0..4 {
+                let d = red_green + squares[2][i];
+                let closer = d < best[row][i];
+                best[row][i] = if closer { d } else { best[row][i] };
+                found[row][i] = if closer { u32::from(token) } else { found[row][i] };
+            }
+        }
+    }
+    for (token, found) in tokens.iter_mut().zip(found.as_flattened()) {
+        *token = *found as u16;
+    }
 }
 
 /// Those of `from` that can be nearest to a pixel in the cube of side `2^bits` around `pixel`.
 fn narrow(from: &[Candidate], pixel: [u8; 3], bits: u32) -> Vec<Candidate> {
     let low = pixel.map(|byte| signed(byte >> bits << bits));
     let high = pixel.map(|byte| signed(byte | ((1 << bits) - 1)));
-    let nearest_corner = |color: [f32; 3]| [0, 1, 2].map(|c| color[c].clamp(low[c], high[c]));
-    let farthest_corner =
-        |color: [f32; 3]| [0, 1, 2].map(|c| if 2.0 * color[c] > low[c] + high[c] { low[c] } else { high[c] });
-    let bound = from.iter().map(|c| distance(farthest_corner(c.0), c.0)).fold(f32::INFINITY, f32::min);
-    // A computed distance is within 4 roundings (2^-22) of the true one; the margin is far more.
-    let bound = bound * 1.0001 + 1e-12;
-    from.iter().copied().filter(|c| distance(nearest_corner(c.0), c.0) <= bound).collect()
+    let middle = [0, 1, 2].map(|c| 0.5 * (low[c] + high[c]));
+    let half = [0, 1, 2].map(|c| 0.5 * (high[c] - low[c]));
+    let squared = |color: [f32; 3], sign: f32| {
+        let mut sum = 0.0;
+        for c in 0..3 {
+            let along = (color[c] - middle[c]).abs() + sign * half[c];
+            let along = if along > 0.0 { along } else { 0.0 };
+            sum += along * along;
+        }
+        sum
+    };
+    let bound = from.iter().map(|c| squared(c.0, 1.0)).fold(f32::INFINITY, |a, b| if b < a { b } else { a });
+    // The computed values are within a few roundings (2^-22) of the true ones; the margin is far more.
+    let bound = bound * 1.0001 + 1e-6;
+    from.iter().copied().filter(|c| squared(c.0, -1.0) <= bound).collect()
 }
+
+/// Where a table of all pixels keeps one, below 2^24: the high six bits of red, green and blue take turns (a Morton
+/// curve), then come the low two of each. Every cube of side 4, 8, 16, … is one run of places, so similar colours
+/// share cache lines and pages.
+#[inline(always)]
+pub(super) fn place(pixel: [u8; 3]) -> usize {
+    PLACES.iter().zip(pixel).fold(0, |place, (table, byte)| place | table[byte as usize] as usize)
+}
+
+static PLACES: [[u32; 256]; 3] = {
+    let mut tables = [[0; 256]; 3];
+    let mut c = 0;
+    while c < 3 {
+        let mut byte = 0;
+        while byte < 256 {
+            tables[c][byte] = (byte as u32 & 3) << (4 - 2 * c);
+            let mut bit = 2;
+            while bit < 8 {
+                tables[c][byte] |= (byte as u32 >> bit & 1) << (3 * bit + 2 - c);
+                bit += 1;
+            }
+            byte += 1;
+        }
+        c += 1;
+    }
+    tables
+};

@@ -18,7 +18,7 @@ pub(super) const CUBE: usize = 1 << (3 * FINE);
 const BLOCK_PIXELS: usize = 1 << (3 * BLOCK);
 
 /// A colour and its token.
-type Candidate = ([f32; 3], u16);
+pub(super) type Candidate = ([f32; 3], u16);
 
 /// A palette's colours, and the candidates of each coarse cube once it was asked for.
 pub(super) struct Cells {
@@ -26,10 +26,14 @@ pub(super) struct Cells {
     coarse: Vec<OnceLock<Vec<Candidate>>>,
 }
 
+/// All of a palette's colours.
+pub(super) fn candidates(colors: &[[f32; 3]]) -> Vec<Candidate> {
+    colors.iter().enumerate().map(|(i, &color)| (color, i as u16)).collect()
+}
+
 impl Cells {
     pub(super) fn new(colors: &[[f32; 3]]) -> Self {
-        let all = colors.iter().enumerate().map(|(i, &color)| (color, i as u16)).collect();
-        Self { all, coarse: (0..1 << (3 * (8 - COARSE))).map(|_| OnceLock::new()).collect() }
+        Self { all: candidates(colors), coarse: (0..1 << (3 * (8 - COARSE))).map(|_| OnceLock::new()).collect() }
     }
 
     /// The tokens of the cube of side 8 around `pixel`, equal to `Palette::nearest`, in the order of their places.
@@ -79,6 +83,11 @@ fn nearest_in_block(candidates: &[Candidate], corner: [u8; 3], tokens: &mut [u16
 fn narrow(from: &[Candidate], pixel: [u8; 3], bits: u32) -> Vec<Candidate> {
     let low = pixel.map(|byte| signed(byte >> bits << bits));
     let high = pixel.map(|byte| signed(byte | ((1 << bits) - 1)));
+    narrow_to_box(from, low, high)
+}
+
+/// Those of `from` that can be nearest to a point between the corners `low` and `high`, in their order.
+pub(super) fn narrow_to_box(from: &[Candidate], low: [f32; 3], high: [f32; 3]) -> Vec<Candidate> {
     let middle = [0, 1, 2].map(|c| 0.5 * (low[c] + high[c]));
     let half = [0, 1, 2].map(|c| 0.5 * (high[c] - low[c]));
     let squared = |color: [f32; 3], sign: f32| {

@@ -105,7 +105,7 @@ pub(super) fn tokenize_with(
 }
 
 /// Refuses more than 1 % of damaged images, naming the first twenty.
-pub(super) fn check_damaged(damaged: &[Damaged], images: usize) -> Result<()> {
+pub(crate) fn check_damaged(damaged: &[Damaged], images: usize) -> Result<()> {
     if damaged.len() * 100 <= images {
         return Ok(());
     }

@@ -101,8 +101,7 @@ impl Palette {
     }
 
     /// The token of a pixel, by definition: the smallest f32 squared Euclidean distance in the signed scale, the
-    /// lowest index on a tie. Also for a grey palette, as transformers does it. [`crate::palette::Quantizer`] gives
-    /// the same answers fast.
+    /// lowest index on a tie. [`crate::palette::Quantizer`] gives the same answers fast.
     pub fn nearest(&self, pixel: [u8; 3]) -> u16 {
         let pixel = pixel.map(signed);
         let mut best = (f32::INFINITY, 0);

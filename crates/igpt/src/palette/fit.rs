@@ -1,6 +1,8 @@
 //! A palette for given images.
 
 use super::{Histogram, Palette, grey, kmeans};
+use crate::data::{Damaged, Images};
+use crate::model::ImageSize;
 use crate::{Error, Result};
 
 /// How to fit a palette.
@@ -31,6 +33,20 @@ pub struct FitReport {
     pub distinct: usize,
     /// Lloyd's passes until no point changed sides; 0 for a grey palette, which is solved directly.
     pub passes: usize,
+    /// Images that could not be decoded and were left out.
+    pub damaged: Vec<Damaged>,
+}
+
+/// Fits a palette, grey or RGB as the images are, to about `options.pixels` pixels of `images` as a model of `size`
+/// sees them; without a size, as they are. See [`fit_histogram`].
+///
+/// # Errors
+/// When there are no images, most can't be decoded, or they have fewer different colours than asked for.
+pub fn fit(images: &Images, size: Option<ImageSize>, options: &FitOptions) -> Result<(Palette, FitReport)> {
+    let sample = Some((options.pixels, options.seed));
+    let (histogram, damaged) = Histogram::of_images(images, size, images.channels(), sample, options.threads)?;
+    let (palette, report) = fit_histogram(&histogram, options)?;
+    Ok((palette, FitReport { damaged, ..report }))
 }
 
 /// The palette of `options.colors` with a small squared error on the pixels of `histogram`: the smallest possible for
@@ -50,16 +66,12 @@ pub fn fit_histogram(histogram: &Histogram, options: &FitOptions) -> Result<(Pal
              {distinct} (--colors), or fit to images scaled to another size"
         )));
     }
-    let mut report = FitReport { pixels: histogram.pixels(), distinct, passes: 0 };
+    let mut report = FitReport { pixels: histogram.pixels(), distinct, passes: 0, damaged: Vec::new() };
     let mut colors = if histogram.channels() == 1 {
         let values: Vec<(u8, u64)> = histogram.counts().iter().map(|(color, count)| (color[0], *count)).collect();
         grey::optimal_levels(&values, wanted).iter().map(|level| [(level / 127.5 - 1.0) as f32; 3]).collect()
     } else {
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        let found = kmeans::fit(histogram, wanted, options.seed, threads);
+        let found = kmeans::fit(histogram, wanted, options.seed, super::threads(options.threads));
         report.passes = found.passes;
         found.centers
     };
@@ -68,4 +80,91 @@ pub fn fit_histogram(histogram: &Histogram, options: &FitOptions) -> Result<(Pal
         luma(a).total_cmp(&luma(b)).then(a[0].total_cmp(&b[0])).then(a[1].total_cmp(&b[1])).then(a[2].total_cmp(&b[2]))
     });
     Ok((Palette::new(colors, histogram.channels())?, report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::palette::{Distortion, Quantizer};
+    use crate::rng::{Purpose, Rng};
+
+    /// Pixels around `centers` different colours, some more frequent than others.
+    fn clouds(centers: u64, pixels: u64) -> Histogram {
+        let draw = |i: u64| {
+            let mut pixel = Rng::new(1, Purpose::Palette, 2, i);
+            let mut center = Rng::new(1, Purpose::Palette, 3, pixel.below(centers).min(pixel.below(centers)));
+            [0, 1, 2].map(|_| (20 + center.below(220) + pixel.below(12)) as u8)
+        };
+        Histogram::of(3, (0..pixels).map(draw))
+    }
+
+    fn options(colors: usize, seed: u64, threads: usize) -> FitOptions {
+        FitOptions { colors, seed, threads, ..FitOptions::default() }
+    }
+
+    #[test]
+    fn fit_is_the_same_with_any_number_of_threads() {
+        let histogram = clouds(40, 20_000);
+        let one = fit_histogram(&histogram, &options(32, 7, 1)).unwrap();
+        assert!(one.1.passes > 2);
+        for threads in [2, 3, 16] {
+            assert_eq!(fit_histogram(&histogram, &options(32, 7, threads)).unwrap(), one);
+        }
+        assert_ne!(fit_histogram(&histogram, &options(32, 8, 1)).unwrap().0, one.0);
+    }
+
+    #[test]
+    fn every_colour_is_the_mean_of_the_pixels_nearest_to_it() {
+        let histogram = clouds(40, 20_000);
+        let (palette, _) = fit_histogram(&histogram, &options(24, 0, 2)).unwrap();
+        let mut sums = vec![[0.0; 4]; 24];
+        for &(pixel, count) in histogram.counts() {
+            let sum = &mut sums[palette.nearest(pixel) as usize];
+            for c in 0..3 {
+                sum[c] += count as f64 * (f64::from(pixel[c]) / 127.5 - 1.0);
+            }
+            sum[3] += count as f64;
+        }
+        for (color, sum) in palette.colors().iter().zip(&sums) {
+            for c in 0..3 {
+                assert!((f64::from(color[c]) - sum[c] / sum[3]).abs() < 1e-5, "{color:?} and {sum:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_colours_as_occur_lose_nothing() {
+        // Far apart and very unequal in number, so that a poor start leaves clusters empty.
+        let pixels = (0..64u32)
+            .flat_map(|i| vec![[i as u8 * 4, (i * 37 % 256) as u8, 255 - i as u8]; 1 + (i as usize % 7) * 50]);
+        let histogram = Histogram::of(3, pixels);
+        let (palette, report) = fit_histogram(&histogram, &options(64, 3, 2)).unwrap();
+        assert_eq!((report.distinct, palette.n_vocab()), (64, 64));
+        let found = Distortion::of(&histogram, &Quantizer::new(palette));
+        assert_eq!((found.mse, found.dead), (0.0, 0));
+    }
+
+    #[test]
+    fn too_few_different_colours_are_an_error_that_counts_them() {
+        let histogram = Histogram::of(1, (0..=255).step_by(5).map(|x| [x; 3]));
+        let problem = fit_histogram(&histogram, &options(64, 0, 1)).unwrap_err().to_string();
+        assert!(problem.contains("only 52 different"), "{problem}");
+        assert!(fit_histogram(&histogram, &options(1, 0, 1)).is_err());
+        let (palette, _) = fit_histogram(&histogram, &options(52, 0, 1)).unwrap();
+        assert_eq!((palette.channels(), palette.bytes(1)), (1, [5; 3]));
+    }
+
+    #[test]
+    fn images_are_counted_whole_or_sampled_alike_with_any_number_of_threads() {
+        let images = crate::data::open("emoji", &Default::default()).unwrap().validation.take(50);
+        let count =
+            |size, channels, sample, threads| Histogram::of_images(&images, size, channels, sample, threads).unwrap().0;
+        assert_eq!(count(None, 3, None, 1).pixels(), 50 * 1024);
+        assert_eq!(count(Some(ImageSize::square(16)), 3, None, 2).pixels(), 50 * 256);
+        assert_eq!(count(None, 1, None, 2).channels(), 1);
+        let sampled = count(None, 3, Some((5000, 4)), 1);
+        assert_eq!(sampled.pixels(), 5000);
+        assert_eq!(sampled, count(None, 3, Some((5000, 4)), 3));
+        assert_ne!(sampled, count(None, 3, Some((5000, 5)), 3));
+    }
 }

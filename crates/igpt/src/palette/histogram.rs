@@ -2,7 +2,19 @@
 //!
 //! Pictures repeat their colours, so counting them first makes k-means several times faster without approximation.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::cells::place;
+use crate::data::tokens::check_damaged;
+use crate::data::{Augment, Damaged, Images, Preprocess};
+use crate::model::ImageSize;
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// Images that are looked at in a sample when each has to be decoded from a file.
+const MOST_FILES: usize = 50_000;
+/// Pixels that a thread collects before it adds them to the counts.
+const FLUSH: usize = 1 << 18;
 
 /// Different colours with their counts, in a fixed order that keeps similar ones together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +67,75 @@ impl Histogram {
         let mut counter = Counter::new(channels);
         pixels.into_iter().for_each(|pixel| counter.add(&[pixel]));
         counter.finish()
+    }
+
+    /// Counts the pixels of `images`, turned to 1 or 3 `channels` and brought to `size` as for evaluation (without a
+    /// size: as they are). With `sample` = (pixels, seed), about so many: evenly many of each image, all of an image
+    /// that has no more, and of pictures in files at most 50,000, evenly spaced. `threads` 0 is one a core; the
+    /// result does not depend on it. Also gives the images that could not be decoded.
+    ///
+    /// # Errors
+    /// When there are no images, or more than 1 % can't be decoded.
+    pub fn of_images(
+        images: &Images,
+        size: Option<ImageSize>,
+        channels: usize,
+        sample: Option<(usize, u64)>,
+        threads: usize,
+    ) -> Result<(Self, Vec<Damaged>)> {
+        if images.is_empty() {
+            return Err(Error::Missing("there are no images to count the colours of".into()));
+        }
+        let used = if sample.is_some() && !images.in_memory() { images.len().min(MOST_FILES) } else { images.len() };
+        let threads = super::threads(threads).min(used);
+        let counter = Mutex::new(Counter::new(channels));
+        let damaged = Mutex::new(Vec::new());
+        let work = |first: usize| {
+            let mut collected: Vec<[u8; 3]> = Vec::new();
+            let flush = |collected: &mut Vec<[u8; 3]>| {
+                counter.lock().unwrap_or_else(PoisonError::into_inner).add(collected);
+                collected.clear();
+            };
+            for i in (first..used).step_by(threads).map(|i| i * images.len() / used) {
+                let pixels = match images.pixels(i) {
+                    Ok(pixels) => pixels,
+                    Err(problem) => {
+                        let problem = Damaged { name: images.name(i), problem: problem.to_string() };
+                        damaged.lock().unwrap_or_else(PoisonError::into_inner).push((i, problem));
+                        continue;
+                    }
+                };
+                let pixels = match size {
+                    Some(size) => Preprocess { size, augment: Augment::None }.evaluation(&pixels),
+                    None => pixels,
+                };
+                let pixels = pixels.with_channels(channels).with_channels(3).into_owned();
+                let (all, _) = pixels.data.as_chunks::<3>();
+                match sample {
+                    Some((count, seed)) if (count / used).max(1) < all.len() => {
+                        let mut rng = Rng::new(seed, Purpose::Palette, 0, i as u64);
+                        let draw = |_| all[rng.below(all.len() as u64) as usize];
+                        collected.extend((0..(count / used).max(1)).map(draw));
+                    }
+                    _ => collected.extend(all),
+                }
+                if collected.len() >= FLUSH {
+                    flush(&mut collected);
+                }
+            }
+            flush(&mut collected);
+        };
+        std::thread::scope(|scope| {
+            for first in 0..threads {
+                let work = &work;
+                scope.spawn(move || work(first));
+            }
+        });
+        let mut damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        damaged.sort_unstable_by_key(|(i, _)| *i);
+        let damaged: Vec<Damaged> = damaged.into_iter().map(|(_, damaged)| damaged).collect();
+        check_damaged(&damaged, used)?;
+        Ok((counter.into_inner().unwrap_or_else(PoisonError::into_inner).finish(), damaged))
     }
 
     /// 1 for grey pixels, 3 for RGB.

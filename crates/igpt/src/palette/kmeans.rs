@@ -196,3 +196,18 @@ impl Points {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_centre_without_points_goes_where_the_error_is_largest() {
+        let points = Points::new(&Histogram::of(3, [[0; 3], [10; 3], [10; 3], [90; 3]]));
+        let mut centers = [signed(5), signed(250)].map(|c| [c; 3]);
+        points.update(&[0, 0, 0], &mut centers);
+        assert_eq!(centers[1], [signed(90); 3]);
+        let mean = (signed(0) + 2.0 * signed(10) + signed(90)) / 4.0;
+        assert!((centers[0][0] - mean).abs() < 1e-6);
+    }
+}

@@ -2,13 +2,25 @@
 
 mod cells;
 mod colors;
+mod distortion;
+mod files;
 mod fit;
 mod grey;
 mod histogram;
 mod kmeans;
+mod npy;
+mod preprocessor;
 mod quantizer;
+mod swatch;
 
 pub use colors::Palette;
-pub use fit::{FitOptions, FitReport, fit_histogram};
+pub use distortion::Distortion;
+pub use fit::{FitOptions, FitReport, fit, fit_histogram};
 pub use histogram::Histogram;
+pub use npy::Scale;
 pub use quantizer::Quantizer;
+
+/// Threads to use when `asked` for, 0 being one for each core.
+fn threads(asked: usize) -> usize {
+    if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
+}

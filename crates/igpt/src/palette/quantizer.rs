@@ -3,6 +3,7 @@
 //! Photographs use few of the 2^24 colours and use them again and again, so the table is filled as colours appear:
 //! construction costs nothing and the parts in use stay in the cache.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use super::Palette;
@@ -60,10 +61,12 @@ impl Quantizer {
         tokens[place - start]
     }
 
-    /// The tokens of an image in raster order, one a pixel. A grey pixel is red = green = blue. Panics when `out` has
-    /// another length.
+    /// The tokens of an image in raster order, one a pixel. For an RGB palette a grey pixel is red =
+    /// green = blue, for a grey palette an RGB pixel is its luma. Panics when `out` has another length.
     pub fn tokens(&self, pixels: &Pixels, out: &mut [u16]) {
         assert_eq!(out.len(), pixels.size.pixels(), "one token a pixel");
+        let grey = self.palette.channels() == 1;
+        let pixels = if grey { pixels.with_channels(1) } else { Cow::Borrowed(pixels) };
         if pixels.channels == 1 {
             for (token, &byte) in out.iter_mut().zip(&pixels.data) {
                 *token = self.grey[byte as usize];

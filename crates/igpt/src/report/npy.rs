@@ -30,7 +30,7 @@ pub fn save_tokens(path: impl AsRef<Path>, images: &[Vec<u16>]) -> Result<()> {
 }
 
 /// Magic, version and the dictionary, padded so that the data begin at a multiple of 64 bytes.
-fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
+pub(crate) fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
     let shape: String = shape.iter().map(|n| format!("{n}, ")).collect();
     let mut dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
     let used = 10 + dictionary.len() + 1;

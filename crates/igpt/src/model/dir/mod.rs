@@ -106,7 +106,7 @@ impl ModelDir {
 
     fn write_into(&self, dir: &Path, card: &Card, dtype: SaveType) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let processor = processor::to_json(&self.palette, self.config.n_px);
+        let processor = self.palette.to_preprocessor(Some(self.config.n_px));
         // Sampling as in the paper: temperature 1 and nothing cut off; sos, then one token a pixel.
         let generation = json!({
             "do_sample": true,

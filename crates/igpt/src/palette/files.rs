@@ -1,0 +1,72 @@
+//! Finding a palette wherever a user has one.
+
+use std::path::Path;
+
+use super::{Palette, Scale};
+use crate::{Error, Result};
+
+/// What transformers calls the file that holds the palette.
+const PREPROCESSOR: &str = "preprocessor_config.json";
+
+impl Palette {
+    /// Opens the palette in a `.npy` file (signed scale; [`Palette::from_npy`] takes others), a
+    /// `preprocessor_config.json`, a model directory or a run directory.
+    ///
+    /// # Errors
+    /// When there is none, or what is there is not a palette; the message names the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if path.is_dir() {
+            let places = [path.join(PREPROCESSOR), path.join("model").join(PREPROCESSOR)];
+            let Some(file) = places.iter().find(|file| file.is_file()) else {
+                return Err(Error::Missing(format!(
+                    "no palette in {}: neither it nor its folder model has a {PREPROCESSOR}; make one with igpt palette \
+                     fit",
+                    path.display()
+                )));
+            };
+            return Self::open_json(file);
+        }
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            return Self::open_json(path);
+        }
+        Self::from_npy(path, Scale::Signed)
+    }
+
+    fn open_json(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(Error::io(path))?;
+        let processor = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
+        Self::from_preprocessor(&processor).map_err(|problem| Error::format(path, problem.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_finds_a_palette_in_files_model_directories_and_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let palette = Palette::new(vec![[-1.0, 0.1, 1.0], [0.2, 0.3, 0.4]], 3).unwrap();
+        let (npy, run) = (folder.path().join("p.npy"), folder.path().join("run"));
+        let model = run.join("model");
+        palette.to_npy(&npy, Scale::Signed).unwrap();
+        std::fs::create_dir_all(&model).unwrap();
+        let missing = Palette::open(&run).unwrap_err().to_string();
+        assert!(missing.contains("no palette in"), "{missing}");
+        std::fs::write(model.join(PREPROCESSOR), palette.to_preprocessor(None).to_string()).unwrap();
+        for path in [npy, model.join(PREPROCESSOR), model, run] {
+            assert_eq!(Palette::open(&path).unwrap(), palette, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn open_names_the_file_at_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("palette.json");
+        assert!(Palette::open(&path).unwrap_err().to_string().contains("palette.json"));
+        std::fs::write(&path, "{").unwrap();
+        let problem = Palette::open(&path).unwrap_err().to_string();
+        assert!(problem.contains("palette.json") && problem.contains("not JSON"), "{problem}");
+    }
+}

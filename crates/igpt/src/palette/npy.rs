@@ -1,0 +1,196 @@
+//! Palettes as NumPy arrays: (n, 3) or (n, 1), in one of the three scales in use.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use super::Palette;
+use crate::report::{npy::header, png::write};
+use crate::{Error, Result};
+
+/// The scale of a file's numbers. Files don't say it, so the user must.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// [-1, 1], as in the official code and transformers.
+    #[default]
+    Signed,
+    /// [0, 1].
+    Unit,
+    /// [0, 255].
+    Byte,
+}
+
+impl FromStr for Scale {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "signed" => Ok(Self::Signed),
+            "unit" => Ok(Self::Unit),
+            "byte" => Ok(Self::Byte),
+            _ => Err(Error::Invalid(format!("no scale is called {name:?}: say signed, unit or byte"))),
+        }
+    }
+}
+
+impl Scale {
+    fn to_signed(self, x: f64) -> f32 {
+        match self {
+            Self::Signed => x as f32,
+            Self::Unit => (2.0 * x - 1.0) as f32,
+            Self::Byte => (x / 127.5 - 1.0) as f32,
+        }
+    }
+
+    fn from_signed(self, x: f32) -> f32 {
+        match self {
+            Self::Signed => x,
+            Self::Unit => ((f64::from(x) + 1.0) / 2.0) as f32,
+            Self::Byte => ((f64::from(x) + 1.0) * 127.5) as f32,
+        }
+    }
+}
+
+impl Palette {
+    /// Reads a `.npy` file of shape (n, 3), or (n, 1) for grey: f32, f64 or u8, little endian, C order.
+    ///
+    /// # Errors
+    /// When the file is not such an array, is cut off, or its colours are not a palette in `scale`.
+    pub fn from_npy(path: impl AsRef<Path>, scale: Scale) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let (values, channels) = parse(&bytes).map_err(|problem| Error::format(path, problem))?;
+        let color = |color: &[f64]| {
+            let signed = |c: usize| scale.to_signed(color[c % channels]);
+            [signed(0), signed(1), signed(2)]
+        };
+        let colors = values.chunks_exact(channels).map(color).collect();
+        Palette::new(colors, channels).map_err(|problem| Error::format(path, problem.to_string()))
+    }
+
+    /// Writes a `.npy` file of f32, (n, 3), or (n, 1) for a grey palette.
+    pub fn to_npy(&self, path: impl AsRef<Path>, scale: Scale) -> Result<()> {
+        let mut bytes = header("<f4", &[self.n_vocab(), self.channels()]);
+        for color in self.colors() {
+            bytes.extend(color[..self.channels()].iter().flat_map(|&c| scale.from_signed(c).to_le_bytes()));
+        }
+        write(path.as_ref(), &bytes)
+    }
+}
+
+/// The values of a (n, 1) or (n, 3) array, and which of the two.
+fn parse(bytes: &[u8]) -> Result<(Vec<f64>, usize), String> {
+    const CUT: &str = "the file is cut off within its header";
+    if !bytes.starts_with(b"\x93NUMPY") {
+        return Err("not a .npy file: it doesn't begin with \\x93NUMPY".into());
+    }
+    let field = |range: std::ops::Range<usize>| bytes.get(range).ok_or(CUT);
+    let (start, len) = match bytes.get(6).ok_or(CUT)? {
+        1 => (10, field(8..10)?.iter().rev().fold(0, |len, &b| len << 8 | usize::from(b))),
+        2 | 3 => (12, field(8..12)?.iter().rev().fold(0, |len, &b| len << 8 | usize::from(b))),
+        version => return Err(format!(".npy version {version} is not known: save it again with a present NumPy")),
+    };
+    let dictionary = std::str::from_utf8(field(start..start + len)?).map_err(|_| "the .npy header is not text")?;
+    let value = |key: &str| {
+        let after = dictionary.split_once(&format!("'{key}':")).map(|(_, after)| after.trim_start());
+        after.ok_or(format!("the .npy header has no {key}"))
+    };
+    let kind = value("descr")?.split('\'').nth(1).unwrap_or_default();
+    let width = match kind {
+        "<f4" => 4,
+        "<f8" => 8,
+        "|u1" => 1,
+        _ => return Err(format!("the array is of type {kind:?}: save it as float32 (a.astype('<f4'))")),
+    };
+    if !value("fortran_order")?.starts_with("False") {
+        return Err("the array is in Fortran order: save numpy.ascontiguousarray of it".into());
+    }
+    let shape = value("shape")?.trim_start_matches('(').split(')').next().unwrap_or_default();
+    let sides: Vec<usize> = shape.split(',').filter_map(|n| n.trim().parse().ok()).collect();
+    let (n, channels) = match sides[..] {
+        [n, channels @ (1 | 3)] => (n, channels),
+        _ => return Err(format!("the array has shape ({shape}), but a palette is (n, 3), or (n, 1) for grey")),
+    };
+    let data = &bytes[start + len..];
+    let expected = n.checked_mul(channels * width).ok_or_else(|| format!("shape ({shape}) is too large"))?;
+    if data.len() != expected {
+        return Err(format!(
+            "shape ({shape}) takes {expected} bytes, but {} follow: the file is cut off or damaged",
+            data.len()
+        ));
+    }
+    let number = |b: &[u8]| match *b {
+        [x] => f64::from(x),
+        [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
+        _ => f64::from_le_bytes(std::array::from_fn(|i| b[i])),
+    };
+    Ok((data.chunks_exact(width).map(number).collect(), channels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn array(descr: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+        let mut bytes = header(descr, shape);
+        bytes.extend(data);
+        bytes
+    }
+
+    fn f32s(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn palettes_come_back_from_npy_in_every_scale() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/palette.npy");
+        let rgb = Palette::new(vec![[-1.0, 0.25, 1.0], [0.1, 0.2, 0.3]], 3).unwrap();
+        let grey = Palette::new(vec![[-0.7; 3], [0.3; 3]], 1).unwrap();
+        for palette in [rgb, grey] {
+            for scale in [Scale::Signed, Scale::Unit, Scale::Byte] {
+                palette.to_npy(&path, scale).unwrap();
+                let back = Palette::from_npy(&path, scale).unwrap();
+                assert_eq!(back.channels(), palette.channels());
+                for (a, b) in back.colors().iter().flatten().zip(palette.colors().iter().flatten()) {
+                    assert!((a - b).abs() < 1e-7, "{scale:?}: {a} and {b}");
+                }
+                assert!(scale != Scale::Signed || back == palette);
+            }
+            assert_eq!(Palette::open(&path).unwrap_err().to_string().contains("outside [-1, 1]"), true);
+        }
+    }
+
+    #[test]
+    fn doubles_and_bytes_are_read() {
+        let doubles: Vec<u8> = [0.0f64, 0.5, 1.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(parse(&array("<f8", &[3, 1], &doubles)).unwrap(), (vec![0.0, 0.5, 1.0], 1));
+        assert_eq!(parse(&array("|u1", &[1, 3], &[1, 2, 255])).unwrap(), (vec![1.0, 2.0, 255.0], 3));
+        // Version 2 has a header length of four bytes.
+        let mut two = array("<f4", &[1, 1], &f32s(&[0.5]));
+        two[6] = 2;
+        two.splice(10..10, [0, 0]);
+        assert_eq!(parse(&two).unwrap(), (vec![0.5], 1));
+    }
+
+    #[test]
+    fn damaged_and_foreign_arrays_are_refused_by_name() {
+        let problem = |bytes: &[u8]| parse(bytes).unwrap_err();
+        let good = array("<f4", &[2, 3], &f32s(&[0.0; 6]));
+        assert!(parse(&good).is_ok());
+        for cut in [7, 9, 40] {
+            assert!(problem(&good[..cut]).contains("cut off"), "{cut}");
+        }
+        assert!(problem(&good[..good.len() - 1]).contains("takes 24 bytes, but 23 follow"));
+        assert!(problem(b"\x89PNG").contains("not a .npy"));
+        assert!(problem(&array("<f4", &[6], &f32s(&[0.0; 6]))).contains("shape (6,)"));
+        assert!(problem(&array("<f4", &[3, 2], &f32s(&[0.0; 6]))).contains("shape (3, 2,)"));
+        assert!(problem(&array("<i8", &[1, 1], &[0; 8])).contains("<i8"));
+        assert!(problem(&array(">f4", &[1, 1], &[0; 4])).contains(">f4"));
+        let huge = array("<f8", &[usize::MAX / 2, 3], &[]);
+        assert!(problem(&huge).contains("too large"));
+        let fortran = String::from_utf8_lossy(&good[10..128]).replace("False", "True ");
+        let mut fortran_bytes = good.clone();
+        fortran_bytes.splice(10..128, fortran.bytes());
+        assert!(problem(&fortran_bytes).contains("Fortran"));
+    }
+}

@@ -1,11 +1,11 @@
 //! One `--data` argument: the name of a known data set or a folder of images.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::split::{self, Split};
-use super::{Images, Source, emoji, idx};
+use super::{Images, Source, emoji, folder, idx};
 use crate::{Error, Result};
 
 /// A data set cut into its parts.
@@ -42,7 +42,10 @@ impl fmt::Debug for OpenOptions {
     }
 }
 
-/// Opens `emoji`, `fashion-mnist`, `mnist` or a folder.
+/// Names that [`open`] knows.
+pub const NAMES: [&str; 3] = ["emoji", "fashion-mnist", "mnist"];
+
+/// Opens one of [`NAMES`] or a folder of images.
 ///
 /// # Errors
 /// Names what is missing and where to put it, or the file that isn't what its format says.
@@ -51,7 +54,11 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
         "emoji" => emoji::open(options.seed),
         "fashion-mnist" => idx::open(&idx::FASHION_MNIST, options),
         "mnist" => idx::open(&idx::MNIST, options),
-        _ => Err(Error::Missing(format!("there is no data set {spec:?}"))),
+        _ if Path::new(spec).is_dir() => folder::open(Path::new(spec), options.seed),
+        _ => Err(Error::Missing(format!(
+            "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images",
+            NAMES.join(", ")
+        ))),
     }
 }
 
@@ -90,10 +97,13 @@ impl Dataset {
             Split::All => &self.all,
         };
         if images.is_empty() {
+            let count = match self.all.len() {
+                1 => "1 image".to_owned(),
+                n => format!("{n} images"),
+            };
             return Err(Error::Missing(format!(
-                "{} has {} images, too few for a {split} split: add images, or name another split",
-                self.name,
-                self.all.len()
+                "{} has {count}, too few for a {split} split: add images, or name another split",
+                self.name
             )));
         }
         Ok(images.clone())

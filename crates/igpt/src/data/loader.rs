@@ -226,7 +226,7 @@ impl Recipe {
             match self.augmented(epoch, i) {
                 Ok(pixels) => return Ok(pixels),
                 Err(error) => {
-                    let entry = Damaged { name: self.images.name(i), problem: error.to_string() };
+                    let entry = Damaged::new(&self.images, i, &error);
                     self.damaged().insert(i, entry);
                     self.check()?;
                 }

@@ -2,7 +2,9 @@
 
 pub mod batch;
 pub mod dataset;
+pub mod decode;
 pub mod emoji;
+pub mod folder;
 pub mod idx;
 pub mod loader;
 pub mod locate;

@@ -29,7 +29,7 @@ impl Packed {
     }
 
     /// Appends a file's images, named `file/00000` and so on.
-    pub(super) fn push_file(&mut self, file: &str, data: &[u8], labels: impl IntoIterator<Item = u32>) {
+    pub fn push_file(&mut self, file: &str, data: &[u8], labels: impl IntoIterator<Item = u32>) {
         let before = self.labels.len();
         self.data.extend_from_slice(data);
         self.labels.extend(labels);

@@ -15,6 +15,19 @@ pub struct Damaged {
     pub problem: String,
 }
 
+impl Damaged {
+    /// Image `i` of `images`, which gave `error`.
+    pub(super) fn new(images: &Images, i: usize, error: &Error) -> Self {
+        let problem = match error {
+            // The image's name says which file.
+            Error::Format { problem, .. } => problem.clone(),
+            Error::Io { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        Self { name: images.name(i), problem }
+    }
+}
+
 /// The tokens of some images, (N, T) in raster order, with what is known of each image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSet {
@@ -78,7 +91,7 @@ pub(super) fn tokenize_with(
                     let i = part * share + k;
                     match images.pixels(i) {
                         Ok(pixels) => quantize(&preprocess.evaluation(&pixels), out),
-                        Err(e) => damaged.push((i, Damaged { name: images.name(i), problem: e.to_string() })),
+                        Err(e) => damaged.push((i, Damaged::new(images, i, &e))),
                     }
                 }
                 damaged

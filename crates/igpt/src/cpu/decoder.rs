@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::kv::KvShape;
+use igpt_kernels::attention::{AttentionScratch, KvShape};
 use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::{Pool, columns};
 use igpt_kernels::{Buffer, Isa, LANE_PAD, MatMut, MatRef, Scalar};
@@ -25,6 +25,8 @@ pub(crate) struct CpuDecoder<S: Scalar> {
     kv: KvShape,
     /// Keys and values, (L, rows, NH) caches of one head each.
     cache: Buffer<u32>,
+    /// One per thread.
+    scratch: Vec<AttentionScratch>,
     /// Tokens that each row has consumed, sos included.
     consumed: Vec<usize>,
     buffers: Buffers<S>,
@@ -48,7 +50,7 @@ struct Buffers<S: Scalar> {
 impl<S: Scalar> CpuDecoder<S> {
     pub(crate) fn new(isa: Isa, pool: Arc<Pool>, model: Arc<Model<S>>, rows: usize) -> Self {
         let dims = model.dims;
-        let kv = KvShape::new::<S>(dims.n_ctx, dims.head);
+        let kv = KvShape::new(dims.n_ctx, dims.head);
         let buffers = Buffers {
             x: Buffer::zeroed(rows * dims.channels),
             norm: Buffer::zeroed(rows * dims.channels),
@@ -59,8 +61,9 @@ impl<S: Scalar> CpuDecoder<S> {
             logits: Buffer::zeroed(rows * dims.vocab),
             rstd: Buffer::zeroed(rows),
         };
-        let cache = Buffer::zeroed(dims.n_layer * rows * dims.n_head * kv.units());
-        Self { isa, pool, model, kv, cache, consumed: vec![0; rows], buffers, prefill: None }
+        let scratch = (0..pool.threads()).map(|_| AttentionScratch::new::<S>(dims.n_ctx, dims.head)).collect();
+        let cache = Buffer::zeroed(dims.n_layer * rows * dims.n_head * kv.units::<S>());
+        Self { isa, pool, model, kv, cache, scratch, consumed: vec![0; rows], buffers, prefill: None }
     }
 
     fn check_row(&self, row: usize) -> Result<()> {
@@ -89,8 +92,8 @@ impl<S: Scalar> CpuDecoder<S> {
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         forward(cpu, &model, work, shape, dims.n_layer, |l, _, layer, _| {
             let Some(layer) = layer else { return };
-            let heads = &mut cache[(l * rows + row) * dims.n_head * kv.units()..][..dims.n_head * kv.units()];
-            for (head, cache) in heads.chunks_exact_mut(kv.units()).enumerate() {
+            let heads = &mut cache[(l * rows + row) * dims.n_head * kv.units::<S>()..][..dims.n_head * kv.units::<S>()];
+            for (head, cache) in heads.chunks_exact_mut(kv.units::<S>()).enumerate() {
                 let [_, k, v] = head_views(&model, &layer.qkv, shape, 0, head);
                 for t in 0..shape.len {
                     kv.append(cache, t, k.row(t), v.row(t));
@@ -119,24 +122,25 @@ impl<S: Scalar> CpuDecoder<S> {
             let panels = &model.forward.blocks[l];
             products.norm(x, &places.ln_1, norm, rstd);
             products.store(norm, &panels.attn, &places.attn, qkv);
-            let layer = &mut self.cache[l * rows * dims.n_head * kv.units()..][..rows * dims.n_head * kv.units()];
+            let layer =
+                &mut self.cache[l * rows * dims.n_head * kv.units::<S>()..][..rows * dims.n_head * kv.units::<S>()];
             for (input, &(row, _)) in inputs.iter().enumerate() {
                 let qkv = &qkv[input * dims.qkv..][..dims.qkv];
                 for head in 0..dims.n_head {
                     let at = |which: usize| &qkv[(which * dims.n_head + head) * dims.head..][..dims.head];
-                    let cache = &mut layer[(row * dims.n_head + head) * kv.units()..][..kv.units()];
+                    let cache = &mut layer[(row * dims.n_head + head) * kv.units::<S>()..][..kv.units::<S>()];
                     kv.append(cache, self.consumed[row], at(1), at(2));
                 }
             }
             let (layer, consumed, qkv) = (&*layer, &self.consumed, &*qkv);
             let used = MatMut::strided(&mut attn[..m * dims.heads], m, dims.n_head * dims.head, dims.heads);
             let parts = igpt_kernels::pool::grid(used, 1, dims.head);
-            self.pool.for_each(parts, |i, mut out| {
+            self.pool.each(parts, &mut self.scratch, |i, mut out, scratch| {
                 let (input, head) = (i / dims.n_head, i % dims.n_head);
                 let row = inputs[input].0;
                 let q = &qkv[input * dims.qkv + head * dims.head..][..dims.head];
-                let cache = &layer[(row * dims.n_head + head) * kv.units()..][..kv.units()];
-                kv.attend(isa, dims.scale, cache, consumed[row] + 1, q, out.row_mut(0));
+                let cache = &layer[(row * dims.n_head + head) * kv.units::<S>()..][..kv.units::<S>()];
+                kv.attend(isa, dims.scale, cache, q, consumed[row] + 1, out.row_mut(0), scratch);
             });
             products.add(attn, &panels.proj, &places.proj, x);
             products.norm(x, &places.ln_2, norm, rstd);

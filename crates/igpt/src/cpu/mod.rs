@@ -10,7 +10,6 @@ mod dims;
 mod engine;
 mod forward;
 mod head;
-mod kv;
 mod model;
 mod workspace;
 

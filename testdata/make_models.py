@@ -1,18 +1,27 @@
-"""Writes testdata/models: one tiny model in every form in which transformers and torch save weights.
+"""Writes testdata/models: one tiny model in every form in which transformers and torch save weights, what transformers
+computes from it, and a pickle that would run a command.
 
 Run from the project's root: python testdata/make_models.py (packages: scripts/requirements.txt).
 """
 
 import json
-import os
 import pathlib
 import shutil
+import sys
 
 import torch
 from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
 
+sys.path.append(str(pathlib.Path(__file__).parent.parent / "scripts"))
+from record_parity import record
+
 ROOT = pathlib.Path(__file__).parent / "models"
+
+
+class Hostile:
+    def __reduce__(self):
+        return __import__("os").system, ("touch hostile-pickle-was-run",)
 
 
 def main():
@@ -35,6 +44,7 @@ def main():
 
     model.save_pretrained(directory("safetensors"))
     model.save_pretrained(directory("safetensors-sharded"), max_shard_size="4KB")
+    record(ROOT / "safetensors")
     for path in (ROOT / "safetensors", ROOT / "safetensors-sharded"):
         (path / "generation_config.json").unlink()
         for file in path.iterdir():
@@ -62,7 +72,10 @@ def main():
         torch.save({k: wrap(state[k]) if state[k].is_floating_point() else state[k] for k in shard}, path / file)
         weight_map.update({k: file for k in shard})
     index = {"metadata": {"total_size": sum(t.nbytes for t in state.values())}, "weight_map": weight_map}
-    (path / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=1))
+    (path / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+    (ROOT / "hostile").mkdir()
+    torch.save({"transformer.wte.weight": Hostile()}, ROOT / "hostile/pytorch_model.bin")
 
 
 main()

@@ -24,6 +24,8 @@ enum Verb {
     Complete(verbs::complete::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
+    /// Compare logits, loss and features with what transformers recorded
+    Parity(verbs::parity::Args),
     /// Draw images from nothing
     Sample(verbs::sample::Args),
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
+        Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         None => Ok(()),
     };

@@ -4,4 +4,5 @@ pub(crate) mod bench;
 pub(crate) mod complete;
 pub(crate) mod completions;
 mod drawing;
+pub(crate) mod parity;
 pub(crate) mod sample;

@@ -1,1 +1,3 @@
 //! What a trained model is worth: likelihood and the baselines beside it.
+
+pub mod parity;

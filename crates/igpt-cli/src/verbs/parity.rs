@@ -1,0 +1,58 @@
+//! `igpt parity`: whether igpt computes what transformers computed from the same model directory.
+
+use std::path::PathBuf;
+
+use igpt::cpu::{self, Options};
+use igpt::evaluate::parity::{RECORDING, Recording};
+use igpt::model::{ModelDir, Precision};
+use igpt::{Error, Result};
+use serde_json::json;
+
+use crate::output;
+use crate::shared::{JsonArgs, ThreadArgs};
+
+/// Flags of `igpt parity`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: python scripts/record_parity.py runs/a/model && igpt parity runs/a")]
+pub(crate) struct Args {
+    /// A model directory with a parity.safetensors, or a run directory
+    dir: PathBuf,
+    /// The largest error to accept, as a share of the largest recorded value
+    #[arg(long, default_value_t = 1e-4)]
+    tolerance: f64,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let dir = ModelDir::locate(&args.dir)?;
+    let model = ModelDir::open(&dir)?;
+    let recording = Recording::open(&dir.join(RECORDING), &model.config)?;
+    let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
+    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let parity = recording.compare(engine.as_mut())?;
+    let worst = parity.worst();
+    let passed = worst <= args.tolerance;
+    for (name, difference) in [("logits", parity.logits), ("loss", parity.loss), ("features", parity.features)] {
+        eprintln!(
+            "{name:<9} largest error {:.2e}, {:.2e} of the largest value",
+            difference.largest_error, difference.relative_error
+        );
+    }
+    if args.json.json {
+        let mut value = json!(parity);
+        value["tolerance"] = json!(args.tolerance);
+        value["passed"] = json!(passed);
+        output::print_json(&value);
+    }
+    if passed {
+        Ok(())
+    } else {
+        let (dir, tolerance) = (dir.display(), args.tolerance);
+        Err(Error::Mismatch(format!(
+            "{dir}: off by {worst:.1e} from what transformers recorded, more than {tolerance:.1e}"
+        )))
+    }
+}

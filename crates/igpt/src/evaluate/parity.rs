@@ -1,0 +1,147 @@
+//! Parity with transformers: the engine's logits, loss and features beside those that transformers computed from the
+//! same files.
+//!
+//! The other side is recorded beforehand by `scripts/record_parity.py`, so that the comparison needs no Python and a
+//! model can carry its own proof.
+
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+
+use crate::data::Batch;
+use crate::model::{Engine, ModelConfig};
+use crate::{Error, Result};
+
+/// The file in a model directory that holds what transformers computed.
+pub const RECORDING: &str = "parity.safetensors";
+
+/// What transformers computed for some token sequences.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    tokens: Batch,
+    /// (B, T, n_vocab).
+    logits: Vec<f32>,
+    /// Nats per token of each image, (B).
+    loss: Vec<f32>,
+    /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
+    features: Vec<f32>,
+}
+
+/// How far two tensors lie apart.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Difference {
+    /// The largest absolute difference of two values.
+    pub largest_error: f64,
+    /// The same in units of the largest recorded value.
+    pub relative_error: f64,
+}
+
+/// The outcome of [`Recording::compare`].
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Parity {
+    /// Images compared.
+    pub images: usize,
+    /// Of the logits of every position.
+    pub logits: Difference,
+    /// Of the nats per token of each image.
+    pub loss: Difference,
+    /// Of the pooled features of every layer.
+    pub features: Difference,
+}
+
+impl Parity {
+    /// The largest of the relative errors.
+    pub fn worst(&self) -> f64 {
+        [self.logits, self.loss, self.features].iter().map(|d| d.relative_error).fold(0.0, f64::max)
+    }
+}
+
+impl Recording {
+    /// Reads a recording made for a model of `config`'s shape.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged or belongs to another model; the message says how to make one.
+    pub fn open(path: &Path, config: &ModelConfig) -> Result<Self> {
+        let bad = |problem: String| Error::format(path, problem);
+        if !path.exists() {
+            return Err(Error::Missing(format!(
+                "no {}: record one with python scripts/record_parity.py {}",
+                path.display(),
+                path.parent().unwrap_or(Path::new(".")).display()
+            )));
+        }
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(format!("damaged, record it again: {e}")))?;
+        let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
+            let view = file.tensor(name).map_err(|_| bad(format!("tensor {name} is missing: record it again")))?;
+            if view.dtype() != dtype || view.shape() != shape {
+                let (have, of) = (view.dtype(), view.shape());
+                return Err(bad(format!(
+                    "tensor {name} is {have} of shape {of:?}, but the model needs {dtype} of {shape:?}"
+                )));
+            }
+            Ok(view.data().as_chunks().0)
+        };
+        let t = config.n_ctx();
+        let images = file.tensor("tokens").ok().and_then(|view| view.shape().first().copied()).unwrap_or(1);
+        let tokens = tensor("tokens", Dtype::I32, &[images, t])?.iter().map(|b| {
+            let token = i32::from_le_bytes(*b);
+            match u16::try_from(token) {
+                Ok(token) if usize::from(token) < config.n_vocab => Ok(token),
+                _ => Err(bad(format!("token {token} is not one of the model's {} colours", config.n_vocab))),
+            }
+        });
+        let tokens = Batch::new(tokens.collect::<Result<_>>()?, t);
+        let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+            Ok(tensor(name, Dtype::F32, shape)?.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        };
+        Ok(Self {
+            tokens,
+            logits: floats("logits", &[images, t, config.n_vocab])?,
+            loss: floats("loss", &[images])?,
+            features: floats("features", &[images, config.n_layer + 1, config.n_embd])?,
+        })
+    }
+
+    /// Computes the same with `engine`.
+    pub fn compare(&self, engine: &mut dyn Engine) -> Result<Parity> {
+        let mut logits = vec![0.0; self.logits.len()];
+        engine.logits(&self.tokens, &mut logits)?;
+        let nats = engine.evaluate(&self.tokens)?.nats;
+        let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
+        let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
+        let mut features = vec![0.0; self.features.len()];
+        engine.features(&self.tokens, &layers, &mut features)?;
+        Ok(Parity {
+            images: self.tokens.images(),
+            logits: difference(&logits, &self.logits),
+            loss: difference(&loss, &self.loss),
+            features: difference(&features, &self.features),
+        })
+    }
+}
+
+fn difference(ours: &[f32], recorded: &[f32]) -> Difference {
+    // `f64::max` would pass over NaN, which must count as an error.
+    let larger = |a: f64, b: f64| if a.is_nan() || a >= b { a } else { b };
+    let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, larger);
+    let pairs = ours.iter().zip(recorded);
+    let largest_error = largest(&mut pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()));
+    let scale = largest(&mut recorded.iter().map(|v| f64::from(v.abs())));
+    let relative_error = if largest_error == 0.0 { 0.0 } else { largest_error / scale };
+    Difference { largest_error, relative_error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nan_counts_as_an_error() {
+        for (ours, recorded) in [([f32::NAN, 1.0], [1.0, 1.0]), ([1.0, 1.0], [1.0, f32::NAN])] {
+            assert!(difference(&ours, &recorded).largest_error.is_nan());
+        }
+        assert_eq!(difference(&[1.0, -2.0], &[1.5, -2.0]), Difference { largest_error: 0.5, relative_error: 0.25 });
+        assert_eq!(difference(&[0.0], &[0.0]).relative_error, 0.0);
+    }
+}

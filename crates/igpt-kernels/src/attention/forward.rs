@@ -2,7 +2,7 @@
 
 use super::product::{accumulate, mask, tile, write_pair};
 use super::scratch::Shape;
-use super::{AttentionScratch, BLOCK, check, pack};
+use super::{AttentionScratch, BLOCK, KEYS, check, pack};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
@@ -82,19 +82,20 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
         let q_block = &q_columns[first * units..][..BLOCK * units];
         let mut online = Online { max: [f32::NEG_INFINITY; BLOCK], sum: [0.0; BLOCK], rescale: [0.0; BLOCK] };
         o.fill(0.0);
-        for first_key in (0..=first).step_by(BLOCK) {
-            let keys = BLOCK.min(n_ctx - first_key).next_multiple_of(MR);
-            let diagonal = first_key == first;
+        for first_key in (0..=first).step_by(KEYS) {
+            let keys = KEYS.min(n_ctx - first_key).next_multiple_of(MR);
+            // Where the block's queries stand among its keys: behind them all, unless it meets the diagonal.
+            let start = first - first_key;
             let k_block = &k_rows[first_key * units..][..keys * units];
             for query in (0..queries).step_by(2 * V::LANES) {
-                let keys = if diagonal { keys.min(query + 2 * V::LANES) } else { keys };
+                let keys = keys.min(start + query + 2 * V::LANES);
                 let q_block = &q_block[query..];
-                block_scores::<V, S, MR>(simd, units, k_block, keys, q_block, query, diagonal, scores, &mut online);
+                block_scores::<V, S, MR>(simd, units, k_block, keys, q_block, query, start, scores, &mut online);
                 block_softmax::<V, S>(simd, exponent, keys, query, scores, p, &mut online);
             }
             let v_block = &v_pairs[first_key / S::PACK * width..];
             for query in (0..queries).step_by(MR) {
-                let keys = if diagonal { keys.min(query + MR) } else { keys };
+                let keys = keys.min(start + query + MR);
                 let (p, rescale) = ((&p[query..], 1, BLOCK), Some(&online.rescale[query..]));
                 let o = &mut o[query * width..];
                 accumulate::<V, S, MR>(simd, keys / S::PACK, p, v_block, width, rescale, o);
@@ -120,7 +121,7 @@ fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     keys: usize,
     q_block: &[u32],
     query: usize,
-    diagonal: bool,
+    start: usize,
     scores: &mut [f32],
     online: &mut Online,
 ) {
@@ -129,13 +130,13 @@ fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     for key in (0..keys).step_by(MR) {
         let zero = [[simd.zero(); 2]; MR];
         let mut acc = tile::<V, S, MR, 2>(simd, units, (&k_block[key * units..], units, 1), (q_block, BLOCK), zero);
-        if diagonal && key + MR > query {
-            mask(simd, key, query, &mut acc);
+        if key + MR > start + query {
+            mask(simd, key, start + query, &mut acc);
         }
         for r in 0..MR {
             for v in 0..2 {
                 max[v] = simd.max(max[v], acc[r][v]);
-                simd.write(&mut scores[(key + r) * BLOCK + query + v * V::LANES..], acc[r][v]);
+                simd.write(&mut scores[((key + r) * 2 + v) * V::LANES..], acc[r][v]);
             }
         }
     }
@@ -168,9 +169,9 @@ fn block_softmax<V: Simd, S: Scalar>(
     }
     for key in (0..keys).step_by(2) {
         for v in 0..2 {
-            let at = key * BLOCK + query + v * V::LANES;
+            let at = (key * 2 + v) * V::LANES;
             let low = simd.exp2(simd.mul_add(simd.read(&scores[at..]), exponent, negative_max[v]));
-            let high = simd.exp2(simd.mul_add(simd.read(&scores[at + BLOCK..]), exponent, negative_max[v]));
+            let high = simd.exp2(simd.mul_add(simd.read(&scores[at + 2 * V::LANES..]), exponent, negative_max[v]));
             sum[v] = simd.add(sum[v], simd.add(low, high));
             write_pair::<V, S>(simd, &mut p[key / S::PACK * BLOCK + query + v * V::LANES..], BLOCK, low, high);
         }

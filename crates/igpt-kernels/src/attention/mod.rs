@@ -5,7 +5,7 @@
 //! softmax work on whole vectors and nothing is ever added up across lanes. Exponentials are base 2, with
 //! log2(e) folded into the scale.
 //!
-//! Blocks of 64 queries meet blocks of 64 keys on and below the diagonal only; what a diagonal
+//! Blocks of queries meet blocks of keys on and below the diagonal only; what a diagonal
 //! block holds above the diagonal is masked, and skipped where a whole tile is. Memory grows with
 //! `n_ctx · head_size`, never with `n_ctx²` (the online softmax of Milakov and Gimelshein 2018; the backward
 //! pass recomputes the scores as in Dao et al. 2022). Operands are first copied into zero-padded
@@ -33,6 +33,9 @@ use crate::MatRef;
 
 /// Queries and keys that are worked on at once: a block of scores stays in the L1 cache.
 const BLOCK: usize = 64;
+
+/// Keys that the forward pass works on at once: more of them share one rescaling of the output.
+const KEYS: usize = 128;
 
 /// Panics unless `x`, called `name` in the message, has the shape of `q` and a width that is a multiple of 16.
 fn check<S>(name: &str, x: MatRef<S>, q: (usize, usize)) {

@@ -1,6 +1,6 @@
 //! The working memory of one attention head, allocated once per thread.
 
-use super::{BLOCK, KvShape};
+use super::{BLOCK, KEYS, KvShape};
 use crate::{Buffer, Scalar};
 
 /// Scratch memory for [`attention_forward`](super::attention_forward) and
@@ -64,8 +64,8 @@ impl Shape {
     }
     /// Lengths of: k rows, v pairs, q rows, q columns, scores, probabilities, output.
     pub(super) fn forward(self) -> [usize; 7] {
-        let (matrix, block) = (self.matrix(), BLOCK * BLOCK);
-        [matrix, matrix, matrix, matrix, block, block / self.pack, BLOCK * self.head_size]
+        let matrix = self.matrix();
+        [matrix, matrix, matrix, matrix, KEYS * 32, KEYS * BLOCK / self.pack, BLOCK * self.head_size]
     }
     /// Lengths of: rows, columns and pairs of q and dout (six), rows and pairs of k, rows of v; dq, dk, dv; lse,
     /// delta; p rows, ds rows, ds pairs.

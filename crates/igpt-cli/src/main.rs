@@ -1,6 +1,7 @@
 //! The program `igpt`: flags, wiring and exit codes. What it does lives in the library.
 
 mod output;
+mod progress;
 mod shared;
 mod verbs;
 
@@ -28,6 +29,8 @@ enum Verb {
     Parity(verbs::parity::Args),
     /// Draw images from nothing
     Sample(verbs::sample::Args),
+    /// Train a model on images
+    Pretrain(verbs::pretrain::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some(Verb::Completions(args)) => verbs::completions::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
+        Some(Verb::Pretrain(args)) => verbs::pretrain::run(args),
         None => Ok(()),
     };
     match result {

@@ -38,6 +38,14 @@ pub enum Error {
         /// The value.
         loss: f64,
     },
+    /// Training met a gradient that is not finite.
+    #[error("the gradient's norm is {norm} at step {step}: lower the learning rate; the last good checkpoint is kept")]
+    GradientNotFinite {
+        /// The optimiser step.
+        step: u64,
+        /// The value.
+        norm: f32,
+    },
 }
 
 /// The library's result type.

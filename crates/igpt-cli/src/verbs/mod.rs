@@ -5,4 +5,5 @@ pub(crate) mod complete;
 pub(crate) mod completions;
 mod drawing;
 pub(crate) mod parity;
+pub(crate) mod pretrain;
 pub(crate) mod sample;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::data::Augment;
 use crate::model::{ImageSize, ModelConfig, Precision, Preset};
 use crate::train::plan::Plan;
 use crate::{Error, Result};
@@ -76,17 +77,6 @@ impl Default for DataSection {
     fn default() -> Self {
         Self { spec: "emoji".into(), dir: None, augment: Augment::None }
     }
-}
-
-/// What happens to a training image before it is resized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Augment {
-    #[default]
-    None,
-    Imagenet,
-    Cifar,
 }
 
 /// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them.

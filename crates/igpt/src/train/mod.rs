@@ -1,11 +1,31 @@
 //! Pretraining: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the loop itself.
+//!
+//! Reading order: [`config`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], [`mod@pretrain`].
 
+pub mod checkpoint;
 pub mod config;
+#[cfg(test)]
+mod fake;
+pub mod groups;
+pub mod lr_search;
+pub mod metrics;
+pub mod observer;
 pub mod overrides;
 pub mod plan;
+pub mod pretrain;
+pub mod run_dir;
 pub mod schedule;
+#[cfg(test)]
+mod tests;
+pub mod trainer;
 
 pub use config::{RunConfig, parse_n_px};
-pub use overrides::Overrides;
+pub use lr_search::{LrSearch, lr_search};
+pub use metrics::{Metrics, Row};
+pub use observer::{Event, Observer};
+pub use overrides::{Overrides, Value};
 pub use plan::{Plan, Planner};
+pub use pretrain::{Summary, pretrain};
+pub use run_dir::{RunDir, Start};
 pub use schedule::{Schedule, Warmup};
+pub use trainer::{Outcome, Trainer};

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use toml::{Table, Value};
+use toml::Table;
+pub use toml::Value;
 
 use crate::train::config::RunConfig;
 use crate::{Error, Result};

@@ -111,10 +111,10 @@ impl Planner {
     }
 
     /// To be told at validation points: plans a budget of minutes again from the pace since the last plan, with
-    /// validations, samples and checkpoints in it.
+    /// validations, samples and checkpoints in it. A run that is over stays over.
     pub fn after_validation(&mut self, step: u64, elapsed: f64) -> Option<Plan> {
         let budget = self.seconds?;
-        if self.schedule.plans.last().is_none_or(|last| last.from_step >= step) {
+        if self.is_over(step) || self.schedule.plans.last().is_none_or(|last| last.from_step >= step) {
             return None;
         }
         self.plan(step, elapsed, budget)

@@ -1,0 +1,318 @@
+//! Checkpoints: everything that a run needs to go on to the same bits, written so that a crash never leaves half.
+//!
+//! `checkpoints/step-00001000/` holds `state.safetensors` (weights and both moments under Hugging Face's names,
+//! little-endian f32, without the arena's padding, so that a change of padding does not outdate it),
+//! `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
+//! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::{Engine, Layout, State, Tensor};
+use crate::train::config::RunConfig;
+use crate::train::plan::Plan;
+use crate::{Error, Result};
+
+/// Version of the format; another one is refused.
+const FORMAT: u32 = 1;
+const STATE: &str = "state.safetensors";
+const META: &str = "checkpoint.toml";
+const COMPLETE: &str = "complete";
+const TEMPORARY: &str = ".writing-";
+
+/// What a checkpoint says beside the weights and moments. The random state is the seed and the position: every draw
+/// is a function of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meta {
+    /// Version of the format.
+    pub format: u32,
+    /// Optimiser steps taken.
+    pub step: u64,
+    /// Position in the endless sequence of training images.
+    pub images: u64,
+    /// Training images of the data set.
+    pub train_images: usize,
+    /// Seconds of training so far.
+    pub elapsed_s: f64,
+    /// Hash of the palette that the tokens come from.
+    pub palette_hash: String,
+    /// Step of the lowest validation loss so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_step: Option<u64>,
+    /// The lowest validation loss so far, nats per token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_loss: Option<f64>,
+    /// SHA-256 of each other file, in hex.
+    pub files: BTreeMap<String, String>,
+    /// Plans made so far of a budget of minutes.
+    #[serde(default)]
+    pub plans: Vec<Plan>,
+    /// The resolved config of the run.
+    pub config: RunConfig,
+}
+
+impl Meta {
+    /// The part that the trainer knows; the checkpoint adds `format` and `files`.
+    pub fn new(step: u64, images: u64, train_images: usize, palette_hash: &str, config: &RunConfig) -> Self {
+        Self {
+            format: FORMAT,
+            step,
+            images,
+            train_images,
+            elapsed_s: 0.0,
+            palette_hash: palette_hash.into(),
+            best_step: None,
+            best_loss: None,
+            files: BTreeMap::new(),
+            plans: Vec::new(),
+            config: config.clone(),
+        }
+    }
+}
+
+/// The checkpoints of a run.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    root: PathBuf,
+}
+
+/// A whole checkpoint, verified.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it says.
+    pub meta: Meta,
+    state: Vec<u8>,
+}
+
+impl Checkpoints {
+    /// Those under `root` (made if missing). Removes what a killed run left half written.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(Error::io(&root))?;
+        for name in names(&root)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
+            let path = root.join(name);
+            fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+        }
+        Ok(Self { root })
+    }
+
+    /// Steps of all finished checkpoints, oldest first; whether they are whole is not looked at.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let mut steps: Vec<u64> =
+            names(&self.root)?.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Directory of the checkpoint after `step` steps.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.root.join(format!("step-{step:08}"))
+    }
+
+    /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and
+    /// the earlier checkpoints are as they were.
+    pub fn save(&self, engine: &dyn Engine, meta: &Meta) -> Result<PathBuf> {
+        let path = self.path(meta.step);
+        let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
+        let written = self.write(&temporary, &path, engine, meta);
+        if written.is_err() {
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        written.map(|()| path)
+    }
+
+    fn write(&self, temporary: &Path, path: &Path, engine: &dyn Engine, meta: &Meta) -> Result<()> {
+        fs::create_dir_all(temporary).map_err(Error::io(temporary))?;
+        let state_path = temporary.join(STATE);
+        write_state(&state_path, engine.layout(), engine.state())?;
+        let mut meta = meta.clone();
+        meta.format = FORMAT;
+        meta.files = BTreeMap::from([(STATE.to_string(), sha256_file(&state_path)?)]);
+        let text = toml::to_string(&meta).expect("a checkpoint's plain values have a TOML form");
+        let complete = sha256(text.as_bytes()) + "\n";
+        for (name, contents) in [(META, &text), (COMPLETE, &complete)] {
+            let file = temporary.join(name);
+            fs::write(&file, contents).and_then(|()| sync(&file)).map_err(Error::io(&file))?;
+        }
+        sync_directory(temporary).map_err(Error::io(temporary))?;
+        if path.exists() {
+            fs::remove_dir_all(path).map_err(Error::io(path))?;
+        }
+        fs::rename(temporary, path).map_err(Error::io(path))?;
+        sync_directory(&self.root).map_err(Error::io(&self.root))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        super::run_dir::write_atomic(&self.root.join("last"), format!("{name}\n").as_bytes())
+    }
+
+    /// Removes all but the `keep_last` newest, multiples of `keep_every` (0: none), and `best`.
+    pub fn prune(&self, keep_last: usize, keep_every: u64, best: Option<u64>) -> Result<()> {
+        let steps = self.steps()?;
+        for &step in steps.iter().rev().skip(keep_last) {
+            let kept = Some(step) == best || (keep_every > 0 && step.is_multiple_of(keep_every));
+            if !kept {
+                let path = self.path(step);
+                fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest whole checkpoint; none when no checkpoint was ever finished. Damaged ones are set aside under the
+    /// name `damaged-…` and named, with the reason, to `warn`.
+    ///
+    /// # Errors
+    /// When there are checkpoints but none is whole.
+    pub fn newest(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
+        let steps = self.steps()?;
+        for &step in steps.iter().rev() {
+            let path = self.path(step);
+            match Checkpoint::read(&path) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error) => {
+                    warn(&format!("checkpoint is damaged and passed over: {error}"));
+                    let aside = self.root.join(format!("damaged-step-{step:08}"));
+                    let _ = fs::remove_dir_all(&aside);
+                    fs::rename(&path, &aside).map_err(Error::io(&path))?;
+                }
+            }
+        }
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        Err(Error::Missing(format!(
+            "all checkpoints in {} are damaged: start again with --overwrite",
+            self.root.display()
+        )))
+    }
+}
+
+impl Checkpoint {
+    /// Reads and verifies the checkpoint in `path`. The error names the damaged file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = |name: &str| fs::read_to_string(path.join(name)).map_err(Error::io(path.join(name)));
+        let meta_path = path.join(META);
+        let meta_text = text(META)?;
+        if text(COMPLETE)?.trim() != sha256(meta_text.as_bytes()) {
+            return Err(Error::format(meta_path, "its checksum is not the one it was written with"));
+        }
+        let meta: Meta = toml::from_str(&meta_text).map_err(|e| Error::format(&meta_path, e.to_string().trim_end()))?;
+        if meta.format != FORMAT {
+            let problem = format!("format {} is not the format {FORMAT} that this version reads", meta.format);
+            return Err(Error::format(meta_path, problem));
+        }
+        let state_path = path.join(STATE);
+        let state = fs::read(&state_path).map_err(Error::io(&state_path))?;
+        if meta.files.get(STATE) != Some(&sha256(&state)) {
+            return Err(Error::format(state_path, "its checksum is not the one it was written with"));
+        }
+        Ok(Self { path: path.to_path_buf(), meta, state })
+    }
+
+    /// Gives the weights and moments to an engine of the same shape.
+    pub fn restore(self, engine: &mut dyn Engine) -> Result<()> {
+        let path = self.path.join(STATE);
+        let tensors = SafeTensors::deserialize(&self.state).map_err(|e| Error::format(&path, e.to_string()))?;
+        let layout = engine.layout();
+        let read = |kind: &str| {
+            let mut arena = vec![0.0; layout.arena_len()];
+            for tensor in layout.tensors() {
+                let name = format!("{kind}.{}", tensor.name);
+                let view = tensors.tensor(&name).map_err(|e| Error::format(&path, format!("{name}: {e}")))?;
+                if view.dtype() != Dtype::F32 || view.shape() != tensor.shape {
+                    let problem =
+                        format!("{name} is {:?} {:?}, not F32 {:?}", view.dtype(), view.shape(), tensor.shape);
+                    return Err(Error::Mismatch(format!("{}: {problem}", path.display())));
+                }
+                let values: Vec<f32> =
+                    view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                layout.import(tensor, &values, &mut arena)?;
+            }
+            Ok(arena)
+        };
+        let (weights, moment1, moment2) = (read("weights")?, read("moment1")?, read("moment2")?);
+        engine.restore(State { weights: &weights, moment1: &moment1, moment2: &moment2, step: self.meta.step })
+    }
+}
+
+/// One tensor of one arena, exported only while it is being written.
+struct Stored<'a> {
+    layout: &'a Layout,
+    tensor: &'a Tensor,
+    arena: &'a [f32],
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.tensor.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let values = self.layout.export(self.tensor, self.arena);
+        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.tensor.len()
+    }
+}
+
+fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
+    let arenas = [("weights", state.weights), ("moment1", state.moment1), ("moment2", state.moment2)];
+    let tensors = arenas.into_iter().flat_map(|(kind, arena)| {
+        let tensors = layout.tensors().iter();
+        tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Stored { layout, tensor, arena }))
+    });
+    safetensors::serialize_to_file(tensors, None, path).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => Error::Io { path: path.to_path_buf(), source },
+        other => Error::format(path, other.to_string()),
+    })?;
+    sync(path).map_err(Error::io(path))
+}
+
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(directory).map_err(Error::io(directory))?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    File::options().append(true).open(path)?.sync_all()
+}
+
+/// Makes names in a directory last; Windows has no such call and does it by itself.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn sha256_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(Error::io(path))? {
+            0 => return Ok(hex(&hasher.finalize())),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

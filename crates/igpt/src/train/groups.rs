@@ -1,0 +1,123 @@
+//! The gradient of a batch: cut into equal groups, each group into micro-batches, the groups summed by a binary tree.
+//!
+//! The tree is what data-parallel ranks will share: its sums are the same bits whoever computes them. With one group
+//! there is no tree and no extra memory, the engine just accumulates.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::data::Batch;
+use crate::model::{Engine, LossSum};
+use crate::{Error, Result};
+
+/// Tokens of a micro-batch when its size is not said: enough to keep matrix products efficient.
+const TOKENS_AT_ONCE: usize = 4096;
+
+/// Images of the largest micro-batch: `asked`, or about 4096 tokens, but at least one image and at most `images`.
+pub fn micro_batch(asked: usize, images: usize, n_ctx: usize) -> usize {
+    let most = if asked > 0 { asked } else { TOKENS_AT_ONCE / n_ctx };
+    most.clamp(1, images.max(1))
+}
+
+/// Cuts `images` as evenly as possible into runs of at most `most` (at least 1).
+pub fn even_runs(images: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = images.len().div_ceil(most);
+    let start = images.start;
+    let at = move |i: usize| start + i * images.len() / count.max(1);
+    (0..count).map(move |i| at(i)..at(i + 1))
+}
+
+/// Accumulates whole batches into an engine's gradients.
+#[derive(Debug)]
+pub struct GradientTree {
+    groups: usize,
+    most: usize,
+    /// Sums of complete subtrees: `levels[l]` holds 2^l groups when `filled[l]`.
+    levels: Vec<Vec<f32>>,
+    filled: Vec<bool>,
+}
+
+impl GradientTree {
+    /// For batches of a multiple of `groups` (a power of two) images, micro-batches of at most `most` images and
+    /// gradients of `len` values; holds log2(`groups`) gradients.
+    ///
+    /// # Errors
+    /// When `groups` is not a power of two.
+    pub fn new(groups: usize, most: usize, len: usize) -> Result<Self> {
+        if !groups.is_power_of_two() {
+            return Err(Error::Invalid(format!("train.gradient_groups is {groups}, but must be a power of two")));
+        }
+        let depth = groups.ilog2() as usize;
+        Ok(Self { groups, most, levels: vec![vec![0.0; len]; depth], filled: vec![false; depth] })
+    }
+
+    /// Adds the gradient of the batch's mean loss per token to the engine's (zero) gradients. Gives nothing when
+    /// `stop` was raised in between; the gradients are then of no use.
+    pub fn accumulate(&mut self, engine: &mut dyn Engine, batch: &Batch, stop: &AtomicBool) -> Result<Option<LossSum>> {
+        let n_ctx = batch.n_ctx();
+        let scale = 1.0 / batch.tokens().len() as f32;
+        let images = batch.images() / self.groups;
+        assert_eq!(images * self.groups, batch.images(), "{} groups of a batch", self.groups);
+        let mut total = LossSum { nats: Vec::with_capacity(batch.images()), tokens: 0 };
+        self.filled.fill(false);
+        for group in 0..self.groups {
+            for run in even_runs(group * images..(group + 1) * images, self.most) {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                let part = Batch::new(batch.tokens()[run.start * n_ctx..run.end * n_ctx].to_vec(), n_ctx);
+                let LossSum { nats, tokens } = engine.accumulate(&part, scale)?;
+                total.nats.extend(nats);
+                total.tokens += tokens;
+            }
+            self.join(engine.gradients());
+        }
+        Ok(Some(total))
+    }
+
+    /// Joins a finished group with the complete subtrees before it; parks the sum unless it is the whole tree.
+    fn join(&mut self, gradients: &mut [f32]) {
+        for (level, filled) in self.levels.iter_mut().zip(&mut self.filled) {
+            if !*filled {
+                level.copy_from_slice(gradients);
+                gradients.fill(0.0);
+                *filled = true;
+                return;
+            }
+            for (sum, earlier) in gradients.iter_mut().zip(level.iter()) {
+                *sum += *earlier;
+            }
+            *filled = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_even_and_cover_all_images() {
+        let runs = |images, most| even_runs(images, most).collect::<Vec<_>>();
+        assert_eq!(runs(0..10, 4), [0..3, 3..6, 6..10]);
+        assert_eq!(runs(4..8, 4), [4..8]);
+        assert_eq!(runs(5..5, 4), []);
+        assert_eq!((micro_batch(0, 128, 1024), micro_batch(0, 128, 16384), micro_batch(0, 2, 64)), (4, 1, 2));
+        assert_eq!(micro_batch(7, 128, 1024), 7);
+    }
+
+    #[test]
+    fn groups_are_summed_by_a_binary_tree() {
+        // As pairs these four add to 4 in f32, in sequence to 3.
+        let parts = [1.0f32, 33_554_432.0, -33_554_432.0, 3.0];
+        let mut tree = GradientTree::new(4, 1, 1).unwrap();
+        let mut gradients = [0.0];
+        for (i, part) in parts.into_iter().enumerate() {
+            gradients[0] += part;
+            tree.join(&mut gradients);
+            assert_eq!(gradients[0] == 0.0, i < 3);
+        }
+        assert_eq!(gradients[0], (parts[0] + parts[1]) + (parts[2] + parts[3]));
+        assert_ne!(gradients[0], ((parts[0] + parts[1]) + parts[2]) + parts[3]);
+    }
+}

@@ -1,0 +1,149 @@
+//! The paper's search for a learning rate: from large to small, until the final validation loss starts to increase
+//! (Chen et al. 2020, section 3.4), here on a tenth of the budget for each.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::train::config::RunConfig;
+use crate::train::observer::{Event, Observer};
+use crate::train::pretrain::pretrain;
+use crate::train::run_dir::{LR_SEARCH, RunDir, Start, write_atomic};
+use crate::{Error, Result};
+
+/// Share of the budget that each learning rate is tried for.
+const SHARE: f64 = 0.1;
+/// Fewest steps of a trial: below this the loss says little.
+const FEWEST_STEPS: u64 = 10;
+
+/// One learning rate that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Trial {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Final validation loss in nats per token; none when training broke.
+    pub validation_loss: Option<f64>,
+}
+
+/// What the search found.
+#[derive(Clone, Debug, Serialize)]
+pub struct LrSearch {
+    /// All that were tried, in order.
+    pub trials: Vec<Trial>,
+    /// The rate with the lowest loss.
+    pub best: f64,
+}
+
+/// Tries `rates` from large to small, each on a tenth of `config`'s budget in its own run directory under
+/// `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left there is replaced. The run
+/// with the best rate may then start in `out` as [`Start::New`].
+///
+/// # Errors
+/// When no rate is given or one is not a positive number, when every one breaks training, when there is no validation
+/// split, when stopped, and as [`pretrain`].
+pub fn lr_search(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    rates: &[f64],
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<LrSearch> {
+    if rates.is_empty() || rates.iter().any(|lr| !(lr.is_finite() && *lr > 0.0)) {
+        return Err(Error::Invalid(format!("learning rates {rates:?} to search: give some, all above 0")));
+    }
+    config.validate()?;
+    RunDir::claim(out, start)?;
+    let root = out.join(LR_SEARCH);
+    if root.exists() {
+        std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
+    }
+    let trials = search(rates, |lr| {
+        observer.event(Event::Phase(&format!("trying learning rate {lr}")));
+        let result = pretrain(&trial(config, lr), &root.join(lr.to_string()), Start::New, observer, stop);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Invalid("the search for a learning rate was stopped before its end".into()));
+        }
+        match result {
+            Ok(summary) => match summary.validation_loss {
+                Some(loss) => Ok(Some(loss)),
+                None => Err(Error::Missing(format!("{} has no validation split to search by", config.data.spec))),
+            },
+            Err(Error::NotFinite { .. } | Error::GradientNotFinite { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    })?;
+    let best = best(&trials).ok_or_else(|| {
+        Error::Invalid(format!("training breaks at every learning rate of {rates:?}: give smaller ones"))
+    })?;
+    let found = LrSearch { trials, best };
+    let path = root.join("result.json");
+    let text = serde_json::to_string_pretty(&found).expect("plain values have a JSON form") + "\n";
+    write_atomic(&path, text.as_bytes())?;
+    Ok(found)
+}
+
+/// The config of one trial.
+fn trial(config: &RunConfig, lr: f64) -> RunConfig {
+    let mut config = config.clone();
+    let train = &mut config.train;
+    train.lr = lr;
+    train.steps = train.steps.map(|steps| ((steps as f64 * SHARE) as u64).clamp(FEWEST_STEPS.min(steps), steps));
+    train.epochs = train.epochs.map(|epochs| epochs * SHARE);
+    train.minutes = train.minutes.map(|minutes| minutes * SHARE);
+    // A warm-up that was meant for the whole run is shortened with it.
+    train.warmup_steps = train.warmup_steps.map(|steps| (steps as f64 * SHARE) as u64);
+    train.warmup_epochs = train.warmup_epochs.map(|epochs| epochs * SHARE);
+    (train.sample_images, train.checkpoint_every) = (0, Some(0));
+    train.plan.clear();
+    config
+}
+
+/// The paper's stop rule over any way to measure a loss.
+fn search(rates: &[f64], mut measure: impl FnMut(f64) -> Result<Option<f64>>) -> Result<Vec<Trial>> {
+    let mut rates = rates.to_vec();
+    rates.sort_by(|a, b| b.total_cmp(a));
+    rates.dedup();
+    let mut trials: Vec<Trial> = Vec::new();
+    for lr in rates {
+        let validation_loss = measure(lr)?;
+        let before = trials.last().and_then(|trial| trial.validation_loss);
+        trials.push(Trial { lr, validation_loss });
+        if let (Some(before), Some(now)) = (before, validation_loss)
+            && now > before
+        {
+            break;
+        }
+    }
+    Ok(trials)
+}
+
+fn best(trials: &[Trial]) -> Option<f64> {
+    let measured = trials.iter().filter_map(|trial| Some((trial.lr, trial.validation_loss?)));
+    measured.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(lr, _)| lr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_stops_once_the_loss_starts_to_increase() {
+        let loss = |lr: f64| Ok((lr < 0.5).then_some((lr.log10() + 2.0).abs()));
+        let trials = search(&[1e-4, 1.0, 1e-1, 1e-2, 1e-3, 1e-2], loss).unwrap();
+        assert_eq!(trials.iter().map(|t| t.lr).collect::<Vec<_>>(), [1.0, 0.1, 0.01, 0.001]);
+        assert_eq!(trials[0].validation_loss, None);
+        assert_eq!(best(&trials), Some(0.01));
+        assert_eq!(best(&trials[..1]), None);
+    }
+
+    #[test]
+    fn a_trial_takes_a_tenth_of_the_budget() {
+        let mut config = RunConfig::default();
+        config.train.steps = Some(1000);
+        assert_eq!(trial(&config, 0.5).train.steps, Some(100));
+        config.train.steps = Some(4);
+        assert_eq!(trial(&config, 0.5).train.steps, Some(4));
+    }
+}

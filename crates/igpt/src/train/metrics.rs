@@ -1,0 +1,126 @@
+//! `metrics.jsonl`: one JSON object a line, written as the run goes on, cut back on resume.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// One row. Train rows describe the last step before them, validation rows the weights after `step` steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Steps taken.
+    pub step: u64,
+    /// Tokens trained on so far.
+    pub tokens: u64,
+    /// Passes over the training images so far.
+    pub epoch: f64,
+    /// `train` or `validation`.
+    pub split: String,
+    /// Nats per token.
+    pub loss: f64,
+    /// `loss / (channels · ln 2)`, one channel for a grey palette.
+    pub bits_per_dim: f64,
+    /// Learning rate of the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// Global gradient norm before clipping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f64>,
+    /// Tokens per second since the last train row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_s: Option<f64>,
+    /// Milliseconds of a step, mean since the last train row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_ms: Option<f64>,
+    /// Milliseconds of it spent waiting for data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_wait_ms: Option<f64>,
+    /// Largest resident memory so far in MiB, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_mb: Option<f64>,
+    /// Seconds of training so far, of earlier sessions too.
+    pub elapsed_s: f64,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Opens `path` for appending after dropping rows past `step` and anything that is no whole row.
+    pub fn open(path: impl Into<PathBuf>, step: u64) -> Result<Self> {
+        let path = path.into();
+        if path.exists() {
+            let rows = Self::read(&path)?;
+            let mut text = String::new();
+            for row in rows.iter().filter(|row| row.step <= step) {
+                text += &line(row);
+            }
+            super::run_dir::write_atomic(&path, text.as_bytes())?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends a row with one write, so that a reader never sees half of one.
+    pub fn write(&mut self, row: &Row) -> Result<()> {
+        self.file.write_all(line(row).as_bytes()).map_err(Error::io(&self.path))
+    }
+
+    /// All whole rows of a file; other lines (the last one of a killed run) are left out.
+    pub fn read(path: &Path) -> Result<Vec<Row>> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        let mut rows = Vec::new();
+        for text in BufReader::new(file).lines() {
+            rows.extend(serde_json::from_str(&text.map_err(Error::io(path))?).ok());
+        }
+        Ok(rows)
+    }
+}
+
+fn line(row: &Row) -> String {
+    serde_json::to_string(row).expect("a row of plain values has a JSON form") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(step: u64) -> Row {
+        Row {
+            step,
+            tokens: step * 64,
+            epoch: 0.5,
+            split: "train".into(),
+            loss: 1.25,
+            bits_per_dim: 0.5,
+            lr: Some(1e-3),
+            grad_norm: None,
+            tokens_per_s: None,
+            step_ms: None,
+            data_wait_ms: None,
+            peak_rss_mb: None,
+            elapsed_s: 2.0,
+        }
+    }
+
+    #[test]
+    fn rows_past_the_step_and_half_rows_are_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut metrics = Metrics::open(&path, 0).unwrap();
+        (1..=5).for_each(|step| metrics.write(&row(step)).unwrap());
+        metrics.file.write_all(b"{\"step\": 6, \"tok").unwrap();
+        let mut metrics = Metrics::open(&path, 3).unwrap();
+        metrics.write(&row(4)).unwrap();
+        let steps: Vec<u64> = Metrics::read(&path).unwrap().iter().map(|row| row.step).collect();
+        assert_eq!(steps, [1, 2, 3, 4]);
+        assert_eq!(Metrics::read(&path).unwrap()[3], row(4));
+    }
+}

@@ -1,0 +1,365 @@
+//! A whole run: images to tokens, an engine, the training loop, and a model directory at the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split, TokenSet};
+use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir, SaveType};
+use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
+use crate::train::checkpoint::{Checkpoints, Meta};
+use crate::train::config::RunConfig;
+use crate::train::observer::{Event, Observer};
+use crate::train::run_dir::{RunDir, Start, write_atomic};
+use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
+use crate::{Error, Result, cpu, generate, report};
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Optimiser steps taken, of earlier sessions too.
+    pub steps: u64,
+    /// Whether it was stopped from outside before its end.
+    pub stopped: bool,
+    /// Nats per token of the last step's batch.
+    pub train_loss: Option<f64>,
+    /// Nats per token on the validation images at the last validation.
+    pub validation_loss: Option<f64>,
+    /// The same in bits per dim.
+    pub bits_per_dim: Option<f64>,
+    /// Lowest validation loss.
+    pub best_validation_loss: Option<f64>,
+    /// Steps taken when it was lowest.
+    pub best_step: Option<u64>,
+    /// Tokens trained on, of earlier sessions too.
+    pub tokens: u64,
+    /// Seconds of training, of earlier sessions too; validations, samples and checkpoints included.
+    pub seconds: f64,
+    /// Tokens trained on per second of this session.
+    pub tokens_per_second: f64,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Colours of the palette.
+    pub n_vocab: usize,
+    /// Images that could not be decoded.
+    pub damaged_images: usize,
+    /// The run directory.
+    pub run: PathBuf,
+    /// The model directory in it.
+    pub model: PathBuf,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Pretrains as `config` says into the run directory `out`. Raise `stop` from another thread or a signal to save and
+/// return early; [`Start::Resume`] then goes on to the same bits.
+///
+/// # Errors
+/// Bad settings (all at once), data that can't be had, a run directory that is taken or can't be written to, a config
+/// that doesn't fit the checkpoint to resume, and whatever [`Trainer::run`] refuses.
+pub fn pretrain(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Summary> {
+    config.validate()?;
+    let run = RunDir::open(out, start)?;
+    let checkpoint = match start {
+        Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(&run, observer, text))?,
+        Start::New | Start::Overwrite => None,
+    };
+
+    observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
+    let options = OpenOptions { data_dir: config.data.dir.clone(), ..OpenOptions::default() };
+    let dataset = data::open(&config.data.spec, &options)?;
+    let images = dataset.split(Split::Train)?;
+    let n_px = match config.model.n_px {
+        Some(n_px) => n_px,
+        None => own_size(&images).unwrap_or(ImageSize::square(32)),
+    };
+    let quantizer = Arc::new(Quantizer::new(palette(config, &run, start, &images, n_px, observer)?));
+    let palette = quantizer.palette();
+    let network = config.network(n_px, palette.n_vocab());
+    network.validate()?;
+    let mut config = resolve(config, &network);
+    let meta = match &checkpoint {
+        Some(checkpoint) => {
+            let meta = &checkpoint.meta;
+            fits(&config, meta, &palette.hash(), images.len(), &checkpoint.path)?;
+            config.train.plan = meta.config.train.plan.clone();
+            meta.clone()
+        }
+        None => Meta::new(0, 0, images.len(), &palette.hash(), &config),
+    };
+    write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
+    if checkpoint.is_none() {
+        write_atomic(&run.config(), config.to_toml().as_bytes())?;
+    }
+
+    observer.event(Event::Phase("turning images into tokens"));
+    let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
+    let preprocess = Preprocess { size: n_px, augment: config.data.augment };
+    let train = &config.train;
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
+
+    observer.event(Event::Phase("preparing the network"));
+    let options = cpu::Options {
+        threads: train.threads,
+        micro_batch: train.micro_batch,
+        ..cpu::Options::training(train.precision)
+    };
+    let mut engine = cpu::init(&network, train.seed, options)?;
+    if let Some(checkpoint) = checkpoint {
+        run.log(&format!("step {}: resumed from {}", meta.step, checkpoint.path.display()));
+        checkpoint.restore(engine.as_mut())?;
+    }
+    let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
+        sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
+    };
+    let outcome = Trainer {
+        config: &config,
+        run: &run,
+        engine: engine.as_mut(),
+        next: &mut || loader.next(),
+        validation: validation.as_ref(),
+        sample: (train.sample_images > 0).then_some(&mut draw),
+        images: images.len(),
+        channels: palette.channels(),
+        start: meta,
+        observer,
+        stop,
+    }
+    .run()?;
+
+    observer.event(Event::Phase("saving the model"));
+    let damaged = loader.damaged();
+    for image in &damaged {
+        warn(&run, observer, &format!("{} was skipped: {}", image.name, image.problem));
+    }
+    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
+    let weights = engine.state().weights.to_vec();
+    let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
+    model.save(run.model(), &card(&config, &summary), SaveType::F32)?;
+    run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
+    Ok(summary)
+}
+
+fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
+    run.log(&format!("warning: {text}"));
+    observer.event(Event::Warning(text));
+}
+
+/// The images' own size, if it is that of the first, the middle and the last and the model can have it.
+fn own_size(images: &Images) -> Option<ImageSize> {
+    let looked_at = [0, images.len() / 2, images.len() - 1].map(|i| images.pixels(i).ok().map(|pixels| pixels.size));
+    let size = looked_at[0]?;
+    let fits = [size.height, size.width].iter().all(|side| (8..=64).contains(side));
+    (fits && looked_at.iter().all(|other| *other == Some(size))).then_some(size)
+}
+
+/// The run's palette: the one it started with, one from a file, or one fitted to the training images.
+fn palette(
+    config: &RunConfig,
+    run: &RunDir,
+    start: Start,
+    images: &Images,
+    n_px: ImageSize,
+    observer: &mut dyn Observer,
+) -> Result<Palette> {
+    if start == Start::Resume && run.palette().exists() {
+        return Palette::open(run.palette());
+    }
+    if let Some(file) = &config.palette.file {
+        return Palette::open(file);
+    }
+    observer.event(Event::Phase("fitting the palette"));
+    let train = &config.train;
+    let options = FitOptions { seed: train.seed, threads: train.threads, ..FitOptions::default() };
+    let sample = Some((options.pixels, options.seed));
+    let (histogram, _) = Histogram::of_images(images, Some(n_px), images.channels(), sample, options.threads)?;
+    let usual = if images.channels() == 1 { 16 } else { 512 };
+    let colors = config.palette.colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
+    Ok(fit_histogram(&histogram, &FitOptions { colors, ..options })?.0)
+}
+
+/// The config with nothing left open that the data decide.
+fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
+    let mut config = config.clone();
+    config.model.n_px = Some(network.n_px);
+    config.model.n_embd = Some(network.n_embd);
+    config.model.n_layer = Some(network.n_layer);
+    config.model.n_head = Some(network.n_head);
+    if config.palette.file.is_none() {
+        config.palette.colors = Some(network.n_vocab);
+    }
+    config
+}
+
+/// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
+fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path: &Path) -> Result<()> {
+    if meta.palette_hash != palette_hash {
+        return Err(Error::Mismatch(format!(
+            "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
+             preprocessor_config.json back",
+            path.display(),
+            meta.palette_hash
+        )));
+    }
+    if meta.train_images != images {
+        return Err(Error::Mismatch(format!(
+            "{} was trained on {} images, but {} now has {images}: a resumed run needs the same images",
+            path.display(),
+            meta.train_images,
+            config.data.spec
+        )));
+    }
+    let changed = changed_keys(config, &meta.config);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Mismatch(format!(
+        "{} was trained with another {}: resume without changing it, or start a new run",
+        path.display(),
+        changed.join(", ")
+    )))
+}
+
+/// Keys in which two configs differ, beside those that may change on resume.
+fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
+    const FREE: [&str; 12] = [
+        "data.dir",
+        "model.preset",
+        "train.micro_batch",
+        "train.threads",
+        "train.eval_every",
+        "train.eval_images",
+        "train.sample_every",
+        "train.sample_images",
+        "train.checkpoint_every",
+        "train.keep_last",
+        "train.keep_every",
+        "train.plan",
+    ];
+    let table = |config: &RunConfig| toml::Table::try_from(config).expect("a config of plain values has a TOML form");
+    let (a, b) = (table(a), table(b));
+    let mut keys = Vec::new();
+    for section in ["model", "palette", "data", "train"] {
+        let part =
+            |table: &toml::Table| table.get(section).and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let (a, b) = (part(&a), part(&b));
+        let names = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+        keys.extend(names.filter(|key| a.get(*key) != b.get(*key)).map(|key| format!("{section}.{key}")));
+    }
+    keys.retain(|key| !FREE.contains(&key.as_str()));
+    keys
+}
+
+/// Tokens of the first validation images; without any, a warning.
+fn validation(
+    dataset: &Dataset,
+    config: &RunConfig,
+    n_px: ImageSize,
+    quantizer: &Quantizer,
+    run: &RunDir,
+    observer: &mut dyn Observer,
+) -> Result<Option<TokenSet>> {
+    match dataset.split(Split::Validation) {
+        Ok(images) => {
+            let count = if config.train.eval_images == 0 { images.len() } else { config.train.eval_images };
+            let set = data::tokenize(&images.take(count), n_px, quantizer)?;
+            for image in &set.damaged {
+                warn(run, observer, &format!("{} was skipped: {}", image.name, image.problem));
+            }
+            Ok(Some(set))
+        }
+        Err(error) => {
+            warn(run, observer, &format!("no validation loss: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn sample_grid(
+    engine: &dyn Engine,
+    quantizer: &Quantizer,
+    images: usize,
+    seed: u64,
+    step: u64,
+    path: &Path,
+) -> Result<()> {
+    let settings = generate::Settings { seed, ..Default::default() };
+    let drawn = generate::sample(engine, images, 0, &settings, 0, &mut |_, _| ())?;
+    let n_px = engine.config().n_px;
+    let cells: Vec<_> = drawn.iter().map(|tokens| quantizer.pixels(tokens, n_px)).collect();
+    let columns = (images as f64).sqrt().ceil() as usize;
+    let grid = report::grid::grid(&cells, columns, report::grid::readable_scale(n_px));
+    let text = report::png::Text::new("Samples while training").with("Step", step).with_settings(&settings);
+    report::png::save(path, &grid, &text)
+}
+
+fn summary(
+    run: &RunDir,
+    config: &RunConfig,
+    network: &ModelConfig,
+    palette: &Palette,
+    outcome: &Outcome,
+    damaged_images: usize,
+) -> Summary {
+    let tokens_per_step = (config.train.batch * network.n_ctx()) as u64;
+    let (seconds, steps) = outcome.session;
+    Summary {
+        steps: outcome.step,
+        stopped: outcome.stopped,
+        train_loss: outcome.train_loss,
+        validation_loss: outcome.validation_loss,
+        bits_per_dim: outcome.validation_loss.map(|loss| bits_per_dim(loss, palette.channels())),
+        best_validation_loss: outcome.best.map(|(loss, _)| loss),
+        best_step: outcome.best.map(|(_, step)| step),
+        tokens: outcome.step * tokens_per_step,
+        seconds: outcome.elapsed_s,
+        tokens_per_second: (steps * tokens_per_step) as f64 / seconds.max(1e-9),
+        parameters: network.parameters(),
+        n_vocab: network.n_vocab,
+        damaged_images,
+        run: run.root().to_path_buf(),
+        model: run.model(),
+        checkpoint: outcome.checkpoint.clone(),
+    }
+}
+
+fn card(config: &RunConfig, summary: &Summary) -> Card {
+    let train = &config.train;
+    let line = format!(
+        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {}, seed {}.",
+        config.data.spec, summary.steps, train.batch, train.lr, train.seed
+    );
+    let mut figures = Vec::new();
+    if let (Some(loss), Some(bits)) = (summary.validation_loss, summary.bits_per_dim) {
+        figures.push(("validation loss while training".into(), format!("{loss:.4} nats/token")));
+        figures.push(("the same over palette tokens".into(), format!("{bits:.4} bits/dim")));
+    }
+    Card { lines: vec![line], figures }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resume_may_change_threads_but_not_the_learning_rate() {
+        let mut config = RunConfig::default();
+        config.train.steps = Some(9);
+        let mut other = config.clone();
+        other.train.threads = 3;
+        other.train.keep_last = 7;
+        other.train.eval_every = Some(3);
+        assert_eq!(changed_keys(&config, &other), [""; 0]);
+        other.train.lr = 0.5;
+        (other.train.steps, other.train.epochs) = (None, Some(2.0));
+        assert_eq!(changed_keys(&config, &other), ["train.lr", "train.steps", "train.epochs"]);
+    }
+}

@@ -1,0 +1,202 @@
+//! The run directory: what lies where, and that nobody's run is overwritten unasked.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// What to do about a run directory that may be there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It must not be there (or be empty).
+    New,
+    /// What an earlier run left in it goes.
+    Overwrite,
+    /// The run in it goes on from its newest whole checkpoint.
+    Resume,
+}
+
+/// The directory of one run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+/// Everything that a run (or a report on it) writes.
+const FILES: [&str; 5] =
+    ["config.resolved.toml", "preprocessor_config.json", "metrics.jsonl", "train.log", "index.html"];
+const FOLDERS: [&str; 4] = ["checkpoints", "samples", "model", LR_SEARCH];
+/// Where the runs of a learning rate search lie, beforehand.
+pub(crate) const LR_SEARCH: &str = "lr-search";
+
+impl RunDir {
+    /// Makes or takes over `root`.
+    ///
+    /// # Errors
+    /// As [`RunDir::claim`], and when the directory can't be written to.
+    pub fn open(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
+        Self::claim(root, start)?.make()
+    }
+
+    /// Checks that `root` may be used and, to overwrite, removes the run in it. Makes nothing yet.
+    ///
+    /// # Errors
+    /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
+    /// `start` is `Overwrite` and what is there is no run.
+    pub fn claim(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
+        let run = Self { root: root.into() };
+        let root = run.root.display();
+        let (is_run, is_taken) = (run.config().exists(), run.is_taken()?);
+        match start {
+            Start::New if is_taken => Err(Error::Invalid(format!(
+                "{root} is there already: go on with --resume, replace it with --overwrite, or choose another --out"
+            ))),
+            Start::Resume if !is_run => {
+                Err(Error::Missing(format!("no run to resume in {root}: start one without --resume")))
+            }
+            Start::Overwrite if is_taken && !is_run => Err(Error::Invalid(format!(
+                "{root} holds something that is no run, so --overwrite leaves it alone: choose another --out"
+            ))),
+            Start::Overwrite => run.clear().map(|()| run),
+            Start::New | Start::Resume => Ok(run),
+        }
+    }
+
+    /// Whether there is anything but a finished search for a learning rate and the empty folders of a run that
+    /// failed before it began.
+    fn is_taken(&self) -> Result<bool> {
+        let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::Io { path: self.root.clone(), source: error }),
+        };
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&self.root))?;
+            let name = entry.file_name();
+            let is_folder = FOLDERS.iter().any(|folder| name == *folder);
+            if name != LR_SEARCH && !(is_folder && is_empty(&entry.path())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn clear(&self) -> Result<()> {
+        let there = |path: &PathBuf| path.symlink_metadata().is_ok();
+        for path in FOLDERS.map(|name| self.root.join(name)).into_iter().filter(there) {
+            fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+        }
+        for path in FILES.map(|name| self.root.join(name)).into_iter().filter(there) {
+            fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }
+
+    fn make(self) -> Result<Self> {
+        for path in [self.checkpoints(), self.root.join("samples")] {
+            fs::create_dir_all(&path).map_err(Error::io(&path))?;
+        }
+        // Found out now, not after an hour of training.
+        let probe = self.root.join(".writable");
+        File::create(&probe).map_err(Error::io(&self.root))?;
+        fs::remove_file(&probe).map_err(Error::io(&probe))?;
+        Ok(self)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `config.resolved.toml`: the config with nothing left open.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.resolved.toml")
+    }
+
+    /// `preprocessor_config.json`: the palette.
+    pub fn palette(&self) -> PathBuf {
+        self.root.join("preprocessor_config.json")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// `checkpoints/`.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// `samples/step-00001000.png`.
+    pub fn sample(&self, step: u64) -> PathBuf {
+        self.root.join("samples").join(format!("step-{step:08}.png"))
+    }
+
+    /// `model/`: the directory that the run stands for wherever a model is asked for.
+    pub fn model(&self) -> PathBuf {
+        self.root.join("model")
+    }
+
+    /// Appends a line to `train.log`. A full disk must not stop training, so failures are passed over.
+    pub fn log(&self, line: &str) {
+        let file = OpenOptions::new().create(true).append(true).open(self.root.join("train.log"));
+        if let Ok(mut file) = file {
+            let _ = writeln!(file, "{line}");
+        }
+    }
+}
+
+/// Writes a file so that there is always either the old or the new one: beside it, synced, renamed.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.new"));
+    let written = File::create(&beside).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    if let Err(source) = written.and_then(|()| fs::rename(&beside, path)) {
+        let _ = fs::remove_file(&beside);
+        return Err(Error::Io { path: path.to_path_buf(), source });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_run_is_never_overwritten_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/run");
+        let run = RunDir::open(&root, Start::New).unwrap();
+        fs::write(run.config(), "").unwrap();
+        fs::write(run.metrics(), "row\n").unwrap();
+        fs::write(root.join("notes.txt"), "mine").unwrap();
+        assert!(RunDir::open(&root, Start::New).unwrap_err().to_string().contains("--resume"));
+        assert_eq!(fs::read_to_string(run.metrics()).unwrap(), "row\n");
+        RunDir::open(&root, Start::Resume).unwrap();
+        assert!(run.metrics().exists());
+        RunDir::open(&root, Start::Overwrite).unwrap();
+        assert!(!run.metrics().exists() && root.join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_no_run_is_neither_resumed_nor_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("samples")).unwrap();
+        fs::write(dir.path().join("samples/mine.png"), "").unwrap();
+        assert!(RunDir::open(dir.path(), Start::Overwrite).unwrap_err().to_string().contains("no run"));
+        assert!(RunDir::open(dir.path(), Start::Resume).unwrap_err().to_string().contains("no run to resume"));
+        assert!(dir.path().join("samples").exists());
+    }
+
+    #[test]
+    fn a_directory_that_can_not_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let message = RunDir::open(file.join("run"), Start::New).unwrap_err().to_string();
+        assert!(message.contains("file/run"), "{message}");
+    }
+}

@@ -1,0 +1,247 @@
+//! Claims about whole runs, on the bigram engine.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::checkpoint::{Checkpoint, Checkpoints, Meta};
+use super::config::{RunConfig, TrainSection};
+use super::fake::Fake;
+use super::observer::Event;
+use super::run_dir::{RunDir, Start};
+use super::trainer::{Outcome, Trainer};
+use super::{Metrics, Plan};
+use crate::data::{Batch, TokenSet};
+use crate::model::{Engine, ImageSize, ModelConfig};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+const N_PX: ImageSize = ImageSize { height: 8, width: 8 };
+const IMAGES: usize = 40;
+
+fn image(i: u64) -> Vec<u16> {
+    let mut rng = Rng::new(7, Purpose::Augment, 0, i);
+    (0..N_PX.pixels()).map(|_| (rng.below(3) + rng.below(3)) as u16).collect()
+}
+
+fn validation() -> TokenSet {
+    let tokens: Vec<u16> = (100..110).flat_map(image).collect();
+    let names = (0..10).map(|i| i.to_string()).collect();
+    TokenSet { tokens, n_px: N_PX, labels: vec![None; 10], names, damaged: Vec::new() }
+}
+
+fn config(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
+    let mut config = RunConfig::default();
+    let train = &mut config.train;
+    (train.steps, train.batch, train.lr) = (Some(20), 8, 0.05);
+    (train.eval_every, train.checkpoint_every) = (Some(5), Some(5));
+    train.keep_last = 9;
+    edit(train);
+    config
+}
+
+/// What happens to a test run: it is stopped, its loss breaks, or a file gets in the way of the checkpoint of a step.
+struct Go {
+    stop_after: u64,
+    breaks_at: u64,
+    obstacle_at: u64,
+}
+
+const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u64::MAX };
+
+struct Ran {
+    outcome: Result<Outcome>,
+    weights: Vec<f32>,
+    warnings: Vec<String>,
+}
+
+fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
+    let run = RunDir::open(out, start).unwrap();
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    engine.breaks_at = go.breaks_at;
+    let mut warnings = Vec::new();
+    let mut meta = Meta::new(0, 0, IMAGES, "hash", config);
+    if start == Start::Resume {
+        let newest =
+            Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap();
+        if let Some(checkpoint) = newest {
+            meta = checkpoint.meta.clone();
+            checkpoint.restore(&mut engine).unwrap();
+        }
+    }
+    let stop = AtomicBool::new(false);
+    let mut at = meta.images;
+    let batch = config.train.batch as u64;
+    let mut next = || {
+        let tokens = (at..at + batch).flat_map(|i| image(i % IMAGES as u64)).collect();
+        at += batch;
+        Ok(Batch::new(tokens, N_PX.pixels()))
+    };
+    let set = validation();
+    let mut observer = |event: Event<'_>| match event {
+        Event::Warning(text) => warnings.push(text.into()),
+        Event::Step(report) if report.step == go.obstacle_at => {
+            fs::write(out.join(format!("checkpoints/.writing-{:08}", report.step)), "in the way").unwrap();
+        }
+        Event::Step(report) if report.step >= go.stop_after => stop.store(true, Ordering::Relaxed),
+        _ => {}
+    };
+    let outcome = Trainer {
+        config,
+        run: &run,
+        engine: &mut engine,
+        next: &mut next,
+        validation: Some(&set),
+        sample: None,
+        images: IMAGES,
+        channels: 1,
+        start: meta,
+        observer: &mut observer,
+        stop: &stop,
+    }
+    .run();
+    Ran { outcome, weights: engine.state().weights.to_vec(), warnings }
+}
+
+fn losses(out: &Path) -> Vec<(u64, String, u64)> {
+    let rows = Metrics::read(&out.join("metrics.jsonl")).unwrap();
+    rows.into_iter().map(|row| (row.step, row.split, row.loss.to_bits())).collect()
+}
+
+#[test]
+fn training_lowers_the_validation_loss_and_leaves_its_traces() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = train(&config(|_| ()), dir.path(), Start::New, WHOLE);
+    let outcome = ran.outcome.unwrap();
+    assert_eq!((outcome.step, outcome.stopped), (20, false));
+    let (best, _) = outcome.best.unwrap();
+    assert!(best < 5f64.ln() - 0.05, "{best}");
+    let rows = Metrics::read(&dir.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(rows.iter().filter(|row| row.split == "train").count(), 20);
+    let validated: Vec<u64> = rows.iter().filter(|row| row.split == "validation").map(|row| row.step).collect();
+    assert_eq!(validated, [5, 10, 15, 20]);
+    assert!((rows[0].loss - 5f64.ln()).abs() < 1e-6);
+    assert_eq!((rows[0].tokens, rows[0].epoch), (8 * 64, 0.2));
+    assert_eq!(fs::read_to_string(dir.path().join("checkpoints/last")).unwrap(), "step-00000020\n");
+}
+
+#[test]
+fn stop_and_resume_gives_the_bits_of_an_uninterrupted_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let config = config(|train| (train.steps, train.epochs) = (None, Some(4.0)));
+    let expected = train(&config, &whole, Start::New, WHOLE);
+    let first = train(&config, &parts, Start::New, Go { stop_after: 7, ..WHOLE }).outcome.unwrap();
+    assert_eq!((first.step, first.stopped), (7, true));
+    let second = train(&config, &parts, Start::Resume, Go { stop_after: 13, ..WHOLE });
+    assert_eq!(second.outcome.unwrap().step, 13);
+    let last = train(&config, &parts, Start::Resume, WHOLE);
+    assert!(expected.weights == last.weights);
+    assert_eq!(losses(&whole), losses(&parts));
+    let meta = |out: &Path| fs::read(out.join("checkpoints/step-00000020/state.safetensors")).unwrap();
+    assert!(meta(&whole) == meta(&parts));
+    // A finished run has nothing left to do.
+    let again = train(&config, &parts, Start::Resume, WHOLE);
+    assert_eq!(again.outcome.unwrap().step, 20);
+    assert!(again.weights == last.weights);
+}
+
+#[test]
+fn micro_batches_and_validations_do_not_change_a_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str, edit: fn(&mut TrainSection)| {
+        train(&config(edit), &dir.path().join(name), Start::New, WHOLE).weights
+    };
+    let expected = run("a", |train| train.gradient_groups = 4);
+    assert!(expected == run("b", |train| (train.gradient_groups, train.micro_batch) = (4, 1)));
+    assert!(expected == run("c", |train| (train.gradient_groups, train.eval_every) = (4, Some(3))));
+    let single = run("d", |_| ());
+    assert!(single == run("e", |train| train.micro_batch = 3));
+    assert!(single != expected, "the tree of four groups should round differently");
+    let close = single.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3);
+    assert!(close);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = train(&config(|_| ()), dir.path(), Start::New, Go { breaks_at: 12, ..WHOLE });
+    assert!(matches!(ran.outcome, Err(Error::NotFinite { step: 13, .. })));
+    let newest = Checkpoints::open(dir.path().join("checkpoints")).unwrap().newest(&mut |_| ()).unwrap().unwrap();
+    assert_eq!(newest.meta.step, 10);
+    assert!(fs::read_to_string(dir.path().join("train.log")).unwrap().contains("step 13"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
+    for file in ["state.safetensors", "checkpoint.toml", "complete"] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(|_| ());
+        let whole = train(&config, dir.path(), Start::New, WHOLE);
+        let path = dir.path().join("checkpoints/step-00000020").join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let ran = train(&config, dir.path(), Start::Resume, WHOLE);
+        assert!(ran.warnings[0].contains("damaged") && ran.warnings[0].contains("step-00000020"), "{:?}", ran.warnings);
+        assert!(ran.weights == whole.weights);
+        assert_eq!(ran.outcome.unwrap().session.1, 5);
+        Checkpoint::read(&dir.path().join("checkpoints/step-00000020")).unwrap();
+    }
+}
+
+#[test]
+fn when_every_checkpoint_is_damaged_the_run_is_not_started_over() {
+    let dir = tempfile::tempdir().unwrap();
+    train(&config(|train| train.checkpoint_every = Some(0)), dir.path(), Start::New, WHOLE).outcome.unwrap();
+    fs::remove_file(dir.path().join("checkpoints/step-00000020/complete")).unwrap();
+    let message =
+        Checkpoints::open(dir.path().join("checkpoints")).unwrap().newest(&mut |_| ()).unwrap_err().to_string();
+    assert!(message.contains("damaged"), "{message}");
+}
+
+#[test]
+fn half_written_checkpoints_are_cleared_and_old_ones_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("checkpoints");
+    fs::create_dir_all(root.join(".writing-00000003")).unwrap();
+    let config = config(|train| {
+        (train.keep_last, train.keep_every, train.checkpoint_every) = (1, 8, Some(2));
+    });
+    fs::write(dir.path().join("config.resolved.toml"), "").unwrap();
+    let ran = train(&config, dir.path(), Start::Resume, WHOLE);
+    let (_, best) = ran.outcome.unwrap().best.unwrap();
+    let mut kept = vec![8, 16, 20];
+    kept.extend((!kept.contains(&best) && best % 2 == 0).then_some(best));
+    kept.sort_unstable();
+    assert_eq!(Checkpoints::open(&root).unwrap().steps().unwrap(), kept);
+    assert!(!root.join(".writing-00000003").exists());
+}
+
+#[test]
+fn a_failed_checkpoint_is_a_warning_and_the_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = train(&config(|_| ()), dir.path(), Start::New, Go { obstacle_at: 10, ..WHOLE });
+    assert!(ran.warnings.iter().any(|text| text.contains("no checkpoint at step 10")), "{:?}", ran.warnings);
+    assert_eq!(ran.outcome.unwrap().step, 20);
+    assert!(!dir.path().join("checkpoints/step-00000010").exists());
+    Checkpoint::read(&dir.path().join("checkpoints/step-00000005")).unwrap();
+}
+
+#[test]
+fn a_run_of_minutes_repeats_to_the_bit_from_its_resolved_config() {
+    let dir = tempfile::tempdir().unwrap();
+    let minutes = config(|train| (train.steps, train.minutes) = (None, Some(0.002)));
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let ran = train(&minutes, &first, Start::New, WHOLE);
+    let text = fs::read_to_string(first.join("config.resolved.toml")).unwrap();
+    let resolved = RunConfig::from_toml(&text, Path::new("config.resolved.toml")).unwrap();
+    resolved.validate().unwrap();
+    let plans: &[Plan] = &resolved.train.plan;
+    let outcome = ran.outcome.unwrap();
+    assert_eq!(plans.last().unwrap().steps, outcome.step);
+    let again = train(&resolved, &second, Start::New, WHOLE);
+    assert_eq!(again.outcome.unwrap().step, outcome.step);
+    assert!(again.weights == ran.weights);
+}

@@ -1,0 +1,350 @@
+//! The loop: batch, gradient, step; validation, samples, checkpoints and metrics where they are due.
+//!
+//! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain`] brings those together.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::data::{Batch, TokenSet};
+use crate::model::{AdamUpdate, Engine};
+use crate::train::checkpoint::{Checkpoints, Meta};
+use crate::train::config::{RunConfig, TrainSection};
+use crate::train::groups::{GradientTree, even_runs, micro_batch};
+use crate::train::metrics::{Metrics, Row};
+use crate::train::observer::{Event, Observer, Started, StepReport};
+use crate::train::plan::Planner;
+use crate::train::run_dir::{RunDir, write_atomic};
+use crate::{Error, Result};
+
+/// Draws the sample grid of `step` into a file.
+pub type SampleHook<'a> = &'a mut dyn FnMut(&dyn Engine, u64, &Path) -> Result<()>;
+
+/// Everything that the loop works with.
+pub struct Trainer<'a> {
+    /// The resolved config.
+    pub config: &'a RunConfig,
+    /// Where results go.
+    pub run: &'a RunDir,
+    /// Initialised, or restored from `start`.
+    pub engine: &'a mut dyn Engine,
+    /// Gives the batch of the next step, from step `start.step` on.
+    pub next: &'a mut dyn FnMut() -> Result<Batch>,
+    /// Images to validate on, if there are any.
+    pub validation: Option<&'a TokenSet>,
+    /// Draws sample grids; none draws none.
+    pub sample: Option<SampleHook<'a>>,
+    /// Training images, for counting epochs.
+    pub images: usize,
+    /// Channels of the palette, for bits per dim.
+    pub channels: usize,
+    /// The checkpoint to go on from, or step 0.
+    pub start: Meta,
+    /// Told about everything.
+    pub observer: &'a mut dyn Observer,
+    /// Raised from outside to save and stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// Where the loop ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Optimiser steps taken.
+    pub step: u64,
+    /// Whether it was stopped from outside before its end.
+    pub stopped: bool,
+    /// Nats per token of the last step's batch; none when no step was left to take.
+    pub train_loss: Option<f64>,
+    /// Last validation loss measured.
+    pub validation_loss: Option<f64>,
+    /// Lowest validation loss, and after how many steps.
+    pub best: Option<(f64, u64)>,
+    /// Seconds of training, of earlier sessions too.
+    pub elapsed_s: f64,
+    /// Seconds and steps of this session.
+    pub session: (f64, u64),
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// The loop's own state.
+struct Loop<'a> {
+    t: Trainer<'a>,
+    planner: Planner,
+    checkpoints: Checkpoints,
+    metrics: Metrics,
+    clock: Instant,
+    outcome: Outcome,
+    /// Time, waiting seconds and steps since the last train row.
+    row: (Instant, f64, u64),
+    tokens_per_s: f64,
+}
+
+impl<'a> Trainer<'a> {
+    /// Trains to the end of the budget, or until stopped.
+    ///
+    /// # Errors
+    /// When the loss or the gradient is not finite (the last good checkpoint stays), when the engine or the data
+    /// fail, and when the last checkpoint can't be written. A failure to write anything before that is only a
+    /// warning, and the next checkpoint is tried again.
+    pub fn run(self) -> Result<Outcome> {
+        let train = &self.config.train;
+        let checkpoints = Checkpoints::open(self.run.checkpoints())?;
+        let metrics = Metrics::open(self.run.metrics(), self.start.step)?;
+        let start = &self.start;
+        let planner = Planner::new(train, self.images, &start.plans);
+        let outcome = Outcome {
+            step: start.step,
+            stopped: false,
+            train_loss: None,
+            validation_loss: None,
+            best: start.best_loss.zip(start.best_step),
+            elapsed_s: start.elapsed_s,
+            session: (0.0, 0),
+            checkpoint: (start.step > 0).then(|| checkpoints.path(start.step)),
+        };
+        let now = Instant::now();
+        let row = (now, 0.0, start.step);
+        Loop { t: self, planner, checkpoints, metrics, clock: now, outcome, row, tokens_per_s: 0.0 }.run()
+    }
+}
+
+impl Loop<'_> {
+    fn run(mut self) -> Result<Outcome> {
+        let train = self.t.config.train.clone();
+        let n_ctx = self.t.engine.config().n_ctx();
+        let group = train.batch / train.gradient_groups;
+        let most = micro_batch(train.micro_batch, group, n_ctx);
+        let mut tree = GradientTree::new(train.gradient_groups, most, self.t.engine.layout().arena_len())?;
+        let first = self.t.start.step;
+        self.write_config();
+        self.t.observer.event(Event::Started(&Started {
+            network: self.t.engine.config().clone(),
+            images: self.t.images,
+            batch: train.batch,
+            step: first,
+            steps: self.planner.steps(first),
+        }));
+        let mut saved = None;
+        while !self.planner.is_over(self.outcome.step) {
+            if !self.step(&train, &mut tree)? {
+                self.outcome.stopped = true;
+                break;
+            }
+            let step = self.outcome.step;
+            let planned = self.planner.after_step(step, self.elapsed());
+            self.tell_plan(planned);
+            if self.planner.validates(step) {
+                self.validate(most)?;
+                let planned = self.planner.after_validation(step, self.elapsed());
+                self.tell_plan(planned);
+            }
+            if self.planner.samples(step) {
+                self.sample(step);
+            }
+            if self.planner.saves(step) {
+                saved = self.save_or_warn();
+            }
+        }
+        self.outcome.session = (self.clock.elapsed().as_secs_f64(), self.outcome.step - first);
+        self.outcome.elapsed_s = self.elapsed();
+        if saved != Some(self.outcome.step) && (self.outcome.step > first || self.outcome.stopped) {
+            self.save()?;
+        }
+        Ok(self.outcome)
+    }
+
+    fn elapsed(&self) -> f64 {
+        self.t.start.elapsed_s + self.clock.elapsed().as_secs_f64()
+    }
+
+    /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
+    fn step(&mut self, train: &TrainSection, tree: &mut GradientTree) -> Result<bool> {
+        if self.t.stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let index = self.outcome.step;
+        let asked = Instant::now();
+        let batch = (self.t.next)()?;
+        self.row.1 += asked.elapsed().as_secs_f64();
+        let Some(sum) = tree.accumulate(self.t.engine, &batch, self.t.stop)? else {
+            return Ok(false);
+        };
+        let loss = sum.mean();
+        let step = index + 1;
+        if !loss.is_finite() {
+            return self.refuse(Error::NotFinite { step, loss });
+        }
+        let lr = self.planner.schedule().lr_at(index);
+        let norm = self.t.engine.step(&AdamUpdate {
+            lr: lr as f32,
+            beta1: train.beta1 as f32,
+            beta2: train.beta2 as f32,
+            eps: train.eps as f32,
+            weight_decay: train.weight_decay as f32,
+            clip: train.clip as f32,
+        })?;
+        if !norm.is_finite() {
+            return self.refuse(Error::GradientNotFinite { step, norm });
+        }
+        self.outcome.step = step;
+        self.outcome.train_loss = Some(loss);
+        let elapsed_s = self.elapsed();
+        if self.planner.logs(step) {
+            self.train_row(loss, lr, norm, batch.tokens().len());
+        }
+        let steps = self.planner.steps(step);
+        let left_s = steps.map(|steps| {
+            let pace = self.clock.elapsed().as_secs_f64() / (step - self.t.start.step) as f64;
+            pace * steps.saturating_sub(step) as f64
+        });
+        let tokens_per_s = self.tokens_per_s;
+        self.t.observer.event(Event::Step(&StepReport { step, steps, loss, lr, tokens_per_s, elapsed_s, left_s }));
+        Ok(true)
+    }
+
+    fn refuse<T>(&mut self, error: Error) -> Result<T> {
+        self.t.run.log(&error.to_string());
+        Err(error)
+    }
+
+    fn blank_row(&self, split: &str, loss: f64) -> Row {
+        let images = self.outcome.step * self.t.config.train.batch as u64;
+        Row {
+            step: self.outcome.step,
+            tokens: images * self.t.engine.config().n_ctx() as u64,
+            epoch: images as f64 / self.t.images as f64,
+            split: split.into(),
+            loss,
+            bits_per_dim: bits_per_dim(loss, self.t.channels),
+            lr: None,
+            grad_norm: None,
+            tokens_per_s: None,
+            step_ms: None,
+            data_wait_ms: None,
+            peak_rss_mb: None,
+            elapsed_s: self.elapsed(),
+        }
+    }
+
+    fn train_row(&mut self, loss: f64, lr: f64, norm: f32, tokens: usize) {
+        let (since, waited, from) = self.row;
+        let steps = (self.outcome.step - from) as f64;
+        let seconds = since.elapsed().as_secs_f64().max(1e-9);
+        self.tokens_per_s = steps * tokens as f64 / seconds;
+        let row = Row {
+            lr: Some(lr),
+            grad_norm: Some(norm as f64),
+            tokens_per_s: Some(self.tokens_per_s),
+            step_ms: Some(1e3 * seconds / steps),
+            data_wait_ms: Some(1e3 * waited / steps),
+            peak_rss_mb: crate::machine::peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
+            ..self.blank_row("train", loss)
+        };
+        self.write_row(&row);
+        self.row = (Instant::now(), 0.0, self.outcome.step);
+    }
+
+    fn write_row(&mut self, row: &Row) {
+        if let Err(error) = self.metrics.write(row) {
+            self.warn(&format!("a row of metrics is lost: {error}"));
+        }
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.t.run.log(&format!("warning: {text}"));
+        self.t.observer.event(Event::Warning(text));
+    }
+
+    /// Loss over the validation images, whatever their number; leaves the training state alone.
+    fn validate(&mut self, most: usize) -> Result<()> {
+        let Some(set) = self.t.validation else { return Ok(()) };
+        let (mut nats, mut tokens) = (0.0, 0);
+        for run in even_runs(0..set.images(), most) {
+            let sum = self.t.engine.evaluate(&set.batch(run))?;
+            nats += sum.nats.iter().sum::<f64>();
+            tokens += sum.tokens;
+        }
+        let (step, loss) = (self.outcome.step, nats / tokens as f64);
+        if !loss.is_finite() {
+            return self.refuse(Error::NotFinite { step, loss });
+        }
+        let best = self.outcome.best.is_none_or(|(lowest, _)| loss < lowest);
+        if best {
+            self.outcome.best = Some((loss, step));
+        }
+        self.outcome.validation_loss = Some(loss);
+        let row = self.blank_row("validation", loss);
+        self.write_row(&row);
+        self.t.run.log(&format!("step {step}: validation loss {loss:.4}"));
+        let bits_per_dim = row.bits_per_dim;
+        self.t.observer.event(Event::Validated { step, loss, bits_per_dim, best });
+        // Validation is no part of a step's time.
+        self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
+        Ok(())
+    }
+
+    /// How long ago the row began if nothing was trained since.
+    fn row_pause(&self) -> std::time::Duration {
+        if self.row.2 == self.outcome.step { self.row.0.elapsed() } else { std::time::Duration::ZERO }
+    }
+
+    fn sample(&mut self, step: u64) {
+        let path = self.t.run.sample(step);
+        let Some(hook) = &mut self.t.sample else { return };
+        match hook(self.t.engine, step, &path) {
+            Ok(()) => self.t.observer.event(Event::Sampled(&path)),
+            Err(error) => self.warn(&format!("no samples at step {step}: {error}")),
+        }
+        self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
+    }
+
+    fn tell_plan(&mut self, plan: Option<crate::train::Plan>) {
+        let Some(plan) = plan else { return };
+        self.t.run.log(&format!("step {}: planned {} steps in all", plan.from_step, plan.steps));
+        self.write_config();
+        self.t.observer.event(Event::Planned(plan.steps));
+    }
+
+    /// The resolved config, with the plans made so far.
+    fn write_config(&mut self) {
+        let mut config = self.t.config.clone();
+        config.train.plan = self.planner.plans(&config.train).to_vec();
+        if let Err(error) = write_atomic(&self.t.run.config(), config.to_toml().as_bytes()) {
+            self.warn(&format!("the plan is not written: {error}"));
+        }
+    }
+
+    /// Saves a checkpoint on the way; a failure is a warning. Gives the step if it is saved.
+    fn save_or_warn(&mut self) -> Option<u64> {
+        match self.save() {
+            Ok(()) => Some(self.outcome.step),
+            Err(error) => {
+                self.warn(&format!("no checkpoint at step {}, training goes on: {error}", self.outcome.step));
+                None
+            }
+        }
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let step = self.outcome.step;
+        let train = &self.t.config.train;
+        let images = step * train.batch as u64;
+        let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
+        meta.elapsed_s = self.elapsed();
+        (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
+        meta.plans = self.planner.plans(train).to_vec();
+        let path = self.checkpoints.save(self.t.engine, &meta)?;
+        self.checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
+        self.t.run.log(&format!("step {step}: saved {}", path.display()));
+        self.t.observer.event(Event::Saved(&path));
+        self.outcome.checkpoint = Some(path);
+        self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
+        Ok(())
+    }
+}
+
+/// Bits per dim of a loss in nats per token.
+pub(crate) fn bits_per_dim(loss: f64, channels: usize) -> f64 {
+    loss / (channels as f64 * std::f64::consts::LN_2)
+}

@@ -3,6 +3,45 @@
 //!
 //! Data flows one way: [`data`] (images) → [`palette`] (tokens) → [`train`] (batches through an engine, see
 //! [`model`] and [`cpu`]) → a model directory in Hugging Face's ImageGPT layout → [`generate`] and [`evaluate`].
+//!
+//! # Quick start
+//!
+//! Fit a palette on the embedded emoji, pretrain, draw, save. The sizes here are for a test of a second; a recipe that
+//! learns something is in `configs/`.
+//!
+//! ```
+//! use igpt::{cpu, generate, model, palette, report, train};
+//! use std::sync::atomic::AtomicBool;
+//!
+//! # fn main() -> igpt::Result<()> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let run = directory.path().join("run");
+//! let mut config = train::RunConfig::default(); // --data emoji --preset nano
+//! config.model.n_px = Some(model::ImageSize::square(8));
+//! config.palette.colors = Some(16);
+//! config.train.batch = 4;
+//! config.train.steps = Some(3);
+//! # config.train.eval_images = 8;
+//! # config.train.sample_images = 0;
+//!
+//! // Images, palette, tokens, training, checkpoints, and the model directory at the end.
+//! let stop = AtomicBool::new(false);
+//! let mut quiet = |_: train::Event<'_>| ();
+//! let summary = train::pretrain(&config, &run, train::Start::New, &mut quiet, &stop)?;
+//!
+//! // Open the model again and draw four images.
+//! let model = model::ModelDir::open(&summary.model)?;
+//! let engine = cpu::open(&model.config, &model.weights, cpu::Options::inference(model::Precision::Bf16))?;
+//! let settings = generate::Settings { seed: 1, ..Default::default() };
+//! let images = generate::sample(&*engine, 4, 0, &settings, 0, &mut |_, _| ())?;
+//!
+//! let quantizer = palette::Quantizer::new(model.palette);
+//! let pixels: Vec<_> = images.iter().map(|tokens| quantizer.pixels(tokens, model.config.n_px)).collect();
+//! let text = report::Text::new("four emoji").with_settings(&settings);
+//! report::png::save(run.join("samples.png"), &report::grid(&pixels, 2, 8), &text)?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cpu;
 pub mod data;

@@ -61,7 +61,7 @@ impl<S: Scalar> CpuDecoder<S> {
             logits: Buffer::zeroed(rows * dims.vocab),
             rstd: Buffer::zeroed(rows),
         };
-        let scratch = (0..pool.threads()).map(|_| AttentionScratch::new::<S>(dims.n_ctx, dims.head)).collect();
+        let scratch = (0..pool.threads()).map(|_| AttentionScratch::for_decoding(kv)).collect();
         let cache = Buffer::zeroed(dims.n_layer * rows * dims.n_head * kv.units::<S>());
         Self { isa, pool, model, kv, cache, scratch, consumed: vec![0; rows], buffers, prefill: None }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use half::bf16;
 use serde_json::Value;
 
-use super::{ModelDir, processor, settings};
+use super::{ModelDir, fit_settings};
 use crate::model::Layout;
 use crate::{Error, Result};
 
@@ -15,12 +15,7 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
     let name = Path::new("the bundled model");
     let damaged = |problem: String| Error::format(name, problem);
     let json = |bytes| serde_json::from_slice::<Value>(bytes).map_err(|e| damaged(e.to_string()));
-    let Value::Object(map) = json(config)? else { return Err(damaged("config.json is not an object".into())) };
-    let settings = settings::parse(map, name)?;
-    let (palette, n_px) = processor::parse(&json(processor)?, name)?;
-    let mut config = settings.config;
-    config.n_px = n_px;
-    config.validate()?;
+    let (config, palette, extra) = fit_settings((json(config)?, name), (json(processor)?, name))?;
     let layout = Layout::new(&config);
     let file = safetensors::SafeTensors::deserialize(weights).map_err(|e| damaged(e.to_string()))?;
     let mut arena = vec![0.0; layout.arena_len()];
@@ -33,7 +28,7 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
             stored.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
         layout.import(tensor, &values, &mut arena)?;
     }
-    Ok(ModelDir { config, palette, weights: arena, extra: settings.extra })
+    Ok(ModelDir { config, palette, weights: arena, extra })
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 mod bundled;
 mod card;
 mod pickle;
-mod processor;
 mod safetensors;
 mod settings;
 mod stored;
@@ -24,7 +23,7 @@ use serde_json::{Map, Value, json};
 pub use self::card::Card;
 use self::weights::Catalogue;
 pub use self::weights::SaveType;
-use crate::model::ModelConfig;
+use crate::model::{ImageSize, ModelConfig};
 use crate::palette::Palette;
 use crate::{Error, Result};
 
@@ -152,49 +151,53 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
 
 /// Everything but the weights. `config.biases` is not known yet.
 fn read_settings(dir: &Path) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
-    let config_path = dir.join("config.json");
-    let map = match read_json(&config_path)? {
-        Value::Object(map) => map,
-        other => return Err(Error::format(&config_path, format!("{} where an object was expected", kind(&other)))),
-    };
-    let settings = settings::parse(map, &config_path)?;
-    let mut config = settings.config;
-
-    let path = dir.join("preprocessor_config.json");
-    if !path.exists() {
+    let (config, processor) = (dir.join("config.json"), dir.join("preprocessor_config.json"));
+    if !processor.exists() {
         return Err(Error::Missing(format!(
             "no preprocessor_config.json in {}: it holds the palette and the image size, copy it from the model's source",
             dir.display()
         )));
     }
-    let (palette, size) = processor::parse(&read_json(&path)?, &path)?;
+    fit_settings((read_json(&config)?, &config), (read_json(&processor)?, &processor))
+}
+
+/// What `config.json` and `preprocessor_config.json` say together; the paths are for the messages.
+fn fit_settings(
+    (config, config_path): (Value, &Path),
+    (processor, path): (Value, &Path),
+) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
+    let Value::Object(map) = config else {
+        return Err(Error::format(config_path, "not a JSON object of settings"));
+    };
+    let settings = settings::parse(map, config_path)?;
+    let mut config = settings.config;
+    let palette = Palette::from_preprocessor(&processor).map_err(|e| Error::format(path, e.to_string()))?;
     if palette.n_vocab() != config.n_vocab {
-        return Err(Error::format(
-            &path,
-            format!("{} colours, but config.json has vocab_size {}", palette.n_vocab(), config.n_vocab + 1),
-        ));
+        let (colors, vocab_size) = (palette.n_vocab(), config.n_vocab + 1);
+        return Err(Error::format(path, format!("{colors} colours, but config.json has vocab_size {vocab_size}")));
     }
+    let size = image_size(&processor)
+        .ok_or_else(|| Error::format(path, "no size with height and width: the model's image size is not known"))?;
     let n_positions = config.n_ctx();
     if size.height.checked_mul(size.width) != Some(n_positions) {
-        return Err(Error::format(&path, format!("size {size} doesn't make config.json's n_positions {n_positions}")));
+        return Err(Error::format(path, format!("size {size} doesn't make config.json's n_positions {n_positions}")));
     }
     config.n_px = size;
-    config.validate().map_err(|e| Error::format(&config_path, e.to_string()))?;
+    config.validate().map_err(|e| Error::format(config_path, e.to_string()))?;
     Ok((config, palette, settings.extra))
+}
+
+/// `size` as transformers writes it now ({height, width}) or did once (a side).
+fn image_size(processor: &Value) -> Option<ImageSize> {
+    let side = |v: &Value| v.as_u64().and_then(|v| usize::try_from(v).ok());
+    let size = processor.get("size")?;
+    match side(size) {
+        Some(n_px) => Some(ImageSize::square(n_px)),
+        None => Some(ImageSize { height: side(size.get("height")?)?, width: side(size.get("width")?)? }),
+    }
 }
 
 fn read_json(path: &Path) -> Result<Value> {
     let text = fs::read(path).map_err(Error::io(path))?;
     serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a bool",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }

@@ -4,7 +4,9 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::data::Pixels;
 use crate::model::{ImageSize, Layout};
+use crate::palette::Quantizer;
 
 /// A small odd model: non-square, head size 24, a padded width, 5 colours.
 fn model(biases: bool) -> ModelDir {
@@ -288,6 +290,34 @@ fn a_shard_name_that_leaves_the_directory_is_refused() {
     assert_has(&refusal(temp.path()), &[index, "lm_head.weight", "not the name of a file"]);
     edit(temp.path(), index, |v| v["weight_map"]["lm_head.weight"] = json!("model-00009.safetensors"));
     assert_has(&refusal(temp.path()), &["model-00009.safetensors"]);
+}
+
+#[test]
+fn real_pictures_get_transformers_token_ids() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/processor");
+    let processor = read_json(&dir.join("preprocessor_config.json")).unwrap();
+    let size = image_size(&processor).unwrap();
+    let palette = Palette::from_preprocessor(&processor).unwrap();
+    assert_eq!((palette.n_vocab(), palette.channels()), (512, 3));
+    let quantizer = Quantizer::new(palette.clone());
+    let recorded = read_json(&dir.join("tokens.json")).unwrap();
+    for (name, ids) in recorded.as_object().unwrap() {
+        let picture = image::open(dir.join(format!("{name}.png"))).unwrap().into_rgb8();
+        let pixels = Pixels::new(size, 3, picture.into_raw());
+        let mut tokens = vec![0; size.pixels()];
+        quantizer.tokens(&pixels, &mut tokens);
+        for (i, (&token, id)) in tokens.iter().zip(ids.as_array().unwrap()).enumerate() {
+            let id = id.as_u64().unwrap() as usize;
+            let distance = |t: usize| -> f64 {
+                let color = palette.colors()[t].iter().zip(&pixels.data[3 * i..]);
+                color.map(|(c, p)| (f64::from(*c) - (f64::from(*p) / 127.5 - 1.0)).powi(2)).sum()
+            };
+            // transformers' arithmetic differs in the last bit: another colour only on a tie.
+            let tie = (distance(usize::from(token)) - distance(id)).abs() < 1e-6;
+            assert!(usize::from(token) == id || tie, "{name}, pixel {i}: {token}, but transformers says {id}");
+        }
+    }
+    assert_eq!(recorded.as_object().unwrap().len(), 8);
 }
 
 /// The archive of the tiny model with another pickle in it.

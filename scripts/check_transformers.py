@@ -1,0 +1,168 @@
+"""Checks igpt against transformers in both directions, through the binary.
+
+    python scripts/check_transformers.py IGPT [DIR ...]
+
+IGPT is the program; each DIR is a model directory that igpt wrote (without any, a small one is trained first).
+
+1. What igpt wrote opens in transformers without missing or unexpected keys, computes the same there, and can be
+   drawn from.
+2. What transformers and torch save (biases, sharded, .bin, half precisions, not square) computes the same in igpt.
+3. Pictures get the same likelihood from igpt's files-to-tokens-to-loss as from transformers' image processor and
+   model.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import torch
+from PIL import Image
+from record_parity import record
+from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
+from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
+
+PICTURES = pathlib.Path(__file__).parent.parent / "testdata/processor"
+TOLERANCE = 1e-4
+
+
+def igpt(program, *arguments):
+    """Runs igpt and gives its JSON result."""
+    command = [program, *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def parity(program, directory, what):
+    record(directory)
+    result = igpt(program, "parity", directory, "--tolerance", TOLERANCE)
+    errors = ", ".join(f"{k} {result[k]['relative_error']:.1e}" for k in ("logits", "loss", "features"))
+    print(f"{what}: relative errors {errors}")
+
+
+def check_written_by_igpt(program, source, temp):
+    directory = temp / "written"
+    shutil.copytree(source, directory)
+    model, info = ImageGPTForCausalImageModeling.from_pretrained(directory, output_loading_info=True)
+    wrong = {k: v for k, v in info.items() if v}
+    assert not wrong, f"transformers opens {source} with {wrong}"
+    parity(program, directory, f"{source}, written by igpt")
+
+    processor = ImageGPTImageProcessorPil.from_pretrained(directory)
+    n_vocab, n_ctx = model.config.vocab_size - 1, model.config.n_positions
+    assert processor.clusters.shape == (n_vocab, 3), processor.clusters.shape
+    assert processor.size["height"] * processor.size["width"] == n_ctx, processor.size
+    torch.manual_seed(0)
+    drawn = model.generate()
+    assert drawn.shape == (1, n_ctx + 1) and (drawn[:, 1:] < n_vocab).all(), drawn.shape
+    shutil.rmtree(directory)
+
+
+def random_model(height, width, n_vocab, n_embd, n_layer, n_head, n_inner=None):
+    config = ImageGPTConfig(
+        vocab_size=n_vocab + 1,
+        n_positions=height * width,
+        n_embd=n_embd,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_inner=n_inner,
+    )
+    torch.manual_seed(1)
+    model = ImageGPTForCausalImageModeling(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".ln_" in name:
+                parameter.uniform_(0.5, 1.5)
+            elif name.endswith(".bias"):
+                parameter.normal_(std=0.2)
+            else:
+                parameter.normal_(std=0.5 * parameter.shape[0] ** -0.5 if "c_" in name else 0.3)
+    return model
+
+
+def save_processor(directory, height, width, n_vocab):
+    generator = torch.Generator().manual_seed(2)
+    clusters = torch.rand(n_vocab, 3, generator=generator) * 2 - 1
+    size = {"height": height, "width": width}
+    ImageGPTImageProcessorPil(clusters=clusters.tolist(), size=size).save_pretrained(directory)
+
+
+def check_written_by_transformers(program, temp):
+    shapes = [(12, 8, 61, 72, 2, 3), (16, 16, 512, 64, 3, 1), (9, 17, 20, 48, 2, 6, 100)]
+    for shape in shapes:
+        model = random_model(*shape)
+        forms = {
+            "safetensors": lambda d: model.save_pretrained(d),
+            "sharded": lambda d: model.save_pretrained(d, max_shard_size="100KB"),
+            "bin": lambda d: save_bin(model, d, 1),
+            "sharded bin": lambda d: save_bin(model, d, 3),
+            "bf16": lambda d: model.bfloat16().save_pretrained(d),
+        }
+        for form, save in forms.items():
+            directory = temp / "foreign"
+            save(directory)
+            save_processor(directory, *shape[:3])
+            parity(program, directory, f"{shape} as {form}, written by transformers")
+            shutil.rmtree(directory)
+
+
+def save_bin(model, directory, shards):
+    """As transformers 4 did without safetensors."""
+    model.config.save_pretrained(directory)
+    state = model.state_dict()
+    if shards == 1:
+        torch.save(state, directory / "pytorch_model.bin")
+        return
+    weight_map = {}
+    for i in range(shards):
+        part = dict(list(state.items())[i::shards])
+        file = f"pytorch_model-{i + 1:05}-of-{shards:05}.bin"
+        torch.save(part, directory / file)
+        weight_map |= dict.fromkeys(part, file)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+def check_pictures(program, temp):
+    model = random_model(32, 32, 512, 32, 1, 2)
+    directory, folder = temp / "pictures-model", temp / "pictures"
+    model.save_pretrained(directory)
+    shutil.copy(PICTURES / "preprocessor_config.json", directory)
+    folder.mkdir()
+    files = sorted(PICTURES.glob("*.png"))
+    for file in files:
+        shutil.copy(file, folder)
+    processor = ImageGPTImageProcessorPil.from_pretrained(directory)
+    tokens = processor([Image.open(file) for file in files], return_tensors="pt")["input_ids"]
+    sos = torch.full((len(files), 1), 512)
+    with torch.no_grad():
+        logits = model(input_ids=torch.cat([sos, tokens[:, :-1]], 1)).logits
+        theirs = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens).item()
+    flags = ["--model", directory, "--data", folder, "--split", "all", "--precision", "f32"]
+    ours = igpt(program, "eval", *flags)
+    assert ours["images"] == len(files), ours
+    difference = abs(ours["nats_per_token"] - theirs)
+    print(f"{len(files)} pictures: {theirs:.6f} nats per token in transformers, {difference:.1e} off in igpt")
+    assert difference < TOLERANCE, ours
+
+
+def main():
+    program, *directories = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as temp:
+        temp = pathlib.Path(temp)
+        if not directories:
+            small = ["--preset", "nano", "--n-px", 8, "--colors", 16, "--steps", 3]
+            igpt(program, "pretrain", "--data", "emoji", *small, "--out", temp / "run")
+            directories = [temp / "run/model"]
+        for directory in directories:
+            check_written_by_igpt(program, directory, temp)
+        check_written_by_transformers(program, temp)
+        check_pictures(program, temp)
+    print("igpt and transformers agree")
+
+
+main()

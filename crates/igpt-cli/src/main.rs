@@ -25,6 +25,10 @@ enum Verb {
     Complete(verbs::complete::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
+    /// Score images: likelihood beside baselines
+    Eval(verbs::eval::Args),
+    /// Fit a palette to images, or judge one
+    Palette(verbs::palette::Args),
     /// Compare logits, loss and features with what transformers recorded
     Parity(verbs::parity::Args),
     /// Draw images from nothing
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
         Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
+        Some(Verb::Eval(args)) => verbs::eval::run(args),
+        Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(args),

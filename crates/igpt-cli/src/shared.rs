@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use igpt::Result;
+use igpt::data::{self, Dataset, OpenOptions};
+
 /// Which images.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DataArgs {
@@ -11,6 +14,13 @@ pub(crate) struct DataArgs {
     /// Where data sets are looked for and downloaded to
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// Opens the data set. Its cuts have a seed of their own, so that no verb's `--seed` moves a test image to train.
+    pub(crate) fn open(&self) -> Result<Dataset> {
+        data::open(&self.data, &OpenOptions { data_dir: self.data_dir.clone(), ..OpenOptions::default() })
+    }
 }
 
 /// How many threads.

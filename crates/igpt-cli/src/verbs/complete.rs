@@ -1,6 +1,6 @@
 //! `igpt complete`: images of which the model sees the first rows and draws the rest.
 
-use igpt::data::{self, OpenOptions, Split};
+use igpt::data::{self, Split};
 use igpt::generate::complete;
 use igpt::report::not_given;
 use igpt::{Error, Result};
@@ -43,8 +43,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let most = size.height - 1;
         return Err(Error::Invalid(format!("--rows {rows} leaves nothing to draw: give at most {most} rows")));
     }
-    let options = OpenOptions { data_dir: args.data.data_dir.clone(), ..OpenOptions::default() };
-    let images = data::open(&args.data.data, &options)?.split(args.split)?.take(args.images);
+    let images = args.data.open()?.split(args.split)?.take(args.images);
     let originals = data::tokenize(&images, size, &artist.quantizer)?;
 
     let given_pixels = rows * size.width;

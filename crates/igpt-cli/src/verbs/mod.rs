@@ -4,6 +4,8 @@ pub(crate) mod bench;
 pub(crate) mod complete;
 pub(crate) mod completions;
 mod drawing;
+pub(crate) mod eval;
+pub(crate) mod palette;
 pub(crate) mod parity;
 pub(crate) mod pretrain;
 pub(crate) mod sample;

@@ -1,3 +1,8 @@
-//! What a trained model is worth: likelihood and the baselines beside it.
+//! What a trained model is worth: likelihood and the baselines beside it, and parity with transformers.
 
+mod baselines;
+mod likelihood;
 pub mod parity;
+
+pub use baselines::{BaselineScores, Baselines};
+pub use likelihood::{Likelihood, likelihood};

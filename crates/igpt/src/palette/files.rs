@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::{Palette, Scale};
+use crate::model::ImageSize;
+use crate::report::png::write;
 use crate::{Error, Result};
 
 /// What transformers calls the file that holds the palette.
@@ -33,6 +35,11 @@ impl Palette {
         Self::from_npy(path, Scale::Signed)
     }
 
+    /// Writes a `preprocessor_config.json`; see [`Palette::to_preprocessor`].
+    pub fn to_json(&self, path: impl AsRef<Path>, size: Option<ImageSize>) -> Result<()> {
+        write(path.as_ref(), format!("{:#}\n", self.to_preprocessor(size)).as_bytes())
+    }
+
     fn open_json(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(Error::io(path))?;
         let processor = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
@@ -54,7 +61,7 @@ mod tests {
         std::fs::create_dir_all(&model).unwrap();
         let missing = Palette::open(&run).unwrap_err().to_string();
         assert!(missing.contains("no palette in"), "{missing}");
-        std::fs::write(model.join(PREPROCESSOR), palette.to_preprocessor(None).to_string()).unwrap();
+        palette.to_json(model.join(PREPROCESSOR), None).unwrap();
         for path in [npy, model.join(PREPROCESSOR), model, run] {
             assert_eq!(Palette::open(&path).unwrap(), palette, "{}", path.display());
         }

@@ -1,0 +1,129 @@
+//! `igpt eval`: the likelihood of images under a model, beside baselines and the palette's distortion.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use igpt::cpu::{self, Options};
+use igpt::data::{self, Images, Split};
+use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood};
+use igpt::model::{ModelDir, Precision};
+use igpt::palette::{Distortion, Histogram, Quantizer};
+use igpt::{Error, Result};
+use serde_json::json;
+
+use super::drawing::with_bar;
+use crate::output::print_json;
+use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
+
+/// Flags of `igpt eval`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt eval --model runs/a --data emoji --split test --json\n\n\
+                        The baselines are fitted to the training images and scored on the same images as the model, \
+                        every pixel counted. Figures compare only between models of one palette.")]
+pub(crate) struct Args {
+    /// Model directory, or a run directory
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Images to score: train, validation, test or all
+    #[arg(long, default_value_t = Split::Test)]
+    split: Split,
+    /// Number format of the matrix products
+    #[arg(long, value_enum, default_value_t = Format::F32)]
+    precision: Format,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Bf16,
+    F32,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let ModelDir { config, palette, weights, .. } = ModelDir::open(&args.model)?;
+    let dataset = args.data.open()?;
+    let images = dataset.split(args.split)?;
+    let quantizer = Quantizer::new(palette);
+    let palette = quantizer.palette();
+    let channels = palette.channels();
+    let set = data::tokenize(&images, config.n_px, &quantizer)?;
+    let baselines = baselines(&dataset.split(Split::Train), &set, &quantizer)?;
+    let (histogram, _) = Histogram::of_images(&images, Some(config.n_px), channels, None, args.threads.threads)?;
+    let distortion = Distortion::of(&histogram, &quantizer);
+
+    let precision = match args.precision {
+        Format::Bf16 => Precision::Bf16,
+        Format::F32 => Precision::F32,
+    };
+    let options = Options { threads: args.threads.threads, ..Options::inference(precision) };
+    let mut engine = cpu::open(&config, &weights, options)?;
+    let total = set.images();
+    let (found, time) = with_bar("scoring", |progress| {
+        likelihood(&mut *engine, &set, channels, &mut |images| progress(images, total))
+    })?;
+
+    let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
+    eprintln!("{heading}\n{}", table(&found, baselines.as_ref(), &distortion));
+    for image in &set.damaged {
+        eprintln!("skipped {}: {}", image.name, image.problem);
+    }
+    if args.json.json {
+        print_json(&json!({
+            "nats_per_token": found.nats_per_token,
+            "bits_per_pixel": found.bits_per_pixel,
+            "bits_per_dim": found.bits_per_dim,
+            "nats_per_image": found.nats_per_image,
+            "interval95": found.interval95,
+            "images": found.images,
+            "baselines": baselines,
+            "palette_psnr_db": distortion.psnr_db,
+            "palette_mse": distortion.mse,
+            "palette_entropy_bits": distortion.entropy_bits,
+            "palette_hash": palette.hash(),
+            "colors": palette.n_vocab(),
+            "channels": channels,
+            "model": args.model,
+            "data": args.data.data,
+            "split": args.split,
+            "precision": precision,
+            "damaged": set.damaged.len(),
+            "seconds": time.as_secs_f64(),
+        }));
+    }
+    Ok(())
+}
+
+/// Scores of models that count, fitted to the training images; none where there are no training images.
+fn baselines(train: &Result<Images>, set: &data::TokenSet, quantizer: &Quantizer) -> Result<Option<BaselineScores>> {
+    match train {
+        Ok(train) => {
+            let train = data::tokenize(train, set.n_px, quantizer)?;
+            Ok(Some(Baselines::fit(&train, quantizer.palette().n_vocab()).score(set)))
+        }
+        Err(Error::Missing(_)) => {
+            eprintln!("no baselines: the data have no training images to fit them to");
+            Ok(None)
+        }
+        Err(problem) => Err(Error::Invalid(problem.to_string())),
+    }
+}
+
+fn table(found: &Likelihood, baselines: Option<&BaselineScores>, distortion: &Distortion) -> String {
+    let mut text = format!(
+        "{:.4} nats/token, {:.4} bits/pixel, {:.4} bits/dim with a palette of {:.2} dB PSNR\n",
+        found.nats_per_token, found.bits_per_pixel, found.bits_per_dim, distortion.psnr_db
+    );
+    text += &format!("{:.1} nats/image", found.nats_per_image);
+    if let Some([low, high]) = found.interval95 {
+        text += &format!(", 95 % interval {low:.1} to {high:.1}");
+    }
+    if let Some(BaselineScores { uniform, unigram, context }) = baselines {
+        text += &format!("\nbaselines: uniform {uniform:.4}, unigram {unigram:.4}, context {context:.4} nats/token");
+    }
+    text
+}

@@ -1,0 +1,237 @@
+//! Three models that count: what a trained network must beat to have learned anything.
+//!
+//! `context` predicts a pixel from its left and upper neighbours. Contexts seen rarely lean on simpler ones by
+//! Witten–Bell interpolation: after a context seen N times with T different colours, colour x has probability
+//! `(count(x) + T · p(x)) / (N + T)`, where p is the next simpler model (Witten and Bell 1991, method C).
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::data::TokenSet;
+
+/// Counts of colours after (left, above), and what follows from them.
+#[derive(Clone, Debug)]
+pub struct Baselines {
+    n_vocab: usize,
+    /// Count of (left, above, colour).
+    triples: Table<u64>,
+    /// Of (left, above).
+    pairs: Table<Seen>,
+    /// Count of (left, colour).
+    after_left: Table<u64>,
+    /// Of left, `n_vocab` for outside.
+    left: Vec<Seen>,
+    /// Probability of each colour, Witten–Bell interpolated to uniform, so that an unseen one has some too.
+    unigram: Vec<f64>,
+}
+
+/// How often a context was seen, and with how many different colours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    times: u64,
+    different: u64,
+}
+
+/// Nats per token of each model on some images, the first pixel included.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct BaselineScores {
+    /// Every colour alike: `ln n_vocab`.
+    pub uniform: f64,
+    /// The colours' frequencies in the training images.
+    pub unigram: f64,
+    /// (left, above), interpolated to left, then to `unigram`, then to uniform. A neighbour outside of the image is
+    /// a symbol of its own.
+    pub context: f64,
+}
+
+impl BaselineScores {
+    /// The smallest of the three.
+    pub fn best(&self) -> f64 {
+        self.uniform.min(self.unigram).min(self.context)
+    }
+}
+
+impl Seen {
+    fn count(&mut self, times: u64) {
+        self.times += times;
+        self.different += 1;
+    }
+
+    /// Witten–Bell: the probability of a colour seen `count` times here that the simpler model gives `simpler`.
+    fn interpolate(self, count: u64, simpler: f64) -> f64 {
+        if self.times == 0 {
+            return simpler;
+        }
+        (count as f64 + self.different as f64 * simpler) / (self.times + self.different) as f64
+    }
+}
+
+impl Baselines {
+    /// Counts the training images. Panics on tokens not below `n_vocab`.
+    pub fn fit(train: &TokenSet, n_vocab: usize) -> Self {
+        let mut triples: Table<u64> = Table::default();
+        each_pixel(train, n_vocab, |left, above, token| {
+            assert!((token as usize) < n_vocab, "token {token} of {n_vocab} colours");
+            *triples.entry(key(left, above, token)).or_default() += 1;
+        });
+        let mut pairs: Table<Seen> = Table::default();
+        let mut after_left: Table<u64> = Table::default();
+        for (&triple, &count) in &triples {
+            let (left, _, token) = parts(triple);
+            pairs.entry(triple >> BITS).or_default().count(count);
+            *after_left.entry(key(0, left, token)).or_default() += count;
+        }
+        let mut left = vec![Seen::default(); n_vocab + 1];
+        let mut counts = vec![0u64; n_vocab];
+        for (&pair, &count) in &after_left {
+            let (_, from, token) = parts(pair);
+            left[from as usize].count(count);
+            counts[token as usize] += count;
+        }
+        let mut all = Seen::default();
+        counts.iter().filter(|&&count| count > 0).for_each(|&count| all.count(count));
+        let unigram = counts.iter().map(|&count| all.interpolate(count, 1.0 / n_vocab as f64)).collect();
+        Self { n_vocab, triples, pairs, after_left, left, unigram }
+    }
+
+    /// Nats per token of the three models on `set`.
+    pub fn score(&self, set: &TokenSet) -> BaselineScores {
+        let (mut unigram, mut context) = (0.0, 0.0);
+        each_pixel(set, self.n_vocab, |left, above, token| {
+            unigram -= self.unigram[token as usize].ln();
+            context -= self.context(left, above, token).ln();
+        });
+        let tokens = set.tokens.len() as f64;
+        BaselineScores { uniform: (self.n_vocab as f64).ln(), unigram: unigram / tokens, context: context / tokens }
+    }
+
+    /// Probability of `token` after its neighbours; `n_vocab` stands for one outside of the image.
+    fn context(&self, left: u32, above: u32, token: u32) -> f64 {
+        let count = |table: &Table<u64>, key: u64| table.get(&key).copied().unwrap_or(0);
+        let seen = self.left[left as usize];
+        let by_left = seen.interpolate(count(&self.after_left, key(0, left, token)), self.unigram[token as usize]);
+        let triple = key(left, above, token);
+        match self.pairs.get(&(triple >> BITS)) {
+            Some(seen) => seen.interpolate(count(&self.triples, triple), by_left),
+            None => by_left,
+        }
+    }
+}
+
+/// Calls `visit` with (left, above, token) of every pixel; `outside` stands for a missing neighbour.
+fn each_pixel(set: &TokenSet, outside: usize, mut visit: impl FnMut(u32, u32, u32)) {
+    let width = set.n_px.width;
+    for image in set.tokens.chunks_exact(set.n_px.pixels()) {
+        for (t, &token) in image.iter().enumerate() {
+            let left = if t % width == 0 { outside as u32 } else { u32::from(image[t - 1]) };
+            let above = if t < width { outside as u32 } else { u32::from(image[t - width]) };
+            visit(left, above, u32::from(token));
+        }
+    }
+}
+
+/// Bits of a symbol in a key: 65536 colours and outside.
+const BITS: u32 = 17;
+
+fn key(left: u32, above: u32, token: u32) -> u64 {
+    (u64::from(left) << BITS | u64::from(above)) << BITS | u64::from(token)
+}
+
+fn parts(key: u64) -> (u32, u32, u32) {
+    let symbol = |place: u32| (key >> (place * BITS)) as u32 & ((1 << BITS) - 1);
+    (symbol(2), symbol(1), symbol(0))
+}
+
+type Table<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
+
+/// Hashes one of our own keys by two multiplications: they are counted by the ten million, and nobody attacks them.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        let mixed = (self.0 ^ key).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = (mixed ^ mixed >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ImageSize;
+    use crate::rng::{Purpose, Rng};
+
+    fn set(height: usize, width: usize, tokens: Vec<u16>) -> TokenSet {
+        let images = tokens.len() / (height * width);
+        TokenSet {
+            tokens,
+            n_px: ImageSize { height, width },
+            labels: vec![None; images],
+            names: vec![String::new(); images],
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Images whose pixels mostly repeat a neighbour; the last colour never occurs.
+    fn images(n_vocab: u64, images: u64, seed: u64) -> TokenSet {
+        let mut tokens: Vec<u16> = Vec::new();
+        for t in 0..images * 48 {
+            let mut rng = Rng::new(seed, Purpose::Sample, 0, t);
+            let repeat = t % 8 > 0 && rng.below(4) > 0;
+            tokens.push(if repeat { tokens[t as usize - 1] } else { rng.below(n_vocab - 1) as u16 });
+        }
+        set(6, 8, tokens)
+    }
+
+    #[test]
+    fn probabilities_sum_to_one_in_every_context() {
+        for n_vocab in [2, 61, 512] {
+            let baselines = Baselines::fit(&images(n_vocab, 30, 1), n_vocab as usize);
+            let n = n_vocab as u32;
+            let mut rng = Rng::new(2, Purpose::Sample, 1, 0);
+            assert!((baselines.unigram.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            for _ in 0..200 {
+                let neighbour = |rng: &mut Rng| rng.below(u64::from(n) + 1) as u32;
+                let (left, above) = (neighbour(&mut rng), neighbour(&mut rng));
+                let sum: f64 = (0..n).map(|token| baselines.context(left, above, token)).sum();
+                assert!((sum - 1.0).abs() < 1e-9, "{left} {above}: {sum}");
+                assert!(baselines.context(left, above, n - 1) > 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn scores_of_a_small_picture_are_those_worked_out_by_hand() {
+        // One image 0 1 / 0 1, two colours. Unigram: (2 + 2/2) / (4 + 2) = 1/2.
+        let picture = set(2, 2, vec![0, 1, 0, 1]);
+        let scores = Baselines::fit(&picture, 2).score(&picture);
+        assert!((scores.uniform - 2f64.ln()).abs() < 1e-12 && (scores.unigram - 2f64.ln()).abs() < 1e-12);
+        // Both 0s follow an outside left: (2 + 1/2) / 3 = 5/6, and each pair was seen once: (1 + 5/6) / 2 = 11/12.
+        // The 1s follow 0 and score the same.
+        assert!((scores.context + (11f64 / 12.0).ln()).abs() < 1e-12, "{scores:?}");
+        assert_eq!(scores.best(), scores.context);
+    }
+
+    #[test]
+    fn the_context_model_learns_what_the_neighbours_tell() {
+        let baselines = Baselines::fit(&images(16, 300, 1), 16);
+        let scores = baselines.score(&images(16, 50, 9));
+        assert!(scores.context < 0.75 * scores.unigram && scores.unigram < scores.uniform, "{scores:?}");
+    }
+
+    #[test]
+    fn colours_never_seen_in_training_cost_a_finite_loss() {
+        let scores = Baselines::fit(&images(16, 3, 1), 16).score(&set(2, 3, vec![15; 6]));
+        assert!(scores.unigram.is_finite() && scores.context.is_finite());
+    }
+}

@@ -1,0 +1,127 @@
+//! The likelihood of images under a model, every pixel scored, the first one too.
+
+use std::f64::consts::LN_2;
+
+use crate::data::TokenSet;
+use crate::model::Engine;
+use crate::{Error, Result};
+
+/// Images handed to the engine at once; it cuts them further as its memory asks.
+const BATCH: usize = 64;
+
+/// What a model gives some images. Comparable only between models of one palette: see
+/// [`crate::palette::Distortion`].
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Likelihood {
+    /// Negative log-likelihood of a token, the mean over all: the loss.
+    pub nats_per_token: f64,
+    /// `nats_per_token / ln 2`; a token is a pixel.
+    pub bits_per_pixel: f64,
+    /// `nats_per_token / (channels · ln 2)`, one channel for a grey palette.
+    pub bits_per_dim: f64,
+    /// Negative log-likelihood of an image, the mean over all.
+    pub nats_per_image: f64,
+    /// 95 % confidence interval of `nats_per_image` over images, by the normal approximation of the mean (± 1.96
+    /// standard errors, sample variance); `None` for a single image.
+    pub interval95: Option<[f64; 2]>,
+    /// Number of images.
+    pub images: usize,
+}
+
+impl Likelihood {
+    /// Sums up the nats of each image of `n_ctx` tokens; `channels` are the palette's.
+    ///
+    /// # Errors
+    /// When there are no images.
+    pub fn of(nats: &[f64], n_ctx: usize, channels: usize) -> Result<Self> {
+        if nats.is_empty() {
+            return Err(Error::Missing("there are no images to score: name another split".into()));
+        }
+        let images = nats.len() as f64;
+        let mean = nats.iter().sum::<f64>() / images;
+        let variance = nats.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (images - 1.0);
+        let reach = 1.96 * (variance / images).sqrt();
+        let loss = mean / n_ctx as f64;
+        Ok(Self {
+            nats_per_token: loss,
+            bits_per_pixel: loss / LN_2,
+            bits_per_dim: loss / (channels as f64 * LN_2),
+            nats_per_image: mean,
+            interval95: (nats.len() > 1).then_some([mean - reach, mean + reach]),
+            images: nats.len(),
+        })
+    }
+}
+
+/// Scores every image of `set`; `channels` are the palette's. `progress` is told how many images are done.
+///
+/// # Errors
+/// When there are no images, their size or tokens are not the model's, or the engine fails.
+pub fn likelihood(
+    engine: &mut dyn Engine,
+    set: &TokenSet,
+    channels: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Likelihood> {
+    let (n_px, n_vocab) = (engine.config().n_px, engine.config().n_vocab);
+    if set.n_px != n_px {
+        return Err(Error::Mismatch(format!("the images are {}, but the model reads {n_px}", set.n_px)));
+    }
+    if let Some(token) = set.tokens.iter().find(|token| usize::from(**token) >= n_vocab) {
+        return Err(Error::Mismatch(format!(
+            "token {token} is not one of the model's {n_vocab} colours: use the palette the model was trained with"
+        )));
+    }
+    let mut nats = Vec::with_capacity(set.images());
+    for start in (0..set.images()).step_by(BATCH) {
+        let end = (start + BATCH).min(set.images());
+        nats.extend(engine.evaluate(&set.batch(start..end))?.nats);
+        progress(end);
+    }
+    Likelihood::of(&nats, n_px.pixels(), channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu;
+    use crate::model::{ImageSize, ModelConfig, Precision};
+
+    fn set(images: usize, tokens: impl Fn(usize) -> u16) -> TokenSet {
+        let n_px = ImageSize { height: 8, width: 9 };
+        TokenSet {
+            tokens: (0..images * 72).map(tokens).collect(),
+            n_px,
+            labels: vec![None; images],
+            names: vec![String::new(); images],
+            damaged: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn units_and_interval_are_those_of_their_definitions() {
+        let found = Likelihood::of(&[100.0, 110.0, 120.0], 10, 3).unwrap();
+        assert_eq!((found.nats_per_image, found.nats_per_token, found.images), (110.0, 11.0, 3));
+        assert!((found.bits_per_pixel - 11.0 / LN_2).abs() < 1e-12);
+        assert!((found.bits_per_dim - 11.0 / LN_2 / 3.0).abs() < 1e-12);
+        let reach = 1.96 * 10.0 / 3f64.sqrt();
+        let [low, high] = found.interval95.unwrap();
+        assert!((low - (110.0 - reach)).abs() < 1e-9 && (high - (110.0 + reach)).abs() < 1e-9);
+        assert_eq!(Likelihood::of(&[5.0], 10, 1).unwrap().interval95, None);
+        assert!(Likelihood::of(&[], 10, 1).is_err());
+    }
+
+    #[test]
+    fn a_fresh_model_scores_every_pixel_as_uniform() {
+        // The official initialisation has an output matrix of zeros.
+        let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 5, 16, 1, 2);
+        let mut engine = cpu::init(&config, 0, cpu::Options::inference(Precision::F32)).unwrap();
+        let mut done = Vec::new();
+        let set_of_70 = set(70, |i| (i % 5) as u16);
+        let found = likelihood(&mut *engine, &set_of_70, 3, &mut |images| done.push(images)).unwrap();
+        assert!((found.nats_per_image - 72.0 * 5f64.ln()).abs() < 1e-3, "{found:?}");
+        assert_eq!((found.images, done), (70, vec![64, 70]));
+        let foreign = likelihood(&mut *engine, &set(1, |i| i as u16 % 6), 3, &mut |_| {});
+        assert!(foreign.unwrap_err().to_string().contains("5 colours"));
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::split::{self, Split};
-use super::{Images, Source, emoji, folder, idx};
+use super::{Images, Source, catalog, cifar, download, emoji, folder, idx, stl10};
 use crate::{Error, Result};
 
 /// A data set cut into its parts.
@@ -34,16 +34,21 @@ pub struct OpenOptions {
     /// Seed of the cuts that a data set doesn't bring itself. It belongs to the data, not to a training run: a model
     /// evaluated with another seed than it was trained with would be tested on images it has seen.
     pub seed: u64,
+    /// Told how far a download is.
+    pub progress: Option<Arc<download::Hook>>,
 }
 
 impl fmt::Debug for OpenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenOptions").field("data_dir", &self.data_dir).field("seed", &self.seed).finish()
+        f.debug_struct("OpenOptions")
+            .field("data_dir", &self.data_dir)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 
 /// Names that [`open`] knows.
-pub const NAMES: [&str; 3] = ["emoji", "fashion-mnist", "mnist"];
+pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cifar100", "stl10"];
 
 /// Opens one of [`NAMES`] or a folder of images.
 ///
@@ -52,8 +57,11 @@ pub const NAMES: [&str; 3] = ["emoji", "fashion-mnist", "mnist"];
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
     match spec {
         "emoji" => emoji::open(options.seed),
-        "fashion-mnist" => idx::open(&idx::FASHION_MNIST, options),
-        "mnist" => idx::open(&idx::MNIST, options),
+        "fashion-mnist" => idx::open(&catalog::FASHION_MNIST, options),
+        "mnist" => idx::open(&catalog::MNIST, options),
+        "cifar10" => cifar::open_cifar10(options),
+        "cifar100" => cifar::open_cifar100(options),
+        "stl10" => stl10::open(options),
         _ if Path::new(spec).is_dir() => folder::open(Path::new(spec), options.seed),
         _ => Err(Error::Missing(format!(
             "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images",

@@ -1,93 +1,14 @@
-//! MNIST's file format IDX (big-endian header, then bytes), gzipped or not, and the two data sets that come in it.
+//! MNIST's file format IDX (big-endian header, then bytes), gzipped or not, and the data sets that come in it.
 
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::locate::{self, Known, Remote};
+use super::catalog::Known;
+use super::locate;
 use super::packed::Packed;
 use super::{Dataset, OpenOptions};
 use crate::{Error, Result, model::ImageSize};
-
-/// Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 grey pictures of clothes, 28×28.
-pub const FASHION_MNIST: Known = Known {
-    name: "fashion-mnist",
-    folders: &["fashion-mnist", "FashionMNIST/raw"],
-    system: &["/usr/share/datasets/fashion-mnist"],
-    mirrors: &[
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    ],
-    files: &[
-        Remote {
-            name: "train-images-idx3-ubyte.gz",
-            bytes: 26_421_880,
-            sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        },
-        Remote {
-            name: "train-labels-idx1-ubyte.gz",
-            bytes: 29_515,
-            sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        },
-        Remote {
-            name: "t10k-images-idx3-ubyte.gz",
-            bytes: 4_422_102,
-            sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        },
-        Remote {
-            name: "t10k-labels-idx1-ubyte.gz",
-            bytes: 5_148,
-            sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-        },
-    ],
-    classes: &[
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ],
-};
-
-/// MNIST (LeCun et al. 1998): 60,000 + 10,000 handwritten digits, 28×28.
-pub const MNIST: Known = Known {
-    name: "mnist",
-    folders: &["mnist", "MNIST/raw"],
-    system: &["/usr/share/datasets/mnist"],
-    mirrors: &[
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "http://yann.lecun.com/exdb/mnist/",
-    ],
-    files: &[
-        Remote {
-            name: "train-images-idx3-ubyte.gz",
-            bytes: 9_912_422,
-            sha256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        },
-        Remote {
-            name: "train-labels-idx1-ubyte.gz",
-            bytes: 28_881,
-            sha256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        },
-        Remote {
-            name: "t10k-images-idx3-ubyte.gz",
-            bytes: 1_648_877,
-            sha256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        },
-        Remote {
-            name: "t10k-labels-idx1-ubyte.gz",
-            bytes: 4_542,
-            sha256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        },
-    ],
-    classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-};
 
 /// An IDX array of bytes: its dimensions and its elements, the last dimension fastest.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,7 +60,7 @@ fn read_maybe_gzipped(path: &Path) -> Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// Opens one of this module's data sets; a seeded tenth of train becomes validation.
+/// Opens [`super::catalog::MNIST`] or one like it; a seeded tenth of train becomes validation.
 ///
 /// # Errors
 /// When files are missing or damaged.
@@ -192,6 +113,7 @@ fn append(packed: &mut Option<Packed>, name: &str, images: &Path, labels: &Path,
 mod tests {
     use super::*;
     use crate::data::Split;
+    use crate::data::catalog::MNIST;
     use std::io::Write;
 
     fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {

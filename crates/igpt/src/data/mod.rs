@@ -1,8 +1,12 @@
 //! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
 
 pub mod batch;
+mod bundle;
+pub mod catalog;
+pub mod cifar;
 pub mod dataset;
 pub mod decode;
+pub mod download;
 pub mod emoji;
 pub mod folder;
 pub mod idx;
@@ -14,6 +18,7 @@ pub mod preprocess;
 pub mod resize;
 pub mod source;
 pub mod split;
+pub mod stl10;
 pub mod tokens;
 
 pub use batch::Batch;

@@ -21,6 +21,13 @@ pub struct Completion {
     pub original: Pixels,
 }
 
+impl Completion {
+    /// The row's pictures from left to right.
+    pub fn cells(&self) -> Vec<Pixels> {
+        std::iter::once(&self.input).chain(&self.completions).chain([&self.original]).cloned().collect()
+    }
+}
+
 /// One line of the table of figures.
 #[derive(Clone, Debug)]
 pub struct Figure {

@@ -19,6 +19,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// The main job in one command: train on the data, judge, draw, and show it all on a page
+    Demo(verbs::demo::Args),
     /// Measure how fast this machine trains and samples
     Bench(verbs::bench::Args),
     /// Complete images of which the first rows are given
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     output::start_logging();
     let result: igpt::Result<()> = match cli.verb {
+        Some(Verb::Demo(args)) => verbs::demo::run(args),
         Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(args),
-        None => Ok(()),
+        None => verbs::demo::run_default(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod complete;
 pub(crate) mod completions;
+pub(crate) mod demo;
 mod drawing;
 pub(crate) mod eval;
 pub(crate) mod palette;

@@ -171,7 +171,7 @@ fn settings(args: &Args) -> Result<RunConfig> {
 }
 
 /// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())

@@ -25,8 +25,8 @@ pub(super) fn optimal_levels(values: &[(u8, u64)], k: usize) -> Vec<f64> {
         let mut next = vec![f64::INFINITY; n + 1];
         let mut start = vec![0; n + 1];
         for i in clusters..=n {
-            for from in clusters - 1..i {
-                let e = best[from] + error(from, i);
+            for (from, before) in best.iter().enumerate().take(i).skip(clusters - 1) {
+                let e = before + error(from, i);
                 if e < next[i] {
                     (next[i], start[i]) = (e, from);
                 }

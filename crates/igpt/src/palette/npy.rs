@@ -33,7 +33,7 @@ impl FromStr for Scale {
 }
 
 impl Scale {
-    fn to_signed(self, x: f64) -> f32 {
+    fn read(self, x: f64) -> f32 {
         match self {
             Self::Signed => x as f32,
             Self::Unit => (2.0 * x - 1.0) as f32,
@@ -41,7 +41,7 @@ impl Scale {
         }
     }
 
-    fn from_signed(self, x: f32) -> f32 {
+    fn write(self, x: f32) -> f32 {
         match self {
             Self::Signed => x,
             Self::Unit => ((f64::from(x) + 1.0) / 2.0) as f32,
@@ -60,7 +60,7 @@ impl Palette {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let (values, channels) = parse(&bytes).map_err(|problem| Error::format(path, problem))?;
         let color = |color: &[f64]| {
-            let signed = |c: usize| scale.to_signed(color[c % channels]);
+            let signed = |c: usize| scale.read(color[c % channels]);
             [signed(0), signed(1), signed(2)]
         };
         let colors = values.chunks_exact(channels).map(color).collect();
@@ -71,7 +71,7 @@ impl Palette {
     pub fn to_npy(&self, path: impl AsRef<Path>, scale: Scale) -> Result<()> {
         let mut bytes = header("<f4", &[self.n_vocab(), self.channels()]);
         for color in self.colors() {
-            bytes.extend(color[..self.channels()].iter().flat_map(|&c| scale.from_signed(c).to_le_bytes()));
+            bytes.extend(color[..self.channels()].iter().flat_map(|&c| scale.write(c).to_le_bytes()));
         }
         write(path.as_ref(), &bytes)
     }
@@ -156,7 +156,7 @@ mod tests {
                 }
                 assert!(scale != Scale::Signed || back == palette);
             }
-            assert_eq!(Palette::open(&path).unwrap_err().to_string().contains("outside [-1, 1]"), true);
+            assert!(Palette::open(&path).unwrap_err().to_string().contains("outside [-1, 1]"));
         }
     }
 

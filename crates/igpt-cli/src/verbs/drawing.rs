@@ -71,10 +71,10 @@ impl Artist {
         let DrawArgs { temperature, top_k, top_p, .. } = *args;
         let settings = Settings { temperature, top_k, top_p, seed: args.seed.seed };
         settings.validate()?;
-        let Some(path) = &args.model else {
-            return Err(Error::Missing("no model was named: give --model DIR, igpt demo makes one".into()));
+        let (model, name) = match &args.model {
+            Some(path) => (ModelDir::open(path)?, path.display().to_string()),
+            None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
         };
-        let (model, name) = (ModelDir::open(path)?, path.display().to_string());
         let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
         let engine = cpu::open(&model.config, &model.weights, options)?;
         let quantizer = Quantizer::new(model.palette);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::data::Augment;
-use crate::model::{ImageSize, ModelConfig, Precision, Preset};
+use crate::model::{ImageSize, ModelConfig, Precision, Preset, SaveType};
 use crate::train::plan::Plan;
 use crate::{Error, Result};
 
@@ -120,6 +120,8 @@ pub struct TrainSection {
     pub seed: u64,
     /// Number format inside matrix products.
     pub precision: Precision,
+    /// Number format of the weights in the finished model directory; checkpoints are always exact.
+    pub save: SaveType,
     /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
     pub threads: usize,
     /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart.
@@ -163,6 +165,7 @@ impl Default for TrainSection {
             warmup_steps: None,
             seed: 0,
             precision: Precision::Bf16,
+            save: SaveType::F32,
             threads: 0,
             eval_every: None,
             eval_images: 512,

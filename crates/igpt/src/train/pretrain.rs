@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split, TokenSet};
-use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir, SaveType};
+use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir};
 use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::RunConfig;
@@ -143,7 +143,7 @@ pub fn pretrain(
     let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
     let weights = engine.state().weights.to_vec();
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
-    model.save(run.model(), &card(&config, &summary), SaveType::F32)?;
+    model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
     Ok(summary)
 }

@@ -9,6 +9,20 @@ use super::{ModelDir, fit_settings};
 use crate::model::Layout;
 use crate::{Error, Result};
 
+impl ModelDir {
+    /// The model that comes with igpt: emoji at 16×16, trained by `configs/emoji.toml`.
+    ///
+    /// # Errors
+    /// None unless the build itself was damaged.
+    pub fn bundled() -> Result<Self> {
+        from_memory(
+            include_bytes!("../../../assets/emoji-model/config.json"),
+            include_bytes!("../../../assets/emoji-model/preprocessor_config.json"),
+            include_bytes!("../../../assets/emoji-model/model.safetensors"),
+        )
+    }
+}
+
 /// The model of `config.json`, `preprocessor_config.json` and a `model.safetensors` in bf16, as
 /// [`ModelDir::save`] writes them.
 fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelDir> {
@@ -36,6 +50,13 @@ mod tests {
     use super::*;
     use crate::model::{Card, ImageSize, ModelConfig, SaveType};
     use crate::palette::Palette;
+
+    #[test]
+    fn the_bundled_model_is_whole_and_small() {
+        let model = ModelDir::bundled().unwrap();
+        assert_eq!(model.config.n_px, ImageSize::square(16));
+        assert!(model.config.parameters() * 2 < 3 << 20);
+    }
 
     #[test]
     fn a_saved_model_reads_the_same_from_memory_as_from_disk() {

@@ -3,7 +3,6 @@
 //!
 //! Files from elsewhere are not trusted: sizes are checked before memory is taken, and pickles run nothing.
 
-#[cfg(test)]
 mod bundled;
 mod card;
 mod pickle;

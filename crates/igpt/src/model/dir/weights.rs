@@ -228,5 +228,18 @@ pub(super) fn write(
     safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|e| match e {
         safetensors::SafeTensorError::IoError(source) => Error::Io { path: path.into(), source },
         other => Error::format(path, other.to_string()),
-    })
+    })?;
+    readable_by_all(path)
+}
+
+/// safetensors writes files that only their owner may read; a model is as public as its other files.
+#[cfg(unix)]
+fn readable_by_all(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(Error::io(path))
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &Path) -> Result<()> {
+    Ok(())
 }

@@ -6,7 +6,7 @@
 //! business; the [`pool`] only runs them.
 //!
 //! Reading order: [`isa`] (what the processor can do), [`mat`] (views), [`matmul`] (the one micro-kernel and
-//! the products built on it), [`attention`], then the element-wise operations, and [`reference`]: the
+//! the products built on it), [`attention`], then the element-wise operations, and [`mod@reference`]: the
 //! textbook loops that define every operation and that all kernels are tested against.
 
 pub mod activation;

@@ -105,7 +105,7 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// c + a.low · b.low + a.high · b.high with bf16 halves. The order of the two additions and whether subnormal
     /// values count are the instruction set's own.
     fn dot_bf16(self, a: Self::U32, b: Self::U32, c: Self::F32) -> Self::F32;
-    /// Lane i is bf16(low[i]) | bf16(high[i]) << 16: two rows of a right operand, one below the other, become one
+    /// Lane i is `bf16(low[i]) | bf16(high[i]) << 16`: two rows of a right operand, one below the other, become one
     /// row of bf16 units.
     fn pack_bf16(self, low: Self::F32, high: Self::F32) -> Self::U32;
     /// As [`pack_bf16`](Simd::pack_bf16) from rows that are bf16 already.

@@ -1,6 +1,6 @@
 //! Cross-entropy of a softmax in nats.
 
-/// −ln softmax(logits)[target] of each row of `n_vocab` logits.
+/// −ln `softmax(logits)[target]` of each row of `n_vocab` logits.
 pub fn cross_entropy(logits: &[f64], n_vocab: usize, targets: &[u16]) -> Vec<f64> {
     let rows = logits.chunks_exact(n_vocab).zip(targets);
     rows.map(|(row, &target)| log_sum(row) - row[usize::from(target)]).collect()

@@ -100,7 +100,7 @@ mod tests {
     fn runs_are_even_and_cover_all_images() {
         let runs = |images, most| even_runs(images, most).collect::<Vec<_>>();
         assert_eq!(runs(0..10, 4), [0..3, 3..6, 6..10]);
-        assert_eq!(runs(4..8, 4), [4..8]);
+        assert_eq!(runs(4..8, 4), std::iter::once(4..8).collect::<Vec<_>>());
         assert_eq!(runs(5..5, 4), []);
         assert_eq!((micro_batch(0, 128, 1024), micro_batch(0, 128, 16384), micro_batch(0, 2, 64)), (4, 1, 2));
         assert_eq!(micro_batch(7, 128, 1024), 7);

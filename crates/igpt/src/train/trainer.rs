@@ -1,6 +1,6 @@
 //! The loop: batch, gradient, step; validation, samples, checkpoints and metrics where they are due.
 //!
-//! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain`] brings those together.
+//! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain()`] brings those together.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -142,6 +142,11 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
     if !path.exists() {
         return fs::rename(temp, path).map_err(Error::io(path));
     }
+    // A recording of the model that was here proves nothing about the new one.
+    let recording = path.join(crate::evaluate::parity::RECORDING);
+    if recording.exists() {
+        fs::remove_file(&recording).map_err(Error::io(&recording))?;
+    }
     for name in FILES {
         fs::rename(temp.join(name), path.join(name)).map_err(Error::io(path.join(name)))?;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use igpt::train::{self, LrSearch, Overrides, RunConfig, Start, Summary, Value};
+use igpt::train::{self, LrSearch, Overrides, RunConfig, RunDir, Start, Summary, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -131,9 +131,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// The config of all layers: the run to resume, --config, flags, --set.
 fn settings(args: &Args) -> Result<RunConfig> {
     let mut layers = Overrides::default();
-    let resolved = args.out.join("config.resolved.toml");
-    if args.resume && resolved.exists() {
-        layers.file(&resolved)?;
+    if args.resume {
+        layers.file(&RunDir::claim(&args.out, Start::Resume)?.config())?;
     }
     if let Some(path) = &args.config {
         layers.file(path)?;

@@ -276,11 +276,7 @@ fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
         let tensors = layout.tensors().iter();
         tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Stored { layout, tensor, arena }))
     });
-    safetensors::serialize_to_file(tensors, None, path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => Error::Io { path: path.to_path_buf(), source },
-        other => Error::format(path, other.to_string()),
-    })?;
-    sync(path).map_err(Error::io(path))
+    crate::model::dir::safetensors::write(path, &[], &tensors.collect::<Vec<_>>())
 }
 
 fn names(directory: &Path) -> Result<Vec<String>> {

@@ -6,7 +6,7 @@
 mod bundled;
 mod card;
 mod pickle;
-mod safetensors;
+pub(crate) mod safetensors;
 mod settings;
 mod stored;
 #[cfg(test)]

@@ -1,12 +1,14 @@
-//! The header of a safetensors file, checked tensor by tensor so that an error can name the one at fault.
+//! safetensors files: the header checked tensor by tensor, so that an error can name the one at fault, and a writer
+//! whose files are the same bytes for the same tensors (the library's has its metadata in a random order).
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use safetensors::View;
+use serde_json::{Map, Value, json};
 
 use super::stored::{Dtype, Stored};
 use crate::{Error, Result};
@@ -95,4 +97,33 @@ pub(super) fn read_header(path: &Path) -> Result<Header> {
         )));
     }
     Ok(Header { tensors, metadata })
+}
+
+/// Writes `tensors` in their order, one converted at a time, and syncs the file.
+pub(crate) fn write<V: View>(path: &Path, metadata: &[(&str, &str)], tensors: &[(String, V)]) -> Result<()> {
+    let mut header = Map::new();
+    if !metadata.is_empty() {
+        let entries = metadata.iter().map(|(key, value)| (key.to_string(), Value::from(*value)));
+        header.insert("__metadata__".into(), Value::Object(entries.collect()));
+    }
+    let mut end = 0;
+    for (name, tensor) in tensors {
+        let start = end;
+        end += tensor.data_len();
+        let entry = json!({"dtype": tensor.dtype(), "shape": tensor.shape(), "data_offsets": [start, end]});
+        header.insert(name.clone(), entry);
+    }
+    let mut header = Value::Object(header).to_string();
+    // Tensors start at a multiple of 8 bytes.
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    let written = File::create(path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for (_, tensor) in tensors {
+            file.write_all(&tensor.data())?;
+        }
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+    });
+    written.map_err(Error::io(path))
 }

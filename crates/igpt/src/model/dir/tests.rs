@@ -94,6 +94,16 @@ fn bf16_saves_round_to_nearest() {
 }
 
 #[test]
+fn the_same_model_is_saved_as_the_same_bytes() {
+    let bytes = || {
+        let (_temp, dir) = saved(&model(false));
+        fs::read(dir.join(WEIGHTS)).unwrap()
+    };
+    let first = bytes();
+    assert!((0..8).all(|_| bytes() == first));
+}
+
+#[test]
 fn saving_again_replaces_the_model_and_leaves_nothing_behind() {
     let (temp, dir) = saved(&model(false));
     fs::write(dir.join("parity.safetensors"), "of the old weights").unwrap();

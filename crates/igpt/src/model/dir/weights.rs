@@ -221,25 +221,8 @@ pub(super) fn write(
             Some(tensor) => Outgoing { tensor, layout: &layout, arena: Some(arena), dtype },
             None => Outgoing { tensor: with_bias, layout: &full, arena: None, dtype },
         };
-        (with_bias.name.as_str(), outgoing)
+        (with_bias.name.clone(), outgoing)
     });
     // transformers opens nothing without "format".
-    let metadata = HashMap::from([("format".into(), "pt".into()), (PALETTE_KEY.into(), palette_hash.into())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|e| match e {
-        safetensors::SafeTensorError::IoError(source) => Error::Io { path: path.into(), source },
-        other => Error::format(path, other.to_string()),
-    })?;
-    readable_by_all(path)
-}
-
-/// safetensors writes files that only their owner may read; a model is as public as its other files.
-#[cfg(unix)]
-fn readable_by_all(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(Error::io(path))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &Path) -> Result<()> {
-    Ok(())
+    header::write(path, &[("format", "pt"), (PALETTE_KEY, palette_hash)], &tensors.collect::<Vec<_>>())
 }

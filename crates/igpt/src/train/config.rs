@@ -137,6 +137,9 @@ pub struct TrainSection {
     /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
+    /// Whether the finished model has the weights of the lowest validation loss rather than the last: for few images,
+    /// where a long run ends by memorising them. Seen only where checkpoints are saved.
+    pub take_best: bool,
     /// Newest checkpoints kept, beside the best by validation loss.
     pub keep_last: usize,
     /// Checkpoints at multiples of this step are never deleted; 0 is none.
@@ -172,6 +175,7 @@ impl Default for TrainSection {
             sample_every: None,
             sample_images: 16,
             checkpoint_every: None,
+            take_best: false,
             keep_last: 2,
             keep_every: 0,
             plan: Vec::new(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split, TokenSet};
 use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir};
 use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
-use crate::train::checkpoint::{Checkpoints, Meta};
+use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start, write_atomic};
@@ -135,6 +135,9 @@ pub fn pretrain(
     }
     .run()?;
 
+    if config.train.take_best && !outcome.stopped {
+        take_best(&run, engine.as_mut(), &outcome, observer)?;
+    }
     observer.event(Event::Phase("saving the model"));
     let damaged = loader.damaged();
     for image in &damaged {
@@ -146,6 +149,22 @@ pub fn pretrain(
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
     Ok(summary)
+}
+
+/// Puts the weights of the lowest validation loss into the engine, if they were saved.
+fn take_best(run: &RunDir, engine: &mut dyn Engine, outcome: &Outcome, observer: &mut dyn Observer) -> Result<()> {
+    let Some((loss, step)) = outcome.best.filter(|(_, step)| *step != outcome.step) else { return Ok(()) };
+    let path = Checkpoints::open(run.checkpoints())?.path(step);
+    if !path.exists() {
+        warn(
+            run,
+            observer,
+            &format!("step {step} had the lowest validation loss, but no checkpoint: the last is taken"),
+        );
+        return Ok(());
+    }
+    run.log(&format!("step {step} had the lowest validation loss, {loss:.4}: the model is its"));
+    Checkpoint::read(&path)?.restore(engine)
 }
 
 fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
@@ -230,7 +249,7 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 12] = [
+    const FREE: [&str; 13] = [
         "data.dir",
         "model.preset",
         "train.micro_batch",
@@ -240,6 +259,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         "train.sample_every",
         "train.sample_images",
         "train.checkpoint_every",
+        "train.take_best",
         "train.keep_last",
         "train.keep_every",
         "train.plan",
@@ -348,6 +368,32 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Precision;
+
+    #[test]
+    fn the_best_weights_are_taken_when_the_run_ends_worse() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let mut config = RunConfig::default();
+        (config.model.n_embd, config.model.n_layer, config.model.n_head) = (Some(16), Some(1), Some(1));
+        config.model.n_px = Some(ImageSize::square(8));
+        config.palette.colors = Some(8);
+        let train = &mut config.train;
+        // Rising to a learning rate at which the loss leaps about.
+        (train.steps, train.batch, train.lr, train.warmup_steps) = (Some(8), 8, 3.0, Some(8));
+        (train.precision, train.eval_every, train.eval_images, train.take_best) = (Precision::F32, Some(1), 24, true);
+        (train.sample_images, train.keep_last) = (0, 1);
+        let stop = AtomicBool::new(false);
+        let summary = pretrain(&config, &out, Start::New, &mut |_: Event<'_>| (), &stop).unwrap();
+        let (best, last) = (summary.best_validation_loss.unwrap(), summary.validation_loss.unwrap());
+        assert!(summary.best_step.unwrap() < 8 && best < last, "{best} at {:?}, {last}", summary.best_step);
+        let model = ModelDir::open(&out).unwrap();
+        let mut engine = cpu::open(&model.config, &model.weights, cpu::Options::inference(Precision::F32)).unwrap();
+        let images = data::open("emoji", &OpenOptions::default()).unwrap().validation.take(24);
+        let set = data::tokenize(&images, model.config.n_px, &Quantizer::new(model.palette)).unwrap();
+        let loss = engine.evaluate(&set.batch(0..24)).unwrap().mean();
+        assert!((loss - best).abs() < 1e-6, "{loss} {best}");
+    }
 
     #[test]
     fn a_resume_may_change_threads_but_not_the_learning_rate() {

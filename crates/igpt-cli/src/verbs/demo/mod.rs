@@ -92,6 +92,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         quantizer: &quantizer,
         chart: page::curve(&run.join("metrics.jsonl"))?,
         steps: summary.steps,
+        taken: summary.best_step.unwrap_or(summary.steps),
         train_seconds: summary.seconds,
         isa: format!("{isa:?}"),
     };
@@ -174,6 +175,7 @@ fn result(
         "palette": quantizer.palette().hash(),
         "parameters": summary.parameters,
         "steps": summary.steps,
+        "step_taken": summary.best_step.unwrap_or(summary.steps),
         "tokens_per_second": summary.tokens_per_second,
         "train_seconds": summary.seconds,
         "seconds": seconds,

@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub quantizer: &'a Quantizer,
     pub chart: Chart,
     pub steps: u64,
+    /// The step whose weights were taken.
+    pub taken: u64,
     pub train_seconds: f64,
     pub isa: String,
 }
@@ -53,7 +55,7 @@ pub(super) fn page(facts: Facts<'_>, findings: &Findings) -> Page {
     let lead = 100.0 * findings.lead();
     let (ahead, against) = if lead >= 0.0 { ("below", "better") } else { ("above", "worse") };
     let level = |name: &str, value, own| Level { name: name.into(), value, own };
-    let mut chart = facts.chart;
+    let mut chart = facts.chart.clone();
     chart.levels = vec![
         level("uniform", baselines.uniform, false),
         level("unigram", baselines.unigram, false),
@@ -101,15 +103,26 @@ pub(super) fn page(facts: Facts<'_>, findings: &Findings) -> Page {
                         (context, smoothed)."
             .into(),
         swatch: Swatch { colors: readable_order(palette), caption: swatch_caption(findings, palette) },
-        figures: figures(findings, config, facts.steps, facts.train_seconds),
+        figures: figures(findings, config, training(&facts)),
         commands: commands(run, data, size.height),
         footer: format!("igpt {} · {data} · seed {} · {}", env!("CARGO_PKG_VERSION"), settings.seed, facts.isa),
     }
 }
 
-fn figures(findings: &Findings, config: &ModelConfig, steps: u64, seconds: f64) -> Vec<Figure> {
-    let figure =
-        |name: &str, value: String, meaning: &str| Figure { name: name.into(), value, meaning: meaning.into() };
+fn figure(name: &str, value: String, meaning: &str) -> Figure {
+    Figure { name: name.into(), value, meaning: meaning.into() }
+}
+
+fn training(facts: &Facts<'_>) -> Figure {
+    let mut meaning = format!("in {}", duration(facts.train_seconds));
+    if facts.taken != facts.steps {
+        let taken = grouped(facts.taken as usize);
+        meaning += &format!("; the weights are those of step {taken}, where the validation loss was lowest");
+    }
+    figure("Training", format!("{} steps", grouped(facts.steps as usize)), &meaning)
+}
+
+fn figures(findings: &Findings, config: &ModelConfig, training: Figure) -> Vec<Figure> {
     let Findings { likelihood, baselines, distortion, .. } = findings;
     vec![
         figure(
@@ -141,7 +154,7 @@ fn figures(findings: &Findings, config: &ModelConfig, steps: u64, seconds: f64) 
             format!("{} parameters", grouped(config.parameters())),
             &format!("{} blocks of width {}, {} heads", config.n_layer, config.n_embd, config.n_head),
         ),
-        figure("Training", format!("{} steps", grouped(steps as usize)), &format!("in {}", duration(seconds))),
+        training,
     ]
 }
 

@@ -37,7 +37,7 @@ pub struct Summary {
     pub tokens: u64,
     /// Seconds of training, of earlier sessions too; validations, samples and checkpoints included.
     pub seconds: f64,
-    /// Tokens trained on per second of this session.
+    /// Tokens trained on per second since this start or resume.
     pub tokens_per_second: f64,
     /// Trainable parameters.
     pub parameters: usize,

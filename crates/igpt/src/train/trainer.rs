@@ -61,7 +61,7 @@ pub struct Outcome {
     pub best: Option<(f64, u64)>,
     /// Seconds of training, of earlier sessions too.
     pub elapsed_s: f64,
-    /// Seconds and steps of this session.
+    /// Seconds and steps since this start or resume.
     pub session: (f64, u64),
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! The program `igpt`: flags, wiring and exit codes. What it does lives in the library.
 
+mod download;
 mod output;
 mod progress;
 mod shared;

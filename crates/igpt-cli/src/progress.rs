@@ -1,10 +1,14 @@
 //! Progress of training on standard error: a bar on a terminal, otherwise a plain line every so often.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use igpt::data::download::Hook;
 use igpt::train::observer::{Event, Observer, Started, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::download;
 
 /// Between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -81,6 +85,10 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    fn download(&self) -> Option<Arc<Hook>> {
+        Some(download::hook())
+    }
+
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Phase(text) => match &self.bar {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
 
+use crate::download;
+
 /// Which images.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DataArgs {
@@ -19,7 +21,8 @@ pub(crate) struct DataArgs {
 impl DataArgs {
     /// Opens the data set. Its cuts have a seed of their own, so that no verb's `--seed` moves a test image to train.
     pub(crate) fn open(&self) -> Result<Dataset> {
-        data::open(&self.data, &OpenOptions { data_dir: self.data_dir.clone(), ..OpenOptions::default() })
+        let progress = Some(download::hook());
+        data::open(&self.data, &OpenOptions { data_dir: self.data_dir.clone(), progress, ..OpenOptions::default() })
     }
 }
 

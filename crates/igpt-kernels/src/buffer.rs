@@ -1,47 +1,97 @@
 //! Zeroed memory that is allocated once and kept: arenas, activations, packed weights.
 //!
-//! Every buffer is its own anonymous mapping: aligned for any vector, zero without being written, and on Linux
-//! advised to use huge pages, which makes first use of a large buffer more than ten times cheaper than fresh
-//! pages from the heap.
+//! Buffers lie in anonymous mappings, zero without being written, that on Linux are advised to use huge pages: first
+//! use is more than ten times cheaper than fresh pages from the heap, and a pass over a few megabytes does not miss
+//! the processor's table of pages all the time. A large buffer has a mapping of its own; smaller ones share mappings,
+//! because a huge page for each would be mostly empty.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::MmapMut;
 
-/// Size and alignment of the huge pages that large buffers are laid out for.
+/// Size and alignment of the huge pages that mappings are laid out for.
 const HUGE_PAGE: usize = 2 << 20;
+/// Bytes from which a buffer gets a mapping of its own.
+const LARGE: usize = 2 * HUGE_PAGE;
+/// Bytes of a mapping that smaller buffers share.
+const SHARED: usize = 16 * HUGE_PAGE;
 /// What every buffer's start is a multiple of, in bytes.
 pub const ALIGNMENT: usize = 64;
 
 /// A fixed number of `T`s, zeroed at first, starting at a multiple of [`ALIGNMENT`] bytes.
 pub struct Buffer<T: bytemuck::Pod> {
-    map: MmapMut,
-    /// Bytes before the first element.
-    start: usize,
-    bytes: usize,
+    start: NonNull<T>,
+    len: usize,
+    /// Keeps the memory mapped; none for a buffer of no bytes.
+    _map: Option<Arc<MmapMut>>,
     element: PhantomData<T>,
 }
+
+// SAFETY: a buffer owns its elements, like `Vec<T>`: no other buffer has bytes in common with it.
+unsafe impl<T: bytemuck::Pod + Send> Send for Buffer<T> {}
+// SAFETY: as above.
+unsafe impl<T: bytemuck::Pod + Sync> Sync for Buffer<T> {}
 
 impl<T: bytemuck::Pod> Buffer<T> {
     /// `len` zeros. Panics, as `Vec` does, when the system has no such memory.
     pub fn zeroed(len: usize) -> Self {
-        let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - HUGE_PAGE);
+        const { assert!(align_of::<T>() <= ALIGNMENT) };
+        let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - 2 * HUGE_PAGE);
         let bytes = bytes.unwrap_or_else(|| panic!("a buffer of {len} elements exceeds the address space"));
-        let large = bytes >= 2 * HUGE_PAGE;
-        let reserved = if large { bytes + HUGE_PAGE } else { bytes.max(1) };
-        let map = MmapMut::map_anon(reserved);
-        let map = map.unwrap_or_else(|error| panic!("no memory for a buffer of {bytes} bytes: {error}"));
-        // Advice may be refused; the memory is as good, only slower to touch first.
-        #[cfg(target_os = "linux")]
-        if large {
-            let _ = map.advise(memmap2::Advice::HugePage);
+        if bytes == 0 {
+            // The address of a static of the right alignment, never read or written.
+            #[repr(align(64))]
+            struct Aligned([u8; ALIGNMENT]);
+            static EMPTY: Aligned = Aligned([0; ALIGNMENT]);
+            return Self { start: NonNull::from(&EMPTY.0).cast(), len, _map: None, element: PhantomData };
         }
-        let start = if large { map.as_ptr().addr().next_multiple_of(HUGE_PAGE) - map.as_ptr().addr() } else { 0 };
-        debug_assert_eq!((map.as_ptr().addr() + start) % ALIGNMENT, 0);
-        Self { map, start, bytes, element: PhantomData }
+        let (map, start) = if bytes >= LARGE { map(bytes) } else { share(bytes) };
+        Self { start: start.cast(), len, _map: Some(map), element: PhantomData }
     }
+}
+
+/// A mapping and its first byte that is aligned to huge pages; from there on it has `bytes` bytes, all zero.
+fn map(bytes: usize) -> (Arc<MmapMut>, NonNull<u8>) {
+    let map = MmapMut::map_anon(bytes + HUGE_PAGE);
+    let mut map = map.unwrap_or_else(|error| panic!("no memory for a buffer of {bytes} bytes: {error}"));
+    // Advice may be refused; the memory is as good, only slower to touch first.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    let offset = map.as_ptr().align_offset(HUGE_PAGE);
+    let start = NonNull::from(&mut map[offset]);
+    (Arc::new(map), start)
+}
+
+/// What is left of the last shared mapping.
+struct Rest {
+    map: Arc<MmapMut>,
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the rest's bytes belong to it alone.
+unsafe impl Send for Rest {}
+
+/// `bytes` zero bytes of a mapping shared with other buffers; it goes when the last of them does. Memory is never
+/// given out twice, so it is zero.
+fn share(bytes: usize) -> (Arc<MmapMut>, NonNull<u8>) {
+    static REST: Mutex<Option<Rest>> = Mutex::new(None);
+    let taken = bytes.next_multiple_of(ALIGNMENT);
+    let mut rest = REST.lock().unwrap_or_else(PoisonError::into_inner);
+    if rest.as_ref().is_none_or(|rest| rest.bytes < taken) {
+        let (map, start) = map(SHARED);
+        *rest = Some(Rest { map, start, bytes: SHARED });
+    }
+    let rest = rest.as_mut().expect("just made");
+    let (map, start) = (rest.map.clone(), rest.start);
+    rest.bytes -= taken;
+    // SAFETY: at most one behind the end of the mapping.
+    rest.start = unsafe { rest.start.add(taken) };
+    (map, start)
 }
 
 impl<T: bytemuck::Pod> Default for Buffer<T> {
@@ -61,13 +111,15 @@ impl<T: bytemuck::Pod> Clone for Buffer<T> {
 impl<T: bytemuck::Pod> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        bytemuck::cast_slice(&self.map[self.start..self.start + self.bytes])
+        // SAFETY: `len` aligned elements inside the mapping that this buffer alone uses; any bytes are a `T`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl<T: bytemuck::Pod> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(&mut self.map[self.start..self.start + self.bytes])
+        // SAFETY: as for `deref`, and `&mut self` keeps readers out.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
@@ -96,6 +148,19 @@ mod tests {
     #[test]
     fn large_buffers_start_on_a_huge_page() {
         assert_eq!(Buffer::<u16>::zeroed(2 * HUGE_PAGE).as_ptr().addr() % HUGE_PAGE, 0);
+    }
+
+    #[test]
+    fn small_buffers_share_pages_but_no_bytes() {
+        let mut buffers: Vec<_> = (0..200).map(|i| Buffer::<u32>::zeroed(1 + i * 977)).collect();
+        for (i, buffer) in buffers.iter_mut().enumerate() {
+            assert!(buffer.iter().all(|&x| x == 0), "buffer {i} is zero");
+            buffer.fill(i as u32 + 1);
+        }
+        buffers.retain(|buffer| buffer[0] % 2 == 0);
+        let more: Vec<_> = (0..200).map(|i| Buffer::<u32>::zeroed(1 + i * 977)).collect();
+        assert!(more.iter().all(|buffer| buffer.iter().all(|&x| x == 0)));
+        assert!(buffers.iter().all(|buffer| buffer.iter().all(|&x| x == buffer[0])));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod mat;
 pub mod matmul;
 pub mod norm;
 pub mod optimizer;
+pub mod peak;
 pub mod pool;
 pub mod reduce;
 pub mod reference;

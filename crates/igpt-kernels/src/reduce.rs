@@ -2,9 +2,11 @@
 //!
 //! Every order of addition is fixed by the shape alone, so that results repeat to the bit.
 
+use crate::Scalar;
 use crate::isa::{Isa, Kernel};
+use crate::matmul::PANEL_COLS;
 use crate::simd::Simd;
-use crate::{MatRef, Scalar};
+use std::marker::PhantomData;
 
 /// `dst` += `src`, slices of equal length.
 pub fn add_assign(isa: Isa, dst: &mut [f32], src: &[f32]) {
@@ -17,10 +19,11 @@ pub fn scale(isa: Isa, x: &mut [f32], factor: f32) {
     isa.run(Scale { x, factor });
 }
 
-/// Adds the rows of `dy` to `out`, one after the other: the gradient of a bias. `out` is as long as a row.
-pub fn column_sums<S: Scalar>(isa: Isa, dy: MatRef<'_, S>, out: &mut [f32]) {
-    assert_eq!(dy.cols(), out.len(), "one sum a column");
-    isa.run(ColumnSums { dy, out });
+/// Adds the rows of a panel of units (see [`pack_tokens`](crate::matmul::pack_tokens)) to `out`, one after the
+/// other: the gradient of 32 biases.
+pub fn panel_sums<S: Scalar>(isa: Isa, panel: &[u32], out: &mut [f32]) {
+    assert_eq!((panel.len() % PANEL_COLS, out.len()), (0, PANEL_COLS), "one sum a column of a panel");
+    isa.run(PanelSums::<S> { panel, out, format: PhantomData });
 }
 
 /// Σ x² in f64, the same bits on every instruction set. To share the work among threads, cut at fixed places and
@@ -59,43 +62,26 @@ impl Kernel for Scale<'_> {
     }
 }
 
-struct ColumnSums<'a, S> {
-    dy: MatRef<'a, S>,
+struct PanelSums<'a, S> {
+    panel: &'a [u32],
     out: &'a mut [f32],
+    format: PhantomData<S>,
 }
 
-/// Vectors of sums kept in registers while walking down the rows.
-const STRIP: usize = 2;
-
-impl<S: Scalar> Kernel for ColumnSums<'_, S> {
+impl<S: Scalar> Kernel for PanelSums<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let mut strips = self.out.chunks_exact_mut(STRIP * V::LANES);
-        let mut col = 0;
-        for out in &mut strips {
-            let mut sums = [simd.zero(); STRIP];
-            for (sum, out) in sums.iter_mut().zip(out.chunks_exact(V::LANES)) {
-                *sum = simd.read(out);
+        // A unit of ones: its product with another is the sum of that one's values.
+        let ones = simd.splat_unit(if S::PACK == 2 { 0x3f80_3f80 } else { 0x3f80_0000 });
+        for (i, out) in self.out.chunks_exact_mut(V::LANES).enumerate() {
+            let mut sum = simd.read(out);
+            for row in self.panel.chunks_exact(PANEL_COLS) {
+                // SAFETY: a row has 32 units, which are a whole number of vectors.
+                let units = unsafe { simd.load_units(row.as_ptr().add(i * V::LANES)) };
+                sum = simd.dot::<S>(ones, units, sum);
             }
-            for r in 0..self.dy.rows() {
-                let row = &self.dy.row(r)[col..col + STRIP * V::LANES];
-                for (sum, dy) in sums.iter_mut().zip(row.chunks_exact(V::LANES)) {
-                    *sum = simd.add(*sum, simd.read(dy));
-                }
-            }
-            for (sum, out) in sums.iter().zip(out.chunks_exact_mut(V::LANES)) {
-                simd.write(out, *sum);
-            }
-            col += STRIP * V::LANES;
-        }
-        for out in strips.into_remainder().chunks_mut(V::LANES) {
-            let mut sum = simd.read_partial(out);
-            for r in 0..self.dy.rows() {
-                sum = simd.add(sum, simd.read_partial(&self.dy.row(r)[col..col + out.len()]));
-            }
-            simd.write_partial(out, sum);
-            col += out.len();
+            simd.write(out, sum);
         }
     }
 }
@@ -129,19 +115,22 @@ impl Kernel for SumSquares<'_> {
 mod tests {
     use super::*;
     use crate::bf16;
+    use crate::matmul::Panels;
     use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 
     /// Lengths on both sides of every vector and strip.
     const LENGTHS: [usize; 16] = [0, 1, 2, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 127, 256, 1000];
 
-    fn column_sums_match<S: Scalar>(isa: Isa, rows: usize, cols: usize) {
-        let dy = Framed::<S>::new(&values(rows * cols, 1), rows, cols, cols);
-        let mut out = Framed::<f32>::new(&values(cols, 2), 1, cols, cols);
-        let (before, dy64) = (out.f64s(cols), dy.f64s(cols));
-        column_sums(isa, dy.view(), out.view_mut().row_mut(0));
-        out.assert_intact(cols);
+    fn panel_sums_match<S: Scalar>(isa: Isa, rows: usize) {
+        let dy = Framed::<S>::new(&values(rows * PANEL_COLS, 1), rows, PANEL_COLS, PANEL_COLS);
+        let mut panel = Panels::<S>::new(rows, PANEL_COLS);
+        panel.pack_tokens(isa, dy.view());
+        let mut out = Framed::<f32>::new(&values(PANEL_COLS, 2), 1, PANEL_COLS, PANEL_COLS);
+        let (before, dy64) = (out.f64s(PANEL_COLS), dy.f64s(PANEL_COLS));
+        panel_sums::<S>(isa, panel.units_mut(), out.view_mut().row_mut(0));
+        out.assert_intact(PANEL_COLS);
         for (c, before) in before.into_iter().enumerate() {
-            let column = || dy64.iter().skip(c).step_by(cols);
+            let column = || dy64.iter().skip(c).step_by(PANEL_COLS);
             let expected = before + column().sum::<f64>();
             let size = before.abs() + column().map(|x| x.abs()).sum::<f64>();
             assert_close("column", out.view().row(0)[c], expected, EPS * (rows + 1) as f64 * size);
@@ -149,13 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn column_sums_match_on_every_isa() {
+    fn panel_sums_match_on_every_isa() {
         for isa in Isa::available() {
             for rows in ROWS {
-                for cols in LENGTHS {
-                    column_sums_match::<f32>(isa, rows, cols);
-                    column_sums_match::<bf16>(isa, rows, cols);
-                }
+                panel_sums_match::<f32>(isa, rows);
+                panel_sums_match::<bf16>(isa, rows);
             }
         }
     }

@@ -28,6 +28,9 @@ use half::bf16;
 /// 2^t on [0, 1) is 1 + t·(C[0] + t·(C[1] + …)), relative error 1.4e-7 in f32 (minimax fit with the constant term held
 /// at 1, so that 2^0 is exactly 1).
 const EXP2: [f32; 5] = [0.693_151_3, 0.240_164_45, 0.055_799_913, 0.009_017_03, 0.001_867_130_3];
+/// The same with three coefficients, relative error 8.6e-5.
+#[cfg(target_arch = "x86_64")]
+const EXP2_BF16: [f32; 3] = [0.695_116_6, 0.227_645_7, 0.077_066_53];
 
 /// Vectors of [`LANES`](Simd::LANES) values. `F32` holds floats, `U32` the units of matrix products, `Mask` one
 /// truth value a lane.
@@ -56,6 +59,11 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// a / b
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// 1 / a to 2^−14 relative, for what will be rounded to bf16. Infinity gives 0.
+    #[inline(always)]
+    fn reciprocal_bf16(self, a: Self::F32) -> Self::F32 {
+        self.div(self.splat(1.0), a)
+    }
     /// a · b + c, rounded once where the instruction set has FMA.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// The larger one; `b` where either is NaN.
@@ -69,6 +77,11 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// 2^x to 4e-7 relative. Minus infinity and everything below −150 give 0 (results under 2^−126 may be flushed
     /// to 0), everything from 128 on infinity, NaN stays NaN; 2^0 is exactly 1.
     fn exp2(self, x: Self::F32) -> Self::F32;
+    /// 2^x to 1e-4 relative, for what will be rounded to bf16; otherwise as [`exp2`](Simd::exp2).
+    #[inline(always)]
+    fn exp2_bf16(self, x: Self::F32) -> Self::F32 {
+        self.exp2(x)
+    }
     /// The sum of all lanes: halves added to each other until one lane is left.
     fn reduce_add(self, a: Self::F32) -> f32;
     /// The largest lane.
@@ -113,6 +126,19 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// Both pointers must be valid for reading LANES values; they need not be aligned to the vector.
     unsafe fn interleave_bf16(self, low: *const bf16, high: *const bf16) -> Self::U32;
 
+    /// 2 · LANES values of 8 bits as pairs of 16 bits, the first of a pair in the low half of its unit.
+    /// # Safety
+    /// `p` must be valid for reading 2 · LANES values; it need not be aligned to the vector.
+    unsafe fn load_i8_pairs(self, p: *const i8) -> Self::U32;
+    /// Rounded to nearest even 16-bit integers, saturated.
+    /// # Safety
+    /// `p` must be valid for writing LANES values; it need not be aligned to the vector.
+    unsafe fn store_i16(self, p: *mut i16, a: Self::F32);
+    /// c + a.low · b.low + a.high · b.high with halves that are signed 16-bit integers, in 32 bits that wrap around.
+    fn dot_i16(self, a: Self::U32, b: Self::U32, c: Self::U32) -> Self::U32;
+    /// Signed 32-bit integers as f32, rounded to nearest even.
+    fn integers_to_f32(self, a: Self::U32) -> Self::F32;
+
     /// a\[0\], b\[0\], a\[1\], b\[1\], … of the lower halves, then the same of the upper halves.
     fn zip_units(self, a: Self::U32, b: Self::U32) -> (Self::U32, Self::U32);
     /// Asks for the cache line at `p`, soon to be written. Any address will do.
@@ -127,6 +153,16 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     #[inline(always)]
     fn dot<S: Scalar>(self, a: Self::U32, b: Self::U32, c: Self::F32) -> Self::F32 {
         if S::PACK == 2 { self.dot_bf16(a, b, c) } else { self.mul_add(self.as_floats(a), self.as_floats(b), c) }
+    }
+    /// 2^x, exact enough for a result of format `S`.
+    #[inline(always)]
+    fn exp2_for<S: Scalar>(self, x: Self::F32) -> Self::F32 {
+        if S::PACK == 2 { self.exp2_bf16(x) } else { self.exp2(x) }
+    }
+    /// 1 / a, exact enough for a result of format `S`.
+    #[inline(always)]
+    fn reciprocal_for<S: Scalar>(self, a: Self::F32) -> Self::F32 {
+        if S::PACK == 2 { self.reciprocal_bf16(a) } else { self.div(self.splat(1.0), a) }
     }
     /// [`TILE_ROWS`](Simd::TILE_ROWS) for units of format `S`.
     #[inline(always)]
@@ -148,6 +184,25 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
     unsafe fn store<S: Scalar>(self, p: *mut S, a: Self::F32) {
         // SAFETY: the caller's promise; PACK tells the two formats apart.
         unsafe { if S::PACK == 2 { self.store_bf16(p.cast(), a) } else { self.store_f32(p.cast(), a) } }
+    }
+    /// The largest magnitude of a slice whose length is a multiple of LANES.
+    #[inline(always)]
+    fn largest_magnitude<S: Scalar>(self, x: &[S]) -> f32 {
+        let mut max = self.zero();
+        for x in x.chunks_exact(Self::LANES) {
+            let x = self.read(x);
+            max = self.max(max, self.max(x, self.sub(self.zero(), x)));
+        }
+        self.reduce_max(max)
+    }
+    /// `x` times `factor` as 16-bit integers; equal lengths, a multiple of LANES.
+    #[inline(always)]
+    fn to_i16<S: Scalar>(self, x: &[S], factor: f32, to: &mut [i16]) {
+        let factor = self.splat(factor);
+        for (x, to) in x.chunks_exact(Self::LANES).zip(to.chunks_exact_mut(Self::LANES)) {
+            // SAFETY: the chunk has LANES values.
+            unsafe { self.store_i16(to.as_mut_ptr(), self.mul(self.read(x), factor)) }
+        }
     }
     /// Every lane rounded to format `S`.
     #[inline(always)]

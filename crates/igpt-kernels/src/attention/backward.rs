@@ -210,7 +210,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     for v in 0..2 {
         let negative_lse = simd.read(&lanes.negative_lse[v * V::LANES..]);
         for r in 0..MR {
-            p[r][v] = simd.exp2(simd.mul_add(p[r][v], exponent, negative_lse));
+            p[r][v] = simd.exp2_for::<S>(simd.mul_add(p[r][v], exponent, negative_lse));
         }
     }
     write_tile::<V, S, MR>(simd, &p, block.p_rows, key, query);

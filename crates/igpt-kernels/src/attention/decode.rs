@@ -16,8 +16,8 @@ use std::f32::consts::LOG2_E;
 /// The shape of one KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
-    n_ctx: usize,
-    head_size: usize,
+    pub(super) n_ctx: usize,
+    pub(super) head_size: usize,
 }
 
 impl KvShape {

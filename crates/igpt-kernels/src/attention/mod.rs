@@ -18,6 +18,7 @@
 mod backward;
 mod decode;
 mod forward;
+mod int8;
 mod pack;
 mod product;
 mod scratch;
@@ -27,6 +28,7 @@ mod tests;
 pub use backward::attention_backward;
 pub use decode::KvShape;
 pub use forward::attention_forward;
+pub use int8::{QuantizedKv, QuantizedScratch};
 pub use scratch::AttentionScratch;
 
 use crate::MatRef;

@@ -6,7 +6,7 @@
 use super::PANEL_COLS;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
-use crate::{Buffer, MatRef, Scalar};
+use crate::{Buffer, MatMut, MatRef, Scalar};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -57,12 +57,10 @@ impl<S: Scalar> Panels<S> {
             pack_panel::<S>(isa, i, src, transposed, panel);
         }
     }
-    /// Packs a whole operand, one panel after the other (see [`pack_token_panel`]).
+    /// Packs a whole operand (see [`pack_tokens`]).
     pub fn pack_tokens(&mut self, isa: Isa, dy: MatRef<S>) {
-        let len = self.panel_len();
-        for (i, panel) in self.units.chunks_exact_mut(len.max(1)).enumerate() {
-            pack_token_panel(isa, i, dy, panel);
-        }
+        let (panels, len) = (self.n / PANEL_COLS, self.panel_len());
+        pack_tokens(isa, dy, MatMut::new(&mut self.units, panels, len));
     }
 }
 
@@ -105,11 +103,14 @@ pub fn pack_panel<S: Scalar>(isa: Isa, panel: usize, src: MatRef<f32>, transpose
     }
 }
 
-/// Packs columns `32 * panel ..` of `dy` (T×n, n a multiple of 32), summed over its rows, into `dst`, one panel's
-/// units. When T is odd the last unit's other half is zero. Panics unless the panel has room for T rounded up.
-pub fn pack_token_panel<S: Scalar>(isa: Isa, panel: usize, dy: MatRef<S>, dst: &mut [u32]) {
-    assert_eq!(dst.len(), dy.rows().div_ceil(S::PACK) * PANEL_COLS, "a panel of {} tokens", dy.rows());
-    isa.run(Tokens { src: dy.view(0, dy.rows(), panel * PANEL_COLS, PANEL_COLS), dst });
+/// Packs `dy` (T×n, n a multiple of 32), which will be summed over its rows: row i of `panels` gets columns
+/// `32 * i ..`, T/PACK rows of 32 units. When T is odd the last unit's other half is zero. Panics unless the shapes
+/// agree.
+pub fn pack_tokens<S: Scalar>(isa: Isa, dy: MatRef<S>, panels: MatMut<u32>) {
+    let shape = (dy.cols() / PANEL_COLS, dy.rows().div_ceil(S::PACK) * PANEL_COLS);
+    assert_eq!(dy.cols() % PANEL_COLS, 0, "columns of a packed operand come in panels of {PANEL_COLS}");
+    assert_eq!((panels.rows(), panels.cols()), shape, "panels for {}×{} tokens", dy.rows(), dy.cols());
+    isa.run(Tokens { dy, panels });
 }
 
 struct Straight<'a, S> {
@@ -204,16 +205,25 @@ fn read_up_to<V: Simd>(simd: V, row: &[f32], at: usize) -> V::F32 {
 }
 
 struct Tokens<'a, S> {
-    src: MatRef<'a, S>,
-    dst: &'a mut [u32],
+    dy: MatRef<'a, S>,
+    panels: MatMut<'a, u32>,
 }
 
 impl<S: Scalar> Kernel for Tokens<'_, S> {
     type Output = ();
     #[inline(always)]
-    fn run<V: Simd>(self, simd: V) {
-        for (unit, dst) in self.dst.chunks_exact_mut(PANEL_COLS).enumerate() {
-            interleave_rows(simd, self.src, unit, dst);
+    fn run<V: Simd>(mut self, simd: V) {
+        /// Rows of units at a time: `dy` is read from left to right while each panel still gets a long run.
+        const RUN: usize = 8;
+        let (units, tokens) = (self.panels.cols() / PANEL_COLS, self.dy.rows());
+        for first in (0..units).step_by(RUN) {
+            for panel in 0..self.panels.rows() {
+                let src = self.dy.view(0, tokens, panel * PANEL_COLS, PANEL_COLS);
+                let run = &mut self.panels.row_mut(panel)[first * PANEL_COLS..units.min(first + RUN) * PANEL_COLS];
+                for (i, dst) in run.chunks_exact_mut(PANEL_COLS).enumerate() {
+                    interleave_rows(simd, src, first + i, dst);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Products on every instruction set and format against the f64 reference, inside canaries.
 
-use super::{Out, PANEL_COLS, Panels, Scratch, TOKEN_BLOCK, matmul, matmul_tn_add};
+use super::{Out, PANEL_COLS, Panels, Scratch, TOKEN_BLOCK, matmul, matmul_tn, pack_tokens};
 use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 use crate::{Isa, MatMut, MatRef, Scalar, activation, bf16, reference};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn packed<S: Scalar>(isa: Isa, w: MatRef<f32>) -> Panels<S> {
     panels
 }
 
-/// m×k times k×n on every instruction set, with all four kinds of output, with and without a bias.
+/// m×k times k×n on every instruction set, with every kind of output, with and without a bias.
 fn check_product<S: Scalar>(m: usize, k: usize, n: usize, seed: u64) {
     let a = Left::<S>::new(m, k, seed);
     // Weights that `S` can hold, so that packing rounds nothing and the reference sees what the kernel sees.
@@ -54,6 +54,12 @@ fn check_product<S: Scalar>(m: usize, k: usize, n: usize, seed: u64) {
                 assert_eq!(found as f32, old[i] as f32 + plain[i] as f32, "{what} AddF32 {i}");
             }
 
+            let to = Framed::<f32>::new(&old, m, n, n + 1);
+            let mut sum = Framed::<f32>::unset(m, n);
+            matmul(isa, a.view(), &b, bias, Out::SumF32 { to: to.view().view(0, m, 0, n), out: sum.view_mut() });
+            sum.assert_intact(n);
+            assert_eq!(sum.f64s(n), out.f64s(n), "{what} SumF32");
+
             let mut stored = Framed::<S>::unset(m, n);
             matmul(isa, a.view(), &b, bias, Out::Store(stored.view_mut()));
             stored.assert_intact(n);
@@ -71,11 +77,43 @@ fn check_product<S: Scalar>(m: usize, k: usize, n: usize, seed: u64) {
                 activation::gelu(isa, pre.view().row(row), &mut expected);
                 assert_eq!(out.view().row(row), expected, "{what} gelu of the stored pre, row {row}");
             }
+            check_gelu_backward(isa, a.view(), &b, bias, &pre, &plain, &what);
         }
     }
 }
 
-/// Column by column of a T×k left and a T×n right operand, added to what is there.
+/// The product as the gradient of an activation: what the element-wise kernel makes of the f32 product.
+fn check_gelu_backward<S: Scalar>(
+    isa: Isa,
+    a: MatRef<S>,
+    b: &Panels<S>,
+    bias: Option<&[f32]>,
+    pre: &Framed<S>,
+    product: &[f64],
+    what: &str,
+) {
+    let (m, n) = (a.rows(), b.n());
+    let (mut d, mut out) = (Framed::<S>::unset(m, n), Framed::<S>::unset(m, n));
+    let target = Out::GeluBackward { pre: pre.view(), d: d.view_mut(), out: out.view_mut() };
+    matmul(isa, a, b, bias, target);
+    d.assert_intact(n);
+    out.assert_intact(n);
+    for row in 0..m {
+        let mut expected = vec![S::default(); n];
+        activation::gelu(isa, pre.view().row(row), &mut expected);
+        assert_eq!(out.view().row(row), expected, "{what} activation, row {row}");
+        let pre = pre.view().row(row);
+        for (col, &found) in d.view().row(row).iter().enumerate() {
+            let (pre, product) = (pre[col].to_f32() as f64, product[row * n + col]);
+            let expected = product * reference::activation::gelu_slope(pre);
+            let size = product.abs() * (1.0 + 1.702 * pre.abs());
+            let tolerance = size * if S::PACK == 2 { 1e-4 } else { 1e-6 };
+            assert_close(&format!("{what} gradient {row}, {col}"), found, expected, tolerance);
+        }
+    }
+}
+
+/// Column by column of a T×k left and a T×n right operand, added to what is there or not.
 fn check_tn<S: Scalar>(tokens: usize, k: usize, n: usize, seed: u64) {
     let x = Framed::<S>::new(&values(tokens * k, seed), tokens, k, k);
     let dy = Framed::<S>::new(&values(tokens * n, seed + 1), tokens, n, n);
@@ -86,13 +124,16 @@ fn check_tn<S: Scalar>(tokens: usize, k: usize, n: usize, seed: u64) {
         let mut panels = Panels::<S>::new(tokens, n);
         panels.units_mut().fill(u32::MAX); // NaNs: what an earlier packing left must not matter
         panels.pack_tokens(isa, dy.view());
-        let mut dw = Framed::<f32>::new(&old, k, n, n);
-        matmul_tn_add(isa, x.view(), &panels, dw.view_mut(), &mut scratch);
-        dw.assert_intact(n);
-        for (i, found) in dw.f64s(n).into_iter().enumerate() {
-            let tolerance = EPS * (scales[i] + old[i].abs()) * (tokens + 2) as f64;
-            let what = format!("{} {} {tokens} tokens {k}×{n} element {i}", isa.name(), S::NAME);
-            assert_close(&what, found as f32, sums[i] + old[i], tolerance);
+        for add in [true, false] {
+            let mut dw = Framed::<f32>::new(&old, k, n, n);
+            matmul_tn(isa, x.view(), &panels, dw.view_mut(), add, &mut scratch);
+            dw.assert_intact(n);
+            for (i, found) in dw.f64s(n).into_iter().enumerate() {
+                let old = if add { old[i] } else { 0.0 };
+                let tolerance = EPS * (scales[i] + old.abs()) * (tokens + 2) as f64;
+                let what = format!("{} {} {tokens} tokens {k}×{n} element {i} add {add}", isa.name(), S::NAME);
+                assert_close(&what, found as f32, sums[i] + old, tolerance);
+            }
         }
     }
 }
@@ -180,7 +221,7 @@ fn check_tn_cuts<S: Scalar>() {
         let mut panels = Panels::<S>::new(tokens, n);
         panels.pack_tokens(isa, dy.view());
         let mut whole = vec![0.0; k * n];
-        matmul_tn_add(isa, x.view(), &panels, MatMut::new(&mut whole, k, n), &mut scratch);
+        matmul_tn(isa, x.view(), &panels, MatMut::new(&mut whole, k, n), true, &mut scratch);
         for cols in [1, 5, 16] {
             let mut cut = vec![0.0; k * n];
             let mut dw = MatMut::new(&mut cut, k, n);
@@ -189,7 +230,7 @@ fn check_tn_cuts<S: Scalar>() {
                 for panel in 0..n / PANEL_COLS {
                     let x = x.view().view(0, tokens, first, cols);
                     let dw = dw.view(first, cols, panel * PANEL_COLS, PANEL_COLS);
-                    matmul_tn_add(isa, x, panels.panels(panel..panel + 1), dw, &mut scratch);
+                    matmul_tn(isa, x, panels.panels(panel..panel + 1), dw, true, &mut scratch);
                 }
             }
             assert_eq!(cut, whole, "{} {} {cols} columns at a time", isa.name(), S::NAME);
@@ -235,5 +276,32 @@ fn packing_follows_the_documented_layout() {
             check_packing::<f32>(k, n);
             check_packing::<bf16>(k, n);
         }
+    }
+}
+
+/// Packing tokens a few rows at a time, as the backward pass does, gives the same panels as packing them at once.
+fn check_token_runs<S: Scalar>(tokens: usize, n: usize) {
+    let dy = Framed::<S>::new(&values(tokens * n, 10), tokens, n, n);
+    for isa in Isa::available() {
+        let mut whole = Panels::<S>::new(tokens, n);
+        whole.pack_tokens(isa, dy.view());
+        let mut runs = Panels::<S>::new(tokens, n);
+        let (panels, len) = (n / PANEL_COLS, runs.panel_len());
+        let mut cut = MatMut::new(runs.units_mut(), panels, len);
+        for first in (0..tokens).step_by(14) {
+            let rows = 14.min(tokens - first);
+            let units = rows.div_ceil(S::PACK) * PANEL_COLS;
+            let part = cut.view(0, panels, first / S::PACK * PANEL_COLS, units);
+            pack_tokens(isa, dy.view().view(first, rows, 0, n), part);
+        }
+        assert_eq!(runs.units_mut(), whole.units_mut(), "{} {} {tokens}×{n}", isa.name(), S::NAME);
+    }
+}
+
+#[test]
+fn tokens_may_be_packed_in_runs() {
+    for tokens in [1, 14, 15, 28, 69, 100] {
+        check_token_runs::<f32>(tokens, 64);
+        check_token_runs::<bf16>(tokens, 96);
     }
 }

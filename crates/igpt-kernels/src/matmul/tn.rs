@@ -21,16 +21,17 @@ pub struct Scratch {
     units: Buffer<u32>,
 }
 
-/// dw (k×n) += xᵀ · dy over the T tokens of one image: `x` is T×k (a view of some columns), `dy` T×n in panels
-/// packed by [`pack_token_panel`](super::pack_token_panel). Every 512 tokens are summed in order and then added to
-/// `dw`; the bits of an element depend on its own column of `x` and of `dy` alone.
+/// dw (k×n) = xᵀ · dy over the T tokens of one image, added to what is there if `add`: `x` is T×k (a view of some
+/// columns), `dy` T×n in panels packed by [`pack_tokens`](super::pack_tokens). Every 512 tokens are summed in order
+/// and then added to `dw`; the bits of an element depend on its own column of `x` and of `dy` alone.
 ///
 /// Panics unless the shapes agree.
-pub fn matmul_tn_add<'b, S: Scalar>(
+pub fn matmul_tn<'b, S: Scalar>(
     isa: Isa,
     x: MatRef<S>,
     dy: impl Into<PanelsRef<'b, S>>,
     mut dw: MatMut<f32>,
+    add: bool,
     scratch: &mut Scratch,
 ) {
     let dy = dy.into();
@@ -40,10 +41,13 @@ pub fn matmul_tn_add<'b, S: Scalar>(
     if scratch.units.len() < needed {
         scratch.units = Buffer::zeroed(needed);
     }
+    if x.rows() == 0 && !add {
+        (0..dw.rows()).for_each(|i| dw.row_mut(i).fill(0.0));
+    }
     for first in (0..x.rows()).step_by(TOKEN_BLOCK) {
         let x = x.view(first, TOKEN_BLOCK.min(x.rows() - first), 0, x.cols());
-        let first_unit = first / S::PACK;
-        isa.run(Block { x, dy, first_unit, dw: dw.reborrow(), packed: &mut scratch.units });
+        let (first_unit, add) = (first / S::PACK, add || first > 0);
+        isa.run(Block { x, dy, first_unit, dw: dw.reborrow(), add, packed: &mut scratch.units });
     }
 }
 
@@ -53,6 +57,7 @@ struct Block<'a, S> {
     dy: PanelsRef<'a, S>,
     first_unit: usize,
     dw: MatMut<'a, f32>,
+    add: bool,
     packed: &'a mut [u32],
 }
 
@@ -74,8 +79,9 @@ impl<S: Scalar> Kernel for Block<'_, S> {
                 // two vectors from the column's place in the panel on; `dw` is two vectors wide.
                 unsafe {
                     let right = right.as_ptr().add(col % PANEL_COLS);
+                    let (left, add) = (left.as_ptr(), self.add);
                     let (out, stride) = (dw.as_mut_ptr(), dw.stride());
-                    let mut strip = Strip::<S> { units, left: left.as_ptr(), right, out, stride, format: PhantomData };
+                    let mut strip = Strip::<S> { units, left, right, out, stride, add, format: PhantomData };
                     run_rows::<V, S>(simd, dw.rows(), &mut strip);
                 }
             }
@@ -111,6 +117,7 @@ struct Strip<S> {
     right: *const u32,
     out: *mut f32,
     stride: usize,
+    add: bool,
     format: PhantomData<S>,
 }
 
@@ -133,7 +140,7 @@ impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
             for (r, acc) in acc.iter().enumerate() {
                 for (v, &sum) in acc.iter().enumerate() {
                     let at = self.out.add((row + r) * self.stride + v * V::LANES);
-                    simd.store_f32(at, simd.add(simd.load_f32(at), sum));
+                    simd.store_f32(at, if self.add { simd.add(simd.load_f32(at), sum) } else { sum });
                 }
             }
         }

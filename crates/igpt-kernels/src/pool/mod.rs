@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-pub use parts::{Chunks, Grid, Heads, Parts, chunks, columns, grid, heads, rows};
+pub use parts::{All, Chunks, Either, Grid, Heads, Parts, Then, all, chunks, columns, grid, heads, rows, then};
 
 /// Turns of `spin_loop` before a waiting thread yields: some 2 to 5 µs.
 const SPINS: usize = 128;

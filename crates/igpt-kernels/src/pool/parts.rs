@@ -32,6 +32,8 @@ mod sealed {
     impl<T> Sealed for super::Chunks<'_, T> {}
     impl<T> Sealed for super::Grid<'_, T> {}
     impl<T> Sealed for super::Heads<'_, T> {}
+    impl<P> Sealed for super::All<P> {}
+    impl<A, B> Sealed for super::Then<A, B> {}
     impl<A, B> Sealed for (A, B) {}
     impl<A, B, C> Sealed for (A, B, C) {}
     impl<A, B, C, D> Sealed for (A, B, C, D) {}
@@ -162,6 +164,75 @@ unsafe impl<'a, T: Send> Parts for Heads<'a, T> {
         let (image, head) = (index / heads, index % heads);
         // SAFETY: a block's number fixes its image, its third and its head, so each is taken once.
         [0, 1, 2].map(|third| unsafe { self.grid.part((image * 3 + third) * heads + head) })
+    }
+}
+
+/// Several cuts of one kind behind each other; see [`all`].
+#[derive(Debug)]
+pub struct All<P> {
+    cuts: Vec<P>,
+}
+
+/// The parts of the first cut, then those of the second and so on. A part is (number of the cut, number inside the
+/// cut, part).
+pub fn all<P: Parts>(cuts: Vec<P>) -> All<P> {
+    All { cuts }
+}
+
+// SAFETY: the cuts borrow different memory, and a number fixes a cut and the number inside it.
+unsafe impl<P: Parts> Parts for All<P> {
+    type Part = (usize, usize, P::Part);
+    fn len(&self) -> usize {
+        self.cuts.iter().map(P::len).sum()
+    }
+    unsafe fn part(&self, index: usize) -> Self::Part {
+        let mut inside = index;
+        for (number, cut) in self.cuts.iter().enumerate() {
+            if inside < cut.len() {
+                // SAFETY: below the cut's length, and taken once because `index` is.
+                return (number, inside, unsafe { cut.part(inside) });
+            }
+            inside -= cut.len();
+        }
+        panic!("part {index} of {}", self.len())
+    }
+}
+
+/// Two cuts behind each other; see [`then`].
+#[derive(Debug)]
+pub struct Then<A, B> {
+    first: A,
+    second: B,
+}
+
+/// A part of one of two cuts, with its number there.
+#[derive(Debug)]
+pub enum Either<A, B> {
+    /// Of the first cut.
+    First(usize, A),
+    /// Of the second cut.
+    Second(usize, B),
+}
+
+/// All parts of `first`, then all parts of `second`: two jobs that do not depend on each other share the threads.
+pub fn then<A: Parts, B: Parts>(first: A, second: B) -> Then<A, B> {
+    Then { first, second }
+}
+
+// SAFETY: the cuts borrow different memory, and a number fixes a cut and the number inside it.
+unsafe impl<A: Parts, B: Parts> Parts for Then<A, B> {
+    type Part = Either<A::Part, B::Part>;
+    fn len(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+    unsafe fn part(&self, index: usize) -> Self::Part {
+        // SAFETY: below the cut's length, and taken once because `index` is.
+        unsafe {
+            match index.checked_sub(self.first.len()) {
+                None => Either::First(index, self.first.part(index)),
+                Some(index) => Either::Second(index, self.second.part(index)),
+            }
+        }
     }
 }
 

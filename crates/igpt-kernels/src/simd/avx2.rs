@@ -110,6 +110,10 @@ impl Simd for Avx2 {
         fn pack_bf16(self, low: __m256, high: __m256) -> __m256i {
             _mm256_or_si256(self.bf16_bits(low), _mm256_slli_epi32::<16>(self.bf16_bits(high)))
         }
+        fn dot_i16(self, a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+            _mm256_add_epi32(c, _mm256_madd_epi16(a, b))
+        }
+        fn integers_to_f32(self, a: __m256i) -> __m256 { _mm256_cvtepi32_ps(a) }
         fn zip_units(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
             // Unpacking works inside 128-bit halves; the second step puts these in order.
             let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
@@ -150,6 +154,20 @@ impl Simd for Avx2 {
     unsafe fn store_units(self, p: *mut u32, a: __m256i) {
         // SAFETY: `self` proves AVX; the caller promises room for eight units.
         unsafe { _mm256_storeu_si256(p.cast(), a) }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(self, p: *mut i16, a: __m256) {
+        // SAFETY: `self` proves AVX2; the caller promises room for eight values.
+        unsafe {
+            let integers = _mm256_cvtps_epi32(a);
+            let (lower, upper) = (_mm256_castsi256_si128(integers), _mm256_extracti128_si256::<1>(integers));
+            _mm_storeu_si128(p.cast(), _mm_packs_epi32(lower, upper));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_i8_pairs(self, p: *const i8) -> __m256i {
+        // SAFETY: `self` proves AVX2; the caller promises 16 readable values.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast())) }
     }
     #[inline(always)]
     unsafe fn interleave_bf16(self, low: *const bf16, high: *const bf16) -> __m256i {

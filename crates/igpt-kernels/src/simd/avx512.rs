@@ -1,6 +1,6 @@
 //! Sixteen lanes with AVX-512, bf16 products in hardware (`vdpbf16ps`).
 
-use super::{EXP2, Simd};
+use super::{EXP2, EXP2_BF16, Simd};
 use core::arch::x86_64::*;
 use core::mem::transmute;
 use half::bf16;
@@ -65,6 +65,7 @@ impl Simd for Avx512 {
         fn sub(self, a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
         fn mul(self, a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
         fn div(self, a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
+        fn reciprocal_bf16(self, a: __m512) -> __m512 { _mm512_rcp14_ps(a) }
         fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmadd_ps(a, b, c) }
         fn max(self, a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         fn sqrt(self, a: __m512) -> __m512 { _mm512_sqrt_ps(a) }
@@ -79,6 +80,14 @@ impl Simd for Avx512 {
             power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(EXP2[2]));
             power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(EXP2[1]));
             power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(EXP2[0]));
+            power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(1.0));
+            _mm512_scalef_ps(power, x)
+        }
+        fn exp2_bf16(self, x: __m512) -> __m512 {
+            let t = _mm512_reduce_ps::<1>(x);
+            let mut power = _mm512_set1_ps(EXP2_BF16[2]);
+            power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(EXP2_BF16[1]));
+            power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(EXP2_BF16[0]));
             power = _mm512_fmadd_ps(power, t, _mm512_set1_ps(1.0));
             _mm512_scalef_ps(power, x)
         }
@@ -109,6 +118,10 @@ impl Simd for Avx512 {
             );
             _mm512_permutexvar_epi16(order, both)
         }
+        fn dot_i16(self, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+            _mm512_add_epi32(c, _mm512_madd_epi16(a, b))
+        }
+        fn integers_to_f32(self, a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn zip_units(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
             let lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
             let upper = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
@@ -149,6 +162,16 @@ impl Simd for Avx512 {
     unsafe fn store_units(self, p: *mut u32, a: __m512i) {
         // SAFETY: `self` proves AVX-512 F; the caller promises room for sixteen units.
         unsafe { _mm512_storeu_si512(p.cast(), a) }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(self, p: *mut i16, a: __m512) {
+        // SAFETY: `self` proves AVX-512 F; the caller promises room for sixteen values.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(a))) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8_pairs(self, p: *const i8) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW; the caller promises 32 readable values.
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast())) }
     }
     #[inline(always)]
     unsafe fn interleave_bf16(self, low: *const bf16, high: *const bf16) -> __m512i {

@@ -191,6 +191,30 @@ impl Simd for Portable {
         Lanes(low).zip(Lanes(high), |low, high| low as u32 | (high as u32) << 16)
     }
     #[inline(always)]
+    unsafe fn store_i16(self, p: *mut i16, a: Self::F32) {
+        // SAFETY: the caller promises room for eight values.
+        unsafe { p.cast::<[i16; LANES]>().write_unaligned(a.map(|x| x.round_ties_even() as i16).0) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8_pairs(self, p: *const i8) -> Self::U32 {
+        // SAFETY: the caller promises sixteen readable values.
+        let pairs = unsafe { p.cast::<[[i8; 2]; LANES]>().read_unaligned() };
+        Lanes(pairs).map(|[low, high]| low as i16 as u16 as u32 | (high as i16 as u16 as u32) << 16)
+    }
+    #[inline(always)]
+    fn dot_i16(self, a: Self::U32, b: Self::U32, c: Self::U32) -> Self::U32 {
+        let halves = |unit: u32| (unit as i16 as i32, (unit >> 16) as i16 as i32);
+        let products = a.zip(b, |a, b| {
+            let ((a0, a1), (b0, b1)) = (halves(a), halves(b));
+            (a0 * b0).wrapping_add(a1 * b1) as u32
+        });
+        c.zip(products, u32::wrapping_add)
+    }
+    #[inline(always)]
+    fn integers_to_f32(self, a: Self::U32) -> Self::F32 {
+        a.map(|a| a as i32 as f32)
+    }
+    #[inline(always)]
     fn zip_units(self, a: Self::U32, b: Self::U32) -> (Self::U32, Self::U32) {
         let (a, b) = (a.0, b.0);
         let lower = [a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]];

@@ -11,6 +11,8 @@ struct Map<'a, F>(&'a [f32], F);
 #[derive(Clone, Copy)]
 enum Op {
     Exp2,
+    Exp2Bf16,
+    ReciprocalBf16,
     RoundBf16,
 }
 
@@ -23,6 +25,8 @@ impl Kernel for Map<'_, Op> {
             let x = simd.read(x);
             let y = match self.1 {
                 Op::Exp2 => simd.exp2(x),
+                Op::Exp2Bf16 => simd.exp2_bf16(x),
+                Op::ReciprocalBf16 => simd.reciprocal_bf16(x),
                 Op::RoundBf16 => simd.round_bf16(x),
             };
             simd.write(out, y);
@@ -33,12 +37,17 @@ impl Kernel for Map<'_, Op> {
 
 #[test]
 fn exp2_is_accurate_and_exact_at_its_ends() {
+    check_exp2(Op::Exp2, 4e-7);
+    check_exp2(Op::Exp2Bf16, 1e-4);
+}
+
+fn check_exp2(op: Op, tolerance: f64) {
     let mut xs: Vec<f32> = (0..160_000).map(|i| -126.0 + i as f32 * (253.9 / 160_000.0)).collect();
     let special = [0.0, 1.0, -1.0, 10.0, -126.0, 127.0, f32::NEG_INFINITY, -1e30, -151.0, 128.0, 1e30, f32::INFINITY];
     xs.extend(special);
     xs.extend([f32::NAN; 4]);
     for isa in Isa::available() {
-        let ys = isa.run(Map(&xs, Op::Exp2));
+        let ys = isa.run(Map(&xs, op));
         for (&x, &y) in xs.iter().zip(&ys) {
             let exact = (x as f64).exp2();
             if x.is_nan() {
@@ -49,13 +58,28 @@ fn exp2_is_accurate_and_exact_at_its_ends() {
                 assert_eq!(y, 0.0, "{} exp2({x})", isa.name());
             } else {
                 let error = (y as f64 / exact - 1.0).abs();
-                assert!(error < 4e-7, "{} exp2({x}) = {y}, relative error {error:e}", isa.name());
+                assert!(error < tolerance, "{} exp2({x}) = {y}, relative error {error:e}", isa.name());
             }
         }
         for (x, y) in [(0.0, 1.0), (1.0, 2.0), (-1.0, 0.5), (10.0, 1024.0)] {
             let at = xs.iter().rposition(|&value| value == x).unwrap();
             assert_eq!(ys[at], y, "{} exp2({x})", isa.name());
         }
+    }
+}
+
+#[test]
+fn the_reciprocal_for_bf16_is_accurate_and_zero_at_infinity() {
+    let mut xs: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.01).exp2()).take(12_000).collect();
+    xs.extend([1.0; 14]);
+    xs.extend([f32::INFINITY, f32::NAN]);
+    for isa in Isa::available() {
+        let ys = isa.run(Map(&xs, Op::ReciprocalBf16));
+        for (&x, &y) in xs.iter().zip(&ys).filter(|(x, _)| x.is_finite()) {
+            assert!((y as f64 * x as f64 - 1.0).abs() <= 2f64.powi(-14), "{} 1/{x} = {y}", isa.name());
+        }
+        assert_eq!(ys[xs.len() - 2], 0.0);
+        assert!(ys[xs.len() - 1].is_nan());
     }
 }
 
@@ -194,5 +218,42 @@ fn arithmetic_agrees_with_plain_f32() {
         assert_eq!(out[88..], [1.0, 2.0, 0.0], "{}", isa.name());
         let lanes = if isa.name() == "avx512" { 16.0 } else { 8.0 };
         assert_eq!(reduced, [lanes * (lanes - 1.0) / 2.0, lanes - 1.0], "{}", isa.name());
+    }
+}
+
+/// Rounds to 16 bits, then sums products of pairs of these and of 8-bit values.
+struct Integers<'a>(&'a [f32], &'a [i8]);
+
+impl Kernel for Integers<'_> {
+    type Output = (Vec<i16>, f32, Vec<f32>);
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) -> Self::Output {
+        let (floats, bytes) = (self.0, self.1);
+        let mut rounded = vec![0i16; floats.len()];
+        simd.to_i16(floats, 3.0, &mut rounded);
+        let unit = simd.splat_unit(rounded[0] as u16 as u32 | (rounded[1] as u16 as u32) << 16);
+        let mut sums = vec![0.0; bytes.len() / 2];
+        for (pairs, sums) in bytes.chunks_exact(2 * V::LANES).zip(sums.chunks_exact_mut(V::LANES)) {
+            // SAFETY: the chunk has two vectors of values.
+            let pairs = unsafe { simd.load_i8_pairs(pairs.as_ptr()) };
+            let once = simd.dot_i16(unit, pairs, simd.splat_unit(0));
+            simd.write(sums, simd.integers_to_f32(simd.dot_i16(unit, pairs, once)));
+        }
+        (rounded, simd.largest_magnitude(floats), sums)
+    }
+}
+
+#[test]
+fn integers_are_rounded_saturated_multiplied_and_added() {
+    let floats: Vec<f32> = (0..32).map(|i| [700.1, -0.5, 0.5, 1e9, -1e9, -33.4][i % 6] / 3.0).collect();
+    let bytes: Vec<i8> = (0..64).map(|i| (i * 37 % 255 - 127) as i8).collect();
+    for isa in Isa::available() {
+        let (rounded, largest, sums) = isa.run(Integers(&floats, &bytes));
+        assert_eq!(rounded[..6], [700, 0, 0, 32767, -32768, -33], "{}", isa.name());
+        assert_eq!(largest, 1e9 / 3.0, "{}", isa.name());
+        for (pair, sum) in bytes.chunks_exact(2).zip(sums) {
+            let expected = 2 * (700 * pair[0] as i32 + rounded[1] as i32 * pair[1] as i32);
+            assert_eq!(sum, expected as f32, "{}", isa.name());
+        }
     }
 }

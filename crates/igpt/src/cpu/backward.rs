@@ -1,39 +1,49 @@
 //! The backward pass, from the gradient of the logits to the gradient of every parameter.
 //!
-//! Row-wise work goes in pieces that end at image borders, and every sum over tokens is taken image by image in
-//! order, so that the bits of the gradients do not depend on threads or on how a batch is cut into micro-batches.
+//! A block is three parallel phases: all that goes row by row behind attention; attention, one piece a (sequence,
+//! head), beside the weight gradients whose operands are ready; and the rows before attention. Row-wise pieces end
+//! at image borders, and every sum over tokens is taken image by image in order, so that the bits of the gradients
+//! do not depend on threads or on how a batch is cut into micro-batches.
 
 use std::ops::Range;
 
 use igpt_kernels::attention::attention_backward;
-use igpt_kernels::matmul::{Out, PanelsRef, matmul, matmul_tn_add, pack_token_panel};
-use igpt_kernels::pool::{chunks, columns, grid, rows};
-use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, activation, embedding, norm, reduce};
+use igpt_kernels::matmul::{Out, Panels, matmul, pack_tokens};
+use igpt_kernels::pool::{Either, chunks, columns, grid, rows, then};
+use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 
 use super::forward::{Cpu, Shape, head_views, rms_norm};
-use super::model::{Model, Packed, Product};
-use super::workspace::{GRADIENT_ROWS, Gradients, LayerActivations, Scratch, Workspace};
+use super::model::{Model, Packed};
+use super::weights::{Tokens, WeightGradient, weight_rows};
+use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 
-/// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient. The
-/// workspace must hold the gradient of the logits.
+/// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts
+/// it anew if `fresh`. The workspace must hold the gradient of the logits.
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     work: &mut Workspace<S>,
     shape: Shape,
     grads: &mut [f32],
+    fresh: bool,
 ) {
-    let (n, c) = (shape.rows(), model.dims.channels);
+    let (n, c, n_layer) = (shape.rows(), model.dims.channels, model.dims.n_layer);
     let Workspace { residual, layers, gradients, scratch, ids, .. } = work;
     let g = gradients.as_mut().expect("the engine was opened for training");
     let packed = model.backward.as_ref().expect("the engine was opened for training");
-    let pass = Pass { cpu, model, packed, shape };
+    let pass = Pass { cpu, model, packed, shape, tokens: Tokens::new::<S>(&model.dims, shape), fresh };
 
-    pass.head(&residual[model.dims.n_layer][..n * c], g, grads, scratch);
-    for l in (0..model.dims.n_layer).rev() {
-        pass.mlp(l, &layers[l], g, grads, scratch);
-        pass.attention(l, &layers[l], &residual[l][..n * c], g, grads, scratch);
+    if fresh {
+        // Weights of products are written before they are added to.
+        model.places.others.iter().for_each(|place| grads[place.clone()].fill(0.0));
     }
+    pass.head(&residual[n_layer][..n * c], g, grads, scratch);
+    for l in (0..n_layer).rev() {
+        pass.behind_attention(l, &layers[l], g, grads, scratch);
+        pass.attention(l, &layers[l], g, grads, scratch);
+        pass.before_attention(l, &residual[l][..n * c], g, grads, scratch);
+    }
+    pass.last_weights(g, grads, scratch);
     pass.embeddings(&ids[..n], &g.dx[..n * c], grads, scratch);
 }
 
@@ -43,41 +53,24 @@ struct Pass<'a, S: Scalar> {
     model: &'a Model<S>,
     packed: &'a Packed<S>,
     shape: Shape,
+    tokens: Tokens,
+    fresh: bool,
 }
 
 impl<S: Scalar> Pass<'_, S> {
     /// Through the output matrix and `ln_f`: starts the gradient of the residual stream.
     fn head(&self, x: &[f32], g: &mut Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
-        let Pass { cpu, model, packed, shape } = *self;
-        let (n, c, vocab) = (shape.rows(), model.dims.channels, model.dims.vocab);
-        let piece = model.dims.piece();
-        let x = MatRef::new(x, n, c);
-        let dlogits = MatRef::new(&g.dlogits[..n * vocab], n, vocab);
-        let parts = (
-            rows(MatMut::new(&mut g.dx[..n * c], n, c), piece),
-            rows(MatMut::new(&mut g.dout[..n * c], n, c), piece),
-            rows(MatMut::new(&mut g.norm[..n * c], n, c), piece),
-            chunks(&mut g.dgain[..n / piece * c], c),
-        );
-        cpu.pool.each(parts, scratch, |i, (mut dx, dout, y, dgain), scratch| {
-            let x = x.view(i * piece, piece, 0, c);
-            for r in 0..piece {
-                dx.row_mut(r).fill(0.0);
-            }
-            let dnorm = &mut scratch.norm[..piece * c];
-            let dlogits = dlogits.view(i * piece, piece, 0, vocab);
-            matmul(cpu.isa, dlogits, &packed.head, None, Out::Store(MatMut::new(dnorm, piece, c)));
-            let dnorm = MatRef::new(dnorm, piece, c);
-            self.norm_backward(x, &model.places.ln_f, y, dnorm, dx, dout, dgain, &mut scratch.rstd[..piece]);
-        });
-        self.gain_gradient(&model.places.ln_f, g, grads);
-        // The output matrix is stored (V, C): its gradient is dlogitsᵀ · norm.
-        let head = &model.places.head;
-        self.weight_gradient(head, dlogits, &g.norm[..n * c], &mut g.panels, grads, scratch);
+        let (n, vocab) = (self.shape.rows(), self.model.dims.vocab);
+        g.dx[..x.len()].fill(0.0);
+        let dlogits = std::mem::take(&mut g.dlogits);
+        let dy = MatRef::new(&dlogits[..n * vocab], n, vocab);
+        // The output matrix is stored (V, C): its gradient is dlogitsᵀ · norm, so it is the norm that is packed.
+        self.into_stream(dy, &self.packed.head, x, &self.model.places.ln_f, true, g, grads, scratch);
+        g.dlogits = dlogits;
     }
 
-    /// Through the MLP and `ln_2`: `g.dout` is the gradient of the block's output.
-    fn mlp(
+    /// Through the MLP and `ln_2` to the gradient of attention's output: `g.dout` is that of the block's output.
+    fn behind_attention(
         &self,
         l: usize,
         acts: &LayerActivations<S>,
@@ -85,98 +78,175 @@ impl<S: Scalar> Pass<'_, S> {
         grads: &mut [f32],
         scratch: &mut [Scratch<S>],
     ) {
-        let Pass { cpu, model, packed, shape } = *self;
-        let (n, c, inner) = (shape.rows(), model.dims.channels, model.dims.inner);
-        let piece = model.dims.piece();
+        let Pass { cpu, model, packed, shape, tokens, .. } = *self;
+        let dims = &model.dims;
+        let (n, c, inner, heads) = (shape.rows(), dims.channels, dims.inner, dims.heads);
+        let (isa, piece) = (cpu.isa, dims.piece());
         let (places, packed) = (&model.places.blocks[l], &packed.blocks[l]);
         let mid = MatRef::new(&acts.mid[..n * c], n, c);
-        let fc = &acts.fc[..n * inner];
+        let fc = MatRef::new(&acts.fc[..n * inner], n, inner);
         let dout = MatRef::new(&g.dout[..n * c], n, c);
         let parts = (
-            (chunks(&mut g.dfc[..n * inner], piece * inner), chunks(&mut g.inner[..n * inner], piece * inner)),
-            (rows(MatMut::new(&mut g.dx[..n * c], n, c), piece), rows(MatMut::new(&mut g.dmid[..n * c], n, c), piece)),
-            rows(MatMut::new(&mut g.norm[..n * c], n, c), piece),
-            chunks(&mut g.dgain[..n / piece * c], c),
+            (rows(MatMut::new(&mut g.inner[..n * inner], n, inner), piece), tokens.pieces(&mut g.packed.fc, inner)),
+            (tokens.pieces(&mut g.packed.out, c), tokens.pieces(&mut g.packed.proj, c)),
+            (
+                rows(MatMut::new(&mut g.norm_mid[..n * c], n, c), piece),
+                rows(MatMut::new(&mut g.dattn[..n * heads], n, heads), piece),
+            ),
+            (rows(MatMut::new(&mut g.dx[..n * c], n, c), piece), chunks(&mut g.dgain[..n / piece * c], c)),
         );
-        cpu.pool.each(parts, scratch, |i, ((dfc, hidden), (dx, dmid), y, dgain), scratch| {
-            let dout = dout.view(i * piece, piece, 0, c);
-            matmul(cpu.isa, dout, &packed.out, None, Out::Store(MatMut::new(dfc, piece, inner)));
-            activation::gelu_backward(cpu.isa, &fc[i * piece * inner..][..piece * inner], dfc, hidden);
-            let dnorm = &mut scratch.norm[..piece * c];
+        cpu.pool.each(parts, scratch, |i, part, scratch| {
+            let ((hidden, packed_fc), (packed_out, packed_proj), (y, dattn), (dx, dgain)) = part;
+            let first = i * piece;
+            let dout = dout.view(first, piece, 0, c);
+            pack_tokens(isa, dout, packed_out);
+            let dfc = &mut scratch.inner[..piece * inner];
+            let d = MatMut::new(dfc, piece, inner);
+            let activation = Out::GeluBackward { pre: fc.view(first, piece, 0, inner), d, out: hidden };
+            matmul(isa, dout, &packed.out, None, activation);
+
             let dfc = MatRef::new(dfc, piece, inner);
-            matmul(cpu.isa, dfc, &packed.fc, None, Out::Store(MatMut::new(dnorm, piece, c)));
-            let (mid, dnorm) = (mid.view(i * piece, piece, 0, c), MatRef::new(dnorm, piece, c));
-            self.norm_backward(mid, &places.ln_2, y, dnorm, dx, dmid, dgain, &mut scratch.rstd[..piece]);
+            pack_tokens(isa, dfc, packed_fc);
+            let dnorm = &mut scratch.norm[..piece * c];
+            matmul(isa, dfc, &packed.fc, None, Out::Store(MatMut::new(dnorm, piece, c)));
+            let (mid, dnorm) = (mid.view(first, piece, 0, c), MatRef::new(dnorm, piece, c));
+            let dmid = &mut scratch.stream[..piece * c];
+            let stream = MatMut::new(dmid, piece, c);
+            self.norm_backward(mid, &places.ln_2, y, dnorm, dx, stream, dgain, &mut scratch.rstd[..piece]);
+
+            let dmid = MatRef::new(dmid, piece, c);
+            pack_tokens(isa, dmid, packed_proj);
+            matmul(isa, dmid, &packed.proj, None, Out::Store(dattn));
         });
         self.gain_gradient(&places.ln_2, g, grads);
-        let hidden = MatRef::new(&g.inner[..n * inner], n, inner);
-        self.weight_gradient(&places.out, hidden, &g.dout[..n * c], &mut g.panels, grads, scratch);
-        let y = MatRef::new(&g.norm[..n * c], n, c);
-        self.weight_gradient(&places.fc, y, &g.dfc[..n * inner], &mut g.panels, grads, scratch);
     }
 
-    /// Through attention and `ln_1`: `g.dmid` is the gradient of the stream after attention.
+    /// Through attention, to the gradient of q, k and v, and all weight gradients that are ready beside it.
     fn attention(
         &self,
         l: usize,
         acts: &LayerActivations<S>,
+        g: &mut Gradients<S>,
+        grads: &mut [f32],
+        scratch: &mut [Scratch<S>],
+    ) {
+        let Pass { cpu, model, shape, tokens, fresh, .. } = *self;
+        let dims = &model.dims;
+        let (n, c, inner, qkv, width) = (shape.rows(), dims.channels, dims.inner, dims.qkv, dims.n_head * dims.head);
+        let attn = MatRef::new(&acts.attn[..n * dims.heads], n, dims.heads);
+        let places = &model.places.blocks[l];
+        let mut dqkv = std::mem::take(&mut g.dqkv);
+        let jobs = [
+            WeightGradient {
+                product: &places.out,
+                x: MatRef::new(&g.inner[..n * inner], n, inner),
+                dy: &g.packed.out,
+            },
+            WeightGradient { product: &places.fc, x: MatRef::new(&g.norm_mid[..n * c], n, c), dy: &g.packed.fc },
+            WeightGradient { product: &places.proj, x: attn, dy: &g.packed.proj },
+            self.late_weights(l + 1, g),
+        ];
+
+        let [dq, dk, dv] = MatMut::new(&mut dqkv[..n * qkv], n, qkv).columns([width, width, width]);
+        let heads = (grid(dq, shape.len, dims.head), grid(dk, shape.len, dims.head), grid(dv, shape.len, dims.head));
+        let dattn = MatRef::new(&g.dattn[..n * dims.heads], n, dims.heads);
+        cpu.pool.each(then(heads, weight_rows(&jobs, grads)), scratch, |_, part, scratch| match part {
+            Either::First(i, dqkv) => self.head_backward(acts, i, dattn, dqkv, scratch),
+            Either::Second(_, (job, i, dw)) => jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns),
+        });
+        jobs.iter().for_each(|job| job.bias(cpu.isa, tokens, grads));
+        g.dqkv = dqkv;
+    }
+
+    /// One (sequence, head): from the gradient of attention's output to that of q, k and v.
+    fn head_backward(
+        &self,
+        acts: &LayerActivations<S>,
+        i: usize,
+        dattn: MatRef<'_, S>,
+        (dq, dk, dv): (MatMut<'_, S>, MatMut<'_, S>, MatMut<'_, S>),
+        scratch: &mut Scratch<S>,
+    ) {
+        let Pass { cpu, model, shape, .. } = *self;
+        let dims = &model.dims;
+        let (image, head, len, n) = (i / dims.n_head, i % dims.n_head, shape.len, shape.rows());
+        let [q, k, v] = head_views(model, &acts.qkv, shape, image, head);
+        let attn = MatRef::new(&acts.attn[..n * dims.heads], n, dims.heads);
+        let [out, dout] = [attn, dattn].map(|all| all.view(image * len, len, head * dims.head, dims.head));
+        let lse = &acts.lse[i * len..][..len];
+        attention_backward(cpu.isa, dims.scale, q, k, v, out, dout, lse, dq, dk, dv, &mut scratch.attention);
+    }
+
+    /// Through q, k, v and `ln_1`: `g.dqkv` is the gradient of q, k and v.
+    fn before_attention(
+        &self,
+        l: usize,
         x: &[f32],
         g: &mut Gradients<S>,
         grads: &mut [f32],
         scratch: &mut [Scratch<S>],
     ) {
-        let Pass { cpu, model, packed, shape } = *self;
-        let dims = &model.dims;
-        let (n, c, heads, qkv) = (shape.rows(), dims.channels, dims.heads, dims.qkv);
-        let piece = dims.piece();
-        let (places, packed) = (&model.places.blocks[l], &packed.blocks[l]);
-
-        let dmid = MatRef::new(&g.dmid[..n * c], n, c);
-        let dattn = MatMut::new(&mut g.dattn[..n * heads], n, heads);
-        cpu.pool.each(rows(dattn, piece), scratch, |i, dattn, _| {
-            matmul(cpu.isa, dmid.view(i * piece, piece, 0, c), &packed.proj, None, Out::Store(dattn));
-        });
-        self.heads_backward(acts, &g.dattn[..n * heads], &mut g.dqkv[..n * qkv], scratch);
-        let attn = MatRef::new(&acts.attn[..n * heads], n, heads);
-        self.weight_gradient(&places.proj, attn, &g.dmid[..n * c], &mut g.panels, grads, scratch);
-
-        let x = MatRef::new(x, n, c);
-        let dqkv = MatRef::new(&g.dqkv[..n * qkv], n, qkv);
-        let parts = (
-            rows(MatMut::new(&mut g.dx[..n * c], n, c), piece),
-            rows(MatMut::new(&mut g.dout[..n * c], n, c), piece),
-            rows(MatMut::new(&mut g.norm[..n * c], n, c), piece),
-            chunks(&mut g.dgain[..n / piece * c], c),
-        );
-        cpu.pool.each(parts, scratch, |i, (dx, dout, y, dgain), scratch| {
-            let dnorm = &mut scratch.norm[..piece * c];
-            let dqkv = dqkv.view(i * piece, piece, 0, qkv);
-            matmul(cpu.isa, dqkv, &packed.attn, None, Out::Store(MatMut::new(dnorm, piece, c)));
-            let (x, dnorm) = (x.view(i * piece, piece, 0, c), MatRef::new(dnorm, piece, c));
-            self.norm_backward(x, &places.ln_1, y, dnorm, dx, dout, dgain, &mut scratch.rstd[..piece]);
-        });
-        self.gain_gradient(&places.ln_1, g, grads);
-        let y = MatRef::new(&g.norm[..n * c], n, c);
-        self.weight_gradient(&places.attn, y, &g.dqkv[..n * qkv], &mut g.panels, grads, scratch);
+        let (n, qkv) = (self.shape.rows(), self.model.dims.qkv);
+        let gain = &self.model.places.blocks[l].ln_1;
+        let dqkv = std::mem::take(&mut g.dqkv);
+        let dy = MatRef::new(&dqkv[..n * qkv], n, qkv);
+        self.into_stream(dy, &self.packed.blocks[l].attn, x, gain, false, g, grads, scratch);
+        g.dqkv = dqkv;
     }
 
-    /// One piece a (sequence, head): from the gradient of attention's output to that of q, k and v.
-    fn heads_backward(&self, acts: &LayerActivations<S>, dattn: &[S], dqkv: &mut [S], scratch: &mut [Scratch<S>]) {
-        let Pass { cpu, model, shape, .. } = *self;
-        let dims = &model.dims;
-        let (len, width) = (shape.len, dims.n_head * dims.head);
-        let [dq, dk, dv] = MatMut::new(dqkv, shape.rows(), dims.qkv).columns([width, width, width]);
-        let parts = (grid(dq, len, dims.head), grid(dk, len, dims.head), grid(dv, len, dims.head));
-        cpu.pool.each(parts, scratch, |i, (dq, dk, dv), scratch| {
-            let (image, head) = (i / dims.n_head, i % dims.n_head);
-            let [q, k, v] = head_views(model, &acts.qkv, shape, image, head);
-            let view =
-                |all| MatRef::new(all, shape.rows(), dims.heads).view(image * len, len, head * dims.head, dims.head);
-            let (out, dout) = (view(&acts.attn[..dattn.len()]), view(dattn));
-            let lse = &acts.lse[i * len..][..len];
-            let scratch = &mut scratch.attention;
-            attention_backward(cpu.isa, dims.scale, q, k, v, out, dout, lse, dq, dk, dv, scratch);
+    /// Through a product and the norm before it, into the gradient of the residual stream `x`. Packs the norm or
+    /// `dy` for [`late_weights`](Pass::late_weights).
+    #[allow(clippy::too_many_arguments)]
+    fn into_stream(
+        &self,
+        dy: MatRef<'_, S>,
+        panels: &Panels<S>,
+        x: &[f32],
+        gain: &Range<usize>,
+        pack_norm: bool,
+        g: &mut Gradients<S>,
+        grads: &mut [f32],
+        scratch: &mut [Scratch<S>],
+    ) {
+        let Pass { cpu, model, shape, tokens, .. } = *self;
+        let (n, c, width, piece) = (shape.rows(), model.dims.channels, dy.cols(), model.dims.piece());
+        let x = MatRef::new(x, n, c);
+        let parts = (
+            (rows(MatMut::new(&mut g.dx[..n * c], n, c), piece), rows(MatMut::new(&mut g.dout[..n * c], n, c), piece)),
+            rows(MatMut::new(&mut g.norm_late[..n * c], n, c), piece),
+            tokens.pieces(&mut g.packed.late, if pack_norm { c } else { width }),
+            chunks(&mut g.dgain[..n / piece * c], c),
+        );
+        cpu.pool.each(parts, scratch, |i, ((dx, dout), mut y, packed, dgain), scratch| {
+            let dnorm = &mut scratch.norm[..piece * c];
+            let dy = dy.view(i * piece, piece, 0, width);
+            matmul(cpu.isa, dy, panels, None, Out::Store(MatMut::new(dnorm, piece, c)));
+            let (x, dnorm) = (x.view(i * piece, piece, 0, c), MatRef::new(dnorm, piece, c));
+            self.norm_backward(x, gain, y.reborrow(), dnorm, dx, dout, dgain, &mut scratch.rstd[..piece]);
+            pack_tokens(cpu.isa, if pack_norm { y.as_ref() } else { dy }, packed);
         });
+        self.gain_gradient(gain, g, grads);
+    }
+
+    /// The weights of the product that [`into_stream`](Pass::into_stream) went through last: q, k, v of block `l`,
+    /// or the output matrix behind the last block.
+    fn late_weights<'a>(&'a self, l: usize, g: &'a Gradients<S>) -> WeightGradient<'a, S> {
+        let (n, dims) = (self.shape.rows(), &self.model.dims);
+        let (product, x) = match self.model.places.blocks.get(l) {
+            Some(block) => (&block.attn, MatRef::new(&g.norm_late[..n * dims.channels], n, dims.channels)),
+            None => (&self.model.places.head, MatRef::new(&g.dlogits[..n * dims.vocab], n, dims.vocab)),
+        };
+        WeightGradient { product, x, dy: &g.packed.late }
+    }
+
+    /// What is left when the first block is through.
+    fn last_weights(&self, g: &Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
+        let Pass { cpu, tokens, fresh, .. } = *self;
+        let jobs = [self.late_weights(0, g)];
+        cpu.pool.each(weight_rows(&jobs, grads), scratch, |_, (job, i, dw), scratch| {
+            jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns);
+        });
+        jobs[0].bias(cpu.isa, tokens, grads);
     }
 
     /// Computes a norm's output again into `y`, adds its input's gradient to `dx`, leaves the rounded sum in
@@ -205,44 +275,6 @@ impl<S: Scalar> Pass<'_, S> {
         let pieces = self.shape.rows() / self.model.dims.piece();
         for piece in g.dgain.chunks_exact(self.model.dims.channels).take(pieces) {
             reduce::add_assign(self.cpu.isa, &mut grads[gain.clone()], piece);
-        }
-    }
-
-    /// Adds xᵀ · dy of each image in turn to a product's weight gradient, and dy's column sums to its bias's.
-    fn weight_gradient(
-        &self,
-        product: &Product,
-        x: MatRef<'_, S>,
-        dy: &[S],
-        panels: &mut [u32],
-        grads: &mut [f32],
-        scratch: &mut [Scratch<S>],
-    ) {
-        let Pass { cpu, shape: Shape { images, len }, .. } = *self;
-        let width = product.cols;
-        let dy = MatRef::new(dy, images * len, width);
-        let image = |b: usize| dy.view(b * len, len, 0, width);
-
-        let panel_len = len.div_ceil(S::PACK) * LANE_PAD;
-        let per_image = width / LANE_PAD;
-        let packed = &mut panels[..images * per_image * panel_len];
-        cpu.pool.each(chunks(packed, panel_len), scratch, |i, panel, _| {
-            pack_token_panel(cpu.isa, i % per_image, image(i / per_image), panel);
-        });
-        let packed = &*packed;
-        let dw = MatMut::new(&mut grads[product.weight.clone()], product.rows, width);
-        cpu.pool.each(rows(dw, GRADIENT_ROWS), scratch, |i, mut dw, scratch| {
-            for b in 0..images {
-                let x = x.view(b * len, len, i * GRADIENT_ROWS, dw.rows());
-                let dy = &packed[b * per_image * panel_len..][..per_image * panel_len];
-                let dy = PanelsRef::new(dy, len, width);
-                matmul_tn_add(cpu.isa, x, dy, dw.reborrow(), &mut scratch.columns);
-            }
-        });
-        if let Some(bias) = &product.bias {
-            for b in 0..images {
-                reduce::column_sums(cpu.isa, image(b), &mut grads[bias.clone()]);
-            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! The padded sizes that the kernels see.
 
-use igpt_kernels::LANE_PAD;
+use igpt_kernels::{LANE_PAD, Scalar};
 
+use super::workspace::FORWARD_ROWS;
 use crate::model::ModelConfig;
 
 /// Sizes of a network, widths padded to whole lanes; see [`crate::model::params`] for the padding's rules.
@@ -57,9 +58,15 @@ impl Dims {
     }
 
     /// Rows of a piece of work in the backward pass: the largest divisor of the image's tokens up to 64, so that
-    /// pieces end at image borders and sums over rows do not depend on how images are batched. At least 8, as
-    /// both sides of an image are at most 64.
+    /// pieces end at image borders and sums over rows do not depend on how images are batched; even if there is an
+    /// even one, so that pieces are whole units. At least 8, as both sides of an image are 8 to 64.
     pub(crate) fn piece(&self) -> usize {
-        (1..=64).rev().find(|p| self.n_ctx.is_multiple_of(*p)).unwrap_or(1)
+        let step = if self.n_ctx.is_multiple_of(2) { 2 } else { 1 };
+        (step..=FORWARD_ROWS).rev().step_by(step).find(|p| self.n_ctx.is_multiple_of(*p)).unwrap_or(step)
+    }
+
+    /// Tokens that weight gradients sum in one go: an image's, or where these are not whole units a piece's.
+    pub(crate) fn span<S: Scalar>(&self) -> usize {
+        if self.n_ctx.is_multiple_of(S::PACK) { self.n_ctx } else { self.piece() }
     }
 }

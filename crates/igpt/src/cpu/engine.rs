@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use igpt_kernels::optimizer::{AdamStep, adam};
+use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
 use igpt_kernels::{Buffer, Isa, Scalar, reduce};
 
@@ -10,14 +10,15 @@ use super::backward::backward;
 use super::decoder::CpuDecoder;
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
+use super::update::adam_step;
 use super::workspace::Workspace;
 use super::{Options, TOKENS_AT_ONCE, head};
 use crate::data::Batch;
 use crate::model::{AdamUpdate, Decoder, Engine, Layout, LossSum, ModelConfig, State};
 use crate::{Error, Result};
 
-/// Parameters that one piece of the optimiser's work handles.
-const OPTIMIZER_PIECE: usize = 1 << 15;
+/// Values whose squares one piece of work sums.
+const NORM_PIECE: usize = 1 << 15;
 
 /// A model, its memory and its threads.
 #[derive(Debug)]
@@ -33,9 +34,20 @@ pub(crate) struct CpuEngine<S: Scalar> {
 #[derive(Debug)]
 struct Training {
     gradients: Buffer<f32>,
+    /// Whether the gradients count as zero, whatever they are.
+    fresh: bool,
     moment1: Buffer<f32>,
     moment2: Buffer<f32>,
     step: u64,
+}
+
+impl Training {
+    fn gradients(&mut self) -> &mut [f32] {
+        if std::mem::take(&mut self.fresh) {
+            self.gradients.fill(0.0);
+        }
+        &mut self.gradients
+    }
 }
 
 impl<S: Scalar> CpuEngine<S> {
@@ -43,7 +55,7 @@ impl<S: Scalar> CpuEngine<S> {
         let threads = if options.threads == 0 { Pool::available() } else { options.threads };
         let pool = Arc::new(Pool::new(threads));
         let isa = options.isa;
-        let model = Model::<S>::new(config, weights, options.training, isa, &pool);
+        let model = Model::<S>::new(config, weights, options.training, Cpu { isa, pool: &pool });
         let images = match options.micro_batch {
             0 => (TOKENS_AT_ONCE / config.n_ctx()).max(1),
             n => n,
@@ -51,6 +63,7 @@ impl<S: Scalar> CpuEngine<S> {
         let work = Workspace::new(&model.dims, images, config.n_ctx(), threads, options.training);
         let training = options.training.then(|| Training {
             gradients: Buffer::zeroed(weights.len()),
+            fresh: true,
             moment1: Buffer::zeroed(weights.len()),
             moment2: Buffer::zeroed(weights.len()),
             step: 0,
@@ -136,7 +149,8 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             sum.nats.extend(engine.image_nats(shape));
             let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
             if let Some(training) = &mut engine.training {
-                backward(cpu, &engine.model, &mut engine.work, shape, &mut training.gradients);
+                let fresh = std::mem::take(&mut training.fresh);
+                backward(cpu, &engine.model, &mut engine.work, shape, &mut training.gradients, fresh);
             }
             Ok(())
         })?;
@@ -145,27 +159,27 @@ impl<S: Scalar> Engine for CpuEngine<S> {
 
     fn gradients(&mut self) -> &mut [f32] {
         match &mut self.training {
-            Some(training) => &mut training.gradients,
+            Some(training) => training.gradients(),
             None => &mut [],
         }
     }
 
     fn step(&mut self, update: &AdamUpdate) -> Result<f32> {
         let (isa, pool) = (self.isa, self.pool.clone());
-        self.training()?;
-        let Some(Training { gradients, moment1, moment2, step }) = &mut self.training else { unreachable!() };
-
-        let mut squares = vec![0.0f64; gradients.len().div_ceil(OPTIMIZER_PIECE)];
+        let training = self.training()?;
+        let gradients = &*training.gradients();
+        let mut squares = vec![0.0f64; gradients.len().div_ceil(NORM_PIECE)];
         pool.for_each(chunks(&mut squares, 1), |i, sum| {
-            let end = gradients.len().min((i + 1) * OPTIMIZER_PIECE);
-            sum[0] = reduce::sum_squares(isa, &gradients[i * OPTIMIZER_PIECE..end]);
+            let end = gradients.len().min((i + 1) * NORM_PIECE);
+            sum[0] = reduce::sum_squares(isa, &gradients[i * NORM_PIECE..end]);
         });
         let norm = squares.iter().sum::<f64>().sqrt() as f32;
         let grad_scale = if update.clip > 0.0 { (update.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
 
-        *step += 1;
-        let correction = |beta: f32| (1.0 - (beta as f64).powf(*step as f64)) as f32;
-        let adam_step = AdamStep {
+        training.step += 1;
+        let steps = training.step as f64;
+        let correction = |beta: f32| (1.0 - (beta as f64).powf(steps)) as f32;
+        let adam = AdamStep {
             lr: update.lr,
             beta1: update.beta1,
             beta2: update.beta2,
@@ -175,19 +189,11 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             weight_decay: update.weight_decay,
             grad_scale,
         };
+        let Some(Training { gradients, fresh, moment1, moment2, .. }) = &mut self.training else { unreachable!() };
         // A decoder that still shares the old weights keeps them: the model is copied then.
         let model = Arc::make_mut(&mut self.model);
-        let parts = (
-            chunks(&mut model.weights, OPTIMIZER_PIECE),
-            chunks(moment1, OPTIMIZER_PIECE),
-            chunks(moment2, OPTIMIZER_PIECE),
-            chunks(gradients, OPTIMIZER_PIECE),
-        );
-        pool.for_each(parts, |_, (weights, moment1, moment2, gradients)| {
-            adam(isa, &adam_step, weights, moment1, moment2, gradients);
-            gradients.fill(0.0);
-        });
-        model.pack(isa, &pool);
+        adam_step(Cpu { isa, pool: &pool }, &adam, model, moment1, moment2, gradients);
+        *fresh = true;
         Ok(norm)
     }
 
@@ -209,11 +215,11 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let training = self.training()?;
         training.moment1.copy_from_slice(state.moment1);
         training.moment2.copy_from_slice(state.moment2);
-        training.gradients.fill(0.0);
+        training.fresh = true;
         training.step = state.step;
         let model = Arc::make_mut(&mut self.model);
         model.weights.copy_from_slice(state.weights);
-        model.pack(self.isa, &self.pool);
+        model.pack(Cpu { isa: self.isa, pool: &self.pool });
         Ok(())
     }
 

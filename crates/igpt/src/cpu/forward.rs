@@ -195,9 +195,9 @@ fn leave_block<S: Scalar>(
     cpu.pool.each(parts, scratch, |i, (mut mid, fc, mut x_out, qkv), scratch| {
         let m = mid.rows();
         let first = i * FORWARD_ROWS;
-        copy_rows(x.view(first, m, 0, c), &mut mid);
         let attn = attn.view(first, m, 0, dims.heads);
-        matmul(isa, attn, &panels.proj, model.bias(&places.proj), Out::AddF32(mid.reborrow()));
+        let sum = Out::SumF32 { to: x.view(first, m, 0, c), out: mid.reborrow() };
+        matmul(isa, attn, &panels.proj, model.bias(&places.proj), sum);
 
         let y = &mut scratch.norm[..m * c];
         rms_norm(isa, model, mid.as_ref(), &places.ln_2, MatMut::new(y, m, c), &mut scratch.rstd[..m]);
@@ -205,20 +205,14 @@ fn leave_block<S: Scalar>(
         let out = Out::Gelu { pre: fc, out: MatMut::new(hidden, m, inner) };
         matmul(isa, MatRef::new(y, m, c), &panels.fc, model.bias(&places.fc), out);
 
-        copy_rows(mid.as_ref(), &mut x_out);
         let hidden = MatRef::new(hidden, m, inner);
-        matmul(isa, hidden, &panels.out, model.bias(&places.out), Out::AddF32(x_out.reborrow()));
+        let sum = Out::SumF32 { to: mid.as_ref(), out: x_out.reborrow() };
+        matmul(isa, hidden, &panels.out, model.bias(&places.out), sum);
         if next.is_some() {
             query_key_value(isa, model, l + 1, x_out.as_ref(), qkv, scratch);
         }
     });
     if let Some(i) = next {
         layers[i].qkv = qkv;
-    }
-}
-
-fn copy_rows(from: MatRef<'_, f32>, to: &mut MatMut<'_, f32>) {
-    for i in 0..from.rows() {
-        to.row_mut(i).copy_from_slice(from.row(i));
     }
 }

@@ -1,8 +1,8 @@
 //! The hand-written CPU engine: forward, backward, decoding and the optimiser.
 //!
 //! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
-//! `engine` (the trait's implementation), `forward`, `head`, `backward`, `decoder`; `model` and `workspace` are what
-//! they work on.
+//! `engine` (the trait's implementation), `forward`, `head`, `backward` with `weights`, `update`, `decoder`; `model`
+//! and `workspace` are what they work on.
 
 mod backward;
 mod decoder;
@@ -11,6 +11,8 @@ mod engine;
 mod forward;
 mod head;
 mod model;
+mod update;
+mod weights;
 mod workspace;
 
 #[cfg(test)]

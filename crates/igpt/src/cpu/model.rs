@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use igpt_kernels::matmul::{Panels, pack_panel};
-use igpt_kernels::pool::{Pool, chunks};
-use igpt_kernels::{Buffer, Isa, MatRef, Scalar};
+use igpt_kernels::matmul::Panels;
+use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
 
 use super::dims::Dims;
+use super::forward::Cpu;
+use super::update::WeightsMut;
 use crate::model::{Layout, ModelConfig};
 
 /// Where one block's tensors lie in the arena.
@@ -18,6 +19,13 @@ pub(crate) struct BlockPlaces {
     pub(crate) out: Product,
     pub(crate) ln_1: Range<usize>,
     pub(crate) ln_2: Range<usize>,
+}
+
+impl BlockPlaces {
+    /// All products, in the order of [`BlockPanels::products_mut`].
+    pub(crate) fn products(&self) -> [&Product; 4] {
+        [&self.attn, &self.proj, &self.fc, &self.out]
+    }
 }
 
 /// Where a product's matrix and bias lie.
@@ -37,6 +45,8 @@ pub(crate) struct Places {
     pub(crate) blocks: Vec<BlockPlaces>,
     pub(crate) ln_f: Range<usize>,
     pub(crate) head: Product,
+    /// All of the arena that is not a product's matrix, in order.
+    pub(crate) others: Vec<Range<usize>>,
 }
 
 impl Places {
@@ -58,13 +68,24 @@ impl Places {
                 ln_2: tensor(&format!("{h}.ln_2.weight")).range(),
             }
         };
-        Self {
+        let mut places = Self {
             wte: tensor("transformer.wte.weight").range(),
             wpe: tensor("transformer.wpe.weight").range(),
             blocks: (0..n_layer).map(block).collect(),
             ln_f: tensor("transformer.ln_f.weight").range(),
             head: product("lm_head"),
+            others: Vec::new(),
+        };
+        let mut end = 0;
+        let products = places.blocks.iter().flat_map(BlockPlaces::products).chain([&places.head]);
+        let mut products: Vec<_> = products.map(|product| product.weight.clone()).collect();
+        products.sort_by_key(|weight| weight.start);
+        products.push(layout.arena_len()..layout.arena_len());
+        for weight in products {
+            places.others.push(end..weight.start);
+            end = weight.end;
         }
+        places
     }
 }
 
@@ -77,12 +98,18 @@ pub(crate) struct BlockPanels<S: Scalar> {
     pub(crate) out: Panels<S>,
 }
 
+impl<S: Scalar> BlockPanels<S> {
+    /// All products, in the order of [`BlockPlaces::products`].
+    fn products_mut(&mut self) -> [&mut Panels<S>; 4] {
+        [&mut self.attn, &mut self.proj, &mut self.fc, &mut self.out]
+    }
+}
+
 /// All products, packed one way.
 #[derive(Clone, Debug)]
 pub(crate) struct Packed<S: Scalar> {
     pub(crate) blocks: Vec<BlockPanels<S>>,
     pub(crate) head: Panels<S>,
-    transposed: bool,
 }
 
 impl<S: Scalar> Packed<S> {
@@ -98,24 +125,7 @@ impl<S: Scalar> Packed<S> {
             out: room(&b.out, transposed),
         });
         // The output matrix is stored (V, C): multiplying activations takes its transpose.
-        Self { blocks: blocks.collect(), head: room(&places.head, !transposed), transposed }
-    }
-
-    fn pack(&mut self, isa: Isa, pool: &Pool, places: &Places, weights: &[f32]) {
-        let fill = |panels: &mut Panels<S>, product: &Product, transposed: bool| {
-            let source = MatRef::new(&weights[product.weight.clone()], product.rows, product.cols);
-            let len = panels.panel_len();
-            pool.for_each(chunks(panels.units_mut(), len), |i, panel| {
-                pack_panel::<S>(isa, i, source, transposed, panel)
-            });
-        };
-        for (panels, places) in self.blocks.iter_mut().zip(&places.blocks) {
-            fill(&mut panels.attn, &places.attn, self.transposed);
-            fill(&mut panels.proj, &places.proj, self.transposed);
-            fill(&mut panels.fc, &places.fc, self.transposed);
-            fill(&mut panels.out, &places.out, self.transposed);
-        }
-        fill(&mut self.head, &places.head, !self.transposed);
+        Self { blocks: blocks.collect(), head: room(&places.head, !transposed) }
     }
 }
 
@@ -133,7 +143,7 @@ pub(crate) struct Model<S: Scalar> {
 }
 
 impl<S: Scalar> Model<S> {
-    pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, isa: Isa, pool: &Pool) -> Self {
+    pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, cpu: Cpu<'_>) -> Self {
         let layout = Layout::new(config);
         let places = Places::new(&layout, config.n_layer);
         let forward = Packed::new(&places, false);
@@ -142,16 +152,36 @@ impl<S: Scalar> Model<S> {
         arena.copy_from_slice(weights);
         let config = config.clone();
         let mut model = Self { dims: Dims::new(&config), config, layout, places, weights: arena, forward, backward };
-        model.pack(isa, pool);
+        model.pack(cpu);
         model
     }
 
     /// Packs the weights again after they changed.
-    pub(crate) fn pack(&mut self, isa: Isa, pool: &Pool) {
-        self.forward.pack(isa, pool, &self.places, &self.weights);
-        if let Some(backward) = &mut self.backward {
-            backward.pack(isa, pool, &self.places, &self.weights);
+    pub(crate) fn pack(&mut self, cpu: Cpu<'_>) {
+        self.each_product(|_, weights| weights.pack(cpu));
+    }
+
+    /// Hands over every product's weights with their packed copies.
+    pub(crate) fn each_product(&mut self, mut f: impl FnMut(&Product, WeightsMut<'_, S>)) {
+        let Self { places, weights, forward, backward, .. } = self;
+        let mut backward = backward.as_mut();
+        type Copy<'a, S> = Option<&'a mut Panels<S>>;
+        let mut hand_over = |product: &Product, straight: Copy<'_, S>, transposed: Copy<'_, S>| {
+            let Product { rows, cols, .. } = *product;
+            let weights = MatMut::new(&mut weights[product.weight.clone()], rows, cols);
+            f(product, WeightsMut { weights, straight, transposed });
+        };
+        for (l, places) in places.blocks.iter().enumerate() {
+            let mut transposed = [const { None }; 4];
+            if let Some(backward) = &mut backward {
+                transposed = backward.blocks[l].products_mut().map(Some);
+            }
+            let straight = forward.blocks[l].products_mut();
+            for ((product, straight), transposed) in places.products().into_iter().zip(straight).zip(transposed) {
+                hand_over(product, Some(straight), transposed);
+            }
         }
+        hand_over(&places.head, backward.map(|backward| &mut backward.head), Some(&mut forward.head));
     }
 
     /// A vector (gain or bias) of the arena.

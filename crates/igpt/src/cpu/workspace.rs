@@ -5,20 +5,20 @@ use igpt_kernels::{Buffer, Scalar, matmul};
 
 use super::dims::Dims;
 
-/// Rows that one piece of the forward pass handles: a tile of activations that stays in the core's own cache.
+/// Rows that one piece of the forward pass handles, and the most of the backward pass: a tile of activations that
+/// stays in the core's own cache.
 pub(crate) const FORWARD_ROWS: usize = 64;
-
-/// Rows of a weight gradient that one piece computes.
-pub(crate) const GRADIENT_ROWS: usize = 32;
 
 /// What one worker needs for itself.
 #[derive(Debug)]
 pub(crate) struct Scratch<S: Scalar> {
-    /// Normed rows, (FORWARD_ROWS, C).
+    /// Normed rows or their gradient, (FORWARD_ROWS, C).
     pub(crate) norm: Buffer<S>,
+    /// The rounded gradient of rows of the residual stream, (FORWARD_ROWS, C).
+    pub(crate) stream: Buffer<S>,
     /// 1/rms of those rows, (FORWARD_ROWS).
     pub(crate) rstd: Buffer<f32>,
-    /// Activated rows of the MLP's middle, (FORWARD_ROWS, inner).
+    /// Activated rows of the MLP's middle, or the gradient before activation, (FORWARD_ROWS, inner).
     pub(crate) inner: Buffer<S>,
     /// Logits of some rows, (FORWARD_ROWS, V).
     pub(crate) logits: Buffer<f32>,
@@ -50,26 +50,37 @@ pub(crate) struct LayerActivations<S: Scalar> {
 pub(crate) struct Gradients<S: Scalar> {
     /// Gradient of the residual stream, (rows, C).
     pub(crate) dx: Buffer<f32>,
-    /// Its rounded copy after the block above, (rows, C).
+    /// Its rounded copy behind the block, (rows, C).
     pub(crate) dout: Buffer<S>,
-    /// Its rounded copy between MLP and attention, (rows, C).
-    pub(crate) dmid: Buffer<S>,
     /// Gradient of the logits, (rows, V).
     pub(crate) dlogits: Buffer<S>,
-    /// A norm's output computed again, (rows, C).
-    pub(crate) norm: Buffer<S>,
+    /// `ln_2`'s output computed again, (rows, C).
+    pub(crate) norm_mid: Buffer<S>,
     /// The MLP's activated middle computed again, (rows, inner).
     pub(crate) inner: Buffer<S>,
-    /// Gradient of the MLP's middle before its activation, (rows, inner).
-    pub(crate) dfc: Buffer<S>,
     /// Gradient of attention's output, (rows, heads).
     pub(crate) dattn: Buffer<S>,
     /// Gradient of q, k, v, (rows, qkv).
     pub(crate) dqkv: Buffer<S>,
-    /// An output gradient packed along the tokens, one image after the other.
-    pub(crate) panels: Buffer<u32>,
+    /// `ln_1`'s output (first `ln_f`'s) computed again, (rows, C); kept for the block below.
+    pub(crate) norm_late: Buffer<S>,
+    /// What gradients of weights multiply, packed along the tokens.
+    pub(crate) packed: PackedTokens,
     /// Gain gradients of each piece of rows, (pieces, C).
     pub(crate) dgain: Buffer<f32>,
+}
+
+/// Right operands of the gradients of weights.
+#[derive(Debug)]
+pub(crate) struct PackedTokens {
+    /// Gradient of the MLP's output, C wide.
+    pub(crate) out: Buffer<u32>,
+    /// Gradient of the MLP's middle, inner wide.
+    pub(crate) fc: Buffer<u32>,
+    /// Gradient of attention's projection, C wide.
+    pub(crate) proj: Buffer<u32>,
+    /// Gradient of q, k, v, qkv wide (first `ln_f`'s output, C wide); kept for the block below.
+    pub(crate) late: Buffer<u32>,
 }
 
 /// Everything for up to `images` sequences of `len` tokens.
@@ -102,23 +113,29 @@ impl<S: Scalar> Workspace<S> {
             mid: Buffer::zeroed(rows * c),
             fc: Buffer::zeroed(rows * inner),
         };
-        let units = len.div_ceil(S::PACK);
-        let widest = c.max(inner).max(dims.qkv).max(dims.heads);
+        let span = dims.span::<S>();
+        let units = rows / span * span.div_ceil(S::PACK);
+        let packed = || PackedTokens {
+            out: Buffer::zeroed(units * c),
+            fc: Buffer::zeroed(units * inner),
+            proj: Buffer::zeroed(units * c),
+            late: Buffer::zeroed(units * dims.qkv.max(c)),
+        };
         let gradients = || Gradients {
             dx: Buffer::zeroed(rows * c),
             dout: Buffer::zeroed(rows * c),
-            dmid: Buffer::zeroed(rows * c),
             dlogits: Buffer::zeroed(rows * dims.vocab),
-            norm: Buffer::zeroed(rows * c),
+            norm_mid: Buffer::zeroed(rows * c),
             inner: Buffer::zeroed(rows * inner),
-            dfc: Buffer::zeroed(rows * inner),
             dattn: Buffer::zeroed(rows * dims.heads),
             dqkv: Buffer::zeroed(rows * dims.qkv),
-            panels: Buffer::zeroed(images * units * widest),
+            norm_late: Buffer::zeroed(rows * c),
+            packed: packed(),
             dgain: Buffer::zeroed(rows / dims.piece() * c),
         };
         let scratch = || Scratch {
             norm: Buffer::zeroed(FORWARD_ROWS * c),
+            stream: Buffer::zeroed(FORWARD_ROWS * c),
             rstd: Buffer::zeroed(FORWARD_ROWS),
             inner: Buffer::zeroed(FORWARD_ROWS * inner),
             logits: Buffer::zeroed(FORWARD_ROWS * dims.vocab),

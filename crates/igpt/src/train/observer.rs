@@ -1,7 +1,9 @@
 //! What a run tells while it goes on: the program draws a bar from it, tests and notebooks may listen too.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::data::download::Hook;
 use crate::model::ModelConfig;
 
 /// One thing that happened.
@@ -72,6 +74,10 @@ pub struct StepReport {
 pub trait Observer {
     /// Called from the training thread; slow listeners slow training down.
     fn event(&mut self, event: Event<'_>);
+    /// Who is told how far the download of a data set is.
+    fn download(&self) -> Option<Arc<Hook>> {
+        None
+    }
 }
 
 impl<F: FnMut(Event<'_>)> Observer for F {

@@ -74,7 +74,8 @@ pub fn pretrain(
     };
 
     observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
-    let options = OpenOptions { data_dir: config.data.dir.clone(), ..OpenOptions::default() };
+    let (data_dir, progress) = (config.data.dir.clone(), observer.download());
+    let options = OpenOptions { data_dir, progress, ..OpenOptions::default() };
     let dataset = data::open(&config.data.spec, &options)?;
     let images = dataset.split(Split::Train)?;
     let n_px = match config.model.n_px {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use igpt::cpu;
-use igpt::data::{self, OpenOptions, Split};
+use igpt::data::Split;
 use igpt::model::{ModelDir, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, png};
@@ -55,8 +55,7 @@ pub(crate) fn run_default() -> Result<()> {
 pub(crate) fn run(args: Args) -> Result<()> {
     let start = Instant::now();
     let run = recipe::run_directory(args.out.as_deref())?;
-    let options = OpenOptions { data_dir: args.data.data_dir.clone(), ..OpenOptions::default() };
-    let dataset = data::open(&args.data.data, &options)?;
+    let dataset = args.data.open()?;
     // Asked for before training, so that a lack of test images costs nobody two minutes.
     let (train, test) = (dataset.split(Split::Train)?, dataset.split(Split::Test)?);
     let config = recipe::recipe(&args, &train)?;

@@ -1,0 +1,97 @@
+//! The network to measure.
+
+use clap::ValueEnum;
+use igpt::cpu::Options;
+use igpt::model::{ImageSize, ModelConfig, Precision};
+use igpt::rng::{Purpose, Rng};
+use igpt::{Error, Result};
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Bf16,
+    F32,
+}
+
+/// Flags that say what is measured and how.
+#[derive(clap::Args, Clone)]
+pub(super) struct Shape {
+    /// Width of the residual stream
+    #[arg(long, default_value_t = 256)]
+    pub(super) n_embd: usize,
+    /// Blocks
+    #[arg(long, default_value_t = 8)]
+    pub(super) n_layer: usize,
+    /// Attention heads
+    #[arg(long, default_value_t = 8)]
+    pub(super) n_head: usize,
+    /// Tokens of an image: any product of two sides from 8 to 64
+    #[arg(long, default_value_t = 1024)]
+    pub(super) n_ctx: usize,
+    /// Colours of the palette
+    #[arg(long, default_value_t = 512)]
+    pub(super) colors: usize,
+    /// Images of a step, or drawn at once
+    #[arg(long, default_value_t = 4)]
+    pub(super) batch: usize,
+    /// Number format of the matrix products
+    #[arg(long, value_enum, default_value_t = Format::Bf16)]
+    pub(super) precision: Format,
+    /// Threads; 0 takes all cores
+    #[arg(long, default_value_t = 0)]
+    pub(super) threads: usize,
+    /// Timed repetitions; the median counts
+    #[arg(long, default_value_t = 5)]
+    pub(super) repeats: usize,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Shape {
+    pub(super) fn config(&self) -> Result<ModelConfig> {
+        let side = (8..=64usize).filter(|w| self.n_ctx.is_multiple_of(*w) && (8..=64).contains(&(self.n_ctx / w)));
+        let width = side.min_by_key(|w| w.abs_diff(self.n_ctx / w)).ok_or_else(|| {
+            Error::Invalid(format!("--n-ctx {}: not a product of two sides from 8 to 64", self.n_ctx))
+        })?;
+        let n_px = ImageSize { height: self.n_ctx / width, width };
+        let config = ModelConfig::new(n_px, self.colors, self.n_embd, self.n_layer, self.n_head);
+        config.validate()?;
+        Ok(config)
+    }
+
+    pub(super) fn options(&self, training: bool) -> Options {
+        let precision = match self.precision {
+            Format::Bf16 => Precision::Bf16,
+            Format::F32 => Precision::F32,
+        };
+        Options { threads: self.threads, training, ..Options::inference(precision) }
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        if self.threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { self.threads }
+    }
+
+    /// Tokens of a batch.
+    pub(super) fn tokens(&self) -> usize {
+        self.batch * self.n_ctx
+    }
+
+    pub(super) fn random_tokens(&self, config: &ModelConfig) -> Vec<u16> {
+        let mut rng = Rng::new(0, Purpose::Sample, 0, 0);
+        (0..self.tokens()).map(|_| rng.below(config.n_vocab as u64) as u16).collect()
+    }
+
+    /// Flops of a forward pass over the batch: two a parameter and token, and attention over the causal half.
+    pub(super) fn forward_flops(&self, config: &ModelConfig) -> f64 {
+        let attention = 2 * self.n_layer * self.n_embd * self.n_ctx * self.tokens();
+        (2 * config.parameters() * self.tokens() + attention) as f64
+    }
+
+    /// `warm_up` and then `repeats` timed runs of `work`, which gives its seconds.
+    pub(super) fn time(&self, warm_up: usize, mut work: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+        for _ in 0..warm_up {
+            work()?;
+        }
+        (0..self.repeats.max(1)).map(|_| work()).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! What this processor can do at most: the yardsticks that benchmarks are held against.
+
+use std::hint::black_box;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use crate::Scalar;
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+
+/// Chains of additions in flight: more than latency times throughput on any processor so far, and few enough to stay
+/// in sixteen registers with both operands.
+const CHAINS: usize = 14;
+/// Multiply-adds of each chain between two looks at the clock.
+const ROUND: usize = 20_000;
+
+/// Flops a second (a multiply-add counts as two) of one thread that does nothing but the micro-kernel's
+/// multiply-adds of format `S`, from registers, for at least `time`.
+pub fn flops<S: Scalar>(isa: Isa, time: Duration) -> f64 {
+    isa.run(Chains::<S>(PhantomData)); // the clock of a core that slept needs a moment
+    let (start, mut flops) = (Instant::now(), 0.0);
+    while start.elapsed() < time {
+        flops += isa.run(Chains::<S>(PhantomData));
+    }
+    flops / start.elapsed().as_secs_f64()
+}
+
+struct Chains<S>(PhantomData<S>);
+
+impl<S: Scalar> Kernel for Chains<S> {
+    /// Flops done.
+    type Output = f64;
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) -> f64 {
+        let [a, b] = [simd.splat_unit(black_box(0)), simd.splat_unit(black_box(0))];
+        let mut sums = [simd.zero(); CHAINS];
+        for _ in 0..ROUND {
+            for sum in &mut sums {
+                *sum = simd.dot::<S>(a, b, *sum);
+            }
+        }
+        black_box(sums.iter().fold(0.0, |total, &sum| total + simd.reduce_add(sum)));
+        (2 * CHAINS * ROUND * V::LANES * S::PACK) as f64
+    }
+}
+
+/// Reads everything once, as fast as one thread can: time it over a buffer far larger than the caches. The sum of all
+/// values, so that nothing is left out.
+pub fn read(isa: Isa, data: &[f32]) -> f32 {
+    isa.run(Read(data))
+}
+
+struct Read<'a>(&'a [f32]);
+
+impl Kernel for Read<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) -> f32 {
+        let mut sums = [simd.zero(); 4];
+        let mut blocks = self.0.chunks_exact(4 * V::LANES);
+        for block in &mut blocks {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.add(*sum, simd.read(&block[i * V::LANES..]));
+            }
+        }
+        let rest: f32 = blocks.remainder().iter().sum();
+        sums.iter().fold(rest, |total, &sum| total + simd.reduce_add(sum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bf16;
+
+    #[test]
+    fn every_isa_has_a_peak_and_reads_everything() {
+        let data: Vec<f32> = (0..1000).map(|i| (i % 7) as f32).collect();
+        for isa in Isa::available() {
+            assert!(flops::<f32>(isa, Duration::ZERO) >= 0.0);
+            assert!(flops::<bf16>(isa, Duration::from_millis(1)) > 1e6);
+            assert_eq!(read(isa, &data), data.iter().sum::<f32>());
+        }
+    }
+}

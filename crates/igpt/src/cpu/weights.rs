@@ -1,0 +1,105 @@
+//! Gradients of weights: xᵀ · dy for each product, summed over tokens.
+//!
+//! They feed nothing in the pass itself, so they wait until their operands are ready and share a phase with other
+//! work. `dy` is packed along the tokens by whoever computes its rows, while these are in the cache.
+
+use igpt_kernels::matmul::{PanelsRef, Scratch, matmul_tn};
+use igpt_kernels::pool::{All, Grid, all, grid, rows};
+use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar, reduce};
+
+use super::dims::Dims;
+use super::forward::Shape;
+use super::model::Product;
+
+/// Rows of a weight gradient that one piece computes.
+const GRADIENT_ROWS: usize = 32;
+
+/// How the tokens of a batch are cut for weight gradients: into spans that are summed in one go, these into pieces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tokens {
+    /// Tokens of a span.
+    span: usize,
+    spans: usize,
+    /// Rows of units of a span and of a piece.
+    units: usize,
+    piece_units: usize,
+}
+
+impl Tokens {
+    pub(crate) fn new<S: Scalar>(dims: &Dims, shape: Shape) -> Self {
+        let span = dims.span::<S>();
+        let [units, piece_units] = [span, dims.piece()].map(|tokens| tokens.div_ceil(S::PACK));
+        Self { span, spans: shape.rows() / span, units, piece_units }
+    }
+
+    /// Units that panels of `width` columns take for each span.
+    fn span_len(&self, width: usize) -> usize {
+        self.units * width
+    }
+
+    /// Cuts the panels of `width` columns by pieces of tokens.
+    pub(crate) fn pieces<'a>(&self, panels: &'a mut [u32], width: usize) -> Grid<'a, u32> {
+        let (per_span, len) = (width / LANE_PAD, self.units * LANE_PAD);
+        let panels = MatMut::new(&mut panels[..self.spans * self.span_len(width)], self.spans * per_span, len);
+        grid(panels, per_span, self.piece_units * LANE_PAD)
+    }
+}
+
+/// The gradient of one product's weights (and bias).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WeightGradient<'a, S> {
+    /// The product.
+    pub(crate) product: &'a Product,
+    /// Its left operand, as many columns as the weights have rows.
+    pub(crate) x: MatRef<'a, S>,
+    /// The gradient of its output, packed by [`Tokens::pieces`].
+    pub(crate) dy: &'a [u32],
+}
+
+/// The weights' gradients of some products, cut into pieces: (number of the product, number of the piece, rows).
+pub(crate) fn weight_rows<'a, S, const N: usize>(
+    jobs: &[WeightGradient<'_, S>; N],
+    grads: &'a mut [f32],
+) -> All<Grid<'a, f32>> {
+    let places = jobs.each_ref().map(|job| job.product.weight.clone());
+    let grads = grads.get_disjoint_mut(places).expect("every product has weights of its own");
+    let cuts = grads.into_iter().zip(jobs).map(|(grads, WeightGradient { product, .. })| {
+        rows(MatMut::new(grads, product.rows, product.cols), GRADIENT_ROWS)
+    });
+    all(cuts.collect())
+}
+
+impl<S: Scalar> WeightGradient<'_, S> {
+    /// Adds piece `i` of the rows to `dw`, or starts it anew if `fresh`.
+    pub(crate) fn rows(
+        &self,
+        isa: Isa,
+        tokens: Tokens,
+        i: usize,
+        mut dw: MatMut<'_, f32>,
+        fresh: bool,
+        scratch: &mut Scratch,
+    ) {
+        for (s, dy) in self.spans(tokens).enumerate() {
+            let x = self.x.view(s * tokens.span, tokens.span, i * GRADIENT_ROWS, dw.rows());
+            let dy = PanelsRef::<S>::new(dy, tokens.span, self.product.cols);
+            matmul_tn(isa, x, dy, dw.reborrow(), !fresh || s > 0, scratch);
+        }
+    }
+
+    /// Adds the column sums of `dy` to the bias's gradient, if there is a bias.
+    pub(crate) fn bias(&self, isa: Isa, tokens: Tokens, grads: &mut [f32]) {
+        let Some(bias) = &self.product.bias else { return };
+        for dy in self.spans(tokens) {
+            let panels = dy.chunks_exact(tokens.units * LANE_PAD);
+            for (panel, bias) in panels.zip(grads[bias.clone()].chunks_exact_mut(LANE_PAD)) {
+                reduce::panel_sums::<S>(isa, panel, bias);
+            }
+        }
+    }
+
+    /// The panels of each span in order.
+    fn spans(&self, tokens: Tokens) -> impl Iterator<Item = &[u32]> {
+        self.dy.chunks_exact(tokens.span_len(self.product.cols)).take(tokens.spans)
+    }
+}

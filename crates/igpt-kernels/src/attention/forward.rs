@@ -171,7 +171,8 @@ fn block_softmax<V: Simd, S: Scalar>(
         for v in 0..2 {
             let at = (key * 2 + v) * V::LANES;
             let low = simd.exp2_for::<S>(simd.mul_add(simd.read(&scores[at..]), exponent, negative_max[v]));
-            let high = simd.exp2_for::<S>(simd.mul_add(simd.read(&scores[at + 2 * V::LANES..]), exponent, negative_max[v]));
+            let high =
+                simd.exp2_for::<S>(simd.mul_add(simd.read(&scores[at + 2 * V::LANES..]), exponent, negative_max[v]));
             sum[v] = simd.add(sum[v], simd.add(low, high));
             write_pair::<V, S>(simd, &mut p[key / S::PACK * BLOCK + query + v * V::LANES..], BLOCK, low, high);
         }

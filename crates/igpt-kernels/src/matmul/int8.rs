@@ -28,8 +28,7 @@ impl QuantizedPanels {
     /// Rounds `weights` (k×n, or n×k if `transposed`) column by column: the largest of a column becomes ±127. Panics
     /// unless k and n are multiples of 32.
     pub fn new(weights: MatRef<f32>, transposed: bool) -> Self {
-        let (k, n) =
-            if transposed { (weights.cols(), weights.rows()) } else { (weights.rows(), weights.cols()) };
+        let (k, n) = if transposed { (weights.cols(), weights.rows()) } else { (weights.rows(), weights.cols()) };
         assert!(k.is_multiple_of(PANEL_COLS) && n.is_multiple_of(PANEL_COLS), "{k}×{n} weights are not padded");
         let at = |i: usize, j: usize| if transposed { weights.row(j)[i] } else { weights.row(i)[j] };
         let (mut values, mut scales) = (Buffer::zeroed(k * n), Buffer::zeroed(n));

@@ -65,7 +65,7 @@ impl<S: Scalar> Pass<'_, S> {
         let dlogits = std::mem::take(&mut g.dlogits);
         let dy = MatRef::new(&dlogits[..n * vocab], n, vocab);
         // The output matrix is stored (V, C): its gradient is dlogitsᵀ · norm, so it is the norm that is packed.
-        self.into_stream(dy, &self.packed.head, x, &self.model.places.ln_f, true, g, grads, scratch);
+        self.norm_and_product(dy, &self.packed.head, x, &self.model.places.ln_f, true, g, grads, scratch);
         g.dlogits = dlogits;
     }
 
@@ -137,11 +137,7 @@ impl<S: Scalar> Pass<'_, S> {
         let places = &model.places.blocks[l];
         let mut dqkv = std::mem::take(&mut g.dqkv);
         let jobs = [
-            WeightGradient {
-                product: &places.out,
-                x: MatRef::new(&g.inner[..n * inner], n, inner),
-                dy: &g.packed.out,
-            },
+            WeightGradient { product: &places.out, x: MatRef::new(&g.inner[..n * inner], n, inner), dy: &g.packed.out },
             WeightGradient { product: &places.fc, x: MatRef::new(&g.norm_mid[..n * c], n, c), dy: &g.packed.fc },
             WeightGradient { product: &places.proj, x: attn, dy: &g.packed.proj },
             self.late_weights(l + 1, g),
@@ -190,14 +186,14 @@ impl<S: Scalar> Pass<'_, S> {
         let gain = &self.model.places.blocks[l].ln_1;
         let dqkv = std::mem::take(&mut g.dqkv);
         let dy = MatRef::new(&dqkv[..n * qkv], n, qkv);
-        self.into_stream(dy, &self.packed.blocks[l].attn, x, gain, false, g, grads, scratch);
+        self.norm_and_product(dy, &self.packed.blocks[l].attn, x, gain, false, g, grads, scratch);
         g.dqkv = dqkv;
     }
 
     /// Through a product and the norm before it, into the gradient of the residual stream `x`. Packs the norm or
     /// `dy` for [`late_weights`](Pass::late_weights).
     #[allow(clippy::too_many_arguments)]
-    fn into_stream(
+    fn norm_and_product(
         &self,
         dy: MatRef<'_, S>,
         panels: &Panels<S>,
@@ -228,7 +224,7 @@ impl<S: Scalar> Pass<'_, S> {
         self.gain_gradient(gain, g, grads);
     }
 
-    /// The weights of the product that [`into_stream`](Pass::into_stream) went through last: q, k, v of block `l`,
+    /// The weights of the product that [`norm_and_product`](Pass::norm_and_product) went through last: q, k, v of block `l`,
     /// or the output matrix behind the last block.
     fn late_weights<'a>(&'a self, l: usize, g: &'a Gradients<S>) -> WeightGradient<'a, S> {
         let (n, dims) = (self.shape.rows(), &self.model.dims);

@@ -49,3 +49,24 @@ pub(crate) struct JsonArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Formats that drawing may use beside the products' own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Quantize {
+    /// Weights, keys and values with 8 bits
+    Int8,
+}
+
+/// With how many bits pixels are drawn.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// Draw with weights, keys and values of 8 bits: faster, for a slightly worse likelihood
+    #[arg(long, value_enum)]
+    pub quantize: Option<Quantize>,
+}
+
+impl QuantizeArgs {
+    pub(crate) fn int8(&self) -> bool {
+        self.quantize == Some(Quantize::Int8)
+    }
+}

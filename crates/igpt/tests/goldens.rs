@@ -126,7 +126,7 @@ fn open(case: &str, precision: Precision, isa: Isa) -> Model {
     let count = golden.images * config.n_ctx();
     let tokens = hashes("tokens").take(count).map(|h| (h % s.n_vocab as u32) as u16).collect();
     let batch = Batch::new(tokens, config.n_ctx());
-    let options = cpu::Options { precision, threads: 2, isa, training: true, micro_batch: 1 };
+    let options = cpu::Options { precision, threads: 2, isa, training: true, micro_batch: 1, int8: false };
     let engine = cpu::open(&config, &arena, options).unwrap();
     Model { golden, layout, engine, batch, arena }
 }

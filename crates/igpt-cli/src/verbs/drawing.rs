@@ -12,7 +12,7 @@ use igpt::report::{Text, gif, grid, npy, png, readable_scale};
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
+use crate::shared::{JsonArgs, QuantizeArgs, SeedArgs, ThreadArgs};
 
 /// Side of a picture beyond which images are enlarged less.
 const LARGE: usize = 4096;
@@ -38,6 +38,8 @@ pub(crate) struct DrawArgs {
     /// Also write an animation of the images being drawn
     #[arg(long, value_name = "FILE.gif")]
     gif: Option<PathBuf>,
+    #[command(flatten)]
+    quantize: QuantizeArgs,
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
@@ -75,7 +77,8 @@ impl Artist {
             Some(path) => (ModelDir::open(path)?, path.display().to_string()),
             None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
         };
-        let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
+        let int8 = args.quantize.int8();
+        let options = cpu::Options { threads: args.threads.threads, int8, ..cpu::Options::inference(Precision::F32) };
         let engine = cpu::open(&model.config, &model.weights, options)?;
         let quantizer = Quantizer::new(model.palette);
         Ok(Self { engine, quantizer, settings, name, out: args.out.clone(), gif: args.gif.clone() })

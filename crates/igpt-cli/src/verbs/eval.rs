@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use igpt::cpu::{self, Options};
 use igpt::data::{self, Images, Split};
-use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood};
+use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
 use igpt::model::{ModelDir, Precision};
 use igpt::palette::{Distortion, Histogram, Quantizer};
 use igpt::{Error, Result};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::drawing::with_bar;
 use crate::output::print_json;
-use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, Quantize, ThreadArgs};
 
 /// Flags of `igpt eval`.
 #[derive(clap::Args)]
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Number format of the matrix products
     #[arg(long, value_enum, default_value_t = Format::F32)]
     precision: Format,
+    /// Score pixel by pixel, as drawing with 8 bits sees them: what that costs in likelihood
+    #[arg(long, value_enum)]
+    quantize: Option<Quantize>,
     #[command(flatten)]
     threads: ThreadArgs,
     #[command(flatten)]
@@ -60,11 +63,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Format::Bf16 => Precision::Bf16,
         Format::F32 => Precision::F32,
     };
-    let options = Options { threads: args.threads.threads, ..Options::inference(precision) };
+    let int8 = args.quantize == Some(Quantize::Int8);
+    let options = Options { threads: args.threads.threads, int8, ..Options::inference(precision) };
     let mut engine = cpu::open(&config, &weights, options)?;
     let total = set.images();
     let (found, time) = with_bar("scoring", |progress| {
-        likelihood(&mut *engine, &set, channels, &mut |images| progress(images, total))
+        let mut progress = |images| progress(images, total);
+        if int8 {
+            likelihood_by_decoding(&*engine, &set, channels, &mut progress)
+        } else {
+            likelihood(&mut *engine, &set, channels, &mut progress)
+        }
     })?;
 
     let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
@@ -91,6 +100,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "data": args.data.data,
             "split": args.split,
             "precision": precision,
+            "quantize": int8.then_some("int8"),
             "damaged": set.damaged.len(),
             "seconds": time.as_secs_f64(),
         }));

@@ -30,17 +30,24 @@ impl QuantizedPanels {
     pub fn new(weights: MatRef<f32>, transposed: bool) -> Self {
         let (k, n) = if transposed { (weights.cols(), weights.rows()) } else { (weights.rows(), weights.cols()) };
         assert!(k.is_multiple_of(PANEL_COLS) && n.is_multiple_of(PANEL_COLS), "{k}×{n} weights are not padded");
-        let at = |i: usize, j: usize| if transposed { weights.row(j)[i] } else { weights.row(i)[j] };
-        let (mut values, mut scales) = (Buffer::zeroed(k * n), Buffer::zeroed(n));
-        for j in 0..n {
-            let max = (0..k).fold(0.0f32, |max, i| max.max(at(i, j).abs()));
-            let inverse = if max > 0.0 { WEIGHT_MAX / max } else { 0.0 };
-            scales[j] = max / WEIGHT_MAX;
-            let panel = &mut values[j / PANEL_COLS * k * PANEL_COLS..][..k * PANEL_COLS];
-            for i in 0..k {
-                panel[(i / 2 * PANEL_COLS + j % PANEL_COLS) * 2 + i % 2] = (at(i, j) * inverse).round() as i8;
+        // Walks the source row by row; (i, j) is the place in the operand.
+        let each = |f: &mut dyn FnMut(usize, usize, f32)| {
+            for r in 0..weights.rows() {
+                for (c, &weight) in weights.row(r).iter().enumerate() {
+                    let (i, j) = if transposed { (c, r) } else { (r, c) };
+                    f(i, j, weight);
+                }
             }
-        }
+        };
+        let mut largest = vec![0.0f32; n];
+        each(&mut |_, j, weight| largest[j] = largest[j].max(weight.abs()));
+        let inverse: Vec<f32> = largest.iter().map(|&max| if max > 0.0 { WEIGHT_MAX / max } else { 0.0 }).collect();
+        let (mut values, mut scales) = (Buffer::zeroed(k * n), Buffer::zeroed(n));
+        scales.iter_mut().zip(&largest).for_each(|(scale, max)| *scale = max / WEIGHT_MAX);
+        each(&mut |i, j, weight| {
+            let place = (j / PANEL_COLS * k + i / 2 * 2) * PANEL_COLS + j % PANEL_COLS * 2 + i % 2;
+            values[place] = (weight * inverse[j]).round() as i8;
+        });
         Self { values, scales, k, n }
     }
 

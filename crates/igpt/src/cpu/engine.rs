@@ -1,13 +1,13 @@
 //! [`Engine`] on the CPU.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
 use igpt_kernels::{Buffer, Isa, Scalar, reduce};
 
 use super::backward::backward;
-use super::decoder::CpuDecoder;
+use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
 use super::update::adam_step;
@@ -25,6 +25,10 @@ const NORM_PIECE: usize = 1 << 15;
 pub(crate) struct CpuEngine<S: Scalar> {
     isa: Isa,
     pool: Arc<Pool>,
+    /// Whether decoders use 8 bits.
+    int8: bool,
+    /// The weights with 8 bits, made when first needed; dropped when the weights change.
+    quantized: OnceLock<Arc<QuantizedWeights>>,
     model: Arc<Model<S>>,
     work: Workspace<S>,
     training: Option<Training>,
@@ -68,7 +72,7 @@ impl<S: Scalar> CpuEngine<S> {
             moment2: Buffer::zeroed(weights.len()),
             step: 0,
         });
-        Self { isa, pool, model: Arc::new(model), work, training }
+        Self { isa, pool, int8: options.int8, quantized: OnceLock::new(), model: Arc::new(model), work, training }
     }
 
     /// Cuts a batch into runs of images that fit the workspace, writes each run's input ids (sos, then the tokens
@@ -191,6 +195,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         };
         let Some(Training { gradients, fresh, moment1, moment2, .. }) = &mut self.training else { unreachable!() };
         // A decoder that still shares the old weights keeps them: the model is copied then.
+        self.quantized = OnceLock::new();
         let model = Arc::make_mut(&mut self.model);
         adam_step(Cpu { isa, pool: &pool }, &adam, model, moment1, moment2, gradients);
         *fresh = true;
@@ -217,6 +222,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         training.moment2.copy_from_slice(state.moment2);
         training.fresh = true;
         training.step = state.step;
+        self.quantized = OnceLock::new();
         let model = Arc::make_mut(&mut self.model);
         model.weights.copy_from_slice(state.weights);
         model.pack(Cpu { isa: self.isa, pool: &self.pool });
@@ -279,6 +285,8 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     }
 
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(CpuDecoder::new(self.isa, self.pool.clone(), self.model.clone(), rows)))
+        let quantize = || Arc::new(QuantizedWeights::new(&self.model, &self.pool));
+        let quantized = self.int8.then(|| self.quantized.get_or_init(quantize).clone());
+        Ok(Box::new(CpuDecoder::new(self.isa, self.pool.clone(), self.model.clone(), quantized, rows)))
     }
 }

@@ -36,6 +36,8 @@ pub struct Options {
     pub training: bool,
     /// Images that go through the network at once; 0 chooses about [`TOKENS_AT_ONCE`] tokens. Changes no bits.
     pub micro_batch: usize,
+    /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
+    pub int8: bool,
 }
 
 /// Tokens of a micro-batch when none is asked for: enough to keep the products efficient.
@@ -44,7 +46,7 @@ pub const TOKENS_AT_ONCE: usize = 4096;
 impl Options {
     /// Forward only, on all cores.
     pub fn inference(precision: Precision) -> Self {
-        Self { precision, threads: 0, isa: Isa::detect(), training: false, micro_batch: 0 }
+        Self { precision, threads: 0, isa: Isa::detect(), training: false, micro_batch: 0, int8: false }
     }
 
     /// For training, on all cores.

@@ -100,6 +100,11 @@ pub(crate) struct BlockPanels<S: Scalar> {
 
 impl<S: Scalar> BlockPanels<S> {
     /// All products, in the order of [`BlockPlaces::products`].
+    pub(crate) fn products(&self) -> [&Panels<S>; 4] {
+        [&self.attn, &self.proj, &self.fc, &self.out]
+    }
+
+    /// All products, in the order of [`BlockPlaces::products`].
     fn products_mut(&mut self) -> [&mut Panels<S>; 4] {
         [&mut self.attn, &mut self.proj, &mut self.fc, &mut self.out]
     }

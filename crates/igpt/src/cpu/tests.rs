@@ -34,7 +34,7 @@ fn random_batch(config: &ModelConfig, images: usize) -> Batch {
 }
 
 fn options(precision: Precision, isa: Isa, threads: usize) -> Options {
-    Options { precision, threads, isa, training: true, micro_batch: 0 }
+    Options { precision, threads, isa, training: true, micro_batch: 0, int8: false }
 }
 
 #[test]
@@ -124,8 +124,11 @@ fn kv_cache_matches_full_forward() {
         let batch = random_batch(&config, 2);
         let (n_ctx, n_vocab) = (config.n_ctx(), config.n_vocab);
         for isa in Isa::available() {
-            for (precision, budget) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
-                let mut engine = open(&config, &weights, options(precision, isa, 2)).unwrap();
+            for (precision, int8, budget) in
+                [(Precision::F32, false, 1e-5), (Precision::Bf16, false, 2e-2), (Precision::Bf16, true, 5e-2)]
+            {
+                let options = Options { int8, ..options(precision, isa, 2) };
+                let mut engine = open(&config, &weights, options).unwrap();
                 let mut full = vec![0.0; 2 * n_ctx * n_vocab];
                 engine.logits(&batch, &mut full).unwrap();
                 let mut decoder = engine.decoder(2).unwrap();

@@ -5,4 +5,4 @@ mod likelihood;
 pub mod parity;
 
 pub use baselines::{BaselineScores, Baselines};
-pub use likelihood::{Likelihood, likelihood};
+pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};

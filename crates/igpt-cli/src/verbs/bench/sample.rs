@@ -12,7 +12,11 @@ pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let config = shape.config()?;
     let engine = cpu::init(&config, 0, shape.options(false))?;
     let settings = Settings::default();
-    let value = if shape.precision == Format::Bf16 { 2 } else { 4 };
+    let value = match shape.precision {
+        _ if shape.quantize.int8() => 1,
+        Format::Bf16 => 2,
+        Format::F32 => 4,
+    };
     // A position reads all weights but the embeddings once for the whole batch, and each image's keys and values so
     // far: of half of the context on average.
     let embeddings = (config.n_vocab + 1 + shape.n_ctx) * shape.n_embd;

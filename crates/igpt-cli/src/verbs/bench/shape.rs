@@ -6,6 +6,8 @@ use igpt::model::{ImageSize, ModelConfig, Precision};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 
+use crate::shared::QuantizeArgs;
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     Bf16,
@@ -39,6 +41,8 @@ pub(super) struct Shape {
     /// Threads; 0 takes all cores
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
+    #[command(flatten)]
+    pub(super) quantize: QuantizeArgs,
     /// Timed repetitions; the median counts
     #[arg(long, default_value_t = 5)]
     pub(super) repeats: usize,
@@ -64,7 +68,7 @@ impl Shape {
             Format::Bf16 => Precision::Bf16,
             Format::F32 => Precision::F32,
         };
-        Options { threads: self.threads, training, ..Options::inference(precision) }
+        Options { threads: self.threads, training, int8: self.quantize.int8(), ..Options::inference(precision) }
     }
 
     pub(super) fn threads(&self) -> usize {

@@ -3,15 +3,21 @@
 //! A step multiplies a few rows by every weight once, so it is bound by reading memory: the products are cut by
 //! columns, attention by (row, head). Each row's numbers depend on that row alone.
 
+mod cache;
+mod products;
+
 use std::sync::Arc;
 
-use igpt_kernels::attention::{AttentionScratch, KvShape};
-use igpt_kernels::matmul::{Out, Panels, matmul};
-use igpt_kernels::pool::{Pool, columns};
-use igpt_kernels::{Buffer, Isa, LANE_PAD, MatMut, MatRef, Scalar};
+use igpt_kernels::attention::KvShape;
+use igpt_kernels::matmul::QuantizedRows;
+use igpt_kernels::pool::{Pool, grid};
+use igpt_kernels::{Buffer, Isa, MatMut, Scalar};
 
-use super::forward::{Cpu, Shape, forward, head_views, rms_norm};
-use super::model::{Model, Product};
+use self::cache::{Cache, Scratch};
+use self::products::Products;
+pub(crate) use self::products::QuantizedWeights;
+use super::forward::{Cpu, Shape, forward, head_views};
+use super::model::Model;
 use super::workspace::Workspace;
 use crate::model::Decoder;
 use crate::{Error, Result};
@@ -22,11 +28,12 @@ pub(crate) struct CpuDecoder<S: Scalar> {
     isa: Isa,
     pool: Arc<Pool>,
     model: Arc<Model<S>>,
-    kv: KvShape,
-    /// Keys and values, (L, rows, NH) caches of one head each.
-    cache: Buffer<u32>,
+    /// The weights with 8 bits, if these are used.
+    quantized: Option<Arc<QuantizedWeights>>,
+    /// Keys and values, (L, rows, NH).
+    cache: Cache,
     /// One per thread.
-    scratch: Vec<AttentionScratch>,
+    scratch: Vec<Scratch>,
     /// Tokens that each row has consumed, sos included.
     consumed: Vec<usize>,
     buffers: Buffers<S>,
@@ -45,12 +52,20 @@ struct Buffers<S: Scalar> {
     inner: Buffer<S>,
     logits: Buffer<f32>,
     rstd: Buffer<f32>,
+    /// Left operands of 8-bit weights.
+    rows: QuantizedRows,
 }
 
 impl<S: Scalar> CpuDecoder<S> {
-    pub(crate) fn new(isa: Isa, pool: Arc<Pool>, model: Arc<Model<S>>, rows: usize) -> Self {
-        let dims = model.dims;
-        let kv = KvShape::new(dims.n_ctx, dims.head);
+    /// A decoder for `rows` images; with `quantized` weights, keys and values have 8 bits, too.
+    pub(crate) fn new(
+        isa: Isa,
+        pool: Arc<Pool>,
+        model: Arc<Model<S>>,
+        quantized: Option<Arc<QuantizedWeights>>,
+        rows: usize,
+    ) -> Self {
+        let (dims, int8) = (model.dims, quantized.is_some());
         let buffers = Buffers {
             x: Buffer::zeroed(rows * dims.channels),
             norm: Buffer::zeroed(rows * dims.channels),
@@ -60,10 +75,12 @@ impl<S: Scalar> CpuDecoder<S> {
             inner: Buffer::zeroed(rows * dims.inner),
             logits: Buffer::zeroed(rows * dims.vocab),
             rstd: Buffer::zeroed(rows),
+            rows: QuantizedRows::new(rows, if int8 { dims.channels.max(dims.inner).max(dims.heads) } else { 0 }),
         };
-        let scratch = (0..pool.threads()).map(|_| AttentionScratch::for_decoding(kv)).collect();
-        let cache = Buffer::zeroed(dims.n_layer * rows * dims.n_head * kv.units::<S>());
-        Self { isa, pool, model, kv, cache, scratch, consumed: vec![0; rows], buffers, prefill: None }
+        let shape = KvShape::new(dims.n_ctx, dims.head);
+        let cache = Cache::new::<S>(shape, dims.n_layer * rows * dims.n_head, int8);
+        let scratch = (0..pool.threads()).map(|_| cache.scratch()).collect();
+        Self { isa, pool, model, quantized, cache, scratch, consumed: vec![0; rows], buffers, prefill: None }
     }
 
     fn check_row(&self, row: usize) -> Result<()> {
@@ -83,7 +100,7 @@ impl<S: Scalar> CpuDecoder<S> {
 
     /// Runs all but the last of `ids` through the network in one pass and keeps their keys and values.
     fn fill_cache(&mut self, row: usize, ids: &[u32]) {
-        let (model, kv, rows) = (self.model.clone(), self.kv, self.consumed.len());
+        let (model, rows) = (self.model.clone(), self.consumed.len());
         let dims = model.dims;
         let work = self.prefill.get_or_insert_with(|| Workspace::new(&dims, 1, dims.n_ctx, self.pool.threads(), false));
         let shape = Shape { images: 1, len: ids.len() };
@@ -92,11 +109,10 @@ impl<S: Scalar> CpuDecoder<S> {
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         forward(cpu, &model, work, shape, dims.n_layer, |l, _, layer, _| {
             let Some(layer) = layer else { return };
-            let heads = &mut cache[(l * rows + row) * dims.n_head * kv.units::<S>()..][..dims.n_head * kv.units::<S>()];
-            for (head, cache) in heads.chunks_exact_mut(kv.units::<S>()).enumerate() {
+            for head in 0..dims.n_head {
                 let [_, k, v] = head_views(&model, &layer.qkv, shape, 0, head);
                 for t in 0..shape.len {
-                    kv.append(cache, t, k.row(t), v.row(t));
+                    cache.append((l * rows + row) * dims.n_head + head, t, k.row(t), v.row(t));
                 }
             }
         });
@@ -105,11 +121,12 @@ impl<S: Scalar> CpuDecoder<S> {
 
     /// Feeds one input id to each row and leaves the logits of the next pixels in the buffers.
     fn advance(&mut self, inputs: &[(usize, u32)]) {
-        let (isa, model, kv, rows) = (self.isa, &*self.model, self.kv, self.consumed.len());
+        let (isa, model, rows) = (self.isa, &*self.model, self.consumed.len());
         let dims = &model.dims;
         let (m, c) = (inputs.len(), dims.channels);
-        let Buffers { x, norm, qkv, attn, fc, inner, logits, rstd } = &mut self.buffers;
-        let products = Products { isa, pool: &self.pool, model, m };
+        let Buffers { x, norm, qkv, attn, fc, inner, logits, rstd, rows: left } = &mut self.buffers;
+        let quantized = self.quantized.as_deref();
+        let mut products = Products { isa, pool: &self.pool, model, quantized, rows: left, m };
 
         let (wte, wpe) = (model.wte(), model.wpe());
         for (x, &(row, id)) in x.chunks_exact_mut(c).zip(inputs) {
@@ -119,97 +136,36 @@ impl<S: Scalar> CpuDecoder<S> {
             }
         }
         for (l, places) in model.places.blocks.iter().enumerate() {
-            let panels = &model.forward.blocks[l];
+            let [attn_weights, proj, fc_weights, out] = products.block(l);
+            let cache_of = |row: usize, head: usize| (l * rows + row) * dims.n_head + head;
             products.norm(x, &places.ln_1, norm, rstd);
-            products.store(norm, &panels.attn, &places.attn, qkv);
-            let layer =
-                &mut self.cache[l * rows * dims.n_head * kv.units::<S>()..][..rows * dims.n_head * kv.units::<S>()];
+            products.store(norm, attn_weights, &places.attn, qkv);
             for (input, &(row, _)) in inputs.iter().enumerate() {
                 let qkv = &qkv[input * dims.qkv..][..dims.qkv];
                 for head in 0..dims.n_head {
                     let at = |which: usize| &qkv[(which * dims.n_head + head) * dims.head..][..dims.head];
-                    let cache = &mut layer[(row * dims.n_head + head) * kv.units::<S>()..][..kv.units::<S>()];
-                    kv.append(cache, self.consumed[row], at(1), at(2));
+                    self.cache.append(cache_of(row, head), self.consumed[row], at(1), at(2));
                 }
             }
-            let (layer, consumed, qkv) = (&*layer, &self.consumed, &*qkv);
+            let (cache, consumed, qkv) = (&self.cache, &self.consumed, &*qkv);
             let used = MatMut::strided(&mut attn[..m * dims.heads], m, dims.n_head * dims.head, dims.heads);
-            let parts = igpt_kernels::pool::grid(used, 1, dims.head);
-            self.pool.each(parts, &mut self.scratch, |i, mut out, scratch| {
+            self.pool.each(grid(used, 1, dims.head), &mut self.scratch, |i, mut out, scratch| {
                 let (input, head) = (i / dims.n_head, i % dims.n_head);
                 let row = inputs[input].0;
                 let q = &qkv[input * dims.qkv + head * dims.head..][..dims.head];
-                let cache = &layer[(row * dims.n_head + head) * kv.units::<S>()..][..kv.units::<S>()];
-                kv.attend(isa, dims.scale, cache, q, consumed[row] + 1, out.row_mut(0), scratch);
+                let (cached, len) = (cache_of(row, head), consumed[row] + 1);
+                cache.attend(isa, dims.scale, cached, q, len, out.row_mut(0), scratch);
             });
-            products.add(attn, &panels.proj, &places.proj, x);
+            products.add(attn, proj, &places.proj, x);
             products.norm(x, &places.ln_2, norm, rstd);
-            products.gelu(norm, &panels.fc, &places.fc, fc, inner);
-            products.add(inner, &panels.out, &places.out, x);
+            products.gelu(norm, fc_weights, &places.fc, fc, inner);
+            products.add(inner, out, &places.out, x);
         }
         products.norm(x, &model.places.ln_f, norm, rstd);
         products.logits(norm, logits);
         for &(row, _) in inputs {
             self.consumed[row] += 1;
         }
-    }
-}
-
-/// The products of a step: `m` rows by all weights, cut by columns.
-struct Products<'a, S: Scalar> {
-    isa: Isa,
-    pool: &'a Pool,
-    model: &'a Model<S>,
-    m: usize,
-}
-
-impl<S: Scalar> Products<'_, S> {
-    fn norm(&self, x: &[f32], gain: &std::ops::Range<usize>, y: &mut [S], rstd: &mut [f32]) {
-        let (m, c) = (self.m, self.model.dims.channels);
-        let (x, y) = (MatRef::new(&x[..m * c], m, c), MatMut::new(&mut y[..m * c], m, c));
-        rms_norm(self.isa, self.model, x, gain, y, &mut rstd[..m]);
-    }
-
-    fn store(&self, a: &[S], b: &Panels<S>, place: &Product, out: &mut [S]) {
-        let out = MatMut::new(&mut out[..self.m * b.n()], self.m, b.n());
-        let strip = self.strip(b);
-        self.pool.for_each(columns(out, strip), |i, out| self.product(a, b, Some(place), i * strip, Out::Store(out)));
-    }
-
-    fn add(&self, a: &[S], b: &Panels<S>, place: &Product, out: &mut [f32]) {
-        let out = MatMut::new(&mut out[..self.m * b.n()], self.m, b.n());
-        let strip = self.strip(b);
-        self.pool.for_each(columns(out, strip), |i, out| self.product(a, b, Some(place), i * strip, Out::AddF32(out)));
-    }
-
-    fn gelu(&self, a: &[S], b: &Panels<S>, place: &Product, pre: &mut [S], out: &mut [S]) {
-        let (m, n, strip) = (self.m, b.n(), self.strip(b));
-        let parts = (
-            columns(MatMut::new(&mut pre[..m * n], m, n), strip),
-            columns(MatMut::new(&mut out[..m * n], m, n), strip),
-        );
-        self.pool.for_each(parts, |i, (pre, out)| self.product(a, b, Some(place), i * strip, Out::Gelu { pre, out }));
-    }
-
-    fn logits(&self, a: &[S], out: &mut [f32]) {
-        let b = &self.model.forward.head;
-        let out = MatMut::new(&mut out[..self.m * b.n()], self.m, b.n());
-        let strip = self.strip(b);
-        self.pool.for_each(columns(out, strip), |i, out| self.product(a, b, None, i * strip, Out::F32(out)));
-    }
-
-    /// The columns from `first` on of a product; `out` says how many.
-    fn product(&self, a: &[S], b: &Panels<S>, place: Option<&Product>, first: usize, out: Out<'_, S>) {
-        let a = MatRef::new(&a[..self.m * b.k()], self.m, b.k());
-        let bias = place.and_then(|place| self.model.bias(place)).map(|bias| &bias[first..first + out.cols()]);
-        let panels = first / LANE_PAD..(first + out.cols()) / LANE_PAD;
-        matmul(self.isa, a, b.panels(panels), bias, out);
-    }
-
-    /// Columns of one piece: a few pieces a thread. Cutting by columns changes no bits.
-    fn strip(&self, b: &Panels<S>) -> usize {
-        let panels = b.n() / LANE_PAD;
-        panels.div_ceil(4 * self.pool.threads()).max(1) * LANE_PAD
     }
 }
 

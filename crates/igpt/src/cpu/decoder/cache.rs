@@ -58,6 +58,7 @@ impl Cache {
     }
 
     /// See [`KvShape::attend`]. Panics on a scratch of another cache's format.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn attend<S: Scalar>(
         &self,
         isa: Isa,

@@ -3,7 +3,7 @@
 //! bytes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use igpt_kernels::attention::{AttentionScratch, KvShape, attention_backward, attention_forward};
+use igpt_kernels::attention::{AttentionScratch, KvShape, PIECE, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{Out, Panels, Scratch, matmul, matmul_tn, pack_tokens};
 use igpt_kernels::optimizer::{AdamStep, adam};
@@ -76,13 +76,13 @@ fn attention(c: &mut Criterion) {
                 attention_backward(isa, scale, q, k, v, out, dout, &lse, dq, dk, dv, &mut scratch);
             });
         });
-        let shape = KvShape::new(t, head);
-        let mut cache = vec![0; shape.units::<bf16>()];
-        (0..t).for_each(|i| shape.append(&mut cache, i, k.row(i), v.row(i)));
-        let (mut seen, mut scratch) = (vec![bf16::ZERO; head], AttentionScratch::for_decoding(shape));
-        group.throughput(Throughput::Bytes(4 * (t * head) as u64));
-        group.bench_function(format!("{name} one query of {t}x{head}"), |b| {
-            b.iter(|| shape.attend(isa, scale, &cache, q.row(0), t, &mut seen, &mut scratch));
+        let shape = KvShape::new(1, head);
+        let mut piece = vec![0; shape.units::<bf16>()];
+        (0..PIECE).for_each(|i| shape.append(&mut piece, i, k.row(i), v.row(i)));
+        let (mut seen, mut scratch) = (vec![0.0; shape.partial_len()], shape.scratch());
+        group.throughput(Throughput::Bytes(4 * (PIECE * head) as u64));
+        group.bench_function(format!("{name} one query of {PIECE}x{head}"), |b| {
+            b.iter(|| shape.attend(isa, scale, (&piece, PIECE), q.row(0), &mut seen, &mut scratch));
         });
     }
     group.finish();

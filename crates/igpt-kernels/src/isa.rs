@@ -86,7 +86,7 @@ fn run_avx2<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni")]
 fn run_avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
     kernel.run(simd)
 }

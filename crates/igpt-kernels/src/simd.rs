@@ -141,7 +141,7 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
 
     /// a\[0\], b\[0\], a\[1\], b\[1\], … of the lower halves, then the same of the upper halves.
     fn zip_units(self, a: Self::U32, b: Self::U32) -> (Self::U32, Self::U32);
-    /// Asks for the cache line at `p`, soon to be written. Any address will do.
+    /// Asks for the cache line at `p`, soon to be used. Any address will do.
     fn prefetch<T>(self, p: *const T);
 
     /// All lanes 0.

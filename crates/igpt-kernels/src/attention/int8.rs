@@ -1,45 +1,17 @@
 //! [`KvShape`] with keys and values of 8 bits: half the memory to read, which is what decoding many positions costs.
 //!
-//! The key and the value of a position are each one scale times integers from −127 to 127. A query, and the
-//! probabilities times the values' scales, become integers of up to 14 bits, so that all sums are exact.
+//! The key and the value of a position are for each head one scale times integers from −127 to 127. A query, and the
+//! weights times the values' scales, become integers of up to 14 bits, so that all sums are exact.
 
-use super::{BLOCK, KvShape};
+use super::partial::weights;
+use super::{BLOCK, KvShape, PIECE, QueryScratch};
+use crate::Scalar;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
-use crate::{Buffer, Scalar};
 use std::f32::consts::LOG2_E;
 
 /// The largest key or value.
 const MAX: f32 = 127.0;
-
-/// A cache of keys and values of one head, as it lies in memory that the caller owns.
-#[derive(Debug)]
-pub struct QuantizedKv<'a> {
-    /// Keys as `[block of 64 positions][column pair][position][2]`, then values as `[position pair][column][2]`.
-    pub values: &'a mut [i8],
-    /// The keys' scales by position, then the values'.
-    pub scales: &'a mut [f32],
-}
-
-/// Scratch memory for [`KvShape::attend_int8`].
-#[derive(Debug)]
-pub struct QuantizedScratch {
-    query: Buffer<u32>,
-    scores: Buffer<f32>,
-    weights: Buffer<u32>,
-}
-
-impl QuantizedScratch {
-    /// For caches of this shape.
-    pub fn new(shape: KvShape) -> Self {
-        let padded = shape.padded();
-        Self {
-            query: Buffer::zeroed(shape.head_size / 2),
-            scores: Buffer::zeroed(padded),
-            weights: Buffer::zeroed(padded / 2),
-        }
-    }
-}
 
 /// Rounds `x` to integers of at most `most`, two to a unit; gives their scale.
 #[inline(always)]
@@ -55,40 +27,26 @@ fn largest(terms: usize) -> f32 {
 }
 
 impl KvShape {
-    fn padded(self) -> usize {
-        self.n_ctx.next_multiple_of(BLOCK)
-    }
-
-    /// 8-bit values and scales of a cache. What they are before the first [`append_int8`](Self::append_int8) is of
-    /// no importance.
+    /// 8-bit values of a piece: for each head keys as `[block of 64 positions][column pair][position][2]`, then
+    /// values as `[position pair][column][2]`; and their scales: for each head the keys' by place, then the values'.
+    /// What they are before the first [`append_int8`](Self::append_int8) is of no importance.
     pub fn int8_lens(self) -> (usize, usize) {
-        (2 * self.padded() * self.head_size, 2 * self.padded())
+        (2 * PIECE * self.width(), 2 * PIECE * self.n_head)
     }
 
     /// As [`append`](Self::append).
-    pub fn append_int8<S: Scalar>(self, cache: QuantizedKv<'_>, position: usize, k: &[S], v: &[S]) {
-        let (width, padded) = (self.head_size, self.padded());
-        assert!(position < self.n_ctx, "position {position} of {}", self.n_ctx);
-        assert!(k.len() == width && v.len() == width, "keys and values of {width}");
-        assert_eq!((cache.values.len(), cache.scales.len()), self.int8_lens(), "the cache");
-        let round = |x: &[S]| {
-            let max = x.iter().fold(0.0f32, |max, x| max.max(x.to_f32().abs()));
-            (max / MAX, if max > 0.0 { MAX / max } else { 0.0 })
-        };
-        let (keys, values) = cache.values.split_at_mut(padded * width);
-        let (k_scale, k_inverse) = round(k);
-        let block = &mut keys[position / BLOCK * BLOCK * width..][..BLOCK * width];
-        for (c, k) in k.iter().enumerate() {
-            block[(c / 2 * BLOCK + position % BLOCK) * 2 + c % 2] = (k.to_f32() * k_inverse).round() as i8;
-        }
-        let (v_scale, v_inverse) = round(v);
-        let pair = &mut values[position / 2 * 2 * width..][..2 * width];
-        for (pair, v) in pair.chunks_exact_mut(2).zip(v) {
-            // The first position of a pair clears the second, which may hold anything from an earlier sequence.
-            pair[position % 2] = (v.to_f32() * v_inverse).round() as i8;
-            pair[position % 2 + 1..].fill(0);
-        }
-        (cache.scales[position], cache.scales[padded + position]) = (k_scale, v_scale);
+    pub fn append_int8<S: Scalar>(
+        self,
+        isa: Isa,
+        (values, scales): (&mut [i8], &mut [f32]),
+        place: usize,
+        k: &[S],
+        v: &[S],
+    ) {
+        assert!(place < PIECE, "place {place} of {PIECE}");
+        assert!(k.len() == self.width() && v.len() == self.width(), "keys and values of {}", self.width());
+        assert_eq!((values.len(), scales.len()), self.int8_lens(), "8-bit values and scales of a piece");
+        isa.run(Append { head_size: self.head_size, values, scales, place, k, v });
     }
 
     /// As [`attend`](Self::attend).
@@ -96,36 +54,66 @@ impl KvShape {
         self,
         isa: Isa,
         scale: f32,
-        (values, scales): (&[i8], &[f32]),
+        (values, scales, len): (&[i8], &[f32], usize),
         q: &[S],
-        len: usize,
-        out: &mut [S],
-        scratch: &mut QuantizedScratch,
+        partial: &mut [f32],
+        scratch: &mut QueryScratch,
     ) {
-        let (width, padded) = (self.head_size, self.padded());
-        assert!((1..=self.n_ctx).contains(&len), "{len} positions of {}", self.n_ctx);
-        assert!(q.len() == width && out.len() == width, "queries of {width}");
-        assert_eq!((values.len(), scales.len()), self.int8_lens(), "the cache");
-        let QuantizedScratch { query, scores, weights } = scratch;
-        let (keys, values) = values.split_at(padded * width);
-        let (k_scales, v_scales) = scales.split_at(padded);
-        let exponent = scale * LOG2_E;
-        isa.run(Attend { exponent, keys, values, k_scales, v_scales, q, query, len, scores, weights, out });
+        assert_eq!((values.len(), scales.len()), self.int8_lens(), "8-bit values and scales of a piece");
+        self.check_query(len, q, partial);
+        let query = &mut scratch.query;
+        isa.run(Attend { shape: self, exponent: scale * LOG2_E, values, scales, len, q, partial, query });
+    }
+}
+
+struct Append<'a, S> {
+    head_size: usize,
+    values: &'a mut [i8],
+    scales: &'a mut [f32],
+    place: usize,
+    k: &'a [S],
+    v: &'a [S],
+}
+
+impl<S: Scalar> Kernel for Append<'_, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Simd>(self, simd: V) {
+        let Self { head_size: width, values, scales, place, k, v } = self;
+        let scale = |x: &[S]| {
+            let max = simd.largest_magnitude(x);
+            (max / MAX, if max > 0.0 { MAX / max } else { 0.0 })
+        };
+        let caches = values.chunks_exact_mut(2 * PIECE * width).zip(scales.chunks_exact_mut(2 * PIECE));
+        for ((values, scales), (k, v)) in caches.zip(k.chunks_exact(width).zip(v.chunks_exact(width))) {
+            let (keys, values) = values.split_at_mut(PIECE * width);
+            let (k_scale, k_inverse) = scale(k);
+            let block = &mut keys[place / BLOCK * BLOCK * width..][..BLOCK * width];
+            let units = block.as_chunks_mut::<2>().0.iter_mut().skip(place % BLOCK).step_by(BLOCK);
+            for (unit, k) in units.zip(k.chunks_exact(2)) {
+                *unit = [0, 1].map(|i| (k[i].to_f32() * k_inverse).round_ties_even() as i8);
+            }
+            let (v_scale, v_inverse) = scale(v);
+            let pairs = values[place / 2 * 2 * width..][..2 * width].as_chunks_mut::<2>().0;
+            for (pair, v) in pairs.iter_mut().zip(v) {
+                // The first place of a pair clears the second, which may hold anything from an earlier sequence.
+                pair[place % 2] = (v.to_f32() * v_inverse).round_ties_even() as i8;
+                pair[place % 2 + 1..].fill(0);
+            }
+            (scales[place], scales[PIECE + place]) = (k_scale, v_scale);
+        }
     }
 }
 
 struct Attend<'a, S> {
+    shape: KvShape,
     exponent: f32,
-    keys: &'a [i8],
     values: &'a [i8],
-    k_scales: &'a [f32],
-    v_scales: &'a [f32],
-    q: &'a [S],
-    query: &'a mut [u32],
+    scales: &'a [f32],
     len: usize,
-    scores: &'a mut [f32],
-    weights: &'a mut [u32],
-    out: &'a mut [S],
+    q: &'a [S],
+    partial: &'a mut [f32],
+    query: &'a mut [u32],
 }
 
 impl<S: Scalar> Kernel for Attend<'_, S> {
@@ -138,64 +126,61 @@ impl<S: Scalar> Kernel for Attend<'_, S> {
 }
 
 #[inline(always)]
-fn attend<V: Simd, S: Scalar, const NV: usize>(simd: V, head: Attend<S>) {
-    let Attend { exponent, keys, values, k_scales, v_scales, q, query, len, scores, weights, out } = head;
-    let (width, padded) = (out.len(), len.next_multiple_of(BLOCK));
-    let exponent = exponent * quantize(simd, q, largest(width), query);
-
-    for first in (0..len).step_by(BLOCK) {
-        let keys = &keys[first * width..][..BLOCK * width];
-        let acc = dot_rows::<V, NV>(simd, query, keys, 2 * BLOCK);
-        for v in 0..NV {
-            let at = first + v * V::LANES;
-            let scores = &mut scores[at..];
-            simd.write(scores, simd.mul(simd.integers_to_f32(acc[v]), simd.read(&k_scales[at..])));
+fn attend<V: Simd, S: Scalar, const NV: usize>(simd: V, task: Attend<S>) {
+    let Attend { shape, exponent, values, scales, len, q, partial, query } = task;
+    let width = shape.head_size;
+    let query = &mut query[..width / 2];
+    let caches = values.chunks_exact(2 * PIECE * width).zip(scales.chunks_exact(2 * PIECE));
+    let heads = caches.zip(q.chunks_exact(width)).zip(shape.partials_mut(partial));
+    for (((values, scales), q), (sums, tail)) in heads {
+        let (keys, values) = values.split_at(PIECE * width);
+        let (k_scales, v_scales) = scales.split_at(PIECE);
+        let exponent = exponent * quantize(simd, q, largest(width), query);
+        let mut scores = [0.0; PIECE];
+        let scores = &mut scores[..len.next_multiple_of(BLOCK)];
+        let blocks = keys.chunks_exact(BLOCK * width).zip(k_scales.chunks_exact(BLOCK));
+        for (scores, (keys, k_scales)) in scores.chunks_exact_mut(BLOCK).zip(blocks) {
+            let acc = dot_rows::<V, NV>(simd, query, keys, 2 * BLOCK);
+            for v in 0..NV {
+                let scaled = simd.mul(simd.integers_to_f32(acc[v]), simd.read(&k_scales[v * V::LANES..]));
+                simd.write(&mut scores[v * V::LANES..], scaled);
+            }
         }
-    }
-    scores[len..padded].fill(f32::NEG_INFINITY);
-
-    let mut max = simd.splat(f32::NEG_INFINITY);
-    for t in (0..padded).step_by(V::LANES) {
-        max = simd.max(max, simd.read(&scores[t..]));
-    }
-    let negative_max = simd.splat(-simd.reduce_max(max) * exponent);
-    let exponent = simd.splat(exponent);
-    let mut sum = simd.zero();
-    for t in (0..padded).step_by(V::LANES) {
-        let p = simd.exp2(simd.mul_add(simd.read(&scores[t..]), exponent, negative_max));
-        sum = simd.add(sum, p);
-        simd.write(&mut scores[t..], simd.mul(p, simd.read(&v_scales[t..])));
-    }
-    // Scales behind the last position may be anything.
-    scores[len..padded].fill(0.0);
-    let scale = quantize(simd, &scores[..padded], largest(len), &mut weights[..padded / 2]);
-    let (pairs, factor) = (len.div_ceil(2), simd.splat(scale / simd.reduce_add(sum)));
-
-    let mut column = 0;
-    while column + 4 * V::LANES <= width {
-        weigh::<V, S, 4>(simd, &weights[..pairs], values, width, column, factor, out);
-        column += 4 * V::LANES;
-    }
-    while column < width {
-        weigh::<V, S, 1>(simd, &weights[..pairs], values, width, column, factor, out);
-        column += V::LANES;
+        (tail[0], tail[1]) = weights(simd, exponent, scores, len);
+        for (weights, v_scales) in scores.chunks_exact_mut(V::LANES).zip(v_scales.chunks_exact(V::LANES)) {
+            simd.write(weights, simd.mul(simd.read(weights), simd.read(v_scales)));
+        }
+        // Scales behind the last place may be anything.
+        scores[len..].fill(0.0);
+        let mut units = [0; PIECE / 2];
+        let factor = simd.splat(quantize(simd, scores, largest(PIECE), &mut units[..scores.len() / 2]));
+        let units = &units[..len.div_ceil(2)];
+        let mut column = 0;
+        while column + 4 * V::LANES <= width {
+            weigh::<V, 4>(simd, units, values, width, column, factor, sums);
+            column += 4 * V::LANES;
+        }
+        while column < width {
+            weigh::<V, 1>(simd, units, values, width, column, factor, sums);
+            column += V::LANES;
+        }
     }
 }
 
-/// `NV` vectors of the output from `column`: the values weighed.
+/// `NV` vectors of the sums from `column`: the values weighed.
 #[inline(always)]
-fn weigh<V: Simd, S: Scalar, const NV: usize>(
+fn weigh<V: Simd, const NV: usize>(
     simd: V,
     weights: &[u32],
     values: &[i8],
     width: usize,
     column: usize,
     factor: V::F32,
-    out: &mut [S],
+    sums: &mut [f32],
 ) {
     let acc = dot_rows::<V, NV>(simd, weights, &values[2 * column..], 2 * width);
     for v in 0..NV {
-        simd.write(&mut out[column + v * V::LANES..], simd.mul(simd.integers_to_f32(acc[v]), factor));
+        simd.write(&mut sums[column + v * V::LANES..], simd.mul(simd.integers_to_f32(acc[v]), factor));
     }
 }
 

@@ -20,15 +20,15 @@ mod decode;
 mod forward;
 mod int8;
 mod pack;
+mod partial;
 mod product;
 mod scratch;
 #[cfg(test)]
 mod tests;
 
 pub use backward::attention_backward;
-pub use decode::KvShape;
+pub use decode::{KvShape, PIECE, QueryScratch};
 pub use forward::attention_forward;
-pub use int8::{QuantizedKv, QuantizedScratch};
 pub use scratch::AttentionScratch;
 
 use crate::MatRef;

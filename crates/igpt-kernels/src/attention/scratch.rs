@@ -1,6 +1,6 @@
 //! The working memory of one attention head, allocated once per thread.
 
-use super::{BLOCK, KEYS, KvShape};
+use super::{BLOCK, KEYS};
 use crate::{Buffer, Scalar};
 
 /// Scratch memory for [`attention_forward`](super::attention_forward) and
@@ -17,11 +17,6 @@ impl AttentionScratch {
         let shape = Shape::new::<S>(n_ctx, head_size);
         let units = shape.forward().iter().sum::<usize>().max(shape.backward().iter().sum());
         Self { memory: Buffer::zeroed(units) }
-    }
-
-    /// Memory for [`KvShape::attend`] only, which needs far less.
-    pub fn for_decoding(shape: KvShape) -> Self {
-        Self { memory: Buffer::zeroed(shape.scratch().iter().sum()) }
     }
 
     /// Makes every unit `unit`.

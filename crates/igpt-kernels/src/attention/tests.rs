@@ -171,34 +171,80 @@ fn no_output_depends_on_a_later_position() {
     }
 }
 
+/// A KV cache of as many pieces as a sequence needs.
+struct Sequence {
+    shape: KvShape,
+    int8: bool,
+    pieces: Vec<(Vec<u32>, Vec<i8>, Vec<f32>)>,
+}
+
+impl Sequence {
+    /// What an earlier sequence left in the memory must not matter.
+    fn new<S: Scalar>(shape: KvShape, n_ctx: usize, int8: bool) -> Self {
+        let (values, scales) = shape.int8_lens();
+        let piece = (vec![f32::NAN.to_bits(); shape.units::<S>()], vec![-128; values], vec![f32::NAN; scales]);
+        Self { shape, int8, pieces: vec![piece; n_ctx.div_ceil(PIECE)] }
+    }
+
+    /// Appends the keys and values of position `t` and gives what the query there sees.
+    fn step<S: Scalar>(&mut self, isa: Isa, scale: f32, t: usize, [q, k, v]: [&[S]; 3]) -> Vec<S> {
+        let Self { shape, int8, pieces } = self;
+        let (units, values, scales) = &mut pieces[t / PIECE];
+        if *int8 {
+            shape.append_int8(isa, (values, scales), t % PIECE, k, v);
+        } else {
+            shape.append(units, t % PIECE, k, v);
+        }
+        let (mut out, mut scratch) = (vec![S::default(); q.len()], shape.scratch());
+        let mut partials = vec![vec![f32::NAN; shape.partial_len()]; t / PIECE + 1];
+        for (i, ((units, values, scales), partial)) in pieces.iter().zip(&mut partials).enumerate() {
+            let len = PIECE.min(t + 1 - i * PIECE);
+            if *int8 {
+                shape.attend_int8(isa, scale, (values, scales, len), q, partial, &mut scratch);
+            } else {
+                shape.attend(isa, scale, (units, len), q, partial, &mut scratch);
+            }
+        }
+        shape.merge(isa, partials.iter().map(Vec::as_slice), &mut out);
+        out
+    }
+}
+
+const DECODED: usize = PIECE + 70;
+
+/// Decodes two heads side by side and hands each over, run forward on the same instruction set, with what was decoded.
+fn decode_two<S: Scalar>(isa: Isa, width: usize, int8: bool, check: impl Fn(&Head<S>, Vec<f64>)) {
+    let mut heads = [0, 1].map(|i| Head::<S>::new(DECODED + i, width));
+    let mut sequence = Sequence::new::<S>(KvShape::new(2, width), DECODED, int8);
+    let mut decoded = [Vec::new(), Vec::new()];
+    for t in 0..DECODED {
+        let rows = [0, 1, 2].map(|i| heads.each_ref().map(|head| head.inputs[i].view().row(t)).concat());
+        let out = sequence.step(isa, heads[0].scale, t, rows.each_ref().map(Vec::as_slice));
+        for (decoded, out) in decoded.iter_mut().zip(out.chunks_exact(width)) {
+            decoded.extend(out.iter().map(|x| f64::from(x.to_f32())));
+        }
+    }
+    for (head, decoded) in heads.iter_mut().zip(decoded) {
+        head.run(isa, &mut AttentionScratch::new::<S>(head.n_ctx, width));
+        check(head, decoded);
+    }
+}
+
 fn decoding_matches_forward<S: Scalar>() {
     for isa in Isa::available() {
         for width in HEAD_SIZES {
-            let n_ctx = 130;
-            let mut head = Head::<S>::new(n_ctx, width);
-            head.run(isa, &mut AttentionScratch::new::<S>(n_ctx, width));
-            let ([exact, ..], [sizes, ..], _) = exact(&head);
-            let shape = KvShape::new(n_ctx, width);
-            let mut scratch = AttentionScratch::for_decoding(shape);
-            let mut cache = vec![f32::NAN.to_bits(); shape.units::<S>()];
-            let mut decoded = Framed::<S>::unset(n_ctx, width);
-            let mut forward = Vec::new();
-            for t in 0..n_ctx {
-                let [q, k, v, _] = head.inputs.each_ref().map(|x| x.view().row(t));
-                shape.append(&mut cache, t, k, v);
-                shape.attend(isa, head.scale, &cache, q, t + 1, decoded.view_mut().row_mut(t), &mut scratch);
-                forward.extend(head.out.view().row(t).iter().map(|x| f64::from(x.to_f32())));
-            }
-            let decoded = decoded.f64s(width);
-            // Probabilities and the result are rounded once each; forward did the same.
-            let share = EPS * (n_ctx + 2 * width + 64) as f64 + 2.0 * storage_error::<S>();
-            let case = format!("{} {} head size {width}", isa.name(), S::NAME);
-            for i in 0..decoded.len() {
-                let error = (decoded[i] - exact[i]).abs();
-                assert!(error <= share * sizes[i], "{case}: [{i}] {} for {}", decoded[i], exact[i]);
-            }
-            let distance = distance(&decoded, &forward);
-            assert!(distance < if S::PACK == 2 { 3e-3 } else { 1e-6 }, "{case}: {distance:e} from forward");
+            decode_two::<S>(isa, width, false, |head, decoded| {
+                let ([exact, ..], [sizes, ..], _) = exact(head);
+                // Probabilities and the result are rounded once each; forward did the same.
+                let share = EPS * (DECODED + 2 * width + 64) as f64 + 2.0 * storage_error::<S>();
+                let case = format!("{} {} head size {width}", isa.name(), S::NAME);
+                for i in 0..decoded.len() {
+                    let error = (decoded[i] - exact[i]).abs();
+                    assert!(error <= share * sizes[i], "{case}: [{i}] {} for {}", decoded[i], exact[i]);
+                }
+                let distance = distance(&decoded, &head.out.f64s(width)[..decoded.len()]);
+                assert!(distance < if S::PACK == 2 { 3e-3 } else { 1e-6 }, "{case}: {distance:e} from forward");
+            });
         }
     }
 }
@@ -217,25 +263,10 @@ fn bf16_decoding_matches_forward() {
 fn decoding_with_8_bit_keys_and_values_is_close_to_forward() {
     for isa in Isa::available() {
         for width in HEAD_SIZES {
-            let n_ctx = 130;
-            let mut head = Head::<bf16>::new(n_ctx, width);
-            head.run(isa, &mut AttentionScratch::new::<bf16>(n_ctx, width));
-            let shape = KvShape::new(n_ctx, width);
-            let mut scratch = QuantizedScratch::new(shape);
-            let (values, scales) = shape.int8_lens();
-            // What an earlier sequence left must not matter.
-            let (mut values, mut scales) = (vec![-128i8; values], vec![f32::NAN; scales]);
-            let mut decoded = Framed::<bf16>::unset(n_ctx, width);
-            for t in 0..n_ctx {
-                let [q, k, v, _] = head.inputs.each_ref().map(|x| x.view().row(t));
-                let cache = QuantizedKv { values: &mut values, scales: &mut scales };
-                shape.append_int8(cache, t, k, v);
-                let mut decoded = decoded.view_mut();
-                shape.attend_int8(isa, head.scale, (&values, &scales), q, t + 1, decoded.row_mut(t), &mut scratch);
-            }
-            decoded.assert_intact(width);
-            let distance = distance(&decoded.f64s(width), &head.out.f64s(width));
-            assert!(distance < 1.5e-2, "{} head size {width}: {distance:e} from forward", isa.name());
+            decode_two::<bf16>(isa, width, true, |head, decoded| {
+                let distance = distance(&decoded, &head.out.f64s(width)[..decoded.len()]);
+                assert!(distance < 1.5e-2, "{} head size {width}: {distance:e} from forward", isa.name());
+            });
         }
     }
 }
@@ -243,22 +274,17 @@ fn decoding_with_8_bit_keys_and_values_is_close_to_forward() {
 #[test]
 fn a_second_sequence_in_the_same_cache_sees_nothing_of_the_first() {
     for isa in Isa::available() {
-        let shape = KvShape::new(70, 16);
-        let mut scratch = AttentionScratch::for_decoding(shape);
-        let (mut fresh, mut used) = (vec![0; shape.units::<bf16>()], vec![0; shape.units::<bf16>()]);
-        for t in 0..70 {
-            shape.append(&mut used, t, &[bf16::INFINITY; 16], &[bf16::NAN; 16]);
-        }
-        let head = Head::<bf16>::new(70, 16);
-        for t in 0..70 {
-            let [q, k, v, _] = head.inputs.each_ref().map(|x| x.view().row(t));
-            let [a, b] = [&mut fresh, &mut used].map(|cache| {
-                let mut out = [bf16::NAN; 16];
-                shape.append(cache, t, k, v);
-                shape.attend(isa, 0.25, cache, q, t + 1, &mut out, &mut scratch);
-                out
-            });
-            assert_eq!(a, b);
+        for int8 in [false, true] {
+            let shape = KvShape::new(1, 16);
+            let [mut fresh, mut used] = [(); 2].map(|()| Sequence::new::<bf16>(shape, 70, int8));
+            for t in 0..70 {
+                used.step(isa, 0.25, t, [&[bf16::ONE; 16], &[bf16::INFINITY; 16], &[bf16::NAN; 16]]);
+            }
+            let head = Head::<bf16>::new(70, 16);
+            for t in 0..70 {
+                let rows = [0, 1, 2].map(|i| head.inputs[i].view().row(t));
+                assert_eq!(fresh.step(isa, 0.25, t, rows), used.step(isa, 0.25, t, rows));
+            }
         }
     }
 }

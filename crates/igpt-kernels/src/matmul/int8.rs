@@ -14,6 +14,10 @@ use std::ops::Range;
 /// The largest weight.
 const WEIGHT_MAX: f32 = 127.0;
 
+/// How far ahead of the multiplications weights are asked for, in bytes: they come from memory, once, and two units of
+/// work a byte are too few to wait for it now and then.
+const AHEAD: usize = 4096;
+
 /// A packed k×n right operand of 8-bit weights: `[n/32][k/2][32][2]`, as [`Panels`](super::Panels) of bf16 with half
 /// the bytes, and a scale for each column.
 #[derive(Clone, Debug)]
@@ -187,6 +191,7 @@ impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
             let mut acc = [[simd.splat_unit(0); 2]; MR];
             for u in 0..self.units {
                 let b = self.b.add(u * 2 * PANEL_COLS);
+                simd.prefetch(b.wrapping_add(AHEAD));
                 let right = [simd.load_i8_pairs(b), simd.load_i8_pairs(b.add(2 * V::LANES))];
                 for (r, acc) in acc.iter_mut().enumerate() {
                     let left = simd.splat_unit(a.add(r * self.units + u).read());

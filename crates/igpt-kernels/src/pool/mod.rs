@@ -21,8 +21,9 @@ pub use parts::{All, Chunks, Either, Grid, Heads, Parts, Then, all, chunks, colu
 
 /// Turns of `spin_loop` before a waiting thread yields: some 2 to 5 µs.
 const SPINS: usize = 128;
-/// Turns of `yield_now` before a waiting thread sleeps.
-const YIELDS: usize = 16;
+/// Turns of `yield_now` before a waiting thread sleeps: some 100 µs, longer than what the phases of a decoding step
+/// leave to one thread; whoever else wants the processor gets it at each turn.
+const YIELDS: usize = 200;
 
 /// `Shared::state` is a job's generation, whether it still takes workers, and how many are inside.
 const OPEN: u64 = 1 << 16;
@@ -110,6 +111,23 @@ impl Pool {
     /// the job, goes on in the caller; the pool remains usable. Called from inside a part of any pool's job, it
     /// runs on the calling thread alone. Panics when `scratch` is shorter than [`Pool::threads`].
     pub fn each<P: Parts, W: Send>(&self, parts: P, scratch: &mut [W], f: impl Fn(usize, P::Part, &mut W) + Sync) {
+        self.deal(parts, 1, scratch, f);
+    }
+
+    /// As [`Pool::each`] for parts that lie behind each other in memory and are only read: each thread has a run of
+    /// neighbouring parts to itself, so that it reads one stream, and helps with the others' runs after its own.
+    pub fn stream<P: Parts, W: Send>(&self, parts: P, scratch: &mut [W], f: impl Fn(usize, P::Part, &mut W) + Sync) {
+        self.deal(parts, self.threads(), scratch, f);
+    }
+
+    /// Hands out the parts from a number of runs.
+    fn deal<P: Parts, W: Send>(
+        &self,
+        parts: P,
+        runs: usize,
+        scratch: &mut [W],
+        f: impl Fn(usize, P::Part, &mut W) + Sync,
+    ) {
         assert!(scratch.len() >= self.threads(), "{} scratches for {} threads", scratch.len(), self.threads());
         let count = parts.len();
         if count <= 1 || self.workers.is_empty() || IN_JOB.get() {
@@ -119,7 +137,7 @@ impl Pool {
             }
             return;
         }
-        let next = AtomicUsize::new(0);
+        let dealer = Dealer::new(count, runs);
         let panicked: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
         let scratch = SharedMut(scratch.as_mut_ptr());
         self.share(count - 1, &|worker| {
@@ -127,17 +145,13 @@ impl Pool {
             // same number.
             let scratch = unsafe { &mut *scratch.get().add(worker) };
             let work = || {
-                loop {
-                    let index = next.fetch_add(1, SeqCst);
-                    if index >= count {
-                        break;
-                    }
-                    // SAFETY: the counter gives each index below the length once.
+                dealer.hand_out(worker, |index| {
+                    // SAFETY: the dealer gives each index below the length once.
                     f(index, unsafe { parts.part(index) }, scratch);
-                }
+                });
             };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
-                next.store(count, SeqCst);
+                dealer.stop();
                 lock(&panicked).get_or_insert(payload);
             }
         });
@@ -260,6 +274,39 @@ impl Shared {
             }
             self.sleeping_caller.store(false, SeqCst);
         }
+    }
+}
+
+/// Gives each index below `count` to one thread, in order within each run of neighbours.
+struct Dealer {
+    count: usize,
+    /// The next index of each run.
+    next: Vec<AtomicUsize>,
+}
+
+impl Dealer {
+    fn new(count: usize, runs: usize) -> Self {
+        Self { count, next: (0..runs).map(|run| AtomicUsize::new(count * run / runs)).collect() }
+    }
+
+    /// Calls `f` with what is left, the worker's own run first.
+    fn hand_out(&self, worker: usize, mut f: impl FnMut(usize)) {
+        let runs = self.next.len();
+        for run in (0..runs).map(|i| (worker + i) % runs) {
+            let end = self.count * (run + 1) / runs;
+            loop {
+                let index = self.next[run].fetch_add(1, SeqCst);
+                if index >= end {
+                    break;
+                }
+                f(index);
+            }
+        }
+    }
+
+    /// Nothing more is handed out.
+    fn stop(&self) {
+        self.next.iter().for_each(|next| next.store(self.count, SeqCst));
     }
 }
 

@@ -38,6 +38,38 @@ fn chunks_carry_their_index_and_a_scratch_of_their_own() {
 }
 
 #[test]
+fn a_stream_visits_every_part_exactly_once() {
+    for threads in [1, 2, 3, 7] {
+        let pool = Pool::new(threads);
+        for n in [0, 1, 5, 16, 1000] {
+            let mut visits = vec![0; n];
+            pool.stream(chunks(&mut visits, 1), &mut vec![(); threads], |_, visits, ()| visits[0] += 1);
+            assert!(visits.iter().all(|v| *v == 1), "{n} parts, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_thread_has_its_own_run_first_and_then_the_others() {
+    let dealer = Dealer::new(10, 3);
+    let take = |worker: usize| {
+        let mut taken = Vec::new();
+        dealer.hand_out(worker, |index| {
+            taken.push(index);
+            if taken.len() == 4 {
+                dealer.stop();
+            }
+        });
+        taken
+    };
+    assert_eq!(take(1), [3, 4, 5, 6]);
+    assert!(take(0).is_empty());
+    let (all, mut taken) = (Dealer::new(10, 3), Vec::new());
+    all.hand_out(2, |index| taken.push(index));
+    assert_eq!(taken, [6, 7, 8, 9, 0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
 fn all_threads_take_part_when_every_part_waits_for_the_others() {
     let pool = Pool::new(3);
     let arrived = AtomicUsize::new(0);

@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use core::mem::transmute;
 use half::bf16;
 
-/// The proof that this processor has AVX-512 F, BW, VL, DQ and BF16 (and AVX2 and FMA), and the vectors of sixteen
+/// The proof that this processor has AVX-512 F, BW, VL, DQ, VNNI and BF16 (and AVX2 and FMA), and the vectors of sixteen
 /// that these make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
@@ -18,7 +18,8 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512bf16"))
+            && is_x86_feature_detected!("avx512bf16")
+            && is_x86_feature_detected!("avx512vnni"))
         .then_some(Self(()))
     }
 
@@ -119,7 +120,7 @@ impl Simd for Avx512 {
             _mm512_permutexvar_epi16(order, both)
         }
         fn dot_i16(self, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
-            _mm512_add_epi32(c, _mm512_madd_epi16(a, b))
+            _mm512_dpwssd_epi32(c, a, b)
         }
         fn integers_to_f32(self, a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         fn zip_units(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {

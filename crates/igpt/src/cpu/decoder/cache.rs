@@ -1,13 +1,26 @@
-//! Keys and values of every row, layer and head, in the products' format or with 8 bits.
+//! Keys and values of every layer and row, in the products' format or with 8 bits, and attention to them.
 
-use igpt_kernels::attention::{AttentionScratch, KvShape, QuantizedKv, QuantizedScratch};
-use igpt_kernels::{Buffer, Isa, Scalar};
+use igpt_kernels::attention::{KvShape, PIECE, QueryScratch};
+use igpt_kernels::pool::{chunks, rows};
+use igpt_kernels::{Buffer, Isa, MatMut, MatRef, Scalar};
 
-/// Caches of one head each behind each other.
+use crate::cpu::forward::Cpu;
+
+/// The cache of all rows, cut into pieces of [`PIECE`] positions: (L, pieces, rows). The rows' pieces of the same
+/// positions lie behind each other, so that a batch at one position reads one stream.
 #[derive(Debug)]
 pub(super) struct Cache {
     shape: KvShape,
+    rows: usize,
+    /// Pieces of a row.
+    pieces: usize,
     memory: Memory,
+    /// What each row's query sees of each piece, (pieces, rows).
+    partials: Buffer<f32>,
+    /// Which input each row gets, if any.
+    input_of: Vec<Option<usize>>,
+    /// One per thread.
+    scratch: Vec<QueryScratch>,
 }
 
 #[derive(Debug)]
@@ -16,68 +29,140 @@ enum Memory {
     Int8 { values: Buffer<i8>, scales: Buffer<f32>, each: (usize, usize) },
 }
 
-/// What a thread needs to attend.
-#[derive(Debug)]
-pub(super) enum Scratch {
-    Native(AttentionScratch),
-    Int8(QuantizedScratch),
+/// One piece of one row.
+enum Piece<'a> {
+    Native(&'a mut [u32]),
+    Int8(&'a mut [i8], &'a mut [f32]),
 }
 
 impl Cache {
-    /// Room for `heads` caches.
-    pub(super) fn new<S: Scalar>(shape: KvShape, heads: usize, int8: bool) -> Self {
+    /// Room for `n_ctx` positions of `rows` rows.
+    pub(super) fn new<S: Scalar>(
+        shape: KvShape,
+        n_layer: usize,
+        rows: usize,
+        n_ctx: usize,
+        threads: usize,
+        int8: bool,
+    ) -> Self {
+        let pieces = n_ctx.div_ceil(PIECE);
+        let all = n_layer * pieces * rows;
         let memory = if int8 {
             let each = shape.int8_lens();
-            Memory::Int8 { values: Buffer::zeroed(heads * each.0), scales: Buffer::zeroed(heads * each.1), each }
+            Memory::Int8 { values: Buffer::zeroed(all * each.0), scales: Buffer::zeroed(all * each.1), each }
         } else {
             let each = shape.units::<S>();
-            Memory::Native { units: Buffer::zeroed(heads * each), each }
+            Memory::Native { units: Buffer::zeroed(all * each), each }
         };
-        Self { shape, memory }
-    }
-
-    pub(super) fn scratch(&self) -> Scratch {
-        match self.memory {
-            Memory::Native { .. } => Scratch::Native(AttentionScratch::for_decoding(self.shape)),
-            Memory::Int8 { .. } => Scratch::Int8(QuantizedScratch::new(self.shape)),
+        Self {
+            shape,
+            rows,
+            pieces,
+            memory,
+            partials: Buffer::zeroed(pieces * rows * shape.partial_len()),
+            input_of: vec![None; rows],
+            scratch: (0..threads).map(|_| shape.scratch()).collect(),
         }
     }
 
-    /// See [`KvShape::append`].
-    pub(super) fn append<S: Scalar>(&mut self, head: usize, position: usize, k: &[S], v: &[S]) {
-        match &mut self.memory {
+    /// Stores the keys and values (all heads) of one position; see [`KvShape::append`].
+    pub(super) fn append<S: Scalar>(&mut self, isa: Isa, layer: usize, row: usize, position: usize, [k, v]: [&[S]; 2]) {
+        let index = (layer * self.pieces + position / PIECE) * self.rows + row;
+        self.memory.piece(index).append(self.shape, isa, position % PIECE, [k, v]);
+    }
+
+    /// Stores the keys and values of one position of some rows and writes what the queries see, each of its own row:
+    /// `inputs` has the rows and positions, `qkv` (inputs × 3·heads·head size) and `out` (inputs × heads·head size)
+    /// the activations.
+    pub(super) fn attend<S: Scalar>(
+        &mut self,
+        cpu: Cpu<'_>,
+        scale: f32,
+        layer: usize,
+        inputs: &[(usize, usize)],
+        qkv: MatRef<'_, S>,
+        out: MatMut<'_, S>,
+    ) {
+        let Self { shape, rows: all_rows, input_of, memory, partials, scratch, .. } = self;
+        let (shape, all_rows, partial_len) = (*shape, *all_rows, shape.partial_len());
+        input_of.fill(None);
+        inputs.iter().enumerate().for_each(|(input, (row, _))| input_of[*row] = Some(input));
+        let used = all_rows * inputs.iter().map(|(_, position)| position / PIECE + 1).max().unwrap_or(0);
+        let first = layer * self.pieces * all_rows;
+
+        let work = |index: usize, mut piece: Piece<'_>, partial: &mut [f32], scratch: &mut QueryScratch| {
+            let Some(input) = input_of[index % all_rows] else { return };
+            let (start, position) = (index / all_rows * PIECE, inputs[input].1);
+            if position < start {
+                return;
+            }
+            let mut parts = qkv.row(input).chunks_exact(shape.width());
+            let [q, k, v] = [(); 3].map(|()| parts.next().expect("a row has queries, keys and values"));
+            let len = position + 1 - start;
+            if len <= PIECE {
+                piece.append(shape, cpu.isa, len - 1, [k, v]);
+            }
+            piece.attend(shape, cpu.isa, scale, len.min(PIECE), q, partial, scratch);
+        };
+        let seen = chunks(&mut partials[..used * partial_len], partial_len);
+        match memory {
             Memory::Native { units, each } => {
-                self.shape.append(&mut units[head * *each..][..*each], position, k, v);
+                let pieces = chunks(&mut units[first * *each..][..used * *each], *each);
+                cpu.pool.stream((pieces, seen), scratch, |i, (units, partial), scratch| {
+                    work(i, Piece::Native(units), partial, scratch);
+                });
             }
             Memory::Int8 { values, scales, each } => {
-                let values = &mut values[head * each.0..][..each.0];
-                let scales = &mut scales[head * each.1..][..each.1];
-                self.shape.append_int8(QuantizedKv { values, scales }, position, k, v);
+                let values = chunks(&mut values[first * each.0..][..used * each.0], each.0);
+                let scales = chunks(&mut scales[first * each.1..][..used * each.1], each.1);
+                cpu.pool.stream((values, scales, seen), scratch, |i, (values, scales, partial), scratch| {
+                    work(i, Piece::Int8(values, scales), partial, scratch);
+                });
+            }
+        }
+        cpu.pool.for_each(rows(out, 1), |input, mut out| {
+            let (row, position) = inputs[input];
+            let seen = |piece: usize| &partials[(piece * all_rows + row) * partial_len..][..partial_len];
+            shape.merge(cpu.isa, (0..position / PIECE + 1).map(seen), out.row_mut(0));
+        });
+    }
+}
+
+impl Memory {
+    fn piece(&mut self, index: usize) -> Piece<'_> {
+        match self {
+            Self::Native { units, each } => Piece::Native(&mut units[index * *each..][..*each]),
+            Self::Int8 { values, scales, each } => {
+                Piece::Int8(&mut values[index * each.0..][..each.0], &mut scales[index * each.1..][..each.1])
             }
         }
     }
+}
 
-    /// See [`KvShape::attend`]. Panics on a scratch of another cache's format.
+impl Piece<'_> {
+    fn append<S: Scalar>(&mut self, shape: KvShape, isa: Isa, place: usize, [k, v]: [&[S]; 2]) {
+        match self {
+            Self::Native(units) => shape.append(units, place, k, v),
+            Self::Int8(values, scales) => shape.append_int8(isa, (values, scales), place, k, v),
+        }
+    }
+
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn attend<S: Scalar>(
+    fn attend<S: Scalar>(
         &self,
+        shape: KvShape,
         isa: Isa,
         scale: f32,
-        head: usize,
-        q: &[S],
         len: usize,
-        out: &mut [S],
-        scratch: &mut Scratch,
+        q: &[S],
+        partial: &mut [f32],
+        scratch: &mut QueryScratch,
     ) {
-        match (&self.memory, scratch) {
-            (Memory::Native { units, each }, Scratch::Native(scratch)) => {
-                self.shape.attend(isa, scale, &units[head * each..][..*each], q, len, out, scratch);
+        match self {
+            Self::Native(units) => shape.attend(isa, scale, (units, len), q, partial, scratch),
+            Self::Int8(values, scales) => {
+                shape.attend_int8(isa, scale, (values, scales, len), q, partial, scratch);
             }
-            (Memory::Int8 { values, scales, each }, Scratch::Int8(scratch)) => {
-                let cache = (&values[head * each.0..][..each.0], &scales[head * each.1..][..each.1]);
-                self.shape.attend_int8(isa, scale, cache, q, len, out, scratch);
-            }
-            _ => panic!("a scratch of another format"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Drawing images pixel by pixel with a KV cache.
 //!
 //! A step multiplies a few rows by every weight once, so it is bound by reading memory: the products are cut by
-//! columns, attention by (row, head). Each row's numbers depend on that row alone.
+//! columns, attention by rows and pieces of the cache. Each row's numbers depend on that row alone.
 
 mod cache;
 mod products;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use igpt_kernels::attention::KvShape;
 use igpt_kernels::matmul::QuantizedRows;
-use igpt_kernels::pool::{Pool, grid};
-use igpt_kernels::{Buffer, Isa, MatMut, Scalar};
+use igpt_kernels::pool::Pool;
+use igpt_kernels::{Buffer, Isa, MatMut, MatRef, Scalar};
 
-use self::cache::{Cache, Scratch};
+use self::cache::Cache;
 use self::products::Products;
 pub(crate) use self::products::QuantizedWeights;
-use super::forward::{Cpu, Shape, forward, head_views};
+use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
 use super::workspace::Workspace;
 use crate::model::Decoder;
@@ -30,10 +30,7 @@ pub(crate) struct CpuDecoder<S: Scalar> {
     model: Arc<Model<S>>,
     /// The weights with 8 bits, if these are used.
     quantized: Option<Arc<QuantizedWeights>>,
-    /// Keys and values, (L, rows, NH).
     cache: Cache,
-    /// One per thread.
-    scratch: Vec<Scratch>,
     /// Tokens that each row has consumed, sos included.
     consumed: Vec<usize>,
     buffers: Buffers<S>,
@@ -77,10 +74,9 @@ impl<S: Scalar> CpuDecoder<S> {
             rstd: Buffer::zeroed(rows),
             rows: QuantizedRows::new(rows, if int8 { dims.channels.max(dims.inner).max(dims.heads) } else { 0 }),
         };
-        let shape = KvShape::new(dims.n_ctx, dims.head);
-        let cache = Cache::new::<S>(shape, dims.n_layer * rows * dims.n_head, int8);
-        let scratch = (0..pool.threads()).map(|_| cache.scratch()).collect();
-        Self { isa, pool, model, quantized, cache, scratch, consumed: vec![0; rows], buffers, prefill: None }
+        let shape = KvShape::new(dims.n_head, dims.head);
+        let cache = Cache::new::<S>(shape, dims.n_layer, rows, dims.n_ctx, pool.threads(), int8);
+        Self { isa, pool, model, quantized, cache, consumed: vec![0; rows], buffers, prefill: None }
     }
 
     fn check_row(&self, row: usize) -> Result<()> {
@@ -100,7 +96,7 @@ impl<S: Scalar> CpuDecoder<S> {
 
     /// Runs all but the last of `ids` through the network in one pass and keeps their keys and values.
     fn fill_cache(&mut self, row: usize, ids: &[u32]) {
-        let (model, rows) = (self.model.clone(), self.consumed.len());
+        let model = self.model.clone();
         let dims = model.dims;
         let work = self.prefill.get_or_insert_with(|| Workspace::new(&dims, 1, dims.n_ctx, self.pool.threads(), false));
         let shape = Shape { images: 1, len: ids.len() };
@@ -109,11 +105,9 @@ impl<S: Scalar> CpuDecoder<S> {
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         forward(cpu, &model, work, shape, dims.n_layer, |l, _, layer, _| {
             let Some(layer) = layer else { return };
-            for head in 0..dims.n_head {
-                let [_, k, v] = head_views(&model, &layer.qkv, shape, 0, head);
-                for t in 0..shape.len {
-                    cache.append((l * rows + row) * dims.n_head + head, t, k.row(t), v.row(t));
-                }
+            let heads = dims.n_head * dims.head;
+            for (t, qkv) in layer.qkv.chunks_exact(dims.qkv).take(shape.len).enumerate() {
+                cache.append(cpu.isa, l, row, t, [&qkv[heads..2 * heads], &qkv[2 * heads..3 * heads]]);
             }
         });
         self.consumed[row] = ids.len();
@@ -121,13 +115,14 @@ impl<S: Scalar> CpuDecoder<S> {
 
     /// Feeds one input id to each row and leaves the logits of the next pixels in the buffers.
     fn advance(&mut self, inputs: &[(usize, u32)]) {
-        let (isa, model, rows) = (self.isa, &*self.model, self.consumed.len());
+        let (cpu, model) = (Cpu { isa: self.isa, pool: &self.pool }, &*self.model);
         let dims = &model.dims;
         let (m, c) = (inputs.len(), dims.channels);
         let Buffers { x, norm, qkv, attn, fc, inner, logits, rstd, rows: left } = &mut self.buffers;
         let quantized = self.quantized.as_deref();
-        let mut products = Products { isa, pool: &self.pool, model, quantized, rows: left, m };
+        let mut products = Products { isa: cpu.isa, pool: cpu.pool, model, quantized, rows: left, m };
 
+        let positions: Vec<_> = inputs.iter().map(|&(row, _)| (row, self.consumed[row])).collect();
         let (wte, wpe) = (model.wte(), model.wpe());
         for (x, &(row, id)) in x.chunks_exact_mut(c).zip(inputs) {
             let (token, position) = (wte.row(id as usize), wpe.row(self.consumed[row]));
@@ -137,25 +132,11 @@ impl<S: Scalar> CpuDecoder<S> {
         }
         for (l, places) in model.places.blocks.iter().enumerate() {
             let [attn_weights, proj, fc_weights, out] = products.block(l);
-            let cache_of = |row: usize, head: usize| (l * rows + row) * dims.n_head + head;
             products.norm(x, &places.ln_1, norm, rstd);
             products.store(norm, attn_weights, &places.attn, qkv);
-            for (input, &(row, _)) in inputs.iter().enumerate() {
-                let qkv = &qkv[input * dims.qkv..][..dims.qkv];
-                for head in 0..dims.n_head {
-                    let at = |which: usize| &qkv[(which * dims.n_head + head) * dims.head..][..dims.head];
-                    self.cache.append(cache_of(row, head), self.consumed[row], at(1), at(2));
-                }
-            }
-            let (cache, consumed, qkv) = (&self.cache, &self.consumed, &*qkv);
-            let used = MatMut::strided(&mut attn[..m * dims.heads], m, dims.n_head * dims.head, dims.heads);
-            self.pool.each(grid(used, 1, dims.head), &mut self.scratch, |i, mut out, scratch| {
-                let (input, head) = (i / dims.n_head, i % dims.n_head);
-                let row = inputs[input].0;
-                let q = &qkv[input * dims.qkv + head * dims.head..][..dims.head];
-                let (cached, len) = (cache_of(row, head), consumed[row] + 1);
-                cache.attend(isa, dims.scale, cached, q, len, out.row_mut(0), scratch);
-            });
+            let qkv = MatRef::new(&qkv[..m * dims.qkv], m, dims.qkv);
+            let seen = MatMut::strided(&mut attn[..m * dims.heads], m, dims.n_head * dims.head, dims.heads);
+            self.cache.attend(cpu, dims.scale, l, &positions, qkv, seen);
             products.add(attn, proj, &places.proj, x);
             products.norm(x, &places.ln_2, norm, rstd);
             products.gelu(norm, fc_weights, &places.fc, fc, inner);

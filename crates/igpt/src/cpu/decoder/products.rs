@@ -1,7 +1,7 @@
 //! The products of a step: a few rows by all weights, cut by columns.
 
 use igpt_kernels::matmul::{Out, Panels, QuantizedPanels, QuantizedRows, matmul, matmul_int8};
-use igpt_kernels::pool::{Pool, chunks, columns};
+use igpt_kernels::pool::{Parts, Pool, chunks, columns};
 use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar};
 
 use crate::cpu::forward::rms_norm;
@@ -88,14 +88,14 @@ impl<'a, S: Scalar> Products<'a, S> {
         let (m, strip, pool) = (self.m, self.strip(b), self.pool);
         let left = self.left(a, b);
         let out = MatMut::new(&mut out[..m * b.n()], m, b.n());
-        pool.for_each(columns(out, strip), |i, out| left.product(b, Some(place), i * strip, Out::Store(out)));
+        stream(pool, columns(out, strip), |i, out| left.product(b, Some(place), i * strip, Out::Store(out)));
     }
 
     pub(super) fn add(&mut self, a: &[S], b: Right<'_, S>, place: &Product, out: &mut [f32]) {
         let (m, strip, pool) = (self.m, self.strip(b), self.pool);
         let left = self.left(a, b);
         let out = MatMut::new(&mut out[..m * b.n()], m, b.n());
-        pool.for_each(columns(out, strip), |i, out| left.product(b, Some(place), i * strip, Out::AddF32(out)));
+        stream(pool, columns(out, strip), |i, out| left.product(b, Some(place), i * strip, Out::AddF32(out)));
     }
 
     pub(super) fn gelu(&mut self, a: &[S], b: Right<'_, S>, place: &Product, pre: &mut [S], out: &mut [S]) {
@@ -105,7 +105,7 @@ impl<'a, S: Scalar> Products<'a, S> {
             columns(MatMut::new(&mut pre[..m * n], m, n), strip),
             columns(MatMut::new(&mut out[..m * n], m, n), strip),
         );
-        pool.for_each(parts, |i, (pre, out)| left.product(b, Some(place), i * strip, Out::Gelu { pre, out }));
+        stream(pool, parts, |i, (pre, out)| left.product(b, Some(place), i * strip, Out::Gelu { pre, out }));
     }
 
     pub(super) fn logits(&mut self, a: &[S], out: &mut [f32]) {
@@ -113,7 +113,7 @@ impl<'a, S: Scalar> Products<'a, S> {
         let (m, strip, pool) = (self.m, self.strip(b), self.pool);
         let left = self.left(a, b);
         let out = MatMut::new(&mut out[..m * b.n()], m, b.n());
-        pool.for_each(columns(out, strip), |i, out| left.product(b, None, i * strip, Out::F32(out)));
+        stream(pool, columns(out, strip), |i, out| left.product(b, None, i * strip, Out::F32(out)));
     }
 
     /// The left operand in the format that `b` asks for.
@@ -128,8 +128,13 @@ impl<'a, S: Scalar> Products<'a, S> {
     /// Columns of one piece: a few pieces a thread. Cutting by columns changes no bits.
     fn strip(&self, b: Right<'_, S>) -> usize {
         let panels = b.n() / LANE_PAD;
-        panels.div_ceil(4 * self.pool.threads()).max(1) * LANE_PAD
+        panels.div_ceil(8 * self.pool.threads()).max(1) * LANE_PAD
     }
+}
+
+/// [`Pool::stream`] without scratch.
+fn stream<P: Parts>(pool: &Pool, parts: P, f: impl Fn(usize, P::Part) + Sync) {
+    pool.stream(parts, &mut vec![(); pool.threads()], |index, part, ()| f(index, part));
 }
 
 /// The rows of one product.

@@ -66,11 +66,12 @@ fn check(precision: Precision, budgets: [f64; 4]) {
 
 #[test]
 fn f32_engine_agrees_with_pytorch_on_muon() {
-    // Newton-Schulz raises tiny singular values, and with them the gradient's rounding, up to 485 times.
-    check(Precision::F32, [1e-4, 2e-3, 2e-3, 1e-4]);
+    // Newton–Schulz raises tiny singular values, and with them the gradient's rounding, up to 485 times; Adam's part is
+    // the worst, as in the goldens of Adam alone.
+    check(Precision::F32, [1e-5, 1e-4, 1e-3, 1e-5]);
 }
 
 #[test]
 fn bf16_engine_agrees_with_pytorch_on_muon_within_its_rounding() {
-    check(Precision::Bf16, [0.1, 0.5, 0.5, 1e-2]);
+    check(Precision::Bf16, [1e-2, 0.1, 0.5, 5e-3]);
 }

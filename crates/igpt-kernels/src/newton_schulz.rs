@@ -247,8 +247,7 @@ mod tests {
     use crate::testing::{Framed, values};
 
     /// Shapes with either side long, whole blocks and odd ends.
-    const SHAPES: [(usize, usize); 8] =
-        [(1, 1), (3, 40), (40, 7), (24, 24), (64, 64), (128, 300), (300, 96), (97, 33)];
+    const SHAPES: [(usize, usize); 8] = [(1, 1), (3, 40), (40, 7), (24, 24), (64, 64), (128, 300), (300, 96), (97, 33)];
 
     fn found<S: Scalar>(isa: Isa, rows: usize, cols: usize, scale: f32) -> (Vec<f64>, Vec<f64>) {
         let mut x = Framed::<f32>::new(&values(rows * cols, 5), rows, cols, cols);

@@ -58,7 +58,9 @@ fn gradients_match_central_differences() {
         let gradients = engine.gradients().to_vec();
         let zeros = vec![0.0; weights.len()];
         let mut loss_at = |weights: &[f32]| {
-            engine.restore(State { weights, optimizer: Optimizer::Adam, moment1: &zeros, moment2: &zeros, step: 0 }).unwrap();
+            engine
+                .restore(State { weights, optimizer: Optimizer::Adam, moment1: &zeros, moment2: &zeros, step: 0 })
+                .unwrap();
             engine.evaluate(&batch).unwrap().nats.iter().sum::<f64>()
         };
         for (index, tensor) in Layout::new(&config).tensors().iter().enumerate() {
@@ -147,8 +149,7 @@ fn a_restored_state_goes_on_to_the_same_bits_with_either_optimizer() {
     let layout = Layout::new(&config);
     let batch = random_batch(&config, 2);
     for update in [ADAM, MUON] {
-        let options =
-            Options { training: Some(update.optimizer()), ..options(Precision::Bf16, Isa::detect(), 2) };
+        let options = Options { training: Some(update.optimizer()), ..options(Precision::Bf16, Isa::detect(), 2) };
         let go = |engine: &mut dyn Engine| {
             engine.accumulate(&batch, 0.01).unwrap();
             engine.step(&update).unwrap();

@@ -228,7 +228,8 @@ impl Checkpoint {
         let (optimizer, own) = (self.meta.config.train.optimizer, engine.state().optimizer);
         if optimizer != own {
             let (theirs, own) = (optimizer.name(), own.name());
-            let problem = format!("its moments are {theirs}'s, but the engine was opened for {own}: train with {theirs}");
+            let problem =
+                format!("its moments are {theirs}'s, but the engine was opened for {own}: train with {theirs}");
             return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
         }
         let tensors = SafeTensors::deserialize(&self.state).map_err(|e| Error::format(&path, e.to_string()))?;

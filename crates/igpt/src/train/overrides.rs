@@ -69,7 +69,9 @@ impl Overrides {
 
     /// The config of all layers on top of the recipe that they name; not yet validated.
     pub fn finish(self) -> Result<RunConfig> {
-        recipe::onto(self.table).try_into().map_err(|e: toml::de::Error| Error::Invalid(e.to_string().trim_end().to_string()))
+        recipe::onto(self.table)
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::Invalid(e.to_string().trim_end().to_string()))
     }
 
     fn layer(&mut self, upper: Table) {

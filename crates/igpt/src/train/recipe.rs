@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn the_paper_is_the_default_and_changes_nothing() {
         assert_eq!(read(""), RunConfig::default());
-        assert_eq!(read("[train]\nrecipe = \"paper\"\nlr = 0.5\n").train, TrainSection { lr: 0.5, ..Default::default() });
+        assert_eq!(
+            read("[train]\nrecipe = \"paper\"\nlr = 0.5\n").train,
+            TrainSection { lr: 0.5, ..Default::default() }
+        );
         assert_eq!(Overrides::default().finish().unwrap(), RunConfig::default());
     }
 

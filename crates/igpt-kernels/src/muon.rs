@@ -70,10 +70,9 @@ mod tests {
                 let mut m = Framed::<f32>::new(&values(n, 1), 1, n, n);
                 for t in 0..3 {
                     let mut g = Framed::<f32>::new(&values(n, 2 + t), 1, n, n);
-                    let before = [m.f64s(n), g.f64s(n)];
+                    let before: Vec<(f64, f64)> = m.f64s(n).into_iter().zip(g.f64s(n)).collect();
                     nesterov(isa, 0.95, 0.37, m.view_mut().row_mut(0), g.view_mut().row_mut(0));
-                    for i in 0..n {
-                        let (m0, g0) = (before[0][i], before[1][i]);
+                    for (i, (m0, g0)) in before.into_iter().enumerate() {
                         let (m1, u) = reference::nesterov(0.95, 0.37, m0, g0);
                         let what = format!("{} step {t} element {i} of {n}", isa.name());
                         let size = m0.abs() + g0.abs();
@@ -84,13 +83,12 @@ mod tests {
                     g.assert_intact(n);
                 }
                 let mut p = Framed::<f32>::new(&values(n, 8), 1, n, n);
-                let (before, o) = (p.f64s(n), m.f64s(n));
+                let pairs = p.f64s(n).into_iter().zip(m.f64s(n));
                 descend(isa, 0.99, 0.02, p.view_mut().row_mut(0), m.view().row(0));
                 p.assert_intact(n);
-                for i in 0..n {
-                    let expected = f64::from(0.99f32) * before[i] - f64::from(0.02f32) * o[i];
-                    let size = before[i].abs() + o[i].abs();
-                    assert_close("descend", p.view().row(0)[i], expected, 3.0 * EPS * size);
+                for (&found, (before, o)) in p.view().row(0).iter().zip(pairs) {
+                    let expected = f64::from(0.99f32) * before - f64::from(0.02f32) * o;
+                    assert_close("descend", found, expected, 3.0 * EPS * (before.abs() + o.abs()));
                 }
             }
         }

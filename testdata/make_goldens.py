@@ -1,4 +1,4 @@
-"""Writes testdata/goldens/*.json: what tiny models must compute, for crates/igpt/tests/goldens.rs.
+"""Writes testdata/goldens/*.json: what tiny models must compute, for crates/igpt/tests/goldens.
 
 Run from the project's root: python testdata/make_goldens.py (packages: scripts/requirements.txt).
 
@@ -13,6 +13,9 @@ Weights and tokens are not stored but made by a counter-based formula in 32-bit 
     unit(n, i) = (hash(n, i) >> 8) / 2^23 - 1                  in [-1, 1), exact in f32
     weight     = scale * unit(name, i)   or 1 + scale * unit(name, i) for norm gains
     token      = hash("tokens", i) mod n_vocab
+
+Files muon_*.json hold three steps of Muon, once with q, k and v orthogonalised as whole matrices and once by heads.
+They are written out in f64 as well; a step of torch.optim.Muon, which rounds to bf16, is compared with ours here.
 
 A tensor is stored as its L2 norm, its sum with the signs of the lowest bit of hash("signs", i) (a 0 bit is +, so
 every element counts), and 64 entries: entry k lies at hash("entries", k) mod length (a tensor of at most 64 values
@@ -39,6 +42,10 @@ CASES = {
     "head64_biases": (12, 8, 33, 128, 2, 2, 512, True, 2),
     "head64_long": (16, 16, 512, 64, 1, 1, 100, True, 1),
 }
+
+# Cases that are also trained with Muon.
+MUON_CASES = ["head16_biases", "head24_odd", "head64_long"]
+MUON = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.1}
 
 
 def mix(x):
@@ -172,12 +179,74 @@ def without_key_biases(name, tensor):
     return tensor
 
 
+def inputs(case):
+    height, width, n_vocab, _, _, _, _, _, images = case
+    p = {k: make(k, *v).double().requires_grad_() for k, v in parameters(case).items()}
+    count = images * height * width
+    tokens = torch.from_numpy((hashes("tokens", count) % np.uint32(n_vocab)).astype(np.int64)).view(images, -1)
+    return p, tokens
+
+
+def orthogonalize(x):
+    """Five Newton-Schulz steps, the short side first."""
+    if x.shape[0] > x.shape[1]:
+        return orthogonalize(x.T).T
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+def muon_step(weight, gradient, momentum, parts):
+    """One step of `weight` (fan in, fan out), cut by columns into `parts` equal matrices; changes it and `momentum`."""
+    momentum.lerp_(gradient, 1 - MUON["momentum"])
+    update = gradient.lerp(momentum, MUON["momentum"])
+    weight.mul_(1 - MUON["lr"] * MUON["weight_decay"])
+    width = weight.shape[1] // parts
+    for new, update in zip(weight.split(width, 1), update.split(width, 1)):
+        fan_in, fan_out = update.shape
+        new.sub_(MUON["lr"] * math.sqrt(max(1, fan_out / fan_in)) * orthogonalize(update))
+
+
+def check_muon():
+    """Our step beside that of torch.optim.Muon, whose weights are (fan out, fan in)."""
+    for shape in [(48, 48), (48, 192), (192, 48)]:
+        start, gradient = (torch.from_numpy(unit(n, math.prod(shape)).reshape(shape)).double() for n in ["w", "g"])
+        theirs = torch.nn.Parameter(start.T.clone())
+        theirs.grad = gradient.T.clone()
+        torch.optim.Muon([theirs], **MUON, nesterov=True).step()
+        ours = start.clone()
+        muon_step(ours, gradient, torch.zeros(shape).double(), 1)
+        error = ((ours - theirs.T).norm() / (ours - start).norm()).item()
+        assert error < 0.05, f"{shape}: torch.optim.Muon differs by {error}"
+
+
+def record_muon(case, heads):
+    _, _, _, _, _, n_head, _, _, _ = case
+    p, tokens = inputs(case)
+    hidden = {k: torch.zeros_like(v) for k, v in p.items() if ".h." in k and v.dim() == 2}
+    adam = torch.optim.Adam([v for k, v in p.items() if k not in hidden], lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+    for _ in range(3):
+        for v in p.values():
+            v.grad = None
+        nats(p, case, tokens).mean().backward()
+        torch.nn.utils.clip_grad_norm_(p.values(), 1.0)
+        adam.step()
+        with torch.no_grad():
+            for k, momentum in hidden.items():
+                parts = 1 if "c_attn" not in k else 3 * n_head if heads else 3
+                muon_step(p[k], p[k].grad, momentum, parts)
+    return {
+        "after_three_steps": {k: summary(without_key_biases(k, v)) for k, v in p.items()},
+        "nats_after_three_steps": [number(v) for v in nats(p, case, tokens).sum(1)],
+    }
+
+
 def record(name, case):
     height, width, n_vocab, c, n_layer, n_head, n_inner, biases, images = case
     shapes = parameters(case)
-    p = {k: make(k, *v).double().requires_grad_() for k, v in shapes.items()}
-    count = images * height * width
-    tokens = torch.from_numpy((hashes("tokens", count) % np.uint32(n_vocab)).astype(np.int64)).view(images, -1)
+    p, tokens = inputs(case)
 
     logits, features = forward(p, case, tokens)
     theirs = transformers_logits(p, case, tokens)
@@ -217,16 +286,25 @@ def record(name, case):
     }
 
 
+def write(name, golden):
+    text = json.dumps(golden, separators=(",", ":"))
+    # One tensor a line, so that a change can be read.
+    text = text.replace('},"', '},\n"').replace(':{"', ':{\n"').replace("},{", "},\n{")
+    (OUT / f"{name}.json").write_text(text + "\n")
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     for name, case in CASES.items():
         golden = record(name, case)
-        text = json.dumps(golden, separators=(",", ":"))
-        # One tensor a line, so that a change can be read.
-        text = text.replace('},"', '},\n"').replace(':{"', ':{\n"').replace("},{", "},\n{")
-        (OUT / f"{name}.json").write_text(text + "\n")
+        write(name, golden)
         n_ctx = case[0] * case[1]
         print(name, [v / n_ctx for v in golden["nats"]], golden["gradient_norms"])
+    check_muon()
+    for name in MUON_CASES:
+        golden = {"whole": record_muon(CASES[name], False), "heads": record_muon(CASES[name], True)}
+        write(f"muon_{name}", golden)
+        print("muon", name, [golden[k]["nats_after_three_steps"] for k in golden])
 
 
 main()

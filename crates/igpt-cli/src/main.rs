@@ -37,7 +37,7 @@ enum Verb {
     /// Draw images from nothing
     Sample(verbs::sample::Args),
     /// Train a model on images
-    Pretrain(verbs::pretrain::Args),
+    Pretrain(Box<verbs::pretrain::Args>),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
-        Some(Verb::Pretrain(args)) => verbs::pretrain::run(args),
+        Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),
         None => verbs::demo::run_default(),
     };
     match result {

@@ -19,6 +19,8 @@ pub mod isa;
 pub mod map;
 pub mod mat;
 pub mod matmul;
+pub mod muon;
+pub mod newton_schulz;
 pub mod norm;
 pub mod optimizer;
 pub mod peak;

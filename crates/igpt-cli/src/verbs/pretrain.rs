@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use igpt::train::{self, LrSearch, Overrides, RunConfig, RunDir, Start, Summary, Value};
+use igpt::train::{self, LrSearch, Overrides, Recipe, RunConfig, RunDir, Start, Summary, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -18,7 +18,7 @@ Examples:
   igpt pretrain --resume --out runs/fashion
   igpt pretrain --config runs/fashion/config.resolved.toml --set train.seed=1 --out runs/fashion-1
 
-Settings come from --config, then the flags, then --set; the later wins. Ctrl-C saves a checkpoint and ends; a second \
+Settings come from the recipe, then --config, then the flags, then --set; the later wins. Ctrl-C saves a checkpoint and ends; a second \
 one ends at once.";
 
 /// Flags of `igpt pretrain`.
@@ -55,12 +55,21 @@ pub(crate) struct Args {
     /// Run directory
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
+    /// Settings to start from, below all others: paper (the default; Chen et al. 2020) or modern (Muon, small batches)
+    #[arg(long, value_parser = ["paper", "modern"])]
+    recipe: Option<String>,
     /// Images of a step; 128 by default
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Peak learning rate; 0.003 by default
+    /// What updates the weights: adam, or muon for the hidden matrices with Adam for the rest; adam by default
+    #[arg(long, value_parser = ["adam", "muon"])]
+    optimizer: Option<String>,
+    /// Peak learning rate of Adam; 0.003 by default
     #[arg(long, value_name = "LR")]
     lr: Option<f64>,
+    /// Peak learning rate of Muon; 0.02 by default
+    #[arg(long, value_name = "LR")]
+    muon_lr: Option<f64>,
     /// Augmentation of the training images; none by default
     #[arg(long, value_parser = ["none", "imagenet", "cifar"])]
     augment: Option<String>,
@@ -85,8 +94,9 @@ pub(crate) struct Args {
     /// Replace the run in --out
     #[arg(long)]
     overwrite: bool,
-    /// Try these learning rates on a tenth of the budget each, large to small, and train with the best
-    #[arg(long, value_name = "LR,LR,…", value_delimiter = ',', conflicts_with_all = ["lr", "resume"])]
+    /// Try these learning rates on a tenth of the budget each, large to small, and train with the best; Muon's where it
+    /// trains, Adam's then keeping its ratio
+    #[arg(long, value_name = "LR,LR,…", value_delimiter = ',', conflicts_with_all = ["lr", "muon_lr", "resume"])]
     lr_search: Vec<f64>,
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
@@ -110,7 +120,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         start = Start::New;
         progress.finish();
         eprint!("{}", table(&found));
-        config.train.lr = found.best;
+        config.train.set_main_rate(found.best);
         Some(found)
     };
     let summary = train::pretrain(&config, &args.out, start, &mut progress, &stop);
@@ -120,6 +130,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.json {
         let mut value = serde_json::to_value(&summary).map_err(|e| Error::Invalid(e.to_string()))?;
         value["lr"] = json!(config.train.lr);
+        if let Some(muon) = config.train.muon() {
+            value["muon_lr"] = json!(muon.lr);
+        }
         if let Some(found) = search {
             value["lr_search"] = json!(found.trials);
         }
@@ -132,6 +145,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn settings(args: &Args) -> Result<RunConfig> {
     let mut layers = Overrides::default();
     if args.resume {
+        // Runs from before there were recipes name none; they were the paper's.
+        layers.put("train.recipe", Recipe::Paper.name());
         layers.file(&RunDir::claim(&args.out, Start::Resume)?.config())?;
     }
     if let Some(path) = &args.config {
@@ -139,7 +154,7 @@ fn settings(args: &Args) -> Result<RunConfig> {
     }
     let path = |path: &PathBuf| path.to_string_lossy().into_owned();
     let int = |n: usize| Value::Integer(n as i64);
-    let flags: [(&str, Option<Value>); 14] = [
+    let flags: [(&str, Option<Value>); 17] = [
         ("data.spec", args.data.clone().map(Into::into)),
         ("data.dir", args.data_dir.as_ref().map(|p| path(p).into())),
         ("data.augment", args.augment.clone().map(Into::into)),
@@ -150,6 +165,9 @@ fn settings(args: &Args) -> Result<RunConfig> {
         ("train.steps", args.steps.map(|n| int(n as usize))),
         ("train.epochs", args.epochs.map(Into::into)),
         ("train.minutes", args.minutes.map(Into::into)),
+        ("train.recipe", args.recipe.clone().map(Into::into)),
+        ("train.optimizer", args.optimizer.clone().map(Into::into)),
+        ("train.muon_lr", args.muon_lr.map(Into::into)),
         ("train.batch", args.batch.map(int)),
         ("train.lr", args.lr.map(Into::into)),
         ("train.precision", args.precision.clone().map(Into::into)),

@@ -46,9 +46,7 @@ impl<S: Scalar> Panels<S> {
     }
     /// The panels of the range only: columns `32 * start .. 32 * end`.
     pub fn panels(&self, range: Range<usize>) -> PanelsRef<'_, S> {
-        let len = self.panel_len();
-        let n = range.len() * PANEL_COLS;
-        PanelsRef { units: &self.units[range.start * len..range.end * len], k: self.k, n, format: PhantomData }
+        PanelsRef { units: &self.units, k: self.k, n: self.n, format: PhantomData }.panels(range)
     }
     /// Packs a whole operand, one panel after the other (see [`pack_panel`]).
     pub fn pack(&mut self, isa: Isa, src: MatRef<f32>, transposed: bool) {
@@ -79,6 +77,12 @@ impl<'a, S: Scalar> PanelsRef<'a, S> {
         let k = k.next_multiple_of(S::PACK);
         assert_eq!(units.len(), k / S::PACK * n, "a packed {k}×{n} operand");
         Self { units, k, n, format: PhantomData }
+    }
+    /// The panels of the range only: columns `32 * start .. 32 * end`.
+    pub fn panels(&self, range: Range<usize>) -> PanelsRef<'a, S> {
+        let len = self.k / S::PACK * PANEL_COLS;
+        let n = range.len() * PANEL_COLS;
+        PanelsRef { units: &self.units[range.start * len..range.end * len], k: self.k, n, format: PhantomData }
     }
 }
 

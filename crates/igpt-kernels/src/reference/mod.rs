@@ -7,5 +7,6 @@ pub mod attention;
 pub mod cross_entropy;
 pub mod embedding;
 pub mod matmul;
+pub mod muon;
 pub mod norm;
 pub mod optimizer;

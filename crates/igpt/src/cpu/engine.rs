@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use igpt_kernels::newton_schulz;
 use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
 use igpt_kernels::{Buffer, Isa, Scalar, reduce};
@@ -10,11 +11,11 @@ use super::backward::backward;
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
-use super::update::adam_step;
+use super::update::{self, Descent};
 use super::workspace::Workspace;
-use super::{Options, TOKENS_AT_ONCE, head};
+use super::{Options, TOKENS_AT_ONCE, head, muon};
 use crate::data::Batch;
-use crate::model::{AdamUpdate, Decoder, Engine, Layout, LossSum, ModelConfig, State};
+use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, State, Update};
 use crate::{Error, Result};
 
 /// Values whose squares one piece of work sums.
@@ -31,21 +32,25 @@ pub(crate) struct CpuEngine<S: Scalar> {
     quantized: OnceLock<Arc<QuantizedWeights>>,
     model: Arc<Model<S>>,
     work: Workspace<S>,
-    training: Option<Training>,
+    training: Option<Training<S>>,
 }
 
 /// What training adds to a model.
 #[derive(Debug)]
-struct Training {
+struct Training<S: Scalar> {
+    optimizer: Optimizer,
     gradients: Buffer<f32>,
     /// Whether the gradients count as zero, whatever they are.
     fresh: bool,
     moment1: Buffer<f32>,
+    /// Without those of hidden matrices under Muon.
     moment2: Buffer<f32>,
     step: u64,
+    /// Muon's memory, one for each thread.
+    scratch: Vec<newton_schulz::Scratch<S>>,
 }
 
-impl Training {
+impl<S: Scalar> Training<S> {
     fn gradients(&mut self) -> &mut [f32] {
         if std::mem::take(&mut self.fresh) {
             self.gradients.fill(0.0);
@@ -59,18 +64,24 @@ impl<S: Scalar> CpuEngine<S> {
         let threads = if options.threads == 0 { Pool::available() } else { options.threads };
         let pool = Arc::new(Pool::new(threads));
         let isa = options.isa;
-        let model = Model::<S>::new(config, weights, options.training, Cpu { isa, pool: &pool });
+        let trains = options.training.is_some();
+        let model = Model::<S>::new(config, weights, trains, Cpu { isa, pool: &pool });
         let images = match options.micro_batch {
             0 => (TOKENS_AT_ONCE / config.n_ctx()).max(1),
             n => n,
         };
-        let work = Workspace::new(&model.dims, images, config.n_ctx(), threads, options.training);
-        let training = options.training.then(|| Training {
+        let work = Workspace::new(&model.dims, images, config.n_ctx(), threads, trains);
+        let training = options.training.map(|optimizer| Training {
+            optimizer,
             gradients: Buffer::zeroed(weights.len()),
             fresh: true,
             moment1: Buffer::zeroed(weights.len()),
-            moment2: Buffer::zeroed(weights.len()),
+            moment2: Buffer::zeroed(model.layout.second_moments(optimizer).arena_len()),
             step: 0,
+            scratch: match optimizer {
+                Optimizer::Adam => Vec::new(),
+                Optimizer::Muon => (0..threads).map(|_| muon::scratch(&model.dims, config)).collect(),
+            },
         });
         Self { isa, pool, int8: options.int8, quantized: OnceLock::new(), model: Arc::new(model), work, training }
     }
@@ -122,7 +133,7 @@ impl<S: Scalar> CpuEngine<S> {
         losses.chunks_exact(shape.len).map(|image| image.iter().map(|&nats| nats as f64).sum())
     }
 
-    fn training(&mut self) -> Result<&mut Training> {
+    fn training(&mut self) -> Result<&mut Training<S>> {
         self.training.as_mut().ok_or_else(|| Error::Invalid("this engine was opened without training".into()))
     }
 }
@@ -130,6 +141,15 @@ impl<S: Scalar> CpuEngine<S> {
 /// The tokens of some images of a batch.
 fn tokens(batch: &Batch, images: std::ops::Range<usize>) -> &[u16] {
     &batch.tokens()[images.start * batch.n_ctx()..images.end * batch.n_ctx()]
+}
+
+/// Refuses `what` belongs to another optimiser than the engine's.
+fn expect_optimizer(what: &str, given: Optimizer, own: Optimizer) -> Result<()> {
+    if given == own {
+        return Ok(());
+    }
+    let (given, own) = (given.name(), own.name());
+    Err(Error::Mismatch(format!("{what} {given} was given to an engine opened for {own}: open it for {given}")))
 }
 
 fn expect_len(what: &str, got: usize, want: usize) {
@@ -168,9 +188,10 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         }
     }
 
-    fn step(&mut self, update: &AdamUpdate) -> Result<f32> {
+    fn step(&mut self, update: &Update) -> Result<f32> {
         let (isa, pool) = (self.isa, self.pool.clone());
         let training = self.training()?;
+        expect_optimizer("a step of", update.optimizer(), training.optimizer)?;
         let gradients = &*training.gradients();
         let mut squares = vec![0.0f64; gradients.len().div_ceil(NORM_PIECE)];
         pool.for_each(chunks(&mut squares, 1), |i, sum| {
@@ -184,20 +205,27 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let steps = training.step as f64;
         let correction = |beta: f32| (1.0 - (beta as f64).powf(steps)) as f32;
         let adam = AdamStep {
-            lr: update.lr,
-            beta1: update.beta1,
-            beta2: update.beta2,
-            eps: update.eps,
-            bias_correction1: correction(update.beta1),
-            bias_correction2: correction(update.beta2),
-            weight_decay: update.weight_decay,
+            lr: update.adam.lr,
+            beta1: update.adam.beta1,
+            beta2: update.adam.beta2,
+            eps: update.adam.eps,
+            bias_correction1: correction(update.adam.beta1),
+            bias_correction2: correction(update.adam.beta2),
+            weight_decay: update.adam.weight_decay,
             grad_scale,
         };
-        let Some(Training { gradients, fresh, moment1, moment2, .. }) = &mut self.training else { unreachable!() };
+        let Some(Training { gradients, fresh, moment1, moment2, scratch, .. }) = &mut self.training else {
+            unreachable!()
+        };
         // A decoder that still shares the old weights keeps them: the model is copied then.
         self.quantized = OnceLock::new();
         let model = Arc::make_mut(&mut self.model);
-        adam_step(Cpu { isa, pool: &pool }, &adam, model, moment1, moment2, gradients);
+        let cpu = Cpu { isa, pool: &pool };
+        let descent = update.muon.map(|muon| {
+            muon::directions(cpu, model, &muon, grad_scale, moment1, gradients, scratch);
+            Descent { keep: 1.0 - muon.lr * muon.weight_decay, stride: muon.lr }
+        });
+        update::step(cpu, &adam, descent, model, moment1, moment2, gradients);
         *fresh = true;
         Ok(norm)
     }
@@ -205,19 +233,23 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     fn state(&self) -> State<'_> {
         let weights = &self.model.weights[..];
         match &self.training {
-            Some(t) => State { weights, moment1: &t.moment1, moment2: &t.moment2, step: t.step },
-            None => State { weights, moment1: &[], moment2: &[], step: 0 },
+            Some(t) => {
+                let (moment1, moment2) = (&t.moment1[..], &t.moment2[..]);
+                State { weights, optimizer: t.optimizer, moment1, moment2, step: t.step }
+            }
+            None => State { weights, optimizer: Optimizer::Adam, moment1: &[], moment2: &[], step: 0 },
         }
     }
 
     fn restore(&mut self, state: State<'_>) -> Result<()> {
         let len = self.model.weights.len();
-        let parts = [state.weights, state.moment1, state.moment2];
-        if parts.iter().any(|part| part.len() != len) {
-            let lens = parts.map(<[f32]>::len);
-            return Err(Error::Mismatch(format!("saved arenas of {lens:?} values, but the model has {len}")));
-        }
         let training = self.training()?;
+        expect_optimizer("a state of", state.optimizer, training.optimizer)?;
+        let lens = [state.weights, state.moment1, state.moment2].map(<[f32]>::len);
+        let wanted = [len, len, training.moment2.len()];
+        if lens != wanted {
+            return Err(Error::Mismatch(format!("saved arenas of {lens:?} values, but the model's have {wanted:?}")));
+        }
         training.moment1.copy_from_slice(state.moment1);
         training.moment2.copy_from_slice(state.moment2);
         training.fresh = true;

@@ -1,8 +1,8 @@
 //! The hand-written CPU engine: forward, backward, decoding and the optimiser.
 //!
 //! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
-//! `engine` (the trait's implementation), `forward`, `head`, `backward` with `weights`, `update`, `decoder`; `model`
-//! and `workspace` are what they work on.
+//! `engine` (the trait's implementation), `forward`, `head`, `backward` with `weights`, `update` with `muon`,
+//! `decoder`; `model` and `workspace` are what they work on.
 
 mod backward;
 mod decoder;
@@ -11,6 +11,7 @@ mod engine;
 mod forward;
 mod head;
 mod model;
+mod muon;
 mod update;
 mod weights;
 mod workspace;
@@ -20,7 +21,7 @@ mod tests;
 
 pub use igpt_kernels::Isa;
 
-use crate::model::{Engine, Layout, ModelConfig, Precision};
+use crate::model::{Engine, Layout, ModelConfig, Optimizer, Precision};
 use crate::{Error, Result};
 
 /// How an engine computes.
@@ -32,8 +33,8 @@ pub struct Options {
     pub threads: usize,
     /// Instruction set; the best one of this processor by default.
     pub isa: Isa,
-    /// Whether gradients and moments are held, so that the engine can train.
-    pub training: bool,
+    /// The optimiser whose moments are held, beside gradients, so that the engine can train; none: forward only.
+    pub training: Option<Optimizer>,
     /// Images that go through the network at once; 0 chooses about [`TOKENS_AT_ONCE`] tokens. Changes no bits.
     pub micro_batch: usize,
     /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
@@ -46,12 +47,12 @@ pub const TOKENS_AT_ONCE: usize = 4096;
 impl Options {
     /// Forward only, on all cores.
     pub fn inference(precision: Precision) -> Self {
-        Self { precision, threads: 0, isa: Isa::detect(), training: false, micro_batch: 0, int8: false }
+        Self { precision, threads: 0, isa: Isa::detect(), training: None, micro_batch: 0, int8: false }
     }
 
-    /// For training, on all cores.
+    /// For training with Adam, on all cores.
     pub fn training(precision: Precision) -> Self {
-        Self { training: true, ..Self::inference(precision) }
+        Self { training: Some(Optimizer::Adam), ..Self::inference(precision) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The weights as the engine holds them: f32 masters in one arena, and copies packed for the matrix products.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use igpt_kernels::matmul::Panels;
 use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
@@ -8,7 +9,7 @@ use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
 use super::dims::Dims;
 use super::forward::Cpu;
 use super::update::WeightsMut;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{Layout, ModelConfig, Optimizer};
 
 /// Where one block's tensors lie in the arena.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Product {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) bias: Option<Range<usize>>,
+    /// Whether it lies inside a block, so that Muon may update it.
+    pub(crate) hidden: bool,
 }
 
 /// Where everything lies.
@@ -55,7 +58,7 @@ impl Places {
         let product = |name: &str| {
             let weight = tensor(&format!("{name}.weight"));
             let bias = layout.tensor(&format!("{name}.bias")).map(|t| t.range());
-            Product { weight: weight.range(), rows: weight.rows, cols: weight.cols, bias }
+            Product { weight: weight.range(), rows: weight.rows, cols: weight.cols, bias, hidden: weight.hidden }
         };
         let block = |i: usize| {
             let h = format!("transformer.h.{i}");
@@ -86,6 +89,16 @@ impl Places {
             end = weight.end;
         }
         places
+    }
+
+    /// Where the second moments of a range of the arena lie: under Muon those of hidden matrices are left out.
+    pub(crate) fn second_moments(&self, place: &Range<usize>, optimizer: Optimizer) -> Range<usize> {
+        let hidden = self.blocks.iter().flat_map(BlockPlaces::products).map(|product| &product.weight);
+        let left_out: usize = match optimizer {
+            Optimizer::Adam => 0,
+            Optimizer::Muon => hidden.filter(|weight| weight.start < place.start).map(Range::len).sum(),
+        };
+        place.start - left_out..place.end - left_out
     }
 }
 
@@ -140,7 +153,7 @@ pub(crate) struct Model<S: Scalar> {
     pub(crate) config: ModelConfig,
     pub(crate) dims: Dims,
     pub(crate) layout: Layout,
-    pub(crate) places: Places,
+    pub(crate) places: Arc<Places>,
     pub(crate) weights: Buffer<f32>,
     pub(crate) forward: Packed<S>,
     /// Present when training.
@@ -150,7 +163,7 @@ pub(crate) struct Model<S: Scalar> {
 impl<S: Scalar> Model<S> {
     pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, cpu: Cpu<'_>) -> Self {
         let layout = Layout::new(config);
-        let places = Places::new(&layout, config.n_layer);
+        let places = Arc::new(Places::new(&layout, config.n_layer));
         let forward = Packed::new(&places, false);
         let backward = training.then(|| Packed::new(&places, true));
         let mut arena = Buffer::zeroed(layout.arena_len());

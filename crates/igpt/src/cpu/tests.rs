@@ -1,11 +1,21 @@
-//! The engine against itself and against finite differences; `tests/goldens.rs` compares it with PyTorch.
+//! The engine against itself and against finite differences; `tests/goldens` compares it with PyTorch.
 
 use super::*;
 use crate::data::Batch;
-use crate::model::{AdamUpdate, ImageSize, State};
+use crate::model::{AdamUpdate, ImageSize, MuonUpdate, State, Update};
 use crate::rng::{Purpose, Rng};
 
-const ADAM: AdamUpdate = AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
+const ADAM: Update = Update {
+    clip: 1.0,
+    adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
+    muon: None,
+};
+
+const MUON: Update =
+    Update { muon: Some(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1, heads: false }), ..ADAM };
+
+const MUON_HEADS: Update =
+    Update { muon: Some(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1, heads: true }), ..ADAM };
 
 /// A network with nothing round about it: padded channels, heads and colours, and biases.
 fn odd() -> ModelConfig {
@@ -34,7 +44,7 @@ fn random_batch(config: &ModelConfig, images: usize) -> Batch {
 }
 
 fn options(precision: Precision, isa: Isa, threads: usize) -> Options {
-    Options { precision, threads, isa, training: true, micro_batch: 0, int8: false }
+    Options { precision, threads, isa, training: Some(Optimizer::Adam), micro_batch: 0, int8: false }
 }
 
 #[test]
@@ -48,7 +58,9 @@ fn gradients_match_central_differences() {
         let gradients = engine.gradients().to_vec();
         let zeros = vec![0.0; weights.len()];
         let mut loss_at = |weights: &[f32]| {
-            engine.restore(State { weights, moment1: &zeros, moment2: &zeros, step: 0 }).unwrap();
+            engine
+                .restore(State { weights, optimizer: Optimizer::Adam, moment1: &zeros, moment2: &zeros, step: 0 })
+                .unwrap();
             engine.evaluate(&batch).unwrap().nats.iter().sum::<f64>()
         };
         for (index, tensor) in Layout::new(&config).tensors().iter().enumerate() {
@@ -79,16 +91,23 @@ fn gradients_match_central_differences() {
 fn padding_stays_zero_under_training() {
     let config = odd();
     let layout = Layout::new(&config);
-    let mut engine = open(&config, &random_weights(&config), options(Precision::Bf16, Isa::detect(), 2)).unwrap();
-    for _ in 0..3 {
-        engine.accumulate(&random_batch(&config, 2), 0.01).unwrap();
-        engine.step(&ADAM).unwrap();
+    for update in [ADAM, MUON, MUON_HEADS] {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let options = Options { training: Some(update.optimizer()), ..options(precision, Isa::detect(), 2) };
+            let mut engine = open(&config, &random_weights(&config), options).unwrap();
+            for _ in 0..3 {
+                engine.accumulate(&random_batch(&config, 2), 0.01).unwrap();
+                engine.step(&update).unwrap();
+            }
+            let state = engine.state();
+            for mut arena in [state.weights.to_vec(), state.moment1.to_vec()] {
+                for tensor in layout.tensors() {
+                    layout.import(tensor, &vec![0.0; tensor.len()], &mut arena).unwrap();
+                }
+                assert!(arena.iter().all(|value| *value == 0.0), "{update:?}");
+            }
+        }
     }
-    let mut arena = engine.state().weights.to_vec();
-    for tensor in layout.tensors() {
-        layout.import(tensor, &vec![0.0; tensor.len()], &mut arena).unwrap();
-    }
-    assert!(arena.iter().all(|weight| *weight == 0.0));
 }
 
 #[test]
@@ -97,23 +116,66 @@ fn bits_do_not_depend_on_threads_or_micro_batches() {
     let weights = random_weights(&config);
     let batch = random_batch(&config, 5);
     for isa in Isa::available() {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for (precision, update) in [
+            (Precision::F32, ADAM),
+            (Precision::Bf16, ADAM),
+            (Precision::F32, MUON),
+            (Precision::Bf16, MUON),
+            (Precision::Bf16, MUON_HEADS),
+        ] {
             let mut results = Vec::new();
             for (threads, micro_batch) in [(1, 5), (2, 5), (3, 5), (2, 1), (3, 2), (1, 3)] {
-                let options = Options { micro_batch, ..options(precision, isa, threads) };
+                let options = options(precision, isa, threads);
+                let options = Options { micro_batch, training: Some(update.optimizer()), ..options };
                 let mut engine = open(&config, &weights, options).unwrap();
                 let mut bits = Vec::new();
                 for _ in 0..2 {
                     let loss = engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
-                    let norm = engine.step(&ADAM).unwrap();
+                    let norm = engine.step(&update).unwrap();
                     bits.extend(loss.nats.iter().map(|nats| nats.to_bits()));
                     bits.push(norm.to_bits() as u64);
                 }
                 bits.extend(engine.state().weights.iter().map(|w| w.to_bits() as u64));
                 results.push(bits);
             }
-            assert!(results.iter().all(|bits| bits == &results[0]), "{precision:?} on {}", isa.name());
+            assert!(results.iter().all(|bits| bits == &results[0]), "{precision:?} on {}: {update:?}", isa.name());
         }
+    }
+}
+
+#[test]
+fn a_restored_state_goes_on_to_the_same_bits_with_either_optimizer() {
+    let config = odd();
+    let layout = Layout::new(&config);
+    let batch = random_batch(&config, 2);
+    for update in [ADAM, MUON] {
+        let options = Options { training: Some(update.optimizer()), ..options(Precision::Bf16, Isa::detect(), 2) };
+        let go = |engine: &mut dyn Engine| {
+            engine.accumulate(&batch, 0.01).unwrap();
+            engine.step(&update).unwrap();
+        };
+        let mut engine = open(&config, &random_weights(&config), options).unwrap();
+        go(&mut *engine);
+        let mut other = init(&config, 1, options).unwrap();
+        go(&mut *other);
+        other.restore(engine.state()).unwrap();
+        go(&mut *engine);
+        go(&mut *other);
+        let (a, b) = (engine.state(), other.state());
+        assert!((a.weights, a.moment1, a.moment2, a.step) == (b.weights, b.moment1, b.moment2, b.step));
+        assert_eq!(a.moment2.len(), layout.second_moments(update.optimizer()).arena_len());
+    }
+}
+
+#[test]
+fn an_engine_refuses_the_other_optimizer_by_name() {
+    let config = odd();
+    let adam = options(Precision::F32, Isa::detect(), 1);
+    let mut engine = init(&config, 0, adam).unwrap();
+    let other = init(&config, 0, Options { training: Some(Optimizer::Muon), ..adam }).unwrap();
+    for error in [engine.step(&MUON).unwrap_err(), engine.restore(other.state()).unwrap_err()] {
+        let message = error.to_string();
+        assert!(message.contains("muon was given to an engine opened for adam"), "{message}");
     }
 }
 
@@ -204,16 +266,19 @@ fn changing_a_pixel_leaves_the_logits_up_to_it_alone() {
 fn one_batch_is_overfitted_to_its_entropy() {
     let config = ModelConfig::new(ImageSize::square(8), 16, 64, 2, 2);
     let batch = random_batch(&config, 4);
-    for precision in [Precision::F32, Precision::Bf16] {
-        let mut engine = init(&config, 0, options(precision, Isa::detect(), 2)).unwrap();
-        let update = AdamUpdate { lr: 3e-3, ..ADAM };
+    for (precision, muon) in
+        [(Precision::F32, None), (Precision::Bf16, None), (Precision::F32, MUON.muon), (Precision::Bf16, MUON.muon)]
+    {
+        let update = Update { adam: AdamUpdate { lr: 3e-3, ..ADAM.adam }, muon, ..ADAM };
+        let options = Options { training: Some(update.optimizer()), ..options(precision, Isa::detect(), 2) };
+        let mut engine = init(&config, 0, options).unwrap();
         for _ in 0..250 {
             engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
             engine.step(&update).unwrap();
         }
         let loss = engine.evaluate(&batch).unwrap().mean();
         let bound = (4f64).ln() / config.n_ctx() as f64 + 0.05;
-        assert!(loss < bound, "{precision:?}: {loss} against {bound}");
+        assert!(loss < bound, "{precision:?} {muon:?}: {loss} against {bound}");
     }
 }
 

@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use igpt_kernels::matmul::{Panels, pack_panel};
+use igpt_kernels::muon::descend;
 use igpt_kernels::optimizer::{AdamStep, adam};
 use igpt_kernels::pool::{Grid, Parts, chunks, columns, rows};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar};
 
 use super::forward::Cpu;
 use super::model::Model;
+use crate::model::Optimizer;
 
 /// Rows of a matrix that one piece updates: a panel of its transpose.
 const BAND: usize = LANE_PAD;
@@ -17,29 +19,50 @@ const COLUMNS: usize = 512;
 /// Other parameters that one piece updates.
 const PIECE: usize = 1 << 15;
 
-/// One step of Adam over the whole arena.
-pub(crate) fn adam_step<S: Scalar>(
+/// Factors of a step of Muon along the directions that [`super::muon`] left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descent {
+    /// What is kept of the weights.
+    pub(crate) keep: f32,
+    /// How far along the direction.
+    pub(crate) stride: f32,
+}
+
+/// One step over the whole arena: by Adam or, given `muon`, of hidden matrices along the directions in their
+/// gradients' place. `moment2` is laid out by [`crate::model::Layout::second_moments`].
+pub(crate) fn step<S: Scalar>(
     cpu: Cpu<'_>,
     step: &AdamStep,
+    muon: Option<Descent>,
     model: &mut Model<S>,
     moment1: &mut [f32],
     moment2: &mut [f32],
     gradients: &[f32],
 ) {
+    let optimizer = if muon.is_some() { Optimizer::Muon } else { Optimizer::Adam };
+    let places = model.places.clone();
     model.each_product(|product, weights| {
         let place = product.weight.clone();
         let gradient = MatRef::new(&gradients[place.clone()], product.rows, product.cols);
+        if let Some(Descent { keep, stride }) = muon.filter(|_| product.hidden) {
+            let bands = 0..product.rows / BAND;
+            weights.renew(cpu, bands, |band, row, cols, weights, _| {
+                descend(cpu.isa, keep, stride, weights, &gradient.row(band * BAND + row)[cols]);
+            });
+            return;
+        }
         let bands = |arena| rows(MatMut::new(arena, product.rows, product.cols), BAND);
-        let moments = (bands(&mut moment1[place.clone()]), bands(&mut moment2[place]));
+        let second = places.second_moments(&place, optimizer);
+        let moments = (bands(&mut moment1[place]), bands(&mut moment2[second]));
         weights.renew(cpu, moments, |band, row, cols, weights, (m, v)| {
             let gradient = &gradient.row(band * BAND + row)[cols.clone()];
             adam(cpu.isa, step, weights, &mut m.row_mut(row)[cols.clone()], &mut v.row_mut(row)[cols], gradient);
         });
     });
-    let Model { places, weights, .. } = model;
     for place in &places.others {
         let gradients = &gradients[place.clone()];
-        let [weights, m, v] = [&mut weights[..], moment1, moment2].map(|arena| &mut arena[place.clone()]);
+        let [weights, m] = [&mut model.weights[..], moment1].map(|arena| &mut arena[place.clone()]);
+        let v = &mut moment2[places.second_moments(place, optimizer)];
         cpu.pool.for_each((chunks(weights, PIECE), chunks(m, PIECE), chunks(v, PIECE)), |i, (weights, m, v)| {
             adam(cpu.isa, step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
         });

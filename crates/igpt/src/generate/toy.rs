@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::Result;
 use crate::data::Batch;
-use crate::model::{AdamUpdate, Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, State};
+use crate::model::{Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, State, Update};
 use crate::rng::{Purpose, Rng};
 
 /// The engine; it can only draw.
@@ -75,7 +75,7 @@ impl Engine for Toy {
     fn gradients(&mut self) -> &mut [f32] {
         unreachable!("toys can't learn")
     }
-    fn step(&mut self, _: &AdamUpdate) -> Result<f32> {
+    fn step(&mut self, _: &Update) -> Result<f32> {
         unreachable!("toys can't learn")
     }
     fn state(&self) -> State<'_> {

@@ -15,7 +15,46 @@ pub enum Precision {
     F32,
 }
 
-/// One Adam step over the whole gradient (torch.optim.AdamW's semantics, clipped by the global norm first).
+/// What updates the weights, and so which moments an engine holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Adam for every parameter: two moments each.
+    #[default]
+    Adam,
+    /// Muon for the hidden matrices, which have one moment; Adam for everything else.
+    Muon,
+}
+
+impl Optimizer {
+    /// Its name in configs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Optimizer::Adam => "adam",
+            Optimizer::Muon => "muon",
+        }
+    }
+}
+
+/// One optimiser step over the whole gradient, clipped by its global norm first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// Largest global gradient norm; 0 turns clipping off.
+    pub clip: f32,
+    /// For every parameter, or for all but the hidden matrices.
+    pub adam: AdamUpdate,
+    /// For the hidden matrices of an engine for Muon.
+    pub muon: Option<MuonUpdate>,
+}
+
+impl Update {
+    /// The optimiser that this is a step of.
+    pub fn optimizer(&self) -> Optimizer {
+        if self.muon.is_some() { Optimizer::Muon } else { Optimizer::Adam }
+    }
+}
+
+/// A step of Adam (torch.optim.AdamW's semantics).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamUpdate {
     /// Learning rate of this step.
@@ -28,8 +67,19 @@ pub struct AdamUpdate {
     pub eps: f32,
     /// Decoupled weight decay, 0 in the paper.
     pub weight_decay: f32,
-    /// Largest global gradient norm; 0 turns clipping off.
-    pub clip: f32,
+}
+
+/// A step of Muon (torch.optim.Muon's semantics, with Nesterov momentum and the scale √max(1, fan out / fan in)).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MuonUpdate {
+    /// Learning rate of this step.
+    pub lr: f32,
+    /// Decay of the momentum.
+    pub momentum: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Whether every head's q, k and v are made orthogonal by themselves, rather than each of the three as a whole.
+    pub heads: bool,
 }
 
 /// What a training or evaluation pass over a batch found.
@@ -53,9 +103,11 @@ impl LossSum {
 pub struct State<'a> {
     /// Master weights.
     pub weights: &'a [f32],
-    /// Adam's first moments.
+    /// What the moments belong to.
+    pub optimizer: Optimizer,
+    /// Adam's first moments and Muon's momentum.
     pub moment1: &'a [f32],
-    /// Adam's second moments.
+    /// Adam's second moments, laid out by [`Layout::second_moments`].
     pub moment2: &'a [f32],
     /// Optimiser steps taken.
     pub step: u64,
@@ -72,11 +124,12 @@ pub trait Engine: Send {
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
     /// The flat gradient.
     fn gradients(&mut self) -> &mut [f32];
-    /// Clips, updates the weights and sets the gradients to zero; gives the global gradient norm before clipping.
-    fn step(&mut self, update: &AdamUpdate) -> Result<f32>;
+    /// Clips, updates the weights and sets the gradients to zero; gives the global gradient norm before clipping. An
+    /// update of another optimiser than the engine's is an error.
+    fn step(&mut self, update: &Update) -> Result<f32>;
     /// Weights and moments, to be saved.
     fn state(&self) -> State<'_>;
-    /// Takes over saved weights and moments (same layout).
+    /// Takes over saved weights and moments (same layout and optimiser).
     fn restore(&mut self, state: State<'_>) -> Result<()>;
     /// Forward only: nats of each image.
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum>;

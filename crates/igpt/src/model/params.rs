@@ -4,7 +4,7 @@
 //! only); [`Layout::export`] and [`Layout::import`] translate to and from Hugging Face's compact tensors. The
 //! padding stays zero under training: its gradients are zero.
 
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Optimizer};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -57,6 +57,8 @@ pub struct Tensor {
     pub cols: usize,
     /// Standard deviation of the initial values; 0 means zeros.
     pub init: Init,
+    /// Whether it is the matrix of a product inside a block: what Muon updates.
+    pub hidden: bool,
     sides: [Side; 2],
 }
 
@@ -160,8 +162,19 @@ impl Layout {
             rows: padded_rows,
             cols: padded,
             init,
+            hidden: name.starts_with("transformer.h.") && padded_rows > 1,
             sides: [rows, cols],
         });
+    }
+
+    /// The layout of `optimizer`'s second moments: Muon has none for hidden matrices, so the others close ranks.
+    pub fn second_moments(&self, optimizer: Optimizer) -> Layout {
+        let mut layout = Layout { tensors: Vec::new(), len: 0 };
+        for tensor in self.tensors.iter().filter(|tensor| optimizer == Optimizer::Adam || !tensor.hidden) {
+            layout.tensors.push(Tensor { offset: layout.len, ..tensor.clone() });
+            layout.len += tensor.range().len();
+        }
+        layout
     }
 
     /// Elements of an arena, padding included.
@@ -232,6 +245,23 @@ mod tests {
             let layout = Layout::new(&config);
             let total: usize = layout.tensors().iter().map(Tensor::len).sum();
             assert_eq!(total, config.parameters());
+        }
+    }
+
+    #[test]
+    fn muon_holds_second_moments_of_all_but_the_hidden_matrices() {
+        let mut config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 3, 3);
+        config.biases = true;
+        let layout = Layout::new(&config);
+        assert_eq!(layout.second_moments(Optimizer::Adam).arena_len(), layout.arena_len());
+        let rest = layout.second_moments(Optimizer::Muon);
+        let hidden: usize = layout.tensors().iter().filter(|t| t.hidden).map(|t| t.range().len()).sum();
+        assert_eq!(rest.arena_len() + hidden, layout.arena_len());
+        assert_eq!(layout.tensors().len() - rest.tensors().len(), 4 * 3);
+        let (mut end, kept) = (0, ["wte", "wpe", "bias", "ln_", "lm_head"]);
+        for tensor in rest.tensors() {
+            assert!(kept.iter().any(|part| tensor.name.contains(part)), "{}", tensor.name);
+            assert_eq!(std::mem::replace(&mut end, tensor.range().end), tensor.offset);
         }
     }
 

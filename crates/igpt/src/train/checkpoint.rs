@@ -1,7 +1,8 @@
 //! Checkpoints: everything that a run needs to go on to the same bits, written so that a crash never leaves half.
 //!
-//! `checkpoints/step-00001000/` holds `state.safetensors` (weights and both moments under Hugging Face's names,
-//! little-endian f32, without the arena's padding, so that a change of padding does not outdate it),
+//! `checkpoints/step-00001000/` holds `state.safetensors` (weights and moments under Hugging Face's names,
+//! little-endian f32, without the arena's padding, so that a change of padding does not outdate it; second moments
+//! only of what Adam updates),
 //! `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
 //! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
 
@@ -218,12 +219,21 @@ impl Checkpoint {
         Ok(Self { path: path.to_path_buf(), meta, state })
     }
 
-    /// Gives the weights and moments to an engine of the same shape.
+    /// Gives the weights and moments to an engine of the same shape and optimiser.
+    ///
+    /// # Errors
+    /// When shape or optimiser differ; the engine is then as it was.
     pub fn restore(self, engine: &mut dyn Engine) -> Result<()> {
         let path = self.path.join(STATE);
+        let (optimizer, own) = (self.meta.config.train.optimizer, engine.state().optimizer);
+        if optimizer != own {
+            let (theirs, own) = (optimizer.name(), own.name());
+            let problem =
+                format!("its moments are {theirs}'s, but the engine was opened for {own}: train with {theirs}");
+            return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
+        }
         let tensors = SafeTensors::deserialize(&self.state).map_err(|e| Error::format(&path, e.to_string()))?;
-        let layout = engine.layout();
-        let read = |kind: &str| {
+        let read = |kind: &str, layout: &Layout| {
             let mut arena = vec![0.0; layout.arena_len()];
             for tensor in layout.tensors() {
                 let name = format!("{kind}.{}", tensor.name);
@@ -239,8 +249,11 @@ impl Checkpoint {
             }
             Ok(arena)
         };
-        let (weights, moment1, moment2) = (read("weights")?, read("moment1")?, read("moment2")?);
-        engine.restore(State { weights: &weights, moment1: &moment1, moment2: &moment2, step: self.meta.step })
+        let layout = engine.layout();
+        let (weights, moment1) = (read("weights", layout)?, read("moment1", layout)?);
+        let moment2 = read("moment2", &layout.second_moments(optimizer))?;
+        let step = self.meta.step;
+        engine.restore(State { weights: &weights, optimizer, moment1: &moment1, moment2: &moment2, step })
     }
 }
 
@@ -271,8 +284,10 @@ impl View for Stored<'_> {
 }
 
 fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
-    let arenas = [("weights", state.weights), ("moment1", state.moment1), ("moment2", state.moment2)];
-    let tensors = arenas.into_iter().flat_map(|(kind, arena)| {
+    let second = &layout.second_moments(state.optimizer);
+    let arenas =
+        [("weights", layout, state.weights), ("moment1", layout, state.moment1), ("moment2", second, state.moment2)];
+    let tensors = arenas.into_iter().flat_map(|(kind, layout, arena)| {
         let tensors = layout.tensors().iter();
         tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Stored { layout, tensor, arena }))
     });

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::data::Augment;
-use crate::model::{ImageSize, ModelConfig, Precision, Preset, SaveType};
+use crate::model::{AdamUpdate, ImageSize, ModelConfig, MuonUpdate, Optimizer, Precision, Preset, SaveType, Update};
 use crate::train::plan::Plan;
+use crate::train::recipe::{self, Recipe};
+use crate::train::schedule::{Decay, Schedule};
 use crate::{Error, Result};
 
 /// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`.
@@ -79,10 +81,13 @@ impl Default for DataSection {
     }
 }
 
-/// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them.
+/// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them; what is read from a
+/// file or flags starts from a [`Recipe`] instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSection {
+    /// The bundle of settings below all files and flags.
+    pub recipe: Recipe,
     /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -98,8 +103,25 @@ pub struct TrainSection {
     pub micro_batch: usize,
     /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
     pub gradient_groups: usize,
-    /// Peak learning rate.
+    /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
+    pub optimizer: Optimizer,
+    /// Peak learning rate of Adam.
     pub lr: f64,
+    /// Peak learning rate of Muon, which rises and falls with Adam's; 0.02 where nothing is said. This and the other
+    /// `muon_` settings are given only where the optimizer is `muon`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muon_lr: Option<f64>,
+    /// Muon's decay of the momentum; 0.95 where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muon_momentum: Option<f64>,
+    /// Muon's decoupled weight decay; 0 where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muon_weight_decay: Option<f64>,
+    /// Whether Muon makes every head's q, k and v orthogonal by themselves; false where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muon_heads: Option<bool>,
+    /// The way of the learning rate to zero after the warm-up: `cosine` or `linear`.
+    pub schedule: Decay,
     /// Adam's decay of the first moment.
     pub beta1: f64,
     /// Adam's decay of the second moment.
@@ -152,13 +174,20 @@ pub struct TrainSection {
 impl Default for TrainSection {
     fn default() -> Self {
         Self {
+            recipe: Recipe::Paper,
             steps: None,
             epochs: None,
             minutes: None,
             batch: 128,
             micro_batch: 0,
             gradient_groups: 1,
+            optimizer: Optimizer::Adam,
             lr: 3e-3,
+            muon_lr: None,
+            muon_momentum: None,
+            muon_weight_decay: None,
+            muon_heads: None,
+            schedule: Decay::Cosine,
             beta1: 0.9,
             beta2: 0.95,
             eps: 1e-8,
@@ -184,9 +213,11 @@ impl Default for TrainSection {
 }
 
 impl RunConfig {
-    /// Reads a TOML text. The error names `path`, the line and the unknown or wrong key.
+    /// Reads a TOML text on top of its recipe. The error names `path`, the line and the unknown or wrong key.
     pub fn from_toml(text: &str, path: &std::path::Path) -> Result<Self> {
-        toml::from_str(text).map_err(|e| Error::format(path, e.to_string().trim_end()))
+        let wrong = |e: toml::de::Error| Error::format(path, e.to_string().trim_end());
+        toml::from_str::<Self>(text).map_err(wrong)?;
+        recipe::onto(text.parse().map_err(wrong)?).try_into().map_err(wrong)
     }
 
     /// The config as TOML that [`RunConfig::from_toml`] reads back to an equal value.
@@ -222,7 +253,68 @@ impl RunConfig {
     }
 }
 
+/// Muon's settings with nothing left open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MuonSettings {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Decay of the momentum.
+    pub momentum: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Whether heads are made orthogonal one by one.
+    pub heads: bool,
+}
+
 impl TrainSection {
+    /// Muon's settings, if it is the optimiser. Defaults are Jordan et al.'s (2024).
+    pub fn muon(&self) -> Option<MuonSettings> {
+        (self.optimizer == Optimizer::Muon).then(|| MuonSettings {
+            lr: self.muon_lr.unwrap_or(0.02),
+            momentum: self.muon_momentum.unwrap_or(0.95),
+            weight_decay: self.muon_weight_decay.unwrap_or(0.0),
+            heads: self.muon_heads.unwrap_or(false),
+        })
+    }
+
+    /// Writes out what the optimizer leaves open.
+    pub(crate) fn resolve(&mut self) {
+        let Some(MuonSettings { lr, momentum, weight_decay, heads }) = self.muon() else { return };
+        (self.muon_lr, self.muon_momentum) = (Some(lr), Some(momentum));
+        (self.muon_weight_decay, self.muon_heads) = (Some(weight_decay), Some(heads));
+    }
+
+    /// Peak learning rate of the optimiser: Muon's, or Adam's where it is for everything.
+    pub fn main_rate(&self) -> f64 {
+        self.muon().map_or(self.lr, |muon| muon.lr)
+    }
+
+    /// Sets the peak learning rate of the optimiser; with Muon that of Adam changes in the same ratio.
+    pub fn set_main_rate(&mut self, rate: f64) {
+        match self.muon() {
+            Some(muon) => (self.lr, self.muon_lr) = (rate * (self.lr / muon.lr), Some(rate)),
+            None => self.lr = rate,
+        }
+    }
+
+    /// Step `step` (from 0) of the optimiser under `schedule`.
+    pub fn update(&self, schedule: &Schedule, step: u64) -> Update {
+        let adam = AdamUpdate {
+            lr: schedule.lr_at(step) as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            eps: self.eps as f32,
+            weight_decay: self.weight_decay as f32,
+        };
+        let muon = self.muon().map(|muon| MuonUpdate {
+            lr: schedule.rate_at(step, muon.lr) as f32,
+            momentum: muon.momentum as f32,
+            weight_decay: muon.weight_decay as f32,
+            heads: muon.heads,
+        });
+        Update { clip: self.clip as f32, adam, muon }
+    }
+
     /// Names of the budgets that are given.
     fn budgets(&self) -> Vec<&'static str> {
         let given =
@@ -254,10 +346,30 @@ impl TrainSection {
         number("eps", self.eps, self.eps > 0.0, "above 0");
         number("clip", self.clip, self.clip >= 0.0, "at least 0");
         number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");
+        let muon = self.muon_lr.unwrap_or(1.0);
+        number("muon_lr", muon, muon > 0.0, "above 0");
+        let momentum = self.muon_momentum.unwrap_or(0.0);
+        number("muon_momentum", momentum, (0.0..1.0).contains(&momentum), "from 0 to below 1");
+        let decay = self.muon_weight_decay.unwrap_or(0.0);
+        number("muon_weight_decay", decay, decay >= 0.0, "at least 0");
         number("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "from 0 to below 1");
         number("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "from 0 to below 1");
         if self.warmup_epochs.is_some() && self.warmup_steps.is_some() {
             problems.push("train.warmup_epochs and train.warmup_steps are both given: keep one".into());
+        }
+        if self.optimizer != Optimizer::Muon {
+            let given = [
+                ("lr", self.muon_lr.is_some()),
+                ("momentum", self.muon_momentum.is_some()),
+                ("weight_decay", self.muon_weight_decay.is_some()),
+                ("heads", self.muon_heads.is_some()),
+            ];
+            for (name, _) in given.iter().filter(|(_, given)| *given) {
+                problems.push(format!(
+                    "train.muon_{name} is given, but train.optimizer is {}: leave it out or set train.optimizer = \"muon\"",
+                    self.optimizer.name()
+                ));
+            }
         }
         if self.batch == 0 {
             problems.push("train.batch must be at least 1".into());

@@ -2,7 +2,7 @@
 //! is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
 
 use crate::data::Batch;
-use crate::model::{AdamUpdate, Decoder, Engine, Layout, LossSum, ModelConfig, State};
+use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, State, Update};
 use crate::{Error, Result};
 
 pub(crate) struct Fake {
@@ -68,7 +68,7 @@ impl Engine for Fake {
         &mut self.gradients
     }
 
-    fn step(&mut self, update: &AdamUpdate) -> Result<f32> {
+    fn step(&mut self, Update { adam: update, .. }: &Update) -> Result<f32> {
         self.step += 1;
         let norm = self.gradients.iter().map(|g| g * g).sum::<f32>().sqrt();
         let [m1, m2] = &mut self.moments;
@@ -85,7 +85,7 @@ impl Engine for Fake {
 
     fn state(&self) -> State<'_> {
         let [moment1, moment2] = &self.moments;
-        State { weights: &self.weights, moment1, moment2, step: self.step }
+        State { weights: &self.weights, optimizer: Optimizer::Adam, moment1, moment2, step: self.step }
     }
 
     fn restore(&mut self, state: State<'_>) -> Result<()> {

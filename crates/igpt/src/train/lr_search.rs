@@ -20,7 +20,7 @@ const FEWEST_STEPS: u64 = 10;
 /// One learning rate that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trial {
-    /// Peak learning rate.
+    /// Peak learning rate: Muon's where it trains, Adam's then in the config's ratio to it.
     pub lr: f64,
     /// Final validation loss in nats per token; none when training broke.
     pub validation_loss: Option<f64>,
@@ -35,7 +35,7 @@ pub struct LrSearch {
     pub best: f64,
 }
 
-/// Tries `rates` from large to small, each on a tenth of `config`'s budget in its own run directory under
+/// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in its own run directory under
 /// `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left there is replaced. The run
 /// with the best rate may then start in `out` as [`Start::New`].
 ///
@@ -88,7 +88,7 @@ pub fn lr_search(
 fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     let mut config = config.clone();
     let train = &mut config.train;
-    train.lr = lr;
+    train.set_main_rate(lr);
     train.steps = train.steps.map(|steps| ((steps as f64 * SHARE) as u64).clamp(FEWEST_STEPS.min(steps), steps));
     train.epochs = train.epochs.map(|epochs| epochs * SHARE);
     train.minutes = train.minutes.map(|minutes| minutes * SHARE);
@@ -127,6 +127,7 @@ fn best(trials: &[Trial]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Optimizer;
 
     #[test]
     fn the_search_stops_once_the_loss_starts_to_increase() {
@@ -145,5 +146,14 @@ mod tests {
         assert_eq!(trial(&config, 0.5).train.steps, Some(100));
         config.train.steps = Some(4);
         assert_eq!(trial(&config, 0.5).train.steps, Some(4));
+    }
+
+    #[test]
+    fn with_muon_its_rate_is_searched_and_adams_keeps_the_ratio() {
+        let mut config = RunConfig::default();
+        (config.train.steps, config.train.optimizer) = (Some(9), Optimizer::Muon);
+        (config.train.muon_lr, config.train.lr) = (Some(0.04), 0.01);
+        let train = trial(&config, 0.08).train;
+        assert_eq!((train.muon_lr, train.lr), (Some(0.08), 0.02));
     }
 }

@@ -1,6 +1,6 @@
 //! Pretraining: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the loop itself.
 //!
-//! Reading order: [`config`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], [`mod@pretrain`].
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], [`mod@pretrain`].
 
 pub mod checkpoint;
 pub mod config;
@@ -13,6 +13,7 @@ pub mod observer;
 pub mod overrides;
 pub mod plan;
 pub mod pretrain;
+pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use observer::{Event, Observer};
 pub use overrides::{Overrides, Value};
 pub use plan::{Plan, Planner};
 pub use pretrain::{Summary, pretrain};
+pub use recipe::Recipe;
 pub use run_dir::{RunDir, Start};
-pub use schedule::{Schedule, Warmup};
+pub use schedule::{Decay, Schedule, Warmup};
 pub use trainer::{Outcome, Trainer};

@@ -5,7 +5,9 @@ use std::path::Path;
 use toml::Table;
 pub use toml::Value;
 
+use crate::model::Optimizer;
 use crate::train::config::RunConfig;
+use crate::train::recipe;
 use crate::{Error, Result};
 
 /// Keys that exclude each other: one given by a later layer removes the others of the layers before.
@@ -65,9 +67,11 @@ impl Overrides {
         Ok(())
     }
 
-    /// The config of all layers; not yet validated.
+    /// The config of all layers on top of the recipe that they name; not yet validated.
     pub fn finish(self) -> Result<RunConfig> {
-        self.table.try_into().map_err(|e: toml::de::Error| Error::Invalid(e.to_string().trim_end().to_string()))
+        recipe::onto(self.table)
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::Invalid(e.to_string().trim_end().to_string()))
     }
 
     fn layer(&mut self, upper: Table) {
@@ -81,6 +85,13 @@ impl Overrides {
                     removed.split(' ').for_each(|key| drop(lower.remove(key)));
                 }
             }
+        }
+        // Another optimizer than Muon takes Muon's settings of the layers below away.
+        let optimizer = upper.get("train").and_then(|train| train.get("optimizer"));
+        if optimizer.is_some_and(|optimizer| optimizer.as_str() != Some(Optimizer::Muon.name()))
+            && let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
+        {
+            train.retain(|key, _| !key.starts_with("muon_"));
         }
         merge(&mut self.table, upper);
     }

@@ -66,7 +66,7 @@ impl Planner {
             (None, true) => (made.to_vec(), train.minutes.map(|m| m * 60.0)),
         };
         Self {
-            schedule: Schedule { lr: train.lr, warmup, plans },
+            schedule: Schedule { lr: train.lr, decay: train.schedule, warmup, plans },
             seconds,
             eval_every: train.eval_every,
             sample_every: train.sample_every,

@@ -111,6 +111,7 @@ pub fn pretrain(
     let options = cpu::Options {
         threads: train.threads,
         micro_batch: train.micro_batch,
+        training: Some(train.optimizer),
         ..cpu::Options::training(train.precision)
     };
     let mut engine = cpu::init(&network, train.seed, options)?;
@@ -206,7 +207,7 @@ fn palette(
     Ok(fit_histogram(&histogram, &FitOptions { colors, ..options })?.0)
 }
 
-/// The config with nothing left open that the data decide.
+/// The config with nothing left open that the data or another setting decide.
 fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
     let mut config = config.clone();
     config.model.n_px = Some(network.n_px);
@@ -216,6 +217,7 @@ fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
     if config.palette.file.is_none() {
         config.palette.colors = Some(network.n_vocab);
     }
+    config.train.resolve();
     config
 }
 
@@ -250,9 +252,10 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 13] = [
+    const FREE: [&str; 14] = [
         "data.dir",
         "model.preset",
+        "train.recipe",
         "train.micro_batch",
         "train.threads",
         "train.eval_every",
@@ -354,9 +357,13 @@ fn summary(
 
 fn card(config: &RunConfig, summary: &Summary) -> Card {
     let train = &config.train;
+    let rate = match train.muon() {
+        Some(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
+        None => train.lr.to_string(),
+    };
     let line = format!(
-        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {}, seed {}.",
-        config.data.spec, summary.steps, train.batch, train.lr, train.seed
+        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.",
+        config.data.spec, summary.steps, train.batch, train.seed
     );
     let mut figures = Vec::new();
     if let (Some(loss), Some(bits)) = (summary.validation_loss, summary.bits_per_dim) {

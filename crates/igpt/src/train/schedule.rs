@@ -1,4 +1,6 @@
-//! The learning rate of each step: linear warm-up, then a cosine to zero (Chen et al. 2020, section 3.4).
+//! The learning rate of each step: linear warm-up, then to zero by a cosine (Chen et al. 2020, section 3.4) or a line.
+
+use serde::{Deserialize, Serialize};
 
 use crate::train::plan::Plan;
 
@@ -7,10 +9,23 @@ use crate::train::plan::Plan;
 pub struct Schedule {
     /// Peak learning rate.
     pub lr: f64,
+    /// The way from there to zero.
+    pub decay: Decay,
     /// Length of the warm-up.
     pub warmup: Warmup,
     /// The plans in force, oldest first; empty as long as a run of minutes measures its first steps.
     pub plans: Vec<Plan>,
+}
+
+/// How the learning rate falls to zero after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// Half a cosine, as in the paper.
+    #[default]
+    Cosine,
+    /// A straight line.
+    Linear,
 }
 
 /// Length of the warm-up in steps.
@@ -33,16 +48,25 @@ impl Schedule {
     }
 
     /// Learning rate of optimiser step `step`, counted from 0. The warm-up rises linearly and reaches the peak with
-    /// its last step; the cosine would be zero at the step after the last.
+    /// its last step; the decay would be zero at the step after the last.
     pub fn lr_at(&self, step: u64) -> f64 {
-        let warmup = self.warmup_at(step);
-        if step < warmup {
-            return self.lr * (step + 1) as f64 / warmup as f64;
-        }
-        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * self.progress(step, warmup)).cos())
+        self.rate_at(step, self.lr)
     }
 
-    /// How much of the cosine lies behind at `step`, 0 to 1. A new plan changes how fast the rest is gone through
+    /// The same for another peak: all rates of a run rise and fall together.
+    pub fn rate_at(&self, step: u64, peak: f64) -> f64 {
+        let warmup = self.warmup_at(step);
+        if step < warmup {
+            return peak * (step + 1) as f64 / warmup as f64;
+        }
+        let progress = self.progress(step, warmup);
+        match self.decay {
+            Decay::Cosine => peak * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            Decay::Linear => peak * (1.0 - progress),
+        }
+    }
+
+    /// How much of the decay lies behind at `step`, 0 to 1. A new plan changes how fast the rest is gone through
     /// but not what is behind, so the learning rate never jumps.
     fn progress(&self, step: u64, warmup: u64) -> f64 {
         let mut at = warmup;
@@ -66,7 +90,7 @@ mod tests {
 
     fn schedule(warmup: u64, plans: &[(u64, u64)]) -> Schedule {
         let plans = plans.iter().map(|&(from_step, steps)| Plan { from_step, steps }).collect();
-        Schedule { lr: 1.0, warmup: Warmup::Exactly(warmup), plans }
+        Schedule { lr: 1.0, decay: Decay::Cosine, warmup: Warmup::Exactly(warmup), plans }
     }
 
     #[test]
@@ -78,6 +102,16 @@ mod tests {
         let sixth = 0.5 * (1.0 + (std::f64::consts::PI * 0.25).cos());
         assert!((lrs[6] - sixth).abs() < 1e-12);
         assert!(lrs[12].abs() < 1e-12 && lrs[11] > 0.0);
+    }
+
+    #[test]
+    fn a_linear_decay_falls_by_equal_parts_after_the_warm_up() {
+        let s = Schedule { decay: Decay::Linear, ..schedule(2, &[(0, 12)]) };
+        let lrs: Vec<f64> = (0..=12).map(|i| s.rate_at(i, 2.0)).collect();
+        for (i, lr) in lrs.iter().enumerate().skip(2) {
+            assert!((lr - 2.0 * (12 - i) as f64 / 10.0).abs() < 1e-12, "{i}: {lr}");
+        }
+        assert_eq!(lrs[..2], [1.0, 2.0]);
     }
 
     #[test]

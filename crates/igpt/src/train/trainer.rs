@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::data::{Batch, TokenSet};
-use crate::model::{AdamUpdate, Engine};
+use crate::model::Engine;
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
@@ -176,14 +176,7 @@ impl Loop<'_> {
             return self.refuse(Error::NotFinite { step, loss });
         }
         let lr = self.planner.schedule().lr_at(index);
-        let norm = self.t.engine.step(&AdamUpdate {
-            lr: lr as f32,
-            beta1: train.beta1 as f32,
-            beta2: train.beta2 as f32,
-            eps: train.eps as f32,
-            weight_decay: train.weight_decay as f32,
-            clip: train.clip as f32,
-        })?;
+        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index))?;
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }

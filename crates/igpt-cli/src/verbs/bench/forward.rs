@@ -10,7 +10,7 @@ use super::shape::Shape;
 
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let config = shape.config()?;
-    let mut engine = cpu::init(&config, 0, shape.options(false))?;
+    let mut engine = cpu::init(&config, 0, shape.options(None))?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     Timing::of(shape.tokens(), shape.forward_flops(&config), None, || {
         shape.time(2, || {

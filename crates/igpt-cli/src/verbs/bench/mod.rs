@@ -32,8 +32,8 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Work {
-    /// Whole optimiser steps: forward, backward, clip, Adam, packing of the weights
-    Train(Shape),
+    /// Whole optimiser steps: forward, backward, clip, update, packing of the weights
+    Train(train::Args),
     /// Drawing whole images with the KV cache
     Sample(Shape),
     /// The likelihood of images: forward only
@@ -48,7 +48,7 @@ enum Work {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     match args.work {
-        Work::Train(shape) => report::network("train", &shape, train::run(&shape)?),
+        Work::Train(args) => report::network("train", &args.shape, train::run(&args)?),
         Work::Sample(shape) => report::network("sample", &shape, sample::run(&shape)?),
         Work::Forward(shape) => report::network("forward", &shape, forward::run(&shape)?),
         Work::Kernels(shape) => kernels::run(&shape),

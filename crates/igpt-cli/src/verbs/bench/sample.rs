@@ -10,7 +10,7 @@ use super::shape::{Format, Shape};
 
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let config = shape.config()?;
-    let engine = cpu::init(&config, 0, shape.options(false))?;
+    let engine = cpu::init(&config, 0, shape.options(None))?;
     let settings = Settings::default();
     let value = match shape.precision {
         _ if shape.quantize.int8() => 1,

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use igpt::cpu::Options;
-use igpt::model::{ImageSize, ModelConfig, Precision};
+use igpt::model::{ImageSize, ModelConfig, Optimizer, Precision};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 
@@ -63,7 +63,7 @@ impl Shape {
         Ok(config)
     }
 
-    pub(super) fn options(&self, training: bool) -> Options {
+    pub(super) fn options(&self, training: Option<Optimizer>) -> Options {
         let precision = match self.precision {
             Format::Bf16 => Precision::Bf16,
             Format::F32 => Precision::F32,

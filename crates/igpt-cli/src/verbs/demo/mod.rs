@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Minutes of training
     #[arg(long, value_name = "M", default_value_t = recipe::MINUTES)]
     minutes: f64,
+    /// How to train: paper (the default; Adam and a cosine) or modern (Muon and a line)
+    #[arg(long, value_parser = ["paper", "modern"])]
+    recipe: Option<String>,
     /// Run directory; if not said runs/demo, or runs/demo-2 and so on when that is there
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,

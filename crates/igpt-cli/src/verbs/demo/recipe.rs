@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use igpt::data::Images;
 use igpt::model::ImageSize;
 use igpt::palette::Histogram;
-use igpt::train::RunConfig;
+use igpt::train::{Overrides, Recipe, RunConfig};
 use igpt::{Error, Result};
 
 use super::Args;
@@ -26,7 +26,11 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     let n_px = ImageSize::square(N_PX);
     let grey = train.channels() == 1;
     let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.threads.threads)?;
-    let mut config = RunConfig::default();
+    let mut layers = Overrides::default();
+    if let Some(recipe) = &args.recipe {
+        layers.put("train.recipe", recipe.clone());
+    }
+    let mut config = layers.finish()?;
     config.model.n_embd = Some(128);
     config.model.n_layer = Some(6);
     config.model.n_head = Some(4);
@@ -35,8 +39,9 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     config.data.spec = args.data.data.clone();
     config.data.dir = args.data.data_dir.clone();
     config.train.minutes = Some(args.minutes);
-    config.train.batch = 32;
-    config.train.lr = 5e-3;
+    if config.train.recipe == Recipe::Paper {
+        (config.train.batch, config.train.lr) = (32, 5e-3);
+    }
     config.train.seed = args.seed.seed;
     config.train.threads = args.threads.threads;
     // Few images are soon known by heart, on a fast machine before the time is over.

@@ -17,7 +17,7 @@ pub(crate) struct QuantizedWeights {
 
 impl QuantizedWeights {
     pub(crate) fn new<S: Scalar>(model: &Model<S>, pool: &Pool) -> Self {
-        let Places { blocks, head, .. } = &model.places;
+        let Places { blocks, head, .. } = &*model.places;
         let products: Vec<&Product> = blocks.iter().flat_map(BlockPlaces::products).chain([head]).collect();
         let mut quantized: Vec<Option<QuantizedPanels>> = vec![None; products.len()];
         pool.for_each(chunks(&mut quantized, 1), |i, quantized| {

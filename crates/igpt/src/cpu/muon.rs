@@ -1,0 +1,88 @@
+//! Muon's own part of a step: the gradients of the hidden matrices become the directions that these move in.
+//!
+//! One piece of work a matrix, the most expensive first so that threads end together: momentum, then Newton–Schulz.
+//! The fused q, k, v are three matrices, or three for each head. Gradients are not needed any more, so the directions
+//! are written over them; [`super::update`] takes the step.
+
+use igpt_kernels::newton_schulz::{Scratch, orthogonalize};
+use igpt_kernels::pool::{all, columns};
+use igpt_kernels::{MatMut, Scalar, muon};
+
+use super::dims::Dims;
+use super::forward::Cpu;
+use super::model::{BlockPlaces, Model};
+use crate::model::{ModelConfig, MuonUpdate};
+
+/// Memory for one thread.
+pub(crate) fn scratch<S: Scalar>(dims: &Dims, config: &ModelConfig) -> Scratch<S> {
+    Scratch::new(&cuts(dims, config, false).map(|cut| (cut.rows, cut.width)))
+}
+
+/// How a product's matrix is cut by columns into those that are made orthogonal by themselves.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Rows, padding included.
+    rows: usize,
+    /// Columns of each, padding included.
+    width: usize,
+    /// How many there are side by side; columns beyond them are padding.
+    count: usize,
+    /// What its direction is scaled by: √max(1, fan out / fan in).
+    scale: f32,
+}
+
+impl Cut {
+    /// Multiply-adds of a round, up to a factor.
+    fn cost(&self) -> usize {
+        self.rows * self.width * self.rows.min(self.width)
+    }
+}
+
+/// The cuts of a block's products, in the order of [`BlockPlaces::products`].
+fn cuts(dims: &Dims, config: &ModelConfig, heads: bool) -> [Cut; 4] {
+    let (c, inner) = (config.n_embd as f32, config.n_inner as f32);
+    let scale = |fan_in: f32, fan_out: f32| (fan_out / fan_in).max(1.0).sqrt();
+    let (width, count) = if heads { (dims.head, 3 * dims.n_head) } else { (dims.n_head * dims.head, 3) };
+    [
+        // A head is never wider than the network.
+        Cut { rows: dims.channels, width, count, scale: 1.0 },
+        Cut { rows: dims.heads, width: dims.channels, count: 1, scale: 1.0 },
+        Cut { rows: dims.channels, width: dims.inner, count: 1, scale: scale(c, inner) },
+        Cut { rows: dims.inner, width: dims.channels, count: 1, scale: scale(inner, c) },
+    ]
+}
+
+/// Puts the hidden matrices' directions in place of their gradients, which count `grad_scale` times, and moves
+/// `momentum`; both are whole arenas. There is a scratch for each thread.
+pub(crate) fn directions<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    update: &MuonUpdate,
+    grad_scale: f32,
+    momentum: &mut [f32],
+    gradients: &mut [f32],
+    scratch: &mut [Scratch<S>],
+) {
+    let cuts = cuts(&model.dims, &model.config, update.heads);
+    let products = model.places.blocks.iter().flat_map(BlockPlaces::products);
+    let mut matrices = Vec::with_capacity(4 * model.places.blocks.len());
+    let (mut end, mut arenas) = (0, [momentum, gradients]);
+    for (product, cut) in products.zip(cuts.iter().cycle()) {
+        let parts = arenas.each_mut().map(|arena| {
+            let (part, rest) = std::mem::take(arena)[product.weight.start - end..].split_at_mut(product.weight.len());
+            *arena = rest;
+            columns(MatMut::strided(part, product.rows, cut.count * cut.width, product.cols), cut.width)
+        });
+        end = product.weight.end;
+        matrices.push((cut, parts));
+    }
+    matrices.sort_by_key(|(cut, _)| std::cmp::Reverse(cut.cost()));
+    let scales: Vec<f32> = matrices.iter().map(|(cut, _)| cut.scale).collect();
+    let (momenta, gradients) = matrices.into_iter().map(|(_, [momentum, gradient])| (momentum, gradient)).unzip();
+    cpu.pool.each((all(momenta), all(gradients)), scratch, |_, ((number, _, mut m), (_, _, mut g)), scratch| {
+        for row in 0..g.rows() {
+            muon::nesterov(cpu.isa, update.momentum, grad_scale, m.row_mut(row), g.row_mut(row));
+        }
+        orthogonalize(cpu.isa, g, scales[number], scratch);
+    });
+}

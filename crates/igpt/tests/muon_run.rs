@@ -1,0 +1,91 @@
+//! Whole runs with Muon: what their checkpoints hold, and that they go on to the bit.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use igpt::cpu;
+use igpt::model::{ImageSize, ModelConfig, Optimizer, Precision};
+use igpt::train::checkpoint::Checkpoint;
+use igpt::train::{Event, Overrides, RunConfig, Start, pretrain};
+use safetensors::SafeTensors;
+
+fn config(edit: &[&str]) -> RunConfig {
+    let settings = [
+        "train.recipe=modern",
+        "train.steps=6",
+        "train.batch=4",
+        "train.checkpoint_every=3",
+        "train.eval_images=4",
+        "train.sample_images=0",
+        "model.n_embd=24",
+        "model.n_layer=2",
+        "model.n_head=3",
+        "model.n_px=8",
+        "palette.colors=8",
+    ];
+    let mut layers = Overrides::default();
+    settings.iter().chain(edit).for_each(|setting| layers.set(setting).unwrap());
+    layers.finish().unwrap()
+}
+
+/// Trains until `stop_after` steps.
+fn train(config: &RunConfig, out: &Path, start: Start, stop_after: u64) {
+    let stop = AtomicBool::new(false);
+    let mut observer = |event: Event<'_>| match event {
+        Event::Step(report) if report.step >= stop_after => stop.store(true, Ordering::Relaxed),
+        _ => {}
+    };
+    pretrain(config, out, start, &mut observer, &stop).unwrap();
+}
+
+fn state(out: &Path) -> Vec<u8> {
+    std::fs::read(out.join("checkpoints/step-00000006/state.safetensors")).unwrap()
+}
+
+#[test]
+fn a_run_with_muon_goes_on_to_the_same_bits_and_its_checkpoint_has_one_moment_of_hidden_matrices() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, heads) in [("whole", "false"), ("heads", "true")] {
+        let (whole, parts) = (dir.path().join(name), dir.path().join(name.to_owned() + "-parts"));
+        let heads = format!("train.muon_heads={heads}");
+        train(&config(&[&heads]), &whole, Start::New, u64::MAX);
+        let other = config(&[&heads, "train.threads=3", "train.micro_batch=1"]);
+        train(&other, &parts, Start::New, 2);
+        train(&config(&[&heads]), &parts, Start::Resume, u64::MAX);
+        assert!(state(&whole) == state(&parts), "{heads}");
+    }
+    assert!(state(&dir.path().join("whole")) != state(&dir.path().join("heads")));
+    let bytes = state(&dir.path().join("whole"));
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let names = tensors.names();
+    let has = |name: &str| names.contains(&name);
+    assert!(has("moment1.transformer.h.1.mlp.c_fc.weight") && !has("moment2.transformer.h.1.mlp.c_fc.weight"));
+    assert!(has("moment2.lm_head.weight") && has("moment2.transformer.h.0.ln_1.weight"));
+}
+
+#[test]
+fn a_checkpoint_of_one_optimizer_is_refused_by_an_engine_of_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let network = ModelConfig::new(ImageSize::square(8), 8, 24, 2, 3);
+    for (own, other) in [(Optimizer::Adam, Optimizer::Muon), (Optimizer::Muon, Optimizer::Adam)] {
+        let out = dir.path().join(own.name());
+        train(&config(&[&format!("train.optimizer={}", own.name())]), &out, Start::New, u64::MAX);
+        let open = |optimizer| {
+            let options = cpu::Options { training: Some(optimizer), ..cpu::Options::training(Precision::Bf16) };
+            cpu::init(&network, 0, options).unwrap()
+        };
+        let read = || Checkpoint::read(&out.join("checkpoints/step-00000006")).unwrap();
+        read().restore(&mut *open(own)).unwrap();
+        let message = read().restore(&mut *open(other)).unwrap_err().to_string();
+        for part in [format!("{}'s", own.name()), format!("opened for {}", other.name())] {
+            assert!(message.contains(&part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn settings_of_muon_without_muon_say_what_to_do() {
+    let message = config(&["train.optimizer=adam", "train.muon_lr=0.1"]).validate().unwrap_err().to_string();
+    assert!(message.contains("train.muon_lr is given") && message.contains("train.optimizer = \"muon\""), "{message}");
+    config(&["train.muon_lr=0.1"]).validate().unwrap();
+}

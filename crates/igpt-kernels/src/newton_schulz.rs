@@ -1,7 +1,7 @@
 //! The Newton–Schulz iteration: a matrix is made nearly orthogonal by products alone (Jordan et al. 2024).
 //!
 //! With the matrix divided by its norm, five rounds of Y ← Y (a I + b A + c A²), A = Yᵀ Y, bring every singular value
-//! that was not tiny to between 0.7 and 1.2 and leave the directions. Y is the matrix with its long side down, so
+//! that was not tiny to between 0.65 and 1.25 and leave the directions. Y is the matrix with its long side down, so
 //! that A is the smaller of the two possible, both operands of A are packed without transposing, and the symmetric
 //! factor needs no side. Of A and A² only the blocks from the diagonal on are computed, the others are copied.
 

@@ -35,9 +35,9 @@ pub struct LrSearch {
     pub best: f64,
 }
 
-/// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in its own run directory under
-/// `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left there is replaced. The run
-/// with the best rate may then start in `out` as [`Start::New`].
+/// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in
+/// its own run directory under `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left
+/// there is replaced. The run with the best rate may then start in `out` as [`Start::New`].
 ///
 /// # Errors
 /// When no rate is given or one is not a positive number, when every one breaks training, when there is no validation

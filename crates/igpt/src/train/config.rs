@@ -132,7 +132,7 @@ pub struct TrainSection {
     pub clip: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Warm-up in epochs. Where no warm-up is said: one epoch, but at most half of the run.
+    /// Warm-up in epochs; one where no warm-up is said. It lasts at most half of the run in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<f64>,
     /// Warm-up in steps.

@@ -29,5 +29,5 @@ pub use plan::{Plan, Planner};
 pub use pretrain::{Summary, pretrain};
 pub use recipe::Recipe;
 pub use run_dir::{RunDir, Start};
-pub use schedule::{Decay, Schedule, Warmup};
+pub use schedule::{Decay, Schedule};
 pub use trainer::{Outcome, Trainer};

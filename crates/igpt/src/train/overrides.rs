@@ -50,6 +50,17 @@ impl Overrides {
         }
     }
 
+    /// Names the recipe. Where the layers so far go by another, what a recipe decides is taken away from them: a config
+    /// keeps its images and its network, but not its rates.
+    pub fn recipe(&mut self, name: &str) {
+        if let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
+            && train.get("recipe").map_or(recipe::DEFAULT.name(), |name| name.as_str().unwrap_or("")) != name
+        {
+            train.retain(|key, _| !recipe::decides(key));
+        }
+        self.put("train.recipe", name);
+    }
+
     /// Reads `a.b=v` with a TOML value; a bare word is a string. The error names the unknown or wrong key.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, text)) = assignment.split_once('=') else {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::train::config::TrainSection;
-use crate::train::schedule::{Schedule, Warmup};
+use crate::train::schedule::Schedule;
 
 /// From step `from_step` on, the run is planned to end after `steps` steps in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +55,9 @@ impl Planner {
         let epoch = images as f64 / train.batch as f64;
         let in_steps = |epochs: f64| ((epochs * epoch).round() as u64).max(1);
         let warmup = match (train.warmup_steps, train.warmup_epochs) {
-            (Some(steps), _) => Warmup::Exactly(steps),
-            (None, Some(epochs)) => Warmup::Exactly((epochs * epoch).round() as u64),
-            (None, None) => Warmup::Epoch(in_steps(1.0)),
+            (Some(steps), _) => steps,
+            (None, Some(epochs)) => (epochs * epoch).round() as u64,
+            (None, None) => in_steps(1.0),
         };
         let fixed = train.steps.or(train.epochs.map(in_steps));
         let (plans, seconds) = match (fixed, train.plan.is_empty()) {
@@ -173,13 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn epochs_become_steps_and_the_warm_up_is_one_epoch() {
+    fn epochs_become_steps_and_the_warm_up_is_one_epoch_but_never_more_than_half_of_the_run() {
         let planner = Planner::new(&TrainSection { epochs: Some(4.0), ..train() }, 205, &[]);
         assert_eq!((planner.steps(0), planner.schedule().warmup_at(0)), (Some(82), 21));
         let short = Planner::new(&TrainSection { steps: Some(7), ..train() }, 205, &[]);
         assert_eq!(short.schedule().warmup_at(0), 3);
         let told = Planner::new(&TrainSection { steps: Some(7), warmup_steps: Some(0), ..train() }, 205, &[]);
         assert_eq!(told.schedule().warmup_at(0), 0);
+        let long = Planner::new(&TrainSection { steps: Some(7), warmup_steps: Some(100), ..train() }, 205, &[]);
+        assert_eq!(long.schedule().warmup_at(0), 3);
     }
 
     #[test]

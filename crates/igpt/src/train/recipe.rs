@@ -52,6 +52,12 @@ impl Recipe {
     }
 }
 
+/// Whether `key` of `[train]` is for a recipe to decide.
+pub(crate) fn decides(key: &str) -> bool {
+    const ALSO: [&str; 2] = ["plan", "warmup_epochs"];
+    key.starts_with("muon_") || ALSO.contains(&key) || Recipe::Modern.table().contains_key(key)
+}
+
 /// `settings` on top of the recipe that they name, or else the [`DEFAULT`]. An unknown name is left for whoever reads
 /// the table to refuse.
 pub(crate) fn onto(mut settings: Table) -> Table {

@@ -11,8 +11,8 @@ pub struct Schedule {
     pub lr: f64,
     /// The way from there to zero.
     pub decay: Decay,
-    /// Length of the warm-up.
-    pub warmup: Warmup,
+    /// Steps of the warm-up, which lasts at most half of the run.
+    pub warmup: u64,
     /// The plans in force, oldest first; empty as long as a run of minutes measures its first steps.
     pub plans: Vec<Plan>,
 }
@@ -28,22 +28,12 @@ pub enum Decay {
     Linear,
 }
 
-/// Length of the warm-up in steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warmup {
-    /// This many steps.
-    Exactly(u64),
-    /// One epoch of this many steps, but at most half of the run once that is planned.
-    Epoch(u64),
-}
-
 impl Schedule {
     /// Steps of the warm-up as known at `step`.
     pub fn warmup_at(&self, step: u64) -> u64 {
-        match (self.warmup, self.plans.first()) {
-            (Warmup::Exactly(steps), _) => steps,
-            (Warmup::Epoch(epoch), Some(first)) if first.from_step <= step => epoch.min(first.steps / 2),
-            (Warmup::Epoch(epoch), _) => epoch,
+        match self.plans.first() {
+            Some(first) if first.from_step <= step => self.warmup.min(first.steps / 2),
+            _ => self.warmup,
         }
     }
 
@@ -90,7 +80,7 @@ mod tests {
 
     fn schedule(warmup: u64, plans: &[(u64, u64)]) -> Schedule {
         let plans = plans.iter().map(|&(from_step, steps)| Plan { from_step, steps }).collect();
-        Schedule { lr: 1.0, decay: Decay::Cosine, warmup: Warmup::Exactly(warmup), plans }
+        Schedule { lr: 1.0, decay: Decay::Cosine, warmup, plans }
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod tests;
 
 pub use igpt_kernels::Isa;
 
-use crate::model::{Engine, Layout, ModelConfig, Optimizer, Precision};
+use crate::model::{Engine, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
 use crate::{Error, Result};
 
 /// How an engine computes.
@@ -78,8 +78,5 @@ pub fn open(config: &ModelConfig, weights: &[f32], options: Options) -> Result<B
 /// As [`open`].
 pub fn init(config: &ModelConfig, seed: u64, options: Options) -> Result<Box<dyn Engine>> {
     config.validate()?;
-    let layout = Layout::new(config);
-    let mut weights = vec![0.0; layout.arena_len()];
-    layout.init(seed, &mut weights);
-    open(config, &weights, options)
+    open(config, &initial_weights(config, Initialization::Paper, seed), options)
 }

@@ -4,8 +4,8 @@
 //! only); [`Layout::export`] and [`Layout::import`] translate to and from Hugging Face's compact tensors. The
 //! padding stays zero under training: its gradients are zero.
 
+use crate::model::init::Init;
 use crate::model::{ModelConfig, Optimizer};
-use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// How a side of a compact tensor is spread over the padded side.
@@ -55,22 +55,11 @@ pub struct Tensor {
     pub rows: usize,
     /// Columns in the arena, padded.
     pub cols: usize,
-    /// Standard deviation of the initial values; 0 means zeros.
+    /// Its initial values in the official code.
     pub init: Init,
     /// Whether it is the matrix of a product inside a block: what Muon updates.
     pub hidden: bool,
     sides: [Side; 2],
-}
-
-/// How a tensor starts (official code, src/model.py).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    /// All ones (norm gains).
-    Ones,
-    /// All zeros (biases, output matrix).
-    Zeros,
-    /// Normal with this standard deviation.
-    Normal(f64),
 }
 
 impl Tensor {
@@ -90,7 +79,7 @@ impl Tensor {
     }
 
     /// Places in the arena of the compact entries, in order.
-    fn places(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         let [rows, cols] = self.sides;
         let (offset, stride) = (self.offset, self.cols);
         (0..rows.len()).flat_map(move |r| {
@@ -212,23 +201,6 @@ impl Layout {
             arena[i] = value;
         }
         Ok(())
-    }
-
-    /// Fills `arena` with the official code's initial values, drawn by (seed, tensor, element).
-    pub fn init(&self, seed: u64, arena: &mut [f32]) {
-        arena.fill(0.0);
-        for (index, tensor) in self.tensors.iter().enumerate() {
-            for (element, place) in tensor.places().enumerate() {
-                arena[place] = match tensor.init {
-                    Init::Ones => 1.0,
-                    Init::Zeros => 0.0,
-                    Init::Normal(std) => {
-                        let mut rng = Rng::new(seed, Purpose::Init, index as u64, element as u64);
-                        (std * rng.normal()) as f32
-                    }
-                };
-            }
-        }
     }
 }
 

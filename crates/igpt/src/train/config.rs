@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::data::Augment;
-use crate::model::{AdamUpdate, ImageSize, ModelConfig, MuonUpdate, Optimizer, Precision, Preset, SaveType, Update};
+use crate::model::{
+    AdamUpdate, ImageSize, Initialization, ModelConfig, MuonUpdate, Optimizer, Precision, Preset, SaveType, Update,
+};
 use crate::train::plan::Plan;
 use crate::train::recipe::{self, Recipe};
 use crate::train::schedule::{Decay, Schedule};
@@ -97,12 +99,14 @@ pub struct TrainSection {
     /// Budget in minutes of training, validation and samples included; see [`Plan`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
-    /// Images of a step.
+    /// Images of a step; 0 chooses about 4096 tokens.
     pub batch: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
     /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
     pub gradient_groups: usize,
+    /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
+    pub init: Initialization,
     /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
     pub optimizer: Optimizer,
     /// Peak learning rate of Adam.
@@ -171,6 +175,10 @@ pub struct TrainSection {
     pub plan: Vec<Plan>,
 }
 
+/// Tokens of a step where its images are not counted: small steps learn most in little time, and this many still keep
+/// the matrix products efficient.
+const TOKENS_OF_A_STEP: usize = 4096;
+
 impl Default for TrainSection {
     fn default() -> Self {
         Self {
@@ -181,6 +189,7 @@ impl Default for TrainSection {
             batch: 128,
             micro_batch: 0,
             gradient_groups: 1,
+            init: Initialization::Paper,
             optimizer: Optimizer::Adam,
             lr: 3e-3,
             muon_lr: None,
@@ -277,8 +286,12 @@ impl TrainSection {
         })
     }
 
-    /// Writes out what the optimizer leaves open.
-    pub(crate) fn resolve(&mut self) {
+    /// Writes out what is left open: the batch of images of `n_ctx` tokens, and the optimizer's settings.
+    pub(crate) fn resolve(&mut self, n_ctx: usize) {
+        if self.batch == 0 {
+            let images = (TOKENS_OF_A_STEP as f64 / n_ctx as f64).round() as usize;
+            self.batch = images.max(1).next_multiple_of(self.gradient_groups);
+        }
         let Some(MuonSettings { lr, momentum, weight_decay, heads }) = self.muon() else { return };
         (self.muon_lr, self.muon_momentum) = (Some(lr), Some(momentum));
         (self.muon_weight_decay, self.muon_heads) = (Some(weight_decay), Some(heads));
@@ -370,9 +383,6 @@ impl TrainSection {
                     self.optimizer.name()
                 ));
             }
-        }
-        if self.batch == 0 {
-            problems.push("train.batch must be at least 1".into());
         }
         if !self.gradient_groups.is_power_of_two() {
             problems.push(format!("train.gradient_groups is {}, but must be a power of two", self.gradient_groups));

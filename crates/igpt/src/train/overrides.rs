@@ -30,6 +30,13 @@ impl Overrides {
         Self { table: Table::try_from(config).expect("a config of plain values has a TOML form") }
     }
 
+    /// One table of several, of which the later win.
+    pub(super) fn layers(tables: impl IntoIterator<Item = Table>) -> Table {
+        let mut layers = Self::default();
+        tables.into_iter().for_each(|table| layers.layer(table));
+        layers.table
+    }
+
     /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.
     pub fn file(&mut self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
@@ -128,6 +135,7 @@ fn merge(lower: &mut Table, upper: Table) {
 mod tests {
     use super::*;
     use crate::model::{ImageSize, Preset};
+    use crate::train::config::TrainSection;
 
     #[test]
     fn later_layers_win_and_exclude() {
@@ -149,6 +157,23 @@ mod tests {
         assert_eq!((config.model.preset, config.model.n_layer), (Some(Preset::Xs), Some(3)));
         layers.set("model.preset = \"nano\"").unwrap();
         assert_eq!(layers.finish().unwrap().model.n_layer, None);
+    }
+
+    #[test]
+    fn naming_another_recipe_takes_the_rates_of_the_layers_below_away_but_not_their_images() {
+        let mut layers = Overrides::default();
+        for (key, value) in [("train.recipe", "paper"), ("train.schedule", "cosine"), ("data.spec", "mnist")] {
+            layers.put(key, value);
+        }
+        layers.put("train.batch", 7);
+        let mut same = layers.clone();
+        same.recipe("paper");
+        assert_eq!(same.finish().unwrap().train.batch, 7);
+        layers.recipe("modern");
+        layers.put("train.lr", 0.5);
+        let (found, modern) = (layers.finish().unwrap(), Overrides::default().finish().unwrap().train);
+        assert_eq!((found.data.spec.as_str(), found.train.lr), ("mnist", 0.5));
+        assert_eq!(found.train, TrainSection { lr: 0.5, ..modern });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split, TokenSet};
-use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir};
+use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir, initial_weights};
 use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::RunConfig;
@@ -114,7 +114,7 @@ pub fn pretrain(
         training: Some(train.optimizer),
         ..cpu::Options::training(train.precision)
     };
-    let mut engine = cpu::init(&network, train.seed, options)?;
+    let mut engine = cpu::open(&network, &initial_weights(&network, train.init, train.seed), options)?;
     if let Some(checkpoint) = checkpoint {
         run.log(&format!("step {}: resumed from {}", meta.step, checkpoint.path.display()));
         checkpoint.restore(engine.as_mut())?;
@@ -217,7 +217,7 @@ fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
     if config.palette.file.is_none() {
         config.palette.colors = Some(network.n_vocab);
     }
-    config.train.resolve();
+    config.train.resolve(network.n_ctx());
     config
 }
 

@@ -3,18 +3,20 @@
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::train::overrides::Overrides;
+
 /// A named bundle of settings, each of which can still be set by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
     /// As Chen et al. 2020 trained, section 3.4: Adam, batches of 128, a cosine.
     Paper,
-    /// What gets further in the same time on a CPU: Muon, small batches, a line to zero.
+    /// What gets further in the same time: Muon, small batches, positions on a grid, a line to zero (docs/recipe.md).
     Modern,
 }
 
 /// The recipe where none is named.
-pub const DEFAULT: Recipe = Recipe::Paper;
+pub const DEFAULT: Recipe = Recipe::Modern;
 
 impl Recipe {
     /// Every recipe.
@@ -34,10 +36,12 @@ impl Recipe {
             Recipe::Paper => "",
             Recipe::Modern => {
                 r#"
+                batch = 0
+                init = "grid"
                 optimizer = "muon"
-                muon_lr = 0.02
-                lr = 3e-3
-                batch = 16
+                muon_lr = 0.01
+                lr = 1.5e-3
+                warmup_steps = 60
                 schedule = "linear"
                 "#
             }
@@ -60,28 +64,21 @@ pub(crate) fn decides(key: &str) -> bool {
 
 /// `settings` on top of the recipe that they name, or else the [`DEFAULT`]. An unknown name is left for whoever reads
 /// the table to refuse.
-pub(crate) fn onto(mut settings: Table) -> Table {
-    let train = settings.entry("train").or_insert_with(|| Value::Table(Table::new()));
-    let Some(train) = train.as_table_mut() else { return settings };
-    let mut recipe = match train.get("recipe") {
-        None => DEFAULT.table(),
-        Some(name) => match Recipe::ALL.iter().find(|recipe| name.as_str() == Some(recipe.name())) {
-            Some(recipe) => recipe.table(),
+pub(crate) fn onto(settings: Table) -> Table {
+    let named = settings.get("train").and_then(Value::as_table).and_then(|train| train.get("recipe"));
+    let recipe = match named {
+        None => DEFAULT,
+        Some(name) => match Recipe::ALL.into_iter().find(|recipe| name.as_str() == Some(recipe.name())) {
+            Some(recipe) => recipe,
             None => return settings,
         },
     };
-    // What belongs to the recipe's optimizer goes with it.
-    if train.get("optimizer").is_some_and(|optimizer| Some(optimizer) != recipe.get("optimizer")) {
-        recipe.retain(|key, _| !key.starts_with("muon_"));
-    }
-    recipe.extend(std::mem::take(train));
-    *train = recipe;
-    settings
+    Overrides::layers([Table::from_iter([("train".into(), recipe.table().into())]), settings])
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::model::Optimizer;
+    use crate::model::{Initialization, Optimizer};
     use crate::train::config::{RunConfig, TrainSection};
     use crate::train::{Decay, Overrides};
 
@@ -90,26 +87,42 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_is_the_default_and_changes_nothing() {
-        assert_eq!(read(""), RunConfig::default());
+    fn the_papers_changes_nothing_and_the_modern_one_is_the_default() {
+        assert_eq!(read("[train]\nrecipe = \"paper\"\n"), RunConfig::default());
         assert_eq!(
             read("[train]\nrecipe = \"paper\"\nlr = 0.5\n").train,
             TrainSection { lr: 0.5, ..Default::default() }
         );
-        assert_eq!(Overrides::default().finish().unwrap(), RunConfig::default());
+        assert_eq!(read(""), read("[train]\nrecipe = \"modern\"\n"));
+        assert_eq!(Overrides::default().finish().unwrap(), read(""));
+    }
+
+    #[test]
+    fn a_warm_up_in_epochs_replaces_the_recipes_steps() {
+        let train = read("[train]\nrecipe = \"modern\"\nwarmup_epochs = 0.5\n").train;
+        assert_eq!((train.warmup_epochs, train.warmup_steps), (Some(0.5), None));
+    }
+
+    #[test]
+    fn a_batch_of_zero_becomes_about_4096_tokens() {
+        for (side, groups, images) in [(28, 1, 5), (28, 4, 8), (16, 1, 16), (32, 2, 4), (64, 1, 1)] {
+            let mut train = TrainSection { batch: 0, gradient_groups: groups, ..Default::default() };
+            train.resolve(side * side);
+            assert_eq!(train.batch, images);
+        }
     }
 
     #[test]
     fn every_part_of_a_recipe_can_be_set_by_itself() {
         let modern = read("[train]\nrecipe = \"modern\"\n").train;
-        assert_eq!((modern.optimizer, modern.schedule, modern.batch), (Optimizer::Muon, Decay::Linear, 16));
-        assert_eq!((modern.muon_lr, modern.lr), (Some(0.02), 3e-3));
+        assert_eq!((modern.optimizer, modern.schedule, modern.batch), (Optimizer::Muon, Decay::Linear, 0));
+        assert_eq!((modern.muon_lr, modern.lr, modern.init), (Some(0.01), 1.5e-3, Initialization::Grid));
         let mut layers = Overrides::default();
         layers.set("train.batch=5").unwrap();
         layers.put("train.recipe", "modern");
-        layers.set("train.muon_lr=0.01").unwrap();
+        layers.set("train.muon_lr=0.04").unwrap();
         let mixed = layers.clone().finish().unwrap().train;
-        assert_eq!(mixed, TrainSection { batch: 5, muon_lr: Some(0.01), ..modern });
+        assert_eq!(mixed, TrainSection { batch: 5, muon_lr: Some(0.04), ..modern });
         // Another optimizer takes the settings of the recipe's, and of lower layers, away.
         layers.set("train.optimizer=adam").unwrap();
         let adam = layers.finish().unwrap().train;
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn a_resolved_config_repeats_its_recipe() {
         let mut config = read("[train]\nrecipe = \"modern\"\nsteps = 3\nschedule = \"cosine\"\n");
-        config.train.resolve();
+        config.train.resolve(784);
         let text = config.to_toml();
         for part in ["recipe = \"modern\"", "muon_momentum = 0.95", "muon_heads = false", "schedule = \"cosine\""] {
             assert!(text.contains(part), "{part}: {text}");

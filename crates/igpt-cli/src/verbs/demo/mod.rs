@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Minutes of training
     #[arg(long, value_name = "M", default_value_t = recipe::MINUTES)]
     minutes: f64,
-    /// How to train: paper (the default; Adam and a cosine) or modern (Muon and a line)
+    /// How to train: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained)
     #[arg(long, value_parser = ["paper", "modern"])]
     recipe: Option<String>,
     /// Run directory; if not said runs/demo, or runs/demo-2 and so on when that is there

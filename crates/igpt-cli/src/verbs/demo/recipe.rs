@@ -28,7 +28,7 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.threads.threads)?;
     let mut layers = Overrides::default();
     if let Some(recipe) = &args.recipe {
-        layers.put("train.recipe", recipe.clone());
+        layers.recipe(recipe);
     }
     let mut config = layers.finish()?;
     config.model.n_embd = Some(128);

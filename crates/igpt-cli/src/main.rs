@@ -36,6 +36,8 @@ enum Verb {
     Parity(verbs::parity::Args),
     /// Draw images from nothing
     Sample(verbs::sample::Args),
+    /// Rank images by how odd they are, with maps of where
+    Score(verbs::score::Args),
     /// Train a model on images
     Pretrain(Box<verbs::pretrain::Args>),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
+        Some(Verb::Score(args)) => verbs::score::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),
         None => verbs::demo::run_default(),
     };

@@ -10,3 +10,4 @@ pub(crate) mod palette;
 pub(crate) mod parity;
 pub(crate) mod pretrain;
 pub(crate) mod sample;
+pub(crate) mod score;

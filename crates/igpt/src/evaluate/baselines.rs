@@ -105,6 +105,18 @@ impl Baselines {
         BaselineScores { uniform: (self.n_vocab as f64).ln(), unigram: unigram / tokens, context: context / tokens }
     }
 
+    /// Nats of each image of `set` under the context model.
+    pub fn context_nats(&self, set: &TokenSet) -> Vec<f64> {
+        let n_ctx = set.n_px.pixels();
+        let mut nats = vec![0.0; set.images()];
+        let mut pixel = 0;
+        each_pixel(set, self.n_vocab, |left, above, token| {
+            nats[pixel / n_ctx] -= self.context(left, above, token).ln();
+            pixel += 1;
+        });
+        nats
+    }
+
     /// Probability of `token` after its neighbours; `n_vocab` stands for one outside of the image.
     fn context(&self, left: u32, above: u32, token: u32) -> f64 {
         let count = |table: &Table<u64>, key: u64| table.get(&key).copied().unwrap_or(0);
@@ -220,6 +232,18 @@ mod tests {
         // The 1s follow 0 and score the same.
         assert!((scores.context + (11f64 / 12.0).ln()).abs() < 1e-12, "{scores:?}");
         assert_eq!(scores.best(), scores.context);
+    }
+
+    #[test]
+    fn nats_of_images_are_the_context_score_image_by_image() {
+        let baselines = Baselines::fit(&images(16, 30, 1), 16);
+        let set = images(16, 7, 9);
+        let nats = baselines.context_nats(&set);
+        assert_eq!(nats.len(), 7);
+        let mean = nats.iter().sum::<f64>() / set.tokens.len() as f64;
+        assert!((mean - baselines.score(&set).context).abs() < 1e-12);
+        let last = TokenSet { tokens: set.image(6).to_vec(), names: vec![String::new()], ..set.clone() };
+        assert!((baselines.context_nats(&last)[0] - nats[6]).abs() < 1e-9);
     }
 
     #[test]

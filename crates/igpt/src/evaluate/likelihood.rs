@@ -121,7 +121,7 @@ fn surprise(logits: &[f32], token: u16) -> f64 {
 }
 
 /// Refuses images that are not of the model's size or palette.
-fn check(config: &ModelConfig, set: &TokenSet) -> Result<()> {
+pub(super) fn check(config: &ModelConfig, set: &TokenSet) -> Result<()> {
     let (n_px, n_vocab) = (config.n_px, config.n_vocab);
     if set.n_px != n_px {
         return Err(Error::Mismatch(format!("the images are {}, but the model reads {n_px}", set.n_px)));

@@ -1,8 +1,10 @@
-//! What a trained model is worth: likelihood and the baselines beside it, and parity with transformers.
+//! What a trained model is worth: likelihood and the baselines beside it, odd images, and parity with transformers.
 
 mod baselines;
 mod likelihood;
 pub mod parity;
+mod surprise;
 
 pub use baselines::{BaselineScores, Baselines};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
+pub use surprise::{Reference, Surprise, auroc, surprise, surprise_maps};

@@ -3,11 +3,13 @@
 pub mod chart;
 pub mod gif;
 pub mod grid;
+pub mod heat;
 pub mod npy;
 pub mod page;
 pub mod png;
 
 pub use chart::Chart;
 pub use grid::{GAP, grid, not_given, readable_scale};
+pub use heat::heat;
 pub use page::Page;
 pub use png::Text;

@@ -1,0 +1,258 @@
+//! `igpt score`: which images are odd, and where.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use igpt::cpu;
+use igpt::data::{self, Split, TokenSet};
+use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise, surprise_maps};
+use igpt::model::{Engine, ModelDir, Precision};
+use igpt::palette::Quantizer;
+use igpt::report::{Text, grid, heat, png, readable_scale};
+use igpt::{Error, Result};
+use serde_json::{Value, json};
+
+use super::drawing::with_bar;
+use crate::output::print_json;
+use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
+
+/// Pairs of image and map in a row of the sheet.
+const PAIRS: usize = 4;
+
+/// Flags of `igpt score`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  igpt score --data emoji --out odd\n  \
+                        igpt score --model runs/parts --data photos/good --against photos/odd --out odd\n\n\
+                        An image's excess is what the model needs beyond a reference of its complexity, in nats: a \
+                        plain likelihood calls flat images usual and busy ones odd, whatever they show. The folder \
+                        gets scores.csv, oddest first, and the oddest images beside their surprise maps: odd.png, and \
+                        one by one in maps/.")]
+pub(crate) struct Args {
+    /// Model directory, or a run directory; without it the emoji model that comes with igpt
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Images to score: train, validation, test or all
+    #[arg(long, default_value_t = Split::Test)]
+    split: Split,
+    /// A second data set, thought to be odd: how well do the scores tell it from the first?
+    #[arg(long, value_name = "SPEC")]
+    against: Option<String>,
+    /// Its images: train, validation, test or all
+    #[arg(long, default_value_t = Split::All)]
+    against_split: Split,
+    /// What stands for an image's complexity: the context model, fitted to the train split of --data, or the size of a PNG
+    #[arg(long, value_enum, default_value_t = Complexity::Context)]
+    reference: Complexity,
+    /// Score only so many images of each data set, the first ones; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    images: usize,
+    /// How many of the oddest images to show
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    top: usize,
+    /// Folder for the scores and pictures
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Complexity {
+    Context,
+    Png,
+}
+
+/// The images of one data set with their surprise.
+struct Scored {
+    set: TokenSet,
+    surprise: Vec<Surprise>,
+}
+
+impl Scored {
+    /// Positions of the images, the oddest first.
+    fn ranking(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.surprise.len()).collect();
+        order.sort_by(|&a, &b| self.surprise[b].excess().total_cmp(&self.surprise[a].excess()));
+        order
+    }
+
+    fn scores(&self, score: impl Fn(&Surprise) -> f64) -> Vec<f64> {
+        self.surprise.iter().map(score).collect()
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let (model, name) = match &args.model {
+        Some(path) => (ModelDir::open(path)?, path.display().to_string()),
+        None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
+    };
+    let dataset = args.data.open()?;
+    let quantizer = Quantizer::new(model.palette);
+    let n_px = model.config.n_px;
+    let baselines = match args.reference {
+        Complexity::Context => {
+            let train = data::tokenize(&dataset.split(Split::Train)?, n_px, &quantizer)?;
+            Some(Baselines::fit(&train, quantizer.palette().n_vocab()))
+        }
+        Complexity::Png => None,
+    };
+    let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
+    let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
+    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let mut score = |images: data::Images| -> Result<Scored> {
+        let images = if args.images > 0 { images.take(args.images) } else { images };
+        let set = data::tokenize(&images, n_px, &quantizer)?;
+        for image in &set.damaged {
+            eprintln!("skipped {}: {}", image.name, image.problem);
+        }
+        let (surprise, _) = with_bar("scoring", |progress| {
+            surprise(&mut *engine, &set, reference, &mut |done| progress(done, set.images()))
+        })?;
+        Ok(Scored { set, surprise })
+    };
+    let own = score(dataset.split(args.split)?)?;
+    let against = match &args.against {
+        Some(spec) => {
+            let data = DataArgs { data: spec.clone(), ..args.data.clone() };
+            Some(score(data.open()?.split(args.against_split)?)?)
+        }
+        None => None,
+    };
+    let ranking = own.ranking();
+    let shown = &ranking[..args.top.min(ranking.len())];
+    write(&args.out.join("scores.csv"), &csv(&own, &ranking, &dataset.classes))?;
+    pictures(&args.out, &mut *engine, &quantizer, &own, shown)?;
+
+    let measures = [("excess", Surprise::excess as fn(&Surprise) -> f64), ("likelihood", |s| s.nats)];
+    let told = against
+        .as_ref()
+        .map(|against| measures.map(|(name, measure)| (name, auroc(&own.scores(measure), &against.scores(measure)))));
+    tell(&args, &name, &own, shown, &told);
+    if args.json.json {
+        let odd = |&i: &usize| {
+            let s = own.surprise[i];
+            json!({"name": own.set.names[i], "nats": s.nats, "reference": s.reference, "excess": s.excess()})
+        };
+        let auroc: Option<Value> = told.map(|told| told.iter().map(|(name, value)| (*name, *value)).collect());
+        print_json(&json!({
+            "images": own.surprise.len(),
+            "nats_per_image": mean(&own.scores(|s| s.nats)),
+            "reference": format!("{:?}", args.reference).to_lowercase(),
+            "reference_nats_per_image": mean(&own.scores(|s| s.reference)),
+            "oddest": shown.iter().map(odd).collect::<Vec<_>>(),
+            "against_images": against.as_ref().map(|against| against.surprise.len()),
+            "auroc": auroc,
+            "model": name,
+            "data": args.data.data,
+            "split": args.split,
+            "against": args.against,
+            "out": args.out,
+        }));
+    }
+    Ok(())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[(&str, Option<f64>); 2]>) {
+    let reference = match args.reference {
+        Complexity::Context => "the context model",
+        Complexity::Png => "a PNG file",
+    };
+    eprintln!(
+        "{model} on {} images of {} ({}): {:.1} nats an image, {reference} {:.1}",
+        own.surprise.len(),
+        args.data.data,
+        args.split,
+        mean(&own.scores(|s| s.nats)),
+        mean(&own.scores(|s| s.reference)),
+    );
+    eprintln!("oddest by excess over {reference}:\n   excess     nats  image");
+    for &i in shown.iter().take(10) {
+        eprintln!("{:>9.1} {:>8.1}  {}", own.surprise[i].excess(), own.surprise[i].nats, own.set.names[i]);
+    }
+    if let (Some(told), Some(against)) = (told, &args.against) {
+        for (name, value) in told {
+            eprintln!("AUROC of {name}, {against} against {}: {:.3}", args.data.data, value.unwrap_or(f64::NAN));
+        }
+    }
+    eprintln!("all scores and the {} oddest with their maps: {}", shown.len(), args.out.display());
+}
+
+/// All scores, the oddest image first.
+fn csv(own: &Scored, ranking: &[usize], classes: &[String]) -> String {
+    let mut text = String::from("rank,image,class,nats,reference,excess\n");
+    for (rank, &i) in ranking.iter().enumerate() {
+        let class = own.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
+        let Surprise { nats, reference } = own.surprise[i];
+        let (name, class) = (field(&own.set.names[i]), field(class));
+        let _ = writeln!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3}", rank + 1, nats - reference);
+    }
+    text
+}
+
+/// A field of a CSV file (RFC 4180).
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+}
+
+/// The oddest images beside their maps, as one sheet and one by one. The brightest colour is the 99th percentile of
+/// all pixels shown.
+fn pictures(out: &Path, engine: &mut dyn Engine, quantizer: &Quantizer, own: &Scored, shown: &[usize]) -> Result<()> {
+    let (size, mut maps) = (own.set.n_px, Vec::new());
+    for &i in shown {
+        maps.push(surprise_maps(engine, &own.set, i..i + 1)?);
+    }
+    let mut all = maps.concat();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let place = (all.len() - 1) * 99 / 100;
+    let top = all.select_nth_unstable_by(place, f32::total_cmp).1.max(1e-3);
+    let text = |title: &str| Text::new(title).with("Brightest", format!("{top:.3} nats per pixel and more"));
+    let pair = |(&i, map): (&usize, &Vec<f32>)| {
+        [quantizer.pixels(own.set.image(i), size).with_channels(3).into_owned(), heat(map, size, top)]
+    };
+    let pairs: Vec<_> = shown.iter().zip(&maps).map(pair).collect();
+    let scale = readable_scale(size);
+    for (rank, (&i, pair)) in shown.iter().zip(&pairs).enumerate() {
+        let name = &own.set.names[i];
+        let path = out.join("maps").join(format!("{:03}-{}.png", rank + 1, file_name(name)));
+        let excess = format!("{:.1} nats", own.surprise[i].excess());
+        png::save(path, &grid(pair, 2, scale), &text("Surprise").with("Image", name).with("Excess", excess))?;
+    }
+    png::save(out.join("odd.png"), &grid(&pairs.concat(), 2 * PAIRS, scale), &text("Oddest images"))
+}
+
+/// An image's name as part of a file's.
+fn file_name(name: &str) -> String {
+    let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
+    stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).take(60).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    std::fs::write(path, text).map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_safe_fields_and_file_names() {
+        assert_eq!(field("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(field("plain name"), "plain name");
+        assert_eq!(file_name("train/cats & dogs/42.jpg"), "42");
+        assert_eq!(file_name("a b/..:x"), ".._x");
+    }
+}

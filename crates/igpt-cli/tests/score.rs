@@ -1,0 +1,72 @@
+//! `igpt score` through the binary, with the emoji model that comes with it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use igpt::data::Pixels;
+use igpt::model::ImageSize;
+use igpt::report::{Text, png};
+
+fn igpt(folder: &Path, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
+    command.current_dir(folder).args(arguments.split(' ')).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap()
+}
+
+/// A folder of noise, nothing like emoji.
+fn strangers(folder: &Path) {
+    for i in 0..6u32 {
+        let byte = |at: u32| ((at + 1000 * i).wrapping_mul(2_654_435_761) >> 13) as u8;
+        let noise = Pixels::new(ImageSize::square(16), 3, (0..16 * 16 * 3).map(byte).collect());
+        png::save(folder.join(format!("noise/n{i}.png")), &noise, &Text::new("noise")).unwrap();
+    }
+}
+
+#[test]
+fn images_are_ranked_with_their_maps_and_strangers_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    strangers(folder.path());
+    let found = json(&igpt(folder.path(), "score --data emoji --images 40 --top 5 --against noise --out odd --json"));
+    assert_eq!((&found["images"], &found["against_images"]), (&40.into(), &6.into()));
+    assert!(found["auroc"]["likelihood"].as_f64().unwrap() > 0.95, "{found}");
+    let oddest = found["oddest"].as_array().unwrap();
+    assert_eq!(oddest.len(), 5);
+    let excess: Vec<f64> = oddest.iter().map(|image| image["excess"].as_f64().unwrap()).collect();
+    assert!(excess.is_sorted_by(|a, b| a >= b), "{excess:?}");
+
+    let table = std::fs::read_to_string(folder.path().join("odd/scores.csv")).unwrap();
+    assert_eq!(table.lines().count(), 41);
+    let first = table.lines().nth(1).unwrap();
+    assert!(first.starts_with("1,") && first.contains(oddest[0]["name"].as_str().unwrap()), "{first}");
+    let sheet = std::fs::File::open(folder.path().join("odd/odd.png")).unwrap();
+    let sheet = ::png::Decoder::new(std::io::BufReader::new(sheet)).read_info().unwrap();
+    // Eight columns of 16 pixels, 8 times enlarged; the second row has one pair.
+    assert_eq!((sheet.info().width, sheet.info().height), (8 * 128 + 7 * 2, 2 * 128 + 2));
+    assert_eq!(std::fs::read_dir(folder.path().join("odd/maps")).unwrap().count(), 5);
+}
+
+#[test]
+fn the_size_of_a_png_may_be_the_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |reference: &str| {
+        json(&igpt(folder.path(), &format!("score --images 12 --reference {reference} --out {reference} --json")))
+    };
+    let (context, png) = (run("context"), run("png"));
+    assert_eq!((&context["reference"], &png["reference"]), (&"context".into(), &"png".into()));
+    assert_eq!(context["nats_per_image"], png["nats_per_image"]);
+    assert!(png["reference_nats_per_image"].as_f64() > context["reference_nats_per_image"].as_f64());
+}
+
+#[test]
+fn a_model_or_data_that_are_not_there_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, named) in [("--model nowhere", "nowhere"), ("--against nothing", "nothing")] {
+        let output = igpt(folder.path(), &format!("score --images 2 {arguments} --out odd"));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && message.contains(named), "{message}");
+    }
+}

@@ -1,0 +1,165 @@
+//! How odd an image is: its likelihood against that of something simple, so that busy images don't count as odd for
+//! being busy.
+//!
+//! A plain likelihood ranks flat images as the likeliest and noise as the oddest, whatever the model was trained on.
+//! What the model finds harder than a reference that knows only how complex an image is tells more (Serrà et al. 2020,
+//! "Input complexity and out-of-distribution detection with likelihood-based generative models").
+
+use std::f64::consts::LN_2;
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::Baselines;
+use super::likelihood::check;
+use crate::Result;
+use crate::data::TokenSet;
+use crate::model::Engine;
+use crate::palette::Quantizer;
+use crate::report::{Text, png};
+
+/// Images handed to the engine at once; it cuts them further as its memory asks.
+const BATCH: usize = 64;
+
+/// What an image's likelihood is held against.
+#[derive(Clone, Copy, Debug)]
+pub enum Reference<'a> {
+    /// The context model, fitted to training images of the same palette.
+    Context(&'a Baselines),
+    /// The size of the image as a PNG file, in the colours of this palette.
+    Png(&'a Quantizer),
+}
+
+/// How surprising one image is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Surprise {
+    /// Its negative log-likelihood under the model.
+    pub nats: f64,
+    /// Its complexity: the reference's nats.
+    pub reference: f64,
+}
+
+impl Surprise {
+    /// How many nats more than the reference the model needs: the higher, the odder the image.
+    pub fn excess(&self) -> f64 {
+        self.nats - self.reference
+    }
+}
+
+/// The surprise of every image of `set`, in its order. `progress` is told how many images are done.
+///
+/// # Errors
+/// When the images' size or tokens are not the model's, or the engine fails.
+pub fn surprise(
+    engine: &mut dyn Engine,
+    set: &TokenSet,
+    reference: Reference<'_>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Surprise>> {
+    check(engine.config(), set)?;
+    let references = match reference {
+        Reference::Context(baselines) => baselines.context_nats(set),
+        Reference::Png(quantizer) => (0..set.images()).map(|i| png_nats(quantizer, set, i)).collect(),
+    };
+    let mut found = Vec::with_capacity(set.images());
+    for start in (0..set.images()).step_by(BATCH) {
+        let images = start..(start + BATCH).min(set.images());
+        let nats = engine.evaluate(&set.batch(images.clone()))?.nats;
+        found.extend(nats.into_iter().zip(&references[images]).map(|(nats, &reference)| Surprise { nats, reference }));
+        progress(found.len());
+    }
+    Ok(found)
+}
+
+fn png_nats(quantizer: &Quantizer, set: &TokenSet, image: usize) -> f64 {
+    let file = png::encode(&quantizer.pixels(set.image(image), set.n_px), &Text::none());
+    (8 * file.len()) as f64 * LN_2
+}
+
+/// The surprise of every pixel of some images: nats, (images, T).
+///
+/// # Errors
+/// As [`surprise`].
+pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usize>) -> Result<Vec<f32>> {
+    check(engine.config(), set)?;
+    let mut maps = vec![0.0; images.len() * set.n_px.pixels()];
+    engine.pixel_nats(&set.batch(images), &mut maps)?;
+    Ok(maps)
+}
+
+/// How well a score tells `odd` from `usual`: the probability that one of `odd` has the higher score, ties counting
+/// half; the area under the ROC curve. 0.5 is chance. `None` where either is empty.
+pub fn auroc(usual: &[f64], odd: &[f64]) -> Option<f64> {
+    if usual.is_empty() || odd.is_empty() {
+        return None;
+    }
+    let mut scores: Vec<(f64, bool)> =
+        usual.iter().map(|&score| (score, false)).chain(odd.iter().map(|&score| (score, true))).collect();
+    scores.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut won) = (0.0, 0.0);
+    for ties in scores.chunk_by(|a, b| a.0 == b.0) {
+        let odd = ties.iter().filter(|(_, odd)| *odd).count() as f64;
+        let usual = ties.len() as f64 - odd;
+        won += odd * (below + usual / 2.0);
+        below += usual;
+    }
+    Some(won / (usual.len() as f64 * odd.len() as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu;
+    use crate::model::{ImageSize, ModelConfig, Precision};
+    use crate::palette::Palette;
+
+    #[test]
+    fn auroc_is_the_share_of_pairs_in_order() {
+        assert_eq!(auroc(&[1.0, 2.0], &[3.0, 4.0]), Some(1.0));
+        assert_eq!(auroc(&[3.0, 4.0], &[1.0, 2.0]), Some(0.0));
+        assert_eq!(auroc(&[1.0, 1.0, 1.0], &[1.0]), Some(0.5));
+        let (usual, odd) = ([0.3, 2.0, 1.0, 5.0, 2.0], [2.0, 7.0, 0.1]);
+        let won = |(&u, &o): (&f64, &f64)| if o > u { 1.0 } else { f64::from(u8::from(o == u)) / 2.0 };
+        let pairs: f64 = usual.iter().flat_map(|u| odd.iter().map(move |o| (u, o))).map(won).sum();
+        assert!((auroc(&usual, &odd).unwrap() - pairs / 15.0).abs() < 1e-12);
+        assert_eq!(auroc(&[], &[1.0]), None);
+    }
+
+    /// Flat images, and stripes of two colours.
+    fn set(images: usize) -> TokenSet {
+        let tokens = (0..images * 64).map(|i| if i / 64 % 2 == 0 { 3 } else { (i % 2 * 7) as u16 }).collect();
+        TokenSet {
+            tokens,
+            n_px: ImageSize::square(8),
+            labels: vec![None; images],
+            names: vec![String::new(); images],
+            damaged: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn maps_sum_to_the_nats_and_the_reference_is_the_images_complexity() {
+        let config = ModelConfig::new(ImageSize::square(8), 8, 16, 1, 2);
+        let mut engine = cpu::init(&config, 0, cpu::Options::inference(Precision::F32)).unwrap();
+        let set = set(70);
+        let baselines = Baselines::fit(&set, 8);
+        let found = surprise(&mut *engine, &set, Reference::Context(&baselines), &mut |_| ()).unwrap();
+        // A new network gives every colour the same probability.
+        assert!(found.iter().all(|s| (s.nats - 64.0 * 8f64.ln()).abs() < 1e-3), "{:?}", found[0]);
+        let maps = surprise_maps(&mut *engine, &set, 68..70).unwrap();
+        let sum: f64 = maps[64..].iter().map(|&nats| f64::from(nats)).sum();
+        assert!((sum - found[69].nats).abs() < 1e-3);
+        let greys = (0..8).map(|i| [i as f32 / 4.0 - 1.0; 3]).collect();
+        let quantizer = Quantizer::new(Palette::new(greys, 1).unwrap());
+        let by_size = surprise(&mut *engine, &set, Reference::Png(&quantizer), &mut |_| ()).unwrap();
+        assert!(by_size[0].reference < by_size[1].reference && by_size[0].excess() > by_size[1].excess());
+    }
+
+    #[test]
+    fn images_of_another_size_are_refused() {
+        let config = ModelConfig::new(ImageSize::square(9), 8, 16, 1, 2);
+        let mut engine = cpu::init(&config, 0, cpu::Options::inference(Precision::F32)).unwrap();
+        let baselines = Baselines::fit(&set(2), 8);
+        assert!(surprise(&mut *engine, &set(2), Reference::Context(&baselines), &mut |_| ()).is_err());
+    }
+}

@@ -22,6 +22,8 @@ struct Cli {
 enum Verb {
     /// The main job in one command: train on the data, judge, draw, and show it all on a page
     Demo(verbs::demo::Args),
+    /// Look for training images that the model has memorised
+    Audit(verbs::audit::Args),
     /// Measure how fast this machine trains and samples
     Bench(verbs::bench::Args),
     /// Complete images of which the first rows are given
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     output::start_logging();
     let result: igpt::Result<()> = match cli.verb {
         Some(Verb::Demo(args)) => verbs::demo::run(args),
+        Some(Verb::Audit(args)) => verbs::audit::run(args),
         Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),

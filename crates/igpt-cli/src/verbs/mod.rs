@@ -1,5 +1,6 @@
 //! One file a verb: its flags (`Args`) and `run`.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod complete;
 pub(crate) mod completions;

@@ -2,9 +2,11 @@
 
 mod baselines;
 mod likelihood;
+mod nearest;
 pub mod parity;
 mod surprise;
 
 pub use baselines::{BaselineScores, Baselines};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
+pub use nearest::{Nearest, Points, nearest, quantile};
 pub use surprise::{Reference, Surprise, auroc, surprise, surprise_maps};

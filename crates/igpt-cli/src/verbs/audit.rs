@@ -1,0 +1,253 @@
+//! `igpt audit`: has the model memorised its training images?
+
+use std::path::PathBuf;
+
+use igpt::cpu;
+use igpt::data::{self, Images, Split, TokenSet};
+use igpt::evaluate::{Likelihood, Nearest, Points, features, likelihood, nearest, quantile};
+use igpt::generate::{Settings, sample};
+use igpt::model::{Engine, ModelDir, Pooling, Precision};
+use igpt::palette::Quantizer;
+use igpt::report::{Text, grid, png, readable_scale};
+use igpt::{Error, Result};
+use igpt_kernels::pool::Pool;
+use serde_json::{Value, json};
+
+use super::drawing::with_bar;
+use crate::output::print_json;
+use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+
+/// A sample nearer to a training image than all but this share of the held-out images is suspicious.
+const SUSPICIOUS: f64 = 0.01;
+/// Triples of sample and nearest images in a row of the picture.
+const TRIPLES: usize = 3;
+
+/// Flags of `igpt audit`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt audit --model runs/fashion --data fashion-mnist --out audit\n\n\
+                        Each sample's nearest training image is looked for by pixels and by the features of a middle \
+                        layer. What is near is told by held-out images, which the model cannot have copied: samples \
+                        that come nearer than they do are suspicious. The picture shows sample, nearest by pixels, \
+                        nearest by features.")]
+pub(crate) struct Args {
+    /// Model directory, or a run directory; without it the emoji model that comes with igpt
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Samples to draw
+    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 36)]
+    samples: usize,
+    /// Training images to look among, spread evenly; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    train_images: usize,
+    /// Held-out images to compare with, from the validation split, and training images for the gap of likelihoods
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    held_out: usize,
+    /// Layer of the features; the middle one if not said
+    #[arg(long, value_name = "L")]
+    layer: Option<usize>,
+    /// Folder for the picture
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    seed: SeedArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// Images as they are compared.
+struct Space {
+    name: &'static str,
+    unit: &'static str,
+    /// The nearest training image of each sample and of each held-out image.
+    samples: Vec<Nearest>,
+    held_out: Vec<Nearest>,
+}
+
+impl Space {
+    fn of(name: &'static str, unit: &'static str, [train, samples, held_out]: [Points; 3], pool: &Pool) -> Self {
+        Self { name, unit, samples: nearest(&samples, &train, pool), held_out: nearest(&held_out, &train, pool) }
+    }
+
+    fn distances(found: &[Nearest]) -> Vec<f64> {
+        found.iter().map(|nearest| nearest.distance).collect()
+    }
+
+    /// Median distances of samples and of held-out images.
+    fn medians(&self) -> [f64; 2] {
+        [&self.samples, &self.held_out].map(|found| quantile(&Self::distances(found), 0.5).unwrap_or(f64::NAN))
+    }
+
+    /// Samples that are nearer than all but [`SUSPICIOUS`] of the held-out images.
+    fn suspicious(&self) -> usize {
+        let threshold = quantile(&Self::distances(&self.held_out), SUSPICIOUS).unwrap_or(0.0);
+        self.samples.iter().filter(|nearest| nearest.distance < threshold).count()
+    }
+
+    fn json(&self) -> Value {
+        let [samples, held_out] = self.medians();
+        json!({
+            "median_distance": samples,
+            "held_out_median_distance": held_out,
+            "suspicious": self.suspicious(),
+            "copies": self.samples.iter().filter(|nearest| nearest.distance == 0.0).count(),
+        })
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    if args.samples == 0 || args.held_out == 0 {
+        return Err(Error::Invalid("-n and --held-out must be at least 1".into()));
+    }
+    let (model, name) = match &args.model {
+        Some(path) => (ModelDir::open(path)?, path.display().to_string()),
+        None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
+    };
+    let dataset = args.data.open()?;
+    let train = spread(&dataset.split(Split::Train)?, args.train_images);
+    let held_out = spread(&dataset.split(Split::Validation)?, args.held_out);
+    let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
+    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let quantizer = Quantizer::new(model.palette);
+    let n_px = model.config.n_px;
+    let layer = args.layer.unwrap_or(model.config.n_layer / 2);
+    if layer > model.config.n_layer {
+        return Err(Error::Invalid(format!("--layer {layer}: the model has 0 to {}", model.config.n_layer)));
+    }
+
+    let settings = Settings { seed: args.seed.seed, ..Settings::default() };
+    let (drawn, _) =
+        with_bar("drawing", |progress| sample(&*engine, args.samples, 0, &settings, 0, progress))?;
+    let samples = TokenSet {
+        tokens: drawn.concat(),
+        n_px,
+        labels: vec![None; drawn.len()],
+        names: (0..drawn.len()).map(|i| format!("sample {i}")).collect(),
+        damaged: Vec::new(),
+    };
+    let sets = [data::tokenize(&train, n_px, &quantizer)?, samples, data::tokenize(&held_out, n_px, &quantizer)?];
+    let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out)?;
+
+    let threads = if args.threads.threads == 0 { Pool::available() } else { args.threads.threads };
+    let pool = Pool::new(threads);
+    let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Points::of_pixels(set, &quantizer)), &pool);
+    let features = Space::of("features", "deviations", points(&mut *engine, &sets, layer)?, &pool);
+    let spaces = [pixels, features];
+    if let Some(out) = &args.out {
+        let text = Text::new("Samples and their nearest training images").with_settings(&settings).with("Model", &name);
+        png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
+    }
+
+    let [trained, unseen] = &gap;
+    eprintln!("{name}: {} samples of seed {} against {} training images", args.samples, args.seed.seed, sets[0].images());
+    eprintln!(
+        "likelihood  {:.4} nats/pixel on {} training images, {:.4} on {} held-out ones: a gap of {:.1} %",
+        trained.nats_per_token,
+        trained.images,
+        unseen.nats_per_token,
+        unseen.images,
+        100.0 * share(&gap)
+    );
+    for space in &spaces {
+        let [samples, held_out] = space.medians();
+        eprintln!(
+            "{:<11} nearest training image at {samples:.2} {} (median), of held-out images at {held_out:.2}: {} of {} \
+             samples nearer than all but 1 % of these",
+            space.name,
+            space.unit,
+            space.suspicious(),
+            args.samples
+        );
+    }
+    eprintln!("{}", verdict(&spaces, &gap));
+    if args.json.json {
+        print_json(&json!({
+            "samples": args.samples,
+            "train_images": sets[0].images(),
+            "held_out_images": sets[2].images(),
+            "layer": layer,
+            "train_nats_per_token": trained.nats_per_token,
+            "held_out_nats_per_token": unseen.nats_per_token,
+            "gap": share(&gap),
+            "pixels": spaces[0].json(),
+            "features": spaces[1].json(),
+            "seed": args.seed.seed,
+            "model": name,
+            "data": args.data.data,
+            "out": args.out,
+        }));
+    }
+    Ok(())
+}
+
+/// `n` of the images, spread evenly, since folders and archives come in the order of their classes; 0 is all.
+fn spread(images: &Images, n: usize) -> Images {
+    let n = if n == 0 { images.len() } else { n.min(images.len()) };
+    images.pick((0..n).map(|i| i * images.len() / n))
+}
+
+/// The likelihood of as many training as held-out images.
+fn gap(engine: &mut dyn Engine, sets: &[TokenSet; 3], channels: usize, most: usize) -> Result<[Likelihood; 2]> {
+    let [train, _, held_out] = sets;
+    let n = most.min(train.images());
+    let mut some = TokenSet { tokens: Vec::new(), labels: Vec::new(), names: Vec::new(), ..train.clone() };
+    for i in (0..n).map(|i| i * train.images() / n) {
+        some.tokens.extend_from_slice(train.image(i));
+        some.labels.push(train.labels[i]);
+        some.names.push(train.names[i].clone());
+    }
+    let mut score = |set: &TokenSet| likelihood(engine, set, channels, &mut |_| ());
+    Ok([score(&some)?, score(held_out)?])
+}
+
+/// How much better training images are known than held-out ones.
+fn share([trained, unseen]: &[Likelihood; 2]) -> f64 {
+    1.0 - trained.nats_per_token / unseen.nats_per_token
+}
+
+fn verdict(spaces: &[Space; 2], gap: &[Likelihood; 2]) -> &'static str {
+    // By chance 1 % of the samples are suspicious; five times that, and more than one, is not chance.
+    let copies = spaces.iter().any(|space| space.suspicious() > 1.max(space.samples.len() / 20));
+    match (copies, share(gap) > 0.1) {
+        (true, _) => "some samples are nearer to training images than unseen images are: it copies",
+        (false, true) => "it knows its training images better than others, but its samples are not copies",
+        (false, false) => "no sign of memorising",
+    }
+}
+
+/// Features of all images in deviations of the training images'.
+fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result<[Points; 3]> {
+    let dim = engine.config().n_embd;
+    let mut all = sets.each_ref().map(|set| Points { dim, values: vec![0.0; set.images() * dim] });
+    let total: usize = sets.iter().map(TokenSet::images).sum();
+    with_bar("features", |progress| {
+        let mut done = 0;
+        for (set, points) in sets.iter().zip(&mut all) {
+            for (run, out) in points.values.chunks_mut(64 * dim).enumerate() {
+                let images = run * 64..run * 64 + out.len() / dim;
+                done += images.len();
+                engine.features(&set.batch(images), &[layer], Pooling::Mean, out)?;
+                progress(done, total);
+            }
+        }
+        Ok(())
+    })?;
+    let moments = all[0].moments();
+    all.iter_mut().for_each(|points| points.standardize(&moments));
+    Ok(all)
+}
+
+/// Each sample beside its nearest training images.
+fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> data::Pixels {
+    let [train, samples, _] = sets;
+    let show = |set: &TokenSet, i: usize| quantizer.pixels(set.image(i), set.n_px);
+    let triple = |i: usize| {
+        let nearest = spaces.each_ref().map(|space| show(train, space.samples[i].image));
+        std::iter::once(show(samples, i)).chain(nearest)
+    };
+    let cells: Vec<_> = (0..samples.images()).flat_map(triple).collect();
+    grid(&cells, 3 * TRIPLES, readable_scale(samples.n_px))
+}

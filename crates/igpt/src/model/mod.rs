@@ -8,5 +8,5 @@ pub mod params;
 
 pub use config::{ImageSize, ModelConfig, Preset};
 pub use dir::{Card, ModelDir, SaveType};
-pub use engine::{AdamUpdate, Decoder, Engine, LossSum, MuonUpdate, Optimizer, Precision, State, Update};
+pub use engine::{AdamUpdate, Decoder, Engine, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update};
 pub use params::{Layout, Tensor};

@@ -3,7 +3,8 @@
 //!
 //! Classifiers know nothing of models: they take features as a plain (n, d) slice with one class an image
 //! ([`Examples`]). Reading order: `examples` and `design` (what is fitted), [`logistic`], [`ridge`], [`sgd`] and
-//! [`knn`] behind [`solver`], then the rules: [`parts`], [`protocol`] and [`few`], and [`run`], which is all of it.
+//! [`knn`] behind [`solver`], then the rules: [`parts`], [`protocol`] and [`few`], and
+//! [`probe()`], which is all of it.
 
 mod cholesky;
 mod design;
@@ -16,6 +17,7 @@ pub mod logistic;
 pub mod parts;
 pub mod protocol;
 pub mod ridge;
+mod run;
 pub mod sgd;
 pub mod solver;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use logistic::Logistic;
 pub use parts::{Labelled, Part};
 pub use protocol::Verdict;
 pub use ridge::{QuickProbe, Ridge, quick_probe};
+pub use run::{Baselines, Concat, Few, Progress, Report, Settings, probe};
 pub use sgd::Sgd;
 pub use solver::{Fitter, Solver};
 pub use workers::Workers;

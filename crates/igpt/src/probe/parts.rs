@@ -77,7 +77,7 @@ impl Labelled {
 }
 
 /// The first `n` images of an order that `seed` shuffles.
-fn pick(images: &Images, n: usize, seed: u64) -> Images {
+pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
     let mut drawn: Vec<_> =
         (0..images.len()).map(|i| (Rng::new(seed, Purpose::Probe, 0, i as u64).next_u32(), i)).collect();
     drawn.sort_unstable();

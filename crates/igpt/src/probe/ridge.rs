@@ -117,13 +117,23 @@ pub struct QuickProbe {
 /// and measures it on `measured`, which nothing is chosen by.
 ///
 /// # Errors
-/// When the parts differ in their number of features or show a class that train doesn't.
+/// When the parts differ in their number of features.
 pub fn quick_probe(
     workers: &Workers,
     train: Examples<'_>,
     validation: Examples<'_>,
     measured: Examples<'_>,
 ) -> Result<QuickProbe> {
+    choose_and_measure(workers, train, validation, measured).map(|(_, probe)| probe)
+}
+
+/// As [`quick_probe`], with the accuracy on `validation` before it: what layers are chosen by.
+pub(crate) fn choose_and_measure(
+    workers: &Workers,
+    train: Examples<'_>,
+    validation: Examples<'_>,
+    measured: Examples<'_>,
+) -> Result<(f64, QuickProbe)> {
     for part in [validation, measured] {
         if part.width() != train.width() {
             return Err(Error::Mismatch(format!("features of {} and {} values", train.width(), part.width())));
@@ -140,9 +150,9 @@ pub fn quick_probe(
             best = Some((share, strength, linear));
         }
     }
-    let Some((_, strength, linear)) = best else { unreachable!("there are strengths to choose from") };
+    let Some((chosen, strength, linear)) = best else { unreachable!("there are strengths to choose from") };
     let accuracy = accuracy(&linear.predict(workers, measured.features()), measured.labels());
-    Ok(QuickProbe { accuracy, strength })
+    Ok((chosen, QuickProbe { accuracy, strength }))
 }
 
 #[cfg(test)]

@@ -30,12 +30,16 @@ enum Verb {
     Complete(verbs::complete::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
+    /// Turn images into the features that the network has of them
+    Embed(verbs::embed::Args),
     /// Score images: likelihood beside baselines
     Eval(verbs::eval::Args),
     /// Fit a palette to images, or judge one
     Palette(verbs::palette::Args),
     /// Compare logits, loss and features with what transformers recorded
     Parity(verbs::parity::Args),
+    /// Classify images by a linear probe of the network's features, beside baselines
+    Probe(verbs::probe::Args),
     /// Draw images from nothing
     Sample(verbs::sample::Args),
     /// Rank images by how odd they are, with maps of where
@@ -53,9 +57,11 @@ fn main() -> ExitCode {
         Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
+        Some(Verb::Embed(args)) => verbs::embed::run(args),
         Some(Verb::Eval(args)) => verbs::eval::run(args),
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
+        Some(Verb::Probe(args)) => verbs::probe::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Score(args)) => verbs::score::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),

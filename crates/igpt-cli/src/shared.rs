@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
+use igpt::model::Precision;
 
 use crate::download;
 
@@ -32,6 +33,29 @@ pub(crate) struct ThreadArgs {
     /// Threads to compute with; 0 is one for each available core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+}
+
+/// In which number format.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct PrecisionArgs {
+    /// Number format of the matrix products
+    #[arg(long, value_enum, default_value_t = Format::F32)]
+    precision: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Bf16,
+    F32,
+}
+
+impl PrecisionArgs {
+    pub(crate) fn get(&self) -> Precision {
+        match self.precision {
+            Format::Bf16 => Precision::Bf16,
+            Format::F32 => Precision::F32,
+        }
+    }
 }
 
 /// The seed of everything random.

@@ -51,6 +51,7 @@ pub mod generate;
 pub mod machine;
 pub mod model;
 pub mod palette;
+pub mod probe;
 pub mod report;
 pub mod rng;
 pub mod train;

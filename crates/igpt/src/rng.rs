@@ -19,6 +19,8 @@ pub enum Purpose {
     Palette = 5,
     /// Splits of a data set: counters (0, image).
     Split = 6,
+    /// Choice of labelled images for probes, and their order: counters (what for, round).
+    Probe = 7,
 }
 
 /// One keyed stream; see the module's words.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::cpu;
 use igpt::data::{self, Images, Split, TokenSet};
-use igpt::evaluate::{Likelihood, Nearest, Points, features, likelihood, nearest, quantile};
+use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, sample};
 use igpt::model::{Engine, ModelDir, Pooling, Precision};
 use igpt::palette::Quantizer;
@@ -119,8 +119,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
 
     let settings = Settings { seed: args.seed.seed, ..Settings::default() };
-    let (drawn, _) =
-        with_bar("drawing", |progress| sample(&*engine, args.samples, 0, &settings, 0, progress))?;
+    let (drawn, _) = with_bar("drawing", |progress| sample(&*engine, args.samples, 0, &settings, 0, progress))?;
     let samples = TokenSet {
         tokens: drawn.concat(),
         n_px,
@@ -142,7 +141,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
 
     let [trained, unseen] = &gap;
-    eprintln!("{name}: {} samples of seed {} against {} training images", args.samples, args.seed.seed, sets[0].images());
+    eprintln!(
+        "{name}: {} samples of seed {} against {} training images",
+        args.samples,
+        args.seed.seed,
+        sets[0].images()
+    );
     eprintln!(
         "likelihood  {:.4} nats/pixel on {} training images, {:.4} on {} held-out ones: a gap of {:.1} %",
         trained.nats_per_token,

@@ -140,7 +140,7 @@ pub(crate) fn square_columns(n: usize) -> usize {
     (1..).find(|columns| columns * columns >= n).unwrap_or(1)
 }
 
-/// Runs `work` with a bar over pixels drawn; gives its result and how long it took.
+/// Runs `work` with a bar over what is done; gives its result and how long it took.
 pub(crate) fn with_bar<T>(
     what: &str,
     work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>,

@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use igpt::cpu::{self, Options};
 use igpt::data::{self, Images, Split};
 use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
-use igpt::model::{ModelDir, Precision};
+use igpt::model::ModelDir;
 use igpt::palette::{Distortion, Histogram, Quantizer};
 use igpt::{Error, Result};
 use serde_json::json;
 
 use super::drawing::with_bar;
 use crate::output::print_json;
-use crate::shared::{DataArgs, JsonArgs, Quantize, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, Quantize, ThreadArgs};
 
 /// Flags of `igpt eval`.
 #[derive(clap::Args)]
@@ -29,9 +28,8 @@ pub(crate) struct Args {
     /// Images to score: train, validation, test or all
     #[arg(long, default_value_t = Split::Test)]
     split: Split,
-    /// Number format of the matrix products
-    #[arg(long, value_enum, default_value_t = Format::F32)]
-    precision: Format,
+    #[command(flatten)]
+    precision: PrecisionArgs,
     /// Score pixel by pixel, as drawing with 8 bits sees them: what that costs in likelihood
     #[arg(long, value_enum)]
     quantize: Option<Quantize>,
@@ -39,12 +37,6 @@ pub(crate) struct Args {
     threads: ThreadArgs,
     #[command(flatten)]
     json: JsonArgs,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Bf16,
-    F32,
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -59,10 +51,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let (histogram, _) = Histogram::of_images(&images, Some(config.n_px), channels, None, args.threads.threads)?;
     let distortion = Distortion::of(&histogram, &quantizer);
 
-    let precision = match args.precision {
-        Format::Bf16 => Precision::Bf16,
-        Format::F32 => Precision::F32,
-    };
+    let precision = args.precision.get();
     let int8 = args.quantize == Some(Quantize::Int8);
     let options = Options { threads: args.threads.threads, int8, ..Options::inference(precision) };
     let mut engine = cpu::open(&config, &weights, options)?;

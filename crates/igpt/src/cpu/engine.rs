@@ -15,7 +15,7 @@ use super::update::{self, Descent};
 use super::workspace::Workspace;
 use super::{Options, TOKENS_AT_ONCE, head, muon};
 use crate::data::Batch;
-use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, State, Update};
+use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
 use crate::{Error, Result};
 
 /// Values whose squares one piece of work sums.
@@ -293,9 +293,10 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         })
     }
 
-    fn features(&mut self, batch: &Batch, layers: &[usize], out: &mut [f32]) -> Result<()> {
+    fn features(&mut self, batch: &Batch, layers: &[usize], pooling: Pooling, out: &mut [f32]) -> Result<()> {
         let (n_layer, n_embd) = (self.model.dims.n_layer, self.model.dims.n_embd);
-        expect_len("features", out.len(), batch.images() * layers.len() * n_embd);
+        let values = pooling.rows(batch.n_ctx()) * n_embd;
+        expect_len("features", out.len(), batch.images() * layers.len() * values);
         let Some(&deepest) = layers.iter().max() else { return Ok(()) };
         if deepest > n_layer {
             return Err(Error::Invalid(format!("layer {deepest} was asked for, but the model has 0 to {n_layer}")));
@@ -306,9 +307,9 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             forward(cpu, model, work, shape, deepest, |l, x, _, scratch| {
                 for (slot, _) in layers.iter().enumerate().filter(|(_, layer)| **layer == l) {
                     let gain = model.places.blocks.get(l).map_or(&model.places.ln_f, |block| &block.ln_1);
-                    head::pooled(cpu, model, x, gain, shape, scratch, |image, mean| {
+                    head::pooled(cpu, model, x, gain, shape, pooling, scratch, |image, features| {
                         let place = (images.start + image) * layers.len() + slot;
-                        out[place * n_embd..][..n_embd].copy_from_slice(mean);
+                        out[place * values..][..values].copy_from_slice(features);
                     });
                 }
             });

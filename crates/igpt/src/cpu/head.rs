@@ -9,6 +9,7 @@ use igpt_kernels::{MatMut, MatRef, Scalar};
 use super::forward::{Cpu, Shape, rms_norm};
 use super::model::Model;
 use super::workspace::{FORWARD_ROWS, Scratch, Workspace};
+use crate::model::Pooling;
 
 /// `ln_f` and the output matrix over some rows; the logits (m, V padded) are left in the scratch.
 fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scratch: &mut Scratch<S>) {
@@ -68,33 +69,47 @@ pub(crate) fn logits<S: Scalar>(
     });
 }
 
-/// The mean over positions of a norm's output, (images, C real), computed in f32: the paper's feature of a layer.
+/// A norm's output pooled over positions, (images, C real) or (images, T, C real), computed in f32: the paper's
+/// feature of a layer.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn pooled<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     x: MatRef<'_, f32>,
     gain: &std::ops::Range<usize>,
     shape: Shape,
+    pooling: Pooling,
     scratch: &mut [Scratch<S>],
     mut store: impl FnMut(usize, &[f32]),
 ) {
     let n_embd = model.dims.n_embd;
-    let mut means = vec![0.0f32; shape.images * n_embd];
-    cpu.pool.each(chunks(&mut means, n_embd), scratch, |image, mean, scratch| {
-        let mut sums = vec![0.0f64; n_embd];
-        for t in 0..shape.len {
-            let row = x.view(image * shape.len + t, 1, 0, x.cols());
-            let y = MatMut::new(&mut scratch.feature, 1, x.cols());
-            rms_norm(cpu.isa, model, row, gain, y, &mut [0.0]);
-            for (sum, &value) in sums.iter_mut().zip(scratch.feature.iter()) {
-                *sum += value as f64;
+    let values = pooling.rows(shape.len) * n_embd;
+    let mut features = vec![0.0f32; shape.images * values];
+    cpu.pool.each(chunks(&mut features, values), scratch, |image, out, scratch| {
+        let first = image * shape.len;
+        let mut each = |take: &mut dyn FnMut(usize, &[f32]), positions: std::ops::Range<usize>| {
+            for t in positions {
+                let y = MatMut::new(&mut scratch.feature, 1, x.cols());
+                rms_norm(cpu.isa, model, x.view(first + t, 1, 0, x.cols()), gain, y, &mut [0.0]);
+                take(t, &scratch.feature[..n_embd]);
             }
-        }
-        for (mean, sum) in mean.iter_mut().zip(sums) {
-            *mean = (sum / shape.len as f64) as f32;
+        };
+        let all = 0..shape.len;
+        match pooling {
+            Pooling::Mean => {
+                let mut sums = vec![0.0f64; n_embd];
+                each(&mut |_, row| sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value as f64), all);
+                out.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / shape.len as f64) as f32);
+            }
+            Pooling::Max => {
+                out.fill(f32::NEG_INFINITY);
+                each(&mut |_, row| out.iter_mut().zip(row).for_each(|(max, &value)| *max = max.max(value)), all);
+            }
+            Pooling::Last => each(&mut |_, row| out.copy_from_slice(row), shape.len - 1..shape.len),
+            Pooling::None => each(&mut |t, row| out[t * n_embd..][..n_embd].copy_from_slice(row), all),
         }
     });
-    for (image, mean) in means.chunks_exact(n_embd).enumerate() {
-        store(image, mean);
+    for (image, features) in features.chunks_exact(values).enumerate() {
+        store(image, features);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::data::Batch;
-use crate::model::{AdamUpdate, ImageSize, MuonUpdate, State, Update};
+use crate::model::{AdamUpdate, ImageSize, MuonUpdate, Pooling, State, Update};
 use crate::rng::{Purpose, Rng};
 
 const ADAM: Update = Update {
@@ -308,16 +308,41 @@ fn features_of_a_layer_do_not_depend_on_the_others_asked_for() {
     let batch = random_batch(&config, 2);
     let width = config.n_embd;
     let mut all = vec![0.0; 2 * 3 * width];
-    engine.features(&batch, &[0, 1, 2], &mut all).unwrap();
+    engine.features(&batch, &[0, 1, 2], Pooling::Mean, &mut all).unwrap();
     for layer in 0..3 {
         let mut one = vec![0.0; 2 * width];
-        engine.features(&batch, &[layer], &mut one).unwrap();
+        engine.features(&batch, &[layer], Pooling::Mean, &mut one).unwrap();
         for image in 0..2 {
             assert_eq!(one[image * width..][..width], all[(image * 3 + layer) * width..][..width], "layer {layer}");
         }
     }
-    let error = engine.features(&batch, &[3], &mut vec![0.0; 2 * width]).unwrap_err().to_string();
+    let error = engine.features(&batch, &[3], Pooling::Mean, &mut vec![0.0; 2 * width]).unwrap_err().to_string();
     assert!(error.contains("layer 3") && error.contains("0 to 2"), "{error}");
+}
+
+#[test]
+fn pooled_features_are_those_of_all_positions_pooled() {
+    let config = odd();
+    let options = Options { micro_batch: 2, ..Options::inference(Precision::F32) };
+    let mut engine = open(&config, &random_weights(&config), options).unwrap();
+    let (batch, layers) = (random_batch(&config, 3), [2, 0]);
+    let (positions, width) = (config.n_ctx(), config.n_embd);
+    let mut features = |pooling: Pooling| {
+        let mut out = vec![0.0; 3 * layers.len() * pooling.rows(positions) * width];
+        engine.features(&batch, &layers, pooling, &mut out).unwrap();
+        out
+    };
+    let all = features(Pooling::None);
+    let [mean, max, last] = [Pooling::Mean, Pooling::Max, Pooling::Last].map(&mut features);
+    for (i, rows) in all.chunks(positions * width).enumerate() {
+        for j in 0..width {
+            let column: Vec<f32> = rows.iter().skip(j).step_by(width).copied().collect();
+            let sum: f64 = column.iter().map(|&x| x as f64).sum();
+            assert_eq!(mean[i * width + j], (sum / positions as f64) as f32);
+            assert_eq!(max[i * width + j], column.iter().copied().fold(f32::MIN, f32::max));
+            assert_eq!(last[i * width + j], column[positions - 1]);
+        }
+    }
 }
 
 #[test]

@@ -29,3 +29,4 @@ pub use preprocess::{Augment, Preprocess};
 pub use source::{Images, Source};
 pub use split::Split;
 pub use tokens::{Damaged, TokenSet, tokenize};
+pub(crate) use tokens::{check_damaged, tokenize_unchecked};

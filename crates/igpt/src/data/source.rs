@@ -92,6 +92,11 @@ impl Images {
         &self.indices
     }
 
+    /// The images at `positions` of this choice, in that order. Panics when one is out of range.
+    pub fn pick(&self, positions: impl IntoIterator<Item = usize>) -> Self {
+        Self { source: self.source.clone(), indices: positions.into_iter().map(|i| self.indices[i]).collect() }
+    }
+
     /// The first `n` images, or all when there are fewer.
     pub fn take(&self, n: usize) -> Self {
         Self { source: self.source.clone(), indices: self.indices[..n.min(self.len())].into() }

@@ -71,12 +71,23 @@ pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Resu
     tokenize_with(images, size, |pixels, out| quantizer.tokens(pixels, out))
 }
 
+/// As [`tokenize`], however many images are damaged.
+pub(crate) fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantizer) -> TokenSet {
+    each_image(images, size, |pixels, out| quantizer.tokens(pixels, out))
+}
+
 /// As [`tokenize`]; `quantize` fills one image's tokens.
 pub(super) fn tokenize_with(
     images: &Images,
     size: ImageSize,
     quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
 ) -> Result<TokenSet> {
+    let set = each_image(images, size, quantize);
+    check_damaged(&set.damaged, images.len())?;
+    Ok(set)
+}
+
+fn each_image(images: &Images, size: ImageSize, quantize: impl Fn(&Pixels, &mut [u16]) + Sync) -> TokenSet {
     let n_ctx = size.pixels();
     let preprocess = Preprocess { size, augment: Augment::None };
     let mut tokens = vec![0u16; images.len() * n_ctx];
@@ -111,10 +122,9 @@ pub(super) fn tokenize_with(
         tokens.truncate(kept.len() * n_ctx);
     }
     let damaged: Vec<Damaged> = damaged.into_iter().map(|(_, d)| d).collect();
-    check_damaged(&damaged, images.len())?;
     let labels = kept.iter().map(|&i| images.label(i)).collect();
     let names = kept.iter().map(|&i| images.name(i)).collect();
-    Ok(TokenSet { tokens, n_px: size, labels, names, damaged })
+    TokenSet { tokens, n_px: size, labels, names, damaged }
 }
 
 /// Refuses more than 1 % of damaged images, naming the first twenty.

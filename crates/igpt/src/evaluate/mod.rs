@@ -1,12 +1,14 @@
 //! What a trained model is worth: likelihood and the baselines beside it, odd images, and parity with transformers.
 
 mod baselines;
+mod features;
 mod likelihood;
 mod nearest;
 pub mod parity;
 mod surprise;
 
 pub use baselines::{BaselineScores, Baselines};
+pub use features::{Layers, features};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest, quantile};
 pub use surprise::{Reference, Surprise, auroc, surprise, surprise_maps};

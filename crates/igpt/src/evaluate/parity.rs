@@ -9,7 +9,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::data::Batch;
-use crate::model::{Engine, ModelConfig};
+use crate::model::{Engine, ModelConfig, Pooling};
 use crate::{Error, Result};
 
 /// The file in a model directory that holds what transformers computed.
@@ -111,7 +111,7 @@ impl Recording {
         let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let mut features = vec![0.0; self.features.len()];
-        engine.features(&self.tokens, &layers, &mut features)?;
+        engine.features(&self.tokens, &layers, Pooling::Mean, &mut features)?;
         Ok(Parity {
             images: self.tokens.images(),
             logits: difference(&logits, &self.logits),

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::Result;
 use crate::data::Batch;
-use crate::model::{Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, State, Update};
+use crate::model::{Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, Pooling, State, Update};
 use crate::rng::{Purpose, Rng};
 
 /// The engine; it can only draw.
@@ -93,7 +93,7 @@ impl Engine for Toy {
     fn logits(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
         unreachable!("toys can only draw")
     }
-    fn features(&mut self, _: &Batch, _: &[usize], _: &mut [f32]) -> Result<()> {
+    fn features(&mut self, _: &Batch, _: &[usize], _: Pooling, _: &mut [f32]) -> Result<()> {
         unreachable!("toys can only draw")
     }
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {

@@ -113,6 +113,28 @@ pub struct State<'a> {
     pub step: u64,
 }
 
+/// How the values of a layer's positions become an image's features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Their mean, as in the paper.
+    #[default]
+    Mean,
+    /// The largest of each.
+    Max,
+    /// Those of the last position, which has seen all pixels but its own.
+    Last,
+    /// All of them, position after position.
+    None,
+}
+
+impl Pooling {
+    /// Rows of n_embd values that it makes of `n_ctx` positions.
+    pub fn rows(self, n_ctx: usize) -> usize {
+        if self == Pooling::None { n_ctx } else { 1 }
+    }
+}
+
 /// One copy of the model and whatever computes it.
 pub trait Engine: Send {
     /// The network's shape.
@@ -137,9 +159,10 @@ pub trait Engine: Send {
     fn pixel_nats(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
     /// Forward only: logits (B, T, n_vocab) in `out`; position t scores token t.
     fn logits(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
-    /// Mean over positions of `ln_1(h^l)` for each layer asked for (l = n_layer is `ln_f`'s output): (B, layers,
-    /// n_embd) in `out` (Chen et al. 2020, section 2.4). Stops at the deepest layer asked for.
-    fn features(&mut self, batch: &Batch, layers: &[usize], out: &mut [f32]) -> Result<()>;
+    /// `ln_1(h^l)` of each layer asked for, pooled over positions (l = n_layer is `ln_f`'s output): (B, layers, n_embd)
+    /// in `out`, or (B, layers, T, n_embd) without pooling (Chen et al. 2020, section 2.4). Stops at the deepest layer
+    /// asked for.
+    fn features(&mut self, batch: &Batch, layers: &[usize], pooling: Pooling, out: &mut [f32]) -> Result<()>;
     /// A decoder for `rows` images at once, sharing this engine's present weights.
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>>;
 }

@@ -9,6 +9,6 @@ pub mod params;
 
 pub use config::{ImageSize, ModelConfig, Preset};
 pub use dir::{Card, ModelDir, SaveType};
-pub use engine::{AdamUpdate, Decoder, Engine, LossSum, MuonUpdate, Optimizer, Precision, State, Update};
+pub use engine::{AdamUpdate, Decoder, Engine, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update};
 pub use init::{Initialization, initial_weights};
 pub use params::{Layout, Tensor};

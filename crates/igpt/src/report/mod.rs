@@ -1,6 +1,7 @@
 //! Pictures and pages of what a model learned: PNG grids, NumPy arrays, animations, charts and the one-file report.
 
 pub mod chart;
+pub mod embeddings;
 pub mod gif;
 pub mod grid;
 pub mod heat;
@@ -9,6 +10,7 @@ pub mod page;
 pub mod png;
 
 pub use chart::Chart;
+pub use embeddings::{Embeddings, Entry};
 pub use grid::{GAP, grid, not_given, readable_scale};
 pub use heat::heat;
 pub use page::Page;

@@ -29,12 +29,13 @@ pub fn save_tokens(path: impl AsRef<Path>, images: &[Vec<u16>]) -> Result<()> {
     write(path.as_ref(), &bytes)
 }
 
-/// Magic, version and the dictionary, padded so that the data begin at a multiple of 64 bytes.
+/// Magic, version and the dictionary, padded so that the data begin at a multiple of 128 bytes: always the first, unless
+/// the shape is absurd, so that a header can be written again when the number of images is known.
 pub(crate) fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
     let shape: String = shape.iter().map(|n| format!("{n}, ")).collect();
     let mut dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
     let used = 10 + dictionary.len() + 1;
-    dictionary.push_str(&" ".repeat(used.next_multiple_of(64) - used));
+    dictionary.push_str(&" ".repeat(used.next_multiple_of(128) - used));
     dictionary.push('\n');
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((dictionary.len() as u16).to_le_bytes());

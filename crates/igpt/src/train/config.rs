@@ -160,6 +160,10 @@ pub struct TrainSection {
     pub sample_every: Option<u64>,
     /// Images in a sample grid; 0 draws none.
     pub sample_images: usize,
+    /// Labelled training images for a quick probe of the middle layers at every validation, with half as many of
+    /// validation: `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through two
+    /// thirds of the network each time.
+    pub probe_images: usize,
     /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
@@ -212,6 +216,7 @@ impl Default for TrainSection {
             eval_images: 512,
             sample_every: None,
             sample_images: 16,
+            probe_images: 0,
             checkpoint_every: None,
             take_best: false,
             keep_last: 2,

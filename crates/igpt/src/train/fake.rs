@@ -2,7 +2,7 @@
 //! is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
 
 use crate::data::Batch;
-use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, State, Update};
+use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
 use crate::{Error, Result};
 
 pub(crate) struct Fake {
@@ -108,7 +108,7 @@ impl Engine for Fake {
         Err(Error::Missing("the bigram engine only trains".into()))
     }
 
-    fn features(&mut self, _: &Batch, _: &[usize], _: &mut [f32]) -> Result<()> {
+    fn features(&mut self, _: &Batch, _: &[usize], _: Pooling, _: &mut [f32]) -> Result<()> {
         Err(Error::Missing("the bigram engine only trains".into()))
     }
 

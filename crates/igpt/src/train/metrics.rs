@@ -41,6 +41,12 @@ pub struct Row {
     /// Largest resident memory so far in MiB, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_mb: Option<f64>,
+    /// Share of right classes that a quick probe gets of validation images, where `train.probe_images` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_accuracy: Option<f64>,
+    /// The layer that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_layer: Option<usize>,
     /// Seconds of training so far, of earlier sessions too.
     pub elapsed_s: f64,
 }
@@ -108,6 +114,8 @@ mod tests {
             step_ms: None,
             data_wait_ms: None,
             peak_rss_mb: None,
+            probe_accuracy: None,
+            probe_layer: None,
             elapsed_s: 2.0,
         }
     }

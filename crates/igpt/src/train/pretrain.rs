@@ -12,6 +12,7 @@ use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
+use crate::train::probe::RunProbe;
 use crate::train::run_dir::{RunDir, Start, write_atomic};
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
 use crate::{Error, Result, cpu, generate, report};
@@ -103,6 +104,7 @@ pub fn pretrain(
 
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
+    let probe = run_probe(&dataset, &config, &network, &quantizer, &run, observer);
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
@@ -128,6 +130,7 @@ pub fn pretrain(
         engine: engine.as_mut(),
         next: &mut || loader.next(),
         validation: validation.as_ref(),
+        probe: probe.as_ref(),
         sample: (train.sample_images > 0).then_some(&mut draw),
         images: images.len(),
         channels: palette.channels(),
@@ -252,7 +255,7 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 14] = [
+    const FREE: [&str; 15] = [
         "data.dir",
         "model.preset",
         "train.recipe",
@@ -262,6 +265,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         "train.eval_images",
         "train.sample_every",
         "train.sample_images",
+        "train.probe_images",
         "train.checkpoint_every",
         "train.take_best",
         "train.keep_last",
@@ -303,6 +307,29 @@ fn validation(
         Err(error) => {
             warn(run, observer, &format!("no validation loss: {error}"));
             Ok(None)
+        }
+    }
+}
+
+/// The images of the probes, if they are asked for; where they can't be had, a warning.
+fn run_probe(
+    dataset: &Dataset,
+    config: &RunConfig,
+    network: &ModelConfig,
+    quantizer: &Quantizer,
+    run: &RunDir,
+    observer: &mut dyn Observer,
+) -> Option<RunProbe> {
+    let train = &config.train;
+    if train.probe_images == 0 {
+        return None;
+    }
+    let chosen = (train.seed, train.threads);
+    match RunProbe::of(dataset, train.probe_images, network.n_layer, network.n_px, quantizer, chosen) {
+        Ok(probe) => Some(probe),
+        Err(error) => {
+            warn(run, observer, &format!("no probe while training: {error}"));
+            None
         }
     }
 }

@@ -92,6 +92,7 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
         engine: &mut engine,
         next: &mut next,
         validation: Some(&set),
+        probe: None,
         sample: None,
         images: IMAGES,
         channels: 1,

@@ -14,6 +14,7 @@ use crate::train::groups::{GradientTree, even_runs, micro_batch};
 use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
+use crate::train::probe::{Probed, RunProbe};
 use crate::train::run_dir::{RunDir, write_atomic};
 use crate::{Error, Result};
 
@@ -32,6 +33,8 @@ pub struct Trainer<'a> {
     pub next: &'a mut dyn FnMut() -> Result<Batch>,
     /// Images to validate on, if there are any.
     pub validation: Option<&'a TokenSet>,
+    /// Classifies images by the features of the middle layers at each validation; none doesn't.
+    pub probe: Option<&'a RunProbe>,
     /// Draws sample grids; none draws none.
     pub sample: Option<SampleHook<'a>>,
     /// Training images, for counting epochs.
@@ -216,6 +219,8 @@ impl Loop<'_> {
             step_ms: None,
             data_wait_ms: None,
             peak_rss_mb: None,
+            probe_accuracy: None,
+            probe_layer: None,
             elapsed_s: self.elapsed(),
         }
     }
@@ -267,9 +272,18 @@ impl Loop<'_> {
             self.outcome.best = Some((loss, step));
         }
         self.outcome.validation_loss = Some(loss);
-        let row = self.blank_row("validation", loss);
-        self.write_row(&row);
+        let mut row = self.blank_row("validation", loss);
         self.t.run.log(&format!("step {step}: validation loss {loss:.4}"));
+        match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {
+            Ok(Some(Probed { accuracy, layer })) => {
+                (row.probe_accuracy, row.probe_layer) = (Some(accuracy), Some(layer));
+                self.t.run.log(&format!("step {step}: probe accuracy {accuracy:.4} at layer {layer}"));
+            }
+            Ok(None) => {}
+            Err(error) => self.warn(&format!("no probe at step {step}: {error}")),
+        }
+        row.elapsed_s = self.elapsed();
+        self.write_row(&row);
         let bits_per_dim = row.bits_per_dim;
         self.t.observer.event(Event::Validated { step, loss, bits_per_dim, best });
         // Validation is no part of a step's time.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use igpt::cpu::{self, Isa};
 use igpt::data::Batch;
-use igpt::model::{AdamUpdate, Engine, ImageSize, Layout, ModelConfig, Optimizer, Precision, Update};
+use igpt::model::{AdamUpdate, Engine, ImageSize, Layout, ModelConfig, Optimizer, Pooling, Precision, Update};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -157,7 +157,7 @@ fn errors(model: &mut Model) -> Vec<(String, f64)> {
 
     let layers: Vec<usize> = (0..golden.features.len()).collect();
     let mut features = vec![0.0; b * layers.len() * c];
-    engine.features(batch, &layers, &mut features).unwrap();
+    engine.features(batch, &layers, Pooling::Mean, &mut features).unwrap();
     for (l, wanted) in golden.features.iter().enumerate() {
         let of_layer: Vec<f32> = features.chunks(c).skip(l).step_by(layers.len()).flatten().copied().collect();
         errors.push((format!("features of layer {l}"), wanted.error(&of_layer)));

@@ -1,0 +1,146 @@
+//! `igpt embed`: the network's features of images, as an array or a table.
+
+use std::path::PathBuf;
+
+use igpt::cpu::{self, Options};
+use igpt::data::{Dataset, Split, TokenSet};
+use igpt::evaluate::{Layers, features};
+use igpt::model::{ModelDir, Pooling};
+use igpt::palette::Quantizer;
+use igpt::report::embeddings::ENDINGS;
+use igpt::report::{Embeddings, Entry};
+use igpt::{Error, Result};
+use serde_json::json;
+
+use super::drawing::with_bar;
+use crate::output::print_json;
+use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
+
+/// Flags of `igpt embed`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt embed --model runs/a --data photos --split all --layers 4 --out photos.npy\n\n\
+                        FILE.npy is an array (images, layers, n_embd) of f32 with a list of the images' names and \
+                        labels beside it, FILE.tsv. FILE.csv has columns filename, label, embedding_0 and so on, \
+                        FILE.parquet the columns filename, label and embedding, a list. Without pooling the array is \
+                        (images, layers, positions, n_embd).")]
+pub(crate) struct Args {
+    /// Model directory, or a run directory; without it the emoji model that comes with igpt
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Images to embed: train, validation, test or all
+    #[arg(long, default_value_t = Split::All)]
+    split: Split,
+    /// Layers: all (the number of blocks and one), or numbers from 0 with commas between
+    #[arg(long, value_name = "all|L,L", default_value_t = Layers::All)]
+    layers: Layers,
+    /// What becomes of the positions
+    #[arg(long, value_enum, default_value_t = Pool::Mean)]
+    pool: Pool,
+    #[command(flatten)]
+    precision: PrecisionArgs,
+    /// Where the features go
+    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = table)]
+    out: PathBuf,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Pool {
+    /// The mean over positions, as in the paper
+    Mean,
+    /// The largest value over positions
+    Max,
+    /// The last position
+    Last,
+    /// Every position by itself
+    None,
+}
+
+impl From<Pool> for Pooling {
+    fn from(pool: Pool) -> Self {
+        match pool {
+            Pool::Mean => Pooling::Mean,
+            Pool::Max => Pooling::Max,
+            Pool::Last => Pooling::Last,
+            Pool::None => Pooling::None,
+        }
+    }
+}
+
+fn table(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some(ending) if ENDINGS.contains(&ending) => Ok(path),
+        _ => Err("the name must end in .npy, .csv or .parquet".into()),
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let model = match &args.model {
+        Some(path) => ModelDir::open(path)?,
+        None => ModelDir::bundled()?,
+    };
+    let layers = args.layers.of(model.config.n_layer)?;
+    let dataset = args.data.open()?;
+    let images = dataset.split(args.split)?;
+    let options = Options { threads: args.threads.threads, ..Options::inference(args.precision.get()) };
+    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let quantizer = Quantizer::new(model.palette);
+
+    let (pooling, n_embd) = (Pooling::from(args.pool), model.config.n_embd);
+    let shape = match pooling {
+        Pooling::None => vec![layers.len(), model.config.n_ctx(), n_embd],
+        Pooling::Mean | Pooling::Max | Pooling::Last => vec![layers.len(), n_embd],
+    };
+    let mut file = Embeddings::create(&args.out, &shape)?;
+    let (mut count, total, values) = (0, images.len(), shape.iter().product());
+    let mut take = |set: &TokenSet, features: &[f32]| {
+        count += set.images();
+        file.push(&entries(&dataset, set, features, values))
+    };
+    let (damaged, time) = with_bar("embedding", |progress| {
+        let mut progress = |images| progress(images, total);
+        features(&mut *engine, &images, &quantizer, &layers, pooling, &mut take, &mut progress)
+    })?;
+    if count == 0 {
+        return Err(Error::Missing(format!("no image of {} could be decoded", args.data.data)));
+    }
+    let files = file.finish()?;
+
+    for image in &damaged {
+        eprintln!("skipped {}: {}", image.name, image.problem);
+    }
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let seconds = time.as_secs_f64();
+    eprintln!("{count} images of {} ({}) in {seconds:.1} s: {}", args.data.data, args.split, names.join(", "));
+    if args.json.json {
+        let shape: Vec<usize> = [&[count], &shape[..]].concat();
+        print_json(&json!({
+            "images": count,
+            "shape": shape,
+            "layers": layers,
+            "pool": pooling,
+            "precision": args.precision.get(),
+            "data": args.data.data,
+            "split": args.split,
+            "files": files,
+            "damaged": damaged.iter().map(|image| &image.name).collect::<Vec<_>>(),
+            "seconds": seconds,
+            "images_per_second": count as f64 / seconds,
+        }));
+    }
+    Ok(())
+}
+
+/// What a file holds of a run of images.
+fn entries<'a>(dataset: &'a Dataset, set: &'a TokenSet, features: &'a [f32], values: usize) -> Vec<Entry<'a>> {
+    let class = |label: &Option<u32>| label.and_then(|label| dataset.classes.get(label as usize));
+    let images = set.names.iter().zip(&set.labels).zip(features.chunks_exact(values));
+    let entry = |((name, label), values)| Entry { name, label: class(label).map_or("", String::as_str), values };
+    images.map(entry).collect()
+}

@@ -1,0 +1,200 @@
+//! `igpt probe`: a linear probe of every layer, the test of the best, and the baselines beside it.
+
+use std::path::{Path, PathBuf};
+
+use igpt::cpu::Options;
+use igpt::evaluate::Layers;
+use igpt::model::ModelDir;
+use igpt::probe::{self, Report, Settings, Solver};
+use igpt::report::chart::by_layer;
+use igpt::{Error, Result};
+use serde_json::json;
+
+use super::drawing::with_bar;
+use crate::output::print_json;
+use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
+
+/// Classes beyond which no confusion matrix is printed.
+const CLASSES: usize = 16;
+
+/// Flags of `igpt probe`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt probe --model runs/a --data fashion-mnist --json\n\n\
+                        Features are means over positions, standardised on the training images. The layer and the \
+                        strength are chosen on the validation split; then train and validation are fitted together \
+                        and the test split is seen once. With few labels the choices are the validation split's too, \
+                        and only the subset is fitted.")]
+pub(crate) struct Args {
+    /// Model directory, or a run directory; without it the emoji model that comes with igpt
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Layers to choose from: all, or numbers from 0 with commas between
+    #[arg(long, value_name = "all|L,L", default_value_t = Layers::All)]
+    layers: Layers,
+    /// Classifier
+    #[arg(long, value_enum, default_value_t = Kind::Lbfgs)]
+    solver: Kind,
+    /// Only so many training images, the first of a seeded shuffle
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    images: Option<u32>,
+    /// Also so many layers around the best one side by side
+    #[arg(long, value_name = "K")]
+    concat: Option<usize>,
+    /// Also with so few labels a class
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    labels_per_class: Vec<u32>,
+    /// Random subsets for each number of labels
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    #[command(flatten)]
+    precision: PrecisionArgs,
+    /// Also write results.json and layers.svg, accuracy by layer, into this directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    seed: SeedArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Kind {
+    /// Logistic regression by L-BFGS, the paper's
+    Lbfgs,
+    /// Logistic regression by stochastic gradient descent, for large sets
+    Sgd,
+    /// Ridge regression in closed form
+    Ridge,
+    /// 20 nearest neighbours by cosine
+    Knn,
+}
+
+impl From<Kind> for Solver {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Lbfgs => Solver::Lbfgs,
+            Kind::Sgd => Solver::Sgd,
+            Kind::Ridge => Solver::Ridge,
+            Kind::Knn => Solver::Knn,
+        }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let model = match &args.model {
+        Some(path) => ModelDir::open(path)?,
+        None => ModelDir::bundled()?,
+    };
+    let dataset = args.data.open()?;
+    let settings = Settings {
+        layers: args.layers,
+        images: args.images.map(|n| n as usize),
+        solver: args.solver.into(),
+        concat: args.concat,
+        labels_per_class: args.labels_per_class.iter().map(|&n| n as usize).collect(),
+        seeds: args.seeds,
+        seed: args.seed.seed,
+        options: Options { threads: args.threads.threads, ..Options::inference(args.precision.get()) },
+    };
+    let (report, time) = with_bar("probing", |progress| {
+        probe::probe(&model, &dataset, &settings, &mut |_, done, total| progress(done, total))
+    })?;
+
+    let name = args.model.as_ref().map_or("the emoji model that comes with igpt".into(), |m| m.display().to_string());
+    eprintln!("{name} on {}\n{}", args.data.data, table(&report));
+    for image in &report.damaged {
+        eprintln!("skipped {}: {}", image.name, image.problem);
+    }
+    let mut value = serde_json::to_value(&report).map_err(|e| Error::Invalid(e.to_string()))?;
+    value["model"] = json!(args.model);
+    value["data"] = json!(args.data.data);
+    value["precision"] = json!(args.precision.get());
+    value["seed"] = json!(args.seed.seed);
+    value["damaged"] = json!(report.damaged.len());
+    value["seconds"] = json!(time.as_secs_f64());
+    if let Some(folder) = &args.out {
+        save(folder, &report, &value)?;
+    }
+    if args.json.json {
+        print_json(&value);
+    }
+    Ok(())
+}
+
+/// Writes the results and their chart.
+fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()> {
+    let points: Vec<(usize, f64)> =
+        report.layers.iter().copied().zip(report.validation_accuracy.iter().copied()).collect();
+    let levels = [
+        ("raw pixels", report.baselines.raw_pixels_verdict.validation_accuracy),
+        ("random network", report.baselines.random_init_verdict.validation_accuracy),
+    ];
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    for (name, text) in [("results.json", format!("{value:#}\n")), ("layers.svg", by_layer(&points, &levels))] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(Error::io(&path))?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+fn table(report: &Report) -> String {
+    let mut text = String::from("layer  validation\n");
+    for (layer, accuracy) in report.layers.iter().zip(&report.validation_accuracy) {
+        let best = if *layer == report.best_layer { "  best" } else { "" };
+        text += &format!("{layer:>5}  {:>9.2} %{best}\n", 100.0 * accuracy);
+    }
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let [low, high] = report.interval.map(percent);
+    let [train, validation, test] = report.images;
+    text += &format!("test accuracy of layer {}: {}, ", report.best_layer, percent(report.test_accuracy));
+    text += &format!("95 % interval {low} to {high} ({train} + {validation} images fitted, {test} tested)\n");
+    if let Some(concat) = &report.concat {
+        let layers: Vec<String> = concat.layers.iter().map(usize::to_string).collect();
+        text += &format!("layers {} together: {}\n", layers.join(", "), percent(concat.verdict.test_accuracy));
+    }
+    let b = &report.baselines;
+    text += &format!(
+        "baselines: raw pixels {}, the network before training {} (layer {}), majority class {}",
+        percent(b.raw_pixels),
+        percent(b.random_init),
+        b.random_init_layer,
+        percent(b.majority)
+    );
+    for few in &report.few_labels {
+        let spread = |deviation: Option<f64>| deviation.map_or(String::new(), |d| format!(" ± {:.2}", 100.0 * d));
+        let (features, pixels) = (&few.features, &few.raw_pixels);
+        text += &format!(
+            "\n{} labels a class: {:.2}{} %, raw pixels {:.2}{} %",
+            features.labels_per_class,
+            100.0 * features.mean,
+            spread(features.deviation),
+            100.0 * pixels.mean,
+            spread(pixels.deviation)
+        );
+    }
+    if report.unlabelled > 0 {
+        text += &format!("\n{} images without a label were left out", report.unlabelled);
+    }
+    if report.classes.len() <= CLASSES {
+        text += &confusion(report);
+    }
+    text
+}
+
+/// The confusion matrix with the classes' names at its right.
+fn confusion(report: &Report) -> String {
+    let most = report.confusion.iter().flatten().max().copied().unwrap_or(0);
+    let width = most.to_string().len().max(2) + 1;
+    let header: String = (0..report.classes.len()).map(|class| format!("{class:>width$}")).collect();
+    let mut text = format!("\nconfusion (rows: true class, columns: predicted)\n    {header}");
+    for (class, (row, name)) in report.confusion.iter().zip(&report.classes).enumerate() {
+        let row: String = row.iter().map(|count| format!("{count:>width$}")).collect();
+        text += &format!("\n{class:>3} {row}  {name}");
+    }
+    text
+}

@@ -1,0 +1,121 @@
+//! Features of images, a run of images at a time, so that memory does not grow with their number.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::data::{Damaged, Images, TokenSet, check_damaged, tokenize_unchecked};
+use crate::model::{Engine, Pooling};
+use crate::palette::Quantizer;
+use crate::{Error, Result};
+
+/// Images of a run, unless their features are very long.
+const RUN: usize = 64;
+/// Values of a run at most, as far as a single image allows.
+const VALUES: usize = 1 << 24;
+
+/// Which layers' inputs are the features: `all`, or numbers with commas between. Layer l is `ln_1` of block l's input,
+/// layer n_layer the output of `ln_f`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Layers {
+    /// 0 to n_layer.
+    #[default]
+    All,
+    /// These, in this order.
+    Some(Vec<usize>),
+}
+
+impl Layers {
+    /// The layers of a network of `n_layer` blocks.
+    ///
+    /// # Errors
+    /// When one is asked for that it doesn't have.
+    pub fn of(&self, n_layer: usize) -> Result<Vec<usize>> {
+        match self {
+            Layers::All => Ok((0..=n_layer).collect()),
+            Layers::Some(layers) => match layers.iter().find(|&&layer| layer > n_layer) {
+                Some(layer) => {
+                    Err(Error::Invalid(format!("layer {layer} was asked for, but the model has 0 to {n_layer}")))
+                }
+                None => Ok(layers.clone()),
+            },
+        }
+    }
+}
+
+impl FromStr for Layers {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "all" {
+            return Ok(Layers::All);
+        }
+        let layers = text.split(',').map(|layer| layer.trim().parse()).collect::<Result<Vec<usize>, _>>();
+        let mut layers = layers.map_err(|_| Error::Invalid(format!("no layers {text:?}: say all, or 0,3,5")))?;
+        let mut seen = std::collections::BTreeSet::new();
+        layers.retain(|layer| seen.insert(*layer));
+        Ok(Layers::Some(layers))
+    }
+}
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layers::All => f.write_str("all"),
+            Layers::Some(layers) => f.write_str(&layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
+        }
+    }
+}
+
+/// Hands runs of `images` to `take`, in order, with their features, (images, layers, n_embd) or, without pooling,
+/// (images, layers, T, n_embd): one forward pass for all `layers`. `progress` is told how many images are done. Gives
+/// the images that could not be decoded, which are in no run.
+///
+/// # Errors
+/// When more than 1 % of the images are damaged, they are not the model's, or `take` fails.
+pub fn features(
+    engine: &mut dyn Engine,
+    images: &Images,
+    quantizer: &Quantizer,
+    layers: &[usize],
+    pooling: Pooling,
+    take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Damaged>> {
+    let config = engine.config().clone();
+    if quantizer.palette().n_vocab() != config.n_vocab {
+        let (colors, n_vocab) = (quantizer.palette().n_vocab(), config.n_vocab);
+        return Err(Error::Mismatch(format!("a palette of {colors} colours was given to a model of {n_vocab}")));
+    }
+    let values = layers.len() * pooling.rows(config.n_ctx()) * config.n_embd;
+    let run = (VALUES / values.max(1)).clamp(1, RUN);
+    let mut out = vec![0.0; run * values];
+    let mut damaged = Vec::new();
+    for first in (0..images.len()).step_by(run) {
+        let end = (first + run).min(images.len());
+        let mut set = tokenize_unchecked(&images.pick(first..end), config.n_px, quantizer);
+        damaged.append(&mut set.damaged);
+        check_damaged(&damaged, images.len())?;
+        let out = &mut out[..set.images() * values];
+        engine.features(&set.batch(0..set.images()), layers, pooling, out)?;
+        take(&set, out)?;
+        progress(end);
+    }
+    Ok(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_read_what_they_print_and_are_checked_against_the_model() {
+        for text in ["all", "0,3,5", "7"] {
+            assert_eq!(text.parse::<Layers>().unwrap().to_string(), text);
+        }
+        assert_eq!("3, 1,3".parse::<Layers>().unwrap().of(3).unwrap(), [3, 1]);
+        assert_eq!(Layers::All.of(2).unwrap(), [0, 1, 2]);
+        let error = "2,4".parse::<Layers>().unwrap().of(3).unwrap_err().to_string();
+        assert!(error.contains("layer 4") && error.contains("0 to 3"), "{error}");
+        assert!("best".parse::<Layers>().is_err() && "".parse::<Layers>().is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! Probes with few labels: random subsets of the training images with the same number of each class (Chen et al. 2020,
+//! section 4.7).
+//!
+//! Only the classifier's own training labels are few: layer and strength are chosen on the validation images, and
+//! means and deviations are those of all training images, which needs no labels.
+
+use super::protocol::View;
+use super::solver::Fitter;
+use super::{Examples, Standardizer, accuracy};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// Accuracy on the test images over several subsets.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct FewLabels {
+    /// Labelled images of each class.
+    pub labels_per_class: usize,
+    /// Mean over the subsets.
+    pub mean: f64,
+    /// Standard deviation over the subsets (sample); none for a single one.
+    pub deviation: Option<f64>,
+    /// Of each subset.
+    pub test_accuracy: Vec<f64>,
+}
+
+/// Positions of `per_class` images of each class, sorted; keyed by (`seed`, `per_class`).
+///
+/// # Errors
+/// When a class has fewer.
+pub fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Result<Vec<usize>> {
+    let mut by_class = vec![Vec::new(); classes];
+    for (i, &label) in labels.iter().enumerate() {
+        let drawn = Rng::new(seed, Purpose::Probe, 2 + per_class as u64, i as u64).next_u32();
+        by_class[label as usize].push((drawn, i));
+    }
+    let mut taken = Vec::with_capacity(classes * per_class);
+    // A class without any training image is no class of this data set.
+    for (class, mut images) in by_class.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
+        if images.len() < per_class {
+            return Err(Error::Invalid(format!(
+                "class {class} has {} training images, too few for {per_class} labels a class: ask for fewer",
+                images.len()
+            )));
+        }
+        images.sort_unstable();
+        taken.extend(images.into_iter().take(per_class).map(|(_, i)| i));
+    }
+    taken.sort_unstable();
+    Ok(taken)
+}
+
+/// Fits subsets of the training images, one for each of `seeds`, and tests each.
+///
+/// # Errors
+/// When a class has too few images.
+pub fn few_labels(
+    fitter: &Fitter<'_>,
+    view: View<'_>,
+    test: Examples<'_>,
+    per_class: usize,
+    seeds: std::ops::Range<u64>,
+) -> Result<FewLabels> {
+    let width = view.train.width();
+    let standardizer = Standardizer::fit(view.train.features(), width);
+    let mut found = Vec::new();
+    for seed in seeds {
+        let taken = subset(view.train.labels(), fitter.classes, per_class, seed)?;
+        let features: Vec<f32> =
+            taken.iter().flat_map(|&i| &view.train.features()[i * width..][..width]).copied().collect();
+        let labels: Vec<u32> = taken.iter().map(|&i| view.train.labels()[i]).collect();
+        let train = Examples::new(&features, width, &labels)?;
+        let choice = fitter.choose(&standardizer, train, view.validation)?;
+        let classifier = fitter.fit(&standardizer, train, &choice)?;
+        found.push(accuracy(&classifier.predict(fitter.workers, test.features()), test.labels()));
+    }
+    let n = found.len() as f64;
+    let mean = found.iter().sum::<f64>() / n;
+    let squares: f64 = found.iter().map(|x| (x - mean).powi(2)).sum();
+    let deviation = (found.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
+    Ok(FewLabels { labels_per_class: per_class, mean, deviation, test_accuracy: found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::testing::clouds;
+    use crate::probe::{Solver, Workers};
+
+    #[test]
+    fn subsets_are_balanced_and_keyed_by_their_seed() {
+        let labels: Vec<u32> = (0..200).map(|i| (i % 7 + i % 3) as u32 % 5).collect();
+        let taken = subset(&labels, 5, 4, 1).unwrap();
+        (0..5).for_each(|class| assert_eq!(taken.iter().filter(|&&i| labels[i] == class).count(), 4));
+        assert_eq!(taken, subset(&labels, 5, 4, 1).unwrap());
+        assert_ne!(taken, subset(&labels, 5, 4, 2).unwrap());
+    }
+
+    #[test]
+    fn too_few_images_of_a_class_are_refused_by_its_number() {
+        let error = subset(&[0, 0, 1, 0], 2, 2, 0).unwrap_err().to_string();
+        assert!(error.contains("class 1 has 1 training images") && error.contains("2 labels"), "{error}");
+    }
+
+    #[test]
+    fn more_labels_classify_better() {
+        let parts = [1, 2, 3].map(|seed| clouds(900, 20, 4, 3.0, seed));
+        let [train, validation, test] = [0, 1, 2].map(|i| Examples::new(&parts[i].0, 20, &parts[i].1).unwrap());
+        let workers = Workers::new(1);
+        let fitter = Fitter { workers: &workers, solver: Solver::Lbfgs, classes: 4, seed: 0 };
+        let view = View { train, validation };
+        let [few, many] = [2, 100].map(|count| few_labels(&fitter, view, test, count, 0..3).unwrap());
+        assert_eq!((few.test_accuracy.len(), few.labels_per_class), (3, 2));
+        assert!(few.mean + 0.05 < many.mean, "{few:?} {many:?}");
+        assert!(few.deviation.unwrap() > 0.0);
+    }
+}

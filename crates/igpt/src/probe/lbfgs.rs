@@ -1,0 +1,178 @@
+//! L-BFGS (Nocedal 1980; Liu and Nocedal 1989): minimises a smooth function from its values and gradients.
+//!
+//! Steps are found by bisection to the weak Wolfe conditions (Lewis and Overton 2013), which on convex functions is as
+//! good as anything and has no corner cases. Values may carry rounding noise of a relative [`NOISE`].
+
+use std::collections::VecDeque;
+
+/// Differences remembered, as in scikit-learn.
+const HISTORY: usize = 10;
+/// Relative error of values that no decrease is asked below.
+const NOISE: f64 = 1e-8;
+/// Wolfe's two constants.
+const DECREASE: f64 = 1e-4;
+const CURVATURE: f64 = 0.9;
+/// Points tried along a line.
+const TRIES: usize = 30;
+
+/// When to stop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Largest entry of the gradient at which the minimum counts as found.
+    pub(super) tolerance: f64,
+    /// Steps at most.
+    pub(super) iterations: usize,
+}
+
+/// Where it stopped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Outcome {
+    /// The function's value.
+    pub(super) value: f64,
+    /// Steps taken.
+    pub(super) iterations: usize,
+    /// Values and gradients computed.
+    pub(super) evaluations: usize,
+    /// Whether the gradient is below the tolerance.
+    pub(super) converged: bool,
+}
+
+/// A step and the change of the gradient along it.
+struct Pair {
+    step: Vec<f64>,
+    change: Vec<f64>,
+    /// step · change
+    product: f64,
+}
+
+/// Moves `x` to the minimum of `function`, which gives its value and writes its gradient.
+pub(super) fn minimise(
+    x: &mut Vec<f64>,
+    limits: Limits,
+    function: &mut dyn FnMut(&[f64], &mut [f64]) -> f64,
+) -> Outcome {
+    let mut gradient = vec![0.0; x.len()];
+    let mut value = function(x, &mut gradient);
+    let (mut next, mut next_gradient) = (x.clone(), gradient.clone());
+    let mut history: VecDeque<Pair> = VecDeque::with_capacity(HISTORY);
+    let mut outcome = Outcome { value, iterations: 0, evaluations: 1, converged: false };
+    loop {
+        outcome.value = value;
+        outcome.converged = gradient.iter().all(|g| g.abs() <= limits.tolerance);
+        if outcome.converged || outcome.iterations == limits.iterations {
+            return outcome;
+        }
+        let mut direction = descent(&gradient, &history);
+        let mut slope = dot(&gradient, &direction);
+        if !(slope < 0.0) {
+            history.clear();
+            direction = gradient.iter().map(|g| -g).collect();
+            slope = -dot(&gradient, &gradient);
+        }
+        let (mut low, mut high) = (0.0, f64::INFINITY);
+        let mut t = if history.is_empty() { (1.0 / slope.abs().sqrt()).min(1.0) } else { 1.0 };
+        let mut found = None;
+        for _ in 0..TRIES {
+            next.iter_mut().zip(x.iter().zip(&direction)).for_each(|(next, (x, d))| *next = x + t * d);
+            let tried = function(&next, &mut next_gradient);
+            outcome.evaluations += 1;
+            // NaN counts as too far.
+            if !(tried <= value + DECREASE * t * slope + NOISE * value.abs()) {
+                high = t;
+            } else if dot(&next_gradient, &direction) < CURVATURE * slope {
+                low = t;
+            } else {
+                found = Some(tried);
+                break;
+            }
+            t = if high.is_finite() { (low + high) / 2.0 } else { 2.0 * low };
+        }
+        let Some(tried) = found else {
+            if history.is_empty() {
+                return outcome;
+            }
+            // Noise has spoilt the history: once more along the gradient.
+            history.clear();
+            outcome.iterations += 1;
+            continue;
+        };
+        let step: Vec<f64> = next.iter().zip(x.iter()).map(|(next, x)| next - x).collect();
+        let change: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(next, g)| next - g).collect();
+        let product = dot(&step, &change);
+        if product > 0.0 {
+            if history.len() == HISTORY {
+                history.pop_front();
+            }
+            history.push_back(Pair { step, change, product });
+        }
+        std::mem::swap(x, &mut next);
+        std::mem::swap(&mut gradient, &mut next_gradient);
+        value = tried;
+        outcome.iterations += 1;
+    }
+}
+
+/// The quasi-Newton direction, by the two loops.
+fn descent(gradient: &[f64], history: &VecDeque<Pair>) -> Vec<f64> {
+    let mut d: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    let mut alphas = Vec::with_capacity(history.len());
+    for pair in history.iter().rev() {
+        let alpha = dot(&pair.step, &d) / pair.product;
+        d.iter_mut().zip(&pair.change).for_each(|(d, y)| *d -= alpha * y);
+        alphas.push(alpha);
+    }
+    if let Some(pair) = history.back() {
+        let scale = pair.product / dot(&pair.change, &pair.change);
+        d.iter_mut().for_each(|d| *d *= scale);
+    }
+    for (pair, alpha) in history.iter().zip(alphas.into_iter().rev()) {
+        let beta = dot(&pair.change, &d) / pair.product;
+        d.iter_mut().zip(&pair.step).for_each(|(d, s)| *d += (alpha - beta) * s);
+    }
+    d
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { tolerance: 1e-8, iterations: 300 };
+
+    #[test]
+    fn rosenbrock_valley_is_followed_to_its_end() {
+        let mut x = vec![-1.2, 1.0];
+        let outcome = minimise(&mut x, LIMITS, &mut |x, g| {
+            let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
+            (g[0], g[1]) = (-2.0 * a - 400.0 * x[0] * b, 200.0 * b);
+            a * a + 100.0 * b * b
+        });
+        assert!(outcome.converged && outcome.iterations < 80, "{outcome:?}");
+        assert!((x[0] - 1.0).abs() < 1e-6 && (x[1] - 1.0).abs() < 1e-6, "{x:?}");
+    }
+
+    #[test]
+    fn a_quadratic_of_a_thousandfold_curvature_takes_few_steps() {
+        let mut x = vec![1.0; 50];
+        let outcome = minimise(&mut x, LIMITS, &mut |x, g| {
+            let curvature = |i: usize| 1.0 + 20.0 * i as f64;
+            g.iter_mut().enumerate().for_each(|(i, g)| *g = curvature(i) * x[i]);
+            x.iter().enumerate().map(|(i, x)| curvature(i) * x * x / 2.0).sum()
+        });
+        assert!(outcome.converged && outcome.iterations < 150, "{outcome:?}");
+    }
+
+    #[test]
+    fn noise_in_the_values_ends_the_search_near_the_minimum() {
+        let (mut x, mut turn) = (vec![3.0, -2.0], 0);
+        minimise(&mut x, Limits { tolerance: 0.0, ..LIMITS }, &mut |x, g| {
+            turn += 1;
+            (g[0], g[1]) = (2.0 * x[0], 2.0 * x[1]);
+            1.0 + x[0] * x[0] + x[1] * x[1] + 1e-9 * f64::from(turn % 3)
+        });
+        assert!(x.iter().all(|x| x.abs() < 1e-3), "{x:?}");
+    }
+}

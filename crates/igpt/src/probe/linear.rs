@@ -1,0 +1,25 @@
+//! A linear classifier, whoever fitted it.
+
+use super::design::Design;
+use super::{Standardizer, Workers};
+
+/// Scores of the classes are linear in the standardised features; the largest wins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    pub(super) standardizer: Standardizer,
+    /// (d + 1, classes); the last row holds the intercepts.
+    pub(super) weights: Vec<f32>,
+    pub(super) classes: usize,
+}
+
+impl Linear {
+    /// The classes of (n, d) features.
+    pub fn predict(&self, workers: &Workers, features: &[f32]) -> Vec<u32> {
+        Design::new(workers, &self.standardizer, features).predict(workers, &self.weights, self.classes)
+    }
+
+    /// Weights of the standardised features, (d, classes), and the intercepts.
+    pub fn weights(&self) -> (&[f32], &[f32]) {
+        self.weights.split_at(self.weights.len() - self.classes)
+    }
+}

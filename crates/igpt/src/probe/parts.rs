@@ -1,0 +1,142 @@
+//! Labelled images of a data set's three parts as features, layer by layer.
+
+use crate::data::{Damaged, Dataset, Images, Split};
+use crate::evaluate::features;
+use crate::model::{Engine, Pooling};
+use crate::palette::Quantizer;
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// The labelled images of a data set, its parts apart.
+#[derive(Clone, Debug)]
+pub struct Labelled {
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// What classifiers are fitted to.
+    pub train: Images,
+    /// What settings are chosen by.
+    pub validation: Images,
+    /// What is reported.
+    pub test: Images,
+    /// Images that carry no label, of all parts together.
+    pub unlabelled: usize,
+}
+
+impl Labelled {
+    /// Leaves images without labels out and, if `images` says so, takes only that many of the training images: the
+    /// first of an order that `seed` shuffles.
+    ///
+    /// # Errors
+    /// When a part has no labelled images, train shows less than two classes, or another part shows one that train
+    /// doesn't.
+    pub fn of(dataset: &Dataset, images: Option<usize>, seed: u64) -> Result<Self> {
+        let mut unlabelled = 0;
+        let mut part = |split: Split| {
+            let all = dataset.split(split)?;
+            let labelled = all.pick((0..all.len()).filter(|&i| all.label(i).is_some()));
+            unlabelled += all.len() - labelled.len();
+            Ok(labelled)
+        };
+        let [mut train, validation, test] = [part(Split::Train)?, part(Split::Validation)?, part(Split::Test)?];
+        let parts = || [("train", &train), ("validation", &validation), ("test", &test)];
+        if parts().iter().all(|(_, images)| images.is_empty()) {
+            return Err(Error::Missing(format!(
+                "the images of {} have no labels: a folder needs a sub-folder for each class",
+                dataset.name
+            )));
+        }
+        if let Some((name, _)) = parts().iter().find(|(_, images)| images.is_empty()) {
+            return Err(Error::Mismatch(format!(
+                "labels differ between the splits of {}: no image of {name} has one, but others do: label all three",
+                dataset.name
+            )));
+        }
+        if let Some(images) = images {
+            train = pick(&train, images, seed);
+        }
+        let class = |label: u32| dataset.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
+        let shown = shown(&train);
+        if let [only] = shown[..] {
+            return Err(Error::Invalid(format!(
+                "all training images of {} are of one class, {}: a probe needs two",
+                dataset.name,
+                class(only)
+            )));
+        }
+        for (name, images) in [("validation", &validation), ("test", &test)] {
+            if let Some(&label) = labels(images).iter().find(|label| shown.binary_search(label).is_err()) {
+                return Err(Error::Mismatch(format!(
+                    "class {} is in the {name} split of {} but not in train: add training images of it",
+                    class(label),
+                    dataset.name
+                )));
+            }
+        }
+        Ok(Self { classes: dataset.classes.clone(), train, validation, test, unlabelled })
+    }
+}
+
+/// The first `n` images of an order that `seed` shuffles.
+pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
+    let mut drawn: Vec<_> =
+        (0..images.len()).map(|i| (Rng::new(seed, Purpose::Probe, 0, i as u64).next_u32(), i)).collect();
+    drawn.sort_unstable();
+    images.pick(drawn.into_iter().take(n).map(|(_, i)| i))
+}
+
+fn labels(images: &Images) -> Vec<u32> {
+    (0..images.len()).filter_map(|i| images.label(i)).collect()
+}
+
+/// The classes that images show, sorted.
+fn shown(images: &Images) -> Vec<u32> {
+    let mut shown = labels(images);
+    shown.sort_unstable();
+    shown.dedup();
+    shown
+}
+
+/// What is known of one part's images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// Features of each layer asked for, (n, n_embd).
+    pub layers: Vec<Vec<f32>>,
+    /// The pixels as the palette gives them, (n, T · channels) in [-1, 1]; empty where they were not asked for.
+    pub pixels: Vec<f32>,
+    /// Class of each image.
+    pub labels: Vec<u32>,
+    /// Images that could not be decoded and are not among these.
+    pub damaged: Vec<Damaged>,
+}
+
+/// Runs labelled images through the engine once.
+///
+/// # Errors
+/// As [`features`].
+pub fn collect(
+    engine: &mut dyn Engine,
+    images: &Images,
+    quantizer: &Quantizer,
+    layers: &[usize],
+    with_pixels: bool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Part> {
+    let n_embd = engine.config().n_embd;
+    let mut part = Part { layers: vec![Vec::with_capacity(images.len() * n_embd); layers.len()], ..Part::default() };
+    let (colors, channels) = (quantizer.palette().colors(), quantizer.palette().channels());
+    let mut take = |set: &crate::data::TokenSet, values: &[f32]| {
+        for (i, values) in values.chunks_exact(layers.len() * n_embd).enumerate() {
+            part.labels.extend(set.labels[i]);
+            for (layer, values) in part.layers.iter_mut().zip(values.chunks_exact(n_embd)) {
+                layer.extend_from_slice(values);
+            }
+            if with_pixels {
+                part.pixels.extend(set.image(i).iter().flat_map(|&token| &colors[usize::from(token)][..channels]));
+            }
+        }
+        Ok(())
+    };
+    let damaged = features(engine, images, quantizer, layers, Pooling::Mean, &mut take, progress)?;
+    part.damaged = damaged;
+    Ok(part)
+}

@@ -1,0 +1,162 @@
+//! The rules of the linear probe (Chen et al. 2020, sections 3.1, 3.4 and 4.1): layer and strength are chosen on the
+//! validation images; then train and validation together are fitted once more and the test images seen once.
+//!
+//! That nothing is chosen on the test images holds by construction: [`choose`] doesn't get them, and [`judge`] gets a
+//! choice already made.
+
+use super::solver::{Choice, Fitter};
+use super::{Examples, Standardizer, accuracy};
+use crate::Result;
+
+/// One kind of features of the three parts: a layer, several of them, or pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What classifiers are fitted to.
+    pub train: Examples<'a>,
+    /// What settings are chosen by.
+    pub validation: Examples<'a>,
+}
+
+/// The best of several views and what each came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sweep {
+    /// Index of the view that does best on validation, the first on a tie.
+    pub best: usize,
+    /// The best setting of each view and its accuracy on validation.
+    pub choices: Vec<Choice>,
+}
+
+/// Finds the best setting of each view and the best view, on validation alone. `progress` is told how many are done.
+pub fn choose(fitter: &Fitter<'_>, views: &[View<'_>], progress: &mut dyn FnMut(usize)) -> Result<Sweep> {
+    let mut choices: Vec<Choice> = Vec::with_capacity(views.len());
+    for view in views {
+        let standardizer = Standardizer::fit(view.train.features(), view.train.width());
+        choices.push(fitter.choose(&standardizer, view.train, view.validation)?);
+        progress(choices.len());
+    }
+    let better = |best: usize, i: usize| if choices[i].accuracy > choices[best].accuracy { i } else { best };
+    Ok(Sweep { best: (0..choices.len()).fold(0, better), choices })
+}
+
+/// What a choice is worth on the test images.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Verdict {
+    /// The strength or the learning rate chosen.
+    pub strength: Option<f64>,
+    /// Share of right classes on validation, by which the choice was made.
+    pub validation_accuracy: f64,
+    /// Share of right classes on test.
+    pub test_accuracy: f64,
+    /// 95 % interval of `test_accuracy`, Wilson's.
+    pub interval: [f64; 2],
+    /// Test images by (true class, predicted class).
+    #[serde(skip)]
+    pub confusion: Vec<Vec<usize>>,
+}
+
+/// Fits the choice to train and validation together and tests it.
+pub fn judge(fitter: &Fitter<'_>, view: View<'_>, choice: &Choice, test: Examples<'_>) -> Result<Verdict> {
+    let width = view.train.width();
+    let features = [view.train.features(), view.validation.features()].concat();
+    let labels = [view.train.labels(), view.validation.labels()].concat();
+    let both = Examples::new(&features, width, &labels)?;
+    let standardizer = Standardizer::fit(&features, width);
+    let classifier = fitter.fit(&standardizer, both, choice)?;
+    let predicted = classifier.predict(fitter.workers, test.features());
+    let mut confusion = vec![vec![0; fitter.classes]; fitter.classes];
+    for (&predicted, &label) in predicted.iter().zip(test.labels()) {
+        confusion[label as usize][predicted as usize] += 1;
+    }
+    let test_accuracy = accuracy(&predicted, test.labels());
+    Ok(Verdict {
+        strength: choice.setting,
+        validation_accuracy: choice.accuracy,
+        test_accuracy,
+        interval: wilson(test_accuracy, test.images()),
+        confusion,
+    })
+}
+
+/// Share of the test images that the commonest training class would get right.
+pub fn majority(train: &[u32], test: &[u32]) -> f64 {
+    let mut counts = vec![0usize; train.iter().max().map_or(0, |&label| label as usize + 1)];
+    train.iter().for_each(|&label| counts[label as usize] += 1);
+    let most = (1..counts.len()).fold(0, |most, c| if counts[c] > counts[most] { c } else { most });
+    accuracy(&vec![most as u32; test.len()], test)
+}
+
+/// Wilson's (1927) 95 % interval of a share of `n`.
+pub fn wilson(share: f64, n: usize) -> [f64; 2] {
+    let (n, z) = (n as f64, 1.959_963_984_540_054);
+    let centre = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let reach = z / (1.0 + z * z / n) * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    [(centre - reach).max(0.0), (centre + reach).min(1.0)]
+}
+
+/// `count` neighbouring numbers of 0 to `last`, `centre` as near the middle as the ends allow.
+pub fn centred(centre: usize, count: usize, last: usize) -> std::ops::RangeInclusive<usize> {
+    let count = count.clamp(1, last + 1);
+    let first = centre.saturating_sub(count / 2).min(last + 1 - count);
+    first..=first + count - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::testing::clouds;
+    use crate::probe::{Solver, Workers};
+
+    const SOLVERS: [Solver; 4] = [Solver::Lbfgs, Solver::Sgd, Solver::Ridge, Solver::Knn];
+
+    #[test]
+    fn permuted_test_labels_change_no_choice_and_no_prediction() {
+        let workers = Workers::new(2);
+        // Two views of the same images: the first is noisier.
+        let noisy = [1, 2, 3].map(|seed| clouds(150, 5, 3, 4.0, seed));
+        let clear = [4, 5, 6].map(|seed| clouds(150, 5, 3, 1.0, seed));
+        for solver in SOLVERS {
+            let fitter = Fitter { workers: &workers, solver, classes: 3, seed: 0 };
+            let run = |turn: u32| {
+                let views = [&noisy, &clear].map(|parts| View {
+                    train: Examples::new(&parts[0].0, 5, &parts[0].1).unwrap(),
+                    validation: Examples::new(&parts[1].0, 5, &parts[1].1).unwrap(),
+                });
+                let permuted: Vec<u32> = clear[2].1.iter().map(|label| (label + turn) % 3).collect();
+                let sweep = choose(&fitter, &views, &mut |_| ()).unwrap();
+                let test = Examples::new(&clear[2].0, 5, &permuted).unwrap();
+                let verdict = judge(&fitter, views[sweep.best], &sweep.choices[sweep.best], test).unwrap();
+                (sweep, verdict)
+            };
+            let (sweep, verdict) = run(0);
+            let (other_sweep, other) = run(1);
+            assert_eq!(sweep, other_sweep, "{solver:?}");
+            assert_eq!(sweep.best, 1, "{solver:?}: {sweep:?}");
+            assert_eq!((verdict.strength, verdict.validation_accuracy), (other.strength, other.validation_accuracy));
+            assert!(verdict.test_accuracy > 0.7 && other.test_accuracy < 0.3, "{solver:?}: {verdict:?}");
+            // The columns of the confusion matrix are what was predicted: the same, with rows turned.
+            (0..3).for_each(|c| assert_eq!(verdict.confusion[c], other.confusion[(c + 1) % 3]));
+        }
+    }
+
+    #[test]
+    fn the_interval_is_wilsons() {
+        // statsmodels' proportion_confint(81, 263, method="wilson")
+        let [low, high] = wilson(81.0 / 263.0, 263);
+        assert!((low - 0.255_29).abs() < 1e-4 && (high - 0.366_21).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(0.0, 10)[0], 0.0);
+        assert!(wilson(1.0, 10)[1] > 1.0 - 1e-12);
+    }
+
+    #[test]
+    fn the_majority_class_is_the_commonest_of_train() {
+        assert_eq!(majority(&[0, 2, 2, 1], &[2, 1, 1, 0]), 0.25);
+    }
+
+    #[test]
+    fn neighbouring_layers_stay_within_the_model() {
+        assert_eq!(centred(5, 5, 12), 3..=7);
+        assert_eq!(centred(1, 5, 12), 0..=4);
+        assert_eq!(centred(12, 5, 12), 8..=12);
+        assert_eq!(centred(2, 9, 3), 0..=3);
+    }
+}

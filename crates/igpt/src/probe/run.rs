@@ -1,0 +1,274 @@
+//! The whole probe of a model on a data set: features, the choice of a layer, the test, and the baselines beside it.
+
+use super::few::{FewLabels, few_labels};
+use super::parts::{Labelled, Part, collect};
+use super::protocol::{Verdict, View, centred, choose, judge, majority};
+use super::solver::{Choice, Fitter, Solver};
+use super::{Examples, Workers};
+use crate::data::{Damaged, Dataset};
+use crate::evaluate::Layers;
+use crate::model::{Engine, ModelDir};
+use crate::palette::Quantizer;
+use crate::{Error, Result, cpu};
+
+/// What to probe and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Layers to choose from.
+    pub layers: Layers,
+    /// Training images, the first of an order that the seed shuffles; none takes all.
+    pub images: Option<usize>,
+    /// Which classifier.
+    pub solver: Solver,
+    /// Also the concatenation of so many layers around the best one.
+    pub concat: Option<usize>,
+    /// Also probes with so few labels a class.
+    pub labels_per_class: Vec<usize>,
+    /// Subsets for each number of labels.
+    pub seeds: u64,
+    /// Seed of the random network, of SGD's order and of `images`.
+    pub seed: u64,
+    /// How the engine computes.
+    pub options: cpu::Options,
+}
+
+/// Told what is being done, how much of it is done, and of how much.
+pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+
+/// What a probe found.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Report {
+    /// The layers swept.
+    pub layers: Vec<usize>,
+    /// Share of right classes on validation of each layer, under its best strength.
+    pub validation_accuracy: Vec<f64>,
+    /// The layer that does best on validation.
+    pub best_layer: usize,
+    /// The strength chosen for it (the learning rate of SGD; none for nearest neighbours).
+    pub strength: Option<f64>,
+    /// Share of right classes on test of the best layer, fitted to train and validation.
+    pub test_accuracy: f64,
+    /// 95 % interval of it, Wilson's.
+    pub interval: [f64; 2],
+    /// What the same images give without the model.
+    pub baselines: Baselines,
+    /// Several layers side by side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concat: Option<Concat>,
+    /// Probes with few labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub few_labels: Vec<Few>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Test images by (true class, predicted class).
+    pub confusion: Vec<Vec<usize>>,
+    /// Images of train, validation and test.
+    pub images: [usize; 3],
+    /// Images left out because they carry no label.
+    pub unlabelled: usize,
+    /// Which classifier.
+    pub solver: Solver,
+    /// Images that could not be decoded.
+    #[serde(skip)]
+    pub damaged: Vec<Damaged>,
+}
+
+/// Test accuracies that a model must beat to have learned anything.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Baselines {
+    /// Of the pixels as the palette gives them.
+    pub raw_pixels: f64,
+    /// Of the same network with random weights, its best layer.
+    pub random_init: f64,
+    /// Of the commonest class.
+    pub majority: f64,
+    /// How `raw_pixels` came about.
+    pub raw_pixels_verdict: Verdict,
+    /// How `random_init` came about.
+    pub random_init_verdict: Verdict,
+    /// The best layer of the random network.
+    pub random_init_layer: usize,
+}
+
+/// Layers side by side as one feature (Chen et al. 2020, section 4.4).
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Concat {
+    /// Which.
+    pub layers: Vec<usize>,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// A number of labels a class.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Few {
+    /// Features of the best layer.
+    #[serde(flatten)]
+    pub features: FewLabels,
+    /// Pixels on the same subsets.
+    pub raw_pixels: FewLabels,
+}
+
+/// Train, validation and test.
+type Parts = [Part; 3];
+
+/// Probes `model` on the labelled images of `dataset`.
+///
+/// # Errors
+/// When the labels don't allow it (see [`Labelled::of`]), a layer is out of range, a class has too few images for
+/// `labels_per_class`, or features are not finite.
+pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> Result<Report> {
+    let mut layers = settings.layers.of(model.config.n_layer)?;
+    layers.sort_unstable();
+    let images = Labelled::of(dataset, settings.images, settings.seed)?;
+    let classes = images.classes.len();
+    let workers = Workers::new(settings.options.threads);
+    let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
+    let quantizer = Quantizer::new(model.palette.clone());
+
+    let mut engine = cpu::open(&model.config, &model.weights, settings.options)?;
+    let mut parts = read(&mut *engine, &images, &quantizer, &layers, true, "features", progress)?;
+    drop(engine);
+    for &count in &settings.labels_per_class {
+        // Refused before the long part of the work.
+        super::few::subset(&parts[0].labels, classes, count, 0)?;
+    }
+    let (best, choices) = sweep(&fitter, &parts, "layers", progress)?;
+    let verdict = test(&fitter, &parts, best, &choices[best])?;
+
+    let concat = match settings.concat {
+        Some(count) => Some(concat(&fitter, &parts, &layers, best, count)?),
+        None => None,
+    };
+    let pixels = parts.each_mut().map(|part| {
+        let values = std::mem::take(&mut part.pixels);
+        Part { layers: vec![values], ..labels_of(part) }
+    });
+    let (_, of_pixels) = sweep(&fitter, &pixels, "pixels", progress)?;
+    let raw_pixels = test(&fitter, &pixels, 0, &of_pixels[0])?;
+    let mut few = Vec::new();
+    for (i, &count) in settings.labels_per_class.iter().enumerate() {
+        progress("few labels", i, settings.labels_per_class.len());
+        let run = |parts: &Parts, slot: usize| {
+            let view = View { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
+            few_labels(&fitter, view, examples(&parts[2], slot)?, count, 0..settings.seeds)
+        };
+        few.push(Few { features: run(&parts, best)?, raw_pixels: run(&pixels, 0)? });
+    }
+    drop(pixels);
+    let majority = majority(&[&parts[0].labels[..], &parts[1].labels].concat(), &parts[2].labels);
+    let counts = [0, 1, 2].map(|i| parts[i].labels.len());
+    let damaged = parts.into_iter().flat_map(|part| part.damaged).collect();
+
+    let mut engine = cpu::init(&model.config, settings.seed, settings.options)?;
+    let random = read(&mut *engine, &images, &quantizer, &layers, false, "random net", progress)?;
+    let (random_best, of_random) = sweep(&fitter, &random, "random net", progress)?;
+    let random_init = test(&fitter, &random, random_best, &of_random[random_best])?;
+
+    Ok(Report {
+        validation_accuracy: choices.iter().map(|choice| choice.accuracy).collect(),
+        best_layer: layers[best],
+        strength: verdict.strength,
+        test_accuracy: verdict.test_accuracy,
+        interval: verdict.interval,
+        baselines: Baselines {
+            raw_pixels: raw_pixels.test_accuracy,
+            random_init: random_init.test_accuracy,
+            majority,
+            raw_pixels_verdict: raw_pixels,
+            random_init_verdict: random_init,
+            random_init_layer: layers[random_best],
+        },
+        concat,
+        few_labels: few,
+        classes: images.classes,
+        confusion: verdict.confusion,
+        images: counts,
+        unlabelled: images.unlabelled,
+        solver: settings.solver,
+        damaged,
+        layers,
+    })
+}
+
+/// Features of the three parts.
+fn read(
+    engine: &mut dyn Engine,
+    images: &Labelled,
+    quantizer: &Quantizer,
+    layers: &[usize],
+    with_pixels: bool,
+    what: &'static str,
+    progress: Progress<'_>,
+) -> Result<Parts> {
+    let total = images.train.len() + images.validation.len() + images.test.len();
+    let mut before = 0;
+    let mut part = |images: &crate::data::Images| {
+        let mut told = |done: usize| progress(what, before + done, total);
+        let part = collect(engine, images, quantizer, layers, with_pixels, &mut told)?;
+        before += images.len();
+        if part.labels.is_empty() {
+            return Err(Error::Missing("no labelled image of a split could be decoded".into()));
+        }
+        Ok(part)
+    };
+    Ok([part(&images.train)?, part(&images.validation)?, part(&images.test)?])
+}
+
+/// The best of the parts' layers and every layer's choice, on validation.
+fn sweep(
+    fitter: &Fitter<'_>,
+    [train, validation, _]: &Parts,
+    what: &'static str,
+    progress: Progress<'_>,
+) -> Result<(usize, Vec<Choice>)> {
+    let total = train.layers.len();
+    let view = |slot: usize| Ok(View { train: examples(train, slot)?, validation: examples(validation, slot)? });
+    let views = (0..total).map(view).collect::<Result<Vec<_>>>()?;
+    let sweep = choose(fitter, &views, &mut |done| progress(what, done, total))?;
+    Ok((sweep.best, sweep.choices))
+}
+
+/// The test of a choice for the layer at `slot`.
+fn test(fitter: &Fitter<'_>, parts: &Parts, slot: usize, choice: &Choice) -> Result<Verdict> {
+    let view = View { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
+    judge(fitter, view, choice, examples(&parts[2], slot)?)
+}
+
+fn concat(fitter: &Fitter<'_>, parts: &Parts, layers: &[usize], best: usize, count: usize) -> Result<Concat> {
+    if count < 2 || count > layers.len() {
+        return Err(Error::Invalid(format!(
+            "{count} layers cannot be put side by side: say 2 to {}, the layers swept",
+            layers.len()
+        )));
+    }
+    let around: Vec<usize> = centred(best, count, layers.len() - 1).collect();
+    let joined = joined(parts, &around)?;
+    let (_, choices) = sweep(fitter, &joined, "concat", &mut |_, _, _| ())?;
+    let verdict = test(fitter, &joined, 0, &choices[0])?;
+    Ok(Concat { layers: around.iter().map(|&slot| layers[slot]).collect(), verdict })
+}
+
+/// Parts whose only layer is several side by side.
+fn joined(parts: &Parts, slots: &[usize]) -> Result<Parts> {
+    let join = |part: &Part| {
+        let width = examples(part, slots[0])?.width();
+        let mut values = Vec::with_capacity(part.labels.len() * width * slots.len());
+        for i in 0..part.labels.len() {
+            slots.iter().for_each(|&slot| values.extend_from_slice(&part.layers[slot][i * width..][..width]));
+        }
+        Ok(Part { layers: vec![values], ..labels_of(part) })
+    };
+    Ok([join(&parts[0])?, join(&parts[1])?, join(&parts[2])?])
+}
+
+/// A part without features.
+fn labels_of(part: &Part) -> Part {
+    Part { labels: part.labels.clone(), ..Part::default() }
+}
+
+fn examples(part: &Part, slot: usize) -> Result<Examples<'_>> {
+    let features = &part.layers[slot];
+    Examples::new(features, features.len() / part.labels.len(), &part.labels)
+}

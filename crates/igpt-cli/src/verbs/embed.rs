@@ -139,8 +139,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// What a file holds of a run of images.
 fn entries<'a>(dataset: &'a Dataset, set: &'a TokenSet, features: &'a [f32], values: usize) -> Vec<Entry<'a>> {
-    let class = |label: &Option<u32>| label.and_then(|label| dataset.classes.get(label as usize));
+    let class = |label: Option<u32>| label.and_then(|label| dataset.classes.get(label as usize));
     let images = set.names.iter().zip(&set.labels).zip(features.chunks_exact(values));
-    let entry = |((name, label), values)| Entry { name, label: class(label).map_or("", String::as_str), values };
-    images.map(entry).collect()
+    images
+        .map(|((name, label), values)| Entry { name, label: class(*label).map_or("", String::as_str), values })
+        .collect()
 }

@@ -19,6 +19,8 @@ pub enum Purpose {
     Palette = 5,
     /// Splits of a data set: counters (0, image).
     Split = 6,
+    /// Masked positions: counters (what for, image), a draw for each pixel.
+    Mask = 7,
 }
 
 /// One keyed stream; see the module's words.

@@ -92,6 +92,12 @@ impl Images {
         &self.indices
     }
 
+    /// These of the images, in that order; one may come several times. Panics when a position is out of range.
+    pub fn choose(&self, positions: &[u32]) -> Self {
+        let indices: Vec<u32> = positions.iter().map(|&i| self.indices[i as usize]).collect();
+        Self { source: self.source.clone(), indices: indices.into() }
+    }
+
     /// The first `n` images, or all when there are fewer.
     pub fn take(&self, n: usize) -> Self {
         Self { source: self.source.clone(), indices: self.indices[..n.min(self.len())].into() }

@@ -6,7 +6,7 @@ pub mod dir;
 pub mod engine;
 pub mod params;
 
-pub use config::{ImageSize, ModelConfig, Preset};
+pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
-pub use engine::{AdamUpdate, Decoder, Engine, LossSum, MuonUpdate, Optimizer, Precision, State, Update};
+pub use engine::{AdamUpdate, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Precision, State, Update};
 pub use params::{Layout, Tensor};

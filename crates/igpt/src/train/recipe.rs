@@ -132,7 +132,7 @@ mod tests {
         for (assignment, allowed) in [
             ("train.recipe=old", "`paper` or `modern`"),
             ("train.optimizer=sgd", "`adam` or `muon`"),
-            ("train.schedule=flat", "`cosine` or `linear`"),
+            ("train.schedule=flat", "`cosine`, `linear`, `constant`"),
         ] {
             let message = Overrides::default().set(assignment).unwrap_err().to_string();
             assert!(message.contains(allowed), "{message}");

@@ -1,12 +1,15 @@
 //! One file a verb: its flags (`Args`) and `run`.
 
 pub(crate) mod bench;
+pub(crate) mod classify;
 pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod demo;
 mod drawing;
 pub(crate) mod eval;
+pub(crate) mod finetune;
 pub(crate) mod palette;
 pub(crate) mod parity;
 pub(crate) mod pretrain;
+mod run_args;
 pub(crate) mod sample;

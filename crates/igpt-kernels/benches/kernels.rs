@@ -65,7 +65,19 @@ fn attention(c: &mut Criterion) {
         let product = (t * t * head) as u64; // over the causal half
         group.throughput(Throughput::Elements(2 * product));
         group.bench_function(format!("{name} forward {t}x{head}"), |b| {
-            b.iter(|| attention_forward(isa, Mask::Causal, scale, q, k, v, MatMut::new(&mut out, t, head), &mut lse, &mut scratch));
+            b.iter(|| {
+                attention_forward(
+                    isa,
+                    Mask::Causal,
+                    scale,
+                    q,
+                    k,
+                    v,
+                    MatMut::new(&mut out, t, head),
+                    &mut lse,
+                    &mut scratch,
+                )
+            });
         });
         let out = MatRef::new(&out, t, head);
         let mut gradients = [(); 3].map(|()| vec![bf16::ZERO; t * head]);

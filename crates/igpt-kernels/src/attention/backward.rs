@@ -160,7 +160,16 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
                     let exponent = scale * LOG2_E;
                     let masked = diagonal && key + MR > query;
                     score_gradients::<V, S, MR>(
-                        simd, exponent, units, k_rows, v_rows, lanes, (key, real), query, masked, &mut block,
+                        simd,
+                        exponent,
+                        units,
+                        k_rows,
+                        v_rows,
+                        lanes,
+                        (key, real),
+                        query,
+                        masked,
+                        &mut block,
                     );
                 }
             }

@@ -100,11 +100,7 @@ pub(super) fn mask<V: Simd, const MR: usize, const NV: usize>(
 
 /// Hides the rows of a tile from `real` on: keys behind the last one.
 #[inline(always)]
-pub(super) fn hide_rows<V: Simd, const MR: usize, const NV: usize>(
-    simd: V,
-    real: usize,
-    acc: &mut [[V::F32; NV]; MR],
-) {
+pub(super) fn hide_rows<V: Simd, const MR: usize, const NV: usize>(simd: V, real: usize, acc: &mut [[V::F32; NV]; MR]) {
     for r in real..MR {
         acc[r] = [simd.splat(f32::NEG_INFINITY); NV];
     }

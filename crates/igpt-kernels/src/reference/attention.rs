@@ -5,14 +5,7 @@ use crate::attention::Mask;
 /// `softmax(scale · q kᵀ + mask) v` for one head. `q`, `k` and `v` are `n_ctx × head_size`, row-major.
 /// Returns the output of the same shape and `lse`, per query the base-2 logarithm of the sum of
 /// `exp(scale · q·k)` over the keys it sees.
-pub fn forward(
-    mask: Mask,
-    scale: f64,
-    head_size: usize,
-    q: &[f64],
-    k: &[f64],
-    v: &[f64],
-) -> (Vec<f64>, Vec<f64>) {
+pub fn forward(mask: Mask, scale: f64, head_size: usize, q: &[f64], k: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let n_ctx = q.len() / head_size;
     let mut out = vec![0.0; n_ctx * head_size];
     let mut lse = vec![0.0; n_ctx];

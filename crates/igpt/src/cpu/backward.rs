@@ -21,6 +21,7 @@ use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 /// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts
 /// it anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. The workspace must hold
 /// the gradient of the logits.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,

@@ -21,6 +21,7 @@ fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scra
 
 /// Nats of every token into the workspace; with `gradient` (a scale) also the gradient of the logits. With `weights` each
 /// token counts that many times.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn losses<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,

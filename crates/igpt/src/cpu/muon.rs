@@ -54,6 +54,7 @@ fn cuts(dims: &Dims, config: &ModelConfig, heads: bool) -> [Cut; 4] {
 
 /// Puts the hidden matrices' directions in place of their gradients, which count `grad_scale` times, and moves
 /// `momentum`; both are whole arenas, of which what lies before `frozen` is left alone. There is a scratch for each thread.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn directions<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,

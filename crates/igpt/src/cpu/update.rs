@@ -31,6 +31,7 @@ pub(crate) struct Descent {
 /// One step over the whole arena: by Adam or, given `muon`, of hidden matrices along the directions in their
 /// gradients' place. What lies before `frozen` stays as it is. `moment2` is laid out by
 /// [`crate::model::Layout::second_moments`].
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn step<S: Scalar>(
     cpu: Cpu<'_>,
     step: &AdamStep,

@@ -9,6 +9,8 @@ IGPT is the program; each DIR is a model directory that igpt wrote (without any,
 2. What transformers and torch save (biases, sharded, .bin, half precisions, not square) computes the same in igpt.
 3. Pictures get the same likelihood from igpt's files-to-tokens-to-loss as from transformers' image processor and
    model.
+4. A classifier that igpt fine-tuned opens as ImageGPTForImageClassification without missing keys and, fed with sos and the
+   tokens but the last, gives the same log-probabilities of the classes for the same pictures.
 """
 
 import json
@@ -21,7 +23,7 @@ import tempfile
 import torch
 from PIL import Image
 from record_parity import record
-from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
+from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling, ImageGPTForImageClassification
 from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
 
 PICTURES = pathlib.Path(__file__).parent.parent / "testdata/processor"
@@ -150,6 +152,39 @@ def check_pictures(program, temp):
     assert difference < TOLERANCE, ours
 
 
+def check_classifier(program, temp):
+    folder = temp / "classes"
+    generator = torch.Generator().manual_seed(3)
+    for name, low in [("dark", 0), ("light", 120), ("red", 0)]:
+        (folder / name).mkdir(parents=True)
+        for i in range(30):
+            pixels = torch.randint(low, low + 130, (8, 8, 3), generator=generator, dtype=torch.uint8)
+            if name == "red":
+                pixels[:, :, 0] = 255
+            Image.fromarray(pixels.numpy()).save(folder / name / f"{i}.png")
+    run = temp / "classifier"
+    shape = ["--from-scratch", "--preset", "nano", "--n-px", 8, "--colors", 16, "--batch", 8, "--steps", 40, "--lr", 1e-3]
+    igpt(program, "finetune", "--data", folder, *shape, "--precision", "f32", "--out", run)
+    model, info = ImageGPTForImageClassification.from_pretrained(run / "model", output_loading_info=True)
+    assert not info["missing_keys"] and not info["mismatched_keys"], info
+    # The generative head stays in the file for igpt's own use.
+    assert set(info["unexpected_keys"]) <= {"lm_head.weight"}, info
+    processor = ImageGPTImageProcessorPil.from_pretrained(run / "model")
+    files = [folder / name / f"{i}.png" for name in ["dark", "light", "red"] for i in (0, 1)]
+    tokens = processor([Image.open(file) for file in files], return_tensors="pt")["input_ids"]
+    sos = torch.full((len(files), 1), model.config.vocab_size - 1)
+    with torch.no_grad():
+        theirs = torch.log_softmax(model.eval()(torch.cat([sos, tokens[:, :-1]], 1)).logits.double(), 1)
+        unshifted = torch.log_softmax(model(tokens).logits.double(), 1)
+    ours = igpt(program, "classify", "--model", run, *files)["images"]
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    assert names == ["dark", "light", "red"], names
+    ours = torch.tensor([[image["probabilities"][name] for name in names] for image in ours]).double().log()
+    difference, other = (ours - theirs).abs().max().item(), (ours - unshifted).abs().max().item()
+    print(f"classifier: log-probabilities {difference:.1e} off; {other:.1e} where tokens are fed unshifted")
+    assert difference < TOLERANCE, (ours, theirs)
+
+
 def main():
     program, *directories = sys.argv[1:]
     with tempfile.TemporaryDirectory() as temp:
@@ -162,6 +197,7 @@ def main():
             check_written_by_igpt(program, directory, temp)
         check_written_by_transformers(program, temp)
         check_pictures(program, temp)
+        check_classifier(program, temp)
     print("igpt and transformers agree")
 
 

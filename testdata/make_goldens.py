@@ -17,6 +17,14 @@ Weights and tokens are not stored but made by a counter-based formula in 32-bit 
 Files muon_*.json hold three steps of Muon, once with q, k and v orthogonalised as whole matrices and once by heads.
 They are written out in f64 as well; a step of torch.optim.Muon, which rounds to bf16, is compared with ours here.
 
+Files fine_*.json hold losses and gradients of the masked objective and of joint training with a classifier:
+
+    masked     = hash("masks", i) mod 100 < 15             for token i of the batch
+    label      = hash("labels", i) mod num_labels          of image i
+
+Masked inputs have no sos, no shift and no causal mask, and the token embeddings of masked positions are zeroed; the loss
+of an image is the mean over its masked positions, written times its number of tokens (openai/image-gpt, src/model.py).
+
 A tensor is stored as its L2 norm, its sum with the signs of the lowest bit of hash("signs", i) (a 0 bit is +, so
 every element counts), and 64 entries: entry k lies at hash("entries", k) mod length (a tensor of at most 64 values
 is stored whole).
@@ -42,6 +50,15 @@ CASES = {
     "head64_biases": (12, 8, 33, 128, 2, 2, 512, True, 2),
     "head64_long": (16, 16, 512, 64, 1, 1, 100, True, 1),
 }
+
+# name: case, masked inputs, layer of the classifier (None: no classifier), weight of the generative loss
+FINE_CASES = {
+    "masked": ("head8", True, None, 1.0),
+    "joint": ("head16_biases", False, 2, 1.0),
+    "joint_middle": ("head24_odd", False, 1, 0.5),
+    "joint_masked": ("head24_odd", True, 2, 2.0),
+}
+NUM_LABELS = 5
 
 # Cases that are also trained with Muon.
 MUON_CASES = ["head16_biases", "head24_odd", "head64_long"]
@@ -107,8 +124,8 @@ def norm(x, gain):
     return gain * x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-5)
 
 
-def forward(p, case, tokens):
-    """Logits (B, T, V), and the features of every layer (B, L + 1, C)."""
+def forward(p, case, tokens, masked=None):
+    """Logits (B, T, V), and the features of every layer (B, L + 1, C). With `masked` (B, T) as BERT sees them."""
     _, _, n_vocab, c, n_layer, n_head, _, biases, _ = case
     b, t = tokens.shape
 
@@ -117,8 +134,12 @@ def forward(p, case, tokens):
         return y + p[name + ".bias"] if biases else y
 
     sos = torch.full((b, 1), n_vocab)
-    x = p["transformer.wte.weight"][torch.cat([sos, tokens[:, :-1]], 1)] + p["transformer.wpe.weight"]
     mask = torch.tril(torch.ones(t, t, dtype=torch.bool))
+    if masked is None:
+        x = p["transformer.wte.weight"][torch.cat([sos, tokens[:, :-1]], 1)] + p["transformer.wpe.weight"]
+    else:
+        x = p["transformer.wte.weight"][tokens] * ~masked[:, :, None] + p["transformer.wpe.weight"]
+        mask = torch.ones(t, t, dtype=torch.bool)
     features = []
     for i in range(n_layer):
         h = f"transformer.h.{i}."
@@ -286,6 +307,35 @@ def record(name, case):
     }
 
 
+def record_fine(case_name, is_masked, layer, weight):
+    case = CASES[case_name]
+    height, width, n_vocab, c, _, _, _, _, images = case
+    p, tokens = inputs(case)
+    scales = {k: scale for k, (_, scale) in parameters(case).items()}
+    if layer is not None:
+        scales["score.weight"] = scales["lm_head.weight"]
+        p["score.weight"] = make("score.weight", (NUM_LABELS, c), scales["score.weight"]).double().requires_grad_()
+    masked = torch.from_numpy(hashes("masks", tokens.numel()) % np.uint32(100) < 15).view(tokens.shape)
+    labels = torch.from_numpy((hashes("labels", images) % np.uint32(NUM_LABELS)).astype(np.int64))
+
+    logits, features = forward(p, case, tokens, masked if is_masked else None)
+    each = -torch.log_softmax(logits, -1).gather(2, tokens[:, :, None])[:, :, 0]
+    gen = (each * masked).sum(1) / masked.sum(1) if is_masked else each.mean(1)
+    golden = {"case": case_name, "masked": is_masked, "layer": layer, "generative_weight": weight, "scales": scales}
+    loss = gen.mean()
+    if layer is not None:
+        scores = features[:, layer] @ p["score.weight"].T
+        classes = torch.nn.functional.cross_entropy(scores, labels, reduction="none")
+        loss = weight * gen.mean() + classes.mean()
+        golden |= {"num_labels": NUM_LABELS, "class_nats": [number(v) for v in classes], "class_logits": summary(scores)}
+    loss.backward()
+    return golden | {
+        "nats": [number(v) for v in gen * height * width],
+        "logits": summary(logits),
+        "gradients": {k: summary(v.grad) for k, v in p.items()},
+    }
+
+
 def write(name, golden):
     text = json.dumps(golden, separators=(",", ":"))
     # One tensor a line, so that a change can be read.
@@ -300,6 +350,10 @@ def main():
         write(name, golden)
         n_ctx = case[0] * case[1]
         print(name, [v / n_ctx for v in golden["nats"]], golden["gradient_norms"])
+    for name, fine in FINE_CASES.items():
+        golden = record_fine(*fine)
+        write(f"fine_{name}", golden)
+        print("fine", name, golden["nats"], golden.get("class_nats"))
     check_muon()
     for name in MUON_CASES:
         golden = {"whole": record_muon(CASES[name], False), "heads": record_muon(CASES[name], True)}

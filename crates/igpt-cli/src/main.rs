@@ -26,6 +26,8 @@ enum Verb {
     Audit(verbs::audit::Args),
     /// Measure how fast this machine trains and samples
     Bench(verbs::bench::Args),
+    /// Name the classes of pictures
+    Classify(verbs::classify::Args),
     /// Complete images of which the first rows are given
     Complete(verbs::complete::Args),
     /// Print the completion script of a shell
@@ -34,6 +36,8 @@ enum Verb {
     Embed(verbs::embed::Args),
     /// Score images: likelihood beside baselines
     Eval(verbs::eval::Args),
+    /// Train a classifier on top of a model, or from scratch
+    Finetune(Box<verbs::finetune::Args>),
     /// Fit a palette to images, or judge one
     Palette(verbs::palette::Args),
     /// Compare logits, loss and features with what transformers recorded
@@ -55,10 +59,12 @@ fn main() -> ExitCode {
         Some(Verb::Demo(args)) => verbs::demo::run(args),
         Some(Verb::Audit(args)) => verbs::audit::run(args),
         Some(Verb::Bench(args)) => verbs::bench::run(args),
+        Some(Verb::Classify(args)) => verbs::classify::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
         Some(Verb::Embed(args)) => verbs::embed::run(args),
         Some(Verb::Eval(args)) => verbs::eval::run(args),
+        Some(Verb::Finetune(args)) => verbs::finetune::run(*args),
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Probe(args)) => verbs::probe::run(args),

@@ -19,7 +19,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     /// When the last plain line was written.
     line: Option<Instant>,
-    validation: Option<f64>,
+    /// The last validation, in words.
+    validation: Option<String>,
 }
 
 impl Progress {
@@ -70,8 +71,9 @@ impl Progress {
 
     fn step(&mut self, report: &StepReport) {
         let left = report.left_s.map_or("time left unknown yet".into(), |left| format!("{} left", clock(left)));
-        let validation = self.validation.map_or(String::new(), |loss| format!(" (validation {loss:.4})"));
-        let text = format!("loss {:.4}{validation}  {}  {left}", report.loss, rate(report.tokens_per_s));
+        let validation = self.validation.as_ref().map_or(String::new(), |text| format!(" (validation {text})"));
+        let class = report.class_loss.map_or(String::new(), |loss| format!(" + {loss:.4} of classes"));
+        let text = format!("loss {:.4}{class}{validation}  {}  {left}", report.loss, rate(report.tokens_per_s));
         if let Some(bar) = &self.bar {
             bar.set_length(report.steps.unwrap_or(0));
             bar.set_position(report.step);
@@ -98,11 +100,13 @@ impl Observer for Progress {
             Event::Warning(text) => self.say(&format!("warning: {text}")),
             Event::Started(started) => self.started(started),
             Event::Step(report) => self.step(report),
-            Event::Validated { step, loss, bits_per_dim, .. } => {
-                self.validation = Some(loss);
+            Event::Validated { step, loss, bits_per_dim, accuracy, .. } => {
+                let share = accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
                 if self.bar.is_none() {
-                    eprintln!("step {step}: validation loss {loss:.4} nats/token, {bits_per_dim:.4} bits/dim");
+                    let share = share.as_ref().map_or(String::new(), |share| format!(", accuracy {share}"));
+                    eprintln!("step {step}: validation loss {loss:.4} nats/token, {bits_per_dim:.4} bits/dim{share}");
                 }
+                self.validation = Some(share.unwrap_or_else(|| format!("{loss:.4}")));
             }
             Event::Planned(steps) => {
                 if self.bar.is_none() {

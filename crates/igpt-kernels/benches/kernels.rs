@@ -3,7 +3,7 @@
 //! bytes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use igpt_kernels::attention::{AttentionScratch, KvShape, PIECE, attention_backward, attention_forward};
+use igpt_kernels::attention::{AttentionScratch, KvShape, Mask, PIECE, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{Out, Panels, Scratch, matmul, matmul_tn, pack_tokens};
 use igpt_kernels::optimizer::{AdamStep, adam};
@@ -65,7 +65,19 @@ fn attention(c: &mut Criterion) {
         let product = (t * t * head) as u64; // over the causal half
         group.throughput(Throughput::Elements(2 * product));
         group.bench_function(format!("{name} forward {t}x{head}"), |b| {
-            b.iter(|| attention_forward(isa, scale, q, k, v, MatMut::new(&mut out, t, head), &mut lse, &mut scratch));
+            b.iter(|| {
+                attention_forward(
+                    isa,
+                    Mask::Causal,
+                    scale,
+                    q,
+                    k,
+                    v,
+                    MatMut::new(&mut out, t, head),
+                    &mut lse,
+                    &mut scratch,
+                )
+            });
         });
         let out = MatRef::new(&out, t, head);
         let mut gradients = [(); 3].map(|()| vec![bf16::ZERO; t * head]);
@@ -73,7 +85,7 @@ fn attention(c: &mut Criterion) {
         group.bench_function(format!("{name} backward {t}x{head}"), |b| {
             b.iter(|| {
                 let [dq, dk, dv] = gradients.each_mut().map(|x| MatMut::new(x, t, head));
-                attention_backward(isa, scale, q, k, v, out, dout, &lse, dq, dk, dv, &mut scratch);
+                attention_backward(isa, Mask::Causal, scale, q, k, v, out, dout, &lse, dq, dk, dv, &mut scratch);
             });
         });
         let shape = KvShape::new(1, head);

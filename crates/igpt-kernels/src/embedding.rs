@@ -5,7 +5,10 @@ use crate::reduce::add_assign;
 use crate::simd::Simd;
 use crate::{MatMut, MatRef};
 
-/// Row `i` of `x` = row `ids[i]` of `wte` + row `i` of `wpe`. All have the same columns; `wpe` and `x` have a row
+/// The id of a masked position: its token embedding counts as zero.
+pub const MASKED: u32 = u32::MAX;
+
+/// Row `i` of `x` = row `ids[i]` of `wte` (nothing for [`MASKED`]) + row `i` of `wpe`. All have the same columns; `wpe` and `x` have a row
 /// for each id. Panics on other shapes and on an id without a row.
 pub fn embed(isa: Isa, wte: MatRef<'_, f32>, wpe: MatRef<'_, f32>, ids: &[u32], x: MatMut<'_, f32>) {
     assert_eq!((wpe.rows(), x.rows()), (ids.len(), ids.len()), "one position and one output row for each id");
@@ -13,13 +16,14 @@ pub fn embed(isa: Isa, wte: MatRef<'_, f32>, wpe: MatRef<'_, f32>, ids: &[u32], 
     isa.run(Embed { wte, wpe, ids, x });
 }
 
-/// The gradient of `wte` in [`embed`]: adds row `i` of `dx` to row `ids[i]` of `dwte`, in the order of the ids.
+/// The gradient of `wte` in [`embed`]: adds row `i` of `dx` to row `ids[i]` of `dwte`, in the order of the ids; those of
+/// [`MASKED`] positions go nowhere.
 /// Both may be the same strip of columns, so that threads can share the work. The gradient of `wpe` is `dx`
 /// itself ([`add_rows`]).
 pub fn embed_backward(isa: Isa, ids: &[u32], dx: MatRef<'_, f32>, mut dwte: MatMut<'_, f32>) {
     assert_eq!(dx.rows(), ids.len(), "one gradient row for each id");
     assert_eq!(dx.cols(), dwte.cols(), "gradients of the same columns");
-    for (i, &id) in ids.iter().enumerate() {
+    for (i, &id) in ids.iter().enumerate().filter(|(_, id)| **id != MASKED) {
         add_assign(isa, dwte.row_mut(id as usize), dx.row(i));
     }
 }
@@ -44,6 +48,10 @@ impl Kernel for Embed<'_> {
     #[inline(always)]
     fn run<V: Simd>(mut self, _: V) {
         for (i, &id) in self.ids.iter().enumerate() {
+            if id == MASKED {
+                self.x.row_mut(i).copy_from_slice(self.wpe.row(i));
+                continue;
+            }
             let rows = self.wte.row(id as usize).iter().zip(self.wpe.row(i));
             for (x, (token, position)) in self.x.row_mut(i).iter_mut().zip(rows) {
                 *x = token + position;
@@ -60,8 +68,9 @@ mod tests {
 
     const N: usize = 9;
 
+    /// Of every row of the embeddings, and masked positions among them.
     fn ids(rows: usize) -> Vec<u32> {
-        (0..rows).map(|i| ((5 * i + i / N) % N) as u32).collect()
+        (0..rows).map(|i| if i % 7 == 3 { MASKED } else { ((5 * i + i / N) % N) as u32 }).collect()
     }
 
     #[test]

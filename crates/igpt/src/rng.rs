@@ -21,6 +21,8 @@ pub enum Purpose {
     Split = 6,
     /// Choice of labelled images for probes, and their order: counters (what for, round).
     Probe = 7,
+    /// Masked positions: counters (what for, image), a draw for each pixel.
+    Mask = 8,
 }
 
 /// One keyed stream; see the module's words.

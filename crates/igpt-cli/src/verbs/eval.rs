@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
-use igpt::data::{self, Images, Split};
+use igpt::data::{self, Images, MASK_PROB, Split};
 use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
-use igpt::model::ModelDir;
+use igpt::model::{ModelDir, Objective};
 use igpt::palette::{Distortion, Histogram, Quantizer};
 use igpt::{Error, Result};
 use serde_json::json;
@@ -47,7 +47,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let palette = quantizer.palette();
     let channels = palette.channels();
     let set = data::tokenize(&images, config.n_px, &quantizer)?;
-    let baselines = baselines(&dataset.split(Split::Train), &set, &quantizer)?;
+    let masked = config.objective == Objective::Masked;
+    // What baselines give is a likelihood of whole images, which masked pixels' loss does not compare with.
+    let baselines = if masked { None } else { baselines(&dataset.split(Split::Train), &set, &quantizer)? };
     let (histogram, _) = Histogram::of_images(&images, Some(config.n_px), channels, None, args.threads.threads)?;
     let distortion = Distortion::of(&histogram, &quantizer);
 
@@ -66,12 +68,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
     })?;
 
     let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
+    if masked {
+        eprintln!("the loss is that of masked pixels ({:.0} %), no likelihood of whole images", 100.0 * MASK_PROB);
+    }
     eprintln!("{heading}\n{}", table(&found, baselines.as_ref(), &distortion));
     for image in &set.damaged {
         eprintln!("skipped {}: {}", image.name, image.problem);
     }
     if args.json.json {
         print_json(&json!({
+            "objective": config.objective,
+            "mask_prob": masked.then_some(MASK_PROB),
             "nats_per_token": found.nats_per_token,
             "bits_per_pixel": found.bits_per_pixel,
             "bits_per_dim": found.bits_per_dim,

@@ -2,15 +2,18 @@
 
 pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod classify;
 pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod demo;
 mod drawing;
 pub(crate) mod embed;
 pub(crate) mod eval;
+pub(crate) mod finetune;
 pub(crate) mod palette;
 pub(crate) mod parity;
 pub(crate) mod pretrain;
 pub(crate) mod probe;
+mod run_args;
 pub(crate) mod sample;
 pub(crate) mod score;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
 use igpt::evaluate::parity::{RECORDING, Recording};
-use igpt::model::{ModelDir, Precision};
+use igpt::model::{ModelDir, Objective, Precision};
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -29,6 +29,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<()> {
     let dir = ModelDir::locate(&args.dir)?;
     let model = ModelDir::open(&dir)?;
+    if model.config.objective == Objective::Masked {
+        let dir = dir.display();
+        return Err(Error::Mismatch(format!(
+            "{dir} was trained on masked pixels: transformers' ImageGPT always has a causal mask and can't compute it"
+        )));
+    }
     let recording = Recording::open(&dir.join(RECORDING), &model.config)?;
     let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;

@@ -1,8 +1,8 @@
 //! The backward pass of one head.
 
-use super::product::{accumulate, mask, tile, write_pair};
+use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
-use super::{AttentionScratch, BLOCK, check, pack};
+use super::{AttentionScratch, BLOCK, Mask, check, pack};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
@@ -15,6 +15,7 @@ use std::f32::consts::LOG2_E;
 /// Panics on wrong shapes and on scratch made for a smaller head.
 pub fn attention_backward<S: Scalar>(
     isa: Isa,
+    mask: Mask,
     scale: f32,
     q: MatRef<S>,
     k: MatRef<S>,
@@ -35,10 +36,11 @@ pub fn attention_backward<S: Scalar>(
         assert_eq!((x.rows(), x.cols()), shape, "{name} must have the shape of q");
     }
     assert_eq!(lse.len(), shape.0, "one lse per query");
-    isa.run(Backward { scale, q, k, v, out, dout, lse, dq, dk, dv, scratch });
+    isa.run(Backward { mask, scale, q, k, v, out, dout, lse, dq, dk, dv, scratch });
 }
 
 struct Backward<'a, S> {
+    mask: Mask,
     scale: f32,
     q: MatRef<'a, S>,
     k: MatRef<'a, S>,
@@ -83,7 +85,7 @@ struct Block<'a> {
 
 #[inline(always)]
 fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
-    let Backward { scale, q, k, v, out, dout, lse, dq, mut dk, mut dv, scratch } = head;
+    let Backward { mask, scale, q, k, v, out, dout, lse, dq, mut dk, mut dv, scratch } = head;
     let (n_ctx, width) = (q.rows(), q.cols());
     let units = width / S::PACK;
     let block_units = BLOCK / S::PACK;
@@ -133,15 +135,17 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
     }
 
     for first_key in (0..n_ctx).step_by(BLOCK) {
-        let keys = BLOCK.min(n_ctx - first_key).next_multiple_of(MR);
+        let real = BLOCK.min(n_ctx - first_key);
+        let keys = real.next_multiple_of(MR);
         let k_block = &k_rows[first_key * units..][..keys * units];
         let v_block = &v_rows[first_key * units..][..keys * units];
         let k_pairs = &k_pairs[first_key / S::PACK * width..][..block_units * width];
         dk_sum.fill(0.0);
         dv_sum.fill(0.0);
-        for first in (first_key..n_ctx).step_by(BLOCK) {
+        let first_query = if mask == Mask::Causal { first_key } else { 0 };
+        for first in (first_query..n_ctx).step_by(BLOCK) {
             let queries = BLOCK.min(n_ctx - first).next_multiple_of(2 * V::LANES);
-            let diagonal = first_key == first;
+            let diagonal = mask == Mask::Causal && first_key == first;
             for query in (0..queries).step_by(2 * V::LANES) {
                 let keys = if diagonal { keys.min(query + 2 * V::LANES) } else { keys };
                 let lanes = Queries {
@@ -156,7 +160,16 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
                     let exponent = scale * LOG2_E;
                     let masked = diagonal && key + MR > query;
                     score_gradients::<V, S, MR>(
-                        simd, exponent, units, k_rows, v_rows, lanes, key, query, masked, &mut block,
+                        simd,
+                        exponent,
+                        units,
+                        k_rows,
+                        v_rows,
+                        lanes,
+                        (key, real),
+                        query,
+                        masked,
+                        &mut block,
                     );
                 }
             }
@@ -179,15 +192,14 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
                 accumulate::<V, S, MR>(simd, keys / S::PACK, ds, k_pairs, width, None, dq_sum);
             }
         }
-        let rows = BLOCK.min(n_ctx - first_key);
-        write_rows(simd, scale, dk_sum, dk.view(first_key, rows, 0, width));
-        write_rows(simd, 1.0, dv_sum, dv.view(first_key, rows, 0, width));
+        write_rows(simd, scale, dk_sum, dk.view(first_key, real, 0, width));
+        write_rows(simd, 1.0, dv_sum, dv.view(first_key, real, 0, width));
     }
     write_rows(simd, scale, dq_sum, dq);
 }
 
-/// Probabilities of the keys `key..key + MR` for two vectors of queries from `query`, both counted inside the
-/// block, recomputed from `lse`, and from the gradient of these probabilities that of the scores.
+/// Probabilities of the keys `key..key + MR`, of which those below `real` exist, for two vectors of queries from `query`,
+/// all counted inside the block, recomputed from `lse`, and from the gradient of these probabilities that of the scores.
 #[inline(always)]
 fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -196,7 +208,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     k_rows: &[u32],
     v_rows: &[u32],
     lanes: Queries,
-    key: usize,
+    (key, real): (usize, usize),
     query: usize,
     masked: bool,
     block: &mut Block,
@@ -205,6 +217,10 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     let mut p = tile::<V, S, MR, 2>(simd, units, (k_rows, units, 1), (lanes.q_columns, BLOCK), zero);
     if masked {
         mask(simd, key, query, &mut p);
+    }
+    if key + MR > real {
+        // Without a mask a key of zeros could have any probability, also an infinite one.
+        hide_rows(simd, real.saturating_sub(key), &mut p);
     }
     let exponent = simd.splat(exponent);
     for v in 0..2 {

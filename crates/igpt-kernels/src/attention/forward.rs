@@ -1,23 +1,24 @@
 //! The forward pass of one head.
 
-use super::product::{accumulate, mask, tile, write_pair};
+use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
-use super::{AttentionScratch, BLOCK, KEYS, check, pack};
+use super::{AttentionScratch, BLOCK, KEYS, Mask, check, pack};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
 use std::f32::consts::LOG2_E;
 
-/// `out = softmax(scale · q kᵀ + causal mask) v` for one head of one image.
+/// `out = softmax(scale · q kᵀ + mask) v` for one head of one image.
 ///
 /// `q`, `k`, `v` and `out` are `n_ctx × head_size` views of any stride, `n_ctx` is any number and `head_size` a
 /// multiple of 16 whose padding columns are zero; `scale` (positive) is `1/√(head size without padding)`. `lse`
 /// receives per query the base-2 logarithm of the softmax's denominator, which the backward pass needs.
-/// Position `t` of the output depends on positions up to `t` alone.
+/// Under a causal mask position `t` of the output depends on positions up to `t` alone.
 ///
 /// Panics on wrong shapes and on scratch made for a smaller head.
 pub fn attention_forward<S: Scalar>(
     isa: Isa,
+    mask: Mask,
     scale: f32,
     q: MatRef<S>,
     k: MatRef<S>,
@@ -32,10 +33,11 @@ pub fn attention_forward<S: Scalar>(
     assert_eq!((out.rows(), out.cols()), shape, "out must have the shape of q");
     assert_eq!(lse.len(), shape.0, "one lse per query");
     assert!(scale > 0.0, "scale {scale} must be positive");
-    isa.run(Forward { scale, q, k, v, out, lse, scratch });
+    isa.run(Forward { mask, scale, q, k, v, out, lse, scratch });
 }
 
 struct Forward<'a, S> {
+    mask: Mask,
     scale: f32,
     q: MatRef<'a, S>,
     k: MatRef<'a, S>,
@@ -65,7 +67,7 @@ struct Online {
 
 #[inline(always)]
 fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
-    let Forward { scale, q, k, v, mut out, lse, scratch } = head;
+    let Forward { mask, scale, q, k, v, mut out, lse, scratch } = head;
     let (n_ctx, width) = (q.rows(), q.cols());
     let units = width / S::PACK;
     let exponent = scale * LOG2_E;
@@ -82,16 +84,18 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
         let q_block = &q_columns[first * units..][..BLOCK * units];
         let mut online = Online { max: [f32::NEG_INFINITY; BLOCK], sum: [0.0; BLOCK], rescale: [0.0; BLOCK] };
         o.fill(0.0);
-        for first_key in (0..=first).step_by(KEYS) {
-            let keys = KEYS.min(n_ctx - first_key).next_multiple_of(MR);
+        let seen = if mask == Mask::Causal { first + 1 } else { n_ctx };
+        for first_key in (0..seen).step_by(KEYS) {
+            let real = KEYS.min(n_ctx - first_key);
+            let keys = real.next_multiple_of(MR);
             // Where the block's queries stand among its keys: behind them all, unless it meets the diagonal.
-            let start = first - first_key;
+            let start = if mask == Mask::Causal { first - first_key } else { KEYS };
             let k_block = &k_rows[first_key * units..][..keys * units];
             for query in (0..queries).step_by(2 * V::LANES) {
-                let keys = keys.min(start + query + 2 * V::LANES);
+                let keys = (keys.min(start + query + 2 * V::LANES), real);
                 let q_block = &q_block[query..];
                 block_scores::<V, S, MR>(simd, units, k_block, keys, q_block, query, start, scores, &mut online);
-                block_softmax::<V, S>(simd, exponent, keys, query, scores, p, &mut online);
+                block_softmax::<V, S>(simd, exponent, keys.0, query, scores, p, &mut online);
             }
             let v_block = &v_pairs[first_key / S::PACK * width..];
             for query in (0..queries).step_by(MR) {
@@ -112,13 +116,14 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
     }
 }
 
-/// Scores of the first `keys` keys for two vectors of queries from `query`, unscaled; raises their maximum.
+/// Scores of the first `keys` keys, `real` of which there are, for two vectors of queries from `query`, unscaled;
+/// raises their maximum.
 #[inline(always)]
 fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
     units: usize,
     k_block: &[u32],
-    keys: usize,
+    (keys, real): (usize, usize),
     q_block: &[u32],
     query: usize,
     start: usize,
@@ -132,6 +137,9 @@ fn block_scores<V: Simd, S: Scalar, const MR: usize>(
         let mut acc = tile::<V, S, MR, 2>(simd, units, (&k_block[key * units..], units, 1), (q_block, BLOCK), zero);
         if key + MR > start + query {
             mask(simd, key, start + query, &mut acc);
+        }
+        if key + MR > real {
+            hide_rows(simd, real.saturating_sub(key), &mut acc);
         }
         for r in 0..MR {
             for v in 0..2 {

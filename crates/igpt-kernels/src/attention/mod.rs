@@ -1,12 +1,12 @@
-//! Causal softmax attention of one head: forward, backward, and one query against a KV cache.
+//! Softmax attention of one head, causal or over all positions: forward, backward, and one query against a KV cache.
 //!
 //! All of it is built from the [micro-kernel](crate::matmul) and vertical arithmetic. Scores are computed
 //! transposed: the rows of a tile are keys and its lanes are queries, so that maximum, sum and rescaling of the
 //! softmax work on whole vectors and nothing is ever added up across lanes. Exponentials are base 2, with
 //! log2(e) folded into the scale.
 //!
-//! Blocks of queries meet blocks of keys on and below the diagonal only; what a diagonal
-//! block holds above the diagonal is masked, and skipped where a whole tile is. Memory grows with
+//! Under a causal mask blocks of queries meet blocks of keys on and below the diagonal only; what a diagonal
+//! block holds above the diagonal is masked, and skipped where a whole tile is. Without a mask all blocks meet. Memory grows with
 //! `n_ctx · head_size`, never with `n_ctx²` (the online softmax of Milakov and Gimelshein 2018; the backward
 //! pass recomputes the scores as in Dao et al. 2022). Operands are first copied into zero-padded
 //! packed form, a cost linear in `n_ctx`, so that the views may have any number of rows and only whole
@@ -38,6 +38,15 @@ const BLOCK: usize = 64;
 
 /// Keys that the forward pass works on at once: more of them share one rescaling of the output.
 const KEYS: usize = 128;
+
+/// Which positions a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// Those up to its own.
+    Causal,
+    /// All of them.
+    None,
+}
 
 /// Panics unless `x`, called `name` in the message, has the shape of `q` and a width that is a multiple of 16.
 fn check<S>(name: &str, x: MatRef<S>, q: (usize, usize)) {

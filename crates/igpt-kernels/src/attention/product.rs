@@ -98,6 +98,14 @@ pub(super) fn mask<V: Simd, const MR: usize, const NV: usize>(
     }
 }
 
+/// Hides the rows of a tile from `real` on: keys behind the last one.
+#[inline(always)]
+pub(super) fn hide_rows<V: Simd, const MR: usize, const NV: usize>(simd: V, real: usize, acc: &mut [[V::F32; NV]; MR]) {
+    for r in real..MR {
+        acc[r] = [simd.splat(f32::NEG_INFINITY); NV];
+    }
+}
+
 /// Writes two rows of f32 vectors as units along the rows: bf16 share one row of units at `to[0]`, f32 take two,
 /// `stride` apart.
 #[inline(always)]

@@ -9,6 +9,7 @@ const HEAD_SIZES: [usize; 5] = [16, 32, 48, 64, 112];
 
 /// Everything of one head, each matrix between canaries.
 struct Head<S> {
+    mask: Mask,
     n_ctx: usize,
     width: usize,
     scale: f32,
@@ -29,16 +30,21 @@ impl<S: Scalar> Head<S> {
         let unset = || Framed::unset(n_ctx, width);
         let scale = 1.0 / (width as f32).sqrt();
         let lse = vec![f32::NAN; n_ctx];
-        Self { n_ctx, width, scale, inputs, lse, out: unset(), gradients: [unset(), unset(), unset()] }
+        let (mask, gradients) = (Mask::Causal, [unset(), unset(), unset()]);
+        Self { mask, n_ctx, width, scale, inputs, lse, out: unset(), gradients }
+    }
+
+    fn masked(mask: Mask, n_ctx: usize, width: usize) -> Self {
+        Self { mask, ..Self::new(n_ctx, width) }
     }
 
     fn run(&mut self, isa: Isa, scratch: &mut AttentionScratch) {
         let [q, k, v, dout] = &self.inputs;
         let (q, k, v, dout) = (q.view(), k.view(), v.view(), dout.view());
-        attention_forward(isa, self.scale, q, k, v, self.out.view_mut(), &mut self.lse, scratch);
+        attention_forward(isa, self.mask, self.scale, q, k, v, self.out.view_mut(), &mut self.lse, scratch);
         let [dq, dk, dv] = &mut self.gradients;
         let (dq, dk, dv) = (dq.view_mut(), dk.view_mut(), dv.view_mut());
-        attention_backward(isa, self.scale, q, k, v, self.out.view(), dout, &self.lse, dq, dk, dv, scratch);
+        attention_backward(isa, self.mask, self.scale, q, k, v, self.out.view(), dout, &self.lse, dq, dk, dv, scratch);
     }
 
     /// out, dq, dk, dv
@@ -53,15 +59,16 @@ impl<S: Scalar> Head<S> {
 fn exact<S: Scalar>(head: &Head<S>) -> ([Vec<f64>; 4], [Vec<f64>; 4], Vec<f64>) {
     let (width, scale) = (head.width, head.scale as f64);
     let [q, k, v, dout] = head.inputs.each_ref().map(|x| x.f64s(width));
-    let (out, lse) = reference::forward(scale, width, &q, &k, &v);
-    let (dq, dk, dv) = reference::backward(scale, width, &q, &k, &v, &dout);
+    let (out, lse) = reference::forward(head.mask, scale, width, &q, &k, &v);
+    let (dq, dk, dv) = reference::backward(head.mask, scale, width, &q, &k, &v, &dout);
     let mut sizes = [(); 4].map(|_| vec![0.0; q.len()]);
     let row = |x: &[f64], i: usize| x[i * width..][..width].to_vec();
     let dot_sizes = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a * b).abs()).sum::<f64>();
     for i in 0..head.n_ctx {
         let (qi, douti) = (row(&q, i), row(&dout, i));
         let delta = dot_sizes(&row(&out, i), &douti);
-        for j in 0..=i {
+        let seen = if head.mask == Mask::Causal { i + 1 } else { head.n_ctx };
+        for j in 0..seen {
             let (kj, vj) = (row(&k, j), row(&v, j));
             let score: f64 = qi.iter().zip(&kj).map(|(q, k)| q * k).sum();
             let p = (scale * score - lse[i] * std::f64::consts::LN_2).exp();
@@ -83,15 +90,15 @@ fn distance(x: &[f64], exact: &[f64]) -> f64 {
     norm(&mut x.iter().zip(exact).map(|(x, exact)| x - exact)) / norm(&mut exact.iter().copied())
 }
 
-fn matches_reference<S: Scalar>() {
+fn matches_reference<S: Scalar>(mask: Mask) {
     for n_ctx in LENGTHS {
         for width in HEAD_SIZES {
-            let mut head = Head::<S>::new(n_ctx, width);
+            let mut head = Head::<S>::masked(mask, n_ctx, width);
             let mut scratch = AttentionScratch::new::<S>(n_ctx, width);
             let (exact, sizes, lse) = exact(&head);
             for isa in Isa::available() {
                 head.run(isa, &mut scratch);
-                let case = format!("of {} {} n_ctx {n_ctx} head size {width}", isa.name(), S::NAME);
+                let case = format!("of {} {} {mask:?} n_ctx {n_ctx} head size {width}", isa.name(), S::NAME);
                 // The logarithm of a sum of exponentials has their relative error, which bf16 allows to be 1e-4.
                 let exponentials = if S::PACK == 2 { 1e-4 * std::f64::consts::LOG2_E } else { 0.0 };
                 for (lse, exact) in head.lse.iter().zip(&lse) {
@@ -128,25 +135,52 @@ fn matches_reference<S: Scalar>() {
 
 #[test]
 fn f32_forward_and_backward_match_the_reference() {
-    matches_reference::<f32>();
+    matches_reference::<f32>(Mask::Causal);
+}
+
+#[test]
+fn f32_without_a_mask_matches_the_reference() {
+    matches_reference::<f32>(Mask::None);
 }
 
 #[test]
 fn bf16_forward_and_backward_match_the_reference() {
-    matches_reference::<bf16>();
+    matches_reference::<bf16>(Mask::Causal);
+}
+
+#[test]
+fn bf16_without_a_mask_matches_the_reference() {
+    matches_reference::<bf16>(Mask::None);
 }
 
 #[test]
 fn scratch_left_by_another_head_changes_no_bit() {
-    for isa in Isa::available() {
-        let mut clean = Head::<bf16>::new(100, 48);
-        clean.run(isa, &mut AttentionScratch::new::<bf16>(100, 48));
+    for (isa, mask) in Isa::available().into_iter().flat_map(|isa| [(isa, Mask::Causal), (isa, Mask::None)]) {
+        let mut clean = Head::<bf16>::masked(mask, 99, 48);
+        clean.run(isa, &mut AttentionScratch::new::<bf16>(99, 48));
         let mut scratch = AttentionScratch::new::<f32>(256, 64);
         scratch.fill(f32::NAN.to_bits());
-        let mut dirty = Head::<bf16>::new(100, 48);
+        let mut dirty = Head::<bf16>::masked(mask, 99, 48);
         dirty.run(isa, &mut scratch);
         assert_eq!(clean.results(), dirty.results());
         assert_eq!(clean.lse, dirty.lse);
+    }
+}
+
+/// Keys behind the last are zeros: beside scores far below zero these would have all of the probability.
+#[test]
+fn without_a_mask_nothing_is_seen_behind_the_last_position() {
+    for isa in Isa::available() {
+        for n_ctx in [1, 5, 65, 129] {
+            let mut head = Head::<f32>::masked(Mask::None, n_ctx, 16);
+            for (x, value) in head.inputs[..3].iter_mut().zip([30.0, -30.0, 2.0]) {
+                (0..n_ctx).for_each(|t| x.view_mut().row_mut(t).fill(value));
+            }
+            head.run(isa, &mut AttentionScratch::new::<f32>(n_ctx, 16));
+            let [out, dq, dk, dv] = head.results();
+            assert!(out.iter().all(|x| (x - 2.0).abs() < 1e-5), "{} n_ctx {n_ctx}: {out:?}", isa.name());
+            assert!(dq.iter().chain(&dk).chain(&dv).all(|x| x.is_finite()), "{} n_ctx {n_ctx}", isa.name());
+        }
     }
 }
 

@@ -1,14 +1,16 @@
-//! Causal softmax attention of one head, forward and backward, straight from its definition.
+//! Softmax attention of one head, causal or over all positions, forward and backward, straight from its definition.
 
-/// `softmax(scale · q kᵀ + causal mask) v` for one head. `q`, `k` and `v` are `n_ctx × head_size`, row-major.
+use crate::attention::Mask;
+
+/// `softmax(scale · q kᵀ + mask) v` for one head. `q`, `k` and `v` are `n_ctx × head_size`, row-major.
 /// Returns the output of the same shape and `lse`, per query the base-2 logarithm of the sum of
 /// `exp(scale · q·k)` over the keys it sees.
-pub fn forward(scale: f64, head_size: usize, q: &[f64], k: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
+pub fn forward(mask: Mask, scale: f64, head_size: usize, q: &[f64], k: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let n_ctx = q.len() / head_size;
     let mut out = vec![0.0; n_ctx * head_size];
     let mut lse = vec![0.0; n_ctx];
     for i in 0..n_ctx {
-        let (p, log_sum) = probabilities(scale, head_size, q, k, i);
+        let (p, log_sum) = probabilities(mask, scale, head_size, q, k, i);
         for (j, p) in p.iter().enumerate() {
             for d in 0..head_size {
                 out[i * head_size + d] += p * v[j * head_size + d];
@@ -21,6 +23,7 @@ pub fn forward(scale: f64, head_size: usize, q: &[f64], k: &[f64], v: &[f64]) ->
 
 /// The gradients `(dq, dk, dv)` of [`forward`], given the gradient `dout` of its output.
 pub fn backward(
+    mask: Mask,
     scale: f64,
     head_size: usize,
     q: &[f64],
@@ -31,11 +34,11 @@ pub fn backward(
     let n_ctx = q.len() / head_size;
     let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; q.len()], vec![0.0; q.len()]);
     for i in 0..n_ctx {
-        let (p, _) = probabilities(scale, head_size, q, k, i);
+        let (p, _) = probabilities(mask, scale, head_size, q, k, i);
         let dout = row(dout, head_size, i);
-        let dp: Vec<f64> = (0..=i).map(|j| dot(dout, row(v, head_size, j))).collect();
+        let dp: Vec<f64> = (0..p.len()).map(|j| dot(dout, row(v, head_size, j))).collect();
         let delta = dot(&p, &dp);
-        for j in 0..=i {
+        for j in 0..p.len() {
             let ds = scale * p[j] * (dp[j] - delta);
             for d in 0..head_size {
                 dv[j * head_size + d] += p[j] * dout[d];
@@ -47,9 +50,10 @@ pub fn backward(
     (dq, dk, dv)
 }
 
-/// The softmax of query `i` over the keys `0..=i`, and the natural logarithm of its denominator.
-fn probabilities(scale: f64, head_size: usize, q: &[f64], k: &[f64], i: usize) -> (Vec<f64>, f64) {
-    let mut p: Vec<f64> = (0..=i).map(|j| scale * dot(row(q, head_size, i), row(k, head_size, j))).collect();
+/// The softmax of query `i` over the keys that it sees, and the natural logarithm of its denominator.
+fn probabilities(mask: Mask, scale: f64, head_size: usize, q: &[f64], k: &[f64], i: usize) -> (Vec<f64>, f64) {
+    let seen = if mask == Mask::Causal { i + 1 } else { k.len() / head_size };
+    let mut p: Vec<f64> = (0..seen).map(|j| scale * dot(row(q, head_size, i), row(k, head_size, j))).collect();
     let max = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = p.iter().map(|s| (s - max).exp()).sum();
     for s in &mut p {
@@ -76,20 +80,24 @@ mod tests {
         let (n, head_size, scale) = (5 * 3, 3, 0.7);
         let inputs = [values(n, 1), values(n, 2), values(n, 3)];
         let dout = values(n, 4);
-        let (dq, dk, dv) = backward(scale, head_size, &inputs[0], &inputs[1], &inputs[2], &dout);
-        for (which, gradient) in [dq, dk, dv].iter().enumerate() {
-            assert_gradient(gradient, &inputs[which], |x| {
-                let mut moved = inputs.clone();
-                moved[which] = x.to_vec();
-                dot(&forward(scale, head_size, &moved[0], &moved[1], &moved[2]).0, &dout)
-            });
+        for mask in [Mask::Causal, Mask::None] {
+            let (dq, dk, dv) = backward(mask, scale, head_size, &inputs[0], &inputs[1], &inputs[2], &dout);
+            for (which, gradient) in [dq, dk, dv].iter().enumerate() {
+                assert_gradient(gradient, &inputs[which], |x| {
+                    let mut moved = inputs.clone();
+                    moved[which] = x.to_vec();
+                    dot(&forward(mask, scale, head_size, &moved[0], &moved[1], &moved[2]).0, &dout)
+                });
+            }
         }
     }
 
     #[test]
-    fn equal_keys_average_the_values_seen_so_far() {
-        let (out, lse) = forward(1.0, 1, &[0.0; 4], &[3.0; 4], &[1.0, 2.0, 6.0, 7.0]);
+    fn equal_keys_average_the_values_that_are_seen() {
+        let (q, k, v) = ([0.0; 4], [3.0; 4], [1.0, 2.0, 6.0, 7.0]);
+        let (out, lse) = forward(Mask::Causal, 1.0, 1, &q, &k, &v);
         assert_eq!(out, [1.0, 1.5, 3.0, 4.0]);
         assert!((lse[3] - 2.0).abs() < 1e-12);
+        assert_eq!(forward(Mask::None, 1.0, 1, &q, &k, &v).0, [4.0; 4]);
     }
 }

@@ -12,13 +12,16 @@ use igpt_kernels::matmul::{Out, Panels, matmul, pack_tokens};
 use igpt_kernels::pool::{Either, chunks, columns, grid, rows, then};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 
+use super::classes::ClassGradient;
 use super::forward::{Cpu, Shape, head_views, rms_norm};
 use super::model::{Model, Packed};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 
 /// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts
-/// it anew if `fresh`. The workspace must hold the gradient of the logits.
+/// it anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. The workspace must hold
+/// the gradient of the logits.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
@@ -26,25 +29,30 @@ pub(crate) fn backward<S: Scalar>(
     shape: Shape,
     grads: &mut [f32],
     fresh: bool,
+    frozen: usize,
+    classes: Option<&ClassGradient>,
 ) {
     let (n, c, n_layer) = (shape.rows(), model.dims.channels, model.dims.n_layer);
     let Workspace { residual, layers, gradients, scratch, ids, .. } = work;
     let g = gradients.as_mut().expect("the engine was opened for training");
     let packed = model.backward.as_ref().expect("the engine was opened for training");
-    let pass = Pass { cpu, model, packed, shape, tokens: Tokens::new::<S>(&model.dims, shape), fresh };
 
     if fresh {
         // Weights of products are written before they are added to.
         model.places.others.iter().for_each(|place| grads[place.clone()].fill(0.0));
     }
+    let classes = classes.map(|classes| (classes.layer, classes.backward(model, shape.len, grads)));
+    let pass = Pass { cpu, model, packed, shape, tokens: Tokens::new::<S>(&model.dims, shape), fresh, classes };
     pass.head(&residual[n_layer][..n * c], g, grads, scratch);
-    for l in (0..n_layer).rev() {
+    for l in (frozen..n_layer).rev() {
         pass.behind_attention(l, &layers[l], g, grads, scratch);
         pass.attention(l, &layers[l], g, grads, scratch);
         pass.before_attention(l, &residual[l][..n * c], g, grads, scratch);
     }
-    pass.last_weights(g, grads, scratch);
-    pass.embeddings(&ids[..n], &g.dx[..n * c], grads, scratch);
+    pass.last_weights(frozen, g, grads, scratch);
+    if frozen == 0 {
+        pass.embeddings(&ids[..n], &g.dx[..n * c], grads, scratch);
+    }
 }
 
 /// What every step of the pass needs.
@@ -55,6 +63,9 @@ struct Pass<'a, S: Scalar> {
     shape: Shape,
     tokens: Tokens,
     fresh: bool,
+    /// The layer that is classified, and the gradient of its norm from there: the same at all positions of an image,
+    /// (images, C).
+    classes: Option<(usize, Vec<f32>)>,
 }
 
 impl<S: Scalar> Pass<'_, S> {
@@ -65,7 +76,8 @@ impl<S: Scalar> Pass<'_, S> {
         let dlogits = std::mem::take(&mut g.dlogits);
         let dy = MatRef::new(&dlogits[..n * vocab], n, vocab);
         // The output matrix is stored (V, C): its gradient is dlogitsᵀ · norm, so it is the norm that is packed.
-        self.norm_and_product(dy, &self.packed.head, x, &self.model.places.ln_f, true, g, grads, scratch);
+        let l = self.model.dims.n_layer;
+        self.norm_and_product(l, dy, &self.packed.head, x, &self.model.places.ln_f, g, grads, scratch);
         g.dlogits = dlogits;
     }
 
@@ -170,7 +182,7 @@ impl<S: Scalar> Pass<'_, S> {
         let attn = MatRef::new(&acts.attn[..n * dims.heads], n, dims.heads);
         let [out, dout] = [attn, dattn].map(|all| all.view(image * len, len, head * dims.head, dims.head));
         let lse = &acts.lse[i * len..][..len];
-        attention_backward(cpu.isa, dims.scale, q, k, v, out, dout, lse, dq, dk, dv, &mut scratch.attention);
+        attention_backward(cpu.isa, dims.mask, dims.scale, q, k, v, out, dout, lse, dq, dk, dv, &mut scratch.attention);
     }
 
     /// Through q, k, v and `ln_1`: `g.dqkv` is the gradient of q, k and v.
@@ -186,26 +198,29 @@ impl<S: Scalar> Pass<'_, S> {
         let gain = &self.model.places.blocks[l].ln_1;
         let dqkv = std::mem::take(&mut g.dqkv);
         let dy = MatRef::new(&dqkv[..n * qkv], n, qkv);
-        self.norm_and_product(dy, &self.packed.blocks[l].attn, x, gain, false, g, grads, scratch);
+        self.norm_and_product(l, dy, &self.packed.blocks[l].attn, x, gain, g, grads, scratch);
         g.dqkv = dqkv;
     }
 
-    /// Through a product and the norm before it, into the gradient of the residual stream `x`. Packs the norm or
-    /// `dy` for [`late_weights`](Pass::late_weights).
+    /// Through the product and the norm at the start of layer `l` (the last is the output matrix and `ln_f`), into the
+    /// gradient of the residual stream `x`; and through that norm from the classes, if it is their layer. Packs the norm
+    /// or `dy` for [`late_weights`](Pass::late_weights).
     #[allow(clippy::too_many_arguments)]
     fn norm_and_product(
         &self,
+        l: usize,
         dy: MatRef<'_, S>,
         panels: &Panels<S>,
         x: &[f32],
         gain: &Range<usize>,
-        pack_norm: bool,
         g: &mut Gradients<S>,
         grads: &mut [f32],
         scratch: &mut [Scratch<S>],
     ) {
         let Pass { cpu, model, shape, tokens, .. } = *self;
         let (n, c, width, piece) = (shape.rows(), model.dims.channels, dy.cols(), model.dims.piece());
+        let pack_norm = l == model.dims.n_layer;
+        let classes = self.classes.as_ref().filter(|(layer, _)| *layer == l).map(|(_, dnorm)| dnorm);
         let x = MatRef::new(x, n, c);
         let parts = (
             (rows(MatMut::new(&mut g.dx[..n * c], n, c), piece), rows(MatMut::new(&mut g.dout[..n * c], n, c), piece)),
@@ -213,12 +228,23 @@ impl<S: Scalar> Pass<'_, S> {
             tokens.pieces(&mut g.packed.late, if pack_norm { c } else { width }),
             chunks(&mut g.dgain[..n / piece * c], c),
         );
-        cpu.pool.each(parts, scratch, |i, ((dx, dout), mut y, packed, dgain), scratch| {
+        cpu.pool.each(parts, scratch, |i, ((mut dx, mut dout), mut y, packed, dgain), scratch| {
             let dnorm = &mut scratch.norm[..piece * c];
             let dy = dy.view(i * piece, piece, 0, width);
             matmul(cpu.isa, dy, panels, None, Out::Store(MatMut::new(dnorm, piece, c)));
             let (x, dnorm) = (x.view(i * piece, piece, 0, c), MatRef::new(dnorm, piece, c));
-            self.norm_backward(x, gain, y.reborrow(), dnorm, dx, dout, dgain, &mut scratch.rstd[..piece]);
+            let rstd = &mut scratch.rstd[..piece];
+            self.norm_backward(x, gain, y.reborrow(), dnorm, dx.reborrow(), dout.reborrow(), dgain, rstd);
+            if let Some(classes) = classes {
+                // In the same piece, so that an image's share of the gain's gradient is whole before the next image's.
+                let of_image = &classes[i * piece / shape.len * c..][..c];
+                for row in scratch.norm[..piece * c].chunks_exact_mut(c) {
+                    row.iter_mut().zip(of_image).for_each(|(to, &value)| *to = S::from_f32(value));
+                }
+                let dnorm = MatRef::new(&scratch.norm[..piece * c], piece, c);
+                let gain = model.vector(gain);
+                norm::rms_norm_backward(cpu.isa, dnorm, x, rstd, gain, model.dims.n_embd, dx, dout, dgain);
+            }
             pack_tokens(cpu.isa, if pack_norm { y.as_ref() } else { dy }, packed);
         });
         self.gain_gradient(gain, g, grads);
@@ -235,10 +261,10 @@ impl<S: Scalar> Pass<'_, S> {
         WeightGradient { product, x, dy: &g.packed.late }
     }
 
-    /// What is left when the first block is through.
-    fn last_weights(&self, g: &Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
+    /// What is left when block `l`, the first that is trained, is through.
+    fn last_weights(&self, l: usize, g: &Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let Pass { cpu, tokens, fresh, .. } = *self;
-        let jobs = [self.late_weights(0, g)];
+        let jobs = [self.late_weights(l, g)];
         cpu.pool.each(weight_rows(&jobs, grads), scratch, |_, (job, i, dw), scratch| {
             jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns);
         });

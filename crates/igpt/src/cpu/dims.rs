@@ -1,9 +1,10 @@
 //! The padded sizes that the kernels see.
 
+use igpt_kernels::attention::Mask;
 use igpt_kernels::{LANE_PAD, Scalar};
 
 use super::workspace::FORWARD_ROWS;
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Objective};
 
 /// Sizes of a network, widths padded to whole lanes; see [`crate::model::params`] for the padding's rules.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Dims {
     pub(crate) scale: f32,
     /// Added to mean squares.
     pub(crate) eps: f32,
+    /// What a position sees of the others.
+    pub(crate) mask: Mask,
 }
 
 impl Dims {
@@ -54,6 +57,10 @@ impl Dims {
             vocab: pad(config.n_vocab),
             scale: (config.head_size() as f32).powf(-0.5),
             eps: config.layer_norm_epsilon,
+            mask: match config.objective {
+                Objective::Autoregressive => Mask::Causal,
+                Objective::Masked => Mask::None,
+            },
         }
     }
 

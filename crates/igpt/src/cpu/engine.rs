@@ -1,21 +1,26 @@
 //! [`Engine`] on the CPU.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use igpt_kernels::embedding::MASKED;
 use igpt_kernels::newton_schulz;
 use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
-use igpt_kernels::{Buffer, Isa, Scalar, reduce};
+use igpt_kernels::{Buffer, Isa, MatRef, Scalar, reduce};
 
 use super::backward::backward;
+use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
 use super::update::{self, Descent};
-use super::workspace::Workspace;
+use super::workspace::{Scratch, Workspace};
 use super::{Options, TOKENS_AT_ONCE, head, muon};
 use crate::data::Batch;
-use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
+use crate::model::{
+    Decoder, Engine, FineTuning, Layout, LossSum, ModelConfig, Objective, Optimizer, Pooling, State, Update,
+};
 use crate::{Error, Result};
 
 /// Values whose squares one piece of work sums.
@@ -33,6 +38,7 @@ pub(crate) struct CpuEngine<S: Scalar> {
     model: Arc<Model<S>>,
     work: Workspace<S>,
     training: Option<Training<S>>,
+    fine_tuning: FineTuning,
 }
 
 /// What training adds to a model.
@@ -83,15 +89,25 @@ impl<S: Scalar> CpuEngine<S> {
                 Optimizer::Muon => (0..threads).map(|_| muon::scratch(&model.dims, config)).collect(),
             },
         });
-        Self { isa, pool, int8: options.int8, quantized: OnceLock::new(), model: Arc::new(model), work, training }
+        Self {
+            isa,
+            pool,
+            int8: options.int8,
+            quantized: OnceLock::new(),
+            model: Arc::new(model),
+            work,
+            training,
+            fine_tuning: options.fine_tuning,
+        }
     }
 
     /// Cuts a batch into runs of images that fit the workspace, writes each run's input ids (sos, then the tokens
-    /// but the last) and hands it over with the images' range.
+    /// but the last; of a model of masked pixels all tokens that are not masked) and hands it over with the images'
+    /// range.
     fn runs(
         &mut self,
         batch: &Batch,
-        mut each: impl FnMut(&mut Self, Shape, std::ops::Range<usize>) -> Result<()>,
+        mut each: impl FnMut(&mut Self, Shape, Range<usize>) -> Result<()>,
     ) -> Result<()> {
         let (len, sos) = (batch.n_ctx(), self.model.dims.n_vocab);
         if len != self.model.dims.n_ctx {
@@ -103,14 +119,27 @@ impl<S: Scalar> CpuEngine<S> {
         if let Some(token) = batch.tokens().iter().find(|t| **t as usize >= sos) {
             return Err(Error::Mismatch(format!("token {token} is not in the model's palette of {sos} colours")));
         }
+        let objective = self.model.config.objective;
+        if batch.masked().is_some() && objective != Objective::Masked {
+            return Err(Error::Mismatch("masked inputs were given to a model that predicts the next pixel".into()));
+        }
         let mut first = 0;
         while first < batch.images() {
             let images = self.work.images.min(batch.images() - first);
             for b in 0..images {
                 let ids = &mut self.work.ids[b * len..][..len];
-                ids[0] = sos as u32;
-                for (id, &token) in ids[1..].iter_mut().zip(batch.image(first + b)) {
-                    *id = token as u32;
+                let tokens = batch.image(first + b);
+                match objective {
+                    Objective::Autoregressive => {
+                        ids[0] = sos as u32;
+                        ids[1..].iter_mut().zip(tokens).for_each(|(id, &token)| *id = token as u32);
+                    }
+                    Objective::Masked => {
+                        ids.iter_mut().zip(tokens).for_each(|(id, &token)| *id = token as u32);
+                        let masked = batch.masked().map(|masked| &masked[(first + b) * len..]);
+                        let masked = ids.iter_mut().zip(masked.unwrap_or_default());
+                        masked.filter(|(_, masked)| **masked).for_each(|(id, _)| *id = MASKED);
+                    }
                 }
             }
             each(self, Shape { images, len }, first..first + images)?;
@@ -119,12 +148,60 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(())
     }
 
-    /// Forward through everything, losses of all tokens left in the workspace; `gradient` as in [`head::losses`].
-    fn losses(&mut self, shape: Shape, targets: &[u16], gradient: Option<f32>) {
+    /// Forward through everything, losses of all tokens left in the workspace; `gradient` as in [`head::losses`]. Gives
+    /// the features that are classified, (images, C), if there is a classifier.
+    fn losses(
+        &mut self,
+        shape: Shape,
+        batch: &Batch,
+        images: &Range<usize>,
+        gradient: Option<f32>,
+    ) -> Result<Vec<f32>> {
+        let weights = self.token_weights(batch, images)?;
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         let (model, work) = (&self.model, &mut self.work);
-        let last = forward(cpu, model, work, shape, model.dims.n_layer, |_, _, _, _| {});
-        head::losses(cpu, model, work, shape, targets, last, gradient);
+        let mut pooled = Vec::new();
+        let last = forward(cpu, model, work, shape, model.dims.n_layer, |l, x, _, scratch| {
+            pool_for_classes(cpu, model, shape, l, x, &mut pooled, scratch);
+        });
+        let targets = tokens(batch, images.clone());
+        head::losses(cpu, model, work, shape, targets, weights.as_deref(), last, gradient);
+        Ok(pooled)
+    }
+
+    /// How often each token counts in the loss of its image: all alike, or of T the share of a masked position.
+    fn token_weights(&self, batch: &Batch, images: &Range<usize>) -> Result<Option<Vec<f32>>> {
+        if self.model.config.objective == Objective::Autoregressive {
+            return Ok(None);
+        }
+        let Some(masked) = batch.masked() else {
+            return Err(Error::Mismatch("a model of masked pixels has no loss without masked inputs".into()));
+        };
+        let len = batch.n_ctx();
+        let mut weights = Vec::with_capacity(images.len() * len);
+        for masked in masked[images.start * len..images.end * len].chunks_exact(len) {
+            let count = masked.iter().filter(|masked| **masked).count();
+            weights.extend(masked.iter().map(|masked| if *masked { len as f32 / count as f32 } else { 0.0 }));
+        }
+        Ok(Some(weights))
+    }
+
+    /// Adds the losses of the images' classes to `sum`, if the batch has labels and the model a classifier. With
+    /// `gradient` (a scale) also gives what the backward pass needs.
+    fn class_losses(
+        &self,
+        batch: &Batch,
+        images: &Range<usize>,
+        pooled: Vec<f32>,
+        gradient: Option<f32>,
+        sum: &mut LossSum,
+    ) -> Result<Option<ClassGradient>> {
+        let labels = classes::labels(&self.model, batch)?;
+        let Some((head, labels)) = self.model.config.class_head.zip(labels) else { return Ok(None) };
+        let mut logits = vec![0.0; images.len() * head.num_labels];
+        classes::logits(&self.model, &pooled, &mut logits);
+        let dlogits = classes::losses(&logits, head.num_labels, &labels[images.clone()], gradient, sum);
+        Ok(Some(ClassGradient { layer: head.layer, pooled, dlogits }))
     }
 
     /// Each image's nats, summed in the order of its tokens.
@@ -133,13 +210,40 @@ impl<S: Scalar> CpuEngine<S> {
         losses.chunks_exact(shape.len).map(|image| image.iter().map(|&nats| nats as f64).sum())
     }
 
+    /// Refuses `what` of a model that predicts no pixel from those before it.
+    fn expect_order(&self, what: &str) -> Result<()> {
+        match self.model.config.objective {
+            Objective::Autoregressive => Ok(()),
+            Objective::Masked => Err(Error::Invalid(format!(
+                "{what} by a model that predicts the next pixel, but this one was trained on masked pixels: take a model \
+                 pretrained with --objective autoregressive"
+            ))),
+        }
+    }
+
     fn training(&mut self) -> Result<&mut Training<S>> {
         self.training.as_mut().ok_or_else(|| Error::Invalid("this engine was opened without training".into()))
     }
 }
 
+/// Leaves the pooled features in `pooled` if layer `l` is the one that is classified.
+fn pool_for_classes<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    shape: Shape,
+    l: usize,
+    x: MatRef<'_, f32>,
+    pooled: &mut Vec<f32>,
+    scratch: &mut [Scratch<S>],
+) {
+    if model.config.class_head.is_some_and(|head| head.layer == l) {
+        let gain = model.places.blocks.get(l).map_or(&model.places.ln_f, |block| &block.ln_1);
+        head::pooled(cpu, model, x, gain, shape, Pooling::Mean, scratch, |_, mean| pooled.extend_from_slice(mean));
+    }
+}
+
 /// The tokens of some images of a batch.
-fn tokens(batch: &Batch, images: std::ops::Range<usize>) -> &[u16] {
+fn tokens(batch: &Batch, images: Range<usize>) -> &[u16] {
     &batch.tokens()[images.start * batch.n_ctx()..images.end * batch.n_ctx()]
 }
 
@@ -167,14 +271,20 @@ impl<S: Scalar> Engine for CpuEngine<S> {
 
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum> {
         self.training()?;
-        let mut sum = LossSum { nats: Vec::with_capacity(batch.images()), tokens: batch.tokens().len() };
+        let FineTuning { generative_weight, frozen_blocks } = self.fine_tuning;
+        let mut sum = LossSum { tokens: batch.tokens().len(), ..LossSum::default() };
         self.runs(batch, |engine, shape, images| {
-            engine.losses(shape, tokens(batch, images), Some(scale));
+            // The weight is that beside a loss of classes; without one there is nothing to weigh.
+            let joint = engine.model.config.class_head.is_some() && batch.labels().is_some();
+            let generative = if joint { generative_weight } else { 1.0 };
+            let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
             sum.nats.extend(engine.image_nats(shape));
+            let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
             let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
             if let Some(training) = &mut engine.training {
                 let fresh = std::mem::take(&mut training.fresh);
-                backward(cpu, &engine.model, &mut engine.work, shape, &mut training.gradients, fresh);
+                let (model, work, gradients) = (&engine.model, &mut engine.work, &mut training.gradients);
+                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, classes.as_ref());
             }
             Ok(())
         })?;
@@ -221,11 +331,12 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         self.quantized = OnceLock::new();
         let model = Arc::make_mut(&mut self.model);
         let cpu = Cpu { isa, pool: &pool };
+        let frozen = model.places.frozen(self.fine_tuning.frozen_blocks);
         let descent = update.muon.map(|muon| {
-            muon::directions(cpu, model, &muon, grad_scale, moment1, gradients, scratch);
+            muon::directions(cpu, model, &muon, grad_scale, frozen, moment1, gradients, scratch);
             Descent { keep: 1.0 - muon.lr * muon.weight_decay, stride: muon.lr }
         });
-        update::step(cpu, &adam, descent, model, moment1, moment2, gradients);
+        update::step(cpu, &adam, descent, frozen, model, moment1, moment2, gradients);
         *fresh = true;
         Ok(norm)
     }
@@ -262,10 +373,11 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
-        let mut sum = LossSum { nats: Vec::with_capacity(batch.images()), tokens: batch.tokens().len() };
+        let mut sum = LossSum { tokens: batch.tokens().len(), ..LossSum::default() };
         self.runs(batch, |engine, shape, images| {
-            engine.losses(shape, tokens(batch, images), None);
+            let pooled = engine.losses(shape, batch, &images, None)?;
             sum.nats.extend(engine.image_nats(shape));
+            engine.class_losses(batch, &images, pooled, None, &mut sum)?;
             Ok(())
         })?;
         Ok(sum)
@@ -273,8 +385,9 @@ impl<S: Scalar> Engine for CpuEngine<S> {
 
     fn pixel_nats(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()> {
         expect_len("nats of every pixel", out.len(), batch.tokens().len());
+        self.expect_order("the nats of every pixel are")?;
         self.runs(batch, |engine, shape, images| {
-            engine.losses(shape, tokens(batch, images.clone()), None);
+            engine.losses(shape, batch, &images, None)?;
             out[images.start * shape.len..][..shape.rows()].copy_from_slice(&engine.work.losses[..shape.rows()]);
             Ok(())
         })
@@ -289,6 +402,24 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             let last = forward(cpu, model, work, shape, model.dims.n_layer, |_, _, _, _| {});
             let out = &mut out[images.start * shape.len * n_vocab..][..shape.rows() * n_vocab];
             head::logits(cpu, model, work, shape, last, out);
+            Ok(())
+        })
+    }
+
+    fn class_logits(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()> {
+        let Some(head) = self.model.config.class_head else {
+            return Err(Error::Missing("the model has no classifier: train one with igpt finetune".into()));
+        };
+        let classes = head.num_labels;
+        expect_len("logits of every class", out.len(), batch.images() * classes);
+        self.runs(batch, |engine, shape, images| {
+            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
+            let (model, work) = (&engine.model, &mut engine.work);
+            let mut pooled = Vec::new();
+            forward(cpu, model, work, shape, head.layer, |l, x, _, scratch| {
+                pool_for_classes(cpu, model, shape, l, x, &mut pooled, scratch);
+            });
+            classes::logits(model, &pooled, &mut out[images.start * classes..images.end * classes]);
             Ok(())
         })
     }
@@ -318,6 +449,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     }
 
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
+        self.expect_order("pixels are drawn one after the other")?;
         let quantize = || Arc::new(QuantizedWeights::new(&self.model, &self.pool));
         let quantized = self.int8.then(|| self.quantized.get_or_init(quantize).clone());
         Ok(Box::new(CpuDecoder::new(self.isa, self.pool.clone(), self.model.clone(), quantized, rows)))

@@ -156,7 +156,7 @@ fn attend<S: Scalar>(
     let qkv = &layer.qkv;
     cpu.pool.each(parts, scratch, |i, (out, lse), scratch| {
         let [q, k, v] = head_views(model, qkv, shape, i / dims.n_head, i % dims.n_head);
-        attention_forward(cpu.isa, dims.scale, q, k, v, out, lse, &mut scratch.attention);
+        attention_forward(cpu.isa, dims.mask, dims.scale, q, k, v, out, lse, &mut scratch.attention);
     });
 }
 

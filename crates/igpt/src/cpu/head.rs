@@ -20,13 +20,16 @@ fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scra
     matmul(cpu.isa, MatRef::new(y, m, c), &model.forward.head, None, Out::F32(logits));
 }
 
-/// Nats of every token into the workspace; with `gradient` (a scale) also the gradient of the logits.
+/// Nats of every token into the workspace; with `gradient` (a scale) also the gradient of the logits. With `weights` each
+/// token counts that many times.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn losses<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     work: &mut Workspace<S>,
     shape: Shape,
     targets: &[u16],
+    weights: Option<&[f32]>,
     last: usize,
     gradient: Option<f32>,
 ) {
@@ -41,11 +44,48 @@ pub(crate) fn losses<S: Scalar>(
     let parts = (chunks(&mut losses[..n], FORWARD_ROWS), rows(MatMut::new(dlogits, n, width), FORWARD_ROWS));
     cpu.pool.each(parts, scratch, |i, (losses, dlogits), scratch| {
         let (first, m) = (i * FORWARD_ROWS, losses.len());
+        let weights = weights.map(|weights| &weights[first..first + m]);
+        if weights.is_some_and(|weights| weights.iter().all(|w| *w == 0.0)) {
+            losses.fill(0.0);
+            let mut dlogits = dlogits;
+            (0..m).for_each(|r| dlogits.row_mut(r).fill(S::default()));
+            return;
+        }
         head_rows(cpu, model, x.view(first, m, 0, c), scratch);
         let logits = MatRef::new(&scratch.logits[..m * vocab], m, vocab);
         let gradient = gradient.map(|scale| (scale, dlogits));
-        cross_entropy(cpu.isa, logits, model.dims.n_vocab, &targets[first..first + m], losses, gradient);
+        let (n_vocab, targets) = (model.dims.n_vocab, &targets[first..first + m]);
+        match weights {
+            None => cross_entropy(cpu.isa, logits, n_vocab, targets, losses, gradient),
+            Some(weights) => weighted_cross_entropy(cpu, logits, n_vocab, targets, weights, losses, gradient),
+        }
     });
+}
+
+/// As [`cross_entropy`], each row counting as many times as its weight says.
+fn weighted_cross_entropy<S: Scalar>(
+    cpu: Cpu<'_>,
+    logits: MatRef<'_, f32>,
+    n_vocab: usize,
+    targets: &[u16],
+    weights: &[f32],
+    losses: &mut [f32],
+    mut gradient: Option<(f32, MatMut<'_, S>)>,
+) {
+    let width = logits.cols();
+    for (r, (&weight, loss)) in weights.iter().zip(losses).enumerate() {
+        let mut gradient = gradient.as_mut().map(|(scale, d)| (*scale * weight, d.view(r, 1, 0, width)));
+        if weight == 0.0 {
+            *loss = 0.0;
+            if let Some((_, d)) = &mut gradient {
+                d.row_mut(0).fill(S::default());
+            }
+            continue;
+        }
+        let (row, loss) = (logits.view(r, 1, 0, width), std::slice::from_mut(loss));
+        cross_entropy(cpu.isa, row, n_vocab, &targets[r..=r], loss, gradient);
+        loss[0] *= weight;
+    }
 }
 
 /// Logits (rows, n_vocab) of every position into `out`.

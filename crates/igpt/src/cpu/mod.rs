@@ -1,10 +1,11 @@
 //! The hand-written CPU engine: forward, backward, decoding and the optimiser.
 //!
 //! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
-//! `engine` (the trait's implementation), `forward`, `head`, `backward` with `weights`, `update` with `muon`,
+//! `engine` (the trait's implementation), `forward`, `head`, `classes`, `backward` with `weights`, `update` with `muon`,
 //! `decoder`; `model` and `workspace` are what they work on.
 
 mod backward;
+mod classes;
 mod decoder;
 mod dims;
 mod engine;
@@ -21,7 +22,7 @@ mod tests;
 
 pub use igpt_kernels::Isa;
 
-use crate::model::{Engine, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
+use crate::model::{Engine, FineTuning, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
 use crate::{Error, Result};
 
 /// How an engine computes.
@@ -39,6 +40,8 @@ pub struct Options {
     pub micro_batch: usize,
     /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
     pub int8: bool,
+    /// What is different when the classifier on top is trained.
+    pub fine_tuning: FineTuning,
 }
 
 /// Tokens of a micro-batch when none is asked for: enough to keep the products efficient.
@@ -47,7 +50,15 @@ pub const TOKENS_AT_ONCE: usize = 4096;
 impl Options {
     /// Forward only, on all cores.
     pub fn inference(precision: Precision) -> Self {
-        Self { precision, threads: 0, isa: Isa::detect(), training: None, micro_batch: 0, int8: false }
+        Self {
+            precision,
+            threads: 0,
+            isa: Isa::detect(),
+            training: None,
+            micro_batch: 0,
+            int8: false,
+            fine_tuning: FineTuning::default(),
+        }
     }
 
     /// For training with Adam, on all cores.
@@ -59,10 +70,15 @@ impl Options {
 /// An engine for `config` with `weights`, an arena as [`Layout`] lays it out.
 ///
 /// # Errors
-/// When the sizes of `config` don't fit together or `weights` has another length than its layout.
+/// When the sizes of `config` don't fit together, `weights` has another length than its layout, or more blocks are to be
+/// frozen than there are.
 pub fn open(config: &ModelConfig, weights: &[f32], options: Options) -> Result<Box<dyn Engine>> {
     config.validate()?;
     let len = Layout::new(config).arena_len();
+    let frozen = options.fine_tuning.frozen_blocks;
+    if frozen > config.n_layer {
+        return Err(Error::Invalid(format!("{frozen} blocks are to be frozen, but the model has {}", config.n_layer)));
+    }
     if weights.len() != len {
         return Err(Error::Mismatch(format!("{} weights were given, but the model has {len}", weights.len())));
     }

@@ -48,6 +48,8 @@ pub(crate) struct Places {
     pub(crate) blocks: Vec<BlockPlaces>,
     pub(crate) ln_f: Range<usize>,
     pub(crate) head: Product,
+    /// The classifier's matrix, if there is one.
+    pub(crate) score: Option<Range<usize>>,
     /// All of the arena that is not a product's matrix, in order.
     pub(crate) others: Vec<Range<usize>>,
 }
@@ -77,6 +79,7 @@ impl Places {
             blocks: (0..n_layer).map(block).collect(),
             ln_f: tensor("transformer.ln_f.weight").range(),
             head: product("lm_head"),
+            score: layout.tensor("score.weight").map(|t| t.range()),
             others: Vec::new(),
         };
         let mut end = 0;
@@ -89,6 +92,14 @@ impl Places {
             end = weight.end;
         }
         places
+    }
+
+    /// The end of the embeddings and the first `blocks` blocks in the arena; 0 for no blocks.
+    pub(crate) fn frozen(&self, blocks: usize) -> usize {
+        match blocks {
+            0 => 0,
+            _ => self.blocks.get(blocks).map_or(self.ln_f.start, |block| block.attn.weight.start),
+        }
     }
 
     /// Where the second moments of a range of the arena lie: under Muon those of hidden matrices are left out.

@@ -1,8 +1,8 @@
 //! The engine against itself and against finite differences; `tests/goldens` compares it with PyTorch.
 
 use super::*;
-use crate::data::Batch;
-use crate::model::{AdamUpdate, ImageSize, MuonUpdate, Pooling, State, Update};
+use crate::data::{Batch, Masking};
+use crate::model::{AdamUpdate, ClassHead, ImageSize, MuonUpdate, Objective, Pooling, State, Update};
 use crate::rng::{Purpose, Rng};
 
 const ADAM: Update = Update {
@@ -44,16 +44,64 @@ fn random_batch(config: &ModelConfig, images: usize) -> Batch {
 }
 
 fn options(precision: Precision, isa: Isa, threads: usize) -> Options {
-    Options { precision, threads, isa, training: Some(Optimizer::Adam), micro_batch: 0, int8: false }
+    Options { threads, isa, ..Options::training(precision) }
+}
+
+/// The odd network with masked inputs.
+fn masked() -> ModelConfig {
+    ModelConfig { objective: Objective::Masked, ..odd() }
+}
+
+/// `config` with a classifier of five classes on `layer`.
+fn classifier(config: ModelConfig, layer: usize) -> ModelConfig {
+    ModelConfig { class_head: Some(ClassHead { num_labels: 5, layer }), ..config }
+}
+
+/// A batch for `config`: masked if it wants that, labelled if it has a classifier.
+fn batch_for(config: &ModelConfig, images: usize) -> Batch {
+    let mut batch = random_batch(config, images);
+    if config.objective == Objective::Masked {
+        batch = Masking::training(1, 0.3).mask(batch, 0);
+    }
+    match config.class_head {
+        Some(head) => batch.with_labels((0..images as u32).map(|i| (i * 3 + 1) % head.num_labels as u32).collect()),
+        None => batch,
+    }
 }
 
 #[test]
 fn gradients_match_central_differences() {
-    let config = odd();
+    check_gradients(odd(), FineTuning::default());
+}
+
+#[test]
+fn gradients_of_masked_inputs_match_central_differences() {
+    check_gradients(masked(), FineTuning::default());
+}
+
+#[test]
+fn gradients_of_the_joint_loss_match_central_differences() {
+    for layer in 0..3 {
+        check_gradients(classifier(odd(), layer), FineTuning { generative_weight: 0.02, frozen_blocks: 0 });
+    }
+    check_gradients(classifier(masked(), 1), FineTuning { generative_weight: 0.0, frozen_blocks: 0 });
+    for frozen_blocks in 1..3 {
+        check_gradients(classifier(odd(), 1), FineTuning { generative_weight: 0.02, frozen_blocks });
+    }
+}
+
+/// Those of what is frozen must be zero.
+fn check_gradients(config: ModelConfig, fine_tuning: FineTuning) {
     let weights = random_weights(&config);
-    let batch = random_batch(&config, 2);
+    let batch = batch_for(&config, 2);
+    let frozen = |name: &str| {
+        let block = name.strip_prefix("transformer.h.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        let embedding = name.contains("wte") || name.contains("wpe");
+        fine_tuning.frozen_blocks > 0 && (embedding || block.is_some_and(|block| block < fine_tuning.frozen_blocks))
+    };
     for isa in Isa::available() {
-        let mut engine = open(&config, &weights, options(Precision::F32, isa, 2)).unwrap();
+        let options = Options { fine_tuning, ..options(Precision::F32, isa, 2) };
+        let mut engine = open(&config, &weights, options).unwrap();
         engine.accumulate(&batch, 1.0).unwrap();
         let gradients = engine.gradients().to_vec();
         let zeros = vec![0.0; weights.len()];
@@ -61,9 +109,16 @@ fn gradients_match_central_differences() {
             engine
                 .restore(State { weights, optimizer: Optimizer::Adam, moment1: &zeros, moment2: &zeros, step: 0 })
                 .unwrap();
-            engine.evaluate(&batch).unwrap().nats.iter().sum::<f64>()
+            let sum = engine.evaluate(&batch).unwrap();
+            let generative = if config.class_head.is_some() { fine_tuning.generative_weight as f64 } else { 1.0 };
+            let classes = batch.n_ctx() as f64 * sum.class_nats.iter().sum::<f64>();
+            generative * sum.nats.iter().sum::<f64>() + classes
         };
         for (index, tensor) in Layout::new(&config).tensors().iter().enumerate() {
+            if frozen(&tensor.name) {
+                assert!(gradients[tensor.range()].iter().all(|g| *g == 0.0), "{}", tensor.name);
+                continue;
+            }
             // Along the gradient's signs mixed with chance the slope is large, so that rounding matters little.
             let mut rng = Rng::new(1, Purpose::Sample, index as u64, 0);
             let direction: Vec<(usize, f32)> = tensor
@@ -112,9 +167,18 @@ fn padding_stays_zero_under_training() {
 
 #[test]
 fn bits_do_not_depend_on_threads_or_micro_batches() {
-    let config = odd();
+    check_bits(odd(), FineTuning::default());
+}
+
+#[test]
+fn bits_of_masked_and_joint_training_do_not_depend_on_threads_or_micro_batches() {
+    check_bits(classifier(odd(), 1), FineTuning { generative_weight: 0.5, frozen_blocks: 1 });
+    check_bits(classifier(masked(), 2), FineTuning::default());
+}
+
+fn check_bits(config: ModelConfig, fine_tuning: FineTuning) {
     let weights = random_weights(&config);
-    let batch = random_batch(&config, 5);
+    let batch = batch_for(&config, 5);
     for isa in Isa::available() {
         for (precision, update) in [
             (Precision::F32, ADAM),
@@ -126,13 +190,13 @@ fn bits_do_not_depend_on_threads_or_micro_batches() {
             let mut results = Vec::new();
             for (threads, micro_batch) in [(1, 5), (2, 5), (3, 5), (2, 1), (3, 2), (1, 3)] {
                 let options = options(precision, isa, threads);
-                let options = Options { micro_batch, training: Some(update.optimizer()), ..options };
+                let options = Options { micro_batch, fine_tuning, training: Some(update.optimizer()), ..options };
                 let mut engine = open(&config, &weights, options).unwrap();
                 let mut bits = Vec::new();
                 for _ in 0..2 {
                     let loss = engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
                     let norm = engine.step(&update).unwrap();
-                    bits.extend(loss.nats.iter().map(|nats| nats.to_bits()));
+                    bits.extend(loss.nats.iter().chain(&loss.class_nats).map(|nats| nats.to_bits()));
                     bits.push(norm.to_bits() as u64);
                 }
                 bits.extend(engine.state().weights.iter().map(|w| w.to_bits() as u64));
@@ -372,4 +436,103 @@ fn wrong_tokens_and_sizes_are_refused() {
     assert!(engine.evaluate(&foreign).unwrap_err().to_string().contains("61 colours"));
     assert!(engine.accumulate(&foreign, 1.0).unwrap_err().to_string().contains("without training"));
     assert!(open(&config, &[0.0; 3], Options::inference(Precision::F32)).is_err());
+}
+
+#[test]
+fn frozen_blocks_and_embeddings_keep_every_bit() {
+    for frozen_blocks in [1, 2] {
+        let config = classifier(odd(), 2);
+        let layout = Layout::new(&config);
+        let decay = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
+        for update in [Update { adam: decay, ..ADAM }, Update { adam: decay, ..MUON }] {
+            let fine_tuning = FineTuning { frozen_blocks, ..FineTuning::default() };
+            let options =
+                Options { fine_tuning, training: Some(update.optimizer()), ..Options::training(Precision::F32) };
+            let before = random_weights(&config);
+            let mut engine = open(&config, &before, options).unwrap();
+            for _ in 0..2 {
+                engine.accumulate(&batch_for(&config, 2), 0.01).unwrap();
+                engine.step(&update).unwrap();
+            }
+            let after = engine.state().weights;
+            for tensor in layout.tensors() {
+                let below = (0..frozen_blocks).any(|l| tensor.name.starts_with(&format!("transformer.h.{l}.")));
+                let stays = below || tensor.name.contains("wte") || tensor.name.contains("wpe");
+                assert_eq!(before[tensor.range()] == after[tensor.range()], stays, "{} {update:?}", tensor.name);
+            }
+        }
+    }
+    let options = Options {
+        fine_tuning: FineTuning { frozen_blocks: 3, ..FineTuning::default() },
+        ..Options::training(Precision::F32)
+    };
+    assert!(init(&odd(), 0, options).err().unwrap().to_string().contains("3 blocks are to be frozen"));
+}
+
+#[test]
+fn what_is_masked_is_not_seen_and_everything_else_is() {
+    let config = masked();
+    let mut engine = open(&config, &random_weights(&config), options(Precision::F32, Isa::detect(), 2)).unwrap();
+    let n_ctx = config.n_ctx();
+    let logits = |engine: &mut dyn Engine, batch: &Batch| {
+        let mut logits = vec![0.0; n_ctx * config.n_vocab];
+        engine.logits(batch, &mut logits).unwrap();
+        logits
+    };
+    let mut at = vec![false; n_ctx];
+    at[n_ctx - 1] = true;
+    let tokens = random_batch(&config, 1).tokens().to_vec();
+    let mut other = tokens.clone();
+    other[n_ctx - 1] = (other[n_ctx - 1] + 1) % 61;
+    let [seen, changed] = [tokens, other].map(|tokens| Batch::new(tokens, n_ctx));
+    let first = |logits: Vec<f32>| logits[..config.n_vocab].to_vec();
+    let hidden = first(logits(&mut *engine, &seen.clone().with_masks(at.clone())));
+    assert_eq!(hidden, first(logits(&mut *engine, &changed.clone().with_masks(at))));
+    // The first pixel's logits depend on the last pixel.
+    assert_ne!(first(logits(&mut *engine, &seen)), first(logits(&mut *engine, &changed)));
+    assert_ne!(first(logits(&mut *engine, &seen)), hidden);
+}
+
+#[test]
+fn a_masked_loss_is_the_mean_over_the_masked_positions_times_the_tokens() {
+    let config = masked();
+    let mut engine = open(&config, &random_weights(&config), options(Precision::F32, Isa::detect(), 2)).unwrap();
+    let (n_ctx, n_vocab) = (config.n_ctx(), config.n_vocab);
+    let batch = random_batch(&config, 2);
+    // None of the first image's positions, three of the second's.
+    let mut at = vec![false; 2 * n_ctx];
+    [5, 6, 70].iter().for_each(|t| at[n_ctx + t] = true);
+    let batch = batch.with_masks(at);
+    let mut logits = vec![0.0; 2 * n_ctx * n_vocab];
+    engine.logits(&batch, &mut logits).unwrap();
+    let nats = |t: usize| {
+        let row: Vec<f64> = logits[(n_ctx + t) * n_vocab..][..n_vocab].iter().map(|x| *x as f64).collect();
+        row.iter().map(|x| x.exp()).sum::<f64>().ln() - row[batch.image(1)[t] as usize]
+    };
+    let mean = (nats(5) + nats(6) + nats(70)) / 3.0;
+    for found in [engine.evaluate(&batch).unwrap(), engine.accumulate(&batch, 1.0).unwrap()] {
+        assert_eq!(found.nats[0], 0.0);
+        assert!((found.nats[1] - mean * n_ctx as f64).abs() < 1e-3, "{found:?} {mean}");
+    }
+    assert!(engine.gradients().iter().all(|g| g.is_finite()));
+}
+
+#[test]
+fn what_a_model_can_not_do_is_refused_with_the_reason() {
+    let config = masked();
+    let mut engine = open(&config, &random_weights(&config), options(Precision::F32, Isa::detect(), 1)).unwrap();
+    let plain = random_batch(&config, 1);
+    let message = |error: Error| error.to_string();
+    assert!(message(engine.decoder(1).err().unwrap()).contains("masked pixels"));
+    assert!(message(engine.pixel_nats(&plain, &mut vec![0.0; 72]).unwrap_err()).contains("masked pixels"));
+    assert!(message(engine.evaluate(&plain).unwrap_err()).contains("without masked inputs"));
+    assert!(message(engine.class_logits(&plain, &mut []).unwrap_err()).contains("igpt finetune"));
+    let config = classifier(odd(), 2);
+    let mut engine = open(&config, &random_weights(&config), options(Precision::F32, Isa::detect(), 1)).unwrap();
+    assert!(message(engine.evaluate(&batch_for(&masked(), 1)).unwrap_err()).contains("masked inputs"));
+    assert!(message(engine.evaluate(&plain.with_labels(vec![5])).unwrap_err()).contains("class 5"));
+    assert!(
+        message(open(&classifier(odd(), 3), &[], Options::training(Precision::F32)).err().unwrap())
+            .contains("layer is 3")
+    );
 }

@@ -29,11 +29,14 @@ pub(crate) struct Descent {
 }
 
 /// One step over the whole arena: by Adam or, given `muon`, of hidden matrices along the directions in their
-/// gradients' place. `moment2` is laid out by [`crate::model::Layout::second_moments`].
+/// gradients' place. What lies before `frozen` stays as it is. `moment2` is laid out by
+/// [`crate::model::Layout::second_moments`].
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn step<S: Scalar>(
     cpu: Cpu<'_>,
     step: &AdamStep,
     muon: Option<Descent>,
+    frozen: usize,
     model: &mut Model<S>,
     moment1: &mut [f32],
     moment2: &mut [f32],
@@ -43,6 +46,9 @@ pub(crate) fn step<S: Scalar>(
     let places = model.places.clone();
     model.each_product(|product, weights| {
         let place = product.weight.clone();
+        if place.start < frozen {
+            return;
+        }
         let gradient = MatRef::new(&gradients[place.clone()], product.rows, product.cols);
         if let Some(Descent { keep, stride }) = muon.filter(|_| product.hidden) {
             let bands = 0..product.rows / BAND;
@@ -60,9 +66,13 @@ pub(crate) fn step<S: Scalar>(
         });
     });
     for place in &places.others {
+        let place = place.start.max(frozen)..place.end;
+        if place.is_empty() {
+            continue;
+        }
         let gradients = &gradients[place.clone()];
         let [weights, m] = [&mut model.weights[..], moment1].map(|arena| &mut arena[place.clone()]);
-        let v = &mut moment2[places.second_moments(place, optimizer)];
+        let v = &mut moment2[places.second_moments(&place, optimizer)];
         cpu.pool.for_each((chunks(weights, PIECE), chunks(m, PIECE), chunks(v, PIECE)), |i, (weights, m, v)| {
             adam(cpu.isa, step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
         });

@@ -1,4 +1,4 @@
-//! Batches for training, decoded and augmented ahead of the trainer.
+//! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
 //!
 //! The batch of step s holds positions s·B .. (s+1)·B of the endless row of epochs, each epoch a seeded permutation of
 //! the images. It is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it,
@@ -135,9 +135,10 @@ impl Loader {
         match &mut self.feed {
             Feed::Memory { tokens, order } => {
                 let b = self.recipe.batch as u64;
-                let images = (step * b..(step + 1) * b).map(|position| order.at(position).1);
-                let gathered = images.flat_map(|i| tokens.image(i).iter().copied()).collect();
-                Ok(Batch::new(gathered, tokens.n_px.pixels()))
+                let images: Vec<_> = (step * b..(step + 1) * b).map(|position| order.at(position).1).collect();
+                let gathered = images.iter().flat_map(|&i| tokens.image(i).iter().copied()).collect();
+                let labels = images.iter().map(|&i| tokens.labels[i]).collect();
+                Ok(labelled(Batch::new(gathered, tokens.n_px.pixels()), labels))
             }
             Feed::Threads { channels, .. } => {
                 let start = Instant::now();
@@ -198,16 +199,18 @@ impl Recipe {
     /// The batch of `step`; none when the loader is being dropped.
     fn batch(&self, order: &mut Order, step: u64) -> Result<Option<Batch>> {
         let n_ctx = self.preprocess.size.pixels();
-        let mut tokens = vec![0; self.batch * n_ctx];
+        let (mut tokens, mut labels) = (vec![0; self.batch * n_ctx], Vec::with_capacity(self.batch));
         for (k, out) in tokens.chunks_exact_mut(n_ctx).enumerate() {
             if self.stop.load(Relaxed) {
                 return Ok(None);
             }
             let (epoch, image) = order.at(step * self.batch as u64 + k as u64);
-            (self.quantize)(&self.whole(epoch, image)?, out);
+            let (image, pixels) = self.whole(epoch, image)?;
+            (self.quantize)(&pixels, out);
+            labels.push(self.images.label(image));
         }
         self.check()?;
-        Ok(Some(Batch::new(tokens, n_ctx)))
+        Ok(Some(labelled(Batch::new(tokens, n_ctx), labels)))
     }
 
     /// Refuses to go on with more than 1 % of damaged images, whichever thread has found them.
@@ -216,15 +219,15 @@ impl Recipe {
         check_damaged(&damaged, self.images.len())
     }
 
-    /// Image `image` as `epoch` sees it, or the next in the set that isn't damaged.
-    fn whole(&self, epoch: u64, image: usize) -> Result<Pixels> {
+    /// Image `image` as `epoch` sees it, or the next in the set that isn't damaged, with its number.
+    fn whole(&self, epoch: u64, image: usize) -> Result<(usize, Pixels)> {
         let n = self.images.len();
         for i in (image..n).chain(0..image) {
             if self.damaged().contains_key(&i) {
                 continue;
             }
             match self.augmented(epoch, i) {
-                Ok(pixels) => return Ok(pixels),
+                Ok(pixels) => return Ok((i, pixels)),
                 Err(error) => {
                     let entry = Damaged::new(&self.images, i, &error);
                     self.damaged().insert(i, entry);
@@ -248,6 +251,14 @@ impl Recipe {
         // Another thread may have kept the same pixels already.
         let _ = kept[i].set(scaled);
         Ok(augmented)
+    }
+}
+
+/// The batch with its labels, if every image has one.
+fn labelled(batch: Batch, labels: Vec<Option<u32>>) -> Batch {
+    match labels.into_iter().collect() {
+        Some(labels) => batch.with_labels(labels),
+        None => batch,
     }
 }
 

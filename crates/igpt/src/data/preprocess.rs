@@ -22,7 +22,9 @@ pub enum Augment {
     /// The paper's ImageNet recipe: a random crop of 224 where the shorter side is a random 256 to 384, that is 58 to
     /// 88 % of it, then down to the model's size. No flip.
     Imagenet,
-    /// The CIFAR recipe: at the model's size, 4 pixels of reflected border, a random crop, a flip every other time.
+    /// The CIFAR recipe: at the model's size, 4 pixels of reflected border, a random crop, a flip every other time. Also
+    /// called `crop-flip`.
+    #[serde(alias = "crop-flip")]
     Cifar,
 }
 
@@ -33,8 +35,10 @@ impl FromStr for Augment {
         match name {
             "none" => Ok(Self::None),
             "imagenet" => Ok(Self::Imagenet),
-            "cifar" => Ok(Self::Cifar),
-            _ => Err(Error::Invalid(format!("no augmentation is called {name:?}: say none, imagenet or cifar"))),
+            "cifar" | "crop-flip" => Ok(Self::Cifar),
+            _ => Err(Error::Invalid(format!(
+                "no augmentation is called {name:?}: say none, imagenet, cifar or crop-flip"
+            ))),
         }
     }
 }

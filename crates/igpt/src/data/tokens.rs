@@ -55,10 +55,14 @@ impl TokenSet {
         &self.tokens[i * n_ctx..][..n_ctx]
     }
 
-    /// A run of images.
+    /// A run of images, with their labels if all images have one.
     pub fn batch(&self, images: Range<usize>) -> Batch {
         let n_ctx = self.n_px.pixels();
-        Batch::new(self.tokens[images.start * n_ctx..images.end * n_ctx].to_vec(), n_ctx)
+        let batch = Batch::new(self.tokens[images.start * n_ctx..images.end * n_ctx].to_vec(), n_ctx);
+        match self.labels[images].iter().copied().collect() {
+            Some(labels) => batch.with_labels(labels),
+            None => batch,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! What a trained model is worth: likelihood and the baselines beside it, odd images, and parity with transformers.
+//! What a trained model is worth: likelihood and the baselines beside it, features, classification, odd and memorised
+//! images, and parity with transformers.
 
 mod baselines;
+mod classes;
 mod features;
 mod likelihood;
 mod nearest;
@@ -8,6 +10,7 @@ pub mod parity;
 mod surprise;
 
 pub use baselines::{BaselineScores, Baselines};
+pub use classes::{Accuracy, Classified, VOTES, accuracy, classify};
 pub use features::{Layers, features};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest, quantile};

@@ -93,6 +93,9 @@ impl Engine for Toy {
     fn logits(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
         unreachable!("toys can only draw")
     }
+    fn class_logits(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
+        unreachable!("toys can only draw")
+    }
     fn features(&mut self, _: &Batch, _: &[usize], _: Pooling, _: &mut [f32]) -> Result<()> {
         unreachable!("toys can only draw")
     }

@@ -29,6 +29,38 @@ impl std::fmt::Display for ImageSize {
     }
 }
 
+/// What a network is trained to predict (Chen et al. 2020, section 2.1), which also decides what it sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// The next pixel from those before it: sos, then the image without its last pixel, and a causal mask.
+    #[default]
+    Autoregressive,
+    /// Masked pixels from all others (BERT): the image itself, no shift, no mask in attention; what is masked has no
+    /// token embedding.
+    Masked,
+}
+
+impl Objective {
+    /// Its name in configs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Objective::Autoregressive => "autoregressive",
+            Objective::Masked => "masked",
+        }
+    }
+}
+
+/// A linear classifier on top of a network: from the mean over positions of `ln_1(h^layer)` (`ln_f`'s output for the last)
+/// to the logits of the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassHead {
+    /// Classes.
+    pub num_labels: usize,
+    /// The layer whose features it reads, 0 to `n_layer`.
+    pub layer: usize,
+}
+
 /// Everything that fixes the network's shape and mathematics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -48,6 +80,10 @@ pub struct ModelConfig {
     pub layer_norm_epsilon: f32,
     /// Whether the four products of a block add biases: never in the paper, but transformers trains them.
     pub biases: bool,
+    /// What it is trained to predict.
+    pub objective: Objective,
+    /// The classifier on top, if there is one.
+    pub class_head: Option<ClassHead>,
 }
 
 /// The named sizes: three small ones for a CPU and the paper's four.
@@ -91,7 +127,18 @@ impl ModelConfig {
 
     /// The paper's network of any size.
     pub fn new(n_px: ImageSize, n_vocab: usize, n_embd: usize, n_layer: usize, n_head: usize) -> Self {
-        Self { n_px, n_vocab, n_embd, n_layer, n_head, n_inner: 4 * n_embd, layer_norm_epsilon: 1e-5, biases: false }
+        Self {
+            n_px,
+            n_vocab,
+            n_embd,
+            n_layer,
+            n_head,
+            n_inner: 4 * n_embd,
+            layer_norm_epsilon: 1e-5,
+            biases: false,
+            objective: Objective::Autoregressive,
+            class_head: None,
+        }
     }
 
     /// Positions of a sequence: the pixels of an image.
@@ -104,12 +151,13 @@ impl ModelConfig {
         self.n_embd / self.n_head
     }
 
-    /// Trainable parameters, counted as the paper does (the sos vector included).
+    /// Trainable parameters, counted as the paper does (the sos vector included), and the classifier's.
     pub fn parameters(&self) -> usize {
         let (c, i) = (self.n_embd, self.n_inner);
         let matrices = 4 * c * c + 2 * c * i;
         let biases = if self.biases { 3 * c + c + i + c } else { 0 };
-        self.n_layer * (matrices + biases + 2 * c) + (2 * self.n_vocab + 1 + self.n_ctx() + 1) * c
+        let classes = self.class_head.map_or(0, |head| head.num_labels);
+        self.n_layer * (matrices + biases + 2 * c) + (2 * self.n_vocab + 1 + self.n_ctx() + 1 + classes) * c
     }
 
     /// Checks that the sizes fit together; the error lists every problem at once.
@@ -135,6 +183,14 @@ impl ModelConfig {
         }
         if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon.is_finite()) {
             problems.push(format!("layer_norm_epsilon {} must be positive", self.layer_norm_epsilon));
+        }
+        if let Some(ClassHead { num_labels, layer }) = self.class_head {
+            if num_labels < 2 {
+                problems.push(format!("num_labels is {num_labels}, but a classifier has at least 2 classes"));
+            }
+            if layer > self.n_layer {
+                problems.push(format!("the classifier's layer is {layer}, but the model has 0 to {}", self.n_layer));
+            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
     }

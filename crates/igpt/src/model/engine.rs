@@ -82,19 +82,52 @@ pub struct MuonUpdate {
     pub heads: bool,
 }
 
+/// What fine-tuning changes about training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FineTuning {
+    /// Weight of the generative loss beside that of the classes: 1 in the paper.
+    pub generative_weight: f32,
+    /// The first blocks that keep their weights, and the embeddings with them; 0 trains everything.
+    pub frozen_blocks: usize,
+}
+
+impl Default for FineTuning {
+    fn default() -> Self {
+        Self { generative_weight: 1.0, frozen_blocks: 0 }
+    }
+}
+
 /// What a training or evaluation pass over a batch found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossSum {
-    /// Nats of each image, summed over its tokens, in the batch's order.
+    /// Nats of each image, summed over its tokens, in the batch's order. Of masked inputs the mean over the masked
+    /// positions times the image's tokens, so that images count alike (official code).
     pub nats: Vec<f64>,
     /// Tokens scored.
     pub tokens: usize,
+    /// Nats of each image's class, where the batch has labels and the model a classifier.
+    pub class_nats: Vec<f64>,
+    /// The likeliest class of each of these images.
+    pub predicted: Vec<u32>,
 }
 
 impl LossSum {
     /// Nats per token.
     pub fn mean(&self) -> f64 {
         self.nats.iter().sum::<f64>() / self.tokens as f64
+    }
+
+    /// Nats per label.
+    pub fn class_mean(&self) -> f64 {
+        self.class_nats.iter().sum::<f64>() / self.class_nats.len() as f64
+    }
+
+    /// Appends what was found on the images behind.
+    pub fn extend(&mut self, behind: LossSum) {
+        self.nats.extend(behind.nats);
+        self.tokens += behind.tokens;
+        self.class_nats.extend(behind.class_nats);
+        self.predicted.extend(behind.predicted);
     }
 }
 
@@ -141,7 +174,10 @@ pub trait Engine: Send {
     fn config(&self) -> &ModelConfig;
     /// Where each tensor lies in the flat arenas.
     fn layout(&self) -> &Layout;
-    /// Forward and backward over whole images: adds `scale` × the gradient of the summed loss to the gradients.
+    /// Forward and backward over whole images: adds `scale` × the gradient of the summed loss to the gradients. Where the
+    /// batch has labels and the model a classifier, the loss of an image is [`FineTuning::generative_weight`] × its nats
+    /// plus T × the nats of its class, so that 1 / (B·T) makes means of both. A model of masked pixels wants masked
+    /// inputs, another wants none.
     /// The bits do not depend on how a batch is cut into micro-batches or on the number of threads.
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
     /// The flat gradient.
@@ -155,15 +191,18 @@ pub trait Engine: Send {
     fn restore(&mut self, state: State<'_>) -> Result<()>;
     /// Forward only: nats of each image.
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum>;
-    /// Forward only: nats of each pixel, (B, T) in `out`.
+    /// Forward only: nats of each pixel, (B, T) in `out`. An error for a model of masked pixels.
     fn pixel_nats(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
     /// Forward only: logits (B, T, n_vocab) in `out`; position t scores token t.
     fn logits(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
+    /// Forward only: logits of the classifier, (B, num_labels) in `out`; an error without one.
+    fn class_logits(&mut self, batch: &Batch, out: &mut [f32]) -> Result<()>;
     /// `ln_1(h^l)` of each layer asked for, pooled over positions (l = n_layer is `ln_f`'s output): (B, layers, n_embd)
     /// in `out`, or (B, layers, T, n_embd) without pooling (Chen et al. 2020, section 2.4). Stops at the deepest layer
     /// asked for.
     fn features(&mut self, batch: &Batch, layers: &[usize], pooling: Pooling, out: &mut [f32]) -> Result<()>;
-    /// A decoder for `rows` images at once, sharing this engine's present weights.
+    /// A decoder for `rows` images at once, sharing this engine's present weights. An error for a model of masked
+    /// pixels, which has no order to draw in.
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>>;
 }
 

@@ -7,8 +7,10 @@ pub mod engine;
 pub mod init;
 pub mod params;
 
-pub use config::{ImageSize, ModelConfig, Preset};
+pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
-pub use engine::{AdamUpdate, Decoder, Engine, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update};
+pub use engine::{
+    AdamUpdate, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,
+};
 pub use init::{Initialization, initial_weights};
 pub use params::{Layout, Tensor};

@@ -97,7 +97,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of `config`'s network. Order: embeddings, blocks, final norm, output matrix.
+    /// The layout of `config`'s network. Order: embeddings, blocks, final norm, output matrix, classifier.
     pub fn new(config: &ModelConfig) -> Self {
         let mut layout = Layout { tensors: Vec::new(), len: 0 };
         let c = config.n_embd;
@@ -129,6 +129,9 @@ impl Layout {
         }
         layout.vector("transformer.ln_f.weight", channels, Init::Ones);
         layout.matrix("lm_head.weight", Side::Plain(config.n_vocab), channels, Init::Zeros);
+        if let Some(head) = config.class_head {
+            layout.matrix("score.weight", Side::Plain(head.num_labels), channels, Init::Zeros);
+        }
         layout
     }
 

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::Augment;
+use crate::data::{Augment, MASK_PROB};
 use crate::model::{
-    AdamUpdate, ImageSize, Initialization, ModelConfig, MuonUpdate, Optimizer, Precision, Preset, SaveType, Update,
+    AdamUpdate, ImageSize, Initialization, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset, SaveType,
+    Update,
 };
+use crate::train::fine_tuning::FineTuneSection;
 use crate::train::plan::Plan;
 use crate::train::recipe::{self, Recipe};
 use crate::train::schedule::{Decay, Schedule};
 use crate::{Error, Result};
 
-/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`.
+/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
@@ -28,6 +30,9 @@ pub struct RunConfig {
     pub data: DataSection,
     /// How to train.
     pub train: TrainSection,
+    /// How to train a classifier on top; none pretrains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FineTuneSection>,
 }
 
 /// The network: a preset, of which single sizes may be changed.
@@ -90,6 +95,10 @@ impl Default for DataSection {
 pub struct TrainSection {
     /// The bundle of settings below all files and flags.
     pub recipe: Recipe,
+    /// What is predicted: the next pixel (`autoregressive`), or masked ones (`masked`).
+    pub objective: Objective,
+    /// The probability that a position is masked, where the objective is `masked`.
+    pub mask_prob: f64,
     /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -124,7 +133,7 @@ pub struct TrainSection {
     /// Whether Muon makes every head's q, k and v orthogonal by themselves; false where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muon_heads: Option<bool>,
-    /// The way of the learning rate to zero after the warm-up: `cosine` or `linear`.
+    /// The way of the learning rate after the warm-up: to zero by a `cosine` or a `linear` decay, or `constant`.
     pub schedule: Decay,
     /// Adam's decay of the first moment.
     pub beta1: f64,
@@ -187,6 +196,8 @@ impl Default for TrainSection {
     fn default() -> Self {
         Self {
             recipe: Recipe::Paper,
+            objective: Objective::Autoregressive,
+            mask_prob: MASK_PROB,
             steps: None,
             epochs: None,
             minutes: None,
@@ -243,13 +254,9 @@ impl RunConfig {
     pub fn network(&self, n_px: ImageSize, n_vocab: usize) -> ModelConfig {
         let m = &self.model;
         let (n_embd, n_layer, n_head) = m.preset.unwrap_or(Preset::Nano).shape();
-        ModelConfig::new(
-            n_px,
-            n_vocab,
-            m.n_embd.unwrap_or(n_embd),
-            m.n_layer.unwrap_or(n_layer),
-            m.n_head.unwrap_or(n_head),
-        )
+        let (n_embd, n_layer) = (m.n_embd.unwrap_or(n_embd), m.n_layer.unwrap_or(n_layer));
+        let network = ModelConfig::new(n_px, n_vocab, n_embd, n_layer, m.n_head.unwrap_or(n_head));
+        ModelConfig { objective: self.train.objective, ..network }
     }
 
     /// Checks all values; the error lists every problem at once.
@@ -263,6 +270,9 @@ impl RunConfig {
             problems.push("palette.colors and palette.file are both given: keep one".into());
         }
         self.train.check(&mut problems);
+        if let Some(finetune) = &self.finetune {
+            finetune.check(&mut problems);
+        }
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
     }
 }
@@ -361,6 +371,8 @@ impl TrainSection {
         let warmup = self.warmup_epochs.unwrap_or(0.0);
         number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
         number("lr", self.lr, self.lr > 0.0, "above 0");
+        let mask = self.mask_prob;
+        number("mask_prob", mask, mask > 0.0 && mask < 1.0, "above 0 and below 1");
         number("eps", self.eps, self.eps > 0.0, "above 0");
         number("clip", self.clip, self.clip >= 0.0, "at least 0");
         number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");

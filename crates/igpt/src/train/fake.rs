@@ -47,7 +47,7 @@ impl Fake {
             }
             nats.push(if self.step >= self.breaks_at { f64::INFINITY } else { sum });
         }
-        LossSum { nats, tokens: batch.tokens().len() }
+        LossSum { nats, tokens: batch.tokens().len(), ..LossSum::default() }
     }
 }
 
@@ -105,6 +105,10 @@ impl Engine for Fake {
     }
 
     fn logits(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
+        Err(Error::Missing("the bigram engine only trains".into()))
+    }
+
+    fn class_logits(&mut self, _: &Batch, _: &mut [f32]) -> Result<()> {
         Err(Error::Missing("the bigram engine only trains".into()))
     }
 

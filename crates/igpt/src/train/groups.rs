@@ -54,21 +54,17 @@ impl GradientTree {
     /// Adds the gradient of the batch's mean loss per token to the engine's (zero) gradients. Gives nothing when
     /// `stop` was raised in between; the gradients are then of no use.
     pub fn accumulate(&mut self, engine: &mut dyn Engine, batch: &Batch, stop: &AtomicBool) -> Result<Option<LossSum>> {
-        let n_ctx = batch.n_ctx();
         let scale = 1.0 / batch.tokens().len() as f32;
         let images = batch.images() / self.groups;
         assert_eq!(images * self.groups, batch.images(), "{} groups of a batch", self.groups);
-        let mut total = LossSum { nats: Vec::with_capacity(batch.images()), tokens: 0 };
+        let mut total = LossSum { nats: Vec::with_capacity(batch.images()), ..LossSum::default() };
         self.filled.fill(false);
         for group in 0..self.groups {
             for run in even_runs(group * images..(group + 1) * images, self.most) {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                let part = Batch::new(batch.tokens()[run.start * n_ctx..run.end * n_ctx].to_vec(), n_ctx);
-                let LossSum { nats, tokens } = engine.accumulate(&part, scale)?;
-                total.nats.extend(nats);
-                total.tokens += tokens;
+                total.extend(engine.accumulate(&batch.slice(run), scale)?);
             }
             self.join(engine.gradients());
         }

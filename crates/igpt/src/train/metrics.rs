@@ -23,6 +23,12 @@ pub struct Row {
     pub loss: f64,
     /// `loss / (channels · ln 2)`, one channel for a grey palette.
     pub bits_per_dim: f64,
+    /// Nats per label, where a classifier is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_loss: Option<f64>,
+    /// Share of the images whose class is the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Learning rate of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
@@ -108,6 +114,8 @@ mod tests {
             split: "train".into(),
             loss: 1.6054047201760113,
             bits_per_dim: 0.5,
+            class_loss: None,
+            accuracy: None,
             lr: Some(1e-3),
             grad_norm: None,
             tokens_per_s: None,

@@ -1,11 +1,15 @@
-//! Pretraining: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the loop itself.
+//! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
+//! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], [`mod@pretrain`].
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], [`mod@pretrain`],
+//! [`mod@finetune`].
 
 pub mod checkpoint;
 pub mod config;
 #[cfg(test)]
 mod fake;
+pub mod fine_tuning;
+pub mod finetune;
 pub mod groups;
 pub mod lr_search;
 pub mod metrics;
@@ -22,6 +26,8 @@ mod tests;
 pub mod trainer;
 
 pub use config::{RunConfig, parse_n_px};
+pub use fine_tuning::FineTuneSection;
+pub use finetune::{FineTuned, finetune};
 pub use lr_search::{LrSearch, lr_search};
 pub use metrics::{Metrics, Row};
 pub use observer::{Event, Observer};

@@ -25,7 +25,9 @@ pub enum Event<'a> {
         loss: f64,
         /// `loss / (channels · ln 2)`.
         bits_per_dim: f64,
-        /// Whether it is the lowest so far.
+        /// Share of the images that are classified rightly, where a classifier is trained.
+        accuracy: Option<f64>,
+        /// Whether the loss is the lowest so far, or the accuracy the highest.
         best: bool,
     },
     /// A budget of minutes was turned into this many steps in all.
@@ -60,6 +62,8 @@ pub struct StepReport {
     pub steps: Option<u64>,
     /// Nats per token of this step's batch.
     pub loss: f64,
+    /// Nats per label of this step's batch, where a classifier is trained.
+    pub class_loss: Option<f64>,
     /// Learning rate of this step.
     pub lr: f64,
     /// Tokens per second since the last row of metrics.

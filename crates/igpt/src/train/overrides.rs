@@ -21,7 +21,7 @@ const EXCLUSIVE: [(&str, &[&str]); 4] = [
 /// Settings gathered so far.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    table: Table,
+    pub(super) table: Table,
 }
 
 impl Overrides {
@@ -30,11 +30,10 @@ impl Overrides {
         Self { table: Table::try_from(config).expect("a config of plain values has a TOML form") }
     }
 
-    /// One table of several, of which the later win.
-    pub(super) fn layers(tables: impl IntoIterator<Item = Table>) -> Table {
-        let mut layers = Self::default();
-        tables.into_iter().for_each(|table| layers.layer(table));
-        layers.table
+    /// These settings with those of `upper` on top.
+    pub fn below(mut self, upper: Overrides) -> Self {
+        self.layer(upper.table);
+        self
     }
 
     /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.

@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split, TokenSet};
-use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir, initial_weights};
+use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Preprocess, Split, TokenSet};
+use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
-use crate::train::config::RunConfig;
+use crate::train::config::{RunConfig, TrainSection};
 use crate::train::observer::{Event, Observer};
 use crate::train::probe::RunProbe;
 use crate::train::run_dir::{RunDir, Start, write_atomic};
@@ -24,6 +24,8 @@ pub struct Summary {
     pub steps: u64,
     /// Whether it was stopped from outside before its end.
     pub stopped: bool,
+    /// What was predicted.
+    pub objective: Objective,
     /// Nats per token of the last step's batch.
     pub train_loss: Option<f64>,
     /// Nats per token on the validation images at the last validation.
@@ -68,6 +70,11 @@ pub fn pretrain(
     stop: &AtomicBool,
 ) -> Result<Summary> {
     config.validate()?;
+    if config.finetune.is_some() {
+        return Err(Error::Invalid(
+            "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
+        ));
+    }
     let run = RunDir::open(out, start)?;
     let checkpoint = match start {
         Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(&run, observer, text))?,
@@ -124,14 +131,16 @@ pub fn pretrain(
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
     };
+    // There is no order in which masked pixels could be drawn.
+    let draws = train.sample_images > 0 && train.objective == Objective::Autoregressive;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        next: &mut || loader.next(),
+        next: &mut batches(&mut loader, &network, train, meta.step),
         validation: validation.as_ref(),
         probe: probe.as_ref(),
-        sample: (train.sample_images > 0).then_some(&mut draw),
+        sample: draws.then_some(&mut draw),
         images: images.len(),
         channels: palette.channels(),
         start: meta,
@@ -156,29 +165,56 @@ pub fn pretrain(
     Ok(summary)
 }
 
-/// Puts the weights of the lowest validation loss into the engine, if they were saved.
-fn take_best(run: &RunDir, engine: &mut dyn Engine, outcome: &Outcome, observer: &mut dyn Observer) -> Result<()> {
+/// The loader's batches from step `first` on, masked if the network wants that.
+pub(super) fn batches<'a>(
+    loader: &'a mut Loader,
+    network: &ModelConfig,
+    train: &TrainSection,
+    first: u64,
+) -> impl FnMut() -> Result<Batch> + use<'a> {
+    let masked = network.objective == Objective::Masked;
+    let masking = masked.then(|| Masking::training(train.seed, train.mask_prob));
+    let mut position = first * train.batch as u64;
+    move || {
+        let batch = loader.next()?;
+        let images = batch.images() as u64;
+        let batch = match masking {
+            Some(masking) => masking.mask(batch, position),
+            None => batch,
+        };
+        position += images;
+        Ok(batch)
+    }
+}
+
+/// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they were saved.
+pub(super) fn take_best(
+    run: &RunDir,
+    engine: &mut dyn Engine,
+    outcome: &Outcome,
+    observer: &mut dyn Observer,
+) -> Result<()> {
     let Some((loss, step)) = outcome.best.filter(|(_, step)| *step != outcome.step) else { return Ok(()) };
     let path = Checkpoints::open(run.checkpoints())?.path(step);
     if !path.exists() {
         warn(
             run,
             observer,
-            &format!("step {step} had the lowest validation loss, but no checkpoint: the last is taken"),
+            &format!("step {step} had the best validation, but no checkpoint: the last weights are taken"),
         );
         return Ok(());
     }
-    run.log(&format!("step {step} had the lowest validation loss, {loss:.4}: the model is its"));
+    run.log(&format!("step {step} had the best validation, {loss:.4}: the model is its"));
     Checkpoint::read(&path)?.restore(engine)
 }
 
-fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
+pub(super) fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
     run.log(&format!("warning: {text}"));
     observer.event(Event::Warning(text));
 }
 
 /// The images' own size, if it is that of the first, the middle and the last and the model can have it.
-fn own_size(images: &Images) -> Option<ImageSize> {
+pub(super) fn own_size(images: &Images) -> Option<ImageSize> {
     let looked_at = [0, images.len() / 2, images.len() - 1].map(|i| images.pixels(i).ok().map(|pixels| pixels.size));
     let size = looked_at[0]?;
     let fits = [size.height, size.width].iter().all(|side| (8..=64).contains(side));
@@ -186,7 +222,7 @@ fn own_size(images: &Images) -> Option<ImageSize> {
 }
 
 /// The run's palette: the one it started with, one from a file, or one fitted to the training images.
-fn palette(
+pub(super) fn palette(
     config: &RunConfig,
     run: &RunDir,
     start: Start,
@@ -211,7 +247,7 @@ fn palette(
 }
 
 /// The config with nothing left open that the data or another setting decide.
-fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
+pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
     let mut config = config.clone();
     config.model.n_px = Some(network.n_px);
     config.model.n_embd = Some(network.n_embd);
@@ -225,7 +261,7 @@ fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
 }
 
 /// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
-fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path: &Path) -> Result<()> {
+pub(super) fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path: &Path) -> Result<()> {
     if meta.palette_hash != palette_hash {
         return Err(Error::Mismatch(format!(
             "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
@@ -255,7 +291,8 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 15] = [
+    const FREE: [&str; 16] = [
+        "finetune.patience",
         "data.dir",
         "model.preset",
         "train.recipe",
@@ -275,7 +312,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a config of plain values has a TOML form");
     let (a, b) = (table(a), table(b));
     let mut keys = Vec::new();
-    for section in ["model", "palette", "data", "train"] {
+    for section in ["model", "palette", "data", "train", "finetune"] {
         let part =
             |table: &toml::Table| table.get(section).and_then(toml::Value::as_table).cloned().unwrap_or_default();
         let (a, b) = (part(&a), part(&b));
@@ -287,7 +324,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
 }
 
 /// Tokens of the first validation images; without any, a warning.
-fn validation(
+pub(super) fn validation(
     dataset: &Dataset,
     config: &RunConfig,
     n_px: ImageSize,
@@ -365,6 +402,7 @@ fn summary(
     Summary {
         steps: outcome.step,
         stopped: outcome.stopped,
+        objective: network.objective,
         train_loss: outcome.train_loss,
         validation_loss: outcome.validation_loss,
         bits_per_dim: outcome.validation_loss.map(|loss| bits_per_dim(loss, palette.channels())),
@@ -388,8 +426,12 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         Some(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
         None => train.lr.to_string(),
     };
+    let masks = match train.objective {
+        Objective::Autoregressive => String::new(),
+        Objective::Masked => format!(" Each position was masked with probability {}.", train.mask_prob),
+    };
     let line = format!(
-        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.",
+        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}",
         config.data.spec, summary.steps, train.batch, train.seed
     );
     let mut figures = Vec::new();

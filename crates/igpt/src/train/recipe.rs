@@ -73,7 +73,8 @@ pub(crate) fn onto(settings: Table) -> Table {
             None => return settings,
         },
     };
-    Overrides::layers([Table::from_iter([("train".into(), recipe.table().into())]), settings])
+    let lowest = Overrides { table: Table::from_iter([("train".into(), recipe.table().into())]) };
+    lowest.below(Overrides { table: settings }).table
 }
 
 #[cfg(test)]
@@ -145,7 +146,7 @@ mod tests {
         for (assignment, allowed) in [
             ("train.recipe=old", "`paper` or `modern`"),
             ("train.optimizer=sgd", "`adam` or `muon`"),
-            ("train.schedule=flat", "`cosine` or `linear`"),
+            ("train.schedule=flat", "`cosine`, `linear`, `constant`"),
         ] {
             let message = Overrides::default().set(assignment).unwrap_err().to_string();
             assert!(message.contains(allowed), "{message}");

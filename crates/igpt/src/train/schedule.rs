@@ -1,4 +1,5 @@
-//! The learning rate of each step: linear warm-up, then to zero by a cosine (Chen et al. 2020, section 3.4) or a line.
+//! The learning rate of each step: linear warm-up, then to zero by a cosine (Chen et al. 2020, section 3.4) or a line, or
+//! constant as in fine-tuning.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub enum Decay {
     Cosine,
     /// A straight line.
     Linear,
+    /// None: the rate stays at its peak, as in the paper's fine-tuning.
+    Constant,
 }
 
 impl Schedule {
@@ -53,6 +56,7 @@ impl Schedule {
         match self.decay {
             Decay::Cosine => peak * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
             Decay::Linear => peak * (1.0 - progress),
+            Decay::Constant => peak,
         }
     }
 
@@ -102,6 +106,12 @@ mod tests {
             assert!((lr - 2.0 * (12 - i) as f64 / 10.0).abs() < 1e-12, "{i}: {lr}");
         }
         assert_eq!(lrs[..2], [1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_constant_rate_stays_at_the_peak_after_the_warm_up() {
+        let s = Schedule { decay: Decay::Constant, ..schedule(2, &[(0, 12)]) };
+        assert_eq!([0, 1, 2, 7, 12].map(|step| s.lr_at(step)), [0.5, 1.0, 1.0, 1.0, 1.0]);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::data::{Batch, TokenSet};
-use crate::model::Engine;
+use crate::data::{Batch, Masking, TokenSet};
+use crate::model::{Engine, LossSum, Objective};
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
@@ -60,7 +60,9 @@ pub struct Outcome {
     pub train_loss: Option<f64>,
     /// Last validation loss measured.
     pub validation_loss: Option<f64>,
-    /// Lowest validation loss, and after how many steps.
+    /// Share of the validation images that were last classified rightly, where a classifier is trained.
+    pub accuracy: Option<f64>,
+    /// Lowest validation loss (of a classifier: share of errors), and after how many steps.
     pub best: Option<(f64, u64)>,
     /// Seconds of training, of earlier sessions too.
     pub elapsed_s: f64,
@@ -80,6 +82,8 @@ struct Loop<'a> {
     outcome: Outcome,
     /// Time, waiting seconds and steps since the last train row.
     row: (Instant, f64, u64),
+    /// Validations since the best.
+    waited: u64,
     tokens_per_s: f64,
 }
 
@@ -101,6 +105,7 @@ impl<'a> Trainer<'a> {
             stopped: false,
             train_loss: None,
             validation_loss: None,
+            accuracy: None,
             best: start.best_loss.zip(start.best_step),
             elapsed_s: start.elapsed_s,
             session: (0.0, 0),
@@ -108,7 +113,10 @@ impl<'a> Trainer<'a> {
         };
         let now = Instant::now();
         let row = (now, 0.0, start.step);
-        Loop { t: self, planner, checkpoints, metrics, clock: now, outcome, row, tokens_per_s: 0.0 }.run()
+        let rows = Metrics::read(&self.run.metrics())?;
+        let since_best = rows.iter().filter(|row| row.split == "validation" && Some(row.step) > start.best_step);
+        let waited = since_best.count() as u64;
+        Loop { t: self, planner, checkpoints, metrics, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
 
@@ -129,7 +137,7 @@ impl Loop<'_> {
             steps: self.planner.steps(first),
         }));
         let mut saved = None;
-        while !self.planner.is_over(self.outcome.step) {
+        while !self.planner.is_over(self.outcome.step) && !self.is_patience_over() {
             if !self.step(&train, &mut tree)? {
                 self.outcome.stopped = true;
                 break;
@@ -145,7 +153,7 @@ impl Loop<'_> {
             if self.planner.samples(step) {
                 self.sample(step);
             }
-            if self.planner.saves(step) {
+            if self.planner.saves(step) || self.is_best_classifier(step) {
                 saved = self.save_or_warn();
             }
         }
@@ -155,6 +163,17 @@ impl Loop<'_> {
             self.save()?;
         }
         Ok(self.outcome)
+    }
+
+    /// Whether the accuracy has not risen for as many validations as the config allows.
+    fn is_patience_over(&self) -> bool {
+        let patience = self.t.config.finetune.as_ref().map_or(0, |finetune| finetune.patience);
+        patience > 0 && self.waited >= patience
+    }
+
+    /// Whether `step` was the best validation of a classifier, whose weights must be there at the end.
+    fn is_best_classifier(&self, step: u64) -> bool {
+        self.t.config.finetune.is_some() && self.outcome.best.is_some_and(|(_, best)| best == step)
     }
 
     fn elapsed(&self) -> f64 {
@@ -173,9 +192,9 @@ impl Loop<'_> {
         let Some(sum) = tree.accumulate(self.t.engine, &batch, self.t.stop)? else {
             return Ok(false);
         };
-        let loss = sum.mean();
+        let (loss, class_loss) = (sum.mean(), class_loss(&sum));
         let step = index + 1;
-        if !loss.is_finite() {
+        if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
         let lr = self.planner.schedule().lr_at(index);
@@ -187,7 +206,9 @@ impl Loop<'_> {
         self.outcome.train_loss = Some(loss);
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
-            self.train_row(loss, lr, norm, batch.tokens().len());
+            let accuracy = accuracy(&sum, &batch);
+            let found = Row { class_loss, accuracy, ..self.blank_row("train", loss) };
+            self.train_row(found, lr, norm, batch.tokens().len());
         }
         let steps = self.planner.steps(step);
         let left_s = steps.map(|steps| {
@@ -195,7 +216,16 @@ impl Loop<'_> {
             pace * steps.saturating_sub(step) as f64
         });
         let tokens_per_s = self.tokens_per_s;
-        self.t.observer.event(Event::Step(&StepReport { step, steps, loss, lr, tokens_per_s, elapsed_s, left_s }));
+        self.t.observer.event(Event::Step(&StepReport {
+            step,
+            steps,
+            loss,
+            class_loss,
+            lr,
+            tokens_per_s,
+            elapsed_s,
+            left_s,
+        }));
         Ok(true)
     }
 
@@ -213,6 +243,8 @@ impl Loop<'_> {
             split: split.into(),
             loss,
             bits_per_dim: bits_per_dim(loss, self.t.channels),
+            class_loss: None,
+            accuracy: None,
             lr: None,
             grad_norm: None,
             tokens_per_s: None,
@@ -225,7 +257,7 @@ impl Loop<'_> {
         }
     }
 
-    fn train_row(&mut self, loss: f64, lr: f64, norm: f32, tokens: usize) {
+    fn train_row(&mut self, found: Row, lr: f64, norm: f32, tokens: usize) {
         let (since, waited, from) = self.row;
         let steps = (self.outcome.step - from) as f64;
         let seconds = since.elapsed().as_secs_f64().max(1e-9);
@@ -237,7 +269,7 @@ impl Loop<'_> {
             step_ms: Some(1e3 * seconds / steps),
             data_wait_ms: Some(1e3 * waited / steps),
             peak_rss_mb: crate::machine::peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
-            ..self.blank_row("train", loss)
+            ..found
         };
         self.write_row(&row);
         self.row = (Instant::now(), 0.0, self.outcome.step);
@@ -257,23 +289,34 @@ impl Loop<'_> {
     /// Loss over the validation images, whatever their number; leaves the training state alone.
     fn validate(&mut self, most: usize) -> Result<()> {
         let Some(set) = self.t.validation else { return Ok(()) };
-        let (mut nats, mut tokens) = (0.0, 0);
+        let masked = self.t.engine.config().objective == Objective::Masked;
+        let masking = masked.then(|| Masking::evaluation(self.t.config.train.mask_prob, 0));
+        let (mut sum, mut right) = (LossSum::default(), 0.0);
         for run in even_runs(0..set.images(), most) {
-            let sum = self.t.engine.evaluate(&set.batch(run))?;
-            nats += sum.nats.iter().sum::<f64>();
-            tokens += sum.tokens;
+            let batch = set.batch(run.clone());
+            let batch = match masking {
+                Some(masking) => masking.mask(batch, run.start as u64),
+                None => batch,
+            };
+            let found = self.t.engine.evaluate(&batch)?;
+            right += accuracy(&found, &batch).map_or(0.0, |share| share * batch.images() as f64);
+            sum.extend(found);
         }
-        let (step, loss) = (self.outcome.step, nats / tokens as f64);
-        if !loss.is_finite() {
+        let (step, loss, class_loss) = (self.outcome.step, sum.mean(), class_loss(&sum));
+        if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
-        let best = self.outcome.best.is_none_or(|(lowest, _)| loss < lowest);
+        let accuracy = class_loss.map(|_| right / set.images() as f64);
+        let measure = accuracy.map_or(loss, |accuracy| 1.0 - accuracy);
+        let best = self.outcome.best.is_none_or(|(lowest, _)| measure < lowest);
+        self.waited += 1;
         if best {
-            self.outcome.best = Some((loss, step));
+            (self.outcome.best, self.waited) = (Some((measure, step)), 0);
         }
-        self.outcome.validation_loss = Some(loss);
-        let mut row = self.blank_row("validation", loss);
-        self.t.run.log(&format!("step {step}: validation loss {loss:.4}"));
+        (self.outcome.validation_loss, self.outcome.accuracy) = (Some(loss), accuracy);
+        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", loss) };
+        let share = accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
+        self.t.run.log(&format!("step {step}: validation loss {loss:.4}{share}"));
         match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {
             Ok(Some(Probed { accuracy, layer })) => {
                 (row.probe_accuracy, row.probe_layer) = (Some(accuracy), Some(layer));
@@ -285,7 +328,7 @@ impl Loop<'_> {
         row.elapsed_s = self.elapsed();
         self.write_row(&row);
         let bits_per_dim = row.bits_per_dim;
-        self.t.observer.event(Event::Validated { step, loss, bits_per_dim, best });
+        self.t.observer.event(Event::Validated { step, loss, bits_per_dim, accuracy, best });
         // Validation is no part of a step's time.
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
         Ok(())
@@ -349,6 +392,18 @@ impl Loop<'_> {
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
         Ok(())
     }
+}
+
+/// Nats per label, if a classifier was trained or evaluated.
+fn class_loss(sum: &LossSum) -> Option<f64> {
+    (!sum.class_nats.is_empty()).then(|| sum.class_mean())
+}
+
+/// The share of a batch's images that were classified rightly, if any were classified.
+fn accuracy(sum: &LossSum, batch: &Batch) -> Option<f64> {
+    let labels = batch.labels().filter(|labels| labels.len() == sum.predicted.len())?;
+    let right = labels.iter().zip(&sum.predicted).filter(|(label, predicted)| label == predicted).count();
+    Some(right as f64 / labels.len() as f64)
 }
 
 /// Bits per dim of a loss in nats per token.

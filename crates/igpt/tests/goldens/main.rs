@@ -3,6 +3,7 @@
 //! The fixtures in `testdata/goldens` come from `testdata/make_goldens.py`, whose head gives the formula of the
 //! weights and tokens and says how a tensor is summarised.
 
+mod fine;
 mod muon;
 
 use std::collections::BTreeMap;
@@ -112,15 +113,19 @@ struct Model {
     arena: Vec<f32>,
 }
 
-fn open(case: &str, precision: Precision, isa: Isa, optimizer: Optimizer) -> Model {
-    let golden: Golden = read(case);
-    let s = &golden.config;
+fn shape(s: &Shape) -> ModelConfig {
     let n_px = ImageSize { height: s.height, width: s.width };
-    let config = ModelConfig {
+    ModelConfig {
         n_inner: s.n_inner,
         biases: s.biases,
         ..ModelConfig::new(n_px, s.n_vocab, s.n_embd, s.n_layer, s.n_head)
-    };
+    }
+}
+
+fn open(case: &str, precision: Precision, isa: Isa, optimizer: Optimizer) -> Model {
+    let golden: Golden = read(case);
+    let s = &golden.config;
+    let config = shape(s);
     let layout = Layout::new(&config);
     let mut arena = vec![0.0; layout.arena_len()];
     for tensor in layout.tensors() {
@@ -131,7 +136,13 @@ fn open(case: &str, precision: Precision, isa: Isa, optimizer: Optimizer) -> Mod
     let count = golden.images * config.n_ctx();
     let tokens = hashes("tokens").take(count).map(|h| (h % s.n_vocab as u32) as u16).collect();
     let batch = Batch::new(tokens, config.n_ctx());
-    let options = cpu::Options { precision, threads: 2, isa, training: Some(optimizer), micro_batch: 1, int8: false };
+    let options = cpu::Options {
+        threads: 2,
+        isa,
+        training: Some(optimizer),
+        micro_batch: 1,
+        ..cpu::Options::training(precision)
+    };
     let engine = cpu::open(&config, &arena, options).unwrap();
     Model { golden, layout, engine, batch, arena }
 }

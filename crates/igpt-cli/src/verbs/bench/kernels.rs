@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use igpt::Result;
 use igpt::cpu::Isa;
 use igpt::machine::CpuTime;
-use igpt_kernels::attention::{AttentionScratch, attention_backward, attention_forward};
+use igpt_kernels::attention::{AttentionScratch, Mask, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn, pack_tokens};
 use igpt_kernels::optimizer::{AdamStep, adam};
@@ -141,13 +141,13 @@ fn attention<S: Scalar>(rows: &mut Vec<Row>, isa: Isa, t: usize, head: usize) {
     let flops = (t * t * head) as f64;
     let bytes = t * head * size_of::<S>();
     time(rows, &format!("attention, a head of {head}: forward"), 2.0 * flops, 4 * bytes, || {
-        attention_forward(isa, scale, q, k, v, MatMut::new(&mut out, t, head), &mut lse, &mut scratch);
+        attention_forward(isa, Mask::Causal, scale, q, k, v, MatMut::new(&mut out, t, head), &mut lse, &mut scratch);
     });
     let out = MatRef::new(&out, t, head);
     let mut gradients = [1, 2, 3].map(|_| vec![S::default(); t * head]);
     time(rows, &format!("attention, a head of {head}: backward"), 5.0 * flops, 8 * bytes, || {
         let [dq, dk, dv] = gradients.each_mut().map(|x| MatMut::new(x, t, head));
-        attention_backward(isa, scale, q, k, v, out, dout, &lse, dq, dk, dv, &mut scratch);
+        attention_backward(isa, Mask::Causal, scale, q, k, v, out, dout, &lse, dq, dk, dv, &mut scratch);
     });
 }
 

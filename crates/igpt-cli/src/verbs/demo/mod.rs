@@ -19,7 +19,7 @@ use serde_json::json;
 
 use self::findings::Findings;
 use self::page::Facts;
-use super::pretrain::stop_on_signals;
+use super::run_args::stop_on_signals;
 use crate::output::print_json;
 use crate::progress::Progress;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};

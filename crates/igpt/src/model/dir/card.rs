@@ -1,6 +1,6 @@
 //! The model card: `README.md` of a model directory, as the Hugging Face hub shows it.
 
-use crate::model::ModelConfig;
+use crate::model::{ClassHead, ModelConfig, Objective};
 
 /// What the card says beyond what the files themselves tell.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,12 +14,17 @@ pub struct Card {
 impl Card {
     /// The Markdown text.
     pub(super) fn to_markdown(&self, config: &ModelConfig) -> String {
-        let mut text = String::from(
-            "---\nlibrary_name: transformers\npipeline_tag: unconditional-image-generation\ntags:\n- imagegpt\n- igpt\n---\n\n# Image GPT\n\n",
+        let task = if config.class_head.is_some() { "image-classification" } else { "unconditional-image-generation" };
+        let mut text = format!(
+            "---\nlibrary_name: transformers\npipeline_tag: {task}\ntags:\n- imagegpt\n- igpt\n---\n\n# Image GPT\n\n"
         );
         let size = config.n_px;
+        let predicts = match config.objective {
+            Objective::Autoregressive => format!("predicts {size} images pixel by pixel in raster order"),
+            Objective::Masked => format!("predicts masked pixels of {size} images from all others"),
+        };
         text += &format!(
-            "A transformer that predicts {size} images pixel by pixel in raster order (Chen et al., *Generative Pretraining From \
+            "A transformer that {predicts} (Chen et al., *Generative Pretraining From \
              Pixels*, ICML 2020): {} blocks of width {} with {} heads, a palette of {} colours, {} parameters.\n\n",
             config.n_layer,
             config.n_embd,
@@ -37,14 +42,51 @@ impl Card {
             }
             text += "\n";
         }
-        let sos = config.n_vocab;
-        text += &format!(
-            "## Use\n\n`igpt sample --model DIR`, or `ImageGPTForCausalImageModeling.from_pretrained(DIR)` in transformers. The input \
-             is the token {sos} (sos) and then the image without its last pixel, so that position t scores pixel t.\n\nigpt scales the \
-             shorter side to the model's size and crops the centre; transformers' image processor resizes without a crop, \
-             which squeezes pictures that are not of the model's proportions. Images that have the model's size already give the same \
-             tokens in both.\n"
-        );
+        text += &match (config.objective, config.class_head) {
+            (Objective::Masked, _) => MASKED.into(),
+            (_, Some(head)) => classification(config, head),
+            (_, None) => generation(config),
+        };
+        text += PICTURES;
         text
     }
+}
+
+const MASKED: &str = "## Use\n\nWith igpt only: transformers' ImageGPT always has a causal mask and would compute something \
+else from these weights.\n";
+
+const PICTURES: &str = "\nigpt scales the shorter side to the model's size and crops the centre; transformers' image processor \
+resizes without a crop, which squeezes pictures that are not of the model's proportions. Images that have the model's size \
+already give the same tokens in both.\n";
+
+fn generation(config: &ModelConfig) -> String {
+    let sos = config.n_vocab;
+    format!(
+        "## Use\n\n`igpt sample --model DIR`, or `ImageGPTForCausalImageModeling.from_pretrained(DIR)` in transformers. The input \
+         is the token {sos} (sos) and then the image without its last pixel, so that position t scores pixel t.\n"
+    )
+}
+
+fn classification(config: &ModelConfig, head: ClassHead) -> String {
+    let (sos, classes, layer) = (config.n_vocab, head.num_labels, head.layer);
+    let mut text = format!("## Use\n\n`igpt classify --model DIR FILE…` names one of {classes} classes.");
+    if layer != config.n_layer {
+        return text
+            + &format!(
+                " The classifier reads layer {layer} of {}; transformers always reads the last, so it can't use this one.\n",
+                config.n_layer
+            );
+    }
+    text += &format!(
+        " The same in transformers:\n\n```python\nimport torch\nfrom PIL import Image\nfrom transformers import \
+         ImageGPTForImageClassification, ImageGPTImageProcessor\n\nprocessor = ImageGPTImageProcessor.from_pretrained(\"DIR\")\n\
+         model = ImageGPTForImageClassification.from_pretrained(\"DIR\")\n\
+         tokens = processor(Image.open(\"FILE\"), return_tensors=\"pt\")[\"input_ids\"]\n\
+         sos = torch.full((len(tokens), 1), {sos})\n\
+         logits = model(torch.cat([sos, tokens[:, :-1]], 1)).logits\n\
+         print(model.config.id2label[logits.argmax(1).item()])\n```\n\nThe network reads sos and then the image without its \
+         last pixel, as in pretraining. `pipeline(\"image-classification\")` feeds the tokens unshifted and without sos, \
+         which is not equivalent. The tensor lm_head.weight, which that class does not use, is the generative head.\n"
+    );
+    text
 }

@@ -80,6 +80,24 @@ impl ModelDir {
         }
     }
 
+    /// Names of the classifier's classes, in order; empty without a classifier.
+    pub fn classes(&self) -> Vec<String> {
+        let names = self.extra.get("id2label").and_then(Value::as_object);
+        let name = |id: usize| match names.and_then(|names| names.get(&id.to_string())).and_then(Value::as_str) {
+            Some(name) => name.into(),
+            None => format!("LABEL_{id}"),
+        };
+        (0..self.config.class_head.map_or(0, |head| head.num_labels)).map(name).collect()
+    }
+
+    /// Gives the classifier's classes these names, as transformers does.
+    pub fn set_classes(&mut self, names: &[String]) {
+        let id2label: Map<_, _> = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+        let label2id: Map<_, _> = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+        self.extra.insert("id2label".into(), Value::Object(id2label));
+        self.extra.insert("label2id".into(), Value::Object(label2id));
+    }
+
     /// Writes the directory: first beside `path`, then moved to it, so that an interruption never leaves half a
     /// model under its name. A model that is there already is replaced file by file, weights last.
     pub fn save(&self, path: impl AsRef<Path>, card: &Card, dtype: SaveType) -> Result<()> {

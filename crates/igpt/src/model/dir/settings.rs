@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{ImageSize, ModelConfig};
+use crate::model::{ClassHead, ImageSize, ModelConfig, Objective};
 use crate::{Error, Result};
 
 /// Settings with one implemented value each.
@@ -43,6 +43,12 @@ const OWN: [&str; 8] = [
     "attn_pdrop",
     "n_inner",
 ];
+
+/// transformers' name of a model with a classifier.
+const CLASSIFIER: &str = "ImageGPTForImageClassification";
+/// igpt's own keys: what the network was trained to predict, and the layer of a classifier that is not on the last.
+const OBJECTIVE: &str = "igpt_objective";
+const CLASS_LAYER: &str = "igpt_class_layer";
 
 /// Keys of transformers that change nothing here: kept without a warning.
 const NEUTRAL: [&str; 20] = [
@@ -120,6 +126,23 @@ pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings
     if vocab_size < 3 {
         problems.push(format!("vocab_size is {vocab_size}, expected at least 2 colours and sos"));
     }
+    let objective = match map.shift_remove(OBJECTIVE) {
+        None => Objective::default(),
+        Some(value) => serde_json::from_value(value.clone()).unwrap_or_else(|_| {
+            problems.push(format!("{OBJECTIVE} is {value}, but igpt knows \"autoregressive\" and \"masked\""));
+            Objective::default()
+        }),
+    };
+    let class_layer = map.shift_remove(CLASS_LAYER).unwrap_or_else(|| json!(n_layer));
+    let layer = class_layer.as_u64().and_then(|layer| usize::try_from(layer).ok()).unwrap_or_else(|| {
+        problems.push(format!("{CLASS_LAYER} is {class_layer}, expected a whole number"));
+        n_layer
+    });
+    let architectures = map.get("architectures").and_then(Value::as_array);
+    let classifies = architectures.is_some_and(|names| names.iter().any(|name| name == CLASSIFIER));
+    // transformers leaves its default of two labels out.
+    let num_labels = map.get("id2label").and_then(Value::as_object).map_or(2, Map::len);
+    let class_head = classifies.then_some(ClassHead { num_labels, layer });
     if !problems.is_empty() {
         return Err(Error::format(path, problems.join("; ")));
     }
@@ -130,8 +153,13 @@ pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings
         tracing::warn!("{}: unknown setting {key} is kept, but has no effect", path.display());
     }
     let n_px = ImageSize { height: 1, width: n_positions };
-    let config =
-        ModelConfig { n_inner, layer_norm_epsilon, ..ModelConfig::new(n_px, vocab_size - 1, n_embd, n_layer, n_head) };
+    let config = ModelConfig {
+        n_inner,
+        layer_norm_epsilon,
+        objective,
+        class_head,
+        ..ModelConfig::new(n_px, vocab_size - 1, n_embd, n_layer, n_head)
+    };
     Ok(Settings { config, extra: map })
 }
 
@@ -141,7 +169,7 @@ pub(super) fn to_json(config: &ModelConfig, extra: &Map<String, Value>, dtype: &
     // The decimal digits of the f32, not of its f64 neighbour: 1e-5, as the official code writes it.
     let epsilon: f64 = config.layer_norm_epsilon.to_string().parse().unwrap_or(1e-5);
     let mut map = json!({
-        "architectures": ["ImageGPTForCausalImageModeling"],
+        "architectures": [if config.class_head.is_some() { CLASSIFIER } else { "ImageGPTForCausalImageModeling" }],
         "model_type": "imagegpt",
         "vocab_size": config.n_vocab + 1,
         "n_positions": config.n_ctx(),
@@ -163,6 +191,17 @@ pub(super) fn to_json(config: &ModelConfig, extra: &Map<String, Value>, dtype: &
         "use_cache": true,
         "dtype": dtype,
     });
+    if config.objective != Objective::default() {
+        map[OBJECTIVE] = json!(config.objective);
+    }
+    if let Some(head) = config.class_head.filter(|head| head.layer != config.n_layer) {
+        map[CLASS_LAYER] = json!(head.layer);
+    }
+    if let Some(head) = config.class_head {
+        // Names that nobody gave; what is in `extra` comes on top.
+        let name = |id: usize| (id.to_string(), json!(format!("LABEL_{id}")));
+        map["id2label"] = Value::Object((0..head.num_labels).map(name).collect());
+    }
     for (key, value) in extra {
         map[key.as_str()] = value.clone();
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::data::Pixels;
-use crate::model::{ImageSize, Layout};
+use crate::model::{ClassHead, ImageSize, Layout, Objective};
 use crate::palette::Quantizer;
 
 /// A small odd model: non-square, head size 24, a padded width, 5 colours.
@@ -71,6 +71,37 @@ fn save_then_open_gives_the_same_model() {
             assert_eq!(after.weights, expected);
         }
     }
+}
+
+#[test]
+fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
+    for layer in [1, 2] {
+        let mut before = model(false);
+        before.config.objective = Objective::Masked;
+        before.config.class_head = Some(ClassHead { num_labels: 3, layer });
+        let layout = Layout::new(&before.config);
+        before.weights.resize(layout.arena_len(), 0.0);
+        let score = layout.tensor("score.weight").unwrap();
+        layout.import(score, &(0..3 * 72).map(|i| i as f32).collect::<Vec<_>>(), &mut before.weights).unwrap();
+        let (_temp, dir) = saved(&before);
+        assert_eq!(ModelDir::open(&dir).unwrap().classes(), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+        let names = ["cat", "dog", "owl"].map(String::from);
+        before.set_classes(&names);
+        before.save(&dir, &Card::default(), SaveType::F32).unwrap();
+        let after = ModelDir::open(&dir).unwrap();
+        assert_eq!((&after.config, after.classes()), (&before.config, names.to_vec()));
+        assert_eq!(after.weights, before.weights);
+        assert_eq!(header_of(&dir)["score.weight"]["shape"], json!([3, 72]));
+        let config = read_json(&dir.join("config.json")).unwrap();
+        assert_eq!((&config["igpt_objective"], &config["label2id"]["owl"]), (&json!("masked"), &json!(2)));
+        assert_eq!(config.get("igpt_class_layer").is_some(), layer == 1);
+        edit(&dir, "config.json", |config| config["id2label"] = json!({ "0": "cat", "1": "dog" }));
+        assert_has(&refusal(&dir), &["score.weight", "[3, 72]", "[2, 72]"]);
+    }
+    let (_temp, dir) = saved(&model(false));
+    assert!(read_json(&dir.join("config.json")).unwrap().get("igpt_objective").is_none());
+    edit(&dir, "config.json", |config| config["igpt_objective"] = json!("diffusion"));
+    assert_has(&refusal(&dir), &["igpt_objective", "diffusion", "masked"]);
 }
 
 #[test]

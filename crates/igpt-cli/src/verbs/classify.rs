@@ -1,0 +1,80 @@
+//! `igpt classify`: the classes of pictures.
+
+use std::path::PathBuf;
+
+use igpt::cpu::{self, Options};
+use igpt::data::decode;
+use igpt::data::{Augment, Batch, MASK_PROB, Preprocess};
+use igpt::evaluate::classify;
+use igpt::model::{ModelDir, Precision};
+use igpt::palette::Quantizer;
+use igpt::{Error, Result};
+use serde_json::json;
+
+use crate::output::print_json;
+use crate::shared::{JsonArgs, ThreadArgs};
+
+/// Classes that are named for each picture, the likeliest first.
+const NAMED: usize = 3;
+
+/// Flags of `igpt classify`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt classify --model runs/fashion-classes shoe.png bag.png")]
+pub(crate) struct Args {
+    /// Model directory or run directory of igpt finetune
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Pictures
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let model = ModelDir::open(&args.model)?;
+    if model.config.class_head.is_none() {
+        let model = args.model.display();
+        return Err(Error::Missing(format!(
+            "{model} has no classifier, only a generative head: train one with igpt finetune --model {model} --data SPEC"
+        )));
+    }
+    let classes = model.classes();
+    let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
+    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let quantizer = Quantizer::new(model.palette);
+    let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
+    let preprocess = Preprocess { size, augment: Augment::None };
+    let mut tokens = vec![0; args.files.len() * n_ctx];
+    for (file, tokens) in args.files.iter().zip(tokens.chunks_exact_mut(n_ctx)) {
+        let pixels = decode::read(file, quantizer.palette().channels())?;
+        quantizer.tokens(&preprocess.evaluation(&pixels), tokens);
+    }
+    let batch = Batch::new(tokens, n_ctx);
+    let mut results = Vec::new();
+    for (i, file) in args.files.iter().enumerate() {
+        // One by one, each under the same masks if there are any: a picture's class depends on no other.
+        let found = classify(&mut *engine, &batch.slice(i..i + 1), MASK_PROB, 0)?.remove(0);
+        let mut order: Vec<usize> = (0..classes.len()).collect();
+        order.sort_by(|a, b| found.probabilities[*b].total_cmp(&found.probabilities[*a]));
+        if !args.json.json {
+            let named =
+                order.iter().take(NAMED).map(|&c| format!("{} {:.1} %", classes[c], 100.0 * found.probabilities[c]));
+            println!("{}: {}", file.display(), named.collect::<Vec<_>>().join(", "));
+        }
+        let probabilities: serde_json::Map<_, _> =
+            order.iter().map(|&c| (classes[c].clone(), json!(found.probabilities[c]))).collect();
+        results.push(json!({
+            "file": file,
+            "class": classes[found.class as usize],
+            "probability": found.probabilities[found.class as usize],
+            "probabilities": probabilities,
+        }));
+    }
+    if args.json.json {
+        print_json(&json!({ "model": args.model, "images": results }));
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! `igpt finetune`: trains a classifier on top of a model, or of a fresh network, and leaves a run directory.
+
+use std::path::PathBuf;
+
+use igpt::Result;
+use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
+use serde_json::json;
+
+use super::run_args::{RunArgs, stop_on_signals};
+use crate::output;
+use crate::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  igpt finetune --model runs/fashion --data fashion-mnist --minutes 30 --out runs/fashion-classes
+  igpt finetune --from-scratch --data fashion-mnist --preset nano --colors 16 --minutes 30 --out runs/scratch
+  igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --generative-weight 0 --out runs/ablation
+  igpt finetune --resume --out runs/fashion-classes
+
+The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). The \
+learning rate stays constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
+rising; the model has the weights of the highest, and only these are tested.";
+
+/// The learning rate beside that of pretraining: the paper's search often found about a tenth (section 4.5).
+const SHARE_OF_RATE: f64 = 0.1;
+/// Validation images, more than for a loss since an accuracy is coarser.
+const EVAL_IMAGES: i64 = 2048;
+const WARMUP_STEPS: i64 = 100;
+
+/// Flags of `igpt finetune`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Model to start from: a model directory or a run directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present_any = ["from_scratch", "resume", "config"],
+        conflicts_with_all = ["from_scratch", "resume", "preset", "n_px", "colors", "palette", "objective"]
+    )]
+    model: Option<PathBuf>,
+    /// Start from fresh weights instead: --preset, --colors and so on as in pretraining
+    #[arg(long)]
+    from_scratch: bool,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Weight of the generative loss beside that of the classes; 1 by default, 0 trains on the classes alone
+    #[arg(long, value_name = "W")]
+    generative_weight: Option<f64>,
+    /// Layer whose features are classified, from 0 to the number of blocks; the last by default
+    #[arg(long, value_name = "L")]
+    layer: Option<usize>,
+    /// Keep the embeddings and the first K blocks as they are
+    #[arg(long, value_name = "K")]
+    freeze: Option<usize>,
+    /// Show every class equally often, images of rarer classes several times in an epoch
+    #[arg(long)]
+    balanced: bool,
+    /// Validations without a better accuracy after which training ends; 5 by default, 0 never ends early
+    #[arg(long, value_name = "N")]
+    patience: Option<u64>,
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let config = settings(&args)?;
+    config.validate()?;
+    let stop = stop_on_signals()?;
+    let mut progress = Progress::new();
+    let result = train::finetune(&config, &args.run.out, args.run.start(), &mut progress, &stop);
+    progress.finish();
+    let result = result?;
+    tell(&result);
+    if args.json {
+        let mut value = json!(result);
+        value["lr"] = json!(config.train.main_rate());
+        output::print_json(&value);
+    }
+    Ok(())
+}
+
+fn settings(args: &Args) -> Result<RunConfig> {
+    let mut lowest = Overrides::default();
+    lowest.put("finetune.patience", 5);
+    if !args.run.resume {
+        lowest.put("train.schedule", "constant");
+        lowest.put("train.warmup_steps", WARMUP_STEPS);
+        lowest.put("train.eval_images", EVAL_IMAGES);
+    }
+    let mut layers = args.run.layers(lowest)?;
+    let flags: [(&str, Option<Value>); 6] = [
+        ("finetune.model", args.model.as_ref().map(|path| path.to_string_lossy().into_owned().into())),
+        ("finetune.generative_weight", args.generative_weight.map(Into::into)),
+        ("finetune.class_layer", args.layer.map(|n| Value::Integer(n as i64))),
+        ("finetune.frozen_blocks", args.freeze.map(|n| Value::Integer(n as i64))),
+        ("finetune.balanced", args.balanced.then_some(true.into())),
+        ("finetune.patience", args.patience.map(|n| Value::Integer(n as i64))),
+    ];
+    for (key, value) in flags {
+        if let Some(value) = value {
+            layers.put(key, value);
+        }
+    }
+    let mut config = layers.finish()?;
+    let run = &args.run;
+    let is_rate = |setting: &String| setting.starts_with("train.lr") || setting.starts_with("train.muon_lr");
+    let said = run.lr.is_some() || run.muon_lr.is_some() || run.config.is_some() || run.set.iter().any(is_rate);
+    if args.model.is_some() && !said {
+        config.train.set_main_rate(SHARE_OF_RATE * config.train.main_rate());
+    }
+    Ok(config)
+}
+
+fn tell(result: &FineTuned) {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let run = result.run.display();
+    let best = result.best_step.zip(result.validation_accuracy).map_or(String::new(), |(step, accuracy)| {
+        format!(", validation accuracy {} after step {step}", percent(accuracy))
+    });
+    let how = if result.stopped { "stopped" } else { "done" };
+    eprintln!("{how} after {} steps, {:.0} s{best}", result.steps, result.seconds);
+    match (result.test_accuracy, result.interval, result.test_images) {
+        (Some(accuracy), Some([low, high]), Some(images)) => eprintln!(
+            "test accuracy {} on {images} images, 95 % interval {} to {}; name classes with: igpt classify --model {run} FILE",
+            percent(accuracy),
+            percent(low),
+            percent(high)
+        ),
+        _ => eprintln!("not tested yet; go on with: igpt finetune --resume --out {run}"),
+    }
+}

@@ -1,0 +1,158 @@
+//! The flags and signals of every verb that trains.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use igpt::train::{self, Overrides, Recipe, RunDir, Start, Value};
+use igpt::{Error, Result};
+
+/// A run's data, network, budget and settings.
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    /// Images: emoji (the default), fashion-mnist, mnist, cifar10, cifar100, stl10, or a folder of pictures
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) data: Option<String>,
+    /// Where data sets are looked for and downloaded to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Size of the network; nano is the default
+    #[arg(long, value_parser = ["nano", "tiny", "xs", "s", "m", "l", "xl"])]
+    pub(crate) preset: Option<String>,
+    /// Image side, or HEIGHTxWIDTH; the images' own size where that is possible, otherwise 32
+    #[arg(long, value_name = "SIDE", value_parser = train::parse_n_px)]
+    pub(crate) n_px: Option<igpt::model::ImageSize>,
+    /// Colours of the palette to fit; 512 by default, 16 for grey images
+    #[arg(long, value_name = "N")]
+    pub(crate) colors: Option<usize>,
+    /// A palette to use instead: .npy, preprocessor_config.json, model directory or run directory
+    #[arg(long, value_name = "FILE", conflicts_with = "colors")]
+    pub(crate) palette: Option<PathBuf>,
+    /// Budget in optimiser steps
+    #[arg(long, value_name = "N", conflicts_with_all = ["epochs", "minutes"])]
+    pub(crate) steps: Option<u64>,
+    /// Budget in passes over the training images
+    #[arg(long, value_name = "E", conflicts_with = "minutes")]
+    pub(crate) epochs: Option<f64>,
+    /// Budget in minutes
+    #[arg(long, value_name = "M")]
+    pub(crate) minutes: Option<f64>,
+    /// Run directory
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained)
+    #[arg(long, value_parser = ["paper", "modern"])]
+    pub(crate) recipe: Option<String>,
+    /// What is predicted: the next pixel (autoregressive, the default), or masked ones (masked)
+    #[arg(long, value_parser = ["autoregressive", "masked"])]
+    pub(crate) objective: Option<String>,
+    /// Images of a step, 0 for about 4096 tokens; 0 by default, 128 in the paper
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// What updates the weights: adam, or muon for the hidden matrices with Adam for the rest; adam in the paper
+    #[arg(long, value_parser = ["adam", "muon"])]
+    pub(crate) optimizer: Option<String>,
+    /// Peak learning rate of Adam; 0.0015 by default, 0.003 in the paper
+    #[arg(long, value_name = "LR")]
+    pub(crate) lr: Option<f64>,
+    /// Peak learning rate of Muon; 0.01 by default
+    #[arg(long, value_name = "LR")]
+    pub(crate) muon_lr: Option<f64>,
+    /// Augmentation of the training images; none by default. crop-flip is another name of cifar: 4 pixels of mirrored
+    /// border, a random crop, a flip every other time
+    #[arg(long, value_parser = ["none", "imagenet", "cifar", "crop-flip"])]
+    pub(crate) augment: Option<String>,
+    /// Number format of the matrix products; bf16 by default
+    #[arg(long, value_parser = ["bf16", "f32"])]
+    pub(crate) precision: Option<String>,
+    /// Threads to compute with; 0, the default, is one for each available core
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Seed of everything random; 0 by default
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Settings in TOML, such as another run's config.resolved.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One setting, such as train.lr=1e-3; may be given several times
+    #[arg(long, value_name = "A.B=V")]
+    pub(crate) set: Vec<String>,
+    /// Go on with the run in --out
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+    /// Replace the run in --out
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+impl RunArgs {
+    /// What to do about a run that is there already.
+    pub(crate) fn start(&self) -> Start {
+        match (self.resume, self.overwrite) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Overwrite,
+            _ => Start::New,
+        }
+    }
+
+    /// The settings on top of the `lowest`: the run to resume, --config, flags, --set.
+    pub(crate) fn layers(&self, lowest: Overrides) -> Result<Overrides> {
+        let args = self;
+        let mut layers = Overrides::default();
+        if args.resume {
+            // Runs from before there were recipes name none; they were the paper's.
+            layers.put("train.recipe", Recipe::Paper.name());
+            layers.file(&RunDir::claim(&args.out, Start::Resume)?.config())?;
+        }
+        if let Some(path) = &args.config {
+            layers.file(path)?;
+        }
+        if let Some(recipe) = &args.recipe {
+            layers.recipe(recipe);
+        }
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let int = |n: usize| Value::Integer(n as i64);
+        let flags: [(&str, Option<Value>); 17] = [
+            ("data.spec", args.data.clone().map(Into::into)),
+            ("data.dir", args.data_dir.as_ref().map(|p| path(p).into())),
+            ("data.augment", args.augment.clone().map(Into::into)),
+            ("train.objective", args.objective.clone().map(Into::into)),
+            ("model.preset", args.preset.clone().map(Into::into)),
+            ("model.n_px", args.n_px.map(|n_px| vec![int(n_px.height), int(n_px.width)].into())),
+            ("palette.colors", args.colors.map(int)),
+            ("palette.file", args.palette.as_ref().map(|p| path(p).into())),
+            ("train.steps", args.steps.map(|n| int(n as usize))),
+            ("train.epochs", args.epochs.map(Into::into)),
+            ("train.minutes", args.minutes.map(Into::into)),
+            ("train.optimizer", args.optimizer.clone().map(Into::into)),
+            ("train.muon_lr", args.muon_lr.map(Into::into)),
+            ("train.batch", args.batch.map(int)),
+            ("train.lr", args.lr.map(Into::into)),
+            ("train.precision", args.precision.clone().map(Into::into)),
+            ("train.threads", args.threads.map(int)),
+        ];
+        for (key, value) in flags {
+            if let Some(value) = value {
+                layers.put(key, value);
+            }
+        }
+        if let Some(seed) = args.seed {
+            layers.set(&format!("train.seed={seed}"))?;
+        }
+        for assignment in &args.set {
+            layers.set(assignment)?;
+        }
+        Ok(lowest.below(layers))
+    }
+}
+
+/// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code.
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
+            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+            .map_err(Error::io("signal handler"))?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,249 @@
+//! Claims about `igpt finetune`, `igpt classify` and the masked objective as programs.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use igpt::data::Pixels;
+use igpt::model::{ImageSize, ModelDir};
+use igpt::report::{Text, png};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A picture of 8×8: stripes across or down, of any phase and brightness.
+fn picture(path: &Path, down: bool, i: usize) {
+    let bright = 100 + i * 37 % 150;
+    let stripe = |k: usize| ((if down { k % 8 } else { k / 8 }) + i) % 4 < 2;
+    let data = (0..64).map(|k| if stripe(k) { bright as u8 } else { (i * 11 % 60) as u8 }).collect();
+    png::save(path, &Pixels::new(ImageSize::square(8), 1, data), &Text::new("test")).unwrap();
+}
+
+/// A folder of 40 pictures striped across and 80 striped down, and room for runs beside it.
+fn pictures() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (class, count) in [("across", 40), ("down", 80)] {
+        let folder = dir.path().join("pictures").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        (0..count).for_each(|i| picture(&folder.join(format!("{i:02}.png")), class == "down", i));
+    }
+    dir
+}
+
+/// `igpt VERB` on the pictures, a run of a network of a few thousand parameters.
+fn command(dir: &Path, verb: &str, run: &str, more: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
+    command.current_dir(dir).args([verb, "--data", "pictures", "--out", run, "--precision", "f32", "--json"]);
+    command.args(more.split_whitespace());
+    command
+}
+
+const NETWORK: &str = "--n-px 8 --colors 6 --batch 8 --set model.n_embd=16 --set model.n_layer=2 --set model.n_head=2 \
+                       --set train.sample_images=2";
+
+fn done(mut command: Command) -> (Value, String) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let last = String::from_utf8(output.stdout).unwrap();
+    (serde_json::from_str(last.lines().last().unwrap()).unwrap(), said)
+}
+
+fn refused(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said.lines().last().unwrap().to_string()
+}
+
+fn igpt(dir: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
+    command.current_dir(dir).args(arguments.split_whitespace());
+    command
+}
+
+fn weights(dir: &Path, run: &str) -> Vec<u8> {
+    fs::read(dir.join(run).join("model/model.safetensors")).unwrap()
+}
+
+/// Kills a run once it has saved a checkpoint and goes on with it.
+fn kill_and_resume(dir: &Path, verb: &str, run: &str, more: &str) -> Value {
+    let mut child = command(dir, verb, run, more).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (saved, since) = (dir.join(run).join("checkpoints/last"), Instant::now());
+    while !saved.exists() {
+        let over = child.try_wait().unwrap().is_some();
+        assert!(!over && since.elapsed() < Duration::from_secs(120), "no checkpoint came");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!dir.join(run).join("model").exists(), "the run was over before it was killed");
+    done(igpt(dir, &format!("{verb} --resume --out {run} --json"))).0
+}
+
+#[test]
+fn a_pretrained_model_learns_classes_and_names_them() {
+    let dir = pictures();
+    let dir = dir.path();
+    done(command(dir, "pretrain", "pre", &format!("{NETWORK} --steps 20")));
+    let more = "--model pre --batch 8 --steps 150 --lr 3e-3 --set train.warmup_steps=10 --set train.eval_every=15";
+    let (result, said) = done(command(dir, "finetune", "classes", more));
+    assert!(result["test_accuracy"].as_f64().unwrap() > 0.9, "{result}");
+    assert!(result["validation_accuracy"].as_f64().unwrap() > 0.9 && said.contains("accuracy"), "{result} {said}");
+    let [low, high] = [0, 1].map(|i| result["interval"][i].as_f64().unwrap());
+    assert!(low < result["test_accuracy"].as_f64().unwrap() && high <= 1.0 && low > 0.5, "{result}");
+    assert!(result["best_step"].as_u64().unwrap() <= result["steps"].as_u64().unwrap());
+    assert_eq!(result["classes"], serde_json::json!(["across", "down"]));
+
+    let config: Value = serde_json::from_slice(&fs::read(dir.join("classes/model/config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"][0], "ImageGPTForImageClassification");
+    assert_eq!((&config["id2label"]["1"], &config["label2id"]["down"]), (&"down".into(), &1.into()));
+    let card = fs::read_to_string(dir.join("classes/model/README.md")).unwrap();
+    for part in ["ImageGPTForImageClassification", "tokens[:, :-1]", "not equivalent", "test images"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+
+    picture(&dir.join("new-a.png"), false, 5);
+    picture(&dir.join("new-d.png"), true, 6);
+    let (found, _) = done(igpt(dir, "classify --model classes new-a.png new-d.png --json"));
+    for (image, class) in found["images"].as_array().unwrap().iter().zip(["across", "down"]) {
+        assert_eq!(image["class"], class, "{found}");
+        let sum: f64 = image["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-9);
+    }
+    assert!(refused(igpt(dir, "classify --model pre new-a.png")).contains("no classifier"));
+    // It still draws.
+    done(igpt(dir, "sample --model classes -n 2 --out s.png --json"));
+}
+
+#[test]
+fn settings_of_fine_tuning_reach_the_model() {
+    let dir = pictures();
+    let dir = dir.path();
+    done(command(dir, "pretrain", "pre", &format!("{NETWORK} --steps 5")));
+    let more =
+        "--model pre --batch 8 --steps 4 --layer 1 --freeze 1 --balanced --generative-weight 0 --augment crop-flip";
+    let (result, _) = done(command(dir, "finetune", "run", more));
+    assert_eq!(result["generative_weight"], 0.0);
+    // A tenth of pretraining's, where none is said.
+    assert!((result["lr"].as_f64().unwrap() - 3e-4).abs() < 1e-9);
+    let [before, after] = ["pre", "run"].map(|run| ModelDir::open(dir.join(run)).unwrap());
+    assert_eq!(after.config.class_head.unwrap().layer, 1);
+    let tensor = |model: &ModelDir, name: &str| {
+        let layout = igpt::model::Layout::new(&model.config);
+        layout.export(layout.tensor(name).unwrap(), &model.weights)
+    };
+    for (name, stays) in [
+        ("transformer.wte.weight", true),
+        ("transformer.h.0.mlp.c_fc.weight", true),
+        // Behind the classifier's layer, and nothing generative is trained.
+        ("transformer.h.1.mlp.c_fc.weight", true),
+        ("lm_head.weight", true),
+        // The features' own norm.
+        ("transformer.h.1.ln_1.weight", false),
+    ] {
+        assert_eq!(tensor(&before, name) == tensor(&after, name), stays, "{name}");
+    }
+    assert!(tensor(&after, "score.weight").iter().any(|w| *w != 0.0));
+    // 64 of the larger class twice.
+    let log = fs::read_to_string(dir.join("run/checkpoints/step-00000004/checkpoint.toml")).unwrap();
+    let images: usize = log.lines().find_map(|line| line.strip_prefix("train_images = ")).unwrap().parse().unwrap();
+    assert!(images.is_multiple_of(2) && images > 2 * 55, "{images}");
+    assert!(fs::read_to_string(dir.join("run/model/README.md")).unwrap().contains("layer 1 of 2"));
+}
+
+#[test]
+fn training_ends_when_the_accuracy_stops_rising() {
+    let dir = pictures();
+    let more = format!("--from-scratch {NETWORK} --steps 400 --lr 1e-2 --set train.eval_every=10 --patience 2");
+    let (result, _) = done(command(dir.path(), "finetune", "run", &more));
+    let (steps, best) = (result["steps"].as_u64().unwrap(), result["best_step"].as_u64().unwrap());
+    assert_eq!(steps, best + 20, "{result}");
+    assert!(result["test_accuracy"].as_f64().is_some());
+    // Resumed, it is still over, and comes to the same.
+    let before = weights(dir.path(), "run");
+    let (again, _) = done(igpt(dir.path(), "finetune --resume --out run --json"));
+    assert_eq!((&again["steps"], &again["test_accuracy"]), (&result["steps"], &result["test_accuracy"]));
+    assert!(weights(dir.path(), "run") == before);
+}
+
+#[test]
+fn kill_and_resume_of_fine_tuning_gives_the_bytes_of_an_uninterrupted_run() {
+    let dir = pictures();
+    let dir = dir.path();
+    let more =
+        format!("--from-scratch {NETWORK} --objective masked --steps 300 --patience 0 --set train.eval_every=20");
+    done(command(dir, "finetune", "whole", &format!("{more} --threads 1")));
+    let result = kill_and_resume(dir, "finetune", "parts", &more);
+    assert_eq!(result["steps"], 300);
+    assert!(weights(dir, "whole") == weights(dir, "parts"));
+    picture(&dir.join("new.png"), true, 3);
+    let (found, _) = done(igpt(dir, "classify --model parts new.png --json"));
+    assert_eq!(found["images"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn masked_pretraining_goes_on_after_a_kill_and_refuses_to_draw() {
+    let dir = pictures();
+    let dir = dir.path();
+    let more = format!("{NETWORK} --objective masked --steps 300 --set train.checkpoint_every=20");
+    let (result, _) = done(command(dir, "pretrain", "whole", &more));
+    assert!(result["validation_loss"].as_f64().unwrap() < 6f64.ln(), "{result}");
+    assert_eq!(result["objective"], "masked");
+    kill_and_resume(dir, "pretrain", "parts", &more);
+    assert!(weights(dir, "whole") == weights(dir, "parts"));
+    let config = fs::read_to_string(dir.join("whole/model/config.json")).unwrap();
+    assert!(config.contains("\"igpt_objective\": \"masked\""), "{config}");
+    for verb in ["sample -n 2", "complete --data pictures"] {
+        let message = refused(igpt(dir, &format!("{verb} --model whole --out s.png")));
+        assert!(message.contains("masked pixels"), "{message}");
+    }
+    assert!(refused(igpt(dir, "parity whole")).contains("masked pixels"));
+    let (found, said) = done(igpt(dir, "eval --model whole --data pictures --split validation --json"));
+    assert_eq!((&found["objective"], &found["baselines"]), (&"masked".into(), &Value::Null));
+    assert!(said.contains("no likelihood"), "{said}");
+    // The same masks as while training.
+    let difference = found["nats_per_token"].as_f64().unwrap() - result["validation_loss"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-5, "{difference}");
+    // It is fine-tuned as it was pretrained.
+    done(command(dir, "finetune", "classes", "--model whole --batch 8 --steps 3"));
+    assert!(ModelDir::open(dir.join("classes")).unwrap().config.objective == igpt::model::Objective::Masked);
+}
+
+#[test]
+fn what_can_not_be_learned_is_refused_with_the_reason() {
+    let dir = pictures();
+    let dir = dir.path();
+    let flat = dir.join("flat");
+    let (one, missing) = (dir.join("one/across"), dir.join("missing"));
+    for folder in [&flat, &one, &missing.join("train/a"), &missing.join("train/b"), &missing.join("test/c")] {
+        fs::create_dir_all(folder).unwrap();
+        (0..20).for_each(|i| picture(&folder.join(format!("{i:02}.png")), false, i));
+    }
+    for (more, parts) in [
+        ("--data flat", &["flat has no labels", "00.png"][..]),
+        ("--data one", &["single class (across)"]),
+        ("--data missing", &["no training images of c"]),
+        ("--layer 3", &["layer is 3", "0 to 2"]),
+        ("--freeze 3", &["3 blocks are to be frozen", "has 2"]),
+        ("--generative-weight=-1", &["generative_weight is -1"]),
+        ("--set train.mask_prob=1.5", &["mask_prob is 1.5"]),
+    ] {
+        let network = format!("--from-scratch {NETWORK} --steps 2 --out bad {more}");
+        let mut command = igpt(dir, "finetune");
+        if !more.contains("--data") {
+            command.args(["--data", "pictures"]);
+        }
+        command.args(network.split_whitespace());
+        let message = refused(command);
+        for part in parts {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        let _ = fs::remove_dir_all(dir.join("bad"));
+    }
+    let output = igpt(dir, "finetune --data pictures --steps 2 --out bad").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(refused(igpt(dir, "finetune --model nowhere --data pictures --steps 2 --out bad")).contains("nowhere"));
+    assert!(!dir.join("bad").exists());
+}

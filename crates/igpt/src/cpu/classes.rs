@@ -1,0 +1,103 @@
+//! The classifier: from pooled features to logits of classes, their losses, and the gradient back to the features.
+//!
+//! Its matrix is small beside everything else, so plain loops over f32 masters do; sums go image by image in order, as
+//! all sums over images.
+
+use super::dims::Dims;
+use super::model::Model;
+use crate::data::Batch;
+use crate::model::LossSum;
+use crate::{Error, Result};
+use igpt_kernels::Scalar;
+
+/// What the backward pass needs of some images' classes.
+#[derive(Debug)]
+pub(crate) struct ClassGradient {
+    /// The layer whose features are classified.
+    pub(crate) layer: usize,
+    /// These features, (images, C real).
+    pub(crate) pooled: Vec<f32>,
+    /// Gradient of the logits, (images, classes).
+    pub(crate) dlogits: Vec<f32>,
+}
+
+/// Logits (images, classes) of pooled features (images, C real).
+pub(crate) fn logits<S: Scalar>(model: &Model<S>, pooled: &[f32], out: &mut [f32]) {
+    let Some((classes, score)) = score(model) else { return };
+    let Dims { channels, n_embd, .. } = model.dims;
+    for (features, out) in pooled.chunks_exact(n_embd).zip(out.chunks_exact_mut(classes)) {
+        for (logit, row) in out.iter_mut().zip(score.chunks_exact(channels)) {
+            *logit = row.iter().zip(features).map(|(w, f)| *w as f64 * *f as f64).sum::<f64>() as f32;
+        }
+    }
+}
+
+/// Adds the losses of images with these `labels` to `sum`. With `gradient` (a scale) gives the gradient of the logits
+/// (images, classes), otherwise nothing.
+pub(crate) fn losses(
+    logits: &[f32],
+    classes: usize,
+    labels: &[u32],
+    gradient: Option<f32>,
+    sum: &mut LossSum,
+) -> Vec<f32> {
+    let mut dlogits = Vec::new();
+    for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+        let likeliest = (0..classes).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+        let top = logits[likeliest] as f64;
+        let total: f64 = logits.iter().map(|&logit| (logit as f64 - top).exp()).sum();
+        sum.class_nats.push(total.ln() - (logits[label as usize] as f64 - top));
+        sum.predicted.push(likeliest as u32);
+        if let Some(scale) = gradient {
+            dlogits.extend(logits.iter().enumerate().map(|(class, &logit)| {
+                let target = if class == label as usize { 1.0 } else { 0.0 };
+                (scale as f64 * ((logit as f64 - top).exp() / total - target)) as f32
+            }));
+        }
+    }
+    dlogits
+}
+
+/// The labels of a batch, if the model has a classifier for them.
+///
+/// # Errors
+/// When a label is no class of the classifier.
+pub(crate) fn labels<'a, S: Scalar>(model: &Model<S>, batch: &'a Batch) -> Result<Option<&'a [u32]>> {
+    let Some((head, labels)) = model.config.class_head.zip(batch.labels()) else { return Ok(None) };
+    match labels.iter().find(|label| **label as usize >= head.num_labels) {
+        Some(label) => {
+            Err(Error::Mismatch(format!("class {label} was given to a classifier of {} classes", head.num_labels)))
+        }
+        None => Ok(Some(labels)),
+    }
+}
+
+/// The number of classes and the classifier's matrix, rows of padded channels.
+fn score<S: Scalar>(model: &Model<S>) -> Option<(usize, &[f32])> {
+    let (head, place) = model.config.class_head.zip(model.places.score.as_ref())?;
+    Some((head.num_labels, model.vector(place)))
+}
+
+impl ClassGradient {
+    /// Adds the gradient of the classifier's matrix to `grads`, the flat gradient, and gives that of each position's norm,
+    /// the same at all positions of an image: (images, C padded).
+    pub(crate) fn backward<S: Scalar>(&self, model: &Model<S>, positions: usize, grads: &mut [f32]) -> Vec<f32> {
+        let Dims { channels, n_embd, .. } = model.dims;
+        let (Some((classes, score)), Some(place)) = (score(model), model.places.score.clone()) else {
+            return Vec::new();
+        };
+        let dscore = &mut grads[place];
+        let images = self.dlogits.len() / classes;
+        let mut dnorm = vec![0.0; images * channels];
+        let parts = self.pooled.chunks_exact(n_embd).zip(self.dlogits.chunks_exact(classes));
+        for ((features, dlogits), dnorm) in parts.zip(dnorm.chunks_exact_mut(channels)) {
+            for (class, &d) in dlogits.iter().enumerate() {
+                let row = class * channels..class * channels + n_embd;
+                dscore[row.clone()].iter_mut().zip(features).for_each(|(sum, f)| *sum += d * f);
+                dnorm.iter_mut().zip(&score[row]).for_each(|(sum, w)| *sum += d * w);
+            }
+            dnorm.iter_mut().for_each(|value| *value /= positions as f32);
+        }
+        dnorm
+    }
+}

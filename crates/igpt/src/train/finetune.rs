@@ -1,0 +1,311 @@
+//! Fine-tuning: a classifier on top of a pretrained network, or of a fresh one, trained together with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::pretrain::{batches, fits, own_size, palette, resolve, take_best, validation, warn};
+use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split};
+use crate::evaluate::{Accuracy, accuracy};
+use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
+use crate::palette::Quantizer;
+use crate::train::checkpoint::{Checkpoints, Meta};
+use crate::train::config::{RunConfig, TrainSection};
+use crate::train::fine_tuning::FineTuneSection;
+use crate::train::observer::{Event, Observer};
+use crate::train::run_dir::{RunDir, Start, write_atomic};
+use crate::train::trainer::{Outcome, Trainer};
+use crate::{Error, Result, cpu};
+
+/// What fine-tuning came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct FineTuned {
+    /// Share of the test images that the best weights classify rightly; none when stopped from outside.
+    pub test_accuracy: Option<f64>,
+    /// Its 95 % confidence interval (Wilson).
+    pub interval: Option<[f64; 2]>,
+    /// Test images.
+    pub test_images: Option<usize>,
+    /// Highest accuracy on the validation images, by which the weights were chosen.
+    pub validation_accuracy: Option<f64>,
+    /// Validation images.
+    pub validation_images: usize,
+    /// Steps taken when it was highest.
+    pub best_step: Option<u64>,
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// Whether it was stopped from outside before its end.
+    pub stopped: bool,
+    /// Generative loss on the validation images at the last validation, nats per token.
+    pub validation_loss: Option<f64>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Weight of the generative loss.
+    pub generative_weight: f64,
+    /// Seconds of training, of earlier sessions too.
+    pub seconds: f64,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// The run directory.
+    pub run: PathBuf,
+    /// The model directory in it.
+    pub model: PathBuf,
+}
+
+/// Trains a classifier as `config` and its `[finetune]` say into the run directory `out`, keeps the weights of the highest
+/// validation accuracy, and only then looks at the test images. `stop` and `start` are as in [`super::pretrain()`].
+///
+/// # Errors
+/// Images without labels, a single class or one that the training images lack, a layer that the model doesn't have, and
+/// as [`super::pretrain()`].
+pub fn finetune(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<FineTuned> {
+    config.validate()?;
+    let Some(settings) = &config.finetune else {
+        return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
+    };
+    let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
+    observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
+    let (data_dir, progress) = (config.data.dir.clone(), observer.download());
+    let dataset = data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })?;
+    let [images, to_validate, test] = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split));
+    let (images, to_validate, test) = (images?, to_validate?, test?);
+    let counts = count_classes(&dataset, &images)?;
+    [&to_validate, &test].into_iter().try_for_each(|images| expect_labels(&dataset, images))?;
+    let images = if settings.balanced { balanced(&images, counts.len()) } else { images };
+
+    let run = RunDir::open(out, start)?;
+    let checkpoint = match start {
+        Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(&run, observer, text))?,
+        Start::New | Start::Overwrite => None,
+    };
+    let mut config = config.clone();
+    let n_px = match &source {
+        Some(source) => {
+            config.palette.colors = None;
+            config.palette.file.clone_from(&settings.model);
+            config.train.objective = source.config.objective;
+            source.config.n_px
+        }
+        None => config.model.n_px.or_else(|| own_size(&images)).unwrap_or(ImageSize::square(32)),
+    };
+    let quantizer = Arc::new(Quantizer::new(palette(&config, &run, start, &images, n_px, observer)?));
+    let palette = quantizer.palette();
+    let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
+    let mut config = resolve(&config, &network);
+    let meta = match &checkpoint {
+        Some(checkpoint) => {
+            let meta = &checkpoint.meta;
+            fits(&config, meta, &palette.hash(), images.len(), &checkpoint.path)?;
+            config.train.plan = meta.config.train.plan.clone();
+            meta.clone()
+        }
+        None => Meta::new(0, 0, images.len(), &palette.hash(), &config),
+    };
+    write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
+    if checkpoint.is_none() {
+        write_atomic(&run.config(), config.to_toml().as_bytes())?;
+    }
+
+    observer.event(Event::Phase("turning images into tokens"));
+    let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
+    let preprocess = Preprocess { size: n_px, augment: config.data.augment };
+    let train = &config.train;
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
+
+    observer.event(Event::Phase("preparing the network"));
+    let options = cpu::Options {
+        threads: train.threads,
+        micro_batch: train.micro_batch,
+        training: Some(train.optimizer),
+        fine_tuning: settings.engine(),
+        ..cpu::Options::training(train.precision)
+    };
+    let mut engine = cpu::open(&network, &first_weights(&network, source.as_ref(), train)?, options)?;
+    if let Some(checkpoint) = checkpoint {
+        run.log(&format!("step {}: resumed from {}", meta.step, checkpoint.path.display()));
+        checkpoint.restore(engine.as_mut())?;
+    }
+    let outcome = Trainer {
+        config: &config,
+        run: &run,
+        engine: engine.as_mut(),
+        next: &mut batches(&mut loader, &network, train, meta.step),
+        probe: None,
+        validation: validation.as_ref(),
+        sample: None,
+        images: images.len(),
+        channels: palette.channels(),
+        start: meta,
+        observer,
+        stop,
+    }
+    .run()?;
+
+    take_best(&run, engine.as_mut(), &outcome, observer)?;
+    let tested = if outcome.stopped {
+        None
+    } else {
+        observer.event(Event::Phase("testing the best weights"));
+        let set = data::tokenize(&test, n_px, &quantizer)?;
+        Some(accuracy(engine.as_mut(), &set, train.mask_prob, &mut |_| {})?)
+    };
+    observer.event(Event::Phase("saving the model"));
+    for image in &loader.damaged() {
+        warn(&run, observer, &format!("{} was skipped: {}", image.name, image.problem));
+    }
+    let result = FineTuned {
+        test_accuracy: tested.map(|tested| tested.accuracy),
+        interval: tested.map(|tested| tested.interval),
+        test_images: tested.map(|tested| tested.images),
+        validation_accuracy: outcome.best.map(|(errors, _)| 1.0 - errors),
+        validation_images: validation.as_ref().map_or(0, |set| set.images()),
+        best_step: outcome.best.map(|(_, step)| step),
+        steps: outcome.step,
+        stopped: outcome.stopped,
+        validation_loss: outcome.validation_loss,
+        classes: dataset.classes.clone(),
+        generative_weight: settings.generative_weight,
+        seconds: outcome.elapsed_s,
+        parameters: network.parameters(),
+        run: run.root().to_path_buf(),
+        model: run.model(),
+    };
+    let weights = engine.state().weights.to_vec();
+    let extra = source.map(|source| source.extra).unwrap_or_default();
+    let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };
+    model.set_classes(&dataset.classes);
+    model.save(run.model(), &card(&config, &outcome, &result, tested), config.train.save)?;
+    run.log(&format!("step {}: saved {}", result.steps, result.model.display()));
+    Ok(result)
+}
+
+/// Refuses images without a class.
+fn expect_labels(dataset: &Dataset, images: &Images) -> Result<()> {
+    let known = |label: Option<u32>| label.is_some_and(|label| (label as usize) < dataset.classes.len());
+    match (0..images.len()).find(|&i| !known(images.label(i))) {
+        Some(i) => Err(Error::Missing(format!(
+            "{} has no labels ({} has none): give a data set with classes, such as a folder with a folder of pictures for \
+             each class",
+            dataset.name,
+            images.name(i)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Training images of each class.
+///
+/// # Errors
+/// When there are no labels, fewer than two classes, or a class without training images.
+fn count_classes(dataset: &Dataset, images: &Images) -> Result<Vec<usize>> {
+    expect_labels(dataset, images)?;
+    let name = &dataset.name;
+    let mut counts = vec![0; dataset.classes.len()];
+    (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
+    if counts.len() < 2 {
+        let class = dataset.classes.first().map_or("none", |class| class);
+        return Err(Error::Invalid(format!("{name} has a single class ({class}): there is nothing to tell apart")));
+    }
+    let missing: Vec<&str> =
+        counts.iter().zip(&dataset.classes).filter(|(count, _)| **count == 0).map(|(_, name)| name.as_str()).collect();
+    if !missing.is_empty() {
+        return Err(Error::Invalid(format!(
+            "{name} has no training images of {}: add some, or leave the class out",
+            missing.join(", ")
+        )));
+    }
+    Ok(counts)
+}
+
+/// The images with those of rarer classes repeated in turn, so that every class has as many as the largest.
+fn balanced(images: &Images, classes: usize) -> Images {
+    let mut of_class = vec![Vec::new(); classes];
+    for i in 0..images.len() {
+        if let Some(label) = images.label(i) {
+            of_class[label as usize].push(i);
+        }
+    }
+    let most = of_class.iter().map(Vec::len).max().unwrap_or(0);
+    let chosen = of_class.iter().flat_map(|class| class.iter().cycle().take(most)).copied();
+    images.pick(chosen)
+}
+
+/// The network with its classifier: the source's, or one of the config's shape.
+fn network(
+    config: &RunConfig,
+    settings: &FineTuneSection,
+    source: Option<&ModelDir>,
+    n_px: ImageSize,
+    n_vocab: usize,
+    num_labels: usize,
+) -> Result<ModelConfig> {
+    let mut network = source.map_or_else(|| config.network(n_px, n_vocab), |source| source.config.clone());
+    let layer = settings.class_layer.unwrap_or(network.n_layer);
+    network.class_head = Some(ClassHead { num_labels, layer });
+    network.validate()?;
+    if settings.frozen_blocks > network.n_layer {
+        let (frozen, blocks) = (settings.frozen_blocks, network.n_layer);
+        return Err(Error::Invalid(format!("{frozen} blocks are to be frozen, but the model has {blocks}")));
+    }
+    Ok(network)
+}
+
+/// The source's weights, or fresh ones; the classifier starts at zero.
+fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &TrainSection) -> Result<Vec<f32>> {
+    let Some(source) = source else { return Ok(initial_weights(network, train.init, train.seed)) };
+    let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
+    let mut weights = vec![0.0; layout.arena_len()];
+    for tensor in layout.tensors().iter().filter(|tensor| tensor.name != "score.weight") {
+        if let Some(from) = theirs.tensor(&tensor.name) {
+            layout.import(tensor, &theirs.export(from, &source.weights), &mut weights)?;
+        }
+    }
+    Ok(weights)
+}
+
+fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Option<Accuracy>) -> Card {
+    let train = &config.train;
+    let origin = match config.finetune.as_ref().and_then(|finetune| finetune.model.as_ref()) {
+        Some(model) => format!("Fine-tuned from `{}`", model.file_name().unwrap_or_default().to_string_lossy()),
+        None => "Trained from scratch".into(),
+    };
+    let mut lines = vec![format!(
+        "{origin} with igpt on the train split of `{}`: {} steps of {} images, learning rate {}, generative weight {}, seed \
+         {}; the weights are those after step {}.",
+        config.data.spec,
+        outcome.step,
+        train.batch,
+        train.main_rate(),
+        result.generative_weight,
+        train.seed,
+        result.best_step.unwrap_or(outcome.step)
+    )];
+    if train.objective == Objective::Masked {
+        lines.push(format!(
+            "It was trained on and reads inputs of which a share of {} is masked, and votes over five sets of masks.",
+            train.mask_prob
+        ));
+    }
+    let mut figures = Vec::new();
+    if let Some(Accuracy { accuracy, interval: [low, high], images }) = tested {
+        let percent = [accuracy, low, high].map(|share| format!("{:.2} %", 100.0 * share));
+        let [accuracy, low, high] = percent;
+        figures.push((
+            format!("accuracy on the {images} test images"),
+            format!("{accuracy}, 95 % interval {low} to {high}"),
+        ));
+    }
+    if let Some(accuracy) = result.validation_accuracy {
+        let images = result.validation_images;
+        figures.push((format!("accuracy on {images} validation images"), format!("{:.2} %", 100.0 * accuracy)));
+    }
+    Card { lines, figures }
+}

@@ -24,7 +24,7 @@ rising; the model has the weights of the highest, and only these are tested.";
 /// The learning rate beside that of pretraining: the paper's search often found about a tenth (section 4.5).
 const SHARE_OF_RATE: f64 = 0.1;
 /// Validation images, more than for a loss since an accuracy is coarser.
-const EVAL_IMAGES: i64 = 2048;
+const EVAL_IMAGES: i64 = 1024;
 const WARMUP_STEPS: i64 = 100;
 
 /// Flags of `igpt finetune`.

@@ -89,7 +89,9 @@ fn recipes_have_their_names() {
         assert_eq!(name.parse::<Augment>().unwrap(), augment);
         assert_eq!(serde_json::to_string(&augment).unwrap(), format!("{name:?}"));
     }
-    assert!("flip".parse::<Augment>().unwrap_err().to_string().contains("none, imagenet or cifar"));
+    assert!("flip".parse::<Augment>().unwrap_err().to_string().contains("none, imagenet, cifar or crop-flip"));
+    assert_eq!("crop-flip".parse::<Augment>().unwrap(), Augment::Cifar);
+    assert_eq!(serde_json::from_str::<Augment>("\"crop-flip\"").unwrap(), Augment::Cifar);
 }
 
 proptest! {

@@ -127,7 +127,8 @@ fn settings_of_fine_tuning_reach_the_model() {
     let (result, _) = done(command(dir, "finetune", "run", more));
     assert_eq!(result["generative_weight"], 0.0);
     // A tenth of pretraining's, where none is said.
-    assert!((result["lr"].as_f64().unwrap() - 3e-4).abs() < 1e-9);
+    assert!((result["lr"].as_f64().unwrap() - 1.5e-4).abs() < 1e-9);
+    assert!((result["muon_lr"].as_f64().unwrap() - 1e-3).abs() < 1e-9);
     let [before, after] = ["pre", "run"].map(|run| ModelDir::open(dir.join(run)).unwrap());
     assert_eq!(after.config.class_head.unwrap().layer, 1);
     let tensor = |model: &ModelDir, name: &str| {

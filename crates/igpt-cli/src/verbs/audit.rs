@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use igpt::cpu;
-use igpt::data::{self, Images, Split, TokenSet};
+use igpt::data::{self, Split, TokenSet};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, sample};
 use igpt::model::{Engine, ModelDir, Pooling, Precision};
@@ -17,7 +17,7 @@ use super::drawing::with_bar;
 use crate::output::print_json;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
-/// A sample nearer to a training image than all but this share of the held-out images is suspicious.
+/// A sample as near to a training image as this share of the held-out images is suspicious.
 const SUSPICIOUS: f64 = 0.01;
 /// Triples of sample and nearest images in a row of the picture.
 const TRIPLES: usize = 3;
@@ -81,10 +81,15 @@ impl Space {
         [&self.samples, &self.held_out].map(|found| quantile(&Self::distances(found), 0.5).unwrap_or(f64::NAN))
     }
 
-    /// Samples that are nearer than all but [`SUSPICIOUS`] of the held-out images.
+    /// Samples that are as near as the nearest [`SUSPICIOUS`] of the held-out images.
     fn suspicious(&self) -> usize {
         let threshold = quantile(&Self::distances(&self.held_out), SUSPICIOUS).unwrap_or(0.0);
-        self.samples.iter().filter(|nearest| nearest.distance < threshold).count()
+        self.samples.iter().filter(|nearest| nearest.distance <= threshold).count()
+    }
+
+    /// Samples that are a training image.
+    fn copies(&self) -> usize {
+        self.samples.iter().filter(|nearest| nearest.distance == 0.0).count()
     }
 
     fn json(&self) -> Value {
@@ -93,7 +98,7 @@ impl Space {
             "median_distance": samples,
             "held_out_median_distance": held_out,
             "suspicious": self.suspicious(),
-            "copies": self.samples.iter().filter(|nearest| nearest.distance == 0.0).count(),
+            "copies": self.copies(),
         })
     }
 }
@@ -107,8 +112,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
     let dataset = args.data.open()?;
-    let train = spread(&dataset.split(Split::Train)?, args.train_images);
-    let held_out = spread(&dataset.split(Split::Validation)?, args.held_out);
+    let train = dataset.split(Split::Train)?;
+    let train = if args.train_images > 0 { train.spread(args.train_images) } else { train };
+    let held_out = dataset.split(Split::Validation)?.spread(args.held_out);
     let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
@@ -159,7 +165,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let [samples, held_out] = space.medians();
         eprintln!(
             "{:<11} nearest training image at {samples:.2} {} (median), of held-out images at {held_out:.2}: {} of {} \
-             samples nearer than all but 1 % of these",
+             samples as near as the nearest 1 % of these",
             space.name,
             space.unit,
             space.suspicious(),
@@ -187,12 +193,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// `n` of the images, spread evenly, since folders and archives come in the order of their classes; 0 is all.
-fn spread(images: &Images, n: usize) -> Images {
-    let n = if n == 0 { images.len() } else { n.min(images.len()) };
-    images.pick((0..n).map(|i| i * images.len() / n))
-}
-
 /// The likelihood of as many training as held-out images.
 fn gap(engine: &mut dyn Engine, sets: &[TokenSet; 3], channels: usize, most: usize) -> Result<[Likelihood; 2]> {
     let [train, _, held_out] = sets;
@@ -214,11 +214,14 @@ fn share([trained, unseen]: &[Likelihood; 2]) -> f64 {
 
 fn verdict(spaces: &[Space; 2], gap: &[Likelihood; 2]) -> &'static str {
     // By chance 1 % of the samples are suspicious; five times that, and more than one, is not chance.
-    let copies = spaces.iter().any(|space| space.suspicious() > 1.max(space.samples.len() / 20));
-    match (copies, share(gap) > 0.1) {
-        (true, _) => "some samples are nearer to training images than unseen images are: it copies",
-        (false, true) => "it knows its training images better than others, but its samples are not copies",
-        (false, false) => "no sign of memorising",
+    let near = spaces.iter().any(|space| space.suspicious() > 1.max(space.samples.len() / 20));
+    match (spaces[0].copies() > 0, near, share(gap) > 0.1) {
+        (true, ..) => "some samples are training images, pixel by pixel: see whether unseen images are, too",
+        (_, true, _) => "some samples are nearer to training images than unseen images are: it copies",
+        (.., true) => {
+            "it knows its training images better than others, but its samples are not copies of those searched"
+        }
+        _ => "no sign of memorising among the training images searched",
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use igpt::Result;
 use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
+use igpt::{Error, Result};
 use serde_json::json;
 
 use super::run_args::{RunArgs, stop_on_signals};
@@ -21,7 +21,7 @@ The loss is that of pretraining, times --generative-weight, plus that of the cla
 learning rate stays constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
 rising; the model has the weights of the highest, and only these are tested.";
 
-/// The learning rate beside that of pretraining: the paper's search often found about a tenth (section 4.5).
+/// Learning rates beside those of pretraining: the paper's search often found about a tenth (section 4.5).
 const SHARE_OF_RATE: f64 = 0.1;
 /// Validation images, more than for a loss since an accuracy is coarser.
 const EVAL_IMAGES: i64 = 1024;
@@ -75,7 +75,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     tell(&result);
     if args.json {
         let mut value = json!(result);
-        value["lr"] = json!(config.train.main_rate());
+        value["lr"] = json!(config.train.lr);
+        if let Some(muon) = config.train.muon() {
+            value["muon_lr"] = json!(muon.lr);
+        }
         output::print_json(&value);
     }
     Ok(())
@@ -105,10 +108,21 @@ fn settings(args: &Args) -> Result<RunConfig> {
     }
     let mut config = layers.finish()?;
     let run = &args.run;
-    let is_rate = |setting: &String| setting.starts_with("train.lr") || setting.starts_with("train.muon_lr");
-    let said = run.lr.is_some() || run.muon_lr.is_some() || run.config.is_some() || run.set.iter().any(is_rate);
-    if args.model.is_some() && !said {
-        config.train.set_main_rate(SHARE_OF_RATE * config.train.main_rate());
+    let finetune = config.finetune.get_or_insert_default();
+    if args.from_scratch {
+        finetune.model = None;
+    } else if finetune.model.is_none() && !run.resume {
+        return Err(Error::Missing("no model to start from: name one with --model, or say --from-scratch".into()));
+    }
+    if args.model.is_some() && run.config.is_none() {
+        // What isn't said is a tenth of the recipe's.
+        let said = |key: &str| run.set.iter().any(|setting| setting.starts_with(&format!("train.{key}=")));
+        if run.lr.is_none() && !said("lr") {
+            config.train.lr *= SHARE_OF_RATE;
+        }
+        if let Some(muon) = config.train.muon().filter(|_| run.muon_lr.is_none() && !said("muon_lr")) {
+            config.train.muon_lr = Some(SHARE_OF_RATE * muon.lr);
+        }
     }
     Ok(config)
 }

@@ -159,7 +159,7 @@ fn table(report: &Report) -> String {
     }
     let b = &report.baselines;
     text += &format!(
-        "baselines: raw pixels {}, the network before training {} (layer {}), majority class {}",
+        "baselines: raw pixels {}, the same network with random weights {} (layer {}), majority class {}",
         percent(b.raw_pixels),
         percent(b.random_init),
         b.random_init_layer,

@@ -40,7 +40,8 @@ pub(crate) struct RunArgs {
     /// Run directory
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
-    /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained)
+    /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained);
+    /// takes the rates of another recipe that --config names away
     #[arg(long, value_parser = ["paper", "modern"])]
     pub(crate) recipe: Option<String>,
     /// What is predicted: the next pixel (autoregressive, the default), or masked ones (masked)

@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use igpt::cpu;
 use igpt::data::{self, Split, TokenSet};
 use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise, surprise_maps};
-use igpt::model::{Engine, ModelDir, Precision};
+use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::palette::Quantizer;
-use igpt::report::{Text, grid, heat, png, readable_scale};
+use igpt::report::{Text, csv_field, grid, heat, png, readable_scale};
 use igpt::{Error, Result};
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// What stands for an image's complexity: the context model, fitted to the train split of --data, or the size of a PNG
     #[arg(long, value_enum, default_value_t = Complexity::Context)]
     reference: Complexity,
-    /// Score only so many images of each data set, the first ones; 0 is all
+    /// Score only so many images of each data set, spread evenly; 0 is all
     #[arg(long, value_name = "N", default_value_t = 0)]
     images: usize,
     /// How many of the oddest images to show
@@ -91,6 +91,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Some(path) => (ModelDir::open(path)?, path.display().to_string()),
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
+    if model.config.objective == Objective::Masked {
+        return Err(Error::Invalid(format!(
+            "{name} was trained on masked pixels, which gives images no likelihood: take a model pretrained with \
+             --objective autoregressive"
+        )));
+    }
     let dataset = args.data.open()?;
     let quantizer = Quantizer::new(model.palette);
     let n_px = model.config.n_px;
@@ -105,7 +111,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let mut score = |images: data::Images| -> Result<Scored> {
-        let images = if args.images > 0 { images.take(args.images) } else { images };
+        let images = if args.images > 0 { images.spread(args.images) } else { images };
         let set = data::tokenize(&images, n_px, &quantizer)?;
         for image in &set.damaged {
             eprintln!("skipped {}: {}", image.name, image.problem);
@@ -192,15 +198,10 @@ fn csv(own: &Scored, ranking: &[usize], classes: &[String]) -> String {
     for (rank, &i) in ranking.iter().enumerate() {
         let class = own.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
         let Surprise { nats, reference } = own.surprise[i];
-        let (name, class) = (field(&own.set.names[i]), field(class));
+        let (name, class) = (csv_field(&own.set.names[i]), csv_field(class));
         let _ = writeln!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3}", rank + 1, nats - reference);
     }
     text
-}
-
-/// A field of a CSV file (RFC 4180).
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 
 /// The oddest images beside their maps, as one sheet and one by one. The brightest colour is the 99th percentile of
@@ -249,9 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_safe_fields_and_file_names() {
-        assert_eq!(field("a,\"b\""), "\"a,\"\"b\"\"\"");
-        assert_eq!(field("plain name"), "plain name");
+    fn names_become_safe_file_names() {
         assert_eq!(file_name("train/cats & dogs/42.jpg"), "42");
         assert_eq!(file_name("a b/..:x"), ".._x");
     }

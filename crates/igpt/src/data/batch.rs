@@ -25,6 +25,11 @@ impl Batch {
         Self { masked: Some(masked), ..self }
     }
 
+    /// The same without labels: nothing is classified.
+    pub fn without_labels(self) -> Self {
+        Self { labels: None, ..self }
+    }
+
     /// The same with the class of each image. Panics on another number of them.
     pub fn with_labels(self, labels: Vec<u32>) -> Self {
         assert_eq!(labels.len(), self.images(), "a label for each image");

@@ -97,6 +97,12 @@ impl Images {
         Self { source: self.source.clone(), indices: positions.into_iter().map(|i| self.indices[i]).collect() }
     }
 
+    /// `n` of the images spread evenly, or all when there are fewer: sources often come sorted by class.
+    pub fn spread(&self, n: usize) -> Self {
+        let n = n.min(self.len());
+        self.pick((0..n).map(|i| i * self.len() / n))
+    }
+
     /// The first `n` images, or all when there are fewer.
     pub fn take(&self, n: usize) -> Self {
         Self { source: self.source.clone(), indices: self.indices[..n.min(self.len())].into() }

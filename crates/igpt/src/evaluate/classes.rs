@@ -5,6 +5,7 @@
 
 use crate::data::{Batch, Masking, TokenSet};
 use crate::model::{Engine, Objective};
+use crate::probe::wilson;
 use crate::{Error, Result};
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
@@ -35,12 +36,8 @@ pub struct Accuracy {
 impl Accuracy {
     /// Of `right` images out of `images`, at least one.
     pub fn of(right: usize, images: usize) -> Self {
-        const Z: f64 = 1.959_963_984_540_054;
-        let (n, p) = (images as f64, right as f64 / images as f64);
-        let scale = 1.0 + Z * Z / n;
-        let centre = (p + Z * Z / (2.0 * n)) / scale;
-        let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / scale;
-        Self { accuracy: p, interval: [(centre - reach).max(0.0), (centre + reach).min(1.0)], images }
+        let accuracy = right as f64 / images as f64;
+        Self { accuracy, interval: wilson(accuracy, images), images }
     }
 }
 

@@ -64,7 +64,7 @@ pub fn surprise(
     let mut found = Vec::with_capacity(set.images());
     for start in (0..set.images()).step_by(BATCH) {
         let images = start..(start + BATCH).min(set.images());
-        let nats = engine.evaluate(&set.batch(images.clone()))?.nats;
+        let nats = engine.evaluate(&set.batch(images.clone()).without_labels())?.nats;
         found.extend(nats.into_iter().zip(&references[images]).map(|(nats, &reference)| Surprise { nats, reference }));
         progress(found.len());
     }
@@ -83,7 +83,7 @@ fn png_nats(quantizer: &Quantizer, set: &TokenSet, image: usize) -> f64 {
 pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usize>) -> Result<Vec<f32>> {
     check(engine.config(), set)?;
     let mut maps = vec![0.0; images.len() * set.n_px.pixels()];
-    engine.pixel_nats(&set.batch(images), &mut maps)?;
+    engine.pixel_nats(&set.batch(images).without_labels(), &mut maps)?;
     Ok(maps)
 }
 

@@ -10,7 +10,7 @@ pub mod page;
 pub mod png;
 
 pub use chart::Chart;
-pub use embeddings::{Embeddings, Entry};
+pub use embeddings::{Embeddings, Entry, csv_field};
 pub use grid::{GAP, grid, not_given, readable_scale};
 pub use heat::heat;
 pub use page::Page;

@@ -56,11 +56,11 @@ impl Overrides {
         }
     }
 
-    /// Names the recipe. Where the layers so far go by another, what a recipe decides is taken away from them: a config
+    /// Names the recipe. Where the layers so far name another, what a recipe decides is taken away from them: a config
     /// keeps its images and its network, but not its rates.
     pub fn recipe(&mut self, name: &str) {
         if let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
-            && train.get("recipe").map_or(recipe::DEFAULT.name(), |name| name.as_str().unwrap_or("")) != name
+            && train.get("recipe").is_some_and(|other| other.as_str() != Some(name))
         {
             train.retain(|key, _| !recipe::decides(key));
         }

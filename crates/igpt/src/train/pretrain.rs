@@ -309,6 +309,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         "train.keep_every",
         "train.plan",
     ];
+    let a_classifier = a.finetune.is_some();
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a config of plain values has a TOML form");
     let (a, b) = (table(a), table(b));
     let mut keys = Vec::new();
@@ -319,7 +320,9 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         let names = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
         keys.extend(names.filter(|key| a.get(*key) != b.get(*key)).map(|key| format!("{section}.{key}")));
     }
-    keys.retain(|key| !FREE.contains(&key.as_str()));
+    // What a classifier is validated on decides which of its weights are kept.
+    let decides = |key: &str| a_classifier && ["train.eval_every", "train.eval_images"].contains(&key);
+    keys.retain(|key| !FREE.contains(&key.as_str()) || decides(key));
     keys
 }
 
@@ -335,7 +338,9 @@ pub(super) fn validation(
     match dataset.split(Split::Validation) {
         Ok(images) => {
             let count = if config.train.eval_images == 0 { images.len() } else { config.train.eval_images };
-            let set = data::tokenize(&images.take(count), n_px, quantizer)?;
+            // Classes come in turn, and a classifier is chosen by these.
+            let images = if config.finetune.is_some() { images.spread(count) } else { images.take(count) };
+            let set = data::tokenize(&images, n_px, quantizer)?;
             for image in &set.damaged {
                 warn(run, observer, &format!("{} was skipped: {}", image.name, image.problem));
             }

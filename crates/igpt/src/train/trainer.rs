@@ -206,7 +206,7 @@ impl Loop<'_> {
         self.outcome.train_loss = Some(loss);
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
-            let accuracy = accuracy(&sum, &batch);
+            let accuracy = right_ones(&sum, &batch).map(|right| right as f64 / batch.images() as f64);
             let found = Row { class_loss, accuracy, ..self.blank_row("train", loss) };
             self.train_row(found, lr, norm, batch.tokens().len());
         }
@@ -291,7 +291,7 @@ impl Loop<'_> {
         let Some(set) = self.t.validation else { return Ok(()) };
         let masked = self.t.engine.config().objective == Objective::Masked;
         let masking = masked.then(|| Masking::evaluation(self.t.config.train.mask_prob, 0));
-        let (mut sum, mut right) = (LossSum::default(), 0.0);
+        let (mut sum, mut right) = (LossSum::default(), 0);
         for run in even_runs(0..set.images(), most) {
             let batch = set.batch(run.clone());
             let batch = match masking {
@@ -299,14 +299,14 @@ impl Loop<'_> {
                 None => batch,
             };
             let found = self.t.engine.evaluate(&batch)?;
-            right += accuracy(&found, &batch).map_or(0.0, |share| share * batch.images() as f64);
+            right += right_ones(&found, &batch).unwrap_or(0);
             sum.extend(found);
         }
         let (step, loss, class_loss) = (self.outcome.step, sum.mean(), class_loss(&sum));
         if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
-        let accuracy = class_loss.map(|_| right / set.images() as f64);
+        let accuracy = class_loss.map(|_| right as f64 / set.images() as f64);
         let measure = accuracy.map_or(loss, |accuracy| 1.0 - accuracy);
         let best = self.outcome.best.is_none_or(|(lowest, _)| measure < lowest);
         self.waited += 1;
@@ -399,11 +399,10 @@ fn class_loss(sum: &LossSum) -> Option<f64> {
     (!sum.class_nats.is_empty()).then(|| sum.class_mean())
 }
 
-/// The share of a batch's images that were classified rightly, if any were classified.
-fn accuracy(sum: &LossSum, batch: &Batch) -> Option<f64> {
+/// How many of a batch's images were classified rightly, if any were classified.
+fn right_ones(sum: &LossSum, batch: &Batch) -> Option<usize> {
     let labels = batch.labels().filter(|labels| labels.len() == sum.predicted.len())?;
-    let right = labels.iter().zip(&sum.predicted).filter(|(label, predicted)| label == predicted).count();
-    Some(right as f64 / labels.len() as f64)
+    Some(labels.iter().zip(&sum.predicted).filter(|(label, predicted)| label == predicted).count())
 }
 
 /// Bits per dim of a loss in nats per token.

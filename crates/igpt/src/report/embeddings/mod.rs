@@ -96,7 +96,7 @@ impl Embeddings {
             Format::Csv(table) => {
                 for Entry { name, label, values } in entries {
                     let values: String = values.iter().map(|value| format!(",{value}")).collect();
-                    writeln!(table, "{},{}{values}", quoted(name), quoted(label)).map_err(Error::io(path))?;
+                    writeln!(table, "{},{}{values}", csv_field(name), csv_field(label)).map_err(Error::io(path))?;
                 }
                 Ok(())
             }
@@ -155,7 +155,7 @@ fn plain(text: &str) -> String {
 }
 
 /// A field of a CSV file (RFC 4180).
-fn quoted(text: &str) -> String {
+pub fn csv_field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 

@@ -34,7 +34,7 @@ def arms():
     # As modern was when these were run, so that a change of the recipe does not outdate them.
     modern = dict(optimizer="muon", init="grid", batch=4, lr=1.5e-3, muon_lr=0.01, schedule="linear", warmup_steps=60)
     adam = dict(batch=4, lr=1.5e-3, warmup_steps=60)
-    small = lambda base, **changes: f"{SMALL} --recipe paper {settings(**{'steps': 800, **base, **changes})}"
+    small = lambda base, **changes: f"{SMALL} --recipe paper {settings(**{'steps': 800, 'eval_every': 200, **base, **changes})}"
     rates = lambda factor: dict(lr=1.5e-3 * factor, muon_lr=0.01 * factor)
     return {
         "small/modern": (small(modern), 3),
@@ -65,7 +65,7 @@ def arms():
 
 def run(igpt, out, flags, seed):
     command = [igpt, "pretrain", *shlex.split(flags), "--seed", str(seed), "--threads", "1", "--precision", "f32"]
-    command += ["--out", str(out), "--json", "--set", "train.sample_images=0", "--set", "train.eval_images=1024"]
+    command += ["--out", str(out), "--json", "--set", "train.sample_images=0", "--set", "train.eval_images=512"]
     command += ["--resume"] if (out / "config.resolved.toml").exists() else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     rows = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())

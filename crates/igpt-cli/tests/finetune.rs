@@ -122,8 +122,7 @@ fn settings_of_fine_tuning_reach_the_model() {
     let dir = pictures();
     let dir = dir.path();
     done(command(dir, "pretrain", "pre", &format!("{NETWORK} --steps 5")));
-    let more =
-        "--model pre --batch 8 --steps 4 --layer 1 --freeze 1 --balanced --generative-weight 0 --augment crop-flip";
+    let more = "--model pre --batch 8 --steps 4 --set train.eval_every=4 --layer 1 --freeze 1 --balanced --generative-weight 0 --augment crop-flip";
     let (result, _) = done(command(dir, "finetune", "run", more));
     assert_eq!(result["generative_weight"], 0.0);
     // A tenth of pretraining's, where none is said.

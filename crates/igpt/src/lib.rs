@@ -16,7 +16,7 @@
 //! # fn main() -> igpt::Result<()> {
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let run = directory.path().join("run");
-//! let mut config = train::RunConfig::default(); // --data emoji --preset nano
+//! let mut config = train::RunConfig::default(); // --data emoji --preset nano --recipe paper
 //! config.model.n_px = Some(model::ImageSize::square(8));
 //! config.palette.colors = Some(16);
 //! config.train.batch = 4;

@@ -252,6 +252,6 @@ mod tests {
     #[test]
     fn names_become_safe_file_names() {
         assert_eq!(file_name("train/cats & dogs/42.jpg"), "42");
-        assert_eq!(file_name("a b/..:x"), ".._x");
+        assert_eq!(file_name("a b/c:d x.png"), "c_d_x");
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::FineTuning;
 
-/// The settings of fine-tuning; defaults are the paper's (Chen et al. 2020, sections 2.3 and 4.5).
+/// The settings of fine-tuning; as in Chen et al. 2020, sections 2.3 and 4.5, where it states them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FineTuneSection {

@@ -25,8 +25,9 @@ pub fn heat(values: &[f32], size: ImageSize, top: f32) -> Pixels {
 
 fn color(share: f32) -> [u8; 3] {
     let last = STOPS.len() - 1;
-    // `max` turns what is not a number into 0.
-    let place = share.max(0.0).min(1.0) * last as f32;
+    // What is not a number counts as nothing.
+    let share = if share > 0.0 { share.min(1.0) } else { 0.0 };
+    let place = share * last as f32;
     let stop = (place as usize).min(last - 1);
     let rest = place - stop as f32;
     std::array::from_fn(|c| {

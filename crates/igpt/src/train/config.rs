@@ -18,7 +18,9 @@ use crate::train::recipe::{self, Recipe};
 use crate::train::schedule::{Decay, Schedule};
 use crate::{Error, Result};
 
-/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
+/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained. Its
+/// default trains as the paper did; files and [`crate::train::Overrides`] start from the recipe that they name, modern
+/// where they name none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use igpt::cpu;
 use igpt::data::Images;
 use igpt::model::ImageSize;
 use igpt::palette::Histogram;
@@ -39,9 +40,14 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     config.data.spec = args.data.data.clone();
     config.data.dir = args.data.data_dir.clone();
     config.train.minutes = Some(args.minutes);
-    if config.train.recipe == Recipe::Paper {
-        (config.train.batch, config.train.lr) = (32, 5e-3);
+    match config.train.recipe {
+        Recipe::Paper => (config.train.batch, config.train.lr) = (32, 5e-3),
+        // On a slow machine two minutes are a few hundred steps: small and bold ones.
+        Recipe::Modern => {
+            (config.train.batch, config.train.lr, config.train.muon_lr) = (8, 3e-3, Some(0.02));
+        }
     }
+    config.train.precision = cpu::quickest_precision();
     config.train.seed = args.seed.seed;
     config.train.threads = args.threads.threads;
     // Few images are soon known by heart, on a fast machine before the time is over.

@@ -134,7 +134,7 @@ mod tests {
     fn standardised_features_have_mean_zero_and_deviation_one() {
         let features = [1.0, 5.0, 2.0, 5.0, 6.0, 5.0];
         let standardizer = Standardizer::fit(&features, 2);
-        let mut out = vec![0.0; 6];
+        let mut out = [0.0; 6];
         features.chunks(2).zip(out.chunks_mut(2)).for_each(|(x, y)| standardizer.apply(x, y));
         let column: Vec<f32> = out.iter().step_by(2).copied().collect();
         assert!(column.iter().sum::<f32>().abs() < 1e-6, "{column:?}");

@@ -64,7 +64,7 @@ pub(super) fn minimise(
         }
         let mut direction = descent(&gradient, &history);
         let mut slope = dot(&gradient, &direction);
-        if !(slope < 0.0) {
+        if slope >= 0.0 || slope.is_nan() {
             history.clear();
             direction = gradient.iter().map(|g| -g).collect();
             slope = -dot(&gradient, &gradient);
@@ -77,7 +77,7 @@ pub(super) fn minimise(
             let tried = function(&next, &mut next_gradient);
             outcome.evaluations += 1;
             // NaN counts as too far.
-            if !(tried <= value + DECREASE * t * slope + NOISE * value.abs()) {
+            if tried.is_nan() || tried > value + DECREASE * t * slope + NOISE * value.abs() {
                 high = t;
             } else if dot(&next_gradient, &direction) < CURVATURE * slope {
                 low = t;

@@ -41,7 +41,7 @@ enum Format {
     /// The array, whose header is written again at the end, and the list.
     Npy(BufWriter<File>, BufWriter<File>),
     Csv(BufWriter<File>),
-    Parquet(ParquetTable),
+    Parquet(Box<ParquetTable>),
 }
 
 impl Embeddings {
@@ -69,7 +69,7 @@ impl Embeddings {
                 writeln!(table, "filename,label{columns}").map_err(Error::io(&path))?;
                 Format::Csv(table)
             }
-            Some("parquet") => Format::Parquet(ParquetTable::create(&partial(&path), values)?),
+            Some("parquet") => Format::Parquet(Box::new(ParquetTable::create(&partial(&path), values)?)),
             _ => {
                 let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
                 return Err(Error::Invalid(format!("{} must end in one of {endings}", path.display())));

@@ -67,7 +67,9 @@ impl ParquetTable {
     fn flush(&mut self) -> Result<()> {
         let path = self.path.clone();
         self.write_group().map_err(failed(&path))?;
-        (self.names.clear(), self.labels.clear(), self.floats.clear());
+        self.names.clear();
+        self.labels.clear();
+        self.floats.clear();
         Ok(())
     }
 

@@ -44,6 +44,8 @@ enum Verb {
     Parity(verbs::parity::Args),
     /// Classify images by a linear probe of the network's features, beside baselines
     Probe(verbs::probe::Args),
+    /// Show runs on one page: curves, samples, what the layers know; several side by side
+    Report(verbs::report::Args),
     /// Draw images from nothing
     Sample(verbs::sample::Args),
     /// Rank images by how odd they are, with maps of where
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Probe(args)) => verbs::probe::run(args),
+        Some(Verb::Report(args)) => verbs::report::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Score(args)) => verbs::score::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),

@@ -142,14 +142,26 @@ pub(crate) fn square_columns(n: usize) -> usize {
 
 /// Runs `work` with a bar over what is done; gives its result and how long it took.
 pub(crate) fn with_bar<T>(
-    what: &str,
+    what: &'static str,
     work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>,
 ) -> Result<(T, Duration)> {
-    let style = ProgressStyle::with_template("{msg:10} {wide_bar} {percent:>3} %  {eta} left")
+    with_phases(|progress| work(&mut |done, total| progress(what, done, total)))
+}
+
+/// As [`with_bar`], for work that says itself what it is doing.
+pub(crate) fn with_phases<T>(
+    work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> Result<T>,
+) -> Result<(T, Duration)> {
+    let style = ProgressStyle::with_template("{msg:12} {wide_bar} {percent:>3} %  {eta} left")
         .map_err(|e| Error::Invalid(e.to_string()))?;
-    let bar = ProgressBar::new(0).with_style(style).with_message(what.to_owned());
-    let start = Instant::now();
-    let result = work(&mut |done, total| {
+    let bar = ProgressBar::new(0).with_style(style);
+    let (start, mut phase) = (Instant::now(), "");
+    let result = work(&mut |what, done, total| {
+        if what != phase {
+            phase = what;
+            bar.reset();
+            bar.set_message(what);
+        }
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });

@@ -15,5 +15,6 @@ pub(crate) mod parity;
 pub(crate) mod pretrain;
 pub(crate) mod probe;
 mod run_args;
+pub(crate) mod report;
 pub(crate) mod sample;
 pub(crate) mod score;

@@ -10,7 +10,7 @@ use igpt::report::chart::by_layer;
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::drawing::with_bar;
+use super::drawing::with_phases;
 use crate::output::print_json;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
 
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Only so many training images, the first of a seeded shuffle
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     images: Option<u32>,
+    /// Only so many images of validation and of test, each spread evenly: for a quick look
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    held_out: Option<u32>,
     /// Also so many layers around the best one side by side
     #[arg(long, value_name = "K")]
     concat: Option<usize>,
@@ -93,6 +96,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let settings = Settings {
         layers: args.layers,
         images: args.images.map(|n| n as usize),
+        held_out: args.held_out.map(|n| n as usize),
         solver: args.solver.into(),
         concat: args.concat,
         labels_per_class: args.labels_per_class.iter().map(|&n| n as usize).collect(),
@@ -100,9 +104,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         seed: args.seed.seed,
         options: Options { threads: args.threads.threads, ..Options::inference(args.precision.get()) },
     };
-    let (report, time) = with_bar("probing", |progress| {
-        probe::probe(&model, &dataset, &settings, &mut |_, done, total| progress(done, total))
-    })?;
+    let (report, time) = with_phases(|progress| probe::probe(&model, &dataset, &settings, progress))?;
 
     let name = args.model.as_ref().map_or("the emoji model that comes with igpt".into(), |m| m.display().to_string());
     eprintln!("{name} on {}\n{}", args.data.data, table(&report));

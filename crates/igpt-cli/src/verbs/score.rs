@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use igpt::cpu;
 use igpt::data::{self, Split, TokenSet};
-use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise, surprise_maps};
+use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise};
 use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::palette::Quantizer;
-use igpt::report::{Text, csv_field, grid, heat, png, readable_scale};
+use igpt::report::runs::surprise_pairs;
+use igpt::report::{Text, csv_field, grid, png, readable_scale};
 use igpt::{Error, Result};
 use serde_json::{Value, json};
 
@@ -204,25 +205,14 @@ fn csv(own: &Scored, ranking: &[usize], classes: &[String]) -> String {
     text
 }
 
-/// The oddest images beside their maps, as one sheet and one by one. The brightest colour is the 99th percentile of
-/// all pixels shown.
+/// The oddest images beside their maps, as one sheet and one by one.
 fn pictures(out: &Path, engine: &mut dyn Engine, quantizer: &Quantizer, own: &Scored, shown: &[usize]) -> Result<()> {
-    let (size, mut maps) = (own.set.n_px, Vec::new());
-    for &i in shown {
-        maps.push(surprise_maps(engine, &own.set, i..i + 1)?);
-    }
-    let mut all = maps.concat();
-    if all.is_empty() {
+    if shown.is_empty() {
         return Ok(());
     }
-    let place = (all.len() - 1) * 99 / 100;
-    let top = all.select_nth_unstable_by(place, f32::total_cmp).1.max(1e-3);
+    let (pairs, top) = surprise_pairs(engine, quantizer, &own.set, shown)?;
     let text = |title: &str| Text::new(title).with("Brightest", format!("{top:.3} nats per pixel and more"));
-    let pair = |(&i, map): (&usize, &Vec<f32>)| {
-        [quantizer.pixels(own.set.image(i), size).with_channels(3).into_owned(), heat(map, size, top)]
-    };
-    let pairs: Vec<_> = shown.iter().zip(&maps).map(pair).collect();
-    let scale = readable_scale(size);
+    let scale = readable_scale(own.set.n_px);
     for (rank, (&i, pair)) in shown.iter().zip(&pairs).enumerate() {
         let name = &own.set.names[i];
         let path = out.join("maps").join(format!("{:03}-{}.png", rank + 1, file_name(name)));

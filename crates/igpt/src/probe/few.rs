@@ -11,7 +11,7 @@ use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// Accuracy on the test images over several subsets.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FewLabels {
     /// Labelled images of each class.
     pub labels_per_class: usize,

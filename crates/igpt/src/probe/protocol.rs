@@ -39,7 +39,7 @@ pub fn choose(fitter: &Fitter<'_>, views: &[View<'_>], progress: &mut dyn FnMut(
 }
 
 /// What a choice is worth on the test images.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Verdict {
     /// The strength or the learning rate chosen.
     pub strength: Option<f64>,

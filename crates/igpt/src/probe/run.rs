@@ -18,6 +18,8 @@ pub struct Settings {
     pub layers: Layers,
     /// Training images, the first of an order that the seed shuffles; none takes all.
     pub images: Option<usize>,
+    /// Images of validation and of test at most, each spread evenly; none takes all.
+    pub held_out: Option<usize>,
     /// Which classifier.
     pub solver: Solver,
     /// Also the concatenation of so many layers around the best one.
@@ -36,7 +38,7 @@ pub struct Settings {
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
 /// What a probe found.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// The layers swept.
     pub layers: Vec<usize>,
@@ -53,10 +55,10 @@ pub struct Report {
     /// What the same images give without the model.
     pub baselines: Baselines,
     /// Several layers side by side.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concat: Option<Concat>,
     /// Probes with few labels.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub few_labels: Vec<Few>,
     /// Names of the classes.
     pub classes: Vec<String>,
@@ -74,7 +76,7 @@ pub struct Report {
 }
 
 /// Test accuracies that a model must beat to have learned anything.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Baselines {
     /// Of the pixels as the palette gives them.
     pub raw_pixels: f64,
@@ -91,7 +93,7 @@ pub struct Baselines {
 }
 
 /// Layers side by side as one feature (Chen et al. 2020, section 4.4).
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Concat {
     /// Which.
     pub layers: Vec<usize>,
@@ -101,7 +103,7 @@ pub struct Concat {
 }
 
 /// A number of labels a class.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Few {
     /// Features of the best layer.
     #[serde(flatten)]
@@ -121,7 +123,11 @@ type Parts = [Part; 3];
 pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> Result<Report> {
     let mut layers = settings.layers.of(model.config.n_layer)?;
     layers.sort_unstable();
-    let images = Labelled::of(dataset, settings.images, settings.seed)?;
+    let mut images = Labelled::of(dataset, settings.images, settings.seed)?;
+    if let Some(held_out) = settings.held_out {
+        images.validation = images.validation.spread(held_out);
+        images.test = images.test.spread(held_out);
+    }
     let classes = images.classes.len();
     let workers = Workers::new(settings.options.threads);
     let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };

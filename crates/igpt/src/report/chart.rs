@@ -1,157 +1,218 @@
-//! The loss curve as HTML: lines in an SVG that stretches with the page, words as text that does not.
+//! Curves and clouds of points as HTML: lines in an SVG that stretches with the page, words and dots as elements that
+//! do not.
+
+mod by_layer;
 
 use std::fmt::Write;
 
+pub use by_layer::by_layer;
+
 use crate::report::page::escape;
 
-/// Points drawn at most; longer curves are averaged down.
+/// Points drawn at most of a line; longer ones are averaged down.
 const POINTS: usize = 500;
+/// Colours of series; the style names them `c0` to `c9`.
+const COLORS: usize = 10;
 
-/// A horizontal line to compare the curve with.
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// A line.
+    Line,
+    /// A thin line beneath a smoothed one.
+    Noisy,
+    /// Dots joined by a line.
+    Dots,
+    /// Dots.
+    Cloud,
+}
+
+/// Points that belong together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// What they are, for the legend.
+    pub name: String,
+    /// (x, y); those that are not finite are left out.
+    pub points: Vec<(f64, f64)>,
+    /// How they are drawn.
+    pub look: Look,
+}
+
+impl Series {
+    /// `points` under a name.
+    pub fn new(name: impl Into<String>, look: Look, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, look }
+    }
+}
+
+/// A horizontal line to compare with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Level {
     /// What it is.
     pub name: String,
-    /// Nats per token.
+    /// Where it lies.
     pub value: f64,
     /// Whether it is the model's own result rather than something to beat.
     pub own: bool,
 }
 
-/// Loss over steps.
+/// Series over a common axis.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chart {
-    /// (step, nats per token) of training batches.
-    pub train: Vec<(f64, f64)>,
-    /// (step, nats per token) of the validation split.
-    pub validation: Vec<(f64, f64)>,
+    /// What it shows, for who can't see it.
+    pub title: String,
+    /// What goes to the right, if it has to be said.
+    pub x: String,
+    /// What goes up, if it has to be said.
+    pub y: String,
+    /// Drawn in this order; each has the next colour.
+    pub series: Vec<Series>,
     /// Lines to compare with.
     pub levels: Vec<Level>,
+    /// Whether the numbers along the axes mean nothing and are left out.
+    pub bare: bool,
+}
+
+/// The part of the plane that a chart shows, in percent of the plot.
+struct Frame {
+    left: f64,
+    right: f64,
+    bottom: f64,
+    top: f64,
+}
+
+impl Frame {
+    fn x(&self, x: f64) -> f64 {
+        100.0 * (x - self.left) / (self.right - self.left)
+    }
+
+    fn y(&self, y: f64) -> f64 {
+        100.0 * (y - self.bottom) / (self.top - self.bottom)
+    }
+
+    fn path(&self, points: &[(f64, f64)]) -> String {
+        let mut d = String::new();
+        for (i, &(x, y)) in points.iter().enumerate() {
+            let _ = write!(d, "{}{:.2} {:.2}", if i == 0 { 'M' } else { 'L' }, self.x(x), 100.0 - self.y(y));
+        }
+        d
+    }
 }
 
 impl Chart {
-    /// An element of class `chart`; its looks come from the page's style. Empty without at least two finite points.
+    /// An element of class `chart` and its legend; their looks come from the page's style. Empty without at least two
+    /// finite points.
     pub fn html(&self) -> String {
-        let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-            points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+        let finite = |series: &Series| -> Vec<(f64, f64)> {
+            series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
         };
-        let (train, validation) = (finite(&self.train), finite(&self.validation));
-        if train.len() + validation.len() < 2 {
+        let series: Vec<(&Series, Vec<(f64, f64)>)> = self.series.iter().map(|s| (s, finite(s))).collect();
+        if series.iter().map(|(_, points)| points.len()).sum::<usize>() < 2 {
             return String::new();
         }
-        let all = || train.iter().chain(&validation).copied();
-        let right = all().map(|(x, _)| x).fold(1.0, f64::max);
-        let values = || all().map(|(_, y)| y).chain(self.levels.iter().map(|level| level.value));
-        let (low, high) = values().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        let step = tick_step((high - low).max(0.1), 7.0);
-        let (bottom, top) = ((low / step - 0.4).floor().max(0.0) * step, high + 0.06 * (high - low).max(0.1));
-        // Percent of the plot, from its left and its lower edge.
-        let px = |x: f64| 100.0 * x / right;
-        let py = |y: f64| 100.0 * (y - bottom) / (top - bottom);
+        let (mut lines, mut words) = (String::new(), String::new());
+        let frame = self.axes(&series, &mut lines, &mut words);
+        self.draw_levels(&frame, &mut lines, &mut words);
+        for (i, (series, points)) in series.iter().enumerate() {
+            draw(series.look, points, i % COLORS, &frame, &mut lines, &mut words);
+        }
+        let bare = if self.bare { " bare" } else { "" };
+        let label = |text: &str, class: &str| match text {
+            "" => String::new(),
+            text => format!("<p class='axis {class}'>{}</p>", escape(text)),
+        };
+        format!(
+            "{y}<div class='chart{bare}' role='img' aria-label='{title}'><div class='plot'><svg viewBox='0 0 100 100' \
+             preserveAspectRatio='none' aria-hidden='true'>{lines}</svg>{words}</div></div>{x}{legend}",
+            title = escape(&self.title),
+            x = label(&self.x, "x"),
+            y = label(&self.y, "y"),
+            legend = self.legend(),
+        )
+    }
 
-        let mut lines = String::new();
-        let mut words = String::new();
-        for tick in (0..).map(|i| bottom + i as f64 * step).take_while(|y| *y <= top) {
-            let y = py(tick);
+    /// What part is shown; its ticks and rules.
+    fn axes(&self, series: &[(&Series, Vec<(f64, f64)>)], lines: &mut String, words: &mut String) -> Frame {
+        let all = || series.iter().flat_map(|(_, points)| points).copied();
+        let span = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)))
+        };
+        let (left, right) = span(&mut all().map(|(x, _)| x));
+        let (low, high) = span(&mut all().map(|(_, y)| y).chain(self.levels.iter().map(|level| level.value)));
+        let wide = if high > low { high - low } else { 0.1 * high.abs().max(1e-3) };
+        if self.bare {
+            let (x, y) = (0.04 * (right - left).max(1e-9), 0.04 * wide);
+            return Frame { left: left - x, right: right + x, bottom: low - y, top: high + y };
+        }
+        // Counts begin at zero unless they are of another kind, such as losses.
+        let left = if left >= 0.0 && left < 0.5 * right { 0.0 } else { left };
+        let right = if right > left { right } else { left + 1.0 };
+        let step = tick_step(wide, 7.0);
+        let (bottom, top) = ((low / step - 0.4).floor().max(0.0) * step, high + 0.06 * wide);
+        let frame = Frame { left, right, bottom, top };
+        for tick in (0..).map(|i| bottom + f64::from(i) * step).take_while(|y| *y <= top) {
+            let y = frame.y(tick);
             let _ = write!(lines, "<path class='rule' d='M0 {0:.2}H100'/>", 100.0 - y);
             let _ = write!(words, "<span class='tick y' style='bottom:{y:.2}%'>{}</span>", number(tick, step));
         }
-        let step = tick_step(right, 6.0);
-        for tick in (0..).map(|i| i as f64 * step).take_while(|x| *x <= right) {
-            let _ = write!(words, "<span class='tick x' style='left:{:.2}%'>{}</span>", px(tick), number(tick, step));
+        let step = tick_step(right - left, 6.0);
+        let first = (left / step - 1e-9).ceil();
+        for tick in (0..).map(|i| (first + f64::from(i)) * step).take_while(|x| *x <= right + 1e-9 * step) {
+            let x = frame.x(tick);
+            let _ = write!(words, "<span class='tick x' style='left:{x:.2}%'>{}</span>", number(tick, step));
         }
-        let path = |points: &[(f64, f64)]| {
-            let mut d = String::new();
-            for (i, (x, y)) in points.iter().enumerate() {
-                let _ = write!(d, "{}{:.2} {:.2}", if i == 0 { 'M' } else { 'L' }, px(*x), 100.0 - py(*y));
-            }
-            d
-        };
+        frame
+    }
+
+    fn draw_levels(&self, frame: &Frame, lines: &mut String, words: &mut String) {
         let mut levels: Vec<&Level> = self.levels.iter().collect();
         levels.sort_by(|a, b| a.value.total_cmp(&b.value));
         for (i, level) in levels.iter().enumerate() {
-            let (y, own) = (py(level.value), if level.own { " own" } else { "" });
+            let (y, own) = (frame.y(level.value), if level.own { " own" } else { "" });
             // The name stands above its line unless the next line is too near or the curve comes from there.
-            let crowded = level.own || levels.get(i + 1).is_some_and(|next| py(next.value) - y < 8.0);
+            let crowded = level.own || levels.get(i + 1).is_some_and(|next| frame.y(next.value) - y < 8.0);
             let side = if crowded { " below" } else { "" };
             let _ = write!(lines, "<path class='level{own}' d='M0 {0:.2}H100'/>", 100.0 - y);
+            let value = number(level.value, 1e-2 * tick_step(frame.top - frame.bottom, 7.0).max(0.1));
+            let name = escape(&level.name);
             let _ = write!(
                 words,
-                "<span class='level{own}{side}' style='bottom:{y:.2}%'>{} <b>{:.3}</b></span>",
-                escape(&level.name),
-                level.value
+                "<span class='level{own}{side}' style='bottom:{y:.2}%'>{name} <b>{value}</b></span>"
             );
         }
-        let train = thinned(&train);
-        let _ = write!(lines, "<path class='raw' d='{}'/>", path(&train));
-        let _ = write!(lines, "<path class='train' d='{}'/>", path(&smoothed(&train)));
-        if !validation.is_empty() {
-            let _ = write!(lines, "<path class='validation' d='{}'/>", path(&validation));
-        }
-        format!(
-            "<div class='chart' role='img' aria-label='Loss in nats per token over steps'><div class='plot'>\
-             <svg viewBox='0 0 100 100' preserveAspectRatio='none' aria-hidden='true'>{lines}</svg>{words}</div></div>"
-        )
+    }
+
+    fn legend(&self) -> String {
+        let shown = |(i, series): (usize, &Series)| {
+            let round = if series.look == Look::Cloud { " round" } else { "" };
+            format!("<span class='c{}{round}'>{}</span>", i % COLORS, escape(&series.name))
+        };
+        let names: String = self.series.iter().enumerate().filter(|(_, s)| !s.points.is_empty()).map(shown).collect();
+        format!("<p class='legend'>{names}</p>")
     }
 }
 
-/// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right), `levels` shares to compare
-/// with.
-pub fn by_layer(points: &[(usize, f64)], levels: &[(&str, f64)]) -> String {
-    const LEFT: f64 = 64.0;
-    const WIDTH: f64 = 560.0;
-    const TOP: f64 = 20.0;
-    const HEIGHT: f64 = 300.0;
-    let last = points.iter().map(|point| point.0).max().unwrap_or(0).max(1) as f64;
-    let percents = || points.iter().map(|point| point.1).chain(levels.iter().map(|level| level.1)).map(|y| 100.0 * y);
-    let (low, high) = percents().fold((100.0f64, 0.0f64), |(low, high), y| (low.min(y), high.max(y)));
-    let step = tick_step((high - low).max(1.0), 6.0);
-    let bottom = ((low / step).floor() * step).max(0.0);
-    let top = (high / step).ceil().max(bottom / step + 1.0) * step;
-    let px = |layer: f64| LEFT + WIDTH * layer / last;
-    let py = |percent: f64| TOP + HEIGHT * (top - percent) / (top - bottom);
-    let mut svg = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {} {}' font-family='sans-serif' font-size='13'>\n\
-         <title>Validation accuracy by layer</title>\n<rect width='100%' height='100%' fill='white'/>\n",
-        LEFT + WIDTH + 24.0,
-        TOP + HEIGHT + 52.0
-    );
-    for y in (0..).map(|i| bottom + f64::from(i) * step).take_while(|y| *y <= top + step / 100.0) {
-        let _ = writeln!(
-            svg,
-            "<path d='M{LEFT} {0:.1}h{WIDTH}' stroke='#ddd'/><text x='{1}' y='{2:.1}' text-anchor='end'>{3} %</text>",
-            py(y),
-            LEFT - 8.0,
-            py(y) + 4.0,
-            number(y, step)
-        );
+fn draw(look: Look, points: &[(f64, f64)], color: usize, frame: &Frame, lines: &mut String, words: &mut String) {
+    let mut line = |class: &str, points: &[(f64, f64)]| {
+        let _ = write!(lines, "<path class='{class} c{color}' d='{}'/>", frame.path(points));
+    };
+    match look {
+        _ if points.is_empty() => (),
+        Look::Line => line("line", &thinned(points)),
+        Look::Noisy => {
+            let points = thinned(points);
+            line("raw", &points);
+            line("line", &smoothed(&points));
+        }
+        Look::Dots => line("line", points),
+        Look::Cloud => (),
     }
-    let step = tick_step(last, 12.0).max(1.0);
-    for x in (0..).map(|i| f64::from(i) * step).take_while(|x| *x <= last) {
-        let y = TOP + HEIGHT + 18.0;
-        let _ = writeln!(svg, "<text x='{:.1}' y='{y}' text-anchor='middle'>{x}</text>", px(x));
+    if matches!(look, Look::Dots | Look::Cloud) {
+        for &(x, y) in points {
+            let (x, y) = (frame.x(x), frame.y(y));
+            let _ = write!(words, "<i class='c{color}' style='left:{x:.1}%;bottom:{y:.1}%'></i>");
+        }
     }
-    let (middle, y) = (LEFT + WIDTH / 2.0, TOP + HEIGHT + 40.0);
-    let _ = writeln!(svg, "<text x='{middle}' y='{y}' text-anchor='middle'>layer (validation accuracy)</text>");
-    for (name, share) in levels {
-        let y = py(100.0 * share);
-        let _ = writeln!(
-            svg,
-            "<path d='M{LEFT} {y:.1}h{WIDTH}' stroke='#888' stroke-dasharray='5 4'/>\
-             <text x='{:.1}' y='{:.1}' text-anchor='end' fill='#555'>{} {:.1} %</text>",
-            LEFT + WIDTH,
-            y - 5.0,
-            escape(name),
-            100.0 * share
-        );
-    }
-    let place = |(layer, share): &(usize, f64)| (px(*layer as f64), py(100.0 * share));
-    let line: Vec<String> = points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let _ = writeln!(svg, "<polyline points='{}' fill='none' stroke='#1769aa' stroke-width='2'/>", line.join(" "));
-    for (x, y) in points.iter().map(place) {
-        let _ = writeln!(svg, "<circle cx='{x:.1}' cy='{y:.1}' r='3.5' fill='#1769aa'/>");
-    }
-    svg + "</svg>\n"
 }
 
 /// A round distance between ticks that gives about `ticks` of them over `span`.
@@ -211,26 +272,28 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_by_layer_places_all_points_within_the_picture() {
-        let svg = by_layer(&[(0, 0.5), (3, 0.9), (6, 0.7)], &[("raw <pixels>", 0.4)]);
-        assert!(svg.contains("raw &lt;pixels&gt; 40.0 %"), "{svg}");
-        let circles: Vec<&str> = svg.split("<circle cx='").skip(1).map(|c| c.split('\'').next().unwrap()).collect();
-        assert_eq!(circles, ["64.0", "344.0", "624.0"]);
-        assert!(svg.contains("cy='80.0'") || svg.contains("cy='20.0'"), "{svg}");
-        assert!(by_layer(&[(2, 1.0)], &[]).ends_with("</svg>\n"));
-    }
-
-    #[test]
     fn a_chart_names_its_levels_and_survives_odd_curves() {
         let level = |name: &str, value| Level { name: name.into(), value, own: false };
         let chart = Chart {
-            train: vec![(1.0, 4.0), (2.0, f64::NAN), (3.0, 2.0)],
-            validation: vec![],
+            series: vec![Series::new("x<y", Look::Noisy, vec![(1.0, 4.0), (2.0, f64::NAN), (3.0, 2.0)])],
             levels: vec![level("a<b", 4.1), level("c", 4.0)],
+            ..Chart::default()
         };
         let html = chart.html();
-        assert!(html.contains("a&lt;b <b>4.100</b>") && !html.contains("NaN"));
+        assert!(html.contains("a&lt;b <b>4.100</b>") && html.contains("x&lt;y") && !html.contains("NaN"));
         assert!(html.contains("class='level below'"));
         assert_eq!(Chart::default().html(), "");
+    }
+
+    #[test]
+    fn dots_lie_where_their_values_are_and_an_axis_far_from_zero_does_not_begin_there() {
+        let cloud = |points| Chart { series: vec![Series::new("a", Look::Cloud, points)], ..Chart::default() };
+        let html = cloud(vec![(0.0, 0.0), (10.0, 1.0)]).html();
+        assert!(html.contains("<i class='c0' style='left:0.0%;bottom:0.0%'>"), "{html}");
+        assert!(html.contains("<i class='c0' style='left:100.0%;bottom:94.3%'>"), "{html}");
+        let html = cloud(vec![(0.8, 50.0), (0.9, 60.0)]).html();
+        assert!(html.contains("left:0.00%'>0.80<") && html.contains(">0.90<") && !html.contains(">0.00<"), "{html}");
+        let bare = Chart { bare: true, ..cloud(vec![(-1.0, -1.0), (1.0, 1.0)]) }.html();
+        assert!(bare.contains("chart bare") && !bare.contains("tick"), "{bare}");
     }
 }

@@ -8,6 +8,7 @@ pub mod heat;
 pub mod npy;
 pub mod page;
 pub mod png;
+pub mod runs;
 
 pub use chart::Chart;
 pub use embeddings::{Embeddings, Entry, csv_field};

@@ -1,28 +1,28 @@
 //! `igpt demo`, the main job in one command: palette, pretraining, likelihood, samples, completions, and a page that
 //! shows them.
 
-mod findings;
-mod page;
 mod recipe;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use igpt::cpu;
-use igpt::data::Split;
-use igpt::model::{ModelDir, Precision};
-use igpt::palette::Quantizer;
-use igpt::report::{Text, png};
+use igpt::cpu::Options;
+use igpt::data::{OpenOptions, Split};
+use igpt::model::Precision;
+use igpt::report::runs::{Findings, Settings};
+use igpt::report::{self, Text, gif, grid, png, readable_scale};
 use igpt::train::{self, Start, Summary};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use self::findings::Findings;
-use self::page::Facts;
+use super::drawing::with_phases;
 use super::run_args::stop_on_signals;
 use crate::output::print_json;
 use crate::progress::Progress;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+
+/// Training images of the page's quick probe: seconds, not minutes.
+const PROBE_IMAGES: usize = 600;
 
 /// Flags of `igpt demo`.
 #[derive(clap::Args)]
@@ -59,8 +59,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let start = Instant::now();
     let run = recipe::run_directory(args.out.as_deref())?;
     let dataset = args.data.open()?;
+    let train = dataset.split(Split::Train)?;
     // Asked for before training, so that a lack of test images costs nobody two minutes.
-    let (train, test) = (dataset.split(Split::Train)?, dataset.split(Split::Test)?);
+    dataset.split(Split::Test)?;
     let config = recipe::recipe(&args, &train)?;
     eprintln!(
         "igpt demo: {} images of {}, {:.3} minutes of training, then a page in {}",
@@ -80,53 +81,44 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Missing(format!("stopped early: go on with igpt pretrain --resume --out {run}")));
     }
 
-    let model = ModelDir::open(&summary.model)?;
-    let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
-    let isa = options.isa;
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
-    let quantizer = Quantizer::new(model.palette);
-    let findings = Findings::gather(&mut *engine, &quantizer, &train, &test, args.seed.seed)?;
-    let facts = Facts {
-        run: &run,
-        data: &args.data.data,
-        train_images: train.len(),
-        config: engine.config(),
-        quantizer: &quantizer,
-        chart: page::curve(&run.join("metrics.jsonl"))?,
-        steps: summary.steps,
-        taken: summary.best_step.unwrap_or(summary.steps),
-        train_seconds: summary.seconds,
-        isa: format!("{isa:?}"),
+    let settings = Settings {
+        data: None,
+        open: OpenOptions::default(),
+        images: 0,
+        probe_images: PROBE_IMAGES,
+        seed: args.seed.seed,
+        options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
     };
-    let page = page::page(facts, &findings);
+    let (findings, _) = with_phases(|progress| Findings::gather(&run, &settings, progress))?;
+    let runs = [findings];
     let path = run.join("index.html");
-    std::fs::write(&path, page.html()).map_err(Error::io(&path))?;
-    save_pictures(&run, &findings, &page, &quantizer)?;
+    let html = report::runs::page(&runs, &format!("{:?}", settings.options.isa), settings.seed).html();
+    std::fs::write(&path, html).map_err(Error::io(&path))?;
+    let [findings] = runs;
+    save_pictures(&run, &findings)?;
     tell(&findings, &path, start.elapsed().as_secs_f64());
     if args.json.json {
-        print_json(&result(&findings, &summary, &quantizer, &path, start.elapsed().as_secs_f64()));
+        print_json(&result(&findings, &summary, &path, start.elapsed().as_secs_f64()));
     }
     Ok(())
 }
 
 /// The page's pictures as files of their own.
-fn save_pictures(run: &Path, findings: &Findings, page: &igpt::report::Page, quantizer: &Quantizer) -> Result<()> {
-    use igpt::report::{grid, readable_scale};
-    let Some(first) = page.samples.first() else { return Ok(()) };
-    let scale = readable_scale(first.size);
-    let text =
-        |title: &str| Text::new(title).with_settings(&findings.settings).with("Palette", quantizer.palette().hash());
-    png::save(run.join("samples.png"), &grid(&page.samples, 8, scale), &text("Samples"))?;
-    let cells: Vec<_> = findings.completions.iter().flat_map(|c| c.cells()).collect();
-    if let Some(first) = findings.completions.first() {
+fn save_pictures(run: &Path, findings: &Findings) -> Result<()> {
+    let Some(drawn) = &findings.drawn else { return Ok(()) };
+    let size = findings.config.n_px;
+    let scale = readable_scale(size);
+    let palette = findings.quantizer.palette();
+    let text = |title: &str| Text::new(title).with_settings(&drawn.settings).with("Palette", palette.hash());
+    let samples: Vec<_> = drawn.samples.iter().map(|tokens| findings.quantizer.pixels(tokens, size)).collect();
+    png::save(run.join("samples.png"), &grid(&samples, 8, scale), &text("Samples"))?;
+    let cells: Vec<_> = drawn.completions.iter().flat_map(|c| c.cells()).collect();
+    if let Some(first) = drawn.completions.first() {
         let picture = grid(&cells, first.completions.len() + 2, scale);
         png::save(run.join("completions.png"), &picture, &text("Completions"))?;
     }
-    if let Some((gif, _)) = &page.animation {
-        let path = run.join("drawing.gif");
-        std::fs::write(&path, gif).map_err(Error::io(&path))?;
-    }
-    Ok(())
+    let colors: Vec<[u8; 3]> = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
+    gif::save(run.join("drawing.gif"), &drawn.samples[..8], size, &colors, 0, 8, scale)
 }
 
 fn tell(findings: &Findings, page: &Path, seconds: f64) {
@@ -150,14 +142,9 @@ fn tell(findings: &Findings, page: &Path, seconds: f64) {
     eprintln!("page        {} after {seconds:.0} s: open it with any browser", page.display());
 }
 
-fn result(
-    findings: &Findings,
-    summary: &Summary,
-    quantizer: &Quantizer,
-    page: &Path,
-    seconds: f64,
-) -> serde_json::Value {
-    let Findings { likelihood, baselines, distortion, .. } = findings;
+fn result(findings: &Findings, summary: &Summary, page: &Path, seconds: f64) -> serde_json::Value {
+    let Findings { likelihood, baselines, distortion, quantizer, .. } = findings;
+    let probe = findings.probe.as_ref().map(|probe| &probe.report);
     json!({
         "nats_per_token": likelihood.nats_per_token,
         "baselines": {
@@ -172,6 +159,13 @@ fn result(
         "bits_per_dim": likelihood.bits_per_dim,
         "nats_per_image": likelihood.nats_per_image,
         "images": likelihood.images,
+        "probe": probe.map(|probe| json!({
+            "best_layer": probe.best_layer,
+            "test_accuracy": probe.test_accuracy,
+            "raw_pixels": probe.baselines.raw_pixels,
+            "random_init": probe.baselines.random_init,
+            "majority": probe.baselines.majority,
+        })),
         "palette_psnr_db": distortion.psnr_db,
         "n_vocab": quantizer.palette().n_vocab(),
         "palette": quantizer.palette().hash(),

@@ -1,7 +1,10 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::model::ImageSize;
-use crate::report::chart::Level;
-use crate::report::not_given;
+use crate::report::chart::{Level, Look, Series};
+use crate::report::{Chart, Text, not_given, png};
 
 fn image(seed: usize) -> Pixels {
     let size = ImageSize::square(16);
@@ -16,24 +19,45 @@ fn page() -> Page {
         completions: vec![image(i + 1), image(i + 2)],
         original: image(i),
     };
+    let chart = Chart {
+        series: vec![
+            Series::new("train", Look::Noisy, (1..100).map(|i| (i as f64, 4.0 / (i as f64).sqrt() + 1.0)).collect()),
+            Series::new("validation", Look::Line, vec![(50.0, 1.5), (99.0, 1.4)]),
+        ],
+        levels: vec![Level { name: "context".into(), value: 1.6, own: false }],
+        ..Chart::default()
+    };
+    let pair = Pair { name: "<odd>".into(), image: image(1), map: image(2) };
+    let file = png::encode(&image(3), &Text::none());
+    let table = Table { head: vec!["run".into(), "<nats>".into()], rows: vec![vec!["a".into(), "1.4".into()]] };
+    let figure = Figure { name: "loss".into(), value: "1.4 nats".into(), meaning: "lower is better".into() };
+    let sections = vec![
+        Section::new("Drawn from nothing", vec![Block::Images((0..6).map(image).collect())]),
+        Section::new(
+            "Drawing",
+            vec![Block::Animation { gif: b"GIF89a".to_vec(), still: image(9), alt: "drawing".into() }],
+        ),
+        Section::new("Completed", vec![Block::Completions((0..3).map(completion).collect()), Block::caption("half")]),
+        Section::new("Odd", vec![Block::Heading("run & run".into()), Block::Pairs(vec![pair])]),
+        Section::new("Over time", vec![Block::Timeline(vec![("step 1".into(), file)])]),
+        Section::new("Learning", vec![Block::Chart(chart)]),
+        Section::new("Figures", vec![Block::Figures(vec![figure]), Block::Table(table)]),
+        Section::new("Palette", vec![Block::Swatch(Swatch { colors, caption: "3 colours".into() })]),
+        Section::new("Nothing", vec![]),
+        Section::new(
+            "Going on",
+            vec![
+                Block::Command("igpt eval".into()),
+                Block::Commands(vec![Command { purpose: "More".into(), line: "igpt sample --out a.png".into() }]),
+            ],
+        ),
+    ];
     Page {
         title: "Emoji & more".into(),
         lead: "A model \"learned\".".into(),
         headline: vec![("1.234".into(), "nats per pixel".into())],
-        samples: (0..6).map(image).collect(),
-        samples_caption: "seed 42".into(),
-        animation: Some((b"GIF89a".to_vec(), image(9))),
-        completions: (0..3).map(completion).collect(),
-        completions_caption: "half".into(),
-        chart: Chart {
-            train: (1..100).map(|i| (i as f64, 4.0 / (i as f64).sqrt() + 1.0)).collect(),
-            validation: vec![(50.0, 1.5), (99.0, 1.4)],
-            levels: vec![Level { name: "context".into(), value: 1.6, own: false }],
-        },
-        chart_caption: "loss".into(),
-        swatch: Swatch { colors, caption: "3 colours".into() },
-        figures: vec![Figure { name: "loss".into(), value: "1.4 nats".into(), meaning: "lower is better".into() }],
-        commands: vec![Command { purpose: "More".into(), line: "igpt sample --out a.png".into() }],
+        icon: Some(image(0)),
+        sections,
         footer: "igpt".into(),
     }
 }
@@ -55,8 +79,8 @@ fn the_page_loads_nothing_from_elsewhere_and_runs_no_scripts() {
     for word in ["http:", "https:", "url(", "@import", "<script", "<link rel='stylesheet'", "<iframe"] {
         assert!(!html.contains(word), "{word}");
     }
-    // Samples, the strip, and three completions of four pictures.
-    assert_eq!(html.matches("<img ").count(), 6 + 1 + 3 * 4);
+    // Samples, the strip, three completions of four pictures, a pair, and one sheet.
+    assert_eq!(html.matches("<img ").count(), 6 + 1 + 3 * 4 + 2 + 1);
 }
 
 #[test]
@@ -75,18 +99,13 @@ fn words_from_outside_are_escaped() {
     let html = page().html();
     assert!(
         html.contains("Emoji &amp; more") && html.contains("&quot;learned&quot;") && html.contains("&lt;script&gt;1")
+            && html.contains("&lt;odd&gt;")
+            && html.contains("&lt;nats&gt;")
     );
 }
 
 #[test]
-fn parts_without_content_leave_no_heading() {
-    let mut page = page();
-    page.samples.clear();
-    page.completions.clear();
-    page.commands.clear();
-    page.chart = Chart::default();
-    let html = page.html();
-    for heading in ["Drawn from nothing", "Completed", "Learning", "Going on"] {
-        assert!(!html.contains(heading), "{heading}");
-    }
+fn sections_without_content_leave_no_heading() {
+    let html = page().html();
+    assert!(html.contains("<h2>Learning</h2>") && !html.contains("Nothing"));
 }

@@ -1,0 +1,94 @@
+//! `igpt report`: one page about a run, or about several side by side.
+
+use std::path::PathBuf;
+
+use igpt::cpu::Options;
+use igpt::data::OpenOptions;
+use igpt::model::Precision;
+use igpt::report::runs::{Findings, Settings, page};
+use igpt::{Error, Result};
+use serde_json::json;
+
+use super::drawing::with_phases;
+use crate::download;
+use crate::output::print_json;
+use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
+
+/// Flags of `igpt report`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  igpt report runs/a --out report.html\n  \
+                        igpt report runs/adam runs/muon runs/masked --out compared.html\n\n\
+                        One self-contained HTML file: loss curves, samples now and while training, completions, the palette, \
+                        accuracy by layer beside its baselines, likelihood against probe accuracy, a map of the features, \
+                        surprise maps, and the commands that make each. A probe that `igpt probe --out RUN/probe` has saved \
+                        is shown; otherwise a quick one is made.")]
+pub(crate) struct Args {
+    /// Run directories, or model directories
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// The page
+    #[arg(long, value_name = "FILE.html")]
+    out: PathBuf,
+    /// Look with these images instead of each run's own; a model directory that is no run needs this
+    #[arg(long, value_name = "SPEC")]
+    data: Option<String>,
+    /// Where data sets are looked for and downloaded to
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Test images scored at most, spread evenly; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    images: usize,
+    /// Training images of the quick probe, half as many of validation and of test; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    probe_images: usize,
+    #[command(flatten)]
+    seed: SeedArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let settings = Settings {
+        data: args.data,
+        open: OpenOptions { data_dir: args.data_dir, progress: Some(download::hook()), ..OpenOptions::default() },
+        images: args.images,
+        probe_images: args.probe_images,
+        seed: args.seed.seed,
+        options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
+    };
+    let (runs, time) = with_phases(|progress| {
+        args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()
+    })?;
+    if let Some(folder) = args.out.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    let html = page(&runs, &format!("{:?}", settings.options.isa), settings.seed).html();
+    std::fs::write(&args.out, html).map_err(Error::io(&args.out))?;
+    for run in &runs {
+        eprintln!("{}: {} nats per pixel on {} test images", run.run.display(), run.with_interval(), run.likelihood.images);
+        run.absent.iter().for_each(|why| eprintln!("  not shown: {why}"));
+    }
+    eprintln!("page        {} after {:.0} s: open it with any browser", args.out.display(), time.as_secs_f64());
+    if args.json.json {
+        let found = |run: &Findings| {
+            json!({
+                "run": run.run,
+                "data": run.data,
+                "nats_per_token": run.likelihood.nats_per_token,
+                "images": run.likelihood.images,
+                "probe_test_accuracy": run.probe.as_ref().map(|probe| probe.report.test_accuracy),
+                "probe_is_quick": run.probe.as_ref().map(|probe| probe.quick),
+                "class_accuracy": run.classifier.map(|found| found.accuracy),
+                "not_shown": run.absent,
+            })
+        };
+        print_json(&json!({
+            "page": args.out,
+            "runs": runs.iter().map(found).collect::<Vec<_>>(),
+            "seconds": time.as_secs_f64(),
+        }));
+    }
+    Ok(())
+}

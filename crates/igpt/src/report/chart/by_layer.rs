@@ -1,0 +1,80 @@
+//! Accuracy by layer as a picture of its own, for files outside of a page.
+
+use std::fmt::Write;
+
+use super::{number, tick_step};
+use crate::report::page::escape;
+
+/// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right), `levels` shares to compare
+/// with.
+pub fn by_layer(points: &[(usize, f64)], levels: &[(&str, f64)]) -> String {
+    const LEFT: f64 = 64.0;
+    const WIDTH: f64 = 560.0;
+    const TOP: f64 = 20.0;
+    const HEIGHT: f64 = 300.0;
+    let last = points.iter().map(|point| point.0).max().unwrap_or(0).max(1) as f64;
+    let percents = || points.iter().map(|point| point.1).chain(levels.iter().map(|level| level.1)).map(|y| 100.0 * y);
+    let (low, high) = percents().fold((100.0f64, 0.0f64), |(low, high), y| (low.min(y), high.max(y)));
+    let step = tick_step((high - low).max(1.0), 6.0);
+    let bottom = ((low / step).floor() * step).max(0.0);
+    let top = (high / step).ceil().max(bottom / step + 1.0) * step;
+    let px = |layer: f64| LEFT + WIDTH * layer / last;
+    let py = |percent: f64| TOP + HEIGHT * (top - percent) / (top - bottom);
+    let mut svg = format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {} {}' font-family='sans-serif' font-size='13'>\n\
+         <title>Validation accuracy by layer</title>\n<rect width='100%' height='100%' fill='white'/>\n",
+        LEFT + WIDTH + 24.0,
+        TOP + HEIGHT + 52.0
+    );
+    for y in (0..).map(|i| bottom + f64::from(i) * step).take_while(|y| *y <= top + step / 100.0) {
+        let _ = writeln!(
+            svg,
+            "<path d='M{LEFT} {0:.1}h{WIDTH}' stroke='#ddd'/><text x='{1}' y='{2:.1}' text-anchor='end'>{3} %</text>",
+            py(y),
+            LEFT - 8.0,
+            py(y) + 4.0,
+            number(y, step)
+        );
+    }
+    let step = tick_step(last, 12.0).max(1.0);
+    for x in (0..).map(|i| f64::from(i) * step).take_while(|x| *x <= last) {
+        let y = TOP + HEIGHT + 18.0;
+        let _ = writeln!(svg, "<text x='{:.1}' y='{y}' text-anchor='middle'>{x}</text>", px(x));
+    }
+    let (middle, y) = (LEFT + WIDTH / 2.0, TOP + HEIGHT + 40.0);
+    let _ = writeln!(svg, "<text x='{middle}' y='{y}' text-anchor='middle'>layer (validation accuracy)</text>");
+    for (name, share) in levels {
+        let y = py(100.0 * share);
+        let _ = writeln!(
+            svg,
+            "<path d='M{LEFT} {y:.1}h{WIDTH}' stroke='#888' stroke-dasharray='5 4'/>\
+             <text x='{:.1}' y='{:.1}' text-anchor='end' fill='#555'>{} {:.1} %</text>",
+            LEFT + WIDTH,
+            y - 5.0,
+            escape(name),
+            100.0 * share
+        );
+    }
+    let place = |(layer, share): &(usize, f64)| (px(*layer as f64), py(100.0 * share));
+    let line: Vec<String> = points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let _ = writeln!(svg, "<polyline points='{}' fill='none' stroke='#1769aa' stroke-width='2'/>", line.join(" "));
+    for (x, y) in points.iter().map(place) {
+        let _ = writeln!(svg, "<circle cx='{x:.1}' cy='{y:.1}' r='3.5' fill='#1769aa'/>");
+    }
+    svg + "</svg>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_by_layer_places_all_points_within_the_picture() {
+        let svg = by_layer(&[(0, 0.5), (3, 0.9), (6, 0.7)], &[("raw <pixels>", 0.4)]);
+        assert!(svg.contains("raw &lt;pixels&gt; 40.0 %"), "{svg}");
+        let circles: Vec<&str> = svg.split("<circle cx='").skip(1).map(|c| c.split('\'').next().unwrap()).collect();
+        assert_eq!(circles, ["64.0", "344.0", "624.0"]);
+        assert!(svg.contains("cy='80.0'") || svg.contains("cy='20.0'"), "{svg}");
+        assert!(by_layer(&[(2, 1.0)], &[]).ends_with("</svg>\n"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Several runs side by side in one table.
+
+use super::findings::Findings;
+use super::words::{grouped, percent};
+use crate::report::page::{Block, Table};
+
+/// Title, lead and headline of several runs.
+pub(super) fn heading(runs: &[Findings]) -> (String, String, Vec<(String, String)>) {
+    let mut data: Vec<&str> = runs.iter().map(|run| run.data.as_str()).collect();
+    data.dedup();
+    let title = format!("{} runs side by side", runs.len());
+    let lead = format!(
+        "On {}: how each learned, what it draws, and what its layers know. Nats per pixel are comparable only between runs of \
+         the same palette.",
+        data.join(", ")
+    );
+    (title, lead, Vec::new())
+}
+
+/// One row a run.
+pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
+    let columns = ["run", "parameters", "size", "colours", "steps", "minutes", "nats per pixel", "best baseline", "PSNR"];
+    let mut head: Vec<String> = columns.map(String::from).into();
+    let probed = runs.iter().any(|run| run.probe.is_some());
+    let classified = runs.iter().any(|run| run.classifier.is_some());
+    head.extend(probed.then(|| "linear probe".into()));
+    head.extend(classified.then(|| "classifier".into()));
+    let row = |run: &Findings| {
+        let last = run.metrics.last();
+        let masked = if run.is_masked() { " (masked)" } else { "" };
+        let mut row = vec![
+            run.run.display().to_string(),
+            grouped(run.config.parameters()),
+            run.config.n_px.to_string(),
+            run.config.n_vocab.to_string(),
+            last.map_or(String::new(), |row| grouped(row.step as usize)),
+            last.map_or(String::new(), |row| format!("{:.1}", row.elapsed_s / 60.0)),
+            run.with_interval() + masked,
+            format!("{:.4}", run.best_baseline().1),
+            format!("{:.1} dB", run.distortion.psnr_db),
+        ];
+        let probe = |run: &Findings| {
+            let probed = run.probe.as_ref()?;
+            let quick = if probed.quick { ", quick" } else { "" };
+            Some(format!("{} (layer {}{quick})", percent(probed.report.test_accuracy), probed.report.best_layer))
+        };
+        row.extend(probed.then(|| probe(run).unwrap_or_default()));
+        let classifier = run.classifier.map_or(String::new(), |found| percent(found.accuracy));
+        row.extend(classified.then_some(classifier));
+        row
+    };
+    vec![
+        Block::Table(Table { head, rows: runs.iter().map(row).collect() }),
+        Block::caption(
+            "On the test split, with the half of a 95 % interval over its images. Linear probe: test accuracy of the layer that \
+             does best on validation.",
+        ),
+        command_of_all(runs),
+    ]
+}
+
+/// How this report was made.
+fn command_of_all(runs: &[Findings]) -> Block {
+    let names: Vec<String> = runs.iter().map(|run| run.run.display().to_string()).collect();
+    Block::Command(format!("igpt report {} --out report.html", names.join(" ")))
+}

@@ -1,0 +1,115 @@
+//! What a run's layers know of the classes: a probe, saved or quick, and a map of the features.
+
+use std::path::Path;
+
+use super::findings::{Progress, Settings};
+use super::pca::Pca;
+use crate::data::{Dataset, Images};
+use crate::evaluate::{Layers, features};
+use crate::model::{Engine, ModelDir, Pooling};
+use crate::palette::Quantizer;
+use crate::probe::{self, Report, Solver, probe};
+use crate::{Error, Result};
+
+/// Images on the map.
+const ON_MAP: usize = 500;
+/// Classes with a colour of their own on the map.
+const COLORED: usize = 9;
+
+/// A probe of every layer.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// What it found.
+    pub report: Report,
+    /// Whether it was made for this report with few images, rather than saved beside the run.
+    pub quick: bool,
+}
+
+impl Probed {
+    /// The probe saved in `run/probe/results.json`, or else a quick one if the settings want it.
+    pub(super) fn of(
+        run: &Path,
+        model: &ModelDir,
+        dataset: &Dataset,
+        settings: &Settings,
+        progress: Progress<'_>,
+    ) -> Result<Option<Self>> {
+        let path = run.join("probe/results.json");
+        if settings.data.is_none() && path.is_file() {
+            let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+            let report = serde_json::from_str(&text).map_err(|e| Error::format(&path, e.to_string()))?;
+            return Ok(Some(Self { report, quick: false }));
+        }
+        if settings.probe_images == 0 {
+            return Ok(None);
+        }
+        let quick = probe::Settings {
+            layers: Layers::All,
+            images: Some(settings.probe_images),
+            held_out: Some((settings.probe_images / 2).max(1)),
+            solver: Solver::Ridge,
+            concat: None,
+            labels_per_class: Vec::new(),
+            seeds: 1,
+            seed: settings.seed,
+            options: settings.options,
+        };
+        Ok(Some(Self { report: probe(model, dataset, &quick, progress)?, quick: true }))
+    }
+}
+
+/// Features of images in the plane of their first two principal components.
+#[derive(Clone, Debug)]
+pub struct FeatureMap {
+    /// Which layer's.
+    pub layer: usize,
+    /// (class, points) by falling number of points; rare classes together, images without a class too.
+    pub classes: Vec<(String, Vec<(f64, f64)>)>,
+    /// Share of the variance along either component.
+    pub explained: [f64; 2],
+}
+
+/// The map of some of `images`, spread evenly; none for fewer than three.
+pub(super) fn map(
+    engine: &mut dyn Engine,
+    images: &Images,
+    quantizer: &Quantizer,
+    layer: usize,
+    names: &[String],
+    progress: Progress<'_>,
+) -> Result<Option<FeatureMap>> {
+    let images = images.spread(ON_MAP);
+    let (mut values, mut labels) = (Vec::new(), Vec::new());
+    let mut take = |set: &crate::data::TokenSet, run: &[f32]| {
+        values.extend_from_slice(run);
+        labels.extend_from_slice(&set.labels);
+        Ok(())
+    };
+    let mut told = |done| progress("features", done, images.len());
+    features(engine, &images, quantizer, &[layer], Pooling::Mean, &mut take, &mut told)?;
+    if labels.len() < 3 {
+        return Ok(None);
+    }
+    let pca = Pca::fit(&values, engine.config().n_embd);
+    let mut classes: Vec<(Option<u32>, Vec<(f64, f64)>)> = Vec::new();
+    for (label, point) in labels.iter().zip(&pca.points) {
+        match classes.iter_mut().find(|(known, _)| known == label) {
+            Some((_, points)) => points.push(*point),
+            None => classes.push((*label, vec![*point])),
+        }
+    }
+    classes.sort_by_key(|(label, points)| (label.is_none(), std::cmp::Reverse(points.len()), *label));
+    let named = |label: Option<u32>| match label.map(|label| names.get(label as usize).cloned().ok_or(label)) {
+        Some(Ok(name)) => name,
+        Some(Err(label)) => format!("class {label}"),
+        None => "without a class".into(),
+    };
+    // One more than have colours of their own needs no company.
+    let own = if classes.len() <= COLORED + 1 { classes.len() } else { COLORED };
+    let rest: Vec<_> = classes.split_off(own).into_iter().flat_map(|(_, points)| points).collect();
+    let mut classes: Vec<_> = classes.into_iter().map(|(label, points)| (named(label), points)).collect();
+    if !rest.is_empty() {
+        classes.push(("all others".into(), rest));
+    }
+    Ok(Some(FeatureMap { layer, classes, explained: pca.explained }))
+}

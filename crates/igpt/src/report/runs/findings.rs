@@ -1,0 +1,238 @@
+//! What is found out about one run: its likelihood beside the baselines', its pictures, and what its layers know.
+
+use std::path::{Path, PathBuf};
+
+use super::features::{self, FeatureMap, Probed};
+use super::pictures::{self, Drawn};
+use crate::data::{self, Dataset, OpenOptions, Split, TokenSet, tokenize};
+use crate::evaluate::{
+    Accuracy, BaselineScores, Baselines, Likelihood, Reference, Surprise, accuracy, likelihood, surprise,
+};
+use crate::model::{Engine, ModelConfig, ModelDir, Objective};
+use crate::palette::{Distortion, Histogram, Quantizer};
+use crate::report::page::Pair;
+use crate::train::{Metrics, Row, RunConfig};
+use crate::{Error, Result, cpu};
+
+/// Told what is being done, how much of it is done, and of how much.
+pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+
+/// How much to look at.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Data set instead of the run's own; a model directory that is no run needs one.
+    pub data: Option<String>,
+    /// Where data sets are looked for, and how downloads are told.
+    pub open: OpenOptions,
+    /// Test images scored at most, spread evenly; 0 is all.
+    pub images: usize,
+    /// Training images of the quick probe, where the run has no saved one; half as many of validation and of test. 0
+    /// leaves it out.
+    pub probe_images: usize,
+    /// Seed of everything drawn.
+    pub seed: u64,
+    /// How the engine computes.
+    pub options: cpu::Options,
+}
+
+/// Everything measured and drawn.
+#[derive(Debug)]
+pub struct Findings {
+    /// The run directory, or the model's.
+    pub run: PathBuf,
+    /// The data set.
+    pub data: String,
+    /// Its training images.
+    pub train_images: usize,
+    /// The network.
+    pub config: ModelConfig,
+    /// Its palette.
+    pub quantizer: Quantizer,
+    /// Rows of `metrics.jsonl`; none for a model directory.
+    pub metrics: Vec<Row>,
+    /// The step whose weights the model has, where a run tells.
+    pub taken: Option<u64>,
+    /// Of the test images; of a model of masked pixels its own loss.
+    pub likelihood: Likelihood,
+    /// Models that only count, on the same images.
+    pub baselines: BaselineScores,
+    /// What the palette costs.
+    pub distortion: Distortion,
+    /// Samples and completions; a model of masked pixels draws nothing.
+    pub drawn: Option<Drawn>,
+    /// (step, PNG file) of the samples drawn while training, at most as many as fit beside each other.
+    pub over_time: Vec<(u64, Vec<u8>)>,
+    /// The oddest test images beside their surprise maps.
+    pub odd: Vec<Pair>,
+    /// What the layers know of the classes.
+    pub probe: Option<Probed>,
+    /// Features of test images in two dimensions.
+    pub map: Option<FeatureMap>,
+    /// Of a fine-tuned model, on the same test images.
+    pub classifier: Option<Accuracy>,
+    /// What could not be found out, and why.
+    pub absent: Vec<String>,
+}
+
+impl Findings {
+    /// Looks at a run directory, or at a model directory.
+    ///
+    /// # Errors
+    /// When there is no model, its data can't be had, or an engine fails.
+    pub fn gather(run: &Path, settings: &Settings, progress: Progress<'_>) -> Result<Self> {
+        let Opened { model, spec, dataset, metrics, taken, mask_prob } = Opened::open(run, settings)?;
+        let ModelDir { config, palette, .. } = &model;
+        let quantizer = Quantizer::new(palette.clone());
+        let (size, channels) = (config.n_px, palette.channels());
+        let train = dataset.split(Split::Train)?;
+        let test = dataset.split(Split::Test)?;
+        let test = if settings.images > 0 { test.spread(settings.images) } else { test };
+        let tokens = tokenize(&test, size, &quantizer)?;
+        let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
+        let (histogram, _) = Histogram::of_images(&test, Some(size), channels, None, settings.options.threads)?;
+
+        let mut absent = Vec::new();
+        let mut engine = cpu::open(config, &model.weights, settings.options)?;
+        let scored = Scored::of(&mut *engine, &tokens, &counts, channels, progress)?;
+        let drawn = match config.objective {
+            Objective::Autoregressive => Some(Drawn::draw(&*engine, &quantizer, &tokens, settings.seed, progress)?),
+            Objective::Masked => {
+                absent.push("Samples, completions and surprise maps: the model was trained on masked pixels.".into());
+                None
+            }
+        };
+        let classifier = config.class_head.map(|_| {
+            accuracy(&mut *engine, &tokens, mask_prob, &mut |done| progress("classifying", done, tokens.images()))
+        });
+        let probe = Probed::of(run, &model, &dataset, settings, progress).unwrap_or_else(|error| {
+            absent.push(format!("What the layers know: {error}."));
+            None
+        });
+        let layer = probe.as_ref().map_or(config.n_layer.div_ceil(2), |probe| probe.report.best_layer);
+        Ok(Self {
+            run: run.into(),
+            train_images: train.len(),
+            metrics,
+            taken,
+            baselines: counts.score(&tokens),
+            distortion: Distortion::of(&histogram, &quantizer),
+            drawn,
+            over_time: pictures::over_time(run)?,
+            odd: pictures::odd(&mut *engine, &quantizer, &tokens, &scored.surprise)?,
+            map: features::map(&mut *engine, &test, &quantizer, layer, &dataset.classes, progress)?,
+            likelihood: scored.likelihood,
+            classifier: classifier.transpose()?,
+            probe,
+            absent,
+            data: spec,
+            config: model.config,
+            quantizer,
+        })
+    }
+
+    /// The lowest of the baselines: (name, nats per token).
+    pub fn best_baseline(&self) -> (&'static str, f64) {
+        let BaselineScores { uniform, unigram, context, .. } = self.baselines;
+        let scores = [("uniform", uniform), ("unigram", unigram), ("context", context)];
+        scores.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are three")
+    }
+
+    /// Nats per token with the half of its 95 % interval over images.
+    pub fn with_interval(&self) -> String {
+        let nats = self.likelihood.nats_per_token;
+        match self.likelihood.interval95 {
+            // The interval is one of nats per image.
+            Some([low, high]) => {
+                let reach = (high - low) / 2.0 * nats / self.likelihood.nats_per_image;
+                format!("{nats:.4} ± {reach:.4}")
+            }
+            None => format!("{nats:.4}"),
+        }
+    }
+
+    /// How far below the best baseline the model is, as a share of it.
+    pub fn lead(&self) -> f64 {
+        1.0 - self.likelihood.nats_per_token / self.best_baseline().1
+    }
+
+    /// Whether the model predicts masked pixels, so that its loss is no likelihood.
+    pub fn is_masked(&self) -> bool {
+        self.config.objective == Objective::Masked
+    }
+}
+
+/// What lies in a run directory or a model directory, and the images it is looked at with.
+struct Opened {
+    model: ModelDir,
+    /// Names the data set.
+    spec: String,
+    dataset: Dataset,
+    metrics: Vec<Row>,
+    taken: Option<u64>,
+    mask_prob: f64,
+}
+
+impl Opened {
+    fn open(run: &Path, settings: &Settings) -> Result<Self> {
+        let model = ModelDir::open(run)?;
+        let path = run.join("config.resolved.toml");
+        let config = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(RunConfig::from_toml(&text, &path)?),
+            Err(_) => None,
+        };
+        let Some(spec) = settings.data.as_ref().or(config.as_ref().map(|config| &config.data.spec)) else {
+            return Err(Error::Missing(format!(
+                "{} is a model without a run: say with --data which images to look at it with",
+                run.display()
+            )));
+        };
+        let mut open = settings.open.clone();
+        open.data_dir = open.data_dir.or_else(|| config.as_ref().and_then(|config| config.data.dir.clone()));
+        let metrics = run.join("metrics.jsonl");
+        let metrics = if metrics.is_file() { Metrics::read(&metrics)? } else { Vec::new() };
+        Ok(Self {
+            dataset: data::open(spec, &open)?,
+            spec: spec.clone(),
+            taken: config.as_ref().and_then(|config| taken(config, &metrics)),
+            mask_prob: config.as_ref().map_or(data::MASK_PROB, |config| config.train.mask_prob),
+            model,
+            metrics,
+        })
+    }
+}
+
+/// The step whose weights a run's model has: the best validation's, if those are taken, or the last.
+fn taken(config: &RunConfig, metrics: &[Row]) -> Option<u64> {
+    let validations = || metrics.iter().filter(|row| row.split == "validation");
+    let best = match (&config.finetune, config.train.take_best) {
+        // Of equal accuracies the first counts.
+        (Some(_), _) => validations().rev().max_by(|a, b| a.accuracy.partial_cmp(&b.accuracy).expect("no NaN")),
+        (None, true) => validations().min_by(|a, b| a.loss.total_cmp(&b.loss)),
+        (None, false) => None,
+    };
+    best.or(metrics.last()).map(|row| row.step)
+}
+
+/// The test images' likelihood, and the surprise of each where there is a likelihood.
+struct Scored {
+    likelihood: Likelihood,
+    surprise: Vec<Surprise>,
+}
+
+impl Scored {
+    fn of(
+        engine: &mut dyn Engine,
+        tokens: &TokenSet,
+        baselines: &Baselines,
+        channels: usize,
+        progress: Progress<'_>,
+    ) -> Result<Self> {
+        let mut told = |done| progress("scoring", done, tokens.images());
+        if engine.config().objective == Objective::Masked {
+            return Ok(Self { likelihood: likelihood(engine, tokens, channels, &mut told)?, surprise: Vec::new() });
+        }
+        let surprise = surprise(engine, tokens, Reference::Context(baselines), &mut told)?;
+        let nats: Vec<f64> = surprise.iter().map(|surprise| surprise.nats).collect();
+        Ok(Self { likelihood: Likelihood::of(&nats, tokens.n_px.pixels(), channels)?, surprise })
+    }
+}

@@ -1,0 +1,16 @@
+//! The report on one run or several side by side: what is found out about each ([`Findings`]), and the page that shows
+//! it ([`page`]).
+
+mod compare;
+mod features;
+mod findings;
+mod page;
+mod pca;
+mod pictures;
+mod sections;
+mod words;
+
+pub use features::{FeatureMap, Probed};
+pub use findings::{Findings, Progress, Settings};
+pub use page::page;
+pub use pictures::{Drawn, surprise_pairs};

@@ -1,0 +1,123 @@
+//! The pictures of a run: drawn now, drawn while it trained, and the images that it finds odd.
+
+use std::path::Path;
+
+use crate::data::{Pixels, TokenSet};
+use crate::evaluate::{Surprise, surprise_maps};
+use crate::generate::{Settings, complete, sample};
+use crate::model::Engine;
+use crate::palette::Quantizer;
+use crate::report::page::{Completion, Pair};
+use crate::report::{heat, not_given};
+use crate::{Error, Result};
+
+use super::findings::Progress;
+
+/// Images drawn from nothing: fills rows of 6 and of 8.
+const SAMPLES: usize = 48;
+/// Images completed, and completions of each.
+const COMPLETED: usize = 12;
+const ATTEMPTS: usize = 4;
+/// Sheets of samples over time.
+const SHEETS: usize = 6;
+/// Odd images shown.
+const ODD: usize = 12;
+
+/// What a model draws.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// How.
+    pub settings: Settings,
+    /// Token sequences drawn from nothing.
+    pub samples: Vec<Vec<u16>>,
+    /// Test images completed, spread evenly, so that variants of one picture don't crowd out others.
+    pub completions: Vec<Completion>,
+    /// Rows given to the completions.
+    pub rows: usize,
+}
+
+impl Drawn {
+    pub(super) fn draw(
+        engine: &dyn Engine,
+        quantizer: &Quantizer,
+        tokens: &TokenSet,
+        seed: u64,
+        progress: Progress<'_>,
+    ) -> Result<Self> {
+        let settings = Settings { seed, ..Settings::default() };
+        let samples = sample(engine, SAMPLES, 0, &settings, 0, &mut |done, total| progress("drawing", done, total))?;
+        let size = tokens.n_px;
+        let rows = size.height / 2;
+        let given = rows * size.width;
+        let n = COMPLETED.min(tokens.images());
+        let chosen: Vec<usize> = (0..n).map(|i| i * tokens.images() / n).collect();
+        let starts: Vec<&[u16]> = chosen.iter().map(|&i| &tokens.image(i)[..given]).collect();
+        let mut told = |done, total| progress("completing", done, total);
+        let drawn = complete(engine, &starts, 0, ATTEMPTS, &settings, 0, &mut told)?;
+        let show = |tokens: &[u16]| quantizer.pixels(tokens, size);
+        let completion = |(&i, drawn): (&usize, &Vec<Vec<u16>>)| {
+            let original = show(tokens.image(i));
+            Completion {
+                name: tokens.names[i].clone(),
+                input: not_given(&original, given),
+                completions: drawn.iter().map(|tokens| show(tokens)).collect(),
+                original,
+            }
+        };
+        let completions = chosen.iter().zip(&drawn).map(completion).collect();
+        Ok(Self { settings, samples, completions, rows })
+    }
+}
+
+/// (step, file) of samples drawn while a run trained, spread evenly over those there are.
+pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
+    let Ok(entries) = std::fs::read_dir(run.join("samples")) else { return Ok(Vec::new()) };
+    let step = |path: &Path| path.file_stem()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let mut files: Vec<_> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "png"));
+    let mut files: Vec<_> = files.into_iter().filter_map(|path| Some((step(&path)?, path))).collect();
+    files.sort();
+    let (n, last) = (files.len().min(SHEETS), files.len().saturating_sub(1));
+    // The first and the last are always among them.
+    let chosen = (0..n).map(|i| &files[if n > 1 { i * last / (n - 1) } else { last }]);
+    chosen.map(|(step, path)| Ok((*step, std::fs::read(path).map_err(Error::io(path))?))).collect()
+}
+
+/// The oddest images by excess beside their maps.
+pub(super) fn odd(
+    engine: &mut dyn Engine,
+    quantizer: &Quantizer,
+    tokens: &TokenSet,
+    surprise: &[Surprise],
+) -> Result<Vec<Pair>> {
+    let mut order: Vec<usize> = (0..surprise.len()).collect();
+    order.sort_by(|&a, &b| surprise[b].excess().total_cmp(&surprise[a].excess()));
+    order.truncate(ODD);
+    let (pairs, _) = surprise_pairs(engine, quantizer, tokens, &order)?;
+    let named = |(i, [image, map]): (&usize, [Pixels; 2])| {
+        let name = format!("{}, {:+.0} nats", tokens.names[*i], surprise[*i].excess());
+        Pair { name, image, map }
+    };
+    Ok(order.iter().zip(pairs).map(named).collect())
+}
+
+/// Images beside the maps of their surprise, and the nats of the brightest colour: the 99th percentile of all pixels
+/// shown.
+///
+/// # Errors
+/// When the images are not the model's, or the engine fails.
+pub fn surprise_pairs(
+    engine: &mut dyn Engine,
+    quantizer: &Quantizer,
+    set: &TokenSet,
+    shown: &[usize],
+) -> Result<(Vec<[Pixels; 2]>, f32)> {
+    let maps = shown.iter().map(|&i| surprise_maps(engine, set, i..i + 1)).collect::<Result<Vec<_>>>()?;
+    let mut all = maps.concat();
+    let place = all.len().saturating_sub(1) * 99 / 100;
+    let top = if all.is_empty() { 0.0 } else { *all.select_nth_unstable_by(place, f32::total_cmp).1 }.max(1e-3);
+    let pair = |(&i, map): (&usize, &Vec<f32>)| {
+        [quantizer.pixels(set.image(i), set.n_px).with_channels(3).into_owned(), heat(map, set.n_px, top)]
+    };
+    Ok((shown.iter().zip(&maps).map(pair).collect(), top))
+}

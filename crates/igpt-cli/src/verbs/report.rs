@@ -67,7 +67,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let html = page(&runs, &format!("{:?}", settings.options.isa), settings.seed).html();
     std::fs::write(&args.out, html).map_err(Error::io(&args.out))?;
     for run in &runs {
-        eprintln!("{}: {} nats per pixel on {} test images", run.run.display(), run.with_interval(), run.likelihood.images);
+        eprintln!(
+            "{}: {} nats per pixel on {} test images",
+            run.run.display(),
+            run.with_interval(),
+            run.likelihood.images
+        );
         run.absent.iter().for_each(|why| eprintln!("  not shown: {why}"));
     }
     eprintln!("page        {} after {:.0} s: open it with any browser", args.out.display(), time.as_secs_f64());

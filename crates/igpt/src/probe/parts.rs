@@ -1,5 +1,7 @@
 //! Labelled images of a data set's three parts as features, layer by layer.
 
+use std::collections::HashSet;
+
 use crate::data::{Damaged, Dataset, Images, Split};
 use crate::evaluate::features;
 use crate::model::{Engine, Pooling};
@@ -23,8 +25,8 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    /// Leaves images without labels out and, if `images` says so, takes only that many of the training images: the
-    /// first of an order that `seed` shuffles.
+    /// Leaves images without labels out and, if `images` says so, takes only that many of the training images: one of
+    /// each class, and the first of an order that `seed` shuffles.
     ///
     /// # Errors
     /// When a part has no labelled images, train shows less than two classes, or another part shows one that train
@@ -76,12 +78,16 @@ impl Labelled {
     }
 }
 
-/// The first `n` images of an order that `seed` shuffles.
+/// The first `n` images of an order that `seed` shuffles, but the first of every class before all others: no class is
+/// lost for being rare.
 pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
     let mut drawn: Vec<_> =
         (0..images.len()).map(|i| (Rng::new(seed, Purpose::Probe, 0, i as u64).next_u32(), i)).collect();
     drawn.sort_unstable();
-    images.pick(drawn.into_iter().take(n).map(|(_, i)| i))
+    let mut seen = HashSet::new();
+    let (first, rest): (Vec<_>, Vec<_>) =
+        drawn.into_iter().partition(|&(_, i)| images.label(i).is_some_and(|label| seen.insert(label)));
+    images.pick(first.into_iter().chain(rest).take(n).map(|(_, i)| i))
 }
 
 fn labels(images: &Images) -> Vec<u32> {
@@ -139,4 +145,23 @@ pub fn collect(
     let damaged = features(engine, images, quantizer, layers, Pooling::Mean, &mut take, progress)?;
     part.damaged = damaged;
     Ok(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_images_still_show_every_class() {
+        let emoji = crate::data::open("emoji", &crate::data::OpenOptions::default()).unwrap();
+        let train = emoji.split(Split::Train).unwrap();
+        let all = shown(&train);
+        for seed in 0..4 {
+            let few = pick(&train, 2 * all.len(), seed);
+            assert_eq!((few.len(), shown(&few)), (2 * all.len(), all.clone()));
+            assert_eq!(few.indices(), pick(&train, 2 * all.len(), seed).indices());
+        }
+        assert_ne!(pick(&train, 40, 0).indices(), pick(&train, 40, 1).indices());
+        assert_eq!(pick(&train, train.len() + 5, 0).len(), train.len());
+    }
 }

@@ -175,10 +175,7 @@ impl Chart {
             let _ = write!(lines, "<path class='level{own}' d='M0 {0:.2}H100'/>", 100.0 - y);
             let value = number(level.value, 1e-2 * tick_step(frame.top - frame.bottom, 7.0).max(0.1));
             let name = escape(&level.name);
-            let _ = write!(
-                words,
-                "<span class='level{own}{side}' style='bottom:{y:.2}%'>{name} <b>{value}</b></span>"
-            );
+            let _ = write!(words, "<span class='level{own}{side}' style='bottom:{y:.2}%'>{name} <b>{value}</b></span>");
         }
     }
 

@@ -4,8 +4,8 @@ mod blocks;
 
 use std::fmt::Write;
 
-pub use blocks::{Block, Command, Completion, Figure, Pair, Swatch, Table};
 use blocks::image_uri;
+pub use blocks::{Block, Command, Completion, Figure, Pair, Swatch, Table};
 
 use crate::data::Pixels;
 

@@ -98,7 +98,9 @@ fn every_picture_on_the_page_reads_back() {
 fn words_from_outside_are_escaped() {
     let html = page().html();
     assert!(
-        html.contains("Emoji &amp; more") && html.contains("&quot;learned&quot;") && html.contains("&lt;script&gt;1")
+        html.contains("Emoji &amp; more")
+            && html.contains("&quot;learned&quot;")
+            && html.contains("&lt;script&gt;1")
             && html.contains("&lt;odd&gt;")
             && html.contains("&lt;nats&gt;")
     );

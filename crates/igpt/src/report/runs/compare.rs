@@ -19,7 +19,8 @@ pub(super) fn heading(runs: &[Findings]) -> (String, String, Vec<(String, String
 
 /// One row a run.
 pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
-    let columns = ["run", "parameters", "size", "colours", "steps", "minutes", "nats per pixel", "best baseline", "PSNR"];
+    let columns =
+        ["run", "parameters", "size", "colours", "steps", "minutes", "nats per pixel", "best baseline", "PSNR"];
     let mut head: Vec<String> = columns.map(String::from).into();
     let probed = runs.iter().any(|run| run.probe.is_some());
     let classified = runs.iter().any(|run| run.classifier.is_some());

@@ -58,13 +58,16 @@ impl Probed {
     }
 }
 
+/// Points of the map.
+pub type Cloud = Vec<(f64, f64)>;
+
 /// Features of images in the plane of their first two principal components.
 #[derive(Clone, Debug)]
 pub struct FeatureMap {
     /// Which layer's.
     pub layer: usize,
     /// (class, points) by falling number of points; rare classes together, images without a class too.
-    pub classes: Vec<(String, Vec<(f64, f64)>)>,
+    pub classes: Vec<(String, Cloud)>,
     /// Share of the variance along either component.
     pub explained: [f64; 2],
 }
@@ -91,7 +94,7 @@ pub(super) fn map(
         return Ok(None);
     }
     let pca = Pca::fit(&values, engine.config().n_embd);
-    let mut classes: Vec<(Option<u32>, Vec<(f64, f64)>)> = Vec::new();
+    let mut classes: Vec<(Option<u32>, Cloud)> = Vec::new();
     for (label, point) in labels.iter().zip(&pca.points) {
         match classes.iter_mut().find(|(known, _)| known == label) {
             Some((_, points)) => points.push(*point),

@@ -10,7 +10,7 @@ mod pictures;
 mod sections;
 mod words;
 
-pub use features::{FeatureMap, Probed};
+pub use features::{Cloud, FeatureMap, Probed};
 pub use findings::{Findings, Progress, Settings};
 pub use page::page;
 pub use pictures::{Drawn, surprise_pairs};

@@ -76,7 +76,8 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
         headline.push((duration(last.elapsed_s), format!("of training, {} steps", grouped(last.step as usize))));
     }
     if let Some(classifier) = &run.classifier {
-        headline.push((format!("{:.1} %", 100.0 * classifier.accuracy), "of the test images classified rightly".into()));
+        headline
+            .push((format!("{:.1} %", 100.0 * classifier.accuracy), "of the test images classified rightly".into()));
     }
     let colors = run.config.n_vocab;
     headline.push((format!("{:.1} dB", run.distortion.psnr_db), format!("PSNR of the {colors}-colour palette")));

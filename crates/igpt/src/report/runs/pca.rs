@@ -20,8 +20,10 @@ impl Pca {
         for row in features.chunks_exact(width) {
             means.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / n);
         }
-        let centred: Vec<f64> =
-            features.chunks_exact(width).flat_map(|row| row.iter().zip(&means).map(|(&x, mean)| f64::from(x) - mean)).collect();
+        let centred: Vec<f64> = features
+            .chunks_exact(width)
+            .flat_map(|row| row.iter().zip(&means).map(|(&x, mean)| f64::from(x) - mean))
+            .collect();
         let variance: f64 = centred.iter().map(|x| x * x).sum();
         let mut components: Vec<Vec<f64>> = Vec::new();
         let mut explained = [0.0; 2];

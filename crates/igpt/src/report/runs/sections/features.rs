@@ -1,0 +1,166 @@
+//! What the layers know of the classes.
+
+use super::{each, name, push_chart, validations};
+use crate::probe::FewLabels;
+use crate::report::Chart;
+use crate::report::chart::{Level, Look, Series};
+use crate::report::page::{Block, Table};
+use crate::report::runs::words::{grouped, percent};
+use crate::report::runs::{Findings, Probed};
+
+/// A run and what its layers know.
+type Row<'a> = (&'a Findings, &'a Probed);
+
+pub(in super::super) fn layers(runs: &[Findings]) -> Vec<Block> {
+    let probed: Vec<Row<'_>> = runs.iter().filter_map(|run| Some((run, run.probe.as_ref()?))).collect();
+    let mut blocks = Vec::new();
+    if probed.is_empty() {
+        return blocks;
+    }
+    push_chart(
+        &mut blocks,
+        by_layer(&probed),
+        "Accuracy on validation images of a linear classifier on each layer’s features: means over positions of the inputs of \
+         the blocks, after their first norm; the last layer is the network’s output.",
+    );
+    blocks.push(Block::Table(tested(&probed)));
+    blocks.push(Block::caption(if probed.iter().any(|(_, probe)| probe.quick) {
+        "Ridge classifiers on few images, made for this report: quick and rough. The command below makes a thorough one, which \
+         this report then shows."
+    } else {
+        "Layer and strength are chosen on the validation split; the test split was seen once."
+    }));
+    blocks.extend(few_labels(&probed));
+    blocks.extend(probed.iter().map(|(run, _)| {
+        Block::Command(format!("igpt probe --model {0} --data {1} --out {0}/probe", name(run), run.data))
+    }));
+    blocks
+}
+
+/// Accuracy by layer; of a single run beside its baselines.
+fn by_layer(probed: &[Row<'_>]) -> Chart {
+    let points = |probe: &Probed| {
+        let both = probe.report.layers.iter().zip(&probe.report.validation_accuracy);
+        both.map(|(&layer, accuracy)| (layer as f64, 100.0 * accuracy)).collect()
+    };
+    let level = |name: &str, value: f64| Level { name: name.into(), value: 100.0 * value, own: false };
+    let levels = match probed {
+        [(_, probe)] => {
+            let baselines = &probe.report.baselines;
+            vec![
+                level("raw pixels", baselines.raw_pixels_verdict.validation_accuracy),
+                level("random weights", baselines.random_init_verdict.validation_accuracy),
+            ]
+        }
+        _ => Vec::new(),
+    };
+    Chart {
+        title: "Validation accuracy of a linear classifier by layer".into(),
+        x: "layer".into(),
+        y: "% right".into(),
+        series: probed.iter().map(|(run, probe)| Series::new(name(run), Look::Dots, points(probe))).collect(),
+        levels,
+        ..Chart::default()
+    }
+}
+
+/// Accuracy on the test images: of the best layer, of several together, and of what they must beat.
+fn tested(probed: &[Row<'_>]) -> Table {
+    let head = ["", "test accuracy", "95 % interval", "raw pixels", "random weights", "commonest class", "images"];
+    let row = |(run, probe): &Row<'_>| {
+        let (report, b) = (&probe.report, &probe.report.baselines);
+        let [low, high] = report.interval.map(percent);
+        let [train, validation, test] = report.images.map(grouped);
+        vec![
+            format!("{}, layer {}", name(run), report.best_layer),
+            percent(report.test_accuracy),
+            format!("{low} to {high}"),
+            percent(b.raw_pixels),
+            percent(b.random_init),
+            percent(b.majority),
+            format!("{train} + {validation}, {test} tested"),
+        ]
+    };
+    let concat = |(run, probe): &Row<'_>| {
+        let concat = probe.report.concat.as_ref()?;
+        let layers: Vec<String> = concat.layers.iter().map(usize::to_string).collect();
+        let [low, high] = concat.verdict.interval.map(percent);
+        let name = format!("{}, layers {} together", name(run), layers.join(", "));
+        let mut row = vec![name, percent(concat.verdict.test_accuracy), format!("{low} to {high}")];
+        row.resize(head.len(), String::new());
+        Some(row)
+    };
+    let rows = probed.iter().map(row).chain(probed.iter().filter_map(concat)).collect();
+    Table { head: head.map(String::from).into(), rows }
+}
+
+/// Accuracy with few labels, where a probe tells.
+fn few_labels(probed: &[Row<'_>]) -> Vec<Block> {
+    let share = |few: &FewLabels| match few.deviation {
+        Some(deviation) => format!("{:.1} ± {:.1} %", 100.0 * few.mean, 100.0 * deviation),
+        None => percent(few.mean),
+    };
+    let rows: Vec<Vec<String>> = probed
+        .iter()
+        .flat_map(|(run, probe)| probe.report.few_labels.iter().map(move |few| (run, few)))
+        .map(|(run, few)| {
+            let labels = few.features.labels_per_class.to_string();
+            vec![name(run), labels, share(&few.features), share(&few.raw_pixels)]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let head = ["run", "labels a class", "features", "raw pixels"].map(String::from).into();
+    vec![
+        Block::Heading("With few labels".into()),
+        Block::Table(Table { head, rows }),
+        Block::caption(
+            "Test accuracy with so few labelled images of each class: mean ± standard deviation over random subsets.",
+        ),
+    ]
+}
+
+pub(in super::super) fn likelihood_and_probe(runs: &[Findings]) -> Vec<Block> {
+    let series = |run: &Findings| {
+        let points = validations(run).filter_map(|row| Some((row.loss, 100.0 * row.probe_accuracy?))).collect();
+        Series::new(name(run), Look::Dots, points)
+    };
+    let chart = Chart {
+        title: "Probe accuracy against validation loss".into(),
+        x: "validation loss, nats per pixel".into(),
+        y: "% right, quick probe of the middle layers".into(),
+        series: runs.iter().map(series).collect(),
+        ..Chart::default()
+    };
+    let mut blocks = Vec::new();
+    push_chart(
+        &mut blocks,
+        chart,
+        "Each dot is a validation while training, which goes from right to left: does a better likelihood mean better features?",
+    );
+    blocks
+}
+
+pub(in super::super) fn maps(runs: &[Findings]) -> Vec<Block> {
+    each(runs, |run| {
+        let Some(map) = &run.map else { return Vec::new() };
+        let series = map.classes.iter().map(|(name, points)| Series::new(name.clone(), Look::Cloud, points.clone()));
+        let chart = Chart {
+            title: "Features of test images in two dimensions".into(),
+            series: series.collect(),
+            bare: true,
+            ..Chart::default()
+        };
+        let [first, second] = map.explained.map(|share| format!("{:.0} %", 100.0 * share));
+        let mut caption = format!(
+            "Test images by the first two principal components of their features at layer {} ({first} and {second} of the \
+             variance).",
+            map.layer
+        );
+        if run.classifier.is_none() {
+            caption += " The network was told no class.";
+        }
+        vec![Block::Chart(chart), Block::Caption(caption)]
+    })
+}

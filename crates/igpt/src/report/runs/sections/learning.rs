@@ -1,0 +1,90 @@
+//! Loss and accuracy while runs were trained.
+
+use super::{name, push_chart, validations};
+use crate::report::Chart;
+use crate::report::chart::{Level, Look, Series};
+use crate::report::page::Block;
+use crate::report::runs::Findings;
+use crate::train::Row;
+
+pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    match runs {
+        [run] => loss(run, &mut blocks),
+        _ => losses(runs, &mut blocks),
+    }
+    accuracies(runs, &mut blocks);
+    let trained = runs.iter().filter(|run| !run.metrics.is_empty());
+    blocks.extend(trained.map(|run| {
+        let verb = if run.config.class_head.is_some() { "finetune" } else { "pretrain" };
+        Block::Command(format!("igpt {verb} --config {0}/config.resolved.toml --out {0}-again", name(run)))
+    }));
+    blocks
+}
+
+/// The loss of a single run beside the models that count.
+fn loss(run: &Findings, blocks: &mut Vec<Block>) {
+    let of = |split: &str| {
+        let rows = run.metrics.iter().filter(|row| row.split == split);
+        rows.map(|row| (row.step as f64, row.loss)).collect::<Vec<_>>()
+    };
+    let level = |name: &str, value, own| Level { name: name.into(), value, own };
+    let mut levels = vec![level("this model on the test split", run.likelihood.nats_per_token, true)];
+    let mut caption = String::from(
+        "Nats per pixel over optimiser steps: how surprised the model is by a pixel’s true colour, on average.",
+    );
+    if !run.is_masked() {
+        levels.push(level("uniform", run.baselines.uniform, false));
+        levels.push(level("unigram", run.baselines.unigram, false));
+        levels.push(level("context", run.baselines.context, false));
+        caption += " Dashed lines are models that only count: all colours alike (uniform), how often each colour occurs \
+                    (unigram), how often it occurs beside this left and under this upper neighbour (context, smoothed).";
+    }
+    let chart = Chart {
+        title: "Loss in nats per pixel over steps".into(),
+        series: vec![
+            Series::new("training batches", Look::Noisy, of("train")),
+            Series::new("validation split", Look::Line, of("validation")),
+        ],
+        levels,
+        ..Chart::default()
+    };
+    push_chart(blocks, chart, &caption);
+}
+
+/// The validation losses of several runs.
+fn losses(runs: &[Findings], blocks: &mut Vec<Block>) {
+    let chart = |x: &str, place: &dyn Fn(&Findings, &Row) -> f64| {
+        let line = |run: &Findings| validations(run).map(|row| (place(run, row), row.loss)).collect();
+        Chart {
+            title: format!("Validation loss in nats per pixel over {x}"),
+            x: x.into(),
+            series: runs.iter().map(|run| Series::new(name(run), Look::Line, line(run))).collect(),
+            ..Chart::default()
+        }
+    };
+    push_chart(
+        blocks,
+        chart("minutes of training", &|_, row| row.elapsed_s / 60.0),
+        "Validation loss in nats per pixel over the time that each run took, on whatever machine it ran.",
+    );
+    push_chart(
+        blocks,
+        chart("thousand images seen", &|run, row| row.tokens as f64 / run.config.n_px.pixels() as f64 / 1e3),
+        "The same over training images seen, which no machine changes.",
+    );
+}
+
+/// The accuracy of classifiers while they were trained.
+fn accuracies(runs: &[Findings], blocks: &mut Vec<Block>) {
+    let line =
+        |run: &Findings| validations(run).filter_map(|row| Some((row.step as f64, 100.0 * row.accuracy?))).collect();
+    let chart = Chart {
+        title: "Validation accuracy over steps".into(),
+        x: "steps".into(),
+        y: "% right".into(),
+        series: runs.iter().map(|run| Series::new(name(run), Look::Dots, line(run))).collect(),
+        ..Chart::default()
+    };
+    push_chart(blocks, chart, "Accuracy of the classifier on validation images while it was trained.");
+}

@@ -1,0 +1,42 @@
+//! The sections of the page, each for one run or several: several come one below the other under their names, or share a
+//! chart.
+
+mod features;
+mod learning;
+mod pictures;
+mod summary;
+
+pub(super) use features::{layers, likelihood_and_probe, maps};
+pub(super) use learning::learning;
+pub(super) use pictures::{completions, odd, over_time, palettes, samples};
+pub(super) use summary::{absent, figures, going_on};
+
+use super::findings::Findings;
+use crate::report::Chart;
+use crate::report::page::Block;
+use crate::train::Row;
+
+/// `blocks` of each run that has any, under the run's name if there are several runs.
+fn each(runs: &[Findings], blocks: impl Fn(&Findings) -> Vec<Block>) -> Vec<Block> {
+    let named = |run: &Findings| {
+        let blocks = blocks(run);
+        let name = (runs.len() > 1 && !blocks.is_empty()).then(|| Block::Heading(name(run)));
+        name.into_iter().chain(blocks).collect::<Vec<_>>()
+    };
+    runs.iter().flat_map(named).collect()
+}
+
+fn name(run: &Findings) -> String {
+    run.run.display().to_string()
+}
+
+fn validations(run: &Findings) -> impl Iterator<Item = &Row> {
+    run.metrics.iter().filter(|row| row.split == "validation")
+}
+
+/// A chart and its caption, unless there is nothing in it.
+fn push_chart(blocks: &mut Vec<Block>, chart: Chart, caption: &str) {
+    if !chart.html().is_empty() {
+        blocks.extend([Block::Chart(chart), Block::caption(caption)]);
+    }
+}

@@ -1,0 +1,124 @@
+//! What runs draw, what they find odd, and their colours.
+
+use super::{each, name};
+use crate::data::Pixels;
+use crate::report::page::{Block, Swatch};
+use crate::report::runs::Findings;
+use crate::report::runs::words::{grouped, readable_order};
+use crate::report::{gif, grid, readable_scale};
+
+/// Samples in the animation.
+const ANIMATED: usize = 8;
+/// Samples of each of several runs, and other pictures.
+const SAMPLES: usize = 16;
+const COMPLETIONS: usize = 4;
+const ODD: usize = 6;
+
+pub(in super::super) fn samples(runs: &[Findings]) -> Vec<Block> {
+    let alone = runs.len() == 1;
+    each(runs, |run| {
+        let Some(drawn) = &run.drawn else { return Vec::new() };
+        let size = run.config.n_px;
+        let shown = &drawn.samples[..if alone { drawn.samples.len() } else { SAMPLES.min(drawn.samples.len()) }];
+        let images: Vec<Pixels> = shown.iter().map(|tokens| run.quantizer.pixels(tokens, size)).collect();
+        let (n, how) = (shown.len(), &drawn.settings);
+        let mut blocks = vec![
+            Block::Images(images.clone()),
+            Block::Caption(format!("The first {n} images of {how}, in order: none was picked or left out.")),
+        ];
+        if alone {
+            let n = ANIMATED.min(shown.len());
+            // Enlarged here a little, so that the gaps stay thin when the page enlarges it further.
+            let scale = (readable_scale(size) / 2).max(1);
+            let palette = run.quantizer.palette();
+            let colors: Vec<[u8; 3]> = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
+            blocks.push(Block::Animation {
+                gif: gif::encode(&shown[..n], size, &colors, 0, n, scale),
+                still: grid(&images[..n], n, scale),
+                alt: "Samples being drawn".into(),
+            });
+            blocks.push(Block::caption(
+                "The same, pixel by pixel in raster order: left to right, top to bottom. Each pixel is drawn from the model’s \
+                 guess given all pixels before it.",
+            ));
+        }
+        let seed = how.seed;
+        blocks.push(Block::Command(format!(
+            "igpt sample --model {} -n {n} --seed {seed} --out samples.png --gif drawing.gif",
+            name(run)
+        )));
+        blocks
+    })
+}
+
+pub(in super::super) fn completions(runs: &[Findings]) -> Vec<Block> {
+    each(runs, |run| {
+        let Some(drawn) = &run.drawn else { return Vec::new() };
+        let n = drawn.completions.len();
+        let shown = drawn.completions[..if runs.len() == 1 { n } else { n.min(COMPLETIONS) }].to_vec();
+        let attempts = shown.first().map_or(0, |c| c.completions.len());
+        let (rows, seed) = (drawn.rows, drawn.settings.seed);
+        vec![
+            Block::Completions(shown),
+            Block::Caption(format!(
+                "Images spread evenly over the test split, none picked. The model sees the upper {rows} rows and draws the rest \
+                 {attempts} times."
+            )),
+            Block::Command(format!(
+                "igpt complete --model {} --data {} --rows {rows} -n {n} --seed {seed} --out completions.png",
+                name(run),
+                run.data
+            )),
+        ]
+    })
+}
+
+pub(in super::super) fn over_time(runs: &[Findings]) -> Vec<Block> {
+    let mut blocks = each(runs, |run| {
+        let named = |(step, png): &(u64, Vec<u8>)| (format!("step {}", grouped(*step as usize)), png.clone());
+        match run.over_time.len() {
+            0 => Vec::new(),
+            _ => vec![Block::Timeline(run.over_time.iter().map(named).collect())],
+        }
+    });
+    if !blocks.is_empty() {
+        blocks.push(Block::caption(
+            "The same seed at several steps of training, so that each sheet can be compared with the next.",
+        ));
+    }
+    blocks
+}
+
+pub(in super::super) fn odd(runs: &[Findings]) -> Vec<Block> {
+    each(runs, |run| {
+        if run.odd.is_empty() {
+            return Vec::new();
+        }
+        let shown = if runs.len() == 1 { run.odd.len() } else { run.odd.len().min(ODD) };
+        vec![
+            Block::Pairs(run.odd[..shown].to_vec()),
+            Block::caption(
+                "The oddest test images: those that cost the model most nats beyond what the context model needs. Beside each its \
+                 map: the brighter a pixel, the less it was expected.",
+            ),
+            Block::Command(format!("igpt score --model {} --data {} --out odd", name(run), run.data)),
+        ]
+    })
+}
+
+pub(in super::super) fn palettes(runs: &[Findings]) -> Vec<Block> {
+    each(runs, |run| {
+        let palette = run.quantizer.palette();
+        let distortion = &run.distortion;
+        let caption = format!(
+            "{} colours; {} of them occur in the test images, with an entropy of {:.2} bits per pixel. Replacing each pixel by its \
+             nearest colour costs {:.2} dB PSNR (mean squared error {:.2}).",
+            palette.n_vocab(),
+            distortion.used,
+            distortion.entropy_bits,
+            distortion.psnr_db,
+            distortion.mse
+        );
+        vec![Block::Swatch(Swatch { colors: readable_order(palette), caption })]
+    })
+}

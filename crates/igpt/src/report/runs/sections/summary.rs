@@ -1,0 +1,105 @@
+//! Figures of a single run, what is not shown, and how to go on.
+
+use super::{each, name};
+use crate::report::page::{Block, Command, Figure};
+use crate::report::runs::Findings;
+use crate::report::runs::words::{duration, grouped, percent};
+
+/// The table of a single run.
+pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
+    let Findings { likelihood, baselines, distortion, config, .. } = run;
+    let masked = run.is_masked();
+    let mut figures = vec![figure(
+        if masked { "Loss" } else { "Likelihood" },
+        format!("{} nats", run.with_interval()),
+        if masked {
+            "per masked pixel of the test images, masks of 15 %, with a 95 % interval"
+        } else {
+            "per pixel, every pixel scored, the first one too; mean over the test images with a 95 % interval"
+        },
+    )];
+    if !masked {
+        let bits = [likelihood.bits_per_pixel, likelihood.bits_per_dim].map(|bits| format!("{bits:.4} bits"));
+        let [per_pixel, per_dim] = bits;
+        figures.extend([
+            figure("", per_pixel, "per pixel: nats / ln 2"),
+            figure(
+                "",
+                per_dim,
+                "per dim, a pixel’s bits shared among its channels; comparable only at the same palette",
+            ),
+            figure("", format!("{:.1} nats", likelihood.nats_per_image), "per image"),
+            figure("Uniform", format!("{:.4} nats", baselines.uniform), "per pixel if all colours are alike"),
+            figure("Unigram", format!("{:.4} nats", baselines.unigram), "per pixel from how often each colour occurs"),
+            figure(
+                "Context",
+                format!("{:.4} nats", baselines.context),
+                "per pixel from the left and upper neighbours, interpolated by Witten–Bell",
+            ),
+        ]);
+    }
+    if let Some(found) = &run.classifier {
+        let [low, high] = found.interval.map(percent);
+        let meaning =
+            format!("of {} test images classified rightly, 95 % interval {low} to {high}", grouped(found.images));
+        figures.push(figure("Classifier", percent(found.accuracy), &meaning));
+    }
+    figures.push(figure(
+        "Palette",
+        format!("{:.2} dB PSNR", distortion.psnr_db),
+        "what replacing each pixel by its nearest colour costs, on the test images",
+    ));
+    figures.push(figure(
+        "Model",
+        format!("{} parameters", grouped(config.parameters())),
+        &format!("{} blocks of width {}, {} heads", config.n_layer, config.n_embd, config.n_head),
+    ));
+    figures.extend(training(run));
+    let command = format!("igpt eval --model {} --data {} --split test", name(run), run.data);
+    vec![Block::Figures(figures), Block::Command(command)]
+}
+
+fn figure(name: &str, value: String, meaning: &str) -> Figure {
+    Figure { name: name.into(), value, meaning: meaning.into() }
+}
+
+fn training(run: &Findings) -> Option<Figure> {
+    let last = run.metrics.last()?;
+    let mut meaning = format!("in {}", duration(last.elapsed_s));
+    if let Some(taken) = run.taken.filter(|taken| *taken != last.step) {
+        meaning +=
+            &format!("; the weights are those of step {}, where the validation was best", grouped(taken as usize));
+    }
+    Some(figure("Training", format!("{} steps", grouped(last.step as usize)), &meaning))
+}
+
+pub(in super::super) fn absent(runs: &[Findings]) -> Vec<Block> {
+    each(runs, |run| run.absent.iter().map(Block::caption).collect())
+}
+
+pub(in super::super) fn going_on(run: &Findings) -> Vec<Block> {
+    let command = |purpose: &str, line: String| Command { purpose: purpose.into(), line };
+    let (name, data, side) = (name(run), &run.data, run.config.n_px.height);
+    let mut commands = Vec::new();
+    if !run.is_masked() {
+        commands.push(command(
+            "Draw other images, a little bolder",
+            format!("igpt sample --model {name} -n 64 --seed 7 --temperature 0.9 --out samples.png --gif drawing.gif"),
+        ));
+        commands.push(command(
+            "Complete images from a quarter of their rows",
+            format!("igpt complete --model {name} --data {data} --rows {} -n 12 --out completions.png", side / 4),
+        ));
+        commands.push(command(
+            "Look for training images that it has memorised",
+            format!("igpt audit --model {name} --data {data} --out audit"),
+        ));
+    }
+    commands.push(command(
+        "Train a larger model for an hour",
+        format!("igpt pretrain --data {data} --preset tiny --n-px 32 --colors 128 --minutes 60 --out runs/larger"),
+    ));
+    commands.push(command("Compare runs", format!("igpt report {name} runs/larger --out report.html")));
+    commands.push(command("Do all this with your own pictures", "igpt demo --data FOLDER --minutes 20".into()));
+    vec![Block::Commands(commands)]
+}

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Runs the arms behind EXPERIMENTS.md's comparisons of representations on Fashion-MNIST, and prints their tables.
+
+    cargo build --release
+    scripts/representation_study.py [--only 14/,28/] [--jobs 2]
+
+14/ are short arms at 14×14 pixels: three sizes, autoregressive beside masked, fine-tuning with and without the generative
+loss and without pretraining, few labels. 28/ are the headline: an hour of pretraining, its probe, its fine-tuning.
+What an arm reached is kept in benches/record/representations.json with its command, and not run again; --list only prints.
+"""
+
+import pathlib
+
+from study import Arm, Study
+
+DATA = "--data fashion-mnist --colors 16"
+RUN = "--precision f32 --set train.sample_images=0 --out {out}"
+NETWORK = "--set model.n_embd={} --set model.n_layer={} --set model.n_head={}"
+# Sizes, and their steps of 20 images in about five minutes on 2 cores of a Zen 1 (2.0 GHz, AVX2).
+SIZES = {
+    "small": (NETWORK.format(64, 4, 2), 2000),
+    "middle": (NETWORK.format(96, 5, 3), 900),
+    "nano": (NETWORK.format(128, 6, 4), 460),
+}
+# Steps of 16 images in about as long.
+FINETUNE = f"--batch 16 --steps 500 {RUN}"
+LABELS = 25
+SEEDS = 3
+
+
+def short():
+    pretrain = "pretrain {} --n-px 14 {} --batch 20 --set train.steps={} --set train.probe_images=3000 {}"
+    for name, (network, steps) in SIZES.items():
+        yield Arm(f"14/{name}", pretrain.format(DATA, network, steps, RUN))
+    network, steps = SIZES["nano"]
+    yield Arm("14/masked", pretrain.format(DATA, f"{network} --objective masked", steps, RUN))
+    for name in (*SIZES, "masked"):
+        probe = f"probe --data fashion-mnist --images 10000 --held-out 3000 --model {{14/{name}}} --out {{14/{name}}}/probe"
+        few = f" --concat 5 --labels-per-class 4,{LABELS},400 --seeds 5" if name == "nano" else ""
+        yield Arm(f"14/{name}/probe", probe + few, (f"14/{name}",))
+    model = "finetune --data fashion-mnist --model {14/nano} "
+    scratch = f"finetune --from-scratch {DATA} --n-px 14 {network} --set train.schedule=constant "
+    after = ("14/nano",)
+    yield Arm("14/finetune/joint", model + FINETUNE, after)
+    yield Arm("14/finetune/classes-only", f"{model}--generative-weight 0 {FINETUNE}", after)
+    yield Arm("14/finetune/scratch-joint", scratch + FINETUNE)
+    yield Arm("14/finetune/scratch-classes-only", f"{scratch}--generative-weight 0 {FINETUNE}")
+    yield Arm("14/finetune/masked", model.replace("14/nano", "14/masked") + FINETUNE, ("14/masked",))
+    for seed in range(SEEDS):
+        few = f"--labels-per-class {LABELS} --generative-weight 0 --seed {seed} --batch 16 --steps 200 {RUN}"
+        yield Arm(f"14/few/scratch-{seed}", scratch + few)
+        yield Arm(f"14/few/pretrained-{seed}", model + few, after)
+
+
+def headline():
+    yield Arm("28/pretrain", f"pretrain --config configs/fashion-mnist-features.toml {RUN}")
+    probe = "probe --data fashion-mnist --concat 5 --labels-per-class 4,25,400 --model {28/pretrain} --out {28/pretrain}/probe"
+    yield Arm("28/probe", probe, ("28/pretrain",))
+    finetune = f"finetune --config configs/fashion-mnist-finetune.toml {RUN}"
+    yield Arm("28/finetune", finetune + " --model {28/pretrain}", ("28/pretrain",))
+    yield Arm("28/scratch", finetune + " --from-scratch --preset nano --colors 16")
+
+
+def percent(share):
+    return f"{100 * share:.2f} %"
+
+
+def show(name, entry):
+    result = entry["result"]
+    if "best_layer" in result:
+        low, high = map(percent, result["interval"])
+        base = result["baselines"]
+        print(f"{name}: layer {result['best_layer']} {percent(result['test_accuracy'])} ({low} to {high})", end="")
+        print(f", raw pixels {percent(base['raw_pixels'])}, random weights {percent(base['random_init'])}")
+        print("  validation by layer:", *(percent(share) for share in result["validation_accuracy"]))
+        if "concat" in result:
+            print(f"  layers {result['concat']['layers']}: {percent(result['concat']['test_accuracy'])}")
+        for few in result.get("few_labels", ()):
+            pixels = few["raw_pixels"]
+            print(f"  {few['labels_per_class']} labels a class: {percent(few['mean'])} ± {percent(few['deviation'])}", end="")
+            print(f", raw pixels {percent(pixels['mean'])} ± {percent(pixels['deviation'])}")
+    elif result.get("test_accuracy") is not None:
+        low, high = map(percent, result["interval"])
+        print(f"{name}: test {percent(result['test_accuracy'])} ({low} to {high})")
+    else:
+        print(f"{name}: {result['validation_loss']:.4f} nats/pixel after {result['steps']} steps")
+        for row in entry["curve"]:
+            print(f"  step {row['step']}: {row['loss']:.4f} nats/pixel", end="")
+            print(f", probe {percent(row['probe_accuracy'])}" if "probe_accuracy" in row else "")
+
+
+def main():
+    study = Study(__doc__, pathlib.Path("benches/record/representations.json"), [*short(), *headline()])
+    study.run_missing()
+    for name in filter(study.recorded, study.chosen):
+        show(name, study.recorded(name))
+
+
+if __name__ == "__main__":
+    main()

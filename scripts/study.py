@@ -1,0 +1,110 @@
+"""What the studies share: arms that run once, their record, and a table of it. Needs nothing but Python.
+
+An arm is one igpt command. What it printed and its curve are kept in a record under the command itself: an arm whose
+command has changed is run again, one that was interrupted goes on, what is recorded is not run again. Budgets are steps,
+not minutes, so that a busy machine does not change a digit.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
+import shlex
+import statistics
+import subprocess
+
+# Student's t for an interval of 95 % of the mean, by seeds.
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+CURVE = ["step", "loss", "accuracy", "probe_accuracy", "probe_layer"]
+
+
+@dataclasses.dataclass
+class Arm:
+    """`{out}` of the command is the arm's directory, `{other/arm}` that of another one, which is run before it."""
+
+    name: str
+    command: str
+    after: tuple[str, ...] = ()
+
+
+class Study:
+    def __init__(self, doc, record, arms):
+        self.arms = {arm.name: arm for arm in arms}
+        parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--igpt", default="target/release/igpt")
+        parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs") / record.stem)
+        parser.add_argument("--only", default="", metavar="PREFIX[,PREFIX]", help="arms whose names begin so")
+        parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each")
+        parser.add_argument("--list", action="store_true", help="only print what is recorded")
+        self.args = parser.parse_args()
+        self.path = record
+        self.record = json.loads(record.read_text()) if record.exists() else {}
+        self.chosen = [name for name in self.arms if name.startswith(tuple(self.args.only.split(",")))]
+
+    def recorded(self, name):
+        """The result of an arm, if its command is still the same."""
+        found = self.record.get(name)
+        return found if found and found["command"] == self.arms[name].command else None
+
+    def missing(self):
+        """Arms to run, those that others need first."""
+        order = []
+
+        def need(name):
+            if name not in order:
+                list(map(need, (other for other in self.arms[name].after if not self.directory(other, "model").exists())))
+                order.append(name)
+
+        for name in self.chosen:
+            if not self.recorded(name):
+                need(name)
+        return order
+
+    def directory(self, name, *below):
+        return self.args.out.joinpath(name, *below)
+
+    def run(self, name):
+        arm, out = self.arms[name], self.directory(name)
+        places = {other: str(self.directory(other)) for other in arm.after} | {"out": str(out)}
+        command = arm.command
+        for key, value in places.items():
+            command = command.replace("{" + key + "}", value)
+        command = [self.args.igpt, *shlex.split(command), "--threads", "1", "--json"]
+        if command[1] in ("pretrain", "finetune") and (out / "config.resolved.toml").exists():
+            command = [command[0], command[1], "--resume", "--out", str(out), "--threads", "1", "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise SystemExit(f"{name} failed: {shlex.join(command)}\n{done.stderr[-2000:]}")
+        result = {"command": arm.command, "result": json.loads(done.stdout.splitlines()[-1])}
+        for key in ("run", "model", "page", "seconds", "tokens_per_second", "confusion"):
+            result["result"].pop(key, None)
+        metrics = out / "metrics.jsonl"
+        if metrics.exists():
+            rows = [row for row in map(json.loads, metrics.read_text().splitlines()) if row["split"] == "validation"]
+            result["curve"] = [{key: row[key] for key in CURVE if key in row} for row in rows]
+        return result
+
+    def run_missing(self):
+        waiting, running = ([] if self.args.list else self.missing()), {}
+        with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
+            while waiting or running:
+                for name in list(waiting):
+                    if len(running) < self.args.jobs and not set(self.arms[name].after) & set([*waiting, *running.values()]):
+                        waiting.remove(name)
+                        running[pool.submit(self.run, name)] = name
+                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    self.record[name] = future.result()
+                    self.path.write_text(json.dumps(self.record, indent=1, sort_keys=True) + "\n")
+                    print(f"done: {name}", flush=True)
+
+
+def interval(values):
+    """The mean of some seeds, and the half of its 95 % interval, as text."""
+    mean = f"{statistics.mean(values):.4f}"
+    if len(values) < 2:
+        return f"{mean} (1 seed)"
+    reach = STUDENT[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean} ± {reach:.4f} ({len(values)} seeds)"

@@ -35,7 +35,7 @@ class Study:
         parser.add_argument("--igpt", default="target/release/igpt")
         parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs") / record.stem)
         parser.add_argument("--only", default="", metavar="PREFIX[,PREFIX]", help="arms whose names begin so")
-        parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each")
+        parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each; of 1 all threads")
         parser.add_argument("--list", action="store_true", help="only print what is recorded")
         self.args = parser.parse_args()
         self.path = record
@@ -70,9 +70,10 @@ class Study:
         command = arm.command
         for key, value in places.items():
             command = command.replace("{" + key + "}", value)
-        command = [self.args.igpt, *shlex.split(command), "--threads", "1", "--json"]
+        threads = ["--threads", "0" if self.args.jobs == 1 else "1"]
+        command = [self.args.igpt, *shlex.split(command), *threads, "--json"]
         if command[1] in ("pretrain", "finetune") and (out / "config.resolved.toml").exists():
-            command = [command[0], command[1], "--resume", "--out", str(out), "--threads", "1", "--json"]
+            command = [*command[:2], "--resume", "--out", str(out), *threads, "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise SystemExit(f"{name} failed: {shlex.join(command)}\n{done.stderr[-2000:]}")

@@ -1,12 +1,8 @@
 //! `igpt audit` through the binary, with the emoji model that comes with it.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod program;
 
-fn igpt(folder: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
-    command.current_dir(folder).args(arguments.split(' ')).output().unwrap()
-}
+use program::igpt;
 
 #[test]
 fn samples_stand_beside_their_nearest_training_images() {

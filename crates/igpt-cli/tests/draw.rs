@@ -1,23 +1,17 @@
 //! `igpt sample` and `igpt complete` through the binary, on a tiny model of random weights.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use igpt::data::{self, OpenOptions};
 use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
 use igpt::palette::{Palette, Quantizer};
 
+use program::{igpt, json};
+
 const SIDE: usize = 8;
-
-fn igpt(folder: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
-    command.current_dir(folder).args(arguments.split(' ')).output().unwrap()
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap()
-}
 
 fn error(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code));

@@ -1,21 +1,14 @@
 //! `igpt palette` and `igpt eval` through the binary: what they print, and what they say about bad palettes.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
 use igpt::palette::Palette;
-use serde_json::Value;
 
-fn igpt(folder: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
-    command.current_dir(folder).args(arguments.split(' ')).output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap()
-}
+use program::{igpt, json};
 
 fn error(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

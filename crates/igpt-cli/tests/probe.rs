@@ -1,24 +1,18 @@
 //! `igpt embed` and `igpt probe` through the binary, on a tiny model of random weights and a folder of few colours.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use igpt::data::Pixels;
 use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
 use igpt::palette::Palette;
 use igpt::report::{Text, png};
 
+use program::{igpt, json};
+
 const SIDE: usize = 8;
-
-fn igpt(folder: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
-    command.current_dir(folder).args(arguments.split(' ')).output().unwrap()
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap()
-}
 
 /// What a run that must fail says.
 fn refusal(output: &Output) -> String {

@@ -1,21 +1,14 @@
 //! `igpt score` through the binary, with the emoji model that comes with it.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use igpt::data::Pixels;
 use igpt::model::ImageSize;
 use igpt::report::{Text, png};
 
-fn igpt(folder: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
-    command.current_dir(folder).args(arguments.split(' ')).output().unwrap()
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap()
-}
+use program::{igpt, json};
 
 /// A folder of noise, nothing like emoji.
 fn strangers(folder: &Path) {

@@ -1,0 +1,82 @@
+//! `igpt report` through the binary.
+
+mod program;
+
+use std::path::Path;
+
+use program::{igpt, json};
+
+/// A run of a few steps on emoji of 8×8, with a probe at each validation.
+fn train(folder: &Path, run: &str, more: &str) {
+    let network = "--n-px 8 --colors 8 --set model.n_embd=16 --set model.n_layer=2 --set model.n_head=2";
+    let budget = "--steps 4 --batch 2 --set train.eval_every=2 --set train.eval_images=8 --set train.sample_images=4";
+    let probe = "--set train.probe_images=60 --precision f32 --threads 1";
+    let output = igpt(folder, &format!("pretrain {network} {budget} {probe} {more} --out {run}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn headings(page: &str) -> Vec<&str> {
+    page.split("<h2>").skip(1).filter_map(|rest| rest.split("</h2>").next()).collect()
+}
+
+#[test]
+fn runs_are_shown_alone_and_side_by_side_on_pages_that_need_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, "runs/a", "");
+    train(folder, "runs/masked", "--objective masked");
+
+    let few = "--images 30 --probe-images 60 --threads 1 --json";
+    let found = json(&igpt(folder, &format!("report runs/a --out pages/a.html {few}")));
+    let [run] = &found["runs"].as_array().unwrap()[..] else { panic!("{found}") };
+    assert_eq!((&run["images"], &run["probe_is_quick"]), (&30.into(), &true.into()));
+    let page = std::fs::read_to_string(folder.join("pages/a.html")).unwrap();
+    let all = [
+        "Drawn from nothing",
+        "Completed",
+        "Learning",
+        "Samples over time",
+        "Figures",
+        "What the layers know",
+        "Likelihood and features",
+        "A map of the features",
+        "Where it is surprised",
+        "Palette",
+        "Going on",
+    ];
+    assert_eq!(headings(&page), all);
+    for outside in ["http:", "https:", "url(", "<script", "src='/", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for command in ["sample", "complete", "probe", "score", "eval", "pretrain"] {
+        assert!(page.contains(&format!("<code>igpt {command} ")), "{command}");
+    }
+
+    // A saved probe is shown instead of a quick one.
+    let probe = "probe --model runs/a --data emoji --images 100 --held-out 50 --solver ridge --out runs/a/probe --json";
+    let saved = json(&igpt(folder, probe));
+    assert_eq!(saved["images"], serde_json::json!([100, 50, 50]));
+    let both = json(&igpt(folder, &format!("report runs/a runs/masked --out both.html {few}")));
+    let runs = both["runs"].as_array().unwrap();
+    assert_eq!((&runs[0]["probe_is_quick"], &runs[0]["probe_test_accuracy"]), (&false.into(), &saved["test_accuracy"]));
+    let page = std::fs::read_to_string(folder.join("both.html")).unwrap();
+    assert_eq!(headings(&page)[0], "At a glance");
+    assert!(page.contains("<th scope='row'>runs/a</th>") && page.contains("<th scope='row'>runs/masked</th>"));
+    // Masked pixels have no order to be drawn in.
+    assert!(page.contains("trained on masked pixels") && !page.contains("<code>igpt sample --model runs/masked"));
+}
+
+#[test]
+fn what_is_no_run_or_has_no_images_to_look_with_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = |arguments: &str| {
+        let output = igpt(folder.path(), &format!("report {arguments} --out page.html"));
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(refusal("nowhere").contains("nowhere does not exist"));
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../igpt/assets/emoji-model");
+    let message = refusal(model);
+    assert!(message.contains("emoji-model is a model without a run") && message.contains("--data"), "{message}");
+    assert!(!folder.path().join("page.html").exists());
+}

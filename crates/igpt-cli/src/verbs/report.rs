@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    let html = page(&runs, &format!("{:?}", settings.options.isa), settings.seed).html();
+    let html = page(&runs, settings.options.isa.name(), settings.seed).html();
     std::fs::write(&args.out, html).map_err(Error::io(&args.out))?;
     for run in &runs {
         eprintln!(

@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let (findings, _) = with_phases(|progress| Findings::gather(&run, &settings, progress))?;
     let runs = [findings];
     let path = run.join("index.html");
-    let html = report::runs::page(&runs, &format!("{:?}", settings.options.isa), settings.seed).html();
+    let html = report::runs::page(&runs, settings.options.isa.name(), settings.seed).html();
     std::fs::write(&path, html).map_err(Error::io(&path))?;
     let [findings] = runs;
     save_pictures(&run, &findings)?;

@@ -28,7 +28,7 @@ pub(in super::super) fn layers(runs: &[Findings]) -> Vec<Block> {
         "Ridge classifiers on few images, made for this report: quick and rough. The command below makes a thorough one, which \
          this report then shows."
     } else {
-        "Layer and strength are chosen on the validation split; the test split was seen once."
+        "Fitted to train and validation together. Layer and strength were chosen on validation; test was seen once."
     }));
     blocks.extend(few_labels(&probed));
     blocks.extend(probed.iter().map(|(run, _)| {
@@ -66,11 +66,12 @@ fn by_layer(probed: &[Row<'_>]) -> Chart {
 
 /// Accuracy on the test images: of the best layer, of several together, and of what they must beat.
 fn tested(probed: &[Row<'_>]) -> Table {
-    let head = ["", "test accuracy", "95 % interval", "raw pixels", "random weights", "commonest class", "images"];
+    let head =
+        ["", "test accuracy", "95 % interval", "raw pixels", "random weights", "commonest class", "fitted", "tested"];
     let row = |(run, probe): &Row<'_>| {
         let (report, b) = (&probe.report, &probe.report.baselines);
         let [low, high] = report.interval.map(percent);
-        let [train, validation, test] = report.images.map(grouped);
+        let [train, validation, test] = report.images;
         vec![
             format!("{}, layer {}", name(run), report.best_layer),
             percent(report.test_accuracy),
@@ -78,7 +79,8 @@ fn tested(probed: &[Row<'_>]) -> Table {
             percent(b.raw_pixels),
             percent(b.random_init),
             percent(b.majority),
-            format!("{train} + {validation}, {test} tested"),
+            grouped(train + validation),
+            grouped(test),
         ]
     };
     let concat = |(run, probe): &Row<'_>| {

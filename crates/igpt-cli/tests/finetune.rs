@@ -118,6 +118,43 @@ fn a_pretrained_model_learns_classes_and_names_them() {
 }
 
 #[test]
+fn the_search_chooses_a_rate_by_validation_accuracy_and_never_sees_the_test_images() {
+    let dir = pictures();
+    let dir = dir.path();
+    let search = format!("--from-scratch {NETWORK} --steps 400 --set train.warmup_steps=10 --lr-search 1e-6,0.02,1e30");
+    let (result, said) = done(command(dir, "finetune", "run", &search));
+    // Both rates by one factor, in the recipe's ratio.
+    assert_eq!(result["muon_lr"], 0.02, "{said}");
+    assert!((result["lr"].as_f64().unwrap() - 0.003).abs() < 1e-9, "{result}");
+    let trials = result["lr_search"].as_array().unwrap();
+    assert_eq!(trials.iter().map(|trial| trial["lr"].as_f64().unwrap()).collect::<Vec<_>>(), [1e30, 0.02, 1e-6]);
+    assert_eq!((&trials[0]["validation_loss"], &trials[0]["validation_accuracy"]), (&Value::Null, &Value::Null));
+    let best = trials[1]["validation_accuracy"].as_f64().unwrap();
+    assert!(best > trials[2]["validation_accuracy"].as_f64().unwrap(), "{result}");
+    let (share, row) = (format!("{:.2} %", 100.0 * best), said.lines().find(|line| line.contains("<- best")).unwrap());
+    assert!(said.contains("validation accuracy") && row.starts_with("0.02 ") && row.contains(&share), "{said}");
+    let written: Value = serde_json::from_slice(&fs::read(dir.join("run/lr-search/result.json")).unwrap()).unwrap();
+    assert_eq!(&written["trials"], &result["lr_search"]);
+    let card = |run: &str| fs::read_to_string(dir.join(run).join("model/README.md")).unwrap();
+    assert!(card("run").contains("test images") && !card("run/lr-search/0.02").contains("test images"));
+
+    // Test images without labels stop the run that tests, but not the search before it.
+    for (part, count) in [("train", 20), ("validation", 8)] {
+        for class in ["across", "down"] {
+            let folder = dir.join("parts").join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            (0..count).for_each(|i| picture(&folder.join(format!("{i:02}.png")), class == "down", i));
+        }
+    }
+    fs::create_dir_all(dir.join("parts/test")).unwrap();
+    picture(&dir.join("parts/test/a.png"), true, 1);
+    let parts = format!("--from-scratch {NETWORK} --steps 10 --lr-search 0.02 --data parts --out parts-run");
+    let message = refused(igpt(dir, &format!("finetune {parts}")));
+    assert!(message.contains("test/a.png has none"), "{message}");
+    assert!(dir.join("parts-run/lr-search/result.json").exists());
+}
+
+#[test]
 fn settings_of_fine_tuning_reach_the_model() {
     let dir = pictures();
     let dir = dir.path();

@@ -40,6 +40,8 @@ pub struct FineTuned {
     pub stopped: bool,
     /// Generative loss on the validation images at the last validation, nats per token.
     pub validation_loss: Option<f64>,
+    /// Loss of the classes there, nats per label.
+    pub validation_class_loss: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Weight of the generative loss.
@@ -67,6 +69,28 @@ pub fn finetune(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<FineTuned> {
+    fit(config, out, start, true, observer, stop)
+}
+
+/// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
+pub(super) fn finetune_untested(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<FineTuned> {
+    fit(config, out, start, false, observer, stop)
+}
+
+fn fit(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    tests: bool,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<FineTuned> {
     config.validate()?;
     let Some(settings) = &config.finetune else {
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
@@ -75,10 +99,11 @@ pub fn finetune(
     observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
     let (data_dir, progress) = (config.data.dir.clone(), observer.download());
     let dataset = data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })?;
-    let [images, to_validate, test] = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split));
-    let (images, to_validate, test) = (images?, to_validate?, test?);
+    let images = dataset.split(Split::Train)?;
     let counts = count_classes(&dataset, &images)?;
-    [&to_validate, &test].into_iter().try_for_each(|images| expect_labels(&dataset, images))?;
+    expect_labels(&dataset, &dataset.split(Split::Validation)?)?;
+    let test = tests.then(|| dataset.split(Split::Test)).transpose()?;
+    test.iter().try_for_each(|images| expect_labels(&dataset, images))?;
     let images = if settings.balanced { balanced(&images, counts.len()) } else { images };
 
     let run = RunDir::open(out, start)?;
@@ -150,12 +175,13 @@ pub fn finetune(
     .run()?;
 
     take_best(&run, engine.as_mut(), &outcome, observer)?;
-    let tested = if outcome.stopped {
-        None
-    } else {
-        observer.event(Event::Phase("testing the best weights"));
-        let set = data::tokenize(&test, n_px, &quantizer)?;
-        Some(accuracy(engine.as_mut(), &set, train.mask_prob, &mut |_| {})?)
+    let tested = match test.filter(|_| !outcome.stopped) {
+        None => None,
+        Some(test) => {
+            observer.event(Event::Phase("testing the best weights"));
+            let set = data::tokenize(&test, n_px, &quantizer)?;
+            Some(accuracy(engine.as_mut(), &set, train.mask_prob, &mut |_| {})?)
+        }
     };
     observer.event(Event::Phase("saving the model"));
     for image in &loader.damaged() {
@@ -171,6 +197,7 @@ pub fn finetune(
         steps: outcome.step,
         stopped: outcome.stopped,
         validation_loss: outcome.validation_loss,
+        validation_class_loss: outcome.class_loss,
         classes: dataset.classes.clone(),
         generative_weight: settings.generative_weight,
         seconds: outcome.elapsed_s,

@@ -60,6 +60,8 @@ pub struct Outcome {
     pub train_loss: Option<f64>,
     /// Last validation loss measured.
     pub validation_loss: Option<f64>,
+    /// Nats per label at the last validation, where a classifier is trained.
+    pub class_loss: Option<f64>,
     /// Share of the validation images that were last classified rightly, where a classifier is trained.
     pub accuracy: Option<f64>,
     /// Lowest validation loss (of a classifier: share of errors), and after how many steps.
@@ -105,6 +107,7 @@ impl<'a> Trainer<'a> {
             stopped: false,
             train_loss: None,
             validation_loss: None,
+            class_loss: None,
             accuracy: None,
             best: start.best_loss.zip(start.best_step),
             elapsed_s: start.elapsed_s,
@@ -313,7 +316,8 @@ impl Loop<'_> {
         if best {
             (self.outcome.best, self.waited) = (Some((measure, step)), 0);
         }
-        (self.outcome.validation_loss, self.outcome.accuracy) = (Some(loss), accuracy);
+        let outcome = &mut self.outcome;
+        (outcome.validation_loss, outcome.class_loss, outcome.accuracy) = (Some(loss), class_loss, accuracy);
         let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", loss) };
         let share = accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
         self.t.run.log(&format!("step {step}: validation loss {loss:.4}{share}"));

@@ -224,7 +224,8 @@ fn kill_and_resume_of_fine_tuning_gives_the_bytes_of_an_uninterrupted_run() {
 fn masked_pretraining_goes_on_after_a_kill_and_refuses_to_draw() {
     let dir = pictures();
     let dir = dir.path();
-    let more = format!("{NETWORK} --objective masked --steps 300 --set train.checkpoint_every=20");
+    let more =
+        format!("{NETWORK} --objective masked --steps 300 --set train.checkpoint_every=20 --set train.mask_prob=0.4");
     let (result, _) = done(command(dir, "pretrain", "whole", &more));
     assert!(result["validation_loss"].as_f64().unwrap() < 6f64.ln(), "{result}");
     assert_eq!(result["objective"], "masked");
@@ -240,12 +241,14 @@ fn masked_pretraining_goes_on_after_a_kill_and_refuses_to_draw() {
     let (found, said) = done(igpt(dir, "eval --model whole --data pictures --split validation --json"));
     assert_eq!((&found["objective"], &found["baselines"]), (&"masked".into(), &Value::Null));
     assert!(said.contains("no likelihood"), "{said}");
-    // The same masks as while training.
+    // The same masks as while training, of the share that it was trained with.
+    assert!(found["mask_prob"] == 0.4 && said.contains("(40 %)"), "{said}");
     let difference = found["nats_per_token"].as_f64().unwrap() - result["validation_loss"].as_f64().unwrap();
     assert!(difference.abs() < 1e-5, "{difference}");
     // It is fine-tuned as it was pretrained.
     done(command(dir, "finetune", "classes", "--model whole --batch 8 --steps 3"));
-    assert!(ModelDir::open(dir.join("classes")).unwrap().config.objective == igpt::model::Objective::Masked);
+    let network = ModelDir::open(dir.join("classes")).unwrap().config;
+    assert_eq!((network.objective, network.mask_prob), (igpt::model::Objective::Masked, 0.4));
 }
 
 #[test]

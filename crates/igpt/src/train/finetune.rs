@@ -180,7 +180,7 @@ fn fit(
         Some(test) => {
             observer.event(Event::Phase("testing the best weights"));
             let set = data::tokenize(&test, n_px, &quantizer)?;
-            Some(accuracy(engine.as_mut(), &set, train.mask_prob, &mut |_| {})?)
+            Some(accuracy(engine.as_mut(), &set, &mut |_| {})?)
         }
     };
     observer.event(Event::Phase("saving the model"));
@@ -275,6 +275,7 @@ fn network(
     num_labels: usize,
 ) -> Result<ModelConfig> {
     let mut network = source.map_or_else(|| config.network(n_px, n_vocab), |source| source.config.clone());
+    network.mask_prob = config.train.mask_prob.unwrap_or(network.mask_prob);
     let layer = settings.class_layer.unwrap_or(network.n_layer);
     network.class_head = Some(ClassHead { num_labels, layer });
     network.validate()?;
@@ -315,10 +316,9 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
         train.seed,
         result.best_step.unwrap_or(outcome.step)
     )];
-    if train.objective == Objective::Masked {
+    if let Some(share) = train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         lines.push(format!(
-            "It was trained on and reads inputs of which a share of {} is masked, and votes over five sets of masks.",
-            train.mask_prob
+            "It was trained on and reads inputs of which a share of {share} is masked, and votes over five sets of masks.",
         ));
     }
     let mut figures = Vec::new();

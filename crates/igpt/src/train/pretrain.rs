@@ -173,7 +173,7 @@ pub(super) fn batches<'a>(
     first: u64,
 ) -> impl FnMut() -> Result<Batch> + use<'a> {
     let masked = network.objective == Objective::Masked;
-    let masking = masked.then(|| Masking::training(train.seed, train.mask_prob));
+    let masking = masked.then(|| Masking::training(train.seed, network.mask_prob));
     let mut position = first * train.batch as u64;
     move || {
         let batch = loader.next()?;
@@ -255,6 +255,9 @@ pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
     config.model.n_head = Some(network.n_head);
     if config.palette.file.is_none() {
         config.palette.colors = Some(network.n_vocab);
+    }
+    if network.objective == Objective::Masked {
+        config.train.mask_prob = Some(network.mask_prob);
     }
     config.train.resolve(network.n_ctx());
     config
@@ -431,9 +434,9 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         Some(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
         None => train.lr.to_string(),
     };
-    let masks = match train.objective {
-        Objective::Autoregressive => String::new(),
-        Objective::Masked => format!(" Each position was masked with probability {}.", train.mask_prob),
+    let masks = match train.mask_prob.filter(|_| train.objective == Objective::Masked) {
+        Some(probability) => format!(" Each position was masked with probability {probability}."),
+        None => String::new(),
     };
     let line = format!(
         "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}",

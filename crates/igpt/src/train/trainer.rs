@@ -292,8 +292,9 @@ impl Loop<'_> {
     /// Loss over the validation images, whatever their number; leaves the training state alone.
     fn validate(&mut self, most: usize) -> Result<()> {
         let Some(set) = self.t.validation else { return Ok(()) };
-        let masked = self.t.engine.config().objective == Objective::Masked;
-        let masking = masked.then(|| Masking::evaluation(self.t.config.train.mask_prob, 0));
+        let network = self.t.engine.config();
+        let masked = network.objective == Objective::Masked;
+        let masking = masked.then(|| Masking::evaluation(network.mask_prob, 0));
         let (mut sum, mut right) = (LossSum::default(), 0);
         for run in even_runs(0..set.images(), most) {
             let batch = set.batch(run.clone());

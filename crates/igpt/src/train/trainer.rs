@@ -116,9 +116,7 @@ impl<'a> Trainer<'a> {
         };
         let now = Instant::now();
         let row = (now, 0.0, start.step);
-        let rows = Metrics::read(&self.run.metrics())?;
-        let since_best = rows.iter().filter(|row| row.split == "validation" && Some(row.step) > start.best_step);
-        let waited = since_best.count() as u64;
+        let waited = start.validations_since_best;
         Loop { t: self, planner, checkpoints, metrics, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
@@ -388,6 +386,7 @@ impl Loop<'_> {
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         meta.elapsed_s = self.elapsed();
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
+        meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
         let path = self.checkpoints.save(self.t.engine, &meta)?;
         self.checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;

@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// Show every class equally often, images of rarer classes several times in an epoch
     #[arg(long)]
     balanced: bool,
-    /// Validations without a better accuracy after which training ends; 5 by default, 0 never ends early
+    /// Validations without a better accuracy after which training ends; 10 by default, 0 never ends early
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
     /// Print the result as one JSON object, the last line of standard output
@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 fn settings(args: &Args) -> Result<RunConfig> {
     let mut lowest = Overrides::default();
-    lowest.put("finetune.patience", 5);
+    lowest.put("finetune.patience", 10);
     if !args.run.resume {
         lowest.put("train.schedule", "constant");
         lowest.put("train.warmup_steps", WARMUP_STEPS);

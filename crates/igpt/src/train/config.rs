@@ -163,7 +163,8 @@ pub struct TrainSection {
     pub save: SaveType,
     /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
     pub threads: usize,
-    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart.
+    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart. A
+    /// classifier, of which the best is kept, is validated twenty times, or less often where that would take long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
     /// Images of the validation split that are scored, always the first ones; 0 is all.

@@ -10,6 +10,7 @@ use crate::data::{Batch, Masking, TokenSet};
 use crate::model::{Engine, LossSum, Objective};
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
+use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
 use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
@@ -102,6 +103,10 @@ impl<'a> Trainer<'a> {
         let metrics = Metrics::open(self.run.metrics(), self.start.step)?;
         let start = &self.start;
         let planner = Planner::new(train, self.images, &start.plans);
+        let planner = match self.validation.filter(|_| self.config.finetune.is_some()) {
+            Some(set) => FineTuneSection::plan(planner, set.images(), train.batch),
+            None => planner,
+        };
         let outcome = Outcome {
             step: start.step,
             stopped: false,

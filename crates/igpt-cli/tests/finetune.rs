@@ -183,6 +183,14 @@ fn settings_of_fine_tuning_reach_the_model() {
         assert_eq!(tensor(&before, name) == tensor(&after, name), stays, "{name}");
     }
     assert!(tensor(&after, "score.weight").iter().any(|w| *w != 0.0));
+    // No loss of pixels where they are not trained on, but still in validations.
+    let rows = fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert_eq!(row.get("loss").is_some(), row["split"] == "validation", "{row}");
+        assert!(row["class_loss"].as_f64().is_some(), "{row}");
+    }
     // 64 of the larger class twice.
     let log = fs::read_to_string(dir.join("run/checkpoints/step-00000004/checkpoint.toml")).unwrap();
     let images: usize = log.lines().find_map(|line| line.strip_prefix("train_images = ")).unwrap().parse().unwrap();

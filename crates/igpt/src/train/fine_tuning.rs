@@ -21,7 +21,8 @@ pub struct FineTuneSection {
     /// The pretrained model to start from; none trains from scratch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// Weight of the generative loss beside that of the classes; 0 trains on the classes alone.
+    /// Weight of the generative loss beside that of the classes; 0 trains on the classes alone, and only validations then
+    /// tell a generative loss.
     pub generative_weight: f64,
     /// The layer whose features are classified, 0 to `n_layer`; the last where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]

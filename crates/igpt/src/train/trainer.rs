@@ -57,7 +57,7 @@ pub struct Outcome {
     pub step: u64,
     /// Whether it was stopped from outside before its end.
     pub stopped: bool,
-    /// Nats per token of the last step's batch; none when no step was left to take.
+    /// Nats per token of the last step's batch; none when no step was left to take, or pixels are not trained on.
     pub train_loss: Option<f64>,
     /// Last validation loss measured.
     pub validation_loss: Option<f64>,
@@ -198,9 +198,9 @@ impl Loop<'_> {
         let Some(sum) = tree.accumulate(self.t.engine, &batch, self.t.stop)? else {
             return Ok(false);
         };
-        let (loss, class_loss) = (sum.mean(), class_loss(&sum));
+        let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
-        if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
+        if let Some(loss) = [loss, class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
         let lr = self.planner.schedule().lr_at(index);
@@ -209,7 +209,7 @@ impl Loop<'_> {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
         self.outcome.step = step;
-        self.outcome.train_loss = Some(loss);
+        self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
             let accuracy = right_ones(&sum, &batch).map(|right| right as f64 / batch.images() as f64);
@@ -240,7 +240,8 @@ impl Loop<'_> {
         Err(error)
     }
 
-    fn blank_row(&self, split: &str, loss: f64) -> Row {
+    fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
+        let loss = loss.unwrap_or(f64::NAN);
         let images = self.outcome.step * self.t.config.train.batch as u64;
         Row {
             step: self.outcome.step,
@@ -322,7 +323,7 @@ impl Loop<'_> {
         }
         let outcome = &mut self.outcome;
         (outcome.validation_loss, outcome.class_loss, outcome.accuracy) = (Some(loss), class_loss, accuracy);
-        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", loss) };
+        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", Some(loss)) };
         let share = accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
         self.t.run.log(&format!("step {step}: validation loss {loss:.4}{share}"));
         match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {

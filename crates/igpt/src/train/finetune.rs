@@ -6,18 +6,18 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::pretrain::{batches, fits, own_size, palette, resolve, take_best, validation, warn};
-use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split};
+use super::pretrain::take_best;
+use super::setup::{batches, begin, dataset, engine, newest, own_size, palette, resolve, validation, warn};
+use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::Quantizer;
-use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
-use crate::train::run_dir::{RunDir, Start, write_atomic};
+use crate::train::run_dir::{RunDir, Start};
 use crate::train::trainer::{Outcome, Trainer};
-use crate::{Error, Result, cpu};
+use crate::{Error, Result};
 
 /// What fine-tuning came to.
 #[derive(Clone, Debug, Serialize)]
@@ -96,9 +96,7 @@ fn fit(
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
     };
     let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
-    observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
-    let (data_dir, progress) = (config.data.dir.clone(), observer.download());
-    let dataset = data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })?;
+    let dataset = dataset(config, observer)?;
     let images = dataset.split(Split::Train)?;
     let counts = count_classes(&dataset, &images)?;
     expect_labels(&dataset, &dataset.split(Split::Validation)?)?;
@@ -107,10 +105,7 @@ fn fit(
     let images = if settings.balanced { balanced(&images, counts.len()) } else { images };
 
     let run = RunDir::open(out, start)?;
-    let checkpoint = match start {
-        Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(&run, observer, text))?,
-        Start::New | Start::Overwrite => None,
-    };
+    let checkpoint = newest(&run, start, observer)?;
     let mut config = config.clone();
     let n_px = match &source {
         Some(source) => {
@@ -125,19 +120,7 @@ fn fit(
     let palette = quantizer.palette();
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
-    let meta = match &checkpoint {
-        Some(checkpoint) => {
-            let meta = &checkpoint.meta;
-            fits(&config, meta, &palette.hash(), images.len(), &checkpoint.path)?;
-            config.train.plan = meta.config.train.plan.clone();
-            meta.clone()
-        }
-        None => Meta::new(0, 0, images.len(), &palette.hash(), &config),
-    };
-    write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
-    if checkpoint.is_none() {
-        write_atomic(&run.config(), config.to_toml().as_bytes())?;
-    }
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
@@ -146,18 +129,8 @@ fn fit(
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
-    let options = cpu::Options {
-        threads: train.threads,
-        micro_batch: train.micro_batch,
-        training: Some(train.optimizer),
-        fine_tuning: settings.engine(),
-        ..cpu::Options::training(train.precision)
-    };
-    let mut engine = cpu::open(&network, &first_weights(&network, source.as_ref(), train)?, options)?;
-    if let Some(checkpoint) = checkpoint {
-        run.log(&format!("step {}: resumed from {}", meta.step, checkpoint.path.display()));
-        checkpoint.restore(engine.as_mut())?;
-    }
+    let weights = first_weights(&network, source.as_ref(), train)?;
+    let mut engine = engine(&run, &network, train, settings.engine(), weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,

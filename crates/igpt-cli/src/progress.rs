@@ -72,8 +72,10 @@ impl Progress {
     fn step(&mut self, report: &StepReport) {
         let left = report.left_s.map_or("time left unknown yet".into(), |left| format!("{} left", clock(left)));
         let validation = self.validation.as_ref().map_or(String::new(), |text| format!(" (validation {text})"));
-        let class = report.class_loss.map_or(String::new(), |loss| format!(" + {loss:.4} of classes"));
-        let text = format!("loss {:.4}{class}{validation}  {}  {left}", report.loss, rate(report.tokens_per_s));
+        let pixels = report.loss.map(|loss| format!("{loss:.4}"));
+        let classes = report.class_loss.map(|loss| format!("{loss:.4} of classes"));
+        let loss: Vec<String> = pixels.into_iter().chain(classes).collect();
+        let text = format!("loss {}{validation}  {}  {left}", loss.join(" + "), rate(report.tokens_per_s));
         if let Some(bar) = &self.bar {
             bar.set_length(report.steps.unwrap_or(0));
             bar.set_position(report.step);

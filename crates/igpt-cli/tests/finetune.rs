@@ -118,6 +118,43 @@ fn a_pretrained_model_learns_classes_and_names_them() {
 }
 
 #[test]
+fn the_search_chooses_a_rate_by_validation_accuracy_and_never_sees_the_test_images() {
+    let dir = pictures();
+    let dir = dir.path();
+    let search = format!("--from-scratch {NETWORK} --steps 400 --set train.warmup_steps=10 --lr-search 1e-6,0.02,1e30");
+    let (result, said) = done(command(dir, "finetune", "run", &search));
+    // Both rates by one factor, in the recipe's ratio.
+    assert_eq!(result["muon_lr"], 0.02, "{said}");
+    assert!((result["lr"].as_f64().unwrap() - 0.003).abs() < 1e-9, "{result}");
+    let trials = result["lr_search"].as_array().unwrap();
+    assert_eq!(trials.iter().map(|trial| trial["lr"].as_f64().unwrap()).collect::<Vec<_>>(), [1e30, 0.02, 1e-6]);
+    assert_eq!((&trials[0]["validation_loss"], &trials[0]["validation_accuracy"]), (&Value::Null, &Value::Null));
+    let best = trials[1]["validation_accuracy"].as_f64().unwrap();
+    assert!(best > trials[2]["validation_accuracy"].as_f64().unwrap(), "{result}");
+    let (share, row) = (format!("{:.2} %", 100.0 * best), said.lines().find(|line| line.contains("<- best")).unwrap());
+    assert!(said.contains("validation accuracy") && row.starts_with("0.02 ") && row.contains(&share), "{said}");
+    let written: Value = serde_json::from_slice(&fs::read(dir.join("run/lr-search/result.json")).unwrap()).unwrap();
+    assert_eq!(&written["trials"], &result["lr_search"]);
+    let card = |run: &str| fs::read_to_string(dir.join(run).join("model/README.md")).unwrap();
+    assert!(card("run").contains("test images") && !card("run/lr-search/0.02").contains("test images"));
+
+    // Test images without labels stop the run that tests, but not the search before it.
+    for (part, count) in [("train", 20), ("validation", 8)] {
+        for class in ["across", "down"] {
+            let folder = dir.join("parts").join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            (0..count).for_each(|i| picture(&folder.join(format!("{i:02}.png")), class == "down", i));
+        }
+    }
+    fs::create_dir_all(dir.join("parts/test")).unwrap();
+    picture(&dir.join("parts/test/a.png"), true, 1);
+    let parts = format!("--from-scratch {NETWORK} --steps 10 --lr-search 0.02 --data parts --out parts-run");
+    let message = refused(igpt(dir, &format!("finetune {parts}")));
+    assert!(message.contains("test/a.png has none"), "{message}");
+    assert!(dir.join("parts-run/lr-search/result.json").exists());
+}
+
+#[test]
 fn settings_of_fine_tuning_reach_the_model() {
     let dir = pictures();
     let dir = dir.path();
@@ -146,6 +183,14 @@ fn settings_of_fine_tuning_reach_the_model() {
         assert_eq!(tensor(&before, name) == tensor(&after, name), stays, "{name}");
     }
     assert!(tensor(&after, "score.weight").iter().any(|w| *w != 0.0));
+    // No loss of pixels where they are not trained on, but still in validations.
+    let rows = fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert_eq!(row.get("loss").is_some(), row["split"] == "validation", "{row}");
+        assert!(row["class_loss"].as_f64().is_some(), "{row}");
+    }
     // 64 of the larger class twice.
     let log = fs::read_to_string(dir.join("run/checkpoints/step-00000004/checkpoint.toml")).unwrap();
     let images: usize = log.lines().find_map(|line| line.strip_prefix("train_images = ")).unwrap().parse().unwrap();
@@ -187,7 +232,8 @@ fn kill_and_resume_of_fine_tuning_gives_the_bytes_of_an_uninterrupted_run() {
 fn masked_pretraining_goes_on_after_a_kill_and_refuses_to_draw() {
     let dir = pictures();
     let dir = dir.path();
-    let more = format!("{NETWORK} --objective masked --steps 300 --set train.checkpoint_every=20");
+    let more =
+        format!("{NETWORK} --objective masked --steps 300 --set train.checkpoint_every=20 --set train.mask_prob=0.4");
     let (result, _) = done(command(dir, "pretrain", "whole", &more));
     assert!(result["validation_loss"].as_f64().unwrap() < 6f64.ln(), "{result}");
     assert_eq!(result["objective"], "masked");
@@ -203,12 +249,14 @@ fn masked_pretraining_goes_on_after_a_kill_and_refuses_to_draw() {
     let (found, said) = done(igpt(dir, "eval --model whole --data pictures --split validation --json"));
     assert_eq!((&found["objective"], &found["baselines"]), (&"masked".into(), &Value::Null));
     assert!(said.contains("no likelihood"), "{said}");
-    // The same masks as while training.
+    // The same masks as while training, of the share that it was trained with.
+    assert!(found["mask_prob"] == 0.4 && said.contains("(40 %)"), "{said}");
     let difference = found["nats_per_token"].as_f64().unwrap() - result["validation_loss"].as_f64().unwrap();
     assert!(difference.abs() < 1e-5, "{difference}");
     // It is fine-tuned as it was pretrained.
     done(command(dir, "finetune", "classes", "--model whole --batch 8 --steps 3"));
-    assert!(ModelDir::open(dir.join("classes")).unwrap().config.objective == igpt::model::Objective::Masked);
+    let network = ModelDir::open(dir.join("classes")).unwrap().config;
+    assert_eq!((network.objective, network.mask_prob), (igpt::model::Objective::Masked, 0.4));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
 use igpt::data::decode;
-use igpt::data::{Augment, Batch, MASK_PROB, Preprocess};
+use igpt::data::{Augment, Batch, Preprocess};
 use igpt::evaluate::classify;
 use igpt::model::{ModelDir, Precision};
 use igpt::palette::Quantizer;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut results = Vec::new();
     for (i, file) in args.files.iter().enumerate() {
         // One by one, each under the same masks if there are any: a picture's class depends on no other.
-        let found = classify(&mut *engine, &batch.slice(i..i + 1), MASK_PROB, 0)?.remove(0);
+        let found = classify(&mut *engine, &batch.slice(i..i + 1), 0)?.remove(0);
         let mut order: Vec<usize> = (0..classes.len()).collect();
         order.sort_by(|a, b| found.probabilities[*b].total_cmp(&found.probabilities[*a]));
         if !args.json.json {

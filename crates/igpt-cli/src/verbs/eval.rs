@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
-use igpt::data::{self, Images, MASK_PROB, Split};
+use igpt::data::{self, Images, Split};
 use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
 use igpt::model::{ModelDir, Objective};
 use igpt::palette::{Distortion, Histogram, Quantizer};
@@ -69,7 +69,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
     let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
     if masked {
-        eprintln!("the loss is that of masked pixels ({:.0} %), no likelihood of whole images", 100.0 * MASK_PROB);
+        eprintln!(
+            "the loss is that of masked pixels ({:.0} %), no likelihood of whole images",
+            100.0 * config.mask_prob
+        );
     }
     eprintln!("{heading}\n{}", table(&found, baselines.as_ref(), &distortion));
     for image in &set.damaged {
@@ -78,7 +81,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.json.json {
         print_json(&json!({
             "objective": config.objective,
-            "mask_prob": masked.then_some(MASK_PROB),
+            "mask_prob": masked.then_some(config.mask_prob),
             "nats_per_token": found.nats_per_token,
             "bits_per_pixel": found.bits_per_pixel,
             "bits_per_dim": found.bits_per_dim,

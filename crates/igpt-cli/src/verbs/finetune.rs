@@ -6,6 +6,7 @@ use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
+use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
 use crate::progress::Progress;
@@ -15,11 +16,13 @@ Examples:
   igpt finetune --model runs/fashion --data fashion-mnist --minutes 30 --out runs/fashion-classes
   igpt finetune --from-scratch --data fashion-mnist --preset nano --colors 16 --minutes 30 --out runs/scratch
   igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --generative-weight 0 --out runs/ablation
+  igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --lr-search 3e-3,1e-3,3e-4 --out runs/searched
   igpt finetune --resume --out runs/fashion-classes
 
 The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). The \
 learning rate stays constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
-rising; the model has the weights of the highest, and only these are tested.";
+rising; the model has the weights of the highest, and only these are tested. --lr-search goes by the accuracy on the \
+validation images too.";
 
 /// Learning rates beside those of pretraining: the paper's search often found about a tenth (section 4.5).
 const SHARE_OF_RATE: f64 = 0.1;
@@ -44,6 +47,8 @@ pub(crate) struct Args {
     from_scratch: bool,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    rates: LrSearchArgs,
     /// Weight of the generative loss beside that of the classes; 1 by default, 0 trains on the classes alone
     #[arg(long, value_name = "W")]
     generative_weight: Option<f64>,
@@ -56,7 +61,7 @@ pub(crate) struct Args {
     /// Show every class equally often, images of rarer classes several times in an epoch
     #[arg(long)]
     balanced: bool,
-    /// Validations without a better accuracy after which training ends; 5 by default, 0 never ends early
+    /// Validations without a better accuracy after which training ends; 10 by default, 0 never ends early
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
     /// Print the result as one JSON object, the last line of standard output
@@ -65,20 +70,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let config = settings(&args)?;
+    let mut config = settings(&args)?;
     config.validate()?;
     let stop = stop_on_signals()?;
     let mut progress = Progress::new();
-    let result = train::finetune(&config, &args.run.out, args.run.start(), &mut progress, &stop);
+    let (start, found) = args.rates.search(&mut config, &args.run, &mut progress, &stop)?;
+    let result = train::finetune(&config, &args.run.out, start, &mut progress, &stop);
     progress.finish();
     let result = result?;
     tell(&result);
     if args.json {
         let mut value = json!(result);
-        value["lr"] = json!(config.train.lr);
-        if let Some(muon) = config.train.muon() {
-            value["muon_lr"] = json!(muon.lr);
-        }
+        rates::tell(&mut value, &config.train, found.as_ref());
         output::print_json(&value);
     }
     Ok(())
@@ -86,7 +89,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 fn settings(args: &Args) -> Result<RunConfig> {
     let mut lowest = Overrides::default();
-    lowest.put("finetune.patience", 5);
+    lowest.put("finetune.patience", 10);
     if !args.run.resume {
         lowest.put("train.schedule", "constant");
         lowest.put("train.warmup_steps", WARMUP_STEPS);

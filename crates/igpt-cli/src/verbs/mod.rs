@@ -14,6 +14,7 @@ pub(crate) mod palette;
 pub(crate) mod parity;
 pub(crate) mod pretrain;
 pub(crate) mod probe;
+mod rates;
 pub(crate) mod report;
 mod run_args;
 pub(crate) mod sample;

@@ -1,10 +1,10 @@
 //! `igpt pretrain`: trains a model and leaves a run directory.
 
 use igpt::model::Objective;
-use igpt::train::{self, LrSearch, Overrides, Start, Summary};
+use igpt::train::{self, Overrides, Summary};
 use igpt::{Error, Result};
-use serde_json::json;
 
+use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
 use crate::progress::Progress;
@@ -26,10 +26,8 @@ one ends at once.";
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,
-    /// Try these learning rates on a tenth of the budget each, large to small, and train with the best; Muon's where it
-    /// trains, Adam's then keeping its ratio
-    #[arg(long, value_name = "LR,LR,…", value_delimiter = ',', conflicts_with_all = ["lr", "muon_lr", "resume"])]
-    lr_search: Vec<f64>,
+    #[command(flatten)]
+    rates: LrSearchArgs,
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
     json: bool,
@@ -40,43 +38,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
     config.validate()?;
     let stop = stop_on_signals()?;
     let mut progress = Progress::new();
-    let mut start = args.run.start();
-    let search = if args.lr_search.is_empty() {
-        None
-    } else {
-        let found = train::lr_search(&config, &args.run.out, start, &args.lr_search, &mut progress, &stop)?;
-        start = Start::New;
-        progress.finish();
-        eprint!("{}", table(&found));
-        config.train.set_main_rate(found.best);
-        Some(found)
-    };
+    let (start, found) = args.rates.search(&mut config, &args.run, &mut progress, &stop)?;
     let summary = train::pretrain(&config, &args.run.out, start, &mut progress, &stop);
     progress.finish();
     let summary = summary?;
     tell(&summary);
     if args.json {
         let mut value = serde_json::to_value(&summary).map_err(|e| Error::Invalid(e.to_string()))?;
-        value["lr"] = json!(config.train.lr);
-        if let Some(muon) = config.train.muon() {
-            value["muon_lr"] = json!(muon.lr);
-        }
-        if let Some(found) = search {
-            value["lr_search"] = json!(found.trials);
-        }
+        rates::tell(&mut value, &config.train, found.as_ref());
         output::print_json(&value);
     }
     Ok(())
-}
-
-fn table(found: &LrSearch) -> String {
-    let mut text = String::from("learning rate   validation loss\n");
-    for trial in &found.trials {
-        let loss = trial.validation_loss.map_or("not finite".into(), |loss| format!("{loss:.4}"));
-        let mark = if trial.lr == found.best { "  <- best" } else { "" };
-        text += &format!("{:<13}   {loss}{mark}\n", trial.lr);
-    }
-    text
 }
 
 fn tell(summary: &Summary) {

@@ -14,13 +14,22 @@ use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 
 use super::classes::ClassGradient;
 use super::forward::{Cpu, Shape, head_views, rms_norm};
-use super::model::{Model, Packed};
+use super::model::{BlockPlaces, Model, Packed};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 
+/// What is trained on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Losses<'a> {
+    /// Whether on pixels: the workspace then holds the gradient of their logits.
+    pub(crate) pixels: bool,
+    /// The classes, without pixels always.
+    pub(crate) classes: Option<&'a ClassGradient>,
+}
+
 /// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts
-/// it anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. The workspace must hold
-/// the gradient of the logits.
+/// it anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. Without a loss of pixels
+/// the pass starts at the layer that is classified.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
@@ -30,9 +39,9 @@ pub(crate) fn backward<S: Scalar>(
     grads: &mut [f32],
     fresh: bool,
     frozen: usize,
-    classes: Option<&ClassGradient>,
+    losses: Losses<'_>,
 ) {
-    let (n, c, n_layer) = (shape.rows(), model.dims.channels, model.dims.n_layer);
+    let (n, c) = (shape.rows(), model.dims.channels);
     let Workspace { residual, layers, gradients, scratch, ids, .. } = work;
     let g = gradients.as_mut().expect("the engine was opened for training");
     let packed = model.backward.as_ref().expect("the engine was opened for training");
@@ -41,10 +50,20 @@ pub(crate) fn backward<S: Scalar>(
         // Weights of products are written before they are added to.
         model.places.others.iter().for_each(|place| grads[place.clone()].fill(0.0));
     }
-    let classes = classes.map(|classes| (classes.layer, classes.backward(model, shape.len, grads)));
-    let pass = Pass { cpu, model, packed, shape, tokens: Tokens::new::<S>(&model.dims, shape), fresh, classes };
-    pass.head(&residual[n_layer][..n * c], g, grads, scratch);
-    for l in (frozen..n_layer).rev() {
+    let classes = losses.classes.map(|classes| (classes.layer, classes.backward(model, shape.len, grads)));
+    let tokens = Tokens::new::<S>(&model.dims, shape);
+    let pass = Pass { cpu, model, packed, shape, tokens, fresh, pixels: losses.pixels, classes };
+    let top = pass.top();
+    if fresh && !losses.pixels {
+        // No loss reaches these products.
+        let behind = model.places.blocks[top.max(frozen)..].iter().flat_map(BlockPlaces::products);
+        behind.chain([&model.places.head]).for_each(|product| grads[product.weight.clone()].fill(0.0));
+    }
+    if top < frozen {
+        return;
+    }
+    pass.start(&residual[top][..n * c], g, grads, scratch);
+    for l in (frozen..top).rev() {
         pass.behind_attention(l, &layers[l], g, grads, scratch);
         pass.attention(l, &layers[l], g, grads, scratch);
         pass.before_attention(l, &residual[l][..n * c], g, grads, scratch);
@@ -63,21 +82,32 @@ struct Pass<'a, S: Scalar> {
     shape: Shape,
     tokens: Tokens,
     fresh: bool,
+    /// Whether there is a loss of pixels.
+    pixels: bool,
     /// The layer that is classified, and the gradient of its norm from there: the same at all positions of an image,
     /// (images, C).
     classes: Option<(usize, Vec<f32>)>,
 }
 
 impl<S: Scalar> Pass<'_, S> {
-    /// Through the output matrix and `ln_f`: starts the gradient of the residual stream.
-    fn head(&self, x: &[f32], g: &mut Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
+    /// The last layer that a loss reaches.
+    fn top(&self) -> usize {
+        let n_layer = self.model.dims.n_layer;
+        if self.pixels { n_layer } else { self.classes.as_ref().map_or(n_layer, |(layer, _)| *layer) }
+    }
+
+    /// Starts the gradient of the residual stream at the last layer that a loss reaches, where the stream is `x`: through
+    /// the output matrix and `ln_f`, or through the norm of the classes alone.
+    fn start(&self, x: &[f32], g: &mut Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let (n, vocab) = (self.shape.rows(), self.model.dims.vocab);
         g.dx[..x.len()].fill(0.0);
+        if !self.pixels {
+            return self.norm_and_product(self.top(), None, x, g, grads, scratch);
+        }
         let dlogits = std::mem::take(&mut g.dlogits);
         let dy = MatRef::new(&dlogits[..n * vocab], n, vocab);
         // The output matrix is stored (V, C): its gradient is dlogitsᵀ · norm, so it is the norm that is packed.
-        let l = self.model.dims.n_layer;
-        self.norm_and_product(l, dy, &self.packed.head, x, &self.model.places.ln_f, g, grads, scratch);
+        self.norm_and_product(self.top(), Some((dy, &self.packed.head)), x, g, grads, scratch);
         g.dlogits = dlogits;
     }
 
@@ -142,28 +172,44 @@ impl<S: Scalar> Pass<'_, S> {
         grads: &mut [f32],
         scratch: &mut [Scratch<S>],
     ) {
+        let dims = &self.model.dims;
+        let (n, c, inner) = (self.shape.rows(), dims.channels, dims.inner);
+        let attn = MatRef::new(&acts.attn[..n * dims.heads], n, dims.heads);
+        let places = &self.model.places.blocks[l];
+        let mut dqkv = std::mem::take(&mut g.dqkv);
+        let out = MatRef::new(&g.inner[..n * inner], n, inner);
+        let out = WeightGradient { product: &places.out, x: out, dy: &g.packed.out };
+        let fc = MatRef::new(&g.norm_mid[..n * c], n, c);
+        let fc = WeightGradient { product: &places.fc, x: fc, dy: &g.packed.fc };
+        let proj = WeightGradient { product: &places.proj, x: attn, dy: &g.packed.proj };
+        let dattn = MatRef::new(&g.dattn[..n * dims.heads], n, dims.heads);
+        match self.late_weights(l + 1, g) {
+            Some(late) => self.heads_and_weights([out, fc, proj, late], acts, dattn, &mut dqkv, grads, scratch),
+            None => self.heads_and_weights([out, fc, proj], acts, dattn, &mut dqkv, grads, scratch),
+        }
+        g.dqkv = dqkv;
+    }
+
+    /// All heads of all sequences, and some weight gradients beside them.
+    fn heads_and_weights<const N: usize>(
+        &self,
+        jobs: [WeightGradient<'_, S>; N],
+        acts: &LayerActivations<S>,
+        dattn: MatRef<'_, S>,
+        dqkv: &mut [S],
+        grads: &mut [f32],
+        scratch: &mut [Scratch<S>],
+    ) {
         let Pass { cpu, model, shape, tokens, fresh, .. } = *self;
         let dims = &model.dims;
-        let (n, c, inner, qkv, width) = (shape.rows(), dims.channels, dims.inner, dims.qkv, dims.n_head * dims.head);
-        let attn = MatRef::new(&acts.attn[..n * dims.heads], n, dims.heads);
-        let places = &model.places.blocks[l];
-        let mut dqkv = std::mem::take(&mut g.dqkv);
-        let jobs = [
-            WeightGradient { product: &places.out, x: MatRef::new(&g.inner[..n * inner], n, inner), dy: &g.packed.out },
-            WeightGradient { product: &places.fc, x: MatRef::new(&g.norm_mid[..n * c], n, c), dy: &g.packed.fc },
-            WeightGradient { product: &places.proj, x: attn, dy: &g.packed.proj },
-            self.late_weights(l + 1, g),
-        ];
-
+        let (n, qkv, width) = (shape.rows(), dims.qkv, dims.n_head * dims.head);
         let [dq, dk, dv] = MatMut::new(&mut dqkv[..n * qkv], n, qkv).columns([width, width, width]);
         let heads = (grid(dq, shape.len, dims.head), grid(dk, shape.len, dims.head), grid(dv, shape.len, dims.head));
-        let dattn = MatRef::new(&g.dattn[..n * dims.heads], n, dims.heads);
         cpu.pool.each(then(heads, weight_rows(&jobs, grads)), scratch, |_, part, scratch| match part {
             Either::First(i, dqkv) => self.head_backward(acts, i, dattn, dqkv, scratch),
             Either::Second(_, (job, i, dw)) => jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns),
         });
         jobs.iter().for_each(|job| job.bias(cpu.isa, tokens, grads));
-        g.dqkv = dqkv;
     }
 
     /// One (sequence, head): from the gradient of attention's output to that of q, k and v.
@@ -195,31 +241,29 @@ impl<S: Scalar> Pass<'_, S> {
         scratch: &mut [Scratch<S>],
     ) {
         let (n, qkv) = (self.shape.rows(), self.model.dims.qkv);
-        let gain = &self.model.places.blocks[l].ln_1;
         let dqkv = std::mem::take(&mut g.dqkv);
         let dy = MatRef::new(&dqkv[..n * qkv], n, qkv);
-        self.norm_and_product(l, dy, &self.packed.blocks[l].attn, x, gain, g, grads, scratch);
+        self.norm_and_product(l, Some((dy, &self.packed.blocks[l].attn)), x, g, grads, scratch);
         g.dqkv = dqkv;
     }
 
     /// Through the product and the norm at the start of layer `l` (the last is the output matrix and `ln_f`), into the
     /// gradient of the residual stream `x`; and through that norm from the classes, if it is their layer. Packs the norm
-    /// or `dy` for [`late_weights`](Pass::late_weights).
-    #[allow(clippy::too_many_arguments)]
+    /// or the gradient of the product's output for [`late_weights`](Pass::late_weights). Without that gradient only the
+    /// classes' is there.
     fn norm_and_product(
         &self,
         l: usize,
-        dy: MatRef<'_, S>,
-        panels: &Panels<S>,
+        product: Option<(MatRef<'_, S>, &Panels<S>)>,
         x: &[f32],
-        gain: &Range<usize>,
         g: &mut Gradients<S>,
         grads: &mut [f32],
         scratch: &mut [Scratch<S>],
     ) {
         let Pass { cpu, model, shape, tokens, .. } = *self;
-        let (n, c, width, piece) = (shape.rows(), model.dims.channels, dy.cols(), model.dims.piece());
-        let pack_norm = l == model.dims.n_layer;
+        let (n, c, piece) = (shape.rows(), model.dims.channels, model.dims.piece());
+        let (gain, pack_norm) = (model.places.norm(l), l == model.dims.n_layer);
+        let width = product.map_or(c, |(dy, _)| dy.cols());
         let classes = self.classes.as_ref().filter(|(layer, _)| *layer == l).map(|(_, dnorm)| dnorm);
         let x = MatRef::new(x, n, c);
         let parts = (
@@ -229,12 +273,20 @@ impl<S: Scalar> Pass<'_, S> {
             chunks(&mut g.dgain[..n / piece * c], c),
         );
         cpu.pool.each(parts, scratch, |i, ((mut dx, mut dout), mut y, packed, dgain), scratch| {
-            let dnorm = &mut scratch.norm[..piece * c];
-            let dy = dy.view(i * piece, piece, 0, width);
-            matmul(cpu.isa, dy, panels, None, Out::Store(MatMut::new(dnorm, piece, c)));
-            let (x, dnorm) = (x.view(i * piece, piece, 0, c), MatRef::new(dnorm, piece, c));
-            let rstd = &mut scratch.rstd[..piece];
-            self.norm_backward(x, gain, y.reborrow(), dnorm, dx.reborrow(), dout.reborrow(), dgain, rstd);
+            let (x, rstd) = (x.view(i * piece, piece, 0, c), &mut scratch.rstd[..piece]);
+            let product = product.map(|(dy, panels)| (dy.view(i * piece, piece, 0, width), panels));
+            match product {
+                Some((dy, panels)) => {
+                    let dnorm = &mut scratch.norm[..piece * c];
+                    matmul(cpu.isa, dy, panels, None, Out::Store(MatMut::new(dnorm, piece, c)));
+                    let dnorm = MatRef::new(dnorm, piece, c);
+                    self.norm_backward(x, gain, y.reborrow(), dnorm, dx.reborrow(), dout.reborrow(), dgain, rstd);
+                }
+                None => {
+                    rms_norm(cpu.isa, model, x, gain, y.reborrow(), rstd);
+                    dgain.fill(0.0);
+                }
+            }
             if let Some(classes) = classes {
                 // In the same piece, so that an image's share of the gain's gradient is whole before the next image's.
                 let of_image = &classes[i * piece / shape.len * c..][..c];
@@ -245,26 +297,32 @@ impl<S: Scalar> Pass<'_, S> {
                 let gain = model.vector(gain);
                 norm::rms_norm_backward(cpu.isa, dnorm, x, rstd, gain, model.dims.n_embd, dx, dout, dgain);
             }
-            pack_tokens(cpu.isa, if pack_norm { y.as_ref() } else { dy }, packed);
+            if let Some((dy, _)) = product {
+                pack_tokens(cpu.isa, if pack_norm { y.as_ref() } else { dy }, packed);
+            }
         });
         self.gain_gradient(gain, g, grads);
     }
 
     /// The weights of the product that [`norm_and_product`](Pass::norm_and_product) went through last: q, k, v of block `l`,
-    /// or the output matrix behind the last block.
-    fn late_weights<'a>(&'a self, l: usize, g: &'a Gradients<S>) -> WeightGradient<'a, S> {
+    /// or the output matrix behind the last block. None where no loss reaches them.
+    fn late_weights<'a>(&'a self, l: usize, g: &'a Gradients<S>) -> Option<WeightGradient<'a, S>> {
+        if !self.pixels && l >= self.top() {
+            return None;
+        }
         let (n, dims) = (self.shape.rows(), &self.model.dims);
         let (product, x) = match self.model.places.blocks.get(l) {
             Some(block) => (&block.attn, MatRef::new(&g.norm_late[..n * dims.channels], n, dims.channels)),
             None => (&self.model.places.head, MatRef::new(&g.dlogits[..n * dims.vocab], n, dims.vocab)),
         };
-        WeightGradient { product, x, dy: &g.packed.late }
+        Some(WeightGradient { product, x, dy: &g.packed.late })
     }
 
     /// What is left when block `l`, the first that is trained, is through.
     fn last_weights(&self, l: usize, g: &Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let Pass { cpu, tokens, fresh, .. } = *self;
-        let jobs = [self.late_weights(l, g)];
+        let Some(late) = self.late_weights(l, g) else { return };
+        let jobs = [late];
         cpu.pool.each(weight_rows(&jobs, grads), scratch, |_, (job, i, dw), scratch| {
             jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns);
         });

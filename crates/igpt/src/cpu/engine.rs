@@ -7,15 +7,15 @@ use igpt_kernels::embedding::MASKED;
 use igpt_kernels::newton_schulz;
 use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
-use igpt_kernels::{Buffer, Isa, MatRef, Scalar, reduce};
+use igpt_kernels::{Buffer, Isa, Scalar, reduce};
 
-use super::backward::backward;
+use super::backward::{Losses, backward};
 use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
 use super::update::{self, Descent};
-use super::workspace::{Scratch, Workspace};
+use super::workspace::Workspace;
 use super::{Options, TOKENS_AT_ONCE, head, muon};
 use crate::data::Batch;
 use crate::model::{
@@ -148,6 +148,22 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(())
     }
 
+    /// Forward through the blocks below `until`. Gives the index of the residual buffer that holds the result and, if there
+    /// is a classifier on one of these layers, the features that it reads, (images, C).
+    fn forward(&mut self, shape: Shape, until: usize) -> (usize, Vec<f32>) {
+        let cpu = Cpu { isa: self.isa, pool: &self.pool };
+        let model = &self.model;
+        let read = model.config.class_head.map(|head| head.layer);
+        let mut pooled = Vec::new();
+        let last = forward(cpu, model, &mut self.work, shape, until, |l, x, _, scratch| {
+            if read == Some(l) {
+                let mut store = |_, mean: &[f32]| pooled.extend_from_slice(mean);
+                head::pooled(cpu, model, x, model.places.norm(l), shape, Pooling::Mean, scratch, &mut store);
+            }
+        });
+        (last, pooled)
+    }
+
     /// Forward through everything, losses of all tokens left in the workspace; `gradient` as in [`head::losses`]. Gives
     /// the features that are classified, (images, C), if there is a classifier.
     fn losses(
@@ -158,25 +174,30 @@ impl<S: Scalar> CpuEngine<S> {
         gradient: Option<f32>,
     ) -> Result<Vec<f32>> {
         let weights = self.token_weights(batch, images)?;
+        let (last, pooled) = self.forward(shape, self.model.dims.n_layer);
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
-        let (model, work) = (&self.model, &mut self.work);
-        let mut pooled = Vec::new();
-        let last = forward(cpu, model, work, shape, model.dims.n_layer, |l, x, _, scratch| {
-            pool_for_classes(cpu, model, shape, l, x, &mut pooled, scratch);
-        });
         let targets = tokens(batch, images.clone());
-        head::losses(cpu, model, work, shape, targets, weights.as_deref(), last, gradient);
+        head::losses(cpu, &self.model, &mut self.work, shape, targets, weights.as_deref(), last, gradient);
         Ok(pooled)
+    }
+
+    /// The masks of a batch, none where the next pixel is predicted.
+    ///
+    /// # Errors
+    /// When a model of masked pixels gets inputs without masks.
+    fn masks<'a>(&self, batch: &'a Batch) -> Result<Option<&'a [bool]>> {
+        match self.model.config.objective {
+            Objective::Autoregressive => Ok(None),
+            Objective::Masked => batch
+                .masked()
+                .map(Some)
+                .ok_or_else(|| Error::Mismatch("a model of masked pixels has no loss without masked inputs".into())),
+        }
     }
 
     /// How often each token counts in the loss of its image: all alike, or of T the share of a masked position.
     fn token_weights(&self, batch: &Batch, images: &Range<usize>) -> Result<Option<Vec<f32>>> {
-        if self.model.config.objective == Objective::Autoregressive {
-            return Ok(None);
-        }
-        let Some(masked) = batch.masked() else {
-            return Err(Error::Mismatch("a model of masked pixels has no loss without masked inputs".into()));
-        };
+        let Some(masked) = self.masks(batch)? else { return Ok(None) };
         let len = batch.n_ctx();
         let mut weights = Vec::with_capacity(images.len() * len);
         for masked in masked[images.start * len..images.end * len].chunks_exact(len) {
@@ -226,22 +247,6 @@ impl<S: Scalar> CpuEngine<S> {
     }
 }
 
-/// Leaves the pooled features in `pooled` if layer `l` is the one that is classified.
-fn pool_for_classes<S: Scalar>(
-    cpu: Cpu<'_>,
-    model: &Model<S>,
-    shape: Shape,
-    l: usize,
-    x: MatRef<'_, f32>,
-    pooled: &mut Vec<f32>,
-    scratch: &mut [Scratch<S>],
-) {
-    if model.config.class_head.is_some_and(|head| head.layer == l) {
-        let gain = model.places.blocks.get(l).map_or(&model.places.ln_f, |block| &block.ln_1);
-        head::pooled(cpu, model, x, gain, shape, Pooling::Mean, scratch, |_, mean| pooled.extend_from_slice(mean));
-    }
-}
-
 /// The tokens of some images of a batch.
 fn tokens(batch: &Batch, images: Range<usize>) -> &[u16] {
     &batch.tokens()[images.start * batch.n_ctx()..images.end * batch.n_ctx()]
@@ -272,19 +277,32 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum> {
         self.training()?;
         let FineTuning { generative_weight, frozen_blocks } = self.fine_tuning;
-        let mut sum = LossSum { tokens: batch.tokens().len(), ..LossSum::default() };
+        // The weight is that beside a loss of classes; without one there is nothing to weigh.
+        let head = self.model.config.class_head.filter(|_| batch.labels().is_some());
+        let generative = if head.is_some() { generative_weight } else { 1.0 };
+        // Without a generative loss nothing behind the classified layer matters.
+        let only = head.filter(|_| generative == 0.0).map(|head| head.layer);
+        let mut sum = LossSum::default();
         self.runs(batch, |engine, shape, images| {
-            // The weight is that beside a loss of classes; without one there is nothing to weigh.
-            let joint = engine.model.config.class_head.is_some() && batch.labels().is_some();
-            let generative = if joint { generative_weight } else { 1.0 };
-            let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
-            sum.nats.extend(engine.image_nats(shape));
+            let pooled = match only {
+                Some(layer) => {
+                    engine.masks(batch)?;
+                    engine.forward(shape, layer).1
+                }
+                None => {
+                    let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
+                    sum.nats.extend(engine.image_nats(shape));
+                    sum.tokens += shape.rows();
+                    pooled
+                }
+            };
             let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
             let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
             if let Some(training) = &mut engine.training {
                 let fresh = std::mem::take(&mut training.fresh);
                 let (model, work, gradients) = (&engine.model, &mut engine.work, &mut training.gradients);
-                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, classes.as_ref());
+                let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };
+                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, losses);
             }
             Ok(())
         })?;
@@ -413,13 +431,8 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let classes = head.num_labels;
         expect_len("logits of every class", out.len(), batch.images() * classes);
         self.runs(batch, |engine, shape, images| {
-            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
-            let (model, work) = (&engine.model, &mut engine.work);
-            let mut pooled = Vec::new();
-            forward(cpu, model, work, shape, head.layer, |l, x, _, scratch| {
-                pool_for_classes(cpu, model, shape, l, x, &mut pooled, scratch);
-            });
-            classes::logits(model, &pooled, &mut out[images.start * classes..images.end * classes]);
+            let (_, pooled) = engine.forward(shape, head.layer);
+            classes::logits(&engine.model, &pooled, &mut out[images.start * classes..images.end * classes]);
             Ok(())
         })
     }
@@ -437,7 +450,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             let (model, work) = (&engine.model, &mut engine.work);
             forward(cpu, model, work, shape, deepest, |l, x, _, scratch| {
                 for (slot, _) in layers.iter().enumerate().filter(|(_, layer)| **layer == l) {
-                    let gain = model.places.blocks.get(l).map_or(&model.places.ln_f, |block| &block.ln_1);
+                    let gain = model.places.norm(l);
                     head::pooled(cpu, model, x, gain, shape, pooling, scratch, |image, features| {
                         let place = (images.start + image) * layers.len() + slot;
                         out[place * values..][..values].copy_from_slice(features);

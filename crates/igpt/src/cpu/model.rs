@@ -94,6 +94,11 @@ impl Places {
         places
     }
 
+    /// The gain of the norm at the start of a layer: a block's first, or `ln_f` behind the last.
+    pub(crate) fn norm(&self, layer: usize) -> &Range<usize> {
+        self.blocks.get(layer).map_or(&self.ln_f, |block| &block.ln_1)
+    }
+
     /// The end of the embeddings and the first `blocks` blocks in the arena; 0 for no blocks.
     pub(crate) fn frozen(&self, blocks: usize) -> usize {
         match blocks {

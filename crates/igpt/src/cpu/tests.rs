@@ -90,6 +90,45 @@ fn gradients_of_the_joint_loss_match_central_differences() {
     }
 }
 
+#[test]
+fn without_a_generative_loss_the_shorter_pass_gives_the_bits_of_the_whole_one() {
+    // The smallest weight there is: times the scale it is zero, but no reason to leave anything out.
+    let whole = f32::from_bits(1);
+    for (config, frozen_blocks) in [
+        (classifier(odd(), 2), 0),
+        (classifier(odd(), 2), 2),
+        (classifier(odd(), 1), 0),
+        (classifier(odd(), 1), 1),
+        (classifier(odd(), 0), 0),
+        (classifier(odd(), 0), 1),
+        (classifier(masked(), 1), 0),
+    ] {
+        let (weights, labelled) = (random_weights(&config), batch_for(&config, 3));
+        let plain = batch_for(&ModelConfig { class_head: None, ..config.clone() }, 3);
+        let scale = 1.0 / plain.tokens().len() as f32;
+        for (precision, update) in [(Precision::F32, ADAM), (Precision::Bf16, MUON)] {
+            let train = |generative_weight: f32| {
+                let fine_tuning = FineTuning { generative_weight, frozen_blocks };
+                let training = Some(update.optimizer());
+                let options = Options { fine_tuning, training, micro_batch: 1, ..Options::training(precision) };
+                let mut engine = open(&config, &weights, options).unwrap();
+                let mut bits = Vec::new();
+                // The first step, on pixels, leaves gradients everywhere.
+                for batch in [&plain, &labelled, &labelled] {
+                    let sum = engine.accumulate(batch, scale).unwrap();
+                    assert_eq!(sum.nats.is_empty(), generative_weight == 0.0 && batch.labels().is_some());
+                    bits.extend(sum.class_nats.iter().map(|nats| nats.to_bits()));
+                    bits.extend(engine.gradients().iter().map(|g| g.to_bits() as u64));
+                    engine.step(&update).unwrap();
+                }
+                bits.extend(engine.state().weights.iter().map(|w| w.to_bits() as u64));
+                bits
+            };
+            assert!(train(0.0) == train(whole), "{config:?}, {frozen_blocks} frozen, {precision:?}");
+        }
+    }
+}
+
 /// Those of what is frozen must be zero.
 fn check_gradients(config: ModelConfig, fine_tuning: FineTuning) {
     let weights = random_weights(&config);

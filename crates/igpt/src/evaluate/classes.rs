@@ -1,7 +1,7 @@
 //! Classification: the class of each image, and how often it is the right one.
 //!
-//! A model of masked pixels sees masked inputs here too; it votes over five sets of masks (Chen et al. 2020, section
-//! 4.6).
+//! A model of masked pixels sees inputs masked as in its training here too; it votes over five sets of masks (Chen et al.
+//! 2020, section 4.6).
 
 use crate::data::{Batch, Masking, TokenSet};
 use crate::model::{Engine, Objective};
@@ -41,21 +41,21 @@ impl Accuracy {
     }
 }
 
-/// Classifies a batch. `mask_prob` is that of a model of masked pixels; image `i`'s masks are those of number `first` + i.
+/// Classifies a batch. For a model of masked pixels image `i`'s masks are those of number `first` + i.
 ///
 /// # Errors
 /// When the model has no classifier, or the images are not the model's.
-pub fn classify(engine: &mut dyn Engine, batch: &Batch, mask_prob: f64, first: u64) -> Result<Vec<Classified>> {
+pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Vec<Classified>> {
     let Some(head) = engine.config().class_head else {
         return Err(Error::Missing("the model has no classifier: train one with igpt finetune".into()));
     };
-    let classes = head.num_labels;
-    let votes = if engine.config().objective == Objective::Masked { VOTES } else { 1 };
+    let (classes, objective, mask_prob) = (head.num_labels, engine.config().objective, engine.config().mask_prob);
+    let votes = if objective == Objective::Masked { VOTES } else { 1 };
     let mut count = vec![vec![0; classes]; batch.images()];
     let mut probabilities = vec![vec![0.0; classes]; batch.images()];
     let mut logits = vec![0.0; batch.images() * classes];
     for vote in 0..votes {
-        match engine.config().objective {
+        match objective {
             Objective::Autoregressive => engine.class_logits(batch, &mut logits)?,
             Objective::Masked => {
                 let masked = Masking::evaluation(mask_prob, vote).mask(batch.clone(), first);
@@ -79,16 +79,11 @@ pub fn classify(engine: &mut dyn Engine, batch: &Batch, mask_prob: f64, first: u
 ///
 /// # Errors
 /// When no image has a label, and as [`classify`].
-pub fn accuracy(
-    engine: &mut dyn Engine,
-    set: &TokenSet,
-    mask_prob: f64,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Accuracy> {
+pub fn accuracy(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<Accuracy> {
     let (mut right, mut labelled) = (0, 0);
     for start in (0..set.images()).step_by(BATCH) {
         let end = (start + BATCH).min(set.images());
-        let found = classify(engine, &set.batch(start..end), mask_prob, start as u64)?;
+        let found = classify(engine, &set.batch(start..end), start as u64)?;
         for (found, label) in found.iter().zip(&set.labels[start..end]) {
             labelled += usize::from(label.is_some());
             right += usize::from(*label == Some(found.class));
@@ -130,10 +125,10 @@ mod tests {
         }
     }
 
-    fn model(objective: Objective) -> Box<dyn Engine> {
+    fn model(objective: Objective, mask_prob: f64) -> Box<dyn Engine> {
         let class_head = Some(ClassHead { num_labels: 3, layer: 1 });
         let config = ModelConfig::new(ImageSize::square(8), 7, 16, 1, 2);
-        let config = ModelConfig { objective, class_head, ..config };
+        let config = ModelConfig { objective, mask_prob, class_head, ..config };
         let layout = Layout::new(&config);
         let mut weights = vec![0.0; layout.arena_len()];
         layout.init(1, &mut weights);
@@ -147,18 +142,21 @@ mod tests {
     fn masked_models_vote_and_others_say_once() {
         let batch = Batch::new((0..6 * 64).map(|i| (i * i % 7) as u16).collect(), 64);
         for objective in [Objective::Autoregressive, Objective::Masked] {
-            let mut engine = model(objective);
-            let all = classify(&mut *engine, &batch, 0.5, 3).unwrap();
+            let mut engine = model(objective, 0.5);
+            let all = classify(&mut *engine, &batch, 3).unwrap();
             for (i, found) in all.iter().enumerate() {
                 assert!((found.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
                 // Whatever stands beside it, an image is classified alike.
-                let alone = classify(&mut *engine, &batch.slice(i..i + 1), 0.5, 3 + i as u64).unwrap();
+                let alone = classify(&mut *engine, &batch.slice(i..i + 1), 3 + i as u64).unwrap();
                 assert_eq!(alone[0], *found);
             }
             let mut logits = vec![0.0; 6 * 3];
             engine.class_logits(&batch, &mut logits).unwrap();
             let unmasked = softmax(&logits[..3]);
             assert_eq!(unmasked == all[0].probabilities, objective == Objective::Autoregressive);
+            // The share of masked positions is the model's own.
+            let others = classify(&mut *model(objective, 0.25), &batch, 3).unwrap();
+            assert_eq!(others == all, objective == Objective::Autoregressive);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::LN_2;
 
-use crate::data::{MASK_PROB, Masking, TokenSet};
+use crate::data::{Masking, TokenSet};
 use crate::model::{Engine, ModelConfig, Objective};
 use crate::{Error, Result};
 
@@ -56,8 +56,8 @@ impl Likelihood {
 }
 
 /// Scores every image of `set`; `channels` are the palette's. `progress` is told how many images are done. Of a model of
-/// masked pixels it is no likelihood of images but its own loss under masks of 15 % that are always the same: the mean over
-/// masked positions, and `nats_per_image` that times the image's tokens.
+/// masked pixels it is no likelihood of images but its own loss under masks that are always the same, as many as in its
+/// training: the mean over masked positions, and `nats_per_image` that times the image's tokens.
 ///
 /// # Errors
 /// When there are no images, their size or tokens are not the model's, or the engine fails.
@@ -69,12 +69,12 @@ pub fn likelihood(
 ) -> Result<Likelihood> {
     check(engine.config(), set)?;
     let mut nats = Vec::with_capacity(set.images());
-    let masked = engine.config().objective == Objective::Masked;
+    let (objective, mask_prob) = (engine.config().objective, engine.config().mask_prob);
     for start in (0..set.images()).step_by(BATCH) {
         let end = (start + BATCH).min(set.images());
         let mut batch = set.batch(start..end);
-        if masked {
-            batch = Masking::evaluation(MASK_PROB, 0).mask(batch, start as u64);
+        if objective == Objective::Masked {
+            batch = Masking::evaluation(mask_prob, 0).mask(batch, start as u64);
         }
         nats.extend(engine.evaluate(&batch)?.nats);
         progress(end);

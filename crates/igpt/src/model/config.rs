@@ -1,5 +1,6 @@
 //! The shape of a model: sizes, presets, and the check that they fit together.
 
+use crate::data::MASK_PROB;
 use crate::{Error, Result};
 
 /// Height and width of the images a model reads, in pixels.
@@ -82,6 +83,9 @@ pub struct ModelConfig {
     pub biases: bool,
     /// What it is trained to predict.
     pub objective: Objective,
+    /// The probability that a position is masked, in training and whenever a model of masked pixels is evaluated; without a
+    /// meaning for others.
+    pub mask_prob: f64,
     /// The classifier on top, if there is one.
     pub class_head: Option<ClassHead>,
 }
@@ -137,6 +141,7 @@ impl ModelConfig {
             layer_norm_epsilon: 1e-5,
             biases: false,
             objective: Objective::Autoregressive,
+            mask_prob: MASK_PROB,
             class_head: None,
         }
     }

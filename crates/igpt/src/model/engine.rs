@@ -101,7 +101,8 @@ impl Default for FineTuning {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossSum {
     /// Nats of each image, summed over its tokens, in the batch's order. Of masked inputs the mean over the masked
-    /// positions times the image's tokens, so that images count alike (official code).
+    /// positions times the image's tokens, so that images count alike (official code). Empty where training weighs pixels
+    /// with 0 beside classes: they are not scored then.
     pub nats: Vec<f64>,
     /// Tokens scored.
     pub tokens: usize,
@@ -112,7 +113,7 @@ pub struct LossSum {
 }
 
 impl LossSum {
-    /// Nats per token.
+    /// Nats per token; not a number where none was scored.
     pub fn mean(&self) -> f64 {
         self.nats.iter().sum::<f64>() / self.tokens as f64
     }
@@ -176,8 +177,8 @@ pub trait Engine: Send {
     fn layout(&self) -> &Layout;
     /// Forward and backward over whole images: adds `scale` × the gradient of the summed loss to the gradients. Where the
     /// batch has labels and the model a classifier, the loss of an image is [`FineTuning::generative_weight`] × its nats
-    /// plus T × the nats of its class, so that 1 / (B·T) makes means of both. A model of masked pixels wants masked
-    /// inputs, another wants none.
+    /// plus T × the nats of its class, so that 1 / (B·T) makes means of both; with a weight of 0 pixels are not scored at
+    /// all. A model of masked pixels wants masked inputs, another wants none.
     /// The bits do not depend on how a batch is cut into micro-batches or on the number of threads.
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
     /// The flat gradient.

@@ -51,6 +51,9 @@ pub struct Meta {
     /// The lowest validation loss so far, nats per token; of a classifier the lowest share of errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_loss: Option<f64>,
+    /// Validations since then, by which a classifier's training ends early; checkpoints from before this was kept count anew.
+    #[serde(default)]
+    pub validations_since_best: u64,
     /// SHA-256 of each other file, in hex.
     pub files: BTreeMap<String, String>,
     /// Plans made so far of a budget of minutes.
@@ -72,6 +75,7 @@ impl Meta {
             palette_hash: palette_hash.into(),
             best_step: None,
             best_loss: None,
+            validations_since_best: 0,
             files: BTreeMap::new(),
             plans: Vec::new(),
             config: config.clone(),

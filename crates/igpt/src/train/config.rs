@@ -99,8 +99,10 @@ pub struct TrainSection {
     pub recipe: Recipe,
     /// What is predicted: the next pixel (`autoregressive`), or masked ones (`masked`).
     pub objective: Objective,
-    /// The probability that a position is masked, where the objective is `masked`.
-    pub mask_prob: f64,
+    /// The probability that a position is masked, where the objective is `masked`. Where nothing is said 0.15, or that of
+    /// the model to fine-tune.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_prob: Option<f64>,
     /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -161,7 +163,8 @@ pub struct TrainSection {
     pub save: SaveType,
     /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
     pub threads: usize,
-    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart.
+    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart. A
+    /// classifier, of which the best is kept, is validated twenty times, or less often where that would take long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
     /// Images of the validation split that are scored, always the first ones; 0 is all.
@@ -199,7 +202,7 @@ impl Default for TrainSection {
         Self {
             recipe: Recipe::Paper,
             objective: Objective::Autoregressive,
-            mask_prob: MASK_PROB,
+            mask_prob: None,
             steps: None,
             epochs: None,
             minutes: None,
@@ -258,7 +261,8 @@ impl RunConfig {
         let (n_embd, n_layer, n_head) = m.preset.unwrap_or(Preset::Nano).shape();
         let (n_embd, n_layer) = (m.n_embd.unwrap_or(n_embd), m.n_layer.unwrap_or(n_layer));
         let network = ModelConfig::new(n_px, n_vocab, n_embd, n_layer, m.n_head.unwrap_or(n_head));
-        ModelConfig { objective: self.train.objective, ..network }
+        let mask_prob = self.train.mask_prob.unwrap_or(MASK_PROB);
+        ModelConfig { objective: self.train.objective, mask_prob, ..network }
     }
 
     /// Checks all values; the error lists every problem at once.
@@ -373,7 +377,7 @@ impl TrainSection {
         let warmup = self.warmup_epochs.unwrap_or(0.0);
         number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
         number("lr", self.lr, self.lr > 0.0, "above 0");
-        let mask = self.mask_prob;
+        let mask = self.mask_prob.unwrap_or(MASK_PROB);
         number("mask_prob", mask, mask > 0.0 && mask < 1.0, "above 0 and below 1");
         number("eps", self.eps, self.eps > 0.0, "above 0");
         number("clip", self.clip, self.clip >= 0.0, "at least 0");

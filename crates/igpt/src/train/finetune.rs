@@ -6,18 +6,18 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::pretrain::{batches, fits, own_size, palette, resolve, take_best, validation, warn};
-use crate::data::{self, Dataset, Images, Loader, OpenOptions, Preprocess, Split};
+use super::pretrain::take_best;
+use super::setup::{batches, begin, dataset, engine, newest, own_size, palette, resolve, validation, warn};
+use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::Quantizer;
-use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
-use crate::train::run_dir::{RunDir, Start, write_atomic};
+use crate::train::run_dir::{RunDir, Start};
 use crate::train::trainer::{Outcome, Trainer};
-use crate::{Error, Result, cpu};
+use crate::{Error, Result};
 
 /// What fine-tuning came to.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +40,8 @@ pub struct FineTuned {
     pub stopped: bool,
     /// Generative loss on the validation images at the last validation, nats per token.
     pub validation_loss: Option<f64>,
+    /// Loss of the classes there, nats per label.
+    pub validation_class_loss: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Weight of the generative loss.
@@ -67,25 +69,43 @@ pub fn finetune(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<FineTuned> {
+    fit(config, out, start, true, observer, stop)
+}
+
+/// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
+pub(super) fn finetune_untested(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<FineTuned> {
+    fit(config, out, start, false, observer, stop)
+}
+
+fn fit(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    tests: bool,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<FineTuned> {
     config.validate()?;
     let Some(settings) = &config.finetune else {
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
     };
     let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
-    observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
-    let (data_dir, progress) = (config.data.dir.clone(), observer.download());
-    let dataset = data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })?;
-    let [images, to_validate, test] = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split));
-    let (images, to_validate, test) = (images?, to_validate?, test?);
+    let dataset = dataset(config, observer)?;
+    let images = dataset.split(Split::Train)?;
     let counts = count_classes(&dataset, &images)?;
-    [&to_validate, &test].into_iter().try_for_each(|images| expect_labels(&dataset, images))?;
+    expect_labels(&dataset, &dataset.split(Split::Validation)?)?;
+    let test = tests.then(|| dataset.split(Split::Test)).transpose()?;
+    test.iter().try_for_each(|images| expect_labels(&dataset, images))?;
     let images = if settings.balanced { balanced(&images, counts.len()) } else { images };
 
     let run = RunDir::open(out, start)?;
-    let checkpoint = match start {
-        Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(&run, observer, text))?,
-        Start::New | Start::Overwrite => None,
-    };
+    let checkpoint = newest(&run, start, observer)?;
     let mut config = config.clone();
     let n_px = match &source {
         Some(source) => {
@@ -100,19 +120,7 @@ pub fn finetune(
     let palette = quantizer.palette();
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
-    let meta = match &checkpoint {
-        Some(checkpoint) => {
-            let meta = &checkpoint.meta;
-            fits(&config, meta, &palette.hash(), images.len(), &checkpoint.path)?;
-            config.train.plan = meta.config.train.plan.clone();
-            meta.clone()
-        }
-        None => Meta::new(0, 0, images.len(), &palette.hash(), &config),
-    };
-    write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
-    if checkpoint.is_none() {
-        write_atomic(&run.config(), config.to_toml().as_bytes())?;
-    }
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
@@ -121,18 +129,8 @@ pub fn finetune(
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
-    let options = cpu::Options {
-        threads: train.threads,
-        micro_batch: train.micro_batch,
-        training: Some(train.optimizer),
-        fine_tuning: settings.engine(),
-        ..cpu::Options::training(train.precision)
-    };
-    let mut engine = cpu::open(&network, &first_weights(&network, source.as_ref(), train)?, options)?;
-    if let Some(checkpoint) = checkpoint {
-        run.log(&format!("step {}: resumed from {}", meta.step, checkpoint.path.display()));
-        checkpoint.restore(engine.as_mut())?;
-    }
+    let weights = first_weights(&network, source.as_ref(), train)?;
+    let mut engine = engine(&run, &network, train, settings.engine(), weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,
@@ -150,12 +148,13 @@ pub fn finetune(
     .run()?;
 
     take_best(&run, engine.as_mut(), &outcome, observer)?;
-    let tested = if outcome.stopped {
-        None
-    } else {
-        observer.event(Event::Phase("testing the best weights"));
-        let set = data::tokenize(&test, n_px, &quantizer)?;
-        Some(accuracy(engine.as_mut(), &set, train.mask_prob, &mut |_| {})?)
+    let tested = match test.filter(|_| !outcome.stopped) {
+        None => None,
+        Some(test) => {
+            observer.event(Event::Phase("testing the best weights"));
+            let set = data::tokenize(&test, n_px, &quantizer)?;
+            Some(accuracy(engine.as_mut(), &set, &mut |_| {})?)
+        }
     };
     observer.event(Event::Phase("saving the model"));
     for image in &loader.damaged() {
@@ -171,6 +170,7 @@ pub fn finetune(
         steps: outcome.step,
         stopped: outcome.stopped,
         validation_loss: outcome.validation_loss,
+        validation_class_loss: outcome.class_loss,
         classes: dataset.classes.clone(),
         generative_weight: settings.generative_weight,
         seconds: outcome.elapsed_s,
@@ -248,6 +248,7 @@ fn network(
     num_labels: usize,
 ) -> Result<ModelConfig> {
     let mut network = source.map_or_else(|| config.network(n_px, n_vocab), |source| source.config.clone());
+    network.mask_prob = config.train.mask_prob.unwrap_or(network.mask_prob);
     let layer = settings.class_layer.unwrap_or(network.n_layer);
     network.class_head = Some(ClassHead { num_labels, layer });
     network.validate()?;
@@ -288,10 +289,9 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
         train.seed,
         result.best_step.unwrap_or(outcome.step)
     )];
-    if train.objective == Objective::Masked {
+    if let Some(share) = train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         lines.push(format!(
-            "It was trained on and reads inputs of which a share of {} is masked, and votes over five sets of masks.",
-            train.mask_prob
+            "It was trained on and reads inputs of which a share of {share} is masked, and votes over five sets of masks.",
         ));
     }
     let mut figures = Vec::new();

@@ -1,5 +1,6 @@
 //! The paper's search for a learning rate: from large to small, until the final validation loss starts to increase
-//! (Chen et al. 2020, section 3.4), here on a tenth of the budget for each.
+//! (Chen et al. 2020, sections 3.4 and 4.5), here on a tenth of the budget for each. A classifier is judged by its final
+//! validation accuracy instead.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::train::config::RunConfig;
+use crate::train::finetune::finetune_untested;
 use crate::train::observer::{Event, Observer};
 use crate::train::pretrain::pretrain;
 use crate::train::run_dir::{LR_SEARCH, RunDir, Start, write_atomic};
@@ -22,8 +24,18 @@ const FEWEST_STEPS: u64 = 10;
 pub struct Trial {
     /// Peak learning rate: Muon's where it trains, Adam's then in the config's ratio to it.
     pub lr: f64,
-    /// Final validation loss in nats per token; none when training broke.
+    /// Final validation loss in nats per token, of a classifier in nats per label; none when training broke.
     pub validation_loss: Option<f64>,
+    /// Final share of the validation images that are classified rightly, where a classifier is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+}
+
+impl Trial {
+    /// What decides between trials, the least being the best: the share of errors, if there are classes, then the loss.
+    fn measure(&self) -> Option<(f64, f64)> {
+        Some((1.0 - self.validation_accuracy.unwrap_or(1.0), self.validation_loss?))
+    }
 }
 
 /// What the search found.
@@ -31,17 +43,18 @@ pub struct Trial {
 pub struct LrSearch {
     /// All that were tried, in order.
     pub trials: Vec<Trial>,
-    /// The rate with the lowest loss.
+    /// The rate with the lowest loss; of a classifier with the highest accuracy, of equal ones with the lowest loss.
     pub best: f64,
 }
 
 /// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in
 /// its own run directory under `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left
-/// there is replaced. The run with the best rate may then start in `out` as [`Start::New`].
+/// there is replaced. The run with the best rate may then start in `out` as [`Start::New`]. Where `config` has a
+/// `[finetune]` the trials fine-tune, and no test image is looked at.
 ///
 /// # Errors
 /// When no rate is given or one is not a positive number, when every one breaks training, when there is no validation
-/// split, when stopped, and as [`pretrain`].
+/// split, when stopped, and as [`pretrain`] or [`super::finetune()`].
 pub fn lr_search(
     config: &RunConfig,
     out: &Path,
@@ -61,16 +74,21 @@ pub fn lr_search(
     }
     let trials = search(rates, |lr| {
         observer.event(Event::Phase(&format!("trying learning rate {lr}")));
-        let result = pretrain(&trial(config, lr), &root.join(lr.to_string()), Start::New, observer, stop);
+        let (trial, run) = (trial(config, lr), root.join(lr.to_string()));
+        let result = match &trial.finetune {
+            None => pretrain(&trial, &run, Start::New, observer, stop).map(|found| (found.validation_loss, None)),
+            Some(_) => finetune_untested(&trial, &run, Start::New, observer, stop)
+                .map(|found| (found.validation_class_loss, found.validation_accuracy)),
+        };
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Invalid("the search for a learning rate was stopped before its end".into()));
         }
         match result {
-            Ok(summary) => match summary.validation_loss {
-                Some(loss) => Ok(Some(loss)),
-                None => Err(Error::Missing(format!("{} has no validation split to search by", config.data.spec))),
-            },
-            Err(Error::NotFinite { .. } | Error::GradientNotFinite { .. }) => Ok(None),
+            Ok((None, _)) => Err(Error::Missing(format!("{} has no validation split to search by", config.data.spec))),
+            Ok((validation_loss, validation_accuracy)) => Ok(Trial { lr, validation_loss, validation_accuracy }),
+            Err(Error::NotFinite { .. } | Error::GradientNotFinite { .. }) => {
+                Ok(Trial { lr, validation_loss: None, validation_accuracy: None })
+            }
             Err(error) => Err(error),
         }
     })?;
@@ -97,20 +115,24 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     train.warmup_epochs = train.warmup_epochs.map(|epochs| epochs * SHARE);
     (train.sample_images, train.checkpoint_every) = (0, Some(0));
     train.plan.clear();
+    if config.finetune.is_some() {
+        // What decides is the accuracy at the end, and validations on the way take time from a short trial.
+        train.eval_every = Some(0);
+    }
     config
 }
 
-/// The paper's stop rule over any way to measure a loss.
-fn search(rates: &[f64], mut measure: impl FnMut(f64) -> Result<Option<f64>>) -> Result<Vec<Trial>> {
+/// The paper's stop rule over any way to try a rate.
+fn search(rates: &[f64], mut attempt: impl FnMut(f64) -> Result<Trial>) -> Result<Vec<Trial>> {
     let mut rates = rates.to_vec();
     rates.sort_by(|a, b| b.total_cmp(a));
     rates.dedup();
     let mut trials: Vec<Trial> = Vec::new();
     for lr in rates {
-        let validation_loss = measure(lr)?;
-        let before = trials.last().and_then(|trial| trial.validation_loss);
-        trials.push(Trial { lr, validation_loss });
-        if let (Some(before), Some(now)) = (before, validation_loss)
+        let trial = attempt(lr)?;
+        let before = trials.last().and_then(Trial::measure);
+        trials.push(trial);
+        if let (Some(before), Some(now)) = (before, trial.measure())
             && now > before
         {
             break;
@@ -120,8 +142,8 @@ fn search(rates: &[f64], mut measure: impl FnMut(f64) -> Result<Option<f64>>) ->
 }
 
 fn best(trials: &[Trial]) -> Option<f64> {
-    let measured = trials.iter().filter_map(|trial| Some((trial.lr, trial.validation_loss?)));
-    measured.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(lr, _)| lr)
+    let measured = trials.iter().filter_map(|trial| Some((trial.lr, trial.measure()?)));
+    measured.min_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(lr, _)| lr)
 }
 
 #[cfg(test)]
@@ -131,12 +153,33 @@ mod tests {
 
     #[test]
     fn the_search_stops_once_the_loss_starts_to_increase() {
-        let loss = |lr: f64| Ok((lr < 0.5).then_some((lr.log10() + 2.0).abs()));
-        let trials = search(&[1e-4, 1.0, 1e-1, 1e-2, 1e-3, 1e-2], loss).unwrap();
+        let attempt = |lr: f64| {
+            let validation_loss = (lr < 0.5).then_some((lr.log10() + 2.0).abs());
+            Ok(Trial { lr, validation_loss, validation_accuracy: None })
+        };
+        let trials = search(&[1e-4, 1.0, 1e-1, 1e-2, 1e-3, 1e-2], attempt).unwrap();
         assert_eq!(trials.iter().map(|t| t.lr).collect::<Vec<_>>(), [1.0, 0.1, 0.01, 0.001]);
         assert_eq!(trials[0].validation_loss, None);
         assert_eq!(best(&trials), Some(0.01));
         assert_eq!(best(&trials[..1]), None);
+    }
+
+    #[test]
+    fn classifiers_are_judged_by_accuracy_and_of_equal_ones_by_loss() {
+        // (accuracy, loss) of each rate; the loss alone would choose another one and stop sooner.
+        let of = |lr: f64| match lr {
+            0.5 => (0.5, 0.9),
+            0.25 => (0.75, 1.5),
+            0.125 => (0.75, 1.25),
+            _ => (0.625, 0.5),
+        };
+        let attempt = |lr: f64| {
+            let (accuracy, loss) = of(lr);
+            Ok(Trial { lr, validation_loss: Some(loss), validation_accuracy: Some(accuracy) })
+        };
+        let trials = search(&[0.5, 0.25, 0.125, 0.0625, 0.03125], attempt).unwrap();
+        assert_eq!(trials.iter().map(|t| t.lr).collect::<Vec<_>>(), [0.5, 0.25, 0.125, 0.0625]);
+        assert_eq!(best(&trials), Some(0.125));
     }
 
     #[test]

@@ -19,9 +19,11 @@ pub struct Row {
     pub epoch: f64,
     /// `train` or `validation`.
     pub split: String,
-    /// Nats per token.
+    /// Nats per token. Where pixels are not trained on there is none in train rows: no key in the file, not a number here.
+    #[serde(default = "unscored", skip_serializing_if = "is_unscored")]
     pub loss: f64,
     /// `loss / (channels · ln 2)`, one channel for a grey palette.
+    #[serde(default = "unscored", skip_serializing_if = "is_unscored")]
     pub bits_per_dim: f64,
     /// Nats per label, where a classifier is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +57,14 @@ pub struct Row {
     pub probe_layer: Option<usize>,
     /// Seconds of training so far, of earlier sessions too.
     pub elapsed_s: f64,
+}
+
+fn unscored() -> f64 {
+    f64::NAN
+}
+
+fn is_unscored(value: &f64) -> bool {
+    value.is_nan()
 }
 
 /// The open file.

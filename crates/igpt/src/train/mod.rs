@@ -1,8 +1,8 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], [`mod@pretrain`],
-//! [`mod@finetune`].
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], `setup`,
+//! [`mod@pretrain`], [`mod@finetune`].
 
 pub mod checkpoint;
 pub mod config;
@@ -21,6 +21,7 @@ pub mod probe;
 pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
+mod setup;
 #[cfg(test)]
 mod tests;
 pub mod trainer;

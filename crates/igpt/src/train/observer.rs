@@ -60,8 +60,8 @@ pub struct StepReport {
     pub step: u64,
     /// Steps of the whole run, if known yet.
     pub steps: Option<u64>,
-    /// Nats per token of this step's batch.
-    pub loss: f64,
+    /// Nats per token of this step's batch; none where pixels are not trained on.
+    pub loss: Option<f64>,
     /// Nats per label of this step's batch, where a classifier is trained.
     pub class_loss: Option<f64>,
     /// Learning rate of this step.

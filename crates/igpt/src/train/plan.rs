@@ -42,6 +42,8 @@ pub struct Planner {
     /// Seconds of the budget; none for steps and epochs, and for plans that are given.
     seconds: Option<f64>,
     eval_every: Option<u64>,
+    /// Validations of a run where their interval is not said, and the fewest steps between them.
+    validations: (u64, u64),
     sample_every: Option<u64>,
     checkpoint_every: Option<u64>,
     /// (step, seconds) from which the pace is measured.
@@ -69,10 +71,17 @@ impl Planner {
             schedule: Schedule { lr: train.lr, decay: train.schedule, warmup, plans },
             seconds,
             eval_every: train.eval_every,
+            validations: (10, 1),
             sample_every: train.sample_every,
             checkpoint_every: train.checkpoint_every,
             mark: None,
         }
+    }
+
+    /// Validates `times` in a run instead of ten, but never less than `fewest` steps apart, where the config gives no
+    /// interval.
+    pub fn validating(self, times: u64, fewest: u64) -> Self {
+        Self { validations: (times, fewest), ..self }
     }
 
     /// The learning rates under the plans made so far.
@@ -151,7 +160,8 @@ impl Planner {
     }
 
     fn eval_interval(&self) -> Option<u64> {
-        self.eval_every.or_else(|| self.share(10, 1000))
+        let (times, fewest) = self.validations;
+        self.eval_every.or_else(|| self.share(times, 1000).map(|steps| steps.max(fewest)))
     }
 
     /// The interval that divides the first plan into `parts`, so that later plans do not move it.

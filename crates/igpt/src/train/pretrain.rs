@@ -6,16 +6,17 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Preprocess, Split, TokenSet};
-use crate::model::{Card, Engine, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
-use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
-use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
-use crate::train::config::{RunConfig, TrainSection};
+use super::setup::{batches, begin, dataset, engine, newest, own_size, palette, resolve, validation, warn};
+use crate::data::{Dataset, Loader, Preprocess, Split};
+use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
+use crate::palette::{Palette, Quantizer};
+use crate::train::checkpoint::{Checkpoint, Checkpoints};
+use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
 use crate::train::probe::RunProbe;
-use crate::train::run_dir::{RunDir, Start, write_atomic};
+use crate::train::run_dir::{RunDir, Start};
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
-use crate::{Error, Result, cpu, generate, report};
+use crate::{Error, Result, generate, report};
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
@@ -76,15 +77,8 @@ pub fn pretrain(
         ));
     }
     let run = RunDir::open(out, start)?;
-    let checkpoint = match start {
-        Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(&run, observer, text))?,
-        Start::New | Start::Overwrite => None,
-    };
-
-    observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
-    let (data_dir, progress) = (config.data.dir.clone(), observer.download());
-    let options = OpenOptions { data_dir, progress, ..OpenOptions::default() };
-    let dataset = data::open(&config.data.spec, &options)?;
+    let checkpoint = newest(&run, start, observer)?;
+    let dataset = dataset(config, observer)?;
     let images = dataset.split(Split::Train)?;
     let n_px = match config.model.n_px {
         Some(n_px) => n_px,
@@ -95,19 +89,7 @@ pub fn pretrain(
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
     let mut config = resolve(config, &network);
-    let meta = match &checkpoint {
-        Some(checkpoint) => {
-            let meta = &checkpoint.meta;
-            fits(&config, meta, &palette.hash(), images.len(), &checkpoint.path)?;
-            config.train.plan = meta.config.train.plan.clone();
-            meta.clone()
-        }
-        None => Meta::new(0, 0, images.len(), &palette.hash(), &config),
-    };
-    write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
-    if checkpoint.is_none() {
-        write_atomic(&run.config(), config.to_toml().as_bytes())?;
-    }
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
@@ -117,17 +99,8 @@ pub fn pretrain(
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
-    let options = cpu::Options {
-        threads: train.threads,
-        micro_batch: train.micro_batch,
-        training: Some(train.optimizer),
-        ..cpu::Options::training(train.precision)
-    };
-    let mut engine = cpu::open(&network, &initial_weights(&network, train.init, train.seed), options)?;
-    if let Some(checkpoint) = checkpoint {
-        run.log(&format!("step {}: resumed from {}", meta.step, checkpoint.path.display()));
-        checkpoint.restore(engine.as_mut())?;
-    }
+    let weights = initial_weights(&network, train.init, train.seed);
+    let mut engine = engine(&run, &network, train, FineTuning::default(), weights, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
     };
@@ -165,28 +138,6 @@ pub fn pretrain(
     Ok(summary)
 }
 
-/// The loader's batches from step `first` on, masked if the network wants that.
-pub(super) fn batches<'a>(
-    loader: &'a mut Loader,
-    network: &ModelConfig,
-    train: &TrainSection,
-    first: u64,
-) -> impl FnMut() -> Result<Batch> + use<'a> {
-    let masked = network.objective == Objective::Masked;
-    let masking = masked.then(|| Masking::training(train.seed, train.mask_prob));
-    let mut position = first * train.batch as u64;
-    move || {
-        let batch = loader.next()?;
-        let images = batch.images() as u64;
-        let batch = match masking {
-            Some(masking) => masking.mask(batch, position),
-            None => batch,
-        };
-        position += images;
-        Ok(batch)
-    }
-}
-
 /// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they were saved.
 pub(super) fn take_best(
     run: &RunDir,
@@ -206,151 +157,6 @@ pub(super) fn take_best(
     }
     run.log(&format!("step {step} had the best validation, {loss:.4}: the model is its"));
     Checkpoint::read(&path)?.restore(engine)
-}
-
-pub(super) fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
-    run.log(&format!("warning: {text}"));
-    observer.event(Event::Warning(text));
-}
-
-/// The images' own size, if it is that of the first, the middle and the last and the model can have it.
-pub(super) fn own_size(images: &Images) -> Option<ImageSize> {
-    let looked_at = [0, images.len() / 2, images.len() - 1].map(|i| images.pixels(i).ok().map(|pixels| pixels.size));
-    let size = looked_at[0]?;
-    let fits = [size.height, size.width].iter().all(|side| (8..=64).contains(side));
-    (fits && looked_at.iter().all(|other| *other == Some(size))).then_some(size)
-}
-
-/// The run's palette: the one it started with, one from a file, or one fitted to the training images.
-pub(super) fn palette(
-    config: &RunConfig,
-    run: &RunDir,
-    start: Start,
-    images: &Images,
-    n_px: ImageSize,
-    observer: &mut dyn Observer,
-) -> Result<Palette> {
-    if start == Start::Resume && run.palette().exists() {
-        return Palette::open(run.palette());
-    }
-    if let Some(file) = &config.palette.file {
-        return Palette::open(file);
-    }
-    observer.event(Event::Phase("fitting the palette"));
-    let train = &config.train;
-    let options = FitOptions { seed: train.seed, threads: train.threads, ..FitOptions::default() };
-    let sample = Some((options.pixels, options.seed));
-    let (histogram, _) = Histogram::of_images(images, Some(n_px), images.channels(), sample, options.threads)?;
-    let usual = if images.channels() == 1 { 16 } else { 512 };
-    let colors = config.palette.colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
-    Ok(fit_histogram(&histogram, &FitOptions { colors, ..options })?.0)
-}
-
-/// The config with nothing left open that the data or another setting decide.
-pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
-    let mut config = config.clone();
-    config.model.n_px = Some(network.n_px);
-    config.model.n_embd = Some(network.n_embd);
-    config.model.n_layer = Some(network.n_layer);
-    config.model.n_head = Some(network.n_head);
-    if config.palette.file.is_none() {
-        config.palette.colors = Some(network.n_vocab);
-    }
-    config.train.resolve(network.n_ctx());
-    config
-}
-
-/// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
-pub(super) fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path: &Path) -> Result<()> {
-    if meta.palette_hash != palette_hash {
-        return Err(Error::Mismatch(format!(
-            "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
-             preprocessor_config.json back",
-            path.display(),
-            meta.palette_hash
-        )));
-    }
-    if meta.train_images != images {
-        return Err(Error::Mismatch(format!(
-            "{} was trained on {} images, but {} now has {images}: a resumed run needs the same images",
-            path.display(),
-            meta.train_images,
-            config.data.spec
-        )));
-    }
-    let changed = changed_keys(config, &meta.config);
-    if changed.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Mismatch(format!(
-        "{} was trained with another {}: resume without changing it, or start a new run",
-        path.display(),
-        changed.join(", ")
-    )))
-}
-
-/// Keys in which two configs differ, beside those that may change on resume.
-fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 16] = [
-        "finetune.patience",
-        "data.dir",
-        "model.preset",
-        "train.recipe",
-        "train.micro_batch",
-        "train.threads",
-        "train.eval_every",
-        "train.eval_images",
-        "train.sample_every",
-        "train.sample_images",
-        "train.probe_images",
-        "train.checkpoint_every",
-        "train.take_best",
-        "train.keep_last",
-        "train.keep_every",
-        "train.plan",
-    ];
-    let a_classifier = a.finetune.is_some();
-    let table = |config: &RunConfig| toml::Table::try_from(config).expect("a config of plain values has a TOML form");
-    let (a, b) = (table(a), table(b));
-    let mut keys = Vec::new();
-    for section in ["model", "palette", "data", "train", "finetune"] {
-        let part =
-            |table: &toml::Table| table.get(section).and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        let (a, b) = (part(&a), part(&b));
-        let names = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-        keys.extend(names.filter(|key| a.get(*key) != b.get(*key)).map(|key| format!("{section}.{key}")));
-    }
-    // What a classifier is validated on decides which of its weights are kept.
-    let decides = |key: &str| a_classifier && ["train.eval_every", "train.eval_images"].contains(&key);
-    keys.retain(|key| !FREE.contains(&key.as_str()) || decides(key));
-    keys
-}
-
-/// Tokens of the first validation images; without any, a warning.
-pub(super) fn validation(
-    dataset: &Dataset,
-    config: &RunConfig,
-    n_px: ImageSize,
-    quantizer: &Quantizer,
-    run: &RunDir,
-    observer: &mut dyn Observer,
-) -> Result<Option<TokenSet>> {
-    match dataset.split(Split::Validation) {
-        Ok(images) => {
-            let count = if config.train.eval_images == 0 { images.len() } else { config.train.eval_images };
-            // Classes come in turn, and a classifier is chosen by these.
-            let images = if config.finetune.is_some() { images.spread(count) } else { images.take(count) };
-            let set = data::tokenize(&images, n_px, quantizer)?;
-            for image in &set.damaged {
-                warn(run, observer, &format!("{} was skipped: {}", image.name, image.problem));
-            }
-            Ok(Some(set))
-        }
-        Err(error) => {
-            warn(run, observer, &format!("no validation loss: {error}"));
-            Ok(None)
-        }
-    }
 }
 
 /// The images of the probes, if they are asked for; where they can't be had, a warning.
@@ -431,9 +237,9 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         Some(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
         None => train.lr.to_string(),
     };
-    let masks = match train.objective {
-        Objective::Autoregressive => String::new(),
-        Objective::Masked => format!(" Each position was masked with probability {}.", train.mask_prob),
+    let masks = match train.mask_prob.filter(|_| train.objective == Objective::Masked) {
+        Some(probability) => format!(" Each position was masked with probability {probability}."),
+        None => String::new(),
     };
     let line = format!(
         "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}",
@@ -450,6 +256,8 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu;
+    use crate::data::{self, OpenOptions};
     use crate::model::Precision;
 
     #[test]
@@ -475,19 +283,5 @@ mod tests {
         let set = data::tokenize(&images, model.config.n_px, &Quantizer::new(model.palette)).unwrap();
         let loss = engine.evaluate(&set.batch(0..24)).unwrap().mean();
         assert!((loss - best).abs() < 1e-6, "{loss} {best}");
-    }
-
-    #[test]
-    fn a_resume_may_change_threads_but_not_the_learning_rate() {
-        let mut config = RunConfig::default();
-        config.train.steps = Some(9);
-        let mut other = config.clone();
-        other.train.threads = 3;
-        other.train.keep_last = 7;
-        other.train.eval_every = Some(3);
-        assert_eq!(changed_keys(&config, &other), [""; 0]);
-        other.train.lr = 0.5;
-        (other.train.steps, other.train.epochs) = (None, Some(2.0));
-        assert_eq!(changed_keys(&config, &other), ["train.lr", "train.steps", "train.epochs"]);
     }
 }

@@ -10,7 +10,7 @@ use super::fake::Fake;
 use super::observer::Event;
 use super::run_dir::{RunDir, Start};
 use super::trainer::{Outcome, Trainer};
-use super::{Metrics, Plan};
+use super::{FineTuneSection, Metrics, Plan};
 use crate::data::{Batch, TokenSet};
 use crate::model::{Engine, ImageSize, ModelConfig};
 use crate::rng::{Purpose, Rng};
@@ -145,6 +145,33 @@ fn stop_and_resume_gives_the_bits_of_an_uninterrupted_run() {
     let again = train(&config, &parts, Start::Resume, WHOLE);
     assert_eq!(again.outcome.unwrap().step, 20);
     assert!(again.weights == last.weights);
+}
+
+#[test]
+fn patience_ends_a_resumed_run_at_the_same_step_even_without_its_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    // At this rate no weight changes, so that the first validation stays the best.
+    let mut config = config(|train| (train.steps, train.lr) = (Some(100), 1e-30));
+    config.finetune = Some(FineTuneSection { patience: 3, ..FineTuneSection::default() });
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let outcome = train(&config, &whole, Start::New, WHOLE).outcome.unwrap();
+    assert_eq!((outcome.step, outcome.best.unwrap().1), (20, 5));
+    let first = train(&config, &parts, Start::New, Go { stop_after: 12, ..WHOLE }).outcome.unwrap();
+    assert_eq!((first.step, first.stopped), (12, true));
+    fs::remove_file(parts.join("metrics.jsonl")).unwrap();
+    assert_eq!(train(&config, &parts, Start::Resume, WHOLE).outcome.unwrap().step, 20);
+    // Over is over.
+    assert_eq!(train(&config, &parts, Start::Resume, WHOLE).outcome.unwrap().session.1, 0);
+}
+
+#[test]
+fn checkpoints_without_the_count_of_validations_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    train(&config(|_| ()), dir.path(), Start::New, WHOLE).outcome.unwrap();
+    let text = fs::read_to_string(dir.path().join("checkpoints/step-00000020/checkpoint.toml")).unwrap();
+    let old: String = text.lines().filter(|line| !line.starts_with("validations")).flat_map(|l| [l, "\n"]).collect();
+    assert_ne!(old, text);
+    assert_eq!(toml::from_str::<Meta>(&old).unwrap().validations_since_best, 0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::data::{Batch, Masking, TokenSet};
 use crate::model::{Engine, LossSum, Objective};
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
+use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
 use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
@@ -56,10 +57,12 @@ pub struct Outcome {
     pub step: u64,
     /// Whether it was stopped from outside before its end.
     pub stopped: bool,
-    /// Nats per token of the last step's batch; none when no step was left to take.
+    /// Nats per token of the last step's batch; none when no step was left to take, or pixels are not trained on.
     pub train_loss: Option<f64>,
     /// Last validation loss measured.
     pub validation_loss: Option<f64>,
+    /// Nats per label at the last validation, where a classifier is trained.
+    pub class_loss: Option<f64>,
     /// Share of the validation images that were last classified rightly, where a classifier is trained.
     pub accuracy: Option<f64>,
     /// Lowest validation loss (of a classifier: share of errors), and after how many steps.
@@ -100,11 +103,16 @@ impl<'a> Trainer<'a> {
         let metrics = Metrics::open(self.run.metrics(), self.start.step)?;
         let start = &self.start;
         let planner = Planner::new(train, self.images, &start.plans);
+        let planner = match self.validation.filter(|_| self.config.finetune.is_some()) {
+            Some(set) => FineTuneSection::plan(planner, set.images(), train.batch),
+            None => planner,
+        };
         let outcome = Outcome {
             step: start.step,
             stopped: false,
             train_loss: None,
             validation_loss: None,
+            class_loss: None,
             accuracy: None,
             best: start.best_loss.zip(start.best_step),
             elapsed_s: start.elapsed_s,
@@ -113,9 +121,7 @@ impl<'a> Trainer<'a> {
         };
         let now = Instant::now();
         let row = (now, 0.0, start.step);
-        let rows = Metrics::read(&self.run.metrics())?;
-        let since_best = rows.iter().filter(|row| row.split == "validation" && Some(row.step) > start.best_step);
-        let waited = since_best.count() as u64;
+        let waited = start.validations_since_best;
         Loop { t: self, planner, checkpoints, metrics, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
@@ -192,9 +198,9 @@ impl Loop<'_> {
         let Some(sum) = tree.accumulate(self.t.engine, &batch, self.t.stop)? else {
             return Ok(false);
         };
-        let (loss, class_loss) = (sum.mean(), class_loss(&sum));
+        let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
-        if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
+        if let Some(loss) = [loss, class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
         let lr = self.planner.schedule().lr_at(index);
@@ -203,7 +209,7 @@ impl Loop<'_> {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
         self.outcome.step = step;
-        self.outcome.train_loss = Some(loss);
+        self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
             let accuracy = right_ones(&sum, &batch).map(|right| right as f64 / batch.images() as f64);
@@ -234,7 +240,8 @@ impl Loop<'_> {
         Err(error)
     }
 
-    fn blank_row(&self, split: &str, loss: f64) -> Row {
+    fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
+        let loss = loss.unwrap_or(f64::NAN);
         let images = self.outcome.step * self.t.config.train.batch as u64;
         Row {
             step: self.outcome.step,
@@ -289,8 +296,9 @@ impl Loop<'_> {
     /// Loss over the validation images, whatever their number; leaves the training state alone.
     fn validate(&mut self, most: usize) -> Result<()> {
         let Some(set) = self.t.validation else { return Ok(()) };
-        let masked = self.t.engine.config().objective == Objective::Masked;
-        let masking = masked.then(|| Masking::evaluation(self.t.config.train.mask_prob, 0));
+        let network = self.t.engine.config();
+        let masked = network.objective == Objective::Masked;
+        let masking = masked.then(|| Masking::evaluation(network.mask_prob, 0));
         let (mut sum, mut right) = (LossSum::default(), 0);
         for run in even_runs(0..set.images(), most) {
             let batch = set.batch(run.clone());
@@ -313,8 +321,9 @@ impl Loop<'_> {
         if best {
             (self.outcome.best, self.waited) = (Some((measure, step)), 0);
         }
-        (self.outcome.validation_loss, self.outcome.accuracy) = (Some(loss), accuracy);
-        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", loss) };
+        let outcome = &mut self.outcome;
+        (outcome.validation_loss, outcome.class_loss, outcome.accuracy) = (Some(loss), class_loss, accuracy);
+        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", Some(loss)) };
         let share = accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
         self.t.run.log(&format!("step {step}: validation loss {loss:.4}{share}"));
         match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {
@@ -383,6 +392,7 @@ impl Loop<'_> {
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         meta.elapsed_s = self.elapsed();
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
+        meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
         let path = self.checkpoints.save(self.t.engine, &meta)?;
         self.checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::data::MASK_PROB as DEFAULT_MASK_PROB;
 use crate::model::{ClassHead, ImageSize, ModelConfig, Objective};
 use crate::{Error, Result};
 
@@ -46,8 +47,10 @@ const OWN: [&str; 8] = [
 
 /// transformers' name of a model with a classifier.
 const CLASSIFIER: &str = "ImageGPTForImageClassification";
-/// igpt's own keys: what the network was trained to predict, and the layer of a classifier that is not on the last.
+/// igpt's own keys: what the network was trained to predict, the share of masked positions if it was masked ones, and the
+/// layer of a classifier that is not on the last.
 const OBJECTIVE: &str = "igpt_objective";
+const MASK_PROB: &str = "igpt_mask_prob";
 const CLASS_LAYER: &str = "igpt_class_layer";
 
 /// Keys of transformers that change nothing here: kept without a warning.
@@ -133,6 +136,11 @@ pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings
             Objective::default()
         }),
     };
+    let mask_prob = map.shift_remove(MASK_PROB).unwrap_or_else(|| json!(DEFAULT_MASK_PROB));
+    let mask_prob = mask_prob.as_f64().filter(|share| *share > 0.0 && *share < 1.0).unwrap_or_else(|| {
+        problems.push(format!("{MASK_PROB} is {mask_prob}, expected a number above 0 and below 1"));
+        DEFAULT_MASK_PROB
+    });
     let class_layer = map.shift_remove(CLASS_LAYER).unwrap_or_else(|| json!(n_layer));
     let layer = class_layer.as_u64().and_then(|layer| usize::try_from(layer).ok()).unwrap_or_else(|| {
         problems.push(format!("{CLASS_LAYER} is {class_layer}, expected a whole number"));
@@ -157,6 +165,7 @@ pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings
         n_inner,
         layer_norm_epsilon,
         objective,
+        mask_prob,
         class_head,
         ..ModelConfig::new(n_px, vocab_size - 1, n_embd, n_layer, n_head)
     };
@@ -193,6 +202,9 @@ pub(super) fn to_json(config: &ModelConfig, extra: &Map<String, Value>, dtype: &
     });
     if config.objective != Objective::default() {
         map[OBJECTIVE] = json!(config.objective);
+    }
+    if config.objective == Objective::Masked {
+        map[MASK_PROB] = json!(config.mask_prob);
     }
     if let Some(head) = config.class_head.filter(|head| head.layer != config.n_layer) {
         map[CLASS_LAYER] = json!(head.layer);

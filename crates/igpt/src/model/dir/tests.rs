@@ -77,7 +77,7 @@ fn save_then_open_gives_the_same_model() {
 fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
     for layer in [1, 2] {
         let mut before = model(false);
-        before.config.objective = Objective::Masked;
+        (before.config.objective, before.config.mask_prob) = (Objective::Masked, 0.35);
         before.config.class_head = Some(ClassHead { num_labels: 3, layer });
         let layout = Layout::new(&before.config);
         before.weights.resize(layout.arena_len(), 0.0);
@@ -95,11 +95,17 @@ fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
         let config = read_json(&dir.join("config.json")).unwrap();
         assert_eq!((&config["igpt_objective"], &config["label2id"]["owl"]), (&json!("masked"), &json!(2)));
         assert_eq!(config.get("igpt_class_layer").is_some(), layer == 1);
+        assert_eq!(config["igpt_mask_prob"], 0.35);
+        edit(&dir, "config.json", |config| config["igpt_mask_prob"] = json!(0));
+        assert_has(&refusal(&dir), &["igpt_mask_prob is 0", "above 0 and below 1"]);
+        edit(&dir, "config.json", |config| drop(config.as_object_mut().unwrap().remove("igpt_mask_prob")));
+        assert_eq!(ModelDir::open(&dir).unwrap().config.mask_prob, 0.15);
         edit(&dir, "config.json", |config| config["id2label"] = json!({ "0": "cat", "1": "dog" }));
         assert_has(&refusal(&dir), &["score.weight", "[3, 72]", "[2, 72]"]);
     }
     let (_temp, dir) = saved(&model(false));
-    assert!(read_json(&dir.join("config.json")).unwrap().get("igpt_objective").is_none());
+    let config = read_json(&dir.join("config.json")).unwrap();
+    assert!(config.get("igpt_objective").is_none() && config.get("igpt_mask_prob").is_none());
     edit(&dir, "config.json", |config| config["igpt_objective"] = json!("diffusion"));
     assert_has(&refusal(&dir), &["igpt_objective", "diffusion", "masked"]);
 }

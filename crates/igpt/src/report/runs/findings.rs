@@ -80,7 +80,7 @@ impl Findings {
     /// # Errors
     /// When there is no model, its data can't be had, or an engine fails.
     pub fn gather(run: &Path, settings: &Settings, progress: Progress<'_>) -> Result<Self> {
-        let Opened { model, spec, dataset, metrics, taken, mask_prob } = Opened::open(run, settings)?;
+        let Opened { model, spec, dataset, metrics, taken } = Opened::open(run, settings)?;
         let ModelDir { config, palette, .. } = &model;
         let quantizer = Quantizer::new(palette.clone());
         let (size, channels) = (config.n_px, palette.channels());
@@ -101,9 +101,9 @@ impl Findings {
                 None
             }
         };
-        let classifier = config.class_head.map(|_| {
-            accuracy(&mut *engine, &tokens, mask_prob, &mut |done| progress("classifying", done, tokens.images()))
-        });
+        let classifier = config
+            .class_head
+            .map(|_| accuracy(&mut *engine, &tokens, &mut |done| progress("classifying", done, tokens.images())));
         let probe = Probed::of(run, &model, &dataset, settings, progress).unwrap_or_else(|error| {
             absent.push(format!("What the layers know: {error}."));
             None
@@ -169,7 +169,6 @@ struct Opened {
     dataset: Dataset,
     metrics: Vec<Row>,
     taken: Option<u64>,
-    mask_prob: f64,
 }
 
 impl Opened {
@@ -194,7 +193,6 @@ impl Opened {
             dataset: data::open(spec, &open)?,
             spec: spec.clone(),
             taken: config.as_ref().and_then(|config| taken(config, &metrics)),
-            mask_prob: config.as_ref().map_or(data::MASK_PROB, |config| config.train.mask_prob),
             model,
             metrics,
         })

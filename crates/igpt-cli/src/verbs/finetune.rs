@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Show every class equally often, images of rarer classes several times in an epoch
     #[arg(long)]
     balanced: bool,
+    /// Train on so few images of each class, drawn by the seed; the others' labels are not seen
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    labels_per_class: Option<u32>,
     /// Validations without a better accuracy after which training ends; 10 by default, 0 never ends early
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
@@ -96,12 +99,13 @@ fn settings(args: &Args) -> Result<RunConfig> {
         lowest.put("train.eval_images", EVAL_IMAGES);
     }
     let mut layers = args.run.layers(lowest)?;
-    let flags: [(&str, Option<Value>); 6] = [
+    let flags: [(&str, Option<Value>); 7] = [
         ("finetune.model", args.model.as_ref().map(|path| path.to_string_lossy().into_owned().into())),
         ("finetune.generative_weight", args.generative_weight.map(Into::into)),
         ("finetune.class_layer", args.layer.map(|n| Value::Integer(n as i64))),
         ("finetune.frozen_blocks", args.freeze.map(|n| Value::Integer(n as i64))),
         ("finetune.balanced", args.balanced.then_some(true.into())),
+        ("finetune.labels_per_class", args.labels_per_class.map(|n| Value::Integer(n.into()))),
         ("finetune.patience", args.patience.map(|n| Value::Integer(n as i64))),
     ];
     for (key, value) in flags {

@@ -31,13 +31,24 @@ pub struct FineTuneSection {
     pub frozen_blocks: usize,
     /// Whether every class is seen equally often: images of rarer classes come several times in an epoch.
     pub balanced: bool,
+    /// Train on so few images of each class, drawn by the seed as [`crate::probe::few::subset`] draws them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels_per_class: Option<usize>,
     /// Validations in a row without a better accuracy after which training ends; 0 goes on to the end of the budget.
     pub patience: u64,
 }
 
 impl Default for FineTuneSection {
     fn default() -> Self {
-        Self { model: None, generative_weight: 1.0, class_layer: None, frozen_blocks: 0, balanced: false, patience: 10 }
+        Self {
+            model: None,
+            generative_weight: 1.0,
+            class_layer: None,
+            frozen_blocks: 0,
+            balanced: false,
+            labels_per_class: None,
+            patience: 10,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::Quantizer;
+use crate::probe::few;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
@@ -102,7 +103,7 @@ fn fit(
     expect_labels(&dataset, &dataset.split(Split::Validation)?)?;
     let test = tests.then(|| dataset.split(Split::Test)).transpose()?;
     test.iter().try_for_each(|images| expect_labels(&dataset, images))?;
-    let images = if settings.balanced { balanced(&images, counts.len()) } else { images };
+    let chosen = chosen(&images, settings, counts.len(), config.train.seed)?;
 
     let run = RunDir::open(out, start)?;
     let checkpoint = newest(&run, start, observer)?;
@@ -117,6 +118,8 @@ fn fit(
         None => config.model.n_px.or_else(|| own_size(&images)).unwrap_or(ImageSize::square(32)),
     };
     let quantizer = Arc::new(Quantizer::new(palette(&config, &run, start, &images, n_px, observer)?));
+    // Palettes need no labels, and see all training images.
+    let images = chosen;
     let palette = quantizer.palette();
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
@@ -225,6 +228,18 @@ fn count_classes(dataset: &Dataset, images: &Images) -> Result<Vec<usize>> {
     Ok(counts)
 }
 
+/// The images to train on: few of each class, or every class equally often, if the settings say so.
+fn chosen(images: &Images, settings: &FineTuneSection, classes: usize, seed: u64) -> Result<Images> {
+    let images = match settings.labels_per_class {
+        Some(count) => {
+            let labels: Vec<u32> = (0..images.len()).filter_map(|i| images.label(i)).collect();
+            images.pick(few::subset(&labels, classes, count, seed)?)
+        }
+        None => images.clone(),
+    };
+    Ok(if settings.balanced { balanced(&images, classes) } else { images })
+}
+
 /// The images with those of rarer classes repeated in turn, so that every class has as many as the largest.
 fn balanced(images: &Images, classes: usize) -> Images {
     let mut of_class = vec![Vec::new(); classes];
@@ -308,4 +323,31 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
         figures.push((format!("accuracy on {images} validation images"), format!("{:.2} %", 100.0 * accuracy)));
     }
     Card { lines, figures }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_labels_are_those_that_a_probe_of_the_same_seed_sees() {
+        let emoji = data::open("emoji", &data::OpenOptions::default()).unwrap();
+        let images = emoji.split(Split::Train).unwrap();
+        // Of the classes with enough images.
+        let mut counts = vec![0; emoji.classes.len()];
+        (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
+        let images = images.pick((0..images.len()).filter(|&i| counts[images.label(i).unwrap() as usize] >= 20));
+        let settings = FineTuneSection { labels_per_class: Some(20), ..FineTuneSection::default() };
+        let few = chosen(&images, &settings, counts.len(), 3).unwrap();
+        let labels: Vec<u32> = (0..images.len()).filter_map(|i| images.label(i)).collect();
+        let taken = few::subset(&labels, counts.len(), 20, 3).unwrap();
+        assert_eq!(few.indices(), images.pick(taken).indices());
+        assert_eq!(few.len(), 20 * counts.iter().filter(|count| **count >= 20).count());
+        assert_ne!(few.indices(), chosen(&images, &settings, counts.len(), 4).unwrap().indices());
+
+        let settings = FineTuneSection { labels_per_class: Some(100_000), ..settings };
+        assert!(chosen(&images, &settings, counts.len(), 3).unwrap_err().to_string().contains("too few"));
+        let all = chosen(&images, &FineTuneSection::default(), counts.len(), 3).unwrap();
+        assert_eq!(all.indices(), images.indices());
+    }
 }

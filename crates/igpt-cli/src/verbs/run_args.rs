@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use igpt::cpu;
+use igpt::model::Precision;
 use igpt::train::{self, Overrides, Recipe, RunDir, Start, Value};
 use igpt::{Error, Result};
 
@@ -63,7 +65,8 @@ pub(crate) struct RunArgs {
     /// border, a random crop, a flip every other time
     #[arg(long, value_parser = ["none", "imagenet", "cifar", "crop-flip"])]
     pub(crate) augment: Option<String>,
-    /// Number format of the matrix products; bf16 by default
+    /// Number format of the matrix products; by default the quicker one on this processor: bf16 where it has AVX-512 with
+    /// bf16, otherwise f32
     #[arg(long, value_parser = ["bf16", "f32"])]
     pub(crate) precision: Option<String>,
     /// Threads to compute with; 0, the default, is one for each available core
@@ -97,8 +100,15 @@ impl RunArgs {
     }
 
     /// The settings on top of the `lowest`: the run to resume, --config, flags, --set.
-    pub(crate) fn layers(&self, lowest: Overrides) -> Result<Overrides> {
+    pub(crate) fn layers(&self, mut lowest: Overrides) -> Result<Overrides> {
         let args = self;
+        if !args.resume {
+            let quickest = match cpu::quickest_precision() {
+                Precision::Bf16 => "bf16",
+                Precision::F32 => "f32",
+            };
+            lowest.put("train.precision", quickest);
+        }
         let mut layers = Overrides::default();
         if args.resume {
             // Runs from before there were recipes name none; they were the paper's.

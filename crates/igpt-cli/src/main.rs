@@ -32,6 +32,8 @@ enum Verb {
     Complete(verbs::complete::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
+    /// Say what this machine offers, what igpt will use of it, and what would help
+    Doctor(verbs::doctor::Args),
     /// Turn images into the features that the network has of them
     Embed(verbs::embed::Args),
     /// Score images: likelihood beside baselines
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Some(Verb::Classify(args)) => verbs::classify::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
+        Some(Verb::Doctor(args)) => verbs::doctor::run(args),
         Some(Verb::Embed(args)) => verbs::embed::run(args),
         Some(Verb::Eval(args)) => verbs::eval::run(args),
         Some(Verb::Finetune(args)) => verbs::finetune::run(*args),

@@ -1,5 +1,9 @@
 //! What the operating system tells about this process and the machine it runs on.
 
+mod limits;
+
+pub use limits::Limits;
+
 /// The most memory this process has had resident, in bytes; known on Linux.
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -1,0 +1,135 @@
+//! What a process may use: the machine's memory, or less where a container or a control group says so.
+
+use std::path::{Path, PathBuf};
+
+/// Processors and memory. What the system doesn't tell is `None`; it does on Linux.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Processors that threads can run on at once, after affinity and quota.
+    pub cores: usize,
+    /// Processors' worth of time that a control group grants.
+    pub cpu_quota: Option<f64>,
+    /// Memory of the machine in bytes.
+    pub memory: Option<u64>,
+    /// What of it is free or can be freed, in bytes.
+    pub available: Option<u64>,
+    /// What a control group allows, in bytes.
+    pub memory_limit: Option<u64>,
+}
+
+impl Limits {
+    /// The present ones.
+    pub fn now() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { cores, ..Self::read(Path::new("/")) }
+    }
+
+    /// From the files below `root`, which is `/` but in tests.
+    fn read(root: &Path) -> Self {
+        let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        let meminfo = text("proc/meminfo");
+        let kib = |key: &str| {
+            let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+        };
+        let groups = groups(root, &text("proc/self/cgroup"));
+        let quota = groups.iter().filter_map(|group| quota(group)).reduce(f64::min);
+        let memory = kib("MemTotal:");
+        // Old control groups say "no limit" with a number larger than any memory.
+        let limit = groups.iter().filter_map(|group| memory_limit(group)).min();
+        let limit = limit.filter(|limit| memory.is_none_or(|memory| *limit < memory));
+        Self { cores: 1, cpu_quota: quota, memory, available: kib("MemAvailable:"), memory_limit: limit }
+    }
+
+    /// Bytes that this process can have at most before it fails or is killed.
+    pub fn usable(&self) -> Option<u64> {
+        [self.available, self.memory_limit].into_iter().flatten().min()
+    }
+}
+
+/// Directories of the control groups that a process is in, its own and those around it; of version 2, and of version
+/// 1's controllers for processors and memory.
+fn groups(root: &Path, cgroup: &str) -> Vec<PathBuf> {
+    let mounted = root.join("sys/fs/cgroup");
+    let mut found = Vec::new();
+    for line in cgroup.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let top = match controllers.split(',').find(|name| ["cpu", "memory"].contains(name)) {
+            Some(name) => mounted.join(name),
+            None if controllers.is_empty() => mounted.clone(),
+            None => continue,
+        };
+        // Within a container the path may be one of the host that isn't there; the top always is.
+        let path = top.join(path.trim_start_matches('/'));
+        found.extend(path.ancestors().take_while(|path| path.starts_with(&top)).map(Path::to_path_buf));
+    }
+    found
+}
+
+fn quota(group: &Path) -> Option<f64> {
+    let number = |name: &str| std::fs::read_to_string(group.join(name)).ok()?.trim().parse::<f64>().ok();
+    let (quota, period) = match std::fs::read_to_string(group.join("cpu.max")) {
+        Ok(text) => {
+            let (quota, period) = text.trim().split_once(' ')?;
+            (quota.parse::<f64>().ok()?, period.parse::<f64>().ok()?)
+        }
+        Err(_) => (number("cpu.cfs_quota_us")?, number("cpu.cfs_period_us")?),
+    };
+    (quota > 0.0 && period > 0.0).then_some(quota / period)
+}
+
+fn memory_limit(group: &Path) -> Option<u64> {
+    let text = |name: &str| std::fs::read_to_string(group.join(name)).ok();
+    text("memory.max").or_else(|| text("memory.limit_in_bytes"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn the_tightest_group_around_a_process_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        write(root, "proc/meminfo", "MemTotal:       8000 kB\nMemFree: 10 kB\nMemAvailable:   6000 kB\n");
+        write(root, "proc/self/cgroup", "0::/jobs/mine\n");
+        write(root, "sys/fs/cgroup/jobs/cpu.max", "150000 100000\n");
+        write(root, "sys/fs/cgroup/jobs/mine/cpu.max", "max 100000\n");
+        write(root, "sys/fs/cgroup/jobs/mine/memory.max", "max\n");
+        write(root, "sys/fs/cgroup/jobs/memory.max", "2048000\n");
+        let limits = Limits::read(root);
+        assert_eq!((limits.cpu_quota, limits.memory_limit), (Some(1.5), Some(2_048_000)));
+        assert_eq!((limits.memory, limits.available), (Some(8_192_000), Some(6_144_000)));
+        assert_eq!(limits.usable(), Some(2_048_000));
+    }
+
+    #[test]
+    fn old_groups_are_read_and_their_word_for_no_limit_understood() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        write(root, "proc/meminfo", "MemTotal: 8000 kB\nMemAvailable: 6000 kB\n");
+        write(root, "proc/self/cgroup", "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n3:pids:/\n");
+        write(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
+        write(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+        write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+        let limits = Limits::read(root);
+        assert_eq!((limits.cpu_quota, limits.memory_limit), (Some(0.5), None));
+        write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "1000\n");
+        assert_eq!(Limits::read(root).usable(), Some(1000));
+    }
+
+    #[test]
+    fn where_nothing_is_told_nothing_is_claimed() {
+        let root = tempfile::tempdir().unwrap();
+        let limits = Limits::read(root.path());
+        assert_eq!((limits.memory, limits.memory_limit, limits.usable()), (None, None, None));
+        assert!(Limits::now().cores >= 1);
+    }
+}

@@ -80,13 +80,13 @@ impl Ridge {
 /// XᵀX, (d, d).
 fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
     let (width, x) = (design.width(), design.padded());
-    let columns = x.cols();
+    let columns = x.cols().next_multiple_of(LANE_PAD);
     let mut sums = vec![0.0f64; width * width];
     let mut scratch: Vec<_> =
         (0..workers.pool.threads()).map(|_| (vec![0.0f32; LANE_PAD * columns], matmul::Scratch::default())).collect();
     let mut panels = Panels::<f32>::new(0, columns);
     for first in (0..x.rows()).step_by(BLOCK) {
-        let x = x.view(first, BLOCK.min(x.rows() - first), 0, columns);
+        let x = x.view(first, BLOCK.min(x.rows() - first), 0, x.cols());
         if panels.k() != x.rows() {
             panels = Panels::new(x.rows(), columns);
         }

@@ -1,7 +1,7 @@
 //! The whole probe of a model on a data set: features, the choice of a layer, the test, and the baselines beside it.
 
 use super::few::{FewLabels, few_labels};
-use super::parts::{Labelled, Part, collect};
+use super::parts::{Labelled, Part, collect, labels};
 use super::protocol::{Verdict, View, centred, choose, judge, majority};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
@@ -123,6 +123,16 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
     layers.sort_unstable();
     let images = Labelled::of(dataset, settings.images, settings.seed)?;
     let classes = images.classes.len();
+    // What cannot be done is refused before the long part of the work.
+    for &count in &settings.labels_per_class {
+        super::few::subset(&labels(&images.train), classes, count, 0)?;
+    }
+    if let Some(count) = settings.concat.filter(|count| !(2..=layers.len()).contains(count)) {
+        return Err(Error::Invalid(format!(
+            "{count} layers cannot be put side by side: say 2 to {}, the layers swept",
+            layers.len()
+        )));
+    }
     let workers = Workers::new(settings.options.threads);
     let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
     let quantizer = Quantizer::new(model.palette.clone());
@@ -130,10 +140,6 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
     let mut engine = cpu::open(&model.config, &model.weights, settings.options)?;
     let mut parts = read(&mut *engine, &images, &quantizer, &layers, true, "features", progress)?;
     drop(engine);
-    for &count in &settings.labels_per_class {
-        // Refused before the long part of the work.
-        super::few::subset(&parts[0].labels, classes, count, 0)?;
-    }
     let (best, choices) = sweep(&fitter, &parts, "layers", progress)?;
     let verdict = test(&fitter, &parts, best, &choices[best])?;
 
@@ -237,12 +243,6 @@ fn test(fitter: &Fitter<'_>, parts: &Parts, slot: usize, choice: &Choice) -> Res
 }
 
 fn concat(fitter: &Fitter<'_>, parts: &Parts, layers: &[usize], best: usize, count: usize) -> Result<Concat> {
-    if count < 2 || count > layers.len() {
-        return Err(Error::Invalid(format!(
-            "{count} layers cannot be put side by side: say 2 to {}, the layers swept",
-            layers.len()
-        )));
-    }
     let around: Vec<usize> = centred(best, count, layers.len() - 1).collect();
     let joined = joined(parts, &around)?;
     let (_, choices) = sweep(fitter, &joined, "concat", &mut |_, _, _| ())?;

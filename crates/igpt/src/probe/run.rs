@@ -78,7 +78,9 @@ pub struct Report {
 pub struct Baselines {
     /// Of the pixels as the palette gives them.
     pub raw_pixels: f64,
-    /// Of the same network with random weights, its best layer.
+    /// Of the same network with random weights, its best layer. They are drawn as the paper's code does, whatever the
+    /// model's own training began with: its directory doesn't say, and so the baseline is one and the same for all
+    /// models of a shape.
     pub random_init: f64,
     /// Of the commonest class.
     pub majority: f64,

@@ -7,12 +7,12 @@ use std::f32::consts::LOG2_E;
 
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
-use crate::{LANE_PAD, MatMut, MatRef, Scalar};
+use crate::{MatMut, MatRef, Scalar};
 
 /// `losses[r]` = −ln softmax(logits row r)[`targets[r]`] in nats, over the first `n_vocab` columns. With
 /// `d = Some((scale, dlogits))`, `dlogits` gets scale · (softmax − one-hot target), zero in the padding.
 ///
-/// `logits` and `dlogits` are rows × cols with cols a multiple of [`LANE_PAD`] and at least `n_vocab`; what the
+/// `logits` and `dlogits` are rows × cols with cols a multiple of 16 and at least `n_vocab`; what the
 /// padding of `logits` holds is of no account. A row's bits depend on that row alone. A NaN or infinity among the
 /// logits makes the loss NaN. Panics on other shapes and on a target that is no colour.
 pub fn cross_entropy<S: Scalar>(
@@ -24,7 +24,7 @@ pub fn cross_entropy<S: Scalar>(
     d: Option<(f32, MatMut<'_, S>)>,
 ) {
     let shape = (logits.rows(), logits.cols());
-    assert!(logits.cols().is_multiple_of(LANE_PAD), "{} columns are not padded to {LANE_PAD}", logits.cols());
+    assert!(logits.cols().is_multiple_of(PAD), "{} columns are not padded to {PAD}", logits.cols());
     assert!(0 < n_vocab && n_vocab <= logits.cols(), "{n_vocab} colours in {} columns", logits.cols());
     assert_eq!((targets.len(), losses.len()), (logits.rows(), logits.rows()), "one target and loss a row");
     if let Some((_, d)) = &d {
@@ -35,6 +35,9 @@ pub fn cross_entropy<S: Scalar>(
     }
     isa.run(CrossEntropy { logits, n_vocab, targets, losses, d });
 }
+
+/// The widest vector.
+const PAD: usize = 16;
 
 struct CrossEntropy<'a, S> {
     logits: MatRef<'a, f32>,
@@ -103,7 +106,7 @@ mod tests {
     use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 
     fn matches<S: Scalar>(isa: Isa, rows: usize, n_vocab: usize, offset: f64) {
-        let cols = n_vocab.next_multiple_of(LANE_PAD);
+        let cols = n_vocab.next_multiple_of(PAD);
         let spread = 8.0;
         let logits: Vec<f64> = values(rows * n_vocab, 1).iter().map(|x| spread * x + offset).collect();
         let mut logits = Framed::<f32>::new(&logits, rows, n_vocab, cols);

@@ -1,12 +1,14 @@
 //! Matrix products: one micro-kernel and what is built on it.
 //!
 //! A right operand is packed once into [`Panels`], a left one is read where it is ([`matmul`]) or packed on the
-//! way ([`matmul_tn`], whose sum runs down the rows of both). Every element is summed in an order fixed by the
+//! way ([`matmul_tn`], whose sum runs down the rows of both). Products with few columns pack nothing
+//! ([`matmul_narrow`]). Every element is summed in an order fixed by the
 //! shapes of its own row and column alone, so results don't depend on how rows and columns are shared out.
 
 mod forward;
 mod int8;
 mod micro;
+mod narrow;
 mod out;
 mod panels;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod tn;
 pub use forward::matmul;
 pub use int8::{QuantizedPanels, QuantizedRows, matmul_int8};
 pub use micro::{Tile, run_rows, tile};
+pub use narrow::{STRIP_COLS, matmul_narrow, matmul_tn_narrow};
 pub use out::Out;
 pub use panels::{Panels, PanelsRef, pack_panel, pack_tokens};
 pub use tn::{Scratch, TOKEN_BLOCK, matmul_tn};

@@ -1,6 +1,6 @@
 //! The matrix that linear classifiers multiply: standardised features and a column of ones for the intercept.
 
-use igpt_kernels::matmul::{Out, Panels, matmul};
+use igpt_kernels::matmul::{Out, Panels, STRIP_COLS, matmul};
 use igpt_kernels::pool::{chunks, rows};
 use igpt_kernels::{Buffer, LANE_PAD, MatMut, MatRef};
 
@@ -9,7 +9,7 @@ use super::{Standardizer, Workers};
 /// Rows that one piece of work takes.
 pub(super) const ROWS: usize = 512;
 
-/// (n, d + 1), the last column all ones; rows are padded with zeros to whole lanes.
+/// (n, d + 1), the last column all ones; rows are padded with zeros to whole strips.
 #[derive(Debug)]
 pub(super) struct Design {
     values: Buffer<f32>,
@@ -22,7 +22,7 @@ impl Design {
     /// The features (n, d) as `standardizer` scales them.
     pub(super) fn new(workers: &Workers, standardizer: &Standardizer, features: &[f32]) -> Self {
         let width = standardizer.width();
-        let (rows, stride) = (features.len() / width, (width + 1).next_multiple_of(LANE_PAD));
+        let (rows, stride) = (features.len() / width, (width + 1).next_multiple_of(STRIP_COLS));
         let mut values = Buffer::zeroed(rows * stride);
         workers.pool.for_each(chunks(&mut values, ROWS * stride), |piece, values| {
             let features = &features[piece * ROWS * width..];

@@ -102,6 +102,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_chosen_by_the_test_images() {
+        let parts = [1, 2, 3].map(|seed| clouds(90, 20, 3, 3.0, seed));
+        let [train, validation] = [0, 1].map(|i| Examples::new(&parts[i].0, 20, &parts[i].1).unwrap());
+        let workers = Workers::new(1);
+        let fitter = Fitter { workers: &workers, solver: Solver::Ridge, classes: 3, seed: 0 };
+        // Where every image is called class c, the accuracy is the share of predictions of c: over all c they are one
+        // whole, unless predictions went by what the images are called.
+        let of_class = |class: u32| {
+            let labels = vec![class; 90];
+            let test = Examples::new(&parts[2].0, 20, &labels).unwrap();
+            few_labels(&fitter, View { train, validation }, test, 4, 0..5).unwrap().test_accuracy
+        };
+        let shares = [0, 1, 2].map(of_class);
+        for seed in 0..5 {
+            let whole: f64 = shares.iter().map(|shares| shares[seed]).sum();
+            assert!((whole - 1.0).abs() < 1e-12, "{shares:?}");
+        }
+    }
+
+    #[test]
     fn more_labels_classify_better() {
         let parts = [1, 2, 3].map(|seed| clouds(900, 20, 4, 3.0, seed));
         let [train, validation, test] = [0, 1, 2].map(|i| Examples::new(&parts[i].0, 20, &parts[i].1).unwrap());

@@ -7,17 +7,20 @@
 //! Products run in f32 with the engine's kernels, losses are summed and steps taken in f64.
 
 use igpt_kernels::cross_entropy::cross_entropy;
-use igpt_kernels::matmul::{self, Out, Panels, PanelsRef, matmul, matmul_tn};
-use igpt_kernels::pool::{chunks, rows};
-use igpt_kernels::{Buffer, LANE_PAD, MatMut, MatRef};
+use igpt_kernels::matmul::{STRIP_COLS, matmul_narrow, matmul_tn_narrow};
+use igpt_kernels::pool::chunks;
+use igpt_kernels::{Buffer, MatMut, MatRef};
 
-use super::design::{Design, ROWS, repack};
+use super::design::Design;
 use super::lbfgs::{Limits, minimise};
 use super::{Examples, Linear, Standardizer, Workers};
 use crate::{Error, Result};
 
-/// Columns of the weights' gradient that one piece of work sums.
-const BAND: usize = 16;
+/// Bytes of the images that go from scores to gradient together, while they are in the core's own cache.
+const BLOCK_BYTES: usize = 128 << 10;
+/// Pieces of work at most, and bytes of their gradients: each sums one of its own.
+const PIECES: usize = 64;
+const PIECES_BYTES: usize = 64 << 20;
 /// Steps at most.
 const ITERATIONS: usize = 500;
 
@@ -71,8 +74,9 @@ impl<'a> Logistic<'a> {
         let outcome = minimise(&mut self.weights, limits, &mut |weights, gradient| {
             objective.evaluate(workers, strength, weights, gradient)
         });
-        let weights = self.weights.iter().map(|&w| w as f32).collect();
-        let linear = Linear { standardizer: self.standardizer.clone(), weights, classes: self.objective.classes };
+        let (classes, inputs) = (self.objective.classes, self.weights.len() / self.objective.classes);
+        let weights = (0..inputs * classes).map(|i| self.weights[i % classes * inputs + i / classes] as f32).collect();
+        let linear = Linear { standardizer: self.standardizer.clone(), weights, classes };
         Fit {
             linear,
             loss: outcome.value,
@@ -89,76 +93,78 @@ pub(super) struct Objective {
     design: Design,
     targets: Vec<u16>,
     classes: usize,
-    /// The weights as f32 and as a right operand.
-    values: Vec<f32>,
-    panels: Panels<f32>,
+    /// The weights as f32, `[classes / 16][d + 1][16]`.
+    strips: Vec<f32>,
     losses: Vec<f32>,
-    /// (n, classes padded), and the same packed where it is more than one panel.
-    dlogits: Buffer<f32>,
-    packed: Panels<f32>,
-    /// (d + 1, classes padded)
-    gradient: Vec<f32>,
+    /// Images of a block, and of a piece of several.
+    block: usize,
+    piece: usize,
+    /// The pieces' gradients, (pieces, classes, stride of the design).
+    gradients: Buffer<f32>,
 }
 
 impl Objective {
     fn new(design: Design, labels: &[u32], classes: usize) -> Result<Self> {
         let targets = labels.iter().map(|&label| u16::try_from(label)).collect::<Result<Vec<u16>, _>>();
         let targets = targets.map_err(|_| Error::Invalid(format!("{classes} classes are more than 65536")))?;
-        let (n, inputs, padded) = (design.rows(), design.width() + 1, classes.next_multiple_of(LANE_PAD));
+        let (n, stride, padded) = (design.rows(), design.padded().cols(), classes.next_multiple_of(STRIP_COLS));
+        let block = (BLOCK_BYTES / (4 * (stride + 2 * padded))).clamp(32, 512);
+        let pieces = (PIECES_BYTES / (4 * classes * stride)).clamp(1, PIECES);
+        let piece = n.div_ceil(pieces).next_multiple_of(block);
         Ok(Self {
             targets,
             classes,
-            values: vec![0.0; inputs * classes],
-            panels: Panels::new(inputs, padded),
+            strips: vec![0.0; (design.width() + 1) * padded],
             losses: vec![0.0; n],
-            dlogits: Buffer::zeroed(n * padded),
-            packed: Panels::new(if padded > LANE_PAD { n } else { 0 }, padded),
-            gradient: vec![0.0; inputs * padded],
+            block,
+            piece,
+            gradients: Buffer::zeroed(n.div_ceil(piece) * classes * stride),
             design,
         })
     }
 
-    /// The loss at `weights`, (d + 1, classes), and its gradient.
+    /// The loss at `weights`, (classes, d + 1), and its gradient.
     fn evaluate(&mut self, workers: &Workers, strength: f64, weights: &[f64], gradient: &mut [f64]) -> f64 {
-        let (n, inputs, classes) = (self.design.rows(), self.design.width() + 1, self.classes);
-        let padded = self.panels.n();
-        self.values.iter_mut().zip(weights).for_each(|(value, &w)| *value = w as f32);
-        repack(workers, MatRef::new(&self.values, inputs, classes), &mut self.panels);
-
-        let (isa, x, panels, targets) = (workers.isa, self.design.matrix(), &self.panels, &self.targets);
-        let mut scratch: Vec<_> = (0..workers.pool.threads()).map(|_| vec![0.0f32; ROWS * padded]).collect();
-        let parts = (chunks(&mut self.losses, ROWS), rows(MatMut::new(&mut self.dlogits, n, padded), ROWS));
-        workers.pool.each(parts, &mut scratch, |piece, (losses, dlogits), logits| {
-            let (first, m) = (piece * ROWS, losses.len());
-            let logits = &mut logits[..m * padded];
-            let x = x.view(first, m, 0, inputs);
-            matmul(isa, x, panels, None, Out::F32(MatMut::new(logits, m, padded)));
-            let d = Some((1.0 / n as f32, dlogits));
-            cross_entropy(isa, MatRef::new(logits, m, padded), classes, &targets[first..first + m], losses, d);
+        let Self { design, targets, classes, strips, losses, block, piece: images, gradients } = self;
+        let (x, n, inputs, classes) = (design.padded(), design.rows(), design.width() + 1, *classes);
+        let (stride, padded) = (x.cols(), classes.next_multiple_of(STRIP_COLS));
+        workers.pool.for_each(chunks(strips, inputs * STRIP_COLS), |strip, values| {
+            let classes = weights.chunks_exact(inputs).skip(strip * STRIP_COLS).take(STRIP_COLS);
+            for (column, weights) in classes.enumerate() {
+                let values = values.iter_mut().skip(column).step_by(STRIP_COLS);
+                values.zip(weights).for_each(|(value, &w)| *value = w as f32);
+            }
         });
 
-        // A single panel is laid out as the matrix is.
-        let dlogits: PanelsRef<'_, f32> = if padded == LANE_PAD {
-            PanelsRef::new(bytemuck::cast_slice(&self.dlogits), n, padded)
-        } else {
-            repack(workers, MatRef::new(&self.dlogits, n, padded), &mut self.packed);
-            (&self.packed).into()
-        };
-        let mut scratch: Vec<_> = (0..workers.pool.threads()).map(|_| matmul::Scratch::default()).collect();
-        let bands = rows(MatMut::new(&mut self.gradient, inputs, padded), BAND);
-        workers.pool.each(bands, &mut scratch, |band, out, scratch| {
-            let x = x.view(0, n, band * BAND, out.rows());
-            matmul_tn(isa, x, dlogits, out, false, scratch);
+        let (isa, images, block) = (workers.isa, *images, *block);
+        let scratch = || (vec![0.0f32; block * padded], vec![0.0f32; block * padded]);
+        let mut scratch: Vec<_> = (0..workers.pool.threads()).map(|_| scratch()).collect();
+        let pieces = (chunks(losses, images), chunks(gradients, classes * stride));
+        workers.pool.each(pieces, &mut scratch, |piece, (losses, gradient), (logits, dlogits)| {
+            gradient.fill(0.0);
+            for (i, losses) in losses.chunks_mut(block).enumerate() {
+                let (first, m) = (piece * images + i * block, losses.len());
+                let (x, targets) = (x.view(first, m, 0, stride), &targets[first..first + m]);
+                let (logits, dlogits) = (&mut logits[..m * padded], &mut dlogits[..m * padded]);
+                matmul_narrow(isa, x.view(0, m, 0, inputs), strips, MatMut::new(logits, m, padded));
+                let d = Some((1.0 / n as f32, MatMut::new(dlogits, m, padded)));
+                cross_entropy(isa, MatRef::new(logits, m, padded), classes, targets, losses, d);
+                let dlogits = MatRef::strided(dlogits, m, classes, padded);
+                matmul_tn_narrow(isa, dlogits, x, MatMut::new(gradient, classes, stride));
+            }
         });
 
-        let mut loss = self.losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / n as f64;
-        let penalised = (inputs - 1) * classes;
-        loss += strength / 2.0 * weights[..penalised].iter().map(|w| w * w).sum::<f64>();
-        for (gradient, sums) in gradient.chunks_exact_mut(classes).zip(self.gradient.chunks_exact(padded)) {
-            gradient.iter_mut().zip(sums).for_each(|(g, &sum)| *g = f64::from(sum));
-        }
-        gradient.iter_mut().zip(&weights[..penalised]).for_each(|(g, w)| *g += strength * w);
-        loss
+        workers.pool.for_each(chunks(gradient, inputs), |class, gradient| {
+            let weights = &weights[class * inputs..][..inputs - 1];
+            gradient.fill(0.0);
+            gradient.iter_mut().zip(weights).for_each(|(g, w)| *g = strength * w);
+            for piece in gradients.chunks_exact(classes * stride) {
+                gradient.iter_mut().zip(&piece[class * stride..]).for_each(|(g, &sum)| *g += f64::from(sum));
+            }
+        });
+        let mean = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / n as f64;
+        let penalised = weights.chunks_exact(inputs).flat_map(|weights| &weights[..inputs - 1]);
+        mean + strength / 2.0 * penalised.map(|w| w * w).sum::<f64>()
     }
 }
 
@@ -169,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_the_loss() {
-        // More classes than fill one panel, so that both ways of packing are seen.
+        // More classes than fill one strip, and more images than one block.
         for classes in [3, 40] {
             let (features, labels) = clouds(1100, 7, classes, 1.0, 1);
             let workers = Workers::new(2);

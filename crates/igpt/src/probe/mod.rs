@@ -18,6 +18,8 @@ pub mod parts;
 pub mod protocol;
 pub mod ridge;
 mod run;
+#[cfg(test)]
+mod run_tests;
 pub mod sgd;
 pub mod solver;
 #[cfg(test)]

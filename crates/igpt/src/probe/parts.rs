@@ -90,7 +90,8 @@ pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
     images.pick(first.into_iter().chain(rest).take(n).map(|(_, i)| i))
 }
 
-fn labels(images: &Images) -> Vec<u32> {
+/// The classes of labelled images.
+pub(super) fn labels(images: &Images) -> Vec<u32> {
     (0..images.len()).filter_map(|i| images.label(i)).collect()
 }
 

@@ -75,18 +75,37 @@ impl Ridge {
         let weights = weights.into_iter().map(|w| w as f32).collect();
         Ok(Linear { standardizer: self.standardizer.clone(), weights, classes })
     }
+
+    /// Hands the classifier of each of [`STRENGTHS`] to `take`, the strongest first. Those too small for these
+    /// features are passed over.
+    ///
+    /// # Errors
+    /// When all are.
+    pub(super) fn each_strength(&self, workers: &Workers, mut take: impl FnMut(f64, Linear)) -> Result<()> {
+        let (mut solved, mut failed) = (false, Ok(()));
+        for strength in STRENGTHS.into_iter().rev() {
+            match self.solve(workers, strength) {
+                Ok(linear) => {
+                    solved = true;
+                    take(strength, linear);
+                }
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        if solved { Ok(()) } else { failed }
+    }
 }
 
 /// XᵀX, (d, d).
 fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
     let (width, x) = (design.width(), design.padded());
-    let columns = x.cols();
+    let columns = x.cols().next_multiple_of(LANE_PAD);
     let mut sums = vec![0.0f64; width * width];
     let mut scratch: Vec<_> =
         (0..workers.pool.threads()).map(|_| (vec![0.0f32; LANE_PAD * columns], matmul::Scratch::default())).collect();
     let mut panels = Panels::<f32>::new(0, columns);
     for first in (0..x.rows()).step_by(BLOCK) {
-        let x = x.view(first, BLOCK.min(x.rows() - first), 0, columns);
+        let x = x.view(first, BLOCK.min(x.rows() - first), 0, x.cols());
         if panels.k() != x.rows() {
             panels = Panels::new(x.rows(), columns);
         }
@@ -117,7 +136,7 @@ pub struct QuickProbe {
 /// and measures it on `measured`, which nothing is chosen by.
 ///
 /// # Errors
-/// When the parts differ in their number of features.
+/// When the parts differ in their number of features, or these are too much alike for any strength.
 pub fn quick_probe(
     workers: &Workers,
     train: Examples<'_>,
@@ -143,14 +162,13 @@ pub(crate) fn choose_and_measure(
     let standardizer = Standardizer::fit(train.features(), train.width());
     let ridge = Ridge::new(workers, &standardizer, train, classes);
     let mut best: Option<(f64, f64, Linear)> = None;
-    for strength in STRENGTHS.into_iter().rev() {
-        let linear = ridge.solve(workers, strength)?;
+    ridge.each_strength(workers, |strength, linear| {
         let share = accuracy(&linear.predict(workers, validation.features()), validation.labels());
         if best.as_ref().is_none_or(|(highest, ..)| share > *highest) {
             best = Some((share, strength, linear));
         }
-    }
-    let Some((chosen, strength, linear)) = best else { unreachable!("there are strengths to choose from") };
+    })?;
+    let Some((chosen, strength, linear)) = best else { unreachable!("a strength was solved") };
     let accuracy = accuracy(&linear.predict(workers, measured.features()), measured.labels());
     Ok((chosen, QuickProbe { accuracy, strength }))
 }
@@ -214,6 +232,26 @@ mod tests {
             assert_eq!(other.strength, chosen.strength);
             assert!(other.accuracy < chosen.accuracy);
         }
+    }
+
+    /// Far from what the standardizer expects, so that centring leaves the rounding errors of a large mean.
+    #[test]
+    fn strengths_at_which_features_are_singular_are_passed_over() {
+        let workers = Workers::new(1);
+        let standardizer = Standardizer::fit(&values(400, 1.0, 1), 4);
+        let solved = |offset: f32| {
+            let (mut features, labels) = clouds(600, 4, 3, 1e-3, 2);
+            features.iter_mut().for_each(|x| *x = 1e-2 * *x + offset);
+            let train = Examples::new(&features, 4, &labels).unwrap();
+            let ridge = Ridge::new(&workers, &standardizer, train, 3);
+            let mut solved = Vec::new();
+            ridge.each_strength(&workers, |strength, _| solved.push(strength)).map(|()| solved)
+        };
+        assert_eq!(solved(0.0).unwrap().len(), STRENGTHS.len());
+        let some = solved(1e3).unwrap();
+        assert!(some.contains(&10.0) && !some.contains(&1e-4), "{some:?}");
+        let error = solved(1e6).unwrap_err().to_string();
+        assert!(error.contains("singular at strength 10:"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The whole probe of a model on a data set: features, the choice of a layer, the test, and the baselines beside it.
 
 use super::few::{FewLabels, few_labels};
-use super::parts::{Labelled, Part, collect};
+use super::parts::{Labelled, Part, collect, labels};
 use super::protocol::{Verdict, View, centred, choose, judge, majority};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
@@ -80,7 +80,9 @@ pub struct Report {
 pub struct Baselines {
     /// Of the pixels as the palette gives them.
     pub raw_pixels: f64,
-    /// Of the same network with random weights, its best layer.
+    /// Of the same network with random weights, its best layer. They are drawn as the paper's code does, whatever the
+    /// model's own training began with: its directory doesn't say, and so the baseline is one and the same for all
+    /// models of a shape.
     pub random_init: f64,
     /// Of the commonest class.
     pub majority: f64,
@@ -129,6 +131,16 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
         images.test = images.test.spread(held_out);
     }
     let classes = images.classes.len();
+    // What cannot be done is refused before the long part of the work.
+    for &count in &settings.labels_per_class {
+        super::few::subset(&labels(&images.train), classes, count, 0)?;
+    }
+    if let Some(count) = settings.concat.filter(|count| !(2..=layers.len()).contains(count)) {
+        return Err(Error::Invalid(format!(
+            "{count} layers cannot be put side by side: say 2 to {}, the layers swept",
+            layers.len()
+        )));
+    }
     let workers = Workers::new(settings.options.threads);
     let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
     let quantizer = Quantizer::new(model.palette.clone());
@@ -136,10 +148,6 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
     let mut engine = cpu::open(&model.config, &model.weights, settings.options)?;
     let mut parts = read(&mut *engine, &images, &quantizer, &layers, true, "features", progress)?;
     drop(engine);
-    for &count in &settings.labels_per_class {
-        // Refused before the long part of the work.
-        super::few::subset(&parts[0].labels, classes, count, 0)?;
-    }
     let (best, choices) = sweep(&fitter, &parts, "layers", progress)?;
     let verdict = test(&fitter, &parts, best, &choices[best])?;
 
@@ -243,12 +251,6 @@ fn test(fitter: &Fitter<'_>, parts: &Parts, slot: usize, choice: &Choice) -> Res
 }
 
 fn concat(fitter: &Fitter<'_>, parts: &Parts, layers: &[usize], best: usize, count: usize) -> Result<Concat> {
-    if count < 2 || count > layers.len() {
-        return Err(Error::Invalid(format!(
-            "{count} layers cannot be put side by side: say 2 to {}, the layers swept",
-            layers.len()
-        )));
-    }
     let around: Vec<usize> = centred(best, count, layers.len() - 1).collect();
     let joined = joined(parts, &around)?;
     let (_, choices) = sweep(fitter, &joined, "concat", &mut |_, _, _| ())?;

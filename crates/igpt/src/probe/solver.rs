@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::sgd::{RATES, Sgd};
-use super::{Examples, Knn, Linear, Logistic, Ridge, Standardizer, Workers, accuracy, ridge};
+use super::{Examples, Knn, Linear, Logistic, Ridge, Standardizer, Workers, accuracy};
 use crate::{Error, Result};
 
 /// Strengths of the logistic regression to choose from, the strongest first: each fit starts from the one before.
@@ -96,9 +96,7 @@ impl Fitter<'_> {
             }
             Solver::Ridge => {
                 let ridge = Ridge::new(workers, standardizer, train, classes);
-                for strength in ridge::STRENGTHS.into_iter().rev() {
-                    search.see(strength, judge(&ridge.solve(workers, strength)?));
-                }
+                ridge.each_strength(workers, |strength, linear| search.see(strength, judge(&linear)))?;
             }
             Solver::Knn => {
                 let knn = Knn::new(workers, standardizer, train, classes);

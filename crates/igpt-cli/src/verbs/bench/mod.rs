@@ -5,6 +5,7 @@ mod data;
 mod forward;
 mod kernels;
 mod peers;
+mod probe;
 mod report;
 mod sample;
 mod shape;
@@ -20,6 +21,7 @@ Examples:
   igpt bench train --n-embd 256 --n-layer 8 --n-head 8 --n-ctx 1024 --batch 4 --json
   igpt bench sample --n-embd 512 --n-layer 24 --batch 8
   igpt bench kernels --n-embd 512 --threads 1
+  igpt bench probe --data fashion-mnist --images 54000 --width 128
   igpt bench peers --python path/to/venv/bin/python";
 
 /// Flags of `igpt bench`.
@@ -42,6 +44,8 @@ enum Work {
     Kernels(Shape),
     /// Images to tokens: decoding, augmentation, nearest colours, on one core
     Data(data::Args),
+    /// Fitting the linear probe's classifier, beside scikit-learn where --python is given
+    Probe(probe::Args),
     /// Training and sampling beside PyTorch, run by turns
     Peers(peers::Args),
 }
@@ -53,6 +57,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Work::Forward(shape) => report::network("forward", &shape, forward::run(&shape)?),
         Work::Kernels(shape) => kernels::run(&shape),
         Work::Data(args) => data::run(&args),
+        Work::Probe(args) => probe::run(&args),
         Work::Peers(args) => peers::run(&args),
     }
 }

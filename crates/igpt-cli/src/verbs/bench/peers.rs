@@ -149,7 +149,7 @@ fn torch(args: &Args, threads: usize, mode: &str) -> Result<Value> {
 }
 
 /// Runs a command with `input` and reads the JSON object in its last line.
-fn answer(program: &Path, mut command: Command, input: &str) -> Result<Value> {
+pub(super) fn answer(program: &Path, mut command: Command, input: &str) -> Result<Value> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -174,7 +174,7 @@ fn figures(result: &Value) -> String {
     format!("{:.0} tokens/s, peak memory {:.2} GB", number("tokens_per_second"), number("peak_rss_bytes") / 1e9)
 }
 
-fn median(results: &[Value], key: &str) -> f64 {
+pub(super) fn median(results: &[Value], key: &str) -> f64 {
     let mut values: Vec<f64> = results.iter().filter_map(|result| result[key].as_f64()).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,0 +1,116 @@
+//! The whole probe of a tiny network, on images made for it.
+
+use std::sync::Arc;
+
+use super::{Report, Settings, Solver, probe};
+use crate::cpu;
+use crate::data::{Dataset, Pixels, Source};
+use crate::evaluate::Layers;
+use crate::model::{ImageSize, Layout, ModelConfig, ModelDir, Precision};
+use crate::palette::Palette;
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+const SIDE: usize = 8;
+const CLASSES: usize = 3;
+
+/// Grey noise, a little brighter from class to class.
+struct Noise {
+    labels: Vec<u32>,
+}
+
+impl Source for Noise {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+    fn channels(&self) -> usize {
+        1
+    }
+    fn pixels(&self, i: usize) -> Result<Pixels> {
+        let mut rng = Rng::new(7, Purpose::Probe, 0, i as u64);
+        let brighter = 6 * (i % CLASSES) as u64;
+        let data = (0..SIDE * SIDE).map(|_| (brighter + rng.below(190)) as u8).collect();
+        Ok(Pixels::new(ImageSize::square(SIDE), 1, data))
+    }
+    fn label(&self, i: usize) -> Option<u32> {
+        Some(self.labels[i])
+    }
+    fn name(&self, i: usize) -> String {
+        i.to_string()
+    }
+    fn in_memory(&self) -> bool {
+        true
+    }
+}
+
+/// 60 images of train, 30 of validation, and 30 of test whose classes are moved on by `turn`.
+fn dataset(turn: usize) -> Dataset {
+    let labels = (0..120).map(|i| ((i + if i < 90 { 0 } else { turn }) % CLASSES) as u32).collect();
+    let classes = ["dark", "grey", "bright"].map(String::from).to_vec();
+    Dataset::new("noise", classes, Arc::new(Noise { labels }), [0..60, 60..90, 90..120].map(Iterator::collect))
+}
+
+fn model() -> ModelDir {
+    let palette = Palette::new((0..8).map(|i| [i as f32 / 3.5 - 1.0; 3]).collect(), 1).unwrap();
+    let config = ModelConfig::new(ImageSize::square(SIDE), 8, 16, 2, 2);
+    let layout = Layout::new(&config);
+    let mut weights = vec![0.0; layout.arena_len()];
+    layout.init(1, &mut weights);
+    ModelDir { config, palette, weights, extra: Default::default() }
+}
+
+fn settings(solver: Solver) -> Settings {
+    Settings {
+        layers: Layers::All,
+        images: None,
+        solver,
+        concat: Some(2),
+        labels_per_class: vec![5],
+        seeds: 2,
+        seed: 0,
+        options: cpu::Options { threads: 1, ..cpu::Options::inference(Precision::F32) },
+    }
+}
+
+/// Everything in a report that was chosen.
+fn choices(report: &Report) -> impl PartialEq + std::fmt::Debug {
+    let concat = report.concat.as_ref().unwrap();
+    let verdicts = [&concat.verdict, &report.baselines.raw_pixels_verdict, &report.baselines.random_init_verdict];
+    (
+        (report.best_layer, report.strength, report.validation_accuracy.clone()),
+        (concat.layers.clone(), report.baselines.random_init_layer),
+        verdicts.map(|verdict| (verdict.strength, verdict.validation_accuracy)),
+    )
+}
+
+#[test]
+fn other_labels_of_the_test_images_change_no_choice() {
+    let model = model();
+    for solver in [Solver::Lbfgs, Solver::Ridge, Solver::Knn] {
+        let run = |turn: usize| probe(&model, &dataset(turn), &settings(solver), &mut |_, _, _| ()).unwrap();
+        let found = run(0);
+        for turn in 1..CLASSES {
+            let other = run(turn);
+            assert_eq!(choices(&found), choices(&other), "{solver:?}");
+            assert_ne!(found.test_accuracy, other.test_accuracy, "{solver:?}: the labels are others");
+            // What was predicted is the same: the columns of the confusion matrix, with rows turned.
+            (0..CLASSES).for_each(|c| assert_eq!(found.confusion[c], other.confusion[(c + turn) % CLASSES]));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_features_are_computed() {
+    let model = model();
+    let refused = |settings: &Settings| {
+        let mut progress = |what: &'static str, _, _| panic!("{what} were computed");
+        let error = probe(&model, &dataset(0), settings, &mut progress).unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)));
+        error.to_string()
+    };
+    let settings = settings(Solver::Ridge);
+    let words = refused(&Settings { labels_per_class: vec![5, 21], ..settings.clone() });
+    assert!(words.contains("has 20 training images, too few for 21 labels"), "{words}");
+    let words = refused(&Settings { concat: Some(4), ..settings });
+    assert!(words.contains("say 2 to 3"), "{words}");
+}

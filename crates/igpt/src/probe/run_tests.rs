@@ -62,6 +62,7 @@ fn model() -> ModelDir {
 fn settings(solver: Solver) -> Settings {
     Settings {
         layers: Layers::All,
+        held_out: None,
         images: None,
         solver,
         concat: Some(2),

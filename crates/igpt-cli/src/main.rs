@@ -26,6 +26,8 @@ enum Verb {
     Audit(verbs::audit::Args),
     /// Measure how fast this machine trains and samples
     Bench(verbs::bench::Args),
+    /// List the checkpoints of a run, and check that they are whole
+    Checkpoints(verbs::checkpoints::Args),
     /// Name the classes of pictures
     Classify(verbs::classify::Args),
     /// Complete images of which the first rows are given
@@ -52,6 +54,8 @@ enum Verb {
     Sample(verbs::sample::Args),
     /// Rank images by how odd they are, with maps of where
     Score(verbs::score::Args),
+    /// Prove on this machine that a killed run goes on to the same bits
+    VerifyResume(verbs::verify_resume::Args),
     /// Train a model on images
     Pretrain(Box<verbs::pretrain::Args>),
 }
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Some(Verb::Demo(args)) => verbs::demo::run(args),
         Some(Verb::Audit(args)) => verbs::audit::run(args),
         Some(Verb::Bench(args)) => verbs::bench::run(args),
+        Some(Verb::Checkpoints(args)) => verbs::checkpoints::run(args),
         Some(Verb::Classify(args)) => verbs::classify::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
         Some(Verb::Report(args)) => verbs::report::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Score(args)) => verbs::score::run(args),
+        Some(Verb::VerifyResume(args)) => verbs::verify_resume::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),
         None => verbs::demo::run_default(),
     };

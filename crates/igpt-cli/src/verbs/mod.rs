@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod checkpoints;
 pub(crate) mod classify;
 pub(crate) mod complete;
 pub(crate) mod completions;
@@ -20,3 +21,4 @@ pub(crate) mod report;
 mod run_args;
 pub(crate) mod sample;
 pub(crate) mod score;
+pub(crate) mod verify_resume;

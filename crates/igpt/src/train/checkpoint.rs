@@ -23,8 +23,8 @@ use crate::{Error, Result};
 
 /// Version of the format; another one is refused.
 const FORMAT: u32 = 1;
-const STATE: &str = "state.safetensors";
-const META: &str = "checkpoint.toml";
+pub(super) const STATE: &str = "state.safetensors";
+pub(super) const META: &str = "checkpoint.toml";
 const COMPLETE: &str = "complete";
 const TEMPORARY: &str = ".writing-";
 
@@ -109,6 +109,18 @@ impl Checkpoints {
             fs::remove_dir_all(&path).map_err(Error::io(&path))?;
         }
         Ok(Self { root })
+    }
+
+    /// As [`Checkpoints::open`], but only to look: makes and removes nothing, so that a run may be under way.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    pub fn look(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        match root.is_dir() {
+            true => Ok(Self { root }),
+            false => Err(Error::Missing(format!("no checkpoints in {}: name a run directory", root.display()))),
+        }
     }
 
     /// Steps of all finished checkpoints, oldest first; whether they are whole is not looked at.

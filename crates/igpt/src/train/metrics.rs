@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Columns that tell of the clock and the machine: all others are the same in equal runs.
+pub const MEASURED: [&str; 5] = ["tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
+
 /// One row. Train rows describe the last step before them, validation rows the weights after `step` steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {

@@ -5,6 +5,7 @@
 //! [`mod@pretrain`], [`mod@finetune`].
 
 pub mod checkpoint;
+pub mod comparison;
 pub mod config;
 #[cfg(test)]
 mod fake;
@@ -26,6 +27,8 @@ mod setup;
 mod tests;
 pub mod trainer;
 
+pub use checkpoint::{Checkpoint, Checkpoints};
+pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};
 pub use fine_tuning::FineTuneSection;
 pub use finetune::{FineTuned, finetune};

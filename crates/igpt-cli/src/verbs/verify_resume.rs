@@ -1,0 +1,200 @@
+//! `igpt verify-resume`: trains a run straight and again with kills in between, and compares every byte.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use igpt::rng::{Purpose, Rng};
+use igpt::train::Comparison;
+use igpt::{Error, Result};
+use serde_json::json;
+
+use super::drawing::with_bar;
+use crate::output::print_json;
+use crate::shared::{JsonArgs, SeedArgs};
+
+/// How often a run is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(2);
+/// Threads and micro-batches of the sessions of the killed run, in turn: none of them may change a bit.
+const SESSIONS: [(usize, usize); 4] = [(1, 0), (2, 1), (0, 2), (3, 0)];
+
+/// Flags of `igpt verify-resume`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  igpt verify-resume --kills 20\n  \
+                        igpt verify-resume --config configs/fashion-mnist.toml --steps 10 --set train.batch=2\n\n\
+                        Trains 2N steps straight, then again with kills (SIGKILL) at random moments, after each of which \
+                        the run resumes with another number of threads and another micro-batch. Then every byte of \
+                        weights, moments, position, samples and model is compared, and every metric but tokens_per_s, \
+                        step_ms, data_wait_ms, peak_rss_mb and elapsed_s.")]
+pub(crate) struct Args {
+    /// Settings in TOML; without it a small network on the embedded emoji
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, such as train.batch=2; may be given several times
+    #[arg(long, value_name = "A.B=V")]
+    set: Vec<String>,
+    /// N: the runs take 2N steps, with a checkpoint at least every N
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
+    /// How often the second run is killed
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    kills: u64,
+    /// Where both runs are left; without it they go when they are equal
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    seed: SeedArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let folder = match &args.out {
+        Some(out) => out.clone(),
+        None => std::env::temp_dir().join(format!("igpt-verify-resume-{}", std::process::id())),
+    };
+    if folder.exists() {
+        return Err(Error::Invalid(format!("{} is there already: name another --out", folder.display())));
+    }
+    let (straight, killed) = (folder.join("straight"), folder.join("killed"));
+    let trials = Trials { args: &args, folder: folder.clone(), straight, killed };
+    let ((comparison, kills), time) = with_bar("comparing", |progress| trials.run(progress))?;
+    for file in comparison.files.iter().filter(|file| file.differing > 0) {
+        eprintln!("{}: {} of {} bytes differ", file.name, file.differing, file.bytes);
+    }
+    let (bytes, differing) = (comparison.bytes(), comparison.differing());
+    eprintln!(
+        "{} steps straight, and again through {kills} kills: {differing} of {bytes} bytes differ ({:.0} s)",
+        2 * args.steps,
+        time.as_secs_f64()
+    );
+    if args.json.json {
+        print_json(&json!({
+            "bytes_differing": differing,
+            "compared": bytes,
+            "kills": kills,
+            "steps": 2 * args.steps,
+            "files": comparison.files,
+            "seconds": time.as_secs_f64(),
+        }));
+    }
+    if differing > 0 {
+        return Err(Error::Mismatch(format!(
+            "the runs differ: compare {} and its neighbour",
+            trials.straight.display()
+        )));
+    }
+    if args.out.is_none() {
+        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+    }
+    Ok(())
+}
+
+/// Both runs.
+struct Trials<'a> {
+    args: &'a Args,
+    folder: PathBuf,
+    straight: PathBuf,
+    killed: PathBuf,
+}
+
+impl Trials<'_> {
+    fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<(Comparison, u64)> {
+        let total = self.args.kills as usize + 2;
+        let start = Instant::now();
+        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
+        self.ended(self.start(&self.straight, 0, false)?, &self.straight)?;
+        let straight = start.elapsed();
+        progress(1, total);
+        let (mut kills, mut session) = (0, 0);
+        loop {
+            loop {
+                let mut child = self.start(&self.killed, session, true)?;
+                // What a run needs before its first step is part of the time: some kills fall there too.
+                let moment = Rng::new(self.args.seed.seed, Purpose::Probe, 0, session).next_u32();
+                let life = straight.mul_f64(f64::from(moment) / f64::from(u32::MAX));
+                session += 1;
+                if kills == self.args.kills || !killed(&mut child, life)? {
+                    self.ended(child, &self.killed)?;
+                    break;
+                }
+                kills += 1;
+                progress(1 + kills as usize, total);
+            }
+            let comparison = Comparison::of(&self.straight, &self.killed)?;
+            if kills == self.args.kills || comparison.differing() > 0 {
+                return Ok((comparison, kills));
+            }
+            // It got through before all kills were spent: another one.
+            std::fs::remove_dir_all(&self.killed).map_err(Error::io(&self.killed))?;
+        }
+    }
+
+    /// Starts a run, or goes on with it if there is one.
+    fn start(&self, out: &Path, session: u64, resumes: bool) -> Result<Child> {
+        let steps = self.args.steps;
+        let mut command = Command::new(std::env::current_exe().map_err(Error::io("the program itself"))?);
+        command.arg("pretrain").args(["--out".as_ref(), out.as_os_str()]);
+        if resumes && out.join("config.resolved.toml").is_file() {
+            let (threads, micro_batch) = SESSIONS[session as usize % SESSIONS.len()];
+            command.arg("--resume").args(["--threads", &threads.to_string()]);
+            command.arg("--set").arg(format!("train.micro_batch={micro_batch}"));
+        } else {
+            if out.exists() {
+                // Killed before it knew what it was.
+                std::fs::remove_dir_all(out).map_err(Error::io(out))?;
+            }
+            match &self.args.config {
+                Some(config) => _ = command.arg("--config").arg(config),
+                None => _ = command.args(SMALL.split(' ')),
+            }
+            let often = (steps / 4).max(1);
+            let own = [
+                format!("train.steps={}", 2 * steps),
+                format!("train.eval_every={often}"),
+                format!("train.checkpoint_every={often}"),
+                format!("train.sample_every={steps}"),
+            ];
+            own.iter().chain(&self.args.set).for_each(|setting| _ = command.args(["--set", setting]));
+        }
+        let words = self.words();
+        let words = File::create(&words).map_err(Error::io(&words))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
+        command.spawn().map_err(Error::io("the program itself"))
+    }
+
+    /// What the latest session said.
+    fn words(&self) -> PathBuf {
+        self.folder.join("session.log")
+    }
+
+    /// Waits for the end of a run that must be a good one.
+    fn ended(&self, mut child: Child, out: &Path) -> Result<()> {
+        if child.wait().map_err(Error::io("a run"))?.success() {
+            return Ok(());
+        }
+        let words = std::fs::read_to_string(self.words()).unwrap_or_default();
+        let last = words.trim().lines().last().unwrap_or_default();
+        Err(Error::Invalid(format!("the run in {} failed: {last}", out.display())))
+    }
+}
+
+/// A network of a few thousand parameters, seconds to train.
+const SMALL: &str = "--data emoji --n-px 8 --colors 16 --batch 4 --set model.n_embd=32 --set model.n_layer=2 \
+                     --set model.n_head=2 --set train.eval_images=16 --set train.sample_images=4";
+
+/// Kills the run after `life`; false if it ended before.
+fn killed(child: &mut Child, life: Duration) -> Result<bool> {
+    let start = Instant::now();
+    while start.elapsed() < life {
+        if child.try_wait().map_err(Error::io("a run"))?.is_some() {
+            return Ok(false);
+        }
+        sleep(POLL);
+    }
+    child.kill().map_err(Error::io("a run"))?;
+    child.wait().map_err(Error::io("a run"))?;
+    Ok(true)
+}

@@ -53,7 +53,8 @@ class Study:
 
         def need(name):
             if name not in order:
-                list(map(need, (other for other in self.arms[name].after if not self.directory(other, "model").exists())))
+                whole = lambda other: self.recorded(other) and self.directory(other, "model").exists()
+                list(map(need, (other for other in self.arms[name].after if not whole(other))))
                 order.append(name)
 
         for name in self.chosen:
@@ -72,12 +73,21 @@ class Study:
             command = command.replace("{" + key + "}", value)
         threads = ["--threads", "0" if self.args.jobs == 1 else "1"]
         command = [self.args.igpt, *shlex.split(command), *threads, "--json"]
+        # Beside the run, which wants a directory of its own: the command that began it.
+        begun = self.args.out / "commands" / name.replace("/", "-")
         if command[1] in ("pretrain", "finetune") and (out / "config.resolved.toml").exists():
-            command = [*command[:2], "--resume", "--out", str(out), *threads, "--json"]
+            if begun.exists() and begun.read_text() == arm.command:
+                command = [*command[:2], "--resume", "--out", str(out), *threads, "--json"]
+            else:
+                command.append("--overwrite")
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.write_text(arm.command)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise SystemExit(f"{name} failed: {shlex.join(command)}\n{done.stderr[-2000:]}")
         result = {"command": arm.command, "result": json.loads(done.stdout.splitlines()[-1])}
+        if result["result"].get("stopped"):
+            raise SystemExit(f"{name} was stopped: the same command goes on with it")
         for key in ("run", "model", "page", "seconds", "tokens_per_second", "confusion"):
             result["result"].pop(key, None)
         metrics = out / "metrics.jsonl"

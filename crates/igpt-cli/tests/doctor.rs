@@ -18,9 +18,9 @@ fn the_doctor_tells_what_igpt_will_use_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_named() {
+fn where_a_folder_is_not_there_yet_the_disk_above_it_is_measured() {
     let folder = tempfile::tempdir().unwrap();
-    let output = igpt(folder.path(), "doctor --dir nowhere");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere"));
+    let found = json(&igpt(folder.path(), "doctor --dir runs/mine --json"));
+    assert_eq!(found["disk"]["value"]["dir"], ".");
+    assert!(found["disk"]["value"]["bytes_per_second"].as_f64().unwrap() > 0.0);
 }

@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 
-use program::{igpt, json};
+use program::{igpt, json, with};
 
 /// A run of a few steps on emoji of 8×8, with a probe at each validation.
 fn train(folder: &Path, run: &str, more: &str) {
@@ -24,7 +24,7 @@ fn runs_are_shown_alone_and_side_by_side_on_pages_that_need_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     train(folder, "runs/a", "");
-    train(folder, "runs/masked", "--objective masked");
+    train(folder, "runs/masked", "--objective masked --set train.mask_prob=0.4");
 
     let few = "--images 30 --probe-images 60 --threads 1 --json";
     let found = json(&igpt(folder, &format!("report runs/a --out pages/a.html {few}")));
@@ -56,14 +56,56 @@ fn runs_are_shown_alone_and_side_by_side_on_pages_that_need_nothing_else() {
     let probe = "probe --model runs/a --data emoji --images 100 --held-out 50 --solver ridge --out runs/a/probe --json";
     let saved = json(&igpt(folder, probe));
     assert_eq!(saved["images"], serde_json::json!([100, 50, 50]));
+    let page = json(&igpt(folder, &format!("report runs/masked --out pages/masked.html {few}")))["page"].clone();
+    let page = std::fs::read_to_string(folder.join(page.as_str().unwrap())).unwrap();
+    assert!(page.contains("per masked pixel of 30 of 379 test images, spread evenly, masks of 40 %"));
     let both = json(&igpt(folder, &format!("report runs/a runs/masked --out both.html {few}")));
     let runs = both["runs"].as_array().unwrap();
     assert_eq!((&runs[0]["probe_is_quick"], &runs[0]["probe_test_accuracy"]), (&false.into(), &saved["test_accuracy"]));
     let page = std::fs::read_to_string(folder.join("both.html")).unwrap();
     assert_eq!(headings(&page)[0], "At a glance");
+    // Its own command, not one for another probe.
+    assert!(page.contains(&format!("<code>igpt {probe}</code>")));
+    assert!(page.contains("<span class='c1'>runs/masked (masked)</span>"));
     assert!(page.contains("<th scope='row'>runs/a</th>") && page.contains("<th scope='row'>runs/masked</th>"));
     // Masked pixels have no order to be drawn in.
     assert!(page.contains("trained on masked pixels") && !page.contains("<code>igpt sample --model runs/masked"));
+}
+
+#[test]
+fn a_classifiers_page_has_commands_that_work_and_no_probe_of_a_run_that_was_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let network = "--n-px 8 --colors 8 --set model.n_embd=16 --set model.n_layer=1 --set model.n_head=2";
+    let budget = "--steps 2 --batch 2 --set train.eval_images=16 --precision f32 --json";
+    let settings = format!("finetune --from-scratch --labels-per-class 1 {network} {budget}");
+    let mut arguments: Vec<&str> = settings.split_whitespace().collect();
+    arguments.extend(["--out", "my classes"]);
+    json(&with(folder, &arguments));
+    let few = ["--images", "20", "--probe-images", "0", "--json"];
+    let report = |run: &str| {
+        json(&with(folder, &[&["report", run, "--out", "page.html"], &few[..]].concat()));
+        std::fs::read_to_string(folder.join("page.html")).unwrap()
+    };
+    let page = report("my classes/");
+    let again = "igpt finetune --from-scratch --config &#39;my classes/config.resolved.toml&#39; --out &#39;my classes-again&#39;";
+    assert!(page.contains(again) && page.contains("of the test images classified rightly"), "{page}");
+    // One image of each of ten classes.
+    assert!(page.contains("looked at 10 images"), "{page}");
+    json(&with(
+        folder,
+        &["finetune", "--from-scratch", "--config", "my classes/config.resolved.toml", "--out", "b", "--json"],
+    ));
+
+    json(&with(
+        folder,
+        &["probe", "--model", "b", "--images", "60", "--solver", "ridge", "--out", "b/probe", "--json"],
+    ));
+    assert!(report("b").contains("What the layers know"));
+    let overwrite =
+        ["finetune", "--from-scratch", "--config", "my classes/config.resolved.toml", "--out", "b", "--overwrite"];
+    assert!(with(folder, &overwrite).status.success());
+    assert!(!report("b").contains("What the layers know"));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 row["elapsed_s"] = json!(meta.elapsed_s);
                 format!("whole, {:.0} s of training, {} images seen", meta.elapsed_s, meta.images)
             }
+            // A run that is under way has removed or replaced it meanwhile.
+            Err(_) if !path.exists() => continue,
             Err(error) => {
                 row["whole"] = json!(false);
                 row["problem"] = json!(error.to_string());

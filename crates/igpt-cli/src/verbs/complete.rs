@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// How many images
     #[arg(short = 'n', long = "images", value_name = "N", default_value_t = 8)]
     images: usize,
+    /// Take images spread evenly over the split instead of its first
+    #[arg(long)]
+    spread: bool,
     /// Completions of each image
     #[arg(long, value_name = "K", default_value_t = 4)]
     completions: usize,
@@ -43,7 +46,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let most = size.height - 1;
         return Err(Error::Invalid(format!("--rows {rows} leaves nothing to draw: give at most {most} rows")));
     }
-    let images = args.data.open()?.split(args.split)?.take(args.images);
+    let images = args.data.open()?.split(args.split)?;
+    let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };
     let originals = data::tokenize(&images, size, &artist.quantizer)?;
 
     let given_pixels = rows * size.width;

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use igpt::Result;
 use igpt::cpu;
 use igpt::machine::Limits;
 use igpt::model::Precision;
-use igpt::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::output::print_json;
@@ -50,7 +50,7 @@ impl Finding {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let limits = Limits::now();
-    let findings = [instructions(), format(), cores(&limits), memory(&limits), pages(), disk(&args.dir)?, mpi()];
+    let findings = [instructions(), format(), cores(&limits), memory(&limits), pages(), disk(&args.dir), mpi()];
     for Finding { name, found, advice, .. } in &findings {
         eprintln!("{name:<16} {found}\n{:<16} {advice}", "");
     }
@@ -67,7 +67,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn instructions() -> Finding {
     let isa = cpu::Options::inference(Precision::F32).isa.name();
     let advice = match (isa, std::env::var("IGPT_ISA")) {
-        (_, Ok(asked)) => format!("IGPT_ISA={asked} holds igpt to this: unset it for the best there is"),
+        (isa, Ok(asked)) if asked == isa => {
+            format!("IGPT_ISA={asked} holds igpt to this: unset it for the best there is")
+        }
+        (_, Ok(asked)) => format!("IGPT_ISA={asked} asks for what this machine hasn't"),
         ("avx512", _) => "the quickest that igpt has".into(),
         ("avx2", _) => {
             "a processor with AVX-512 and bf16 (Zen 4, Sapphire Rapids or newer) trains several times as fast".into()
@@ -93,13 +96,8 @@ fn cores(limits: &Limits) -> Finding {
     let Limits { cores, cpu_quota, .. } = *limits;
     let quota = cpu_quota.map_or(String::new(), |quota| format!(", a quota of {quota:.1}"));
     let advice = match cpu_quota {
-        Some(quota) if quota.floor() < cores as f64 => {
-            format!(
-                "more threads than the quota are stopped in turns: say --threads {}",
-                (quota.floor() as usize).max(1)
-            )
-        }
-        _ => format!("igpt uses {cores} threads; results are the same bits for any --threads"),
+        Some(_) => format!("igpt uses {cores} threads, what affinity and quota allow"),
+        None => format!("igpt uses {cores} threads; results are the same bits for any --threads"),
     };
     Finding::new("cores", format!("{cores}{quota}"), advice, json!({"cores": cores, "quota": cpu_quota}))
 }
@@ -112,7 +110,7 @@ fn memory(limits: &Limits) -> Finding {
     let found = format!("{}, {} available{limit}", gib(limits.memory), gib(limits.available));
     let advice = match limits.usable() {
         None => "not told by this system: watch it while training",
-        Some(usable) if usable < 1 << 30 => "less than the demo wants: free some, or train with a small --batch",
+        Some(usable) if usable < 1 << 29 => "less than the demo wants: free some, or train with a small --batch",
         Some(usable) if usable < 4 << 30 => "enough for the presets nano to xs",
         Some(usable) if usable < 16 << 30 => "enough for the presets nano to s",
         Some(_) => "enough for the presets nano to m",
@@ -137,8 +135,10 @@ fn pages() -> Finding {
     Finding::new("huge pages", chosen.unwrap_or("unknown"), advice, json!(chosen))
 }
 
-/// Writes a file, waits until it is on the disk, and removes it.
-fn disk(dir: &Path) -> Result<Finding> {
+/// Writes a file, waits until it is on the disk, and removes it; where `dir` is not there yet, in what is above it.
+fn disk(dir: &Path) -> Finding {
+    let there = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
+    let dir = if there.as_os_str().is_empty() { Path::new(".") } else { there };
     let path = dir.join(format!(".igpt-doctor-{}", std::process::id()));
     let block = vec![0x5a_u8; 1 << 20];
     let start = Instant::now();
@@ -148,13 +148,16 @@ fn disk(dir: &Path) -> Result<Finding> {
     });
     let speed = WRITTEN as f64 / start.elapsed().as_secs_f64();
     let _ = std::fs::remove_file(&path);
-    written.map_err(Error::io(dir))?;
+    if let Err(error) = written {
+        let advice = format!("nothing can be written there: {error}");
+        return Finding::new("disk", dir.display().to_string(), advice, json!({"dir": dir}));
+    }
     let advice = match speed {
         s if s < SLOW => "checkpoints of large models will be felt: put --out on a quicker disk, or save more rarely",
         _ => "quick enough for checkpoints: twelve bytes a parameter",
     };
     let found = format!("{:.0} MB/s written and synced in {}", speed / 1e6, dir.display());
-    Ok(Finding::new("disk", found, advice, json!({"dir": dir, "bytes_per_second": speed})))
+    Finding::new("disk", found, advice, json!({"dir": dir, "bytes_per_second": speed}))
 }
 
 fn mpi() -> Finding {

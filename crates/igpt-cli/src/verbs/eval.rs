@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Images to score: train, validation, test or all
     #[arg(long, default_value_t = Split::Test)]
     split: Split,
+    /// Score only so many images, spread evenly; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    images: usize,
     #[command(flatten)]
     precision: PrecisionArgs,
     /// Score pixel by pixel, as drawing with 8 bits sees them: what that costs in likelihood
@@ -43,6 +46,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let ModelDir { config, palette, weights, .. } = ModelDir::open(&args.model)?;
     let dataset = args.data.open()?;
     let images = dataset.split(args.split)?;
+    let images = if args.images > 0 { images.spread(args.images) } else { images };
     let quantizer = Quantizer::new(palette);
     let palette = quantizer.palette();
     let channels = palette.channels();

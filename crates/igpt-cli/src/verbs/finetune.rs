@@ -61,7 +61,8 @@ pub(crate) struct Args {
     /// Show every class equally often, images of rarer classes several times in an epoch
     #[arg(long)]
     balanced: bool,
-    /// Train on so few images of each class, drawn by the seed; the others' labels are not seen
+    /// Train on so few images of each class, drawn by the seed; validation keeps its labels, which
+    /// choose the weights
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     labels_per_class: Option<u32>,
     /// Validations without a better accuracy after which training ends; 10 by default, 0 never ends early

@@ -11,7 +11,7 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::drawing::with_phases;
-use crate::output::print_json;
+use crate::output::{own_command, print_json};
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
 
 /// Classes beyond which no confusion matrix is printed.
@@ -112,6 +112,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         eprintln!("skipped {}: {}", image.name, image.problem);
     }
     let mut value = serde_json::to_value(&report).map_err(|e| Error::Invalid(e.to_string()))?;
+    value["command"] = json!(own_command());
     value["model"] = json!(args.model);
     value["data"] = json!(args.data.data);
     value["precision"] = json!(args.precision.get());

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::drawing::with_phases;
 use crate::download;
-use crate::output::print_json;
+use crate::output::{own_command, print_json};
 use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
 
 /// Flags of `igpt report`.
@@ -20,7 +20,7 @@ use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
                         igpt report runs/adam runs/muon runs/masked --out compared.html\n\n\
                         One self-contained HTML file: loss curves, samples now and while training, completions, the palette, \
                         accuracy by layer beside its baselines, likelihood against probe accuracy, a map of the features, \
-                        surprise maps, and the commands that make each. A probe that `igpt probe --out RUN/probe` has saved \
+                        surprise maps, and the commands that make them. A probe that `igpt probe --out RUN/probe` has saved \
                         is shown; otherwise a quick one is made.")]
 pub(crate) struct Args {
     /// Run directories, or model directories
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    let html = page(&runs, settings.options.isa.name(), settings.seed).html();
+    let html = page(&runs, &own_command(), settings.options.isa.name(), settings.seed).html();
     std::fs::write(&args.out, html).map_err(Error::io(&args.out))?;
     for run in &runs {
         eprintln!(

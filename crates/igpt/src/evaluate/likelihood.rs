@@ -72,7 +72,7 @@ pub fn likelihood(
     let (objective, mask_prob) = (engine.config().objective, engine.config().mask_prob);
     for start in (0..set.images()).step_by(BATCH) {
         let end = (start + BATCH).min(set.images());
-        let mut batch = set.batch(start..end);
+        let mut batch = set.batch(start..end).without_labels();
         if objective == Objective::Masked {
             batch = Masking::evaluation(mask_prob, 0).mask(batch, start as u64);
         }

@@ -15,6 +15,8 @@ pub struct Limits {
     pub available: Option<u64>,
     /// What a control group allows, in bytes.
     pub memory_limit: Option<u64>,
+    /// What of that is still free, in bytes.
+    pub memory_left: Option<u64>,
 }
 
 impl Limits {
@@ -36,14 +38,21 @@ impl Limits {
         let quota = groups.iter().filter_map(|group| quota(group)).reduce(f64::min);
         let memory = kib("MemTotal:");
         // Old control groups say "no limit" with a number larger than any memory.
-        let limit = groups.iter().filter_map(|group| memory_limit(group)).min();
-        let limit = limit.filter(|limit| memory.is_none_or(|memory| *limit < memory));
-        Self { cores: 1, cpu_quota: quota, memory, available: kib("MemAvailable:"), memory_limit: limit }
+        let is_limit = |limit: &u64| memory.is_none_or(|memory| *limit < memory);
+        let limits = || groups.iter().filter_map(|group| Some((memory_limit(group).filter(is_limit)?, group)));
+        Self {
+            cores: 1,
+            cpu_quota: quota,
+            memory,
+            available: kib("MemAvailable:"),
+            memory_limit: limits().map(|(limit, _)| limit).min(),
+            memory_left: limits().map(|(limit, group)| limit.saturating_sub(memory_used(group))).min(),
+        }
     }
 
     /// Bytes that this process can have at most before it fails or is killed.
     pub fn usable(&self) -> Option<u64> {
-        [self.available, self.memory_limit].into_iter().flatten().min()
+        [self.available, self.memory_left].into_iter().flatten().min()
     }
 }
 
@@ -84,6 +93,11 @@ fn memory_limit(group: &Path) -> Option<u64> {
     text("memory.max").or_else(|| text("memory.limit_in_bytes"))?.trim().parse().ok()
 }
 
+fn memory_used(group: &Path) -> u64 {
+    let number = |name: &str| std::fs::read_to_string(group.join(name)).ok()?.trim().parse().ok();
+    number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +122,8 @@ mod tests {
         assert_eq!((limits.cpu_quota, limits.memory_limit), (Some(1.5), Some(2_048_000)));
         assert_eq!((limits.memory, limits.available), (Some(8_192_000), Some(6_144_000)));
         assert_eq!(limits.usable(), Some(2_048_000));
+        write(root, "sys/fs/cgroup/jobs/memory.current", "48000\n");
+        assert_eq!(Limits::read(root).usable(), Some(2_000_000));
     }
 
     #[test]

@@ -54,7 +54,14 @@ impl Labelled {
             )));
         }
         if let Some(images) = images {
-            train = pick(&train, images, seed);
+            let classes = shown(&train).len();
+            if images < classes {
+                return Err(Error::Invalid(format!(
+                    "{images} training images can't show the {classes} classes of {}: ask for more",
+                    dataset.name
+                )));
+            }
+            train = of_every_class(&train, images, seed);
         }
         let class = |label: u32| dataset.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
         let shown = shown(&train);
@@ -78,16 +85,25 @@ impl Labelled {
     }
 }
 
-/// The first `n` images of an order that `seed` shuffles, but the first of every class before all others: no class is
-/// lost for being rare.
-pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
+/// Positions of images in an order that `seed` shuffles.
+fn shuffled(images: &Images, seed: u64) -> impl Iterator<Item = usize> {
     let mut drawn: Vec<_> =
         (0..images.len()).map(|i| (Rng::new(seed, Purpose::Probe, 0, i as u64).next_u32(), i)).collect();
     drawn.sort_unstable();
+    drawn.into_iter().map(|(_, i)| i)
+}
+
+/// The first `n` images of an order that `seed` shuffles.
+pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
+    images.pick(shuffled(images, seed).take(n))
+}
+
+/// As [`pick`], but the first of every class before all others: no class is lost for being rare.
+fn of_every_class(images: &Images, n: usize, seed: u64) -> Images {
     let mut seen = HashSet::new();
     let (first, rest): (Vec<_>, Vec<_>) =
-        drawn.into_iter().partition(|&(_, i)| images.label(i).is_some_and(|label| seen.insert(label)));
-    images.pick(first.into_iter().chain(rest).take(n).map(|(_, i)| i))
+        shuffled(images, seed).partition(|&i| images.label(i).is_some_and(|label| seen.insert(label)));
+    images.pick(first.into_iter().chain(rest).take(n))
 }
 
 /// The classes of labelled images.
@@ -158,11 +174,11 @@ mod tests {
         let train = emoji.split(Split::Train).unwrap();
         let all = shown(&train);
         for seed in 0..4 {
-            let few = pick(&train, 2 * all.len(), seed);
+            let few = of_every_class(&train, 2 * all.len(), seed);
             assert_eq!((few.len(), shown(&few)), (2 * all.len(), all.clone()));
-            assert_eq!(few.indices(), pick(&train, 2 * all.len(), seed).indices());
+            assert_eq!(few.indices(), of_every_class(&train, 2 * all.len(), seed).indices());
         }
-        assert_ne!(pick(&train, 40, 0).indices(), pick(&train, 40, 1).indices());
-        assert_eq!(pick(&train, train.len() + 5, 0).len(), train.len());
+        assert_ne!(of_every_class(&train, 40, 0).indices(), of_every_class(&train, 40, 1).indices());
+        assert_eq!(of_every_class(&train, train.len() + 5, 0).len(), train.len());
     }
 }

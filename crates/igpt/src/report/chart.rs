@@ -138,7 +138,11 @@ impl Chart {
             values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)))
         };
         let (left, right) = span(&mut all().map(|(x, _)| x));
-        let (low, high) = span(&mut all().map(|(_, y)| y).chain(self.levels.iter().map(|level| level.value)));
+        let (low, high) = span(
+            &mut all()
+                .map(|(_, y)| y)
+                .chain(self.levels.iter().map(|level| level.value).filter(|value| value.is_finite())),
+        );
         let wide = if high > low { high - low } else { 0.1 * high.abs().max(1e-3) };
         if self.bare {
             let (x, y) = (0.04 * (right - left).max(1e-9), 0.04 * wide);
@@ -165,7 +169,7 @@ impl Chart {
     }
 
     fn draw_levels(&self, frame: &Frame, lines: &mut String, words: &mut String) {
-        let mut levels: Vec<&Level> = self.levels.iter().collect();
+        let mut levels: Vec<&Level> = self.levels.iter().filter(|level| level.value.is_finite()).collect();
         levels.sort_by(|a, b| a.value.total_cmp(&b.value));
         for (i, level) in levels.iter().enumerate() {
             let (y, own) = (frame.y(level.value), if level.own { " own" } else { "" });
@@ -184,7 +188,13 @@ impl Chart {
             let round = if series.look == Look::Cloud { " round" } else { "" };
             format!("<span class='c{}{round}'>{}</span>", i % COLORS, escape(&series.name))
         };
-        let names: String = self.series.iter().enumerate().filter(|(_, s)| !s.points.is_empty()).map(shown).collect();
+        let names: String = self
+            .series
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.points.iter().any(|(x, y)| x.is_finite() && y.is_finite()))
+            .map(shown)
+            .collect();
         format!("<p class='legend'>{names}</p>")
     }
 }

@@ -32,7 +32,7 @@ pub struct Page {
     pub title: String,
     /// What happened, in one or two sentences.
     pub lead: String,
-    /// Up to four figures to be seen at once: (value, what it is).
+    /// A few figures to be seen at once: (value, what it is).
     pub headline: Vec<(String, String)>,
     /// The picture that a browser shows in its tab.
     pub icon: Option<Pixels>,

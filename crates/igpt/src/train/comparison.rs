@@ -46,7 +46,11 @@ impl Comparison {
             let (one, other) = of(name);
             files.push(bytes(name, &one, &other)?);
         }
-        for name in samples(a)? {
+        let names = samples(a)?;
+        if names != samples(b)? {
+            return Err(Error::Mismatch(format!("{} and {} have other samples", a.display(), b.display())));
+        }
+        for name in names {
             let (one, other) = of(&name);
             files.push(bytes(&name, &one, &other)?);
         }

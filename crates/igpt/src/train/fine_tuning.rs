@@ -31,7 +31,8 @@ pub struct FineTuneSection {
     pub frozen_blocks: usize,
     /// Whether every class is seen equally often: images of rarer classes come several times in an epoch.
     pub balanced: bool,
-    /// Train on so few images of each class, drawn by the seed as [`crate::probe::few::subset`] draws them.
+    /// Train on so few images of each class, drawn by the seed as [`crate::probe::few::subset`] draws them. Validation
+    /// keeps its labels, which choose the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels_per_class: Option<usize>,
     /// Validations in a row without a better accuracy after which training ends; 0 goes on to the end of the budget.

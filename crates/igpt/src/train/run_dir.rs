@@ -26,7 +26,7 @@ pub struct RunDir {
 /// Everything that a run (or a report on it) writes.
 const FILES: [&str; 5] =
     ["config.resolved.toml", "preprocessor_config.json", "metrics.jsonl", "train.log", "index.html"];
-const FOLDERS: [&str; 4] = ["checkpoints", "samples", "model", LR_SEARCH];
+const FOLDERS: [&str; 5] = ["checkpoints", "samples", "model", "probe", LR_SEARCH];
 /// Where the runs of a learning rate search lie, beforehand.
 pub(crate) const LR_SEARCH: &str = "lr-search";
 

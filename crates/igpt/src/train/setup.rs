@@ -106,7 +106,8 @@ pub(super) fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
 
 /// The images' own size, if it is that of the first, the middle and the last and the model can have it.
 pub(super) fn own_size(images: &Images) -> Option<ImageSize> {
-    let looked_at = [0, images.len() / 2, images.len() - 1].map(|i| images.pixels(i).ok().map(|pixels| pixels.size));
+    let last = images.len().checked_sub(1)?;
+    let looked_at = [0, images.len() / 2, last].map(|i| images.pixels(i).ok().map(|pixels| pixels.size));
     let size = looked_at[0]?;
     let fits = [size.height, size.width].iter().all(|side| (8..=64).contains(side));
     (fits && looked_at.iter().all(|other| *other == Some(size))).then_some(size)

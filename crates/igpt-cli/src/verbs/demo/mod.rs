@@ -9,7 +9,7 @@ use std::time::Instant;
 use igpt::cpu::Options;
 use igpt::data::{OpenOptions, Split};
 use igpt::model::Precision;
-use igpt::report::runs::{Findings, Settings};
+use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};
 use igpt::train::{self, Start, Summary};
 use igpt::{Error, Result};
@@ -92,7 +92,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let (findings, _) = with_phases(|progress| Findings::gather(&run, &settings, progress))?;
     let runs = [findings];
     let path = run.join("index.html");
-    let html = report::runs::page(&runs, settings.options.isa.name(), settings.seed).html();
+    let made = format!(
+        "igpt report {} --images 0 --probe-images {PROBE_IMAGES} --seed {} --out report.html",
+        quoted(&run.display().to_string()),
+        settings.seed
+    );
+    let html = report::runs::page(&runs, &made, settings.options.isa.name(), settings.seed).html();
     std::fs::write(&path, html).map_err(Error::io(&path))?;
     let [findings] = runs;
     save_pictures(&run, &findings)?;

@@ -7,11 +7,12 @@ use crate::report::page::{Block, Table};
 /// Title, lead and headline of several runs.
 pub(super) fn heading(runs: &[Findings]) -> (String, String, Vec<(String, String)>) {
     let mut data: Vec<&str> = runs.iter().map(|run| run.data.as_str()).collect();
+    data.sort_unstable();
     data.dedup();
     let title = format!("{} runs side by side", runs.len());
     let lead = format!(
         "On {}: how each learned, what it draws, and what its layers know. Nats per pixel are comparable only between runs of \
-         the same palette.",
+         the same palette and objective.",
         data.join(", ")
     );
     (title, lead, Vec::new())
@@ -19,8 +20,18 @@ pub(super) fn heading(runs: &[Findings]) -> (String, String, Vec<(String, String
 
 /// One row a run.
 pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
-    let columns =
-        ["run", "parameters", "size", "colours", "steps", "minutes", "nats per pixel", "best baseline", "PSNR"];
+    let columns = [
+        "run",
+        "test images",
+        "parameters",
+        "size",
+        "colours",
+        "steps",
+        "minutes",
+        "nats per pixel",
+        "best baseline",
+        "PSNR",
+    ];
     let mut head: Vec<String> = columns.map(String::from).into();
     let probed = runs.iter().any(|run| run.probe.is_some());
     let classified = runs.iter().any(|run| run.classifier.is_some());
@@ -31,6 +42,7 @@ pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
         let masked = if run.is_masked() { " (masked)" } else { "" };
         let mut row = vec![
             run.run.display().to_string(),
+            grouped(run.likelihood.images),
             grouped(run.config.parameters()),
             run.config.n_px.to_string(),
             run.config.n_vocab.to_string(),
@@ -56,12 +68,5 @@ pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
             "On the test split, with the half of a 95 % interval over its images. Linear probe: test accuracy of the layer that \
              does best on validation.",
         ),
-        command_of_all(runs),
     ]
-}
-
-/// How this report was made.
-fn command_of_all(runs: &[Findings]) -> Block {
-    let names: Vec<String> = runs.iter().map(|run| run.run.display().to_string()).collect();
-    Block::Command(format!("igpt report {} --out report.html", names.join(" ")))
 }

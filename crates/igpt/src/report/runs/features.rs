@@ -21,24 +21,34 @@ const COLORED: usize = 9;
 pub struct Probed {
     /// What it found.
     pub report: Report,
+    /// The command that made it, where it says so.
+    pub command: Option<String>,
     /// Whether it was made for this report with few images, rather than saved beside the run.
     pub quick: bool,
 }
 
 impl Probed {
-    /// The probe saved in `run/probe/results.json`, or else a quick one if the settings want it.
+    /// The probe saved in `run/probe/results.json`, if it is of this network's layers and these images; or else a quick
+    /// one if the settings want it.
     pub(super) fn of(
         run: &Path,
+        spec: &str,
         model: &ModelDir,
         dataset: &Dataset,
         settings: &Settings,
         progress: Progress<'_>,
     ) -> Result<Option<Self>> {
         let path = run.join("probe/results.json");
-        if settings.data.is_none() && path.is_file() {
+        if path.is_file() {
+            let wrong = |e: serde_json::Error| Error::format(&path, e.to_string());
             let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-            let report = serde_json::from_str(&text).map_err(|e| Error::format(&path, e.to_string()))?;
-            return Ok(Some(Self { report, quick: false }));
+            let value: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+            let same = value["data"] == spec;
+            let command = value["command"].as_str().map(String::from);
+            let report: Report = serde_json::from_value(value).map_err(wrong)?;
+            if same && report.layers.iter().all(|layer| *layer <= model.config.n_layer) {
+                return Ok(Some(Self { report, command, quick: false }));
+            }
         }
         if settings.probe_images == 0 {
             return Ok(None);
@@ -54,7 +64,7 @@ impl Probed {
             seed: settings.seed,
             options: settings.options,
         };
-        Ok(Some(Self { report: probe(model, dataset, &quick, progress)?, quick: true }))
+        Ok(Some(Self { report: probe(model, dataset, &quick, progress)?, command: None, quick: true }))
     }
 }
 

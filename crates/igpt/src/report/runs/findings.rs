@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::features::{self, FeatureMap, Probed};
 use super::pictures::{self, Drawn};
+use super::words::grouped;
 use crate::data::{self, Dataset, OpenOptions, Split, TokenSet, tokenize};
 use crate::evaluate::{
     Accuracy, BaselineScores, Baselines, Likelihood, Reference, Surprise, accuracy, likelihood, surprise,
@@ -42,8 +43,16 @@ pub struct Findings {
     pub run: PathBuf,
     /// The data set.
     pub data: String,
-    /// Its training images.
+    /// Where it was looked for, if that was said.
+    pub data_dir: Option<PathBuf>,
+    /// Whether it is the run's own, so that the network has not seen the test images.
+    pub own_data: bool,
+    /// Whether this is a classifier that started from fresh weights.
+    pub from_scratch: bool,
+    /// Training images: of a classifier with few labels those few, otherwise the whole train split.
     pub train_images: usize,
+    /// Images of the test split, of which those of `likelihood` were looked at.
+    pub test_images: usize,
     /// The network.
     pub config: ModelConfig,
     /// Its palette.
@@ -80,12 +89,14 @@ impl Findings {
     /// # Errors
     /// When there is no model, its data can't be had, or an engine fails.
     pub fn gather(run: &Path, settings: &Settings, progress: Progress<'_>) -> Result<Self> {
-        let Opened { model, spec, dataset, metrics, taken } = Opened::open(run, settings)?;
+        let Opened { model, spec, data_dir, dataset, metrics, taken, from_scratch, trained_on } =
+            Opened::open(run, settings)?;
         let ModelDir { config, palette, .. } = &model;
         let quantizer = Quantizer::new(palette.clone());
         let (size, channels) = (config.n_px, palette.channels());
         let train = dataset.split(Split::Train)?;
         let test = dataset.split(Split::Test)?;
+        let whole = test.clone();
         let test = if settings.images > 0 { test.spread(settings.images) } else { test };
         let tokens = tokenize(&test, size, &quantizer)?;
         let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
@@ -95,23 +106,35 @@ impl Findings {
         let mut engine = cpu::open(config, &model.weights, settings.options)?;
         let scored = Scored::of(&mut *engine, &tokens, &counts, channels, progress)?;
         let drawn = match config.objective {
-            Objective::Autoregressive => Some(Drawn::draw(&*engine, &quantizer, &tokens, settings.seed, progress)?),
+            Objective::Autoregressive => Some(Drawn::draw(&*engine, &quantizer, &whole, settings.seed, progress)?),
             Objective::Masked => {
                 absent.push("Samples, completions and surprise maps: the model was trained on masked pixels.".into());
                 None
             }
         };
-        let classifier = config
-            .class_head
-            .map(|_| accuracy(&mut *engine, &tokens, &mut |done| progress("classifying", done, tokens.images())));
-        let probe = Probed::of(run, &model, &dataset, settings, progress).unwrap_or_else(|error| {
+        let classifier = match config.class_head {
+            Some(_) if model.classes() != dataset.classes => {
+                absent.push(format!("The classifier: its classes are not those of {spec}."));
+                None
+            }
+            Some(_) => {
+                let mut told = |done| progress("classifying", done, tokens.images());
+                Some(accuracy(&mut *engine, &tokens, &mut told)?)
+            }
+            None => None,
+        };
+        let probe = Probed::of(run, &spec, &model, &dataset, settings, progress).unwrap_or_else(|error| {
             absent.push(format!("What the layers know: {error}."));
             None
         });
         let layer = probe.as_ref().map_or(config.n_layer.div_ceil(2), |probe| probe.report.best_layer);
         Ok(Self {
             run: run.into(),
-            train_images: train.len(),
+            data_dir,
+            own_data: settings.data.is_none(),
+            from_scratch,
+            train_images: trained_on.unwrap_or(train.len()),
+            test_images: whole.len(),
             metrics,
             taken,
             baselines: counts.score(&tokens),
@@ -121,7 +144,7 @@ impl Findings {
             odd: pictures::odd(&mut *engine, &quantizer, &tokens, &scored.surprise)?,
             map: features::map(&mut *engine, &test, &quantizer, layer, &dataset.classes, progress)?,
             likelihood: scored.likelihood,
-            classifier: classifier.transpose()?,
+            classifier,
             probe,
             absent,
             data: spec,
@@ -155,6 +178,16 @@ impl Findings {
         1.0 - self.likelihood.nats_per_token / self.best_baseline().1
     }
 
+    /// The test images that were looked at, in words.
+    pub(super) fn shown(&self) -> String {
+        let (shown, all) = (grouped(self.likelihood.images), grouped(self.test_images));
+        if shown == all {
+            format!("the {all} test images")
+        } else {
+            format!("{shown} of {all} test images, spread evenly")
+        }
+    }
+
     /// Whether the model predicts masked pixels, so that its loss is no likelihood.
     pub fn is_masked(&self) -> bool {
         self.config.objective == Objective::Masked
@@ -166,18 +199,24 @@ struct Opened {
     model: ModelDir,
     /// Names the data set.
     spec: String,
+    data_dir: Option<PathBuf>,
     dataset: Dataset,
     metrics: Vec<Row>,
     taken: Option<u64>,
+    from_scratch: bool,
+    trained_on: Option<usize>,
 }
 
 impl Opened {
     fn open(run: &Path, settings: &Settings) -> Result<Self> {
         let model = ModelDir::open(run)?;
         let path = run.join("config.resolved.toml");
-        let config = match std::fs::read_to_string(&path) {
-            Ok(text) => Some(RunConfig::from_toml(&text, &path)?),
-            Err(_) => None,
+        let config = match path.is_file() {
+            true => {
+                let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+                Some(RunConfig::from_toml(&text, &path)?)
+            }
+            false => None,
         };
         let Some(spec) = settings.data.as_ref().or(config.as_ref().map(|config| &config.data.spec)) else {
             return Err(Error::Missing(format!(
@@ -189,8 +228,14 @@ impl Opened {
         open.data_dir = open.data_dir.or_else(|| config.as_ref().and_then(|config| config.data.dir.clone()));
         let metrics = run.join("metrics.jsonl");
         let metrics = if metrics.is_file() { Metrics::read(&metrics)? } else { Vec::new() };
+        let dataset = data::open(spec, &open)?;
+        let finetune = config.as_ref().and_then(|config| config.finetune.as_ref());
+        let few = finetune.and_then(|finetune| finetune.labels_per_class);
         Ok(Self {
-            dataset: data::open(spec, &open)?,
+            from_scratch: finetune.is_some_and(|finetune| finetune.model.is_none()),
+            trained_on: few.map(|count| count * dataset.classes.len()),
+            data_dir: open.data_dir,
+            dataset,
             spec: spec.clone(),
             taken: config.as_ref().and_then(|config| taken(config, &metrics)),
             model,

@@ -6,8 +6,8 @@ use super::{compare, sections};
 use crate::report::Page;
 use crate::report::page::Section;
 
-/// Composes the page. `isa` and `seed` go to its last line. Panics without a run.
-pub fn page(runs: &[Findings], isa: &str, seed: u64) -> Page {
+/// Composes the page. `made` is the command that makes it; `isa` and `seed` go to its last line. Panics without a run.
+pub fn page(runs: &[Findings], made: &str, isa: &str, seed: u64) -> Page {
     let first = &runs[0];
     let (title, lead, headline) = if runs.len() == 1 { alone(first) } else { compare::heading(runs) };
     let glance = if runs.len() == 1 { Vec::new() } else { compare::glance(runs) };
@@ -25,7 +25,7 @@ pub fn page(runs: &[Findings], isa: &str, seed: u64) -> Page {
         section("Where it is surprised", sections::odd(runs)),
         section("Palette", sections::palettes(runs)),
         section("Not shown", sections::absent(runs)),
-        section("Going on", sections::going_on(first)),
+        section("Going on", sections::going_on(first, made)),
     ];
     let icon = first.drawn.as_ref().and_then(|drawn| drawn.samples.first());
     Page {
@@ -47,16 +47,21 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
     let nats = run.likelihood.nats_per_token;
     let parameters = grouped(run.config.parameters());
     let looked = match run.metrics.last() {
-        Some(last) => format!(" looked at {} images for {}", grouped(run.train_images), duration(last.elapsed_s)),
-        None => String::new(),
+        Some(last) if run.own_data => {
+            format!(" looked at {} images for {}", grouped(run.train_images), duration(last.elapsed_s))
+        }
+        Some(last) => format!(" was trained for {}", duration(last.elapsed_s)),
+        None => " was trained".into(),
     };
-    let unseen = grouped(run.likelihood.images);
+    let unseen = match run.own_data {
+        true => format!("{} images that it has never seen", grouped(run.likelihood.images)),
+        false => format!("{} test images of {}", grouped(run.likelihood.images), run.data),
+    };
     let mut headline = Vec::new();
     let lead = if run.is_masked() {
         headline.push((format!("{nats:.3}"), "nats per masked pixel on the test split".into()));
         format!(
-            "A transformer of {parameters} parameters{looked} and learned to fill in masked pixels. On {unseen} images that it \
-             has never seen, a masked pixel costs it {nats:.3} nats."
+            "A transformer of {parameters} parameters{looked} and learned to fill in masked pixels. On {unseen}, a masked pixel costs it {nats:.3} nats."
         )
     } else {
         let (best, best_nats) = run.best_baseline();
@@ -66,7 +71,7 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
         headline.push((format!("{:.0} %", lead.abs()), format!("{ahead} the best baseline, {best} ({best_nats:.3})")));
         format!(
             "A transformer of {parameters} parameters{looked} and learned to draw {} pictures one pixel after the other. On \
-             {unseen} images that it has never seen, its likelihood is {:.0} % {against} than that of the best of three \
+             {unseen}, its likelihood is {:.0} % {against} than that of the best of three \
              baselines.",
             run.config.n_px,
             lead.abs(),

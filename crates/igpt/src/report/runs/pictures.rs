@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::data::{Pixels, TokenSet};
+use crate::data::{Images, Pixels, TokenSet, tokenize};
 use crate::evaluate::{Surprise, surprise_maps};
 use crate::generate::{Settings, complete, sample};
 use crate::model::Engine;
@@ -40,22 +40,21 @@ impl Drawn {
     pub(super) fn draw(
         engine: &dyn Engine,
         quantizer: &Quantizer,
-        tokens: &TokenSet,
+        test: &Images,
         seed: u64,
         progress: Progress<'_>,
     ) -> Result<Self> {
         let settings = Settings { seed, ..Settings::default() };
         let samples = sample(engine, SAMPLES, 0, &settings, 0, &mut |done, total| progress("drawing", done, total))?;
-        let size = tokens.n_px;
+        let size = engine.config().n_px;
+        let tokens = tokenize(&test.spread(COMPLETED), size, quantizer)?;
         let rows = size.height / 2;
         let given = rows * size.width;
-        let n = COMPLETED.min(tokens.images());
-        let chosen: Vec<usize> = (0..n).map(|i| i * tokens.images() / n).collect();
-        let starts: Vec<&[u16]> = chosen.iter().map(|&i| &tokens.image(i)[..given]).collect();
+        let starts: Vec<&[u16]> = (0..tokens.images()).map(|i| &tokens.image(i)[..given]).collect();
         let mut told = |done, total| progress("completing", done, total);
         let drawn = complete(engine, &starts, 0, ATTEMPTS, &settings, 0, &mut told)?;
         let show = |tokens: &[u16]| quantizer.pixels(tokens, size);
-        let completion = |(&i, drawn): (&usize, &Vec<Vec<u16>>)| {
+        let completion = |(i, drawn): (usize, &Vec<Vec<u16>>)| {
             let original = show(tokens.image(i));
             Completion {
                 name: tokens.names[i].clone(),
@@ -64,7 +63,7 @@ impl Drawn {
                 original,
             }
         };
-        let completions = chosen.iter().zip(&drawn).map(completion).collect();
+        let completions = drawn.iter().enumerate().map(completion).collect();
         Ok(Self { settings, samples, completions, rows })
     }
 }

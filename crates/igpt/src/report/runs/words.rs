@@ -44,6 +44,15 @@ pub(super) fn duration(seconds: f64) -> String {
     if seconds < 180.0 { format!("{seconds:.0} seconds") } else { format!("{:.0} minutes", seconds / 60.0) }
 }
 
+/// Text as one argument of a shell's command line.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,+-@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// A share as percent with one digit.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
@@ -57,6 +66,14 @@ mod tests {
     fn numbers_are_written_as_people_read_them() {
         assert_eq!([1, 999, 1000, 1234567].map(grouped), ["1", "999", "1,000", "1,234,567"]);
         assert_eq!([12.4, 110.0, 3599.0].map(duration), ["12 seconds", "110 seconds", "60 minutes"]);
+    }
+
+    #[test]
+    fn names_with_spaces_and_quotes_stay_one_argument() {
+        assert_eq!(quoted("runs/a-1.2"), "runs/a-1.2");
+        assert_eq!(quoted("my photos/cats & dogs"), "'my photos/cats & dogs'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What the layers know of the classes.
 
-use super::{each, name, push_chart, validations};
+use super::{each, loss_name, name, push_chart, source, validations};
 use crate::probe::FewLabels;
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
 use crate::report::page::{Block, Table};
-use crate::report::runs::words::{grouped, percent};
+use crate::report::runs::words::{grouped, percent, quoted};
 use crate::report::runs::{Findings, Probed};
 
 /// A run and what its layers know.
@@ -20,19 +20,26 @@ pub(in super::super) fn layers(runs: &[Findings]) -> Vec<Block> {
     push_chart(
         &mut blocks,
         by_layer(&probed),
-        "Accuracy on validation images of a linear classifier on each layer’s features: means over positions of the inputs of \
+        "Accuracy on validation images of a classifier on each layer’s features: means over positions of the inputs of \
          the blocks, after their first norm; the last layer is the network’s output.",
     );
     blocks.push(Block::Table(tested(&probed)));
-    blocks.push(Block::caption(if probed.iter().any(|(_, probe)| probe.quick) {
-        "Ridge classifiers on few images, made for this report: quick and rough. The command below makes a thorough one, which \
-         this report then shows."
-    } else {
-        "Fitted to train and validation together. Layer and strength were chosen on validation; test was seen once."
-    }));
+    blocks.push(Block::caption(
+        "Fitted to train and validation together. Layer and strength were chosen on validation; test was seen once.",
+    ));
+    if probed.iter().any(|(_, probe)| probe.quick) {
+        blocks.push(Block::caption(
+            "Quick ones are ridge classifiers on few images, made for this page. The command makes a thorough one, which this \
+             page then shows.",
+        ));
+    }
     blocks.extend(few_labels(&probed));
-    blocks.extend(probed.iter().map(|(run, _)| {
-        Block::Command(format!("igpt probe --model {0} --data {1} --out {0}/probe", name(run), run.data))
+    blocks.extend(probed.iter().map(|(run, probe)| {
+        let out = quoted(&(name(run) + "/probe"));
+        Block::Command(match &probe.command {
+            Some(command) => command.clone(),
+            None => format!("igpt probe {} --out {out}", source(run)),
+        })
     }));
     blocks
 }
@@ -55,7 +62,7 @@ fn by_layer(probed: &[Row<'_>]) -> Chart {
         _ => Vec::new(),
     };
     Chart {
-        title: "Validation accuracy of a linear classifier by layer".into(),
+        title: "Validation accuracy of a classifier by layer".into(),
         x: "layer".into(),
         y: "% right".into(),
         series: probed.iter().map(|(run, probe)| Series::new(name(run), Look::Dots, points(probe))).collect(),
@@ -73,7 +80,7 @@ fn tested(probed: &[Row<'_>]) -> Table {
         let [low, high] = report.interval.map(percent);
         let [train, validation, test] = report.images;
         vec![
-            format!("{}, layer {}", name(run), report.best_layer),
+            format!("{}, layer {}{}", name(run), report.best_layer, if probe.quick { " (quick)" } else { "" }),
             percent(report.test_accuracy),
             format!("{low} to {high}"),
             percent(b.raw_pixels),
@@ -126,7 +133,7 @@ fn few_labels(probed: &[Row<'_>]) -> Vec<Block> {
 pub(in super::super) fn likelihood_and_probe(runs: &[Findings]) -> Vec<Block> {
     let series = |run: &Findings| {
         let points = validations(run).filter_map(|row| Some((row.loss, 100.0 * row.probe_accuracy?))).collect();
-        Series::new(name(run), Look::Dots, points)
+        Series::new(loss_name(run), Look::Dots, points)
     };
     let chart = Chart {
         title: "Probe accuracy against validation loss".into(),

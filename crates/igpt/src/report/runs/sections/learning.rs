@@ -1,10 +1,11 @@
 //! Loss and accuracy while runs were trained.
 
-use super::{name, push_chart, validations};
+use super::{loss_name, name, push_chart, validations};
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
 use crate::report::page::Block;
 use crate::report::runs::Findings;
+use crate::report::runs::words::quoted;
 use crate::train::Row;
 
 pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
@@ -16,8 +17,13 @@ pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
     accuracies(runs, &mut blocks);
     let trained = runs.iter().filter(|run| !run.metrics.is_empty());
     blocks.extend(trained.map(|run| {
-        let verb = if run.config.class_head.is_some() { "finetune" } else { "pretrain" };
-        Block::Command(format!("igpt {verb} --config {0}/config.resolved.toml --out {0}-again", name(run)))
+        let verb = match (run.config.class_head, run.from_scratch) {
+            (None, _) => "pretrain",
+            (Some(_), false) => "finetune",
+            (Some(_), true) => "finetune --from-scratch",
+        };
+        let (config, again) = (name(run) + "/config.resolved.toml", name(run) + "-again");
+        Block::Command(format!("igpt {verb} --config {} --out {}", quoted(&config), quoted(&again)))
     }));
     blocks
 }
@@ -59,7 +65,7 @@ fn losses(runs: &[Findings], blocks: &mut Vec<Block>) {
         Chart {
             title: format!("Validation loss in nats per pixel over {x}"),
             x: x.into(),
-            series: runs.iter().map(|run| Series::new(name(run), Look::Line, line(run))).collect(),
+            series: runs.iter().map(|run| Series::new(loss_name(run), Look::Line, line(run))).collect(),
             ..Chart::default()
         }
     };

@@ -12,6 +12,7 @@ pub(super) use pictures::{completions, odd, over_time, palettes, samples};
 pub(super) use summary::{absent, figures, going_on};
 
 use super::findings::Findings;
+use super::words::quoted;
 use crate::report::Chart;
 use crate::report::page::Block;
 use crate::train::Row;
@@ -26,8 +27,36 @@ fn each(runs: &[Findings], blocks: impl Fn(&Findings) -> Vec<Block>) -> Vec<Bloc
     runs.iter().flat_map(named).collect()
 }
 
+/// A run's name: its directory.
 fn name(run: &Findings) -> String {
-    run.run.display().to_string()
+    run.run.components().collect::<std::path::PathBuf>().display().to_string()
+}
+
+/// The name as an argument of a command.
+fn program(run: &Findings) -> String {
+    quoted(&name(run))
+}
+
+/// The flags that name a run's images.
+fn data(run: &Findings) -> String {
+    let folder = run.data_dir.as_ref().map(|dir| format!(" --data-dir {}", quoted(&dir.display().to_string())));
+    format!("--data {}{}", quoted(&run.data), folder.unwrap_or_default())
+}
+
+/// The flags that name a run and its images.
+fn source(run: &Findings) -> String {
+    format!("--model {} {}", program(run), data(run))
+}
+
+/// The flag for as many test images as were looked at, if not for all.
+fn images(run: &Findings) -> String {
+    let shown = run.likelihood.images;
+    if shown < run.test_images { format!(" --images {shown}") } else { String::new() }
+}
+
+/// A run's name for a legend of losses, which don't compare between objectives.
+fn loss_name(run: &Findings) -> String {
+    name(run) + if run.is_masked() { " (masked)" } else { "" }
 }
 
 fn validations(run: &Findings) -> impl Iterator<Item = &Row> {

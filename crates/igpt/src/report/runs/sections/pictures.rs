@@ -1,6 +1,6 @@
 //! What runs draw, what they find odd, and their colours.
 
-use super::{each, name};
+use super::{each, images, program, source};
 use crate::data::Pixels;
 use crate::report::page::{Block, Swatch};
 use crate::report::runs::Findings;
@@ -45,7 +45,7 @@ pub(in super::super) fn samples(runs: &[Findings]) -> Vec<Block> {
         let seed = how.seed;
         blocks.push(Block::Command(format!(
             "igpt sample --model {} -n {n} --seed {seed} --out samples.png --gif drawing.gif",
-            name(run)
+            program(run)
         )));
         blocks
     })
@@ -55,6 +55,7 @@ pub(in super::super) fn completions(runs: &[Findings]) -> Vec<Block> {
     each(runs, |run| {
         let Some(drawn) = &run.drawn else { return Vec::new() };
         let n = drawn.completions.len();
+        // Several runs show the first of them.
         let shown = drawn.completions[..if runs.len() == 1 { n } else { n.min(COMPLETIONS) }].to_vec();
         let attempts = shown.first().map_or(0, |c| c.completions.len());
         let (rows, seed) = (drawn.rows, drawn.settings.seed);
@@ -65,9 +66,8 @@ pub(in super::super) fn completions(runs: &[Findings]) -> Vec<Block> {
                  {attempts} times."
             )),
             Block::Command(format!(
-                "igpt complete --model {} --data {} --rows {rows} -n {n} --seed {seed} --out completions.png",
-                name(run),
-                run.data
+                "igpt complete {} --rows {rows} -n {n} --spread --seed {seed} --out completions.png",
+                source(run)
             )),
         ]
     })
@@ -97,11 +97,12 @@ pub(in super::super) fn odd(runs: &[Findings]) -> Vec<Block> {
         let shown = if runs.len() == 1 { run.odd.len() } else { run.odd.len().min(ODD) };
         vec![
             Block::Pairs(run.odd[..shown].to_vec()),
-            Block::caption(
-                "The oddest test images: those that cost the model most nats beyond what the context model needs. Beside each its \
+            Block::Caption(format!(
+                "The oddest of {}: those that cost the model most nats beyond what the context model needs. Beside each its \
                  map: the brighter a pixel, the less it was expected.",
-            ),
-            Block::Command(format!("igpt score --model {} --data {} --out odd", name(run), run.data)),
+                run.shown()
+            )),
+            Block::Command(format!("igpt score {}{} --top {shown} --out odd", source(run), images(run))),
         ]
     })
 }

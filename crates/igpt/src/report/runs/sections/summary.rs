@@ -1,6 +1,6 @@
 //! Figures of a single run, what is not shown, and how to go on.
 
-use super::{each, name};
+use super::{data, each, images, program, source};
 use crate::report::page::{Block, Command, Figure};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{duration, grouped, percent};
@@ -9,13 +9,15 @@ use crate::report::runs::words::{duration, grouped, percent};
 pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
     let Findings { likelihood, baselines, distortion, config, .. } = run;
     let masked = run.is_masked();
+    let shown = run.shown();
     let mut figures = vec![figure(
         if masked { "Loss" } else { "Likelihood" },
         format!("{} nats", run.with_interval()),
-        if masked {
-            "per masked pixel of the test images, masks of 15 %, with a 95 % interval"
+        &if masked {
+            let share = 100.0 * config.mask_prob;
+            format!("per masked pixel of {shown}, masks of {share:.0} %, with a 95 % interval")
         } else {
-            "per pixel, every pixel scored, the first one too; mean over the test images with a 95 % interval"
+            format!("per pixel, every pixel scored, the first one too; mean over {shown} with a 95 % interval")
         },
     )];
     if !masked {
@@ -55,7 +57,7 @@ pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
         &format!("{} blocks of width {}, {} heads", config.n_layer, config.n_embd, config.n_head),
     ));
     figures.extend(training(run));
-    let command = format!("igpt eval --model {} --data {} --split test", name(run), run.data);
+    let command = format!("igpt eval {} --split test --precision f32{}", source(run), images(run));
     vec![Block::Figures(figures), Block::Command(command)]
 }
 
@@ -77,29 +79,29 @@ pub(in super::super) fn absent(runs: &[Findings]) -> Vec<Block> {
     each(runs, |run| run.absent.iter().map(Block::caption).collect())
 }
 
-pub(in super::super) fn going_on(run: &Findings) -> Vec<Block> {
+pub(in super::super) fn going_on(run: &Findings, made: &str) -> Vec<Block> {
     let command = |purpose: &str, line: String| Command { purpose: purpose.into(), line };
-    let (name, data, side) = (name(run), &run.data, run.config.n_px.height);
-    let mut commands = Vec::new();
+    let (model, images, side) = (program(run), data(run), run.config.n_px.height);
+    let mut commands = vec![command("Make this page again", made.into())];
     if !run.is_masked() {
         commands.push(command(
             "Draw other images, a little bolder",
-            format!("igpt sample --model {name} -n 64 --seed 7 --temperature 0.9 --out samples.png --gif drawing.gif"),
+            format!("igpt sample --model {model} -n 64 --seed 7 --temperature 0.9 --out samples.png --gif drawing.gif"),
         ));
         commands.push(command(
             "Complete images from a quarter of their rows",
-            format!("igpt complete --model {name} --data {data} --rows {} -n 12 --out completions.png", side / 4),
+            format!("igpt complete --model {model} {images} --rows {} -n 12 --out completions.png", side / 4),
         ));
         commands.push(command(
             "Look for training images that it has memorised",
-            format!("igpt audit --model {name} --data {data} --out audit"),
+            format!("igpt audit --model {model} {images} --out audit"),
         ));
     }
     commands.push(command(
         "Train a larger model for an hour",
-        format!("igpt pretrain --data {data} --preset tiny --n-px 32 --colors 128 --minutes 60 --out runs/larger"),
+        format!("igpt pretrain {images} --preset tiny --n-px 32 --colors 128 --minutes 60 --out runs/larger"),
     ));
-    commands.push(command("Compare runs", format!("igpt report {name} runs/larger --out report.html")));
+    commands.push(command("Compare runs", format!("igpt report {model} runs/larger --out report.html")));
     commands.push(command("Do all this with your own pictures", "igpt demo --data FOLDER --minutes 20".into()));
     vec![Block::Commands(commands)]
 }

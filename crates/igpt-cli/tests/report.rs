@@ -66,8 +66,8 @@ fn runs_are_shown_alone_and_side_by_side_on_pages_that_need_nothing_else() {
     assert_eq!(headings(&page)[0], "At a glance");
     // Its own command, not one for another probe.
     assert!(page.contains(&format!("<code>igpt {probe}</code>")));
-    assert!(page.contains("<span class='c1'>runs/masked (masked)</span>"));
-    assert!(page.contains("<th scope='row'>runs/a</th>") && page.contains("<th scope='row'>runs/masked</th>"));
+    assert!(page.contains("<span class='c1'>masked (masked)</span>"));
+    assert!(page.contains("<th scope='row'>a</th>") && page.contains("<th scope='row'>masked</th>"));
     // Masked pixels have no order to be drawn in.
     assert!(page.contains("trained on masked pixels") && !page.contains("<code>igpt sample --model runs/masked"));
 }

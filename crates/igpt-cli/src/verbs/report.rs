@@ -58,9 +58,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
         seed: args.seed.seed,
         options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
     };
-    let (runs, time) = with_phases(|progress| {
+    let (mut runs, time) = with_phases(|progress| {
         args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()
     })?;
+    Findings::shorten_names(&mut runs);
     if let Some(folder) = args.out.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }

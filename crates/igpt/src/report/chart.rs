@@ -149,7 +149,7 @@ impl Chart {
             return Frame { left: left - x, right: right + x, bottom: low - y, top: high + y };
         }
         // Counts begin at zero unless they are of another kind, such as losses.
-        let left = if left >= 0.0 && left < 0.5 * right { 0.0 } else { left };
+        let left = if left >= 0.0 && left < 0.2 * right { 0.0 } else { left };
         let right = if right > left { right } else { left + 1.0 };
         let step = tick_step(wide, 7.0);
         let (bottom, top) = ((low / step - 0.4).floor().max(0.0) * step, high + 0.06 * wide);

@@ -41,7 +41,7 @@ pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
         let last = run.metrics.last();
         let masked = if run.is_masked() { " (masked)" } else { "" };
         let mut row = vec![
-            run.run.display().to_string(),
+            run.name.clone(),
             grouped(run.likelihood.images),
             grouped(run.config.parameters()),
             run.config.n_px.to_string(),

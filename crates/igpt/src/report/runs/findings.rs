@@ -41,6 +41,8 @@ pub struct Settings {
 pub struct Findings {
     /// The run directory, or the model's.
     pub run: PathBuf,
+    /// Its name on the page.
+    pub name: String,
     /// The data set.
     pub data: String,
     /// Where it was looked for, if that was said.
@@ -129,7 +131,8 @@ impl Findings {
         });
         let layer = probe.as_ref().map_or(config.n_layer.div_ceil(2), |probe| probe.report.best_layer);
         Ok(Self {
-            run: run.into(),
+            run: run.components().collect(),
+            name: run.display().to_string(),
             data_dir,
             own_data: settings.data.is_none(),
             from_scratch,
@@ -151,6 +154,17 @@ impl Findings {
             config: model.config,
             quantizer,
         })
+    }
+
+    /// Names several runs by what their directories don't share.
+    pub fn shorten_names(runs: &mut [Self]) {
+        let parents = runs.iter().map(|run| run.run.parent().unwrap_or(Path::new("")));
+        let shared = |a: &Path, b: &Path| a.ancestors().find(|a| b.starts_with(a)).map(PathBuf::from);
+        let common = parents.map(PathBuf::from).reduce(|a, b| shared(&a, &b).unwrap_or_default()).unwrap_or_default();
+        for run in runs {
+            let rest = run.run.strip_prefix(&common).unwrap_or(&run.run);
+            run.name = rest.display().to_string();
+        }
     }
 
     /// The lowest of the baselines: (name, nats per token).

@@ -1,11 +1,11 @@
 //! What the layers know of the classes.
 
-use super::{each, loss_name, name, push_chart, source, validations};
+use super::{each, loss_name, name, place, push_chart, source, validations};
 use crate::probe::FewLabels;
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
 use crate::report::page::{Block, Table};
-use crate::report::runs::words::{grouped, percent, quoted};
+use crate::report::runs::words::{grouped, percent};
 use crate::report::runs::{Findings, Probed};
 
 /// A run and what its layers know.
@@ -35,7 +35,7 @@ pub(in super::super) fn layers(runs: &[Findings]) -> Vec<Block> {
     }
     blocks.extend(few_labels(&probed));
     blocks.extend(probed.iter().map(|(run, probe)| {
-        let out = quoted(&(name(run) + "/probe"));
+        let out = place(run, "/probe");
         Block::Command(match &probe.command {
             Some(command) => command.clone(),
             None => format!("igpt probe {} --out {out}", source(run)),

@@ -1,11 +1,10 @@
 //! Loss and accuracy while runs were trained.
 
-use super::{loss_name, name, push_chart, validations};
+use super::{loss_name, name, place, push_chart, validations};
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
 use crate::report::page::Block;
 use crate::report::runs::Findings;
-use crate::report::runs::words::quoted;
 use crate::train::Row;
 
 pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
@@ -22,8 +21,8 @@ pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
             (Some(_), false) => "finetune",
             (Some(_), true) => "finetune --from-scratch",
         };
-        let (config, again) = (name(run) + "/config.resolved.toml", name(run) + "-again");
-        Block::Command(format!("igpt {verb} --config {} --out {}", quoted(&config), quoted(&again)))
+        let (config, again) = (place(run, "/config.resolved.toml"), place(run, "-again"));
+        Block::Command(format!("igpt {verb} --config {config} --out {again}"))
     }));
     blocks
 }

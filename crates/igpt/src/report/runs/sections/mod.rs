@@ -27,14 +27,14 @@ fn each(runs: &[Findings], blocks: impl Fn(&Findings) -> Vec<Block>) -> Vec<Bloc
     runs.iter().flat_map(named).collect()
 }
 
-/// A run's name: its directory.
+/// A run's name.
 fn name(run: &Findings) -> String {
-    run.run.components().collect::<std::path::PathBuf>().display().to_string()
+    run.name.clone()
 }
 
-/// The name as an argument of a command.
-fn program(run: &Findings) -> String {
-    quoted(&name(run))
+/// Its directory, or `more` behind that, as an argument of a command.
+fn place(run: &Findings, more: &str) -> String {
+    quoted(&format!("{}{more}", run.run.display()))
 }
 
 /// The flags that name a run's images.
@@ -45,7 +45,7 @@ fn data(run: &Findings) -> String {
 
 /// The flags that name a run and its images.
 fn source(run: &Findings) -> String {
-    format!("--model {} {}", program(run), data(run))
+    format!("--model {} {}", place(run, ""), data(run))
 }
 
 /// The flag for as many test images as were looked at, if not for all.

@@ -1,6 +1,6 @@
 //! What runs draw, what they find odd, and their colours.
 
-use super::{each, images, program, source};
+use super::{each, images, place, source};
 use crate::data::Pixels;
 use crate::report::page::{Block, Swatch};
 use crate::report::runs::Findings;
@@ -45,7 +45,7 @@ pub(in super::super) fn samples(runs: &[Findings]) -> Vec<Block> {
         let seed = how.seed;
         blocks.push(Block::Command(format!(
             "igpt sample --model {} -n {n} --seed {seed} --out samples.png --gif drawing.gif",
-            program(run)
+            place(run, "")
         )));
         blocks
     })

@@ -1,6 +1,6 @@
 //! Figures of a single run, what is not shown, and how to go on.
 
-use super::{data, each, images, program, source};
+use super::{data, each, images, place, source};
 use crate::report::page::{Block, Command, Figure};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{duration, grouped, percent};
@@ -81,7 +81,7 @@ pub(in super::super) fn absent(runs: &[Findings]) -> Vec<Block> {
 
 pub(in super::super) fn going_on(run: &Findings, made: &str) -> Vec<Block> {
     let command = |purpose: &str, line: String| Command { purpose: purpose.into(), line };
-    let (model, images, side) = (program(run), data(run), run.config.n_px.height);
+    let (model, images, side) = (place(run, ""), data(run), run.config.n_px.height);
     let mut commands = vec![command("Make this page again", made.into())];
     if !run.is_masked() {
         commands.push(command(

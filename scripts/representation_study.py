@@ -42,6 +42,8 @@ def short():
     scratch = f"finetune --from-scratch {DATA} --n-px 14 {network} --set train.schedule=constant "
     after = ("14/nano",)
     yield Arm("14/finetune/joint", model + FINETUNE, after)
+    # By default a tenth of pretraining's rates; this one at the rates that the fresh network below is trained with.
+    yield Arm("14/finetune/joint-whole-rates", f"{model}--lr 1.5e-3 --muon-lr 0.01 {FINETUNE}", after)
     yield Arm("14/finetune/classes-only", f"{model}--generative-weight 0 {FINETUNE}", after)
     yield Arm("14/finetune/scratch-joint", scratch + FINETUNE)
     yield Arm("14/finetune/scratch-classes-only", f"{scratch}--generative-weight 0 {FINETUNE}")

@@ -19,8 +19,9 @@ Examples:
   igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --lr-search 3e-3,1e-3,3e-4 --out runs/searched
   igpt finetune --resume --out runs/fashion-classes
 
-The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). The \
-learning rate stays constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
+The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). From a \
+model, rates are a tenth of the recipe's unless --lr and --muon-lr say otherwise; a few hundred steps want more: see --lr-search. \
+They stay constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
 rising; the model has the weights of the highest, and only these are tested. --lr-search goes by the accuracy on the \
 validation images too.";
 

@@ -2,15 +2,12 @@
 
 mod program;
 
-use program::igpt;
+use program::{igpt, json};
 
 #[test]
 fn samples_stand_beside_their_nearest_training_images() {
     let folder = tempfile::tempdir().unwrap();
-    let output = igpt(folder.path(), "audit -n 4 --train-images 60 --held-out 20 --out audit --json");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: serde_json::Value =
-        serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap();
+    let found = json(&igpt(folder.path(), "audit -n 4 --train-images 60 --held-out 20 --out audit --json"));
     assert_eq!((&found["samples"], &found["train_images"], &found["layer"]), (&4.into(), &60.into(), &3.into()));
     for space in ["pixels", "features"] {
         assert!(found[space]["held_out_median_distance"].as_f64().unwrap() > 0.0, "{found}");

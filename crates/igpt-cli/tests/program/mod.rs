@@ -14,7 +14,6 @@ pub(crate) fn with(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// The result of a run that must succeed: the last line of its output.
-#[allow(dead_code, reason = "not every test file needs it")]
 pub(crate) fn json(output: &Output) -> serde_json::Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap()

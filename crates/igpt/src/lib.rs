@@ -47,6 +47,7 @@ pub mod cpu;
 pub mod data;
 pub mod error;
 pub mod evaluate;
+mod files;
 pub mod generate;
 pub mod machine;
 pub mod model;

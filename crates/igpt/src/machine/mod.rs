@@ -12,6 +12,12 @@ pub fn peak_rss_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// What this machine calls itself; known on Linux.
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 /// Processor time since some moment, to be read twice.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuTime {

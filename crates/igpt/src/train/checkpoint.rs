@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{Engine, Layout, State, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Version of the format; another one is refused.
 const FORMAT: u32 = 1;
@@ -100,7 +100,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoints {
-    /// Those under `root` (made if missing). Removes what a killed run left half written.
+    /// Those under `root` (made if missing). Removes what a killed run left half written or half removed.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         fs::create_dir_all(&root).map_err(Error::io(&root))?;
@@ -158,17 +158,16 @@ impl Checkpoints {
         let text = toml::to_string(&meta).expect("a checkpoint's plain values have a TOML form");
         let complete = sha256(text.as_bytes()) + "\n";
         for (name, contents) in [(META, &text), (COMPLETE, &complete)] {
-            let file = temporary.join(name);
-            fs::write(&file, contents).and_then(|()| sync(&file)).map_err(Error::io(&file))?;
+            files::write(&temporary.join(name), contents.as_bytes())?;
         }
-        sync_directory(temporary).map_err(Error::io(temporary))?;
-        if path.exists() {
-            fs::remove_dir_all(path).map_err(Error::io(path))?;
-        }
+        files::sync_directory(temporary)?;
+        self.remove(path)?;
         fs::rename(temporary, path).map_err(Error::io(path))?;
-        sync_directory(&self.root).map_err(Error::io(&self.root))?;
+        files::sync_directory(&self.root)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        super::run_dir::write_atomic(&self.root.join("last"), format!("{name}\n").as_bytes())
+        // For people to look at; the checkpoint is whole without it.
+        let _ = files::write_atomic(&self.root.join("last"), format!("{name}\n").as_bytes());
+        Ok(())
     }
 
     /// Removes all but the `keep_last` newest, multiples of `keep_every` (0: none), and `best`.
@@ -177,11 +176,18 @@ impl Checkpoints {
         for &step in steps.iter().rev().skip(keep_last) {
             let kept = Some(step) == best || (keep_every > 0 && step.is_multiple_of(keep_every));
             if !kept {
-                let path = self.path(step);
-                fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+                self.remove(&self.path(step))?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a checkpoint if it is there; a kill in between leaves no half of it under its name.
+    fn remove(&self, path: &Path) -> Result<()> {
+        let Some(name) = path.file_name().filter(|_| path.exists()) else { return Ok(()) };
+        let aside = self.root.join(format!("{TEMPORARY}{}", name.to_string_lossy()));
+        fs::rename(path, &aside).map_err(Error::io(path))?;
+        fs::remove_dir_all(&aside).map_err(Error::io(&aside))
     }
 
     /// The newest whole checkpoint; none when no checkpoint was ever finished. Damaged ones are set aside under the
@@ -313,15 +319,6 @@ fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
 fn names(directory: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(directory).map_err(Error::io(directory))?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
-}
-
-fn sync(path: &Path) -> std::io::Result<()> {
-    File::options().append(true).open(path)?.sync_all()
-}
-
-/// Makes names in a directory last; Windows has no such call and does it by itself.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use crate::files::write_atomic;
 use crate::train::config::RunConfig;
 use crate::train::finetune::finetune_untested;
 use crate::train::observer::{Event, Observer};
 use crate::train::pretrain::pretrain;
-use crate::train::run_dir::{LR_SEARCH, RunDir, Start, write_atomic};
+use crate::train::run_dir::{LR_SEARCH, RunDir, Start};
 use crate::{Error, Result};
 
 /// Share of the budget that each learning rate is tried for.
@@ -67,7 +68,7 @@ pub fn lr_search(
         return Err(Error::Invalid(format!("learning rates {rates:?} to search: give some, all above 0")));
     }
     config.validate()?;
-    RunDir::claim(out, start)?;
+    let claimed = RunDir::claim(out, start)?;
     let root = out.join(LR_SEARCH);
     if root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
@@ -99,6 +100,7 @@ pub fn lr_search(
     let path = root.join("result.json");
     let text = serde_json::to_string_pretty(&found).expect("plain values have a JSON form") + "\n";
     write_atomic(&path, text.as_bytes())?;
+    drop(claimed);
     Ok(found)
 }
 

@@ -87,15 +87,20 @@ impl Metrics {
             let old = String::from_utf8_lossy(&old);
             let kept = |text: &&str| serde_json::from_str(text).is_ok_and(|row: Row| row.step <= step);
             let text: String = old.lines().filter(kept).flat_map(|text| [text, "\n"]).collect();
-            super::run_dir::write_atomic(&path, text.as_bytes())?;
+            crate::files::write_atomic(&path, text.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file })
     }
 
-    /// Appends a row with one write, so that a reader never sees half of one.
+    /// Appends a row with one write, so that a reader never sees half of one. Where it fails, as on a full disk, nothing of
+    /// the row stays.
     pub fn write(&mut self, row: &Row) -> Result<()> {
-        self.file.write_all(line(row).as_bytes()).map_err(Error::io(&self.path))
+        let end = self.file.metadata().map_err(Error::io(&self.path))?.len();
+        self.file.write_all(line(row).as_bytes()).map_err(|error| {
+            let _ = self.file.set_len(end);
+            Error::Io { path: self.path.clone(), source: error }
+        })
     }
 
     /// All whole rows of a file; other lines (the last one of a killed run) are left out.

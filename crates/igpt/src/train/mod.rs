@@ -12,6 +12,7 @@ mod fake;
 pub mod fine_tuning;
 pub mod finetune;
 pub mod groups;
+mod lock;
 pub mod lr_search;
 pub mod metrics;
 pub mod observer;

@@ -1,9 +1,11 @@
-//! The run directory: what lies where, and that nobody's run is overwritten unasked.
+//! The run directory: what lies where, that nobody's run is overwritten unasked, and that one process trains in it at
+//! a time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::lock::{self, Lock};
 use crate::{Error, Result};
 
 /// What to do about a run directory that may be there already.
@@ -21,6 +23,7 @@ pub enum Start {
 #[derive(Clone, Debug)]
 pub struct RunDir {
     root: PathBuf,
+    lock: Option<Lock>,
 }
 
 /// Everything that a run (or a report on it) writes.
@@ -31,7 +34,7 @@ const FOLDERS: [&str; 5] = ["checkpoints", "samples", "model", "probe", LR_SEARC
 pub(crate) const LR_SEARCH: &str = "lr-search";
 
 impl RunDir {
-    /// Makes or takes over `root`.
+    /// Makes or takes over `root`, and keeps other processes from training in it until the last clone is dropped.
     ///
     /// # Errors
     /// As [`RunDir::claim`], and when the directory can't be written to.
@@ -43,9 +46,12 @@ impl RunDir {
     ///
     /// # Errors
     /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
-    /// `start` is `Overwrite` and what is there is no run.
+    /// `start` is `Overwrite` and what is there is no run; when another process is training in it.
     pub fn claim(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
-        let run = Self { root: root.into() };
+        let mut run = Self { root: root.into(), lock: None };
+        if start != Start::New && run.config().exists() {
+            run.lock = Lock::take(&run.root)?;
+        }
         let root = run.root.display();
         let (is_run, is_taken) = (run.config().exists(), run.is_taken()?);
         match start {
@@ -76,7 +82,7 @@ impl RunDir {
             let entry = entry.map_err(Error::io(&self.root))?;
             let name = entry.file_name();
             let is_folder = FOLDERS.iter().any(|folder| name == *folder);
-            if name != LR_SEARCH && !(is_folder && is_empty(&entry.path())) {
+            if name != LR_SEARCH && name != lock::NAME && !(is_folder && is_empty(&entry.path())) {
                 return Ok(true);
             }
         }
@@ -94,7 +100,7 @@ impl RunDir {
         Ok(())
     }
 
-    fn make(self) -> Result<Self> {
+    fn make(mut self) -> Result<Self> {
         for path in [self.checkpoints(), self.root.join("samples")] {
             fs::create_dir_all(&path).map_err(Error::io(&path))?;
         }
@@ -102,6 +108,9 @@ impl RunDir {
         let probe = self.root.join(".writable");
         File::create(&probe).map_err(Error::io(&self.root))?;
         fs::remove_file(&probe).map_err(Error::io(&probe))?;
+        if self.lock.is_none() {
+            self.lock = Lock::take(&self.root)?;
+        }
         Ok(self)
     }
 
@@ -149,18 +158,6 @@ impl RunDir {
     }
 }
 
-/// Writes a file so that there is always either the old or the new one: beside it, synced, renamed.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.new"));
-    let written = File::create(&beside).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    if let Err(source) = written.and_then(|()| fs::rename(&beside, path)) {
-        let _ = fs::remove_file(&beside);
-        return Err(Error::Io { path: path.to_path_buf(), source });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,15 +167,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("a/run");
         let run = RunDir::open(&root, Start::New).unwrap();
+        let metrics = run.metrics();
         fs::write(run.config(), "").unwrap();
-        fs::write(run.metrics(), "row\n").unwrap();
+        fs::write(&metrics, "row\n").unwrap();
+        drop(run);
         fs::write(root.join("notes.txt"), "mine").unwrap();
         assert!(RunDir::open(&root, Start::New).unwrap_err().to_string().contains("--resume"));
-        assert_eq!(fs::read_to_string(run.metrics()).unwrap(), "row\n");
+        assert_eq!(fs::read_to_string(&metrics).unwrap(), "row\n");
         RunDir::open(&root, Start::Resume).unwrap();
-        assert!(run.metrics().exists());
+        assert!(metrics.exists());
         RunDir::open(&root, Start::Overwrite).unwrap();
-        assert!(!run.metrics().exists() && root.join("notes.txt").exists());
+        assert!(!metrics.exists() && root.join("notes.txt").exists());
     }
 
     #[test]
@@ -189,6 +188,24 @@ mod tests {
         assert!(RunDir::open(dir.path(), Start::Overwrite).unwrap_err().to_string().contains("no run"));
         assert!(RunDir::open(dir.path(), Start::Resume).unwrap_err().to_string().contains("no run to resume"));
         assert!(dir.path().join("samples").exists());
+    }
+
+    #[test]
+    fn a_run_that_is_being_trained_is_neither_resumed_nor_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path(), Start::New).unwrap();
+        fs::write(run.config(), "").unwrap();
+        for start in [Start::Resume, Start::Overwrite] {
+            let message = RunDir::open(dir.path(), start).unwrap_err().to_string();
+            assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+            assert!(run.config().exists());
+        }
+        let clone = run.clone();
+        drop(run);
+        assert!(RunDir::open(dir.path(), Start::Resume).is_err());
+        drop(clone);
+        // What the lock left behind is stale.
+        RunDir::open(dir.path(), Start::Resume).unwrap();
     }
 
     #[test]

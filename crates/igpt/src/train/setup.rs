@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Split, TokenSet};
+use crate::files::write_atomic;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
 use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::observer::{Event, Observer};
-use crate::train::run_dir::{RunDir, Start, write_atomic};
+use crate::train::run_dir::{RunDir, Start};
 use crate::{Error, Result, cpu};
 
 /// The data set of a run.

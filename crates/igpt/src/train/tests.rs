@@ -12,6 +12,7 @@ use super::run_dir::{RunDir, Start};
 use super::trainer::{Outcome, Trainer};
 use super::{FineTuneSection, Metrics, Plan};
 use crate::data::{Batch, TokenSet};
+use crate::files::full_disk;
 use crate::model::{Engine, ImageSize, ModelConfig};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -40,14 +41,16 @@ fn config(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
     config
 }
 
-/// What happens to a test run: it is stopped, its loss breaks, or a file gets in the way of the checkpoint of a step.
+/// What happens to a test run: it is stopped, its loss breaks, a file gets in the way of the checkpoint of a step, or after
+/// a step the disk takes only so many bytes more until the run warns or has saved.
 struct Go {
     stop_after: u64,
     breaks_at: u64,
     obstacle_at: u64,
+    full_at: (u64, usize),
 }
 
-const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u64::MAX };
+const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u64::MAX, full_at: (u64::MAX, 0) };
 
 struct Ran {
     outcome: Result<Outcome>,
@@ -79,7 +82,12 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
     };
     let set = validation();
     let mut observer = |event: Event<'_>| match event {
-        Event::Warning(text) => warnings.push(text.into()),
+        Event::Warning(text) => {
+            full_disk::leave(usize::MAX);
+            warnings.push(text.into());
+        }
+        Event::Saved(_) => full_disk::leave(usize::MAX),
+        Event::Step(report) if report.step == go.full_at.0 => full_disk::leave(go.full_at.1),
         Event::Step(report) if report.step == go.obstacle_at => {
             fs::write(out.join(format!("checkpoints/.writing-{:08}", report.step)), "in the way").unwrap();
         }
@@ -255,6 +263,59 @@ fn a_failed_checkpoint_is_a_warning_and_the_run_goes_on() {
     assert_eq!(ran.outcome.unwrap().step, 20);
     assert!(!dir.path().join("checkpoints/step-00000010").exists());
     Checkpoint::read(&dir.path().join("checkpoints/step-00000005")).unwrap();
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_byte_of_a_checkpoint_leaves_the_run_alive_and_the_one_before_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(|train| train.eval_every = Some(0));
+    let whole = train(&config, &dir.path().join("whole"), Start::New, WHOLE);
+    let checkpoint = |run: &str, step: u64| dir.path().join(run).join(format!("checkpoints/step-{step:08}"));
+    let size = |name: &str| fs::metadata(checkpoint("whole", 10).join(name)).unwrap().len() as usize;
+    let state = size("state.safetensors");
+    let total = state + size("checkpoint.toml") + size("complete");
+    let near = |at: usize| at.saturating_sub(3)..at + 3;
+    let rooms = (0..total)
+        .step_by(401)
+        .chain(near(state))
+        .chain(near(total - size("complete")))
+        .chain(near(total))
+        .chain([total + 100]);
+    let (mut failed, mut saved) = (0, 0);
+    for room in rooms {
+        let name = room.to_string();
+        let ran = train(&config, &dir.path().join(&name), Start::New, Go { full_at: (10, room), ..WHOLE });
+        assert_eq!(ran.outcome.unwrap().step, 20);
+        assert!(ran.weights == whole.weights);
+        Checkpoint::read(&checkpoint(&name, 5)).unwrap();
+        Checkpoint::read(&checkpoint(&name, 20)).unwrap();
+        match checkpoint(&name, 10).exists() {
+            true => saved += 1,
+            false => {
+                assert!(ran.warnings.iter().any(|text| text.contains("no checkpoint at step 10")), "{room}");
+                failed += 1;
+            }
+        }
+        let left = fs::read_dir(dir.path().join(&name).join("checkpoints")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(left.iter().all(|name| name == "last" || name.starts_with("step-")), "{left:?}");
+    }
+    assert!(failed > 20 && saved > 0, "{failed} {saved}");
+}
+
+#[test]
+fn a_kill_while_an_old_checkpoint_is_removed_leaves_no_half_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    train(&config(|_| ()), dir.path(), Start::New, WHOLE).outcome.unwrap();
+    let root = dir.path().join("checkpoints");
+    // What such a kill leaves.
+    fs::rename(root.join("step-00000005"), root.join(".writing-step-00000005")).unwrap();
+    let checkpoints = Checkpoints::open(&root).unwrap();
+    assert_eq!(checkpoints.steps().unwrap(), [10, 15, 20]);
+    assert!(!root.join(".writing-step-00000005").exists());
+    checkpoints.prune(1, 0, Some(15)).unwrap();
+    assert_eq!(checkpoints.steps().unwrap(), [15, 20]);
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 3);
 }
 
 #[test]

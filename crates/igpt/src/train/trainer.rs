@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::data::{Batch, Masking, TokenSet};
+use crate::files::write_atomic;
 use crate::model::{Engine, LossSum, Objective};
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
@@ -16,7 +17,7 @@ use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
-use crate::train::run_dir::{RunDir, write_atomic};
+use crate::train::run_dir::RunDir;
 use crate::{Error, Result};
 
 /// Draws the sample grid of `step` into a file.
@@ -165,7 +166,7 @@ impl Loop<'_> {
         }
         self.outcome.session = (self.clock.elapsed().as_secs_f64(), self.outcome.step - first);
         self.outcome.elapsed_s = self.elapsed();
-        if saved != Some(self.outcome.step) && (self.outcome.step > first || self.outcome.stopped) {
+        if saved != Some(self.outcome.step) && (self.outcome.step > first || (self.outcome.stopped && first == 0)) {
             self.save()?;
         }
         Ok(self.outcome)

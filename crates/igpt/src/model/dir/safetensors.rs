@@ -11,6 +11,7 @@ use safetensors::View;
 use serde_json::{Map, Value, json};
 
 use super::stored::{Dtype, Stored};
+use crate::files::NewFile;
 use crate::{Error, Result};
 
 /// The same limit as the safetensors library's.
@@ -116,14 +117,14 @@ pub(crate) fn write<V: View>(path: &Path, metadata: &[(&str, &str)], tensors: &[
     let mut header = Value::Object(header).to_string();
     // Tensors start at a multiple of 8 bytes.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    let written = File::create(path).and_then(|file| {
+    let written = NewFile::create(path).and_then(|file| {
         let mut file = BufWriter::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         for (_, tensor) in tensors {
             file.write_all(&tensor.data())?;
         }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
     });
     written.map_err(Error::io(path))
 }

@@ -1,0 +1,48 @@
+//! One trainer at a time in a run directory.
+//!
+//! The lock is the operating system's on the open file `.lock`, which goes with the process however that ends: a file
+//! that a killed run left behind is stale and holds nobody up. What is written in it only tells who holds it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::{Error, Result, machine};
+
+/// Its name in the run directory.
+pub(super) const NAME: &str = ".lock";
+
+/// Held until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Lock(#[allow(dead_code)] Arc<File>);
+
+impl Lock {
+    /// Takes the lock of the run in `root`; none where the file system has no locks.
+    ///
+    /// # Errors
+    /// When another process holds it, and when the file can't be made.
+    pub(super) fn take(root: &Path) -> Result<Option<Self>> {
+        let path = root.join(NAME);
+        let open = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
+        let mut file = open.map_err(Error::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+                return Err(Error::Invalid(format!(
+                    "{} is being trained by {holder}: wait for it, stop it, or choose another --out",
+                    root.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(Error::Io { path, source: error }),
+        }
+        let host = machine::host_name().map_or(String::new(), |name| format!(" on {name}"));
+        let holder = format!("process {}{host}\n", std::process::id());
+        // On a full disk the lock holds all the same.
+        let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+        Ok(Some(Self(Arc::new(file))))
+    }
+}

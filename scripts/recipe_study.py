@@ -50,6 +50,8 @@ def arms():
         ("small/beta2-0.99", small(modern, beta2=0.99), 1),
         ("small/no-clipping", small(modern, clip=0.0), 1),
         # Minutes on 2 quiet cores of a Zen 1, AVX2: 0.17 s a step, validations included.
+        ("hour/modern-7", small(modern, steps=2333, eval_every=500), 3),
+        ("hour/adam-20", small(adam, steps=7000, eval_every=500, lr=4.5e-3, warmup_steps=200), 3),
         ("hour/modern-20", small(modern, steps=7000, eval_every=500), 3),
         ("hour/adam-60", small(adam, steps=21000, eval_every=1500, lr=4.5e-3, warmup_steps=200), 3),
         ("hour/modern-60", small(modern, steps=21000, eval_every=1500), 1),

@@ -54,6 +54,8 @@ enum Verb {
     Sample(verbs::sample::Args),
     /// Rank images by how odd they are, with maps of where
     Score(verbs::score::Args),
+    /// Say what a run will take in memory, time and disk before it is begun
+    Plan(Box<verbs::plan::Args>),
     /// Prove on this machine that a killed run goes on to the same bits
     VerifyResume(verbs::verify_resume::Args),
     /// Train a model on images
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Some(Verb::Report(args)) => verbs::report::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Score(args)) => verbs::score::run(args),
+        Some(Verb::Plan(args)) => verbs::plan::run(*args),
         Some(Verb::VerifyResume(args)) => verbs::verify_resume::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),
         None => verbs::demo::run_default(),

@@ -53,6 +53,14 @@ impl<S: Scalar> Scratch<S> {
             columns: matmul::Scratch::default(),
         }
     }
+
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        let tall: usize = self.tall.iter().map(|buffer| size_of_val(&buffer[..])).sum();
+        let square: usize = self.square.iter().map(|buffer| size_of_val(&buffer[..])).sum();
+        let units = size_of_val(&self.tall_units[..]) + size_of_val(&self.square_units[..]);
+        tall + square + units + size_of_val(&self.left[..])
+    }
 }
 
 /// The padded sides of a matrix.

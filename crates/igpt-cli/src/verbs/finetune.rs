@@ -116,20 +116,20 @@ fn settings(args: &Args) -> Result<RunConfig> {
         }
     }
     let mut config = layers.finish()?;
-    let run = &args.run;
+    let settings = &args.run.settings;
     let finetune = config.finetune.get_or_insert_default();
     if args.from_scratch {
         finetune.model = None;
-    } else if finetune.model.is_none() && !run.resume {
+    } else if finetune.model.is_none() && !args.run.resume {
         return Err(Error::Missing("no model to start from: name one with --model, or say --from-scratch".into()));
     }
-    if args.model.is_some() && run.config.is_none() {
+    if args.model.is_some() && settings.config.is_none() {
         // What isn't said is a tenth of the recipe's.
-        let said = |key: &str| run.set.iter().any(|setting| setting.starts_with(&format!("train.{key}=")));
-        if run.lr.is_none() && !said("lr") {
+        let said = |key: &str| settings.set.iter().any(|setting| setting.starts_with(&format!("train.{key}=")));
+        if settings.lr.is_none() && !said("lr") {
             config.train.lr *= SHARE_OF_RATE;
         }
-        if let Some(muon) = config.train.muon().filter(|_| run.muon_lr.is_none() && !said("muon_lr")) {
+        if let Some(muon) = config.train.muon().filter(|_| settings.muon_lr.is_none() && !said("muon_lr")) {
             config.train.muon_lr = Some(SHARE_OF_RATE * muon.lr);
         }
     }

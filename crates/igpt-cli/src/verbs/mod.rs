@@ -14,6 +14,7 @@ pub(crate) mod eval;
 pub(crate) mod finetune;
 pub(crate) mod palette;
 pub(crate) mod parity;
+pub(crate) mod plan;
 pub(crate) mod pretrain;
 pub(crate) mod probe;
 mod rates;

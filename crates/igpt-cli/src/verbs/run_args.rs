@@ -9,9 +9,25 @@ use igpt::model::Precision;
 use igpt::train::{self, Overrides, Recipe, RunDir, Start, Value};
 use igpt::{Error, Result};
 
-/// A run's data, network, budget and settings.
+/// A run: its settings, and where it lies.
 #[derive(clap::Args)]
 pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Run directory
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Go on with the run in --out
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+    /// Replace the run in --out
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// A run's data, network, budget and settings.
+#[derive(clap::Args)]
+pub(crate) struct SettingsArgs {
     /// Images: emoji (the default), fashion-mnist, mnist, cifar10, cifar100, stl10, or a folder of pictures
     #[arg(long, value_name = "SPEC")]
     pub(crate) data: Option<String>,
@@ -39,9 +55,6 @@ pub(crate) struct RunArgs {
     /// Budget in minutes
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<f64>,
-    /// Run directory
-    #[arg(long, value_name = "RUN")]
-    pub(crate) out: PathBuf,
     /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained);
     /// takes the rates of another recipe that --config names away
     #[arg(long, value_parser = ["paper", "modern"])]
@@ -81,12 +94,6 @@ pub(crate) struct RunArgs {
     /// One setting, such as train.lr=1e-3; may be given several times
     #[arg(long, value_name = "A.B=V")]
     pub(crate) set: Vec<String>,
-    /// Go on with the run in --out
-    #[arg(long, conflicts_with = "overwrite")]
-    pub(crate) resume: bool,
-    /// Replace the run in --out
-    #[arg(long)]
-    pub(crate) overwrite: bool,
 }
 
 impl RunArgs {
@@ -100,21 +107,35 @@ impl RunArgs {
     }
 
     /// The settings on top of the `lowest`: the run to resume, --config, flags, --set.
-    pub(crate) fn layers(&self, mut lowest: Overrides) -> Result<Overrides> {
-        let args = self;
-        if !args.resume {
-            let quickest = match cpu::quickest_precision() {
-                Precision::Bf16 => "bf16",
-                Precision::F32 => "f32",
-            };
-            lowest.put("train.precision", quickest);
+    pub(crate) fn layers(&self, lowest: Overrides) -> Result<Overrides> {
+        if !self.resume {
+            return self.settings.layers(lowest);
         }
         let mut layers = Overrides::default();
-        if args.resume {
-            // Runs from before there were recipes name none; they were the paper's.
-            layers.put("train.recipe", Recipe::Paper.name());
-            layers.file(&RunDir::claim(&args.out, Start::Resume)?.config())?;
-        }
+        // Runs from before there were recipes name none; they were the paper's.
+        layers.put("train.recipe", Recipe::Paper.name());
+        layers.file(&RunDir::claim(&self.out, Start::Resume)?.config())?;
+        self.settings.onto(&mut layers)?;
+        Ok(lowest.below(layers))
+    }
+}
+
+impl SettingsArgs {
+    /// The settings of a new run on top of the `lowest`: --config, flags, --set.
+    pub(crate) fn layers(&self, mut lowest: Overrides) -> Result<Overrides> {
+        let quickest = match cpu::quickest_precision() {
+            Precision::Bf16 => "bf16",
+            Precision::F32 => "f32",
+        };
+        lowest.put("train.precision", quickest);
+        let mut layers = Overrides::default();
+        self.onto(&mut layers)?;
+        Ok(lowest.below(layers))
+    }
+
+    /// Puts --config, flags and --set onto `layers`.
+    fn onto(&self, layers: &mut Overrides) -> Result<()> {
+        let args = self;
         if let Some(path) = &args.config {
             layers.file(path)?;
         }
@@ -153,7 +174,7 @@ impl RunArgs {
         for assignment in &args.set {
             layers.set(assignment)?;
         }
-        Ok(lowest.below(layers))
+        Ok(())
     }
 }
 

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use igpt::rng::{Purpose, Rng};
-use igpt::train::Comparison;
+use igpt::train::{Checkpoints, Comparison};
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -17,15 +17,20 @@ use crate::shared::{JsonArgs, SeedArgs};
 
 /// How often a run is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
-/// Threads and micro-batches of the sessions of the killed run, in turn: none of them may change a bit.
+/// How often it is looked whether a run is writing a checkpoint, and the longest that a kill waits then.
+const AIM: Duration = Duration::from_micros(200);
+const WRITE: Duration = Duration::from_millis(8);
+/// Threads and micro-batches of the sessions of the killed run, in turn, every other one of which computes activations again:
+/// nothing of it may change a bit.
 const SESSIONS: [(usize, usize); 4] = [(1, 0), (2, 1), (0, 2), (3, 0)];
 
 /// Flags of `igpt verify-resume`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  igpt verify-resume --kills 20\n  \
                         igpt verify-resume --config configs/fashion-mnist.toml --steps 10 --set train.batch=2\n\n\
-                        Trains 2N steps straight, then again with kills (SIGKILL) at random moments, after each of which \
-                        the run resumes with another number of threads and another micro-batch. Then every byte of \
+                        Trains 2N steps straight, then again with kills (SIGKILL), after each of which \
+                        the run resumes with other threads, another micro-batch, activations kept or computed again. \
+                        Every other kill comes at a random moment, the rest while a checkpoint is being written. Then every byte of \
                         weights, moments, position, samples and model is compared, and every metric but tokens_per_s, \
                         step_ms, data_wait_ms, peak_rss_mb and elapsed_s.")]
 pub(crate) struct Args {
@@ -60,13 +65,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let (straight, killed) = (folder.join("straight"), folder.join("killed"));
     let trials = Trials { args: &args, folder: folder.clone(), straight, killed };
-    let ((comparison, kills), time) = with_bar("comparing", |progress| trials.run(progress))?;
+    let ((comparison, kills, in_writes), time) = with_bar("comparing", |progress| trials.run(progress))?;
     for file in comparison.files.iter().filter(|file| file.differing > 0) {
         eprintln!("{}: {} of {} bytes differ", file.name, file.differing, file.bytes);
     }
     let (bytes, differing) = (comparison.bytes(), comparison.differing());
     eprintln!(
-        "{} steps straight, and again through {kills} kills: {differing} of {bytes} bytes differ ({:.0} s)",
+        "{} steps straight, and again through {kills} kills, {in_writes} of them inside a checkpoint's writing: {differing} of {bytes} bytes differ ({:.0} s)",
         2 * args.steps,
         time.as_secs_f64()
     );
@@ -75,6 +80,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "bytes_differing": differing,
             "compared": bytes,
             "kills": kills,
+            "kills_in_writes": in_writes,
             "steps": 2 * args.steps,
             "files": comparison.files,
             "seconds": time.as_secs_f64(),
@@ -101,31 +107,40 @@ struct Trials<'a> {
 }
 
 impl Trials<'_> {
-    fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<(Comparison, u64)> {
+    /// What both runs have in common, the kills, and those of them inside a checkpoint's writing.
+    fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<(Comparison, u64, u64)> {
         let total = self.args.kills as usize + 2;
         let start = Instant::now();
         std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
         self.ended(self.start(&self.straight, 0, false)?, &self.straight)?;
         let straight = start.elapsed();
         progress(1, total);
-        let (mut kills, mut session) = (0, 0);
+        let (mut kills, mut in_writes, mut session) = (0, 0, 0);
         loop {
             loop {
+                let start = SystemTime::now();
                 let mut child = self.start(&self.killed, session, true)?;
                 // What a run needs before its first step is part of the time: some kills fall there too.
                 let moment = Rng::new(self.args.seed.seed, Purpose::Probe, 0, session).next_u32();
-                let life = straight.mul_f64(f64::from(moment) / f64::from(u32::MAX));
+                let share = f64::from(moment) / f64::from(u32::MAX);
                 session += 1;
-                if kills == self.args.kills || !killed(&mut child, life)? {
+                // What an earlier session left half written doesn't count.
+                let writes = || is_writing_since(start, &self.killed.join("checkpoints"));
+                let moment = match kills % 2 {
+                    0 => Moment::After(straight.mul_f64(share)),
+                    _ => Moment::Writing(&writes, WRITE.mul_f64(share)),
+                };
+                if kills == self.args.kills || !killed(&mut child, &moment)? {
                     self.ended(child, &self.killed)?;
                     break;
                 }
                 kills += 1;
+                in_writes += u64::from(writes());
                 progress(1 + kills as usize, total);
             }
             let comparison = Comparison::of(&self.straight, &self.killed)?;
             if kills == self.args.kills || comparison.differing() > 0 {
-                return Ok((comparison, kills));
+                return Ok((comparison, kills, in_writes));
             }
             // It got through before all kills were spent: another one.
             std::fs::remove_dir_all(&self.killed).map_err(Error::io(&self.killed))?;
@@ -141,6 +156,7 @@ impl Trials<'_> {
             let (threads, micro_batch) = SESSIONS[session as usize % SESSIONS.len()];
             command.arg("--resume").args(["--threads", &threads.to_string()]);
             command.arg("--set").arg(format!("train.micro_batch={micro_batch}"));
+            command.arg("--set").arg(format!("train.recompute={}", session % 2 == 0));
         } else {
             if out.exists() {
                 // Killed before it knew what it was.
@@ -185,16 +201,38 @@ impl Trials<'_> {
 const SMALL: &str = "--data emoji --n-px 8 --colors 16 --batch 4 --set model.n_embd=32 --set model.n_layer=2 \
                      --set model.n_head=2 --set train.eval_images=16 --set train.sample_images=4";
 
-/// Kills the run after `life`; false if it ended before.
-fn killed(child: &mut Child, life: Duration) -> Result<bool> {
+/// When a run is killed.
+enum Moment<'a> {
+    /// So long after its start.
+    After(Duration),
+    /// So long after it was first seen to write a checkpoint.
+    Writing(&'a dyn Fn() -> bool, Duration),
+}
+
+/// Kills the run at `moment`; false if it ended before.
+fn killed(child: &mut Child, moment: &Moment<'_>) -> Result<bool> {
     let start = Instant::now();
-    while start.elapsed() < life {
+    loop {
+        match moment {
+            Moment::After(life) if start.elapsed() >= *life => break,
+            Moment::Writing(writes, wait) if writes() => {
+                sleep(*wait);
+                break;
+            }
+            _ => {}
+        }
         if child.try_wait().map_err(Error::io("a run"))?.is_some() {
             return Ok(false);
         }
-        sleep(POLL);
+        sleep(if matches!(moment, Moment::After(_)) { POLL } else { AIM });
     }
     child.kill().map_err(Error::io("a run"))?;
     child.wait().map_err(Error::io("a run"))?;
     Ok(true)
+}
+
+/// Whether a checkpoint that was begun after `start` is half written in `folder`.
+fn is_writing_since(start: SystemTime, folder: &Path) -> bool {
+    let began = Checkpoints::look(folder).ok().and_then(|checkpoints| checkpoints.writing_since());
+    began.is_some_and(|began| began >= start)
 }

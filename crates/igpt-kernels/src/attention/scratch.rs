@@ -19,6 +19,11 @@ impl AttentionScratch {
         Self { memory: Buffer::zeroed(units) }
     }
 
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.memory[..])
+    }
+
     /// Makes every unit `unit`.
     #[cfg(test)]
     pub(super) fn fill(&mut self, unit: u32) {

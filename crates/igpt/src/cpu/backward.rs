@@ -13,7 +13,7 @@ use igpt_kernels::pool::{Either, chunks, columns, grid, rows, then};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 
 use super::classes::ClassGradient;
-use super::forward::{Cpu, Shape, head_views, rms_norm};
+use super::forward::{Cpu, Shape, head_views, recompute, rms_norm};
 use super::model::{BlockPlaces, Model, Packed};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
@@ -63,9 +63,15 @@ pub(crate) fn backward<S: Scalar>(
         return;
     }
     pass.start(&residual[top][..n * c], g, grads, scratch);
+    let kept = layers.len();
     for l in (frozen..top).rev() {
-        pass.behind_attention(l, &layers[l], g, grads, scratch);
-        pass.attention(l, &layers[l], g, grads, scratch);
+        // Where one block's activations are kept they are those of the last one that was gone through.
+        if kept == 1 && l + 1 < top {
+            recompute(cpu, model, shape, l, &residual[l][..n * c], layers, scratch);
+        }
+        let acts = &layers[l % kept];
+        pass.behind_attention(l, acts, g, grads, scratch);
+        pass.attention(l, acts, g, grads, scratch);
         pass.before_attention(l, &residual[l][..n * c], g, grads, scratch);
     }
     pass.last_weights(frozen, g, grads, scratch);

@@ -16,7 +16,7 @@ use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
 use super::update::{self, Descent};
 use super::workspace::Workspace;
-use super::{Options, TOKENS_AT_ONCE, head, muon};
+use super::{Options, head, muon};
 use crate::data::Batch;
 use crate::model::{
     Decoder, Engine, FineTuning, Layout, LossSum, ModelConfig, Objective, Optimizer, Pooling, State, Update,
@@ -67,16 +67,12 @@ impl<S: Scalar> Training<S> {
 
 impl<S: Scalar> CpuEngine<S> {
     pub(crate) fn new(config: &ModelConfig, weights: &[f32], options: Options) -> Self {
-        let threads = if options.threads == 0 { Pool::available() } else { options.threads };
+        let threads = options.threads();
         let pool = Arc::new(Pool::new(threads));
         let isa = options.isa;
         let trains = options.training.is_some();
         let model = Model::<S>::new(config, weights, trains, Cpu { isa, pool: &pool });
-        let images = match options.micro_batch {
-            0 => (TOKENS_AT_ONCE / config.n_ctx()).max(1),
-            n => n,
-        };
-        let work = Workspace::new(&model.dims, images, config.n_ctx(), threads, trains);
+        let work = Workspace::new(&model.dims, options.images(config), config.n_ctx(), threads, options.passes());
         let training = options.training.map(|optimizer| Training {
             optimizer,
             gradients: Buffer::zeroed(weights.len()),

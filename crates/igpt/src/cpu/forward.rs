@@ -70,6 +70,22 @@ pub(crate) fn forward<S: Scalar>(
     last
 }
 
+/// Computes the activations of block `l` again from `x`, the residual stream before it, to the bits of the forward pass.
+pub(crate) fn recompute<S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    shape: Shape,
+    l: usize,
+    x: &[f32],
+    layers: &mut [LayerActivations<S>],
+    scratch: &mut [Scratch<S>],
+) {
+    let kept = layers.len();
+    enter_block(cpu, model, l, x, &mut layers[l % kept], scratch);
+    attend(cpu, model, shape, &mut layers[l % kept], scratch);
+    leave_block(cpu, model, l, x, &mut [], layers, None, scratch);
+}
+
 /// Two different buffers of a list, the second for writing.
 fn pair<T>(list: &mut [T], read: usize, write: usize) -> (&T, &mut T) {
     if read < write {
@@ -160,7 +176,8 @@ fn attend<S: Scalar>(
     });
 }
 
-/// From attention's output to the block's output, and on to the next block's q, k, v if `next` says where.
+/// From attention's output to the block's output, unless there is no room for it, and on to the next block's q, k, v if `next`
+/// says where.
 #[allow(clippy::too_many_arguments)]
 fn leave_block<S: Scalar>(
     cpu: Cpu<'_>,
@@ -184,12 +201,13 @@ fn leave_block<S: Scalar>(
     let kept = layers.len();
     let LayerActivations { attn, mid, fc, .. } = &mut layers[l % kept];
     let attn = MatRef::new(&attn[..n * dims.heads], n, dims.heads);
-    // Without a next block its tiles have no columns.
-    let width = if next.is_some() { dims.qkv } else { 0 };
+    // What is not computed has tiles without columns.
+    let (gives_out, width) = (!x_out.is_empty(), if next.is_some() { dims.qkv } else { 0 });
+    let c_out = if gives_out { c } else { 0 };
     let parts = (
         rows(MatMut::new(&mut mid[..n * c], n, c), FORWARD_ROWS),
         rows(MatMut::new(&mut fc[..n * inner], n, inner), FORWARD_ROWS),
-        rows(MatMut::new(x_out, n, c), FORWARD_ROWS),
+        rows(MatMut::new(x_out, n, c_out), FORWARD_ROWS),
         rows(MatMut::new(&mut qkv[..n * width], n, width), FORWARD_ROWS),
     );
     cpu.pool.each(parts, scratch, |i, (mut mid, fc, mut x_out, qkv), scratch| {
@@ -205,9 +223,11 @@ fn leave_block<S: Scalar>(
         let out = Out::Gelu { pre: fc, out: MatMut::new(hidden, m, inner) };
         matmul(isa, MatRef::new(y, m, c), &panels.fc, model.bias(&places.fc), out);
 
-        let hidden = MatRef::new(hidden, m, inner);
-        let sum = Out::SumF32 { to: mid.as_ref(), out: x_out.reborrow() };
-        matmul(isa, hidden, &panels.out, model.bias(&places.out), sum);
+        if gives_out {
+            let hidden = MatRef::new(hidden, m, inner);
+            let sum = Out::SumF32 { to: mid.as_ref(), out: x_out.reborrow() };
+            matmul(isa, hidden, &panels.out, model.bias(&places.out), sum);
+        }
         if next.is_some() {
             query_key_value(isa, model, l + 1, x_out.as_ref(), qkv, scratch);
         }

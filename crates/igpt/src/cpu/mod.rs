@@ -11,6 +11,7 @@ mod dims;
 mod engine;
 mod forward;
 mod head;
+mod memory;
 mod model;
 mod muon;
 mod update;
@@ -21,6 +22,9 @@ mod workspace;
 mod tests;
 
 pub use igpt_kernels::Isa;
+use igpt_kernels::pool::Pool;
+pub use memory::{Memory, decoder_memory, memory};
+use workspace::Passes;
 
 use crate::model::{Engine, FineTuning, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
 use crate::{Error, Result};
@@ -38,6 +42,9 @@ pub struct Options {
     pub training: Option<Optimizer>,
     /// Images that go through the network at once; 0 chooses about [`TOKENS_AT_ONCE`] tokens. Changes no bits.
     pub micro_batch: usize,
+    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more arithmetic, a
+    /// fraction of the memory. Changes no bits.
+    pub recompute: bool,
     /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
     pub int8: bool,
     /// What is different when the classifier on top is trained.
@@ -61,6 +68,7 @@ impl Options {
             isa: Isa::detect(),
             training: None,
             micro_batch: 0,
+            recompute: false,
             int8: false,
             fine_tuning: FineTuning::default(),
         }
@@ -69,6 +77,24 @@ impl Options {
     /// For training with Adam, on all cores.
     pub fn training(precision: Precision) -> Self {
         Self { training: Some(Optimizer::Adam), ..Self::inference(precision) }
+    }
+
+    /// Threads to compute with.
+    fn threads(&self) -> usize {
+        if self.threads == 0 { Pool::available() } else { self.threads }
+    }
+
+    /// Images of a micro-batch.
+    fn images(&self, config: &ModelConfig) -> usize {
+        if self.micro_batch == 0 { (TOKENS_AT_ONCE / config.n_ctx()).max(1) } else { self.micro_batch }
+    }
+
+    fn passes(&self) -> Passes {
+        match (self.training.is_some(), self.recompute) {
+            (false, _) => Passes::Forward,
+            (true, false) => Passes::Keeping,
+            (true, true) => Passes::Recomputing,
+        }
     }
 }
 

@@ -205,7 +205,7 @@ fn padding_stays_zero_under_training() {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads_or_micro_batches() {
+fn bits_do_not_depend_on_threads_or_micro_batches_or_recomputation() {
     let updates = [
         (Precision::F32, ADAM),
         (Precision::Bf16, ADAM),
@@ -217,10 +217,12 @@ fn bits_do_not_depend_on_threads_or_micro_batches() {
 }
 
 #[test]
-fn bits_of_masked_and_joint_training_do_not_depend_on_threads_or_micro_batches() {
+fn bits_of_masked_and_joint_training_do_not_depend_on_threads_or_micro_batches_or_recomputation() {
     let (isas, updates) = ([Isa::detect()], [(Precision::F32, ADAM), (Precision::Bf16, MUON)]);
     check_bits(classifier(odd(), 1), FineTuning { generative_weight: 0.5, frozen_blocks: 1 }, &isas, &updates);
     check_bits(classifier(masked(), 2), FineTuning::default(), &isas, &updates);
+    let deep = ModelConfig { n_layer: 4, ..odd() };
+    check_bits(classifier(deep, 3), FineTuning { generative_weight: 0.0, frozen_blocks: 0 }, &isas, &updates);
 }
 
 fn check_bits(config: ModelConfig, fine_tuning: FineTuning, isas: &[Isa], updates: &[(Precision, Update)]) {
@@ -231,7 +233,9 @@ fn check_bits(config: ModelConfig, fine_tuning: FineTuning, isas: &[Isa], update
             let mut results = Vec::new();
             for (threads, micro_batch) in [(1, 5), (2, 5), (3, 5), (2, 1), (3, 2), (1, 3)] {
                 let options = options(precision, isa, threads);
-                let options = Options { micro_batch, fine_tuning, training: Some(update.optimizer()), ..options };
+                let recompute = threads != 2;
+                let options =
+                    Options { micro_batch, recompute, fine_tuning, training: Some(update.optimizer()), ..options };
                 let mut engine = open(&config, &weights, options).unwrap();
                 let mut bits = Vec::new();
                 for _ in 0..2 {

@@ -90,7 +90,7 @@ pub(crate) struct Workspace<S: Scalar> {
     pub(crate) images: usize,
     /// The residual stream before each block and after the last; two in turn when only going forward.
     pub(crate) residual: Vec<Buffer<f32>>,
-    /// One per block; a single one when only going forward.
+    /// One per block; a single one when only going forward, or when the backward pass computes them again.
     pub(crate) layers: Vec<LayerActivations<S>>,
     /// Nats of each token, (rows).
     pub(crate) losses: Buffer<f32>,
@@ -102,8 +102,54 @@ pub(crate) struct Workspace<S: Scalar> {
     pub(crate) scratch: Vec<Scratch<S>>,
 }
 
+/// What a workspace is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passes {
+    /// Forward only.
+    Forward,
+    /// Forward and backward, the activations of all blocks kept.
+    Keeping,
+    /// Forward and backward, the activations of each block computed again for the latter: the same bits for a third more
+    /// arithmetic and a fraction of the memory.
+    Recomputing,
+}
+
+impl Passes {
+    /// Buffers of the residual stream, and blocks whose activations are kept.
+    fn kept(self, n_layer: usize) -> (usize, usize) {
+        match self {
+            Passes::Forward => (2, 1),
+            Passes::Keeping => (n_layer + 1, n_layer),
+            Passes::Recomputing => (n_layer + 1, 1),
+        }
+    }
+}
+
 impl<S: Scalar> Workspace<S> {
-    pub(crate) fn new(dims: &Dims, images: usize, len: usize, threads: usize, training: bool) -> Self {
+    /// Bytes of the activations, with their gradients, of `images` sequences of `len` tokens.
+    pub(crate) fn activation_bytes(dims: &Dims, images: usize, len: usize, passes: Passes) -> usize {
+        let (rows, f32s, scalars) = (images * len, size_of::<f32>(), size_of::<S>());
+        let (c, inner, heads, qkv) = (dims.channels, dims.inner, dims.heads, dims.qkv);
+        let (streams, layers) = passes.kept(dims.n_layer);
+        let layer = (qkv + heads + inner) * scalars + (dims.n_head + c) * f32s;
+        let forward = rows * (streams * c * f32s + layers * layer + f32s + size_of::<u32>());
+        if passes == Passes::Forward {
+            return forward;
+        }
+        let gradients = c * f32s + (3 * c + dims.vocab + inner + heads + qkv) * scalars;
+        let units = rows / dims.span::<S>() * dims.span::<S>().div_ceil(S::PACK);
+        let packed = units * (2 * c + inner + qkv.max(c)) * size_of::<u32>();
+        forward + rows * gradients + packed + rows / dims.piece() * c * f32s
+    }
+
+    /// Bytes that each thread needs for itself.
+    pub(crate) fn scratch_bytes(dims: &Dims, len: usize) -> usize {
+        let row = (2 * dims.channels + dims.inner) * size_of::<S>() + (1 + dims.vocab) * size_of::<f32>();
+        let attention = AttentionScratch::new::<S>(len, dims.head).bytes();
+        FORWARD_ROWS * row + dims.channels * size_of::<f32>() + attention
+    }
+
+    pub(crate) fn new(dims: &Dims, images: usize, len: usize, threads: usize, passes: Passes) -> Self {
         let rows = images * len;
         let (c, inner) = (dims.channels, dims.inner);
         let layer = || LayerActivations {
@@ -143,14 +189,56 @@ impl<S: Scalar> Workspace<S> {
             attention: AttentionScratch::new::<S>(len, dims.head),
             columns: matmul::Scratch::default(),
         };
+        let (streams, layers) = passes.kept(dims.n_layer);
         Self {
             images,
-            residual: (0..if training { dims.n_layer + 1 } else { 2 }).map(|_| Buffer::zeroed(rows * c)).collect(),
-            layers: (0..if training { dims.n_layer } else { 1 }).map(|_| layer()).collect(),
+            residual: (0..streams).map(|_| Buffer::zeroed(rows * c)).collect(),
+            layers: (0..layers).map(|_| layer()).collect(),
             losses: Buffer::zeroed(rows),
             ids: vec![0; rows],
-            gradients: training.then(gradients),
+            gradients: (passes != Passes::Forward).then(gradients),
             scratch: (0..threads).map(|_| scratch()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ImageSize, ModelConfig};
+
+    fn bytes<T: bytemuck::Pod>(buffers: &[&Buffer<T>]) -> usize {
+        buffers.iter().map(|buffer| size_of::<T>() * buffer.len()).sum()
+    }
+
+    fn claims<S: Scalar>(size: ImageSize, passes: Passes) {
+        let dims = Dims::new(&ModelConfig::new(size, 12, 40, 3, 2));
+        let (images, len) = (3, size.pixels());
+        let work = Workspace::<S>::new(&dims, images, len, 2, passes);
+        let residual: usize = work.residual.iter().map(|x| 4 * x.len()).sum();
+        let layers = work.layers.iter().map(|l| bytes(&[&l.qkv, &l.attn, &l.fc]) + bytes(&[&l.lse, &l.mid]));
+        let gradients = work.gradients.iter().map(|g| {
+            let PackedTokens { out, fc, proj, late } = &g.packed;
+            bytes(&[&g.dx, &g.dgain])
+                + bytes(&[&g.dout, &g.dlogits, &g.norm_mid, &g.inner, &g.dattn, &g.dqkv, &g.norm_late])
+                + bytes(&[out, fc, proj, late])
+        });
+        let held = residual + layers.sum::<usize>() + gradients.sum::<usize>() + bytes(&[&work.losses]);
+        let said = Workspace::<S>::activation_bytes(&dims, images, len, passes);
+        assert_eq!(held + size_of_val(&work.ids[..]), said, "{passes:?}");
+        for s in &work.scratch {
+            let held = bytes(&[&s.norm, &s.stream, &s.inner]) + bytes(&[&s.rstd, &s.logits, &s.feature]);
+            assert_eq!(held + s.attention.bytes(), Workspace::<S>::scratch_bytes(&dims, len));
+        }
+    }
+
+    #[test]
+    fn a_workspace_holds_as_many_bytes_as_it_says() {
+        for passes in [Passes::Forward, Passes::Keeping, Passes::Recomputing] {
+            for size in [ImageSize::square(8), ImageSize { height: 9, width: 11 }] {
+                claims::<f32>(size, passes);
+                claims::<igpt_kernels::bf16>(size, passes);
+            }
         }
     }
 }

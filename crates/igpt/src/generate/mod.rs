@@ -7,5 +7,6 @@ pub mod settings;
 pub(crate) mod toy;
 
 pub use draw::Sampler;
+pub(crate) use run::good_rows;
 pub use run::{Drawing, complete, draw_all, sample};
 pub use settings::Settings;

@@ -122,7 +122,7 @@ fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
 }
 
 /// Up to 64 images at once, fewer when their KV caches would take more than half a gigabyte.
-fn good_rows(config: &ModelConfig) -> usize {
+pub(crate) fn good_rows(config: &ModelConfig) -> usize {
     let cache = config.n_ctx() * config.n_layer * 2 * config.n_embd * size_of::<f32>();
     ((512 << 20) / cache).clamp(1, 64)
 }

@@ -108,6 +108,19 @@ impl Preset {
     /// All presets, smallest first.
     pub const ALL: [Preset; 7] = [Self::Nano, Self::Tiny, Self::Xs, Self::S, Self::M, Self::L, Self::Xl];
 
+    /// Its name in configs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nano => "nano",
+            Self::Tiny => "tiny",
+            Self::Xs => "xs",
+            Self::S => "s",
+            Self::M => "m",
+            Self::L => "l",
+            Self::Xl => "xl",
+        }
+    }
+
     /// (`n_embd`, `n_layer`, `n_head`). The paper does not publish iGPT-XL's heads; 48 keeps its head size at 64.
     pub fn shape(self) -> (usize, usize, usize) {
         match self {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,12 @@ impl Checkpoints {
         Ok(steps)
     }
 
+    /// Since when a checkpoint is being written, or was when the run was killed.
+    pub fn writing_since(&self) -> Option<SystemTime> {
+        let names = names(&self.root).ok()?.into_iter().filter(|name| name.starts_with(TEMPORARY));
+        names.filter_map(|name| fs::metadata(self.root.join(name)).ok()?.modified().ok()).max()
+    }
+
     /// Directory of the checkpoint after `step` steps.
     pub fn path(&self, step: u64) -> PathBuf {
         self.root.join(format!("step-{step:08}"))
@@ -226,7 +233,7 @@ impl Checkpoint {
         let meta_path = path.join(META);
         let meta_text = text(META)?;
         if text(COMPLETE)?.trim() != sha256(meta_text.as_bytes()) {
-            return Err(Error::format(meta_path, "its checksum is not the one it was written with"));
+            return Err(Error::format(meta_path, format!("its checksum is not the one in `{COMPLETE}` beside it")));
         }
         let meta: Meta = toml::from_str(&meta_text).map_err(|e| Error::format(&meta_path, e.to_string().trim_end()))?;
         if meta.format != FORMAT {

@@ -116,6 +116,10 @@ pub struct TrainSection {
     pub batch: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
+    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more arithmetic for a
+    /// fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change a bit of the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<bool>,
     /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
@@ -208,6 +212,7 @@ impl Default for TrainSection {
             minutes: None,
             batch: 128,
             micro_batch: 0,
+            recompute: None,
             gradient_groups: 1,
             init: Initialization::Paper,
             optimizer: Optimizer::Adam,

@@ -10,6 +10,7 @@ use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::observer::{Event, Observer};
+use crate::train::room;
 use crate::train::run_dir::{RunDir, Start};
 use crate::{Error, Result, cpu};
 
@@ -63,13 +64,10 @@ pub(super) fn engine(
     weights: Vec<f32>,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Box<dyn Engine>> {
-    let options = cpu::Options {
-        threads: train.threads,
-        micro_batch: train.micro_batch,
-        training: Some(train.optimizer),
-        fine_tuning,
-        ..cpu::Options::training(train.precision)
-    };
+    let options = room::fitting(network, train, fine_tuning)?;
+    if options.recompute && train.recompute.is_none() {
+        run.log("activations are computed again in the backward pass: there is no memory to keep them");
+    }
     let mut engine = cpu::open(network, &weights, options)?;
     if let Some(checkpoint) = checkpoint {
         run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
@@ -187,12 +185,13 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 16] = [
+    const FREE: [&str; 17] = [
         "finetune.patience",
         "data.dir",
         "model.preset",
         "train.recipe",
         "train.micro_batch",
+        "train.recompute",
         "train.threads",
         "train.eval_every",
         "train.eval_images",

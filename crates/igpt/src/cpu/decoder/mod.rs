@@ -18,7 +18,7 @@ use self::products::Products;
 pub(crate) use self::products::QuantizedWeights;
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
-use super::workspace::Workspace;
+use super::workspace::{Passes, Workspace};
 use crate::model::Decoder;
 use crate::{Error, Result};
 
@@ -98,7 +98,9 @@ impl<S: Scalar> CpuDecoder<S> {
     fn fill_cache(&mut self, row: usize, ids: &[u32]) {
         let model = self.model.clone();
         let dims = model.dims;
-        let work = self.prefill.get_or_insert_with(|| Workspace::new(&dims, 1, dims.n_ctx, self.pool.threads(), false));
+        let work = self
+            .prefill
+            .get_or_insert_with(|| Workspace::new(&dims, 1, dims.n_ctx, self.pool.threads(), Passes::Forward));
         let shape = Shape { images: 1, len: ids.len() };
         work.ids[..ids.len()].copy_from_slice(ids);
         let cache = &mut self.cache;

@@ -1,0 +1,261 @@
+//! What a run will take, known before it is begun: memory by part, speed from a short measurement, time, size on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::groups::{GradientTree, micro_batch};
+use super::room;
+use super::setup::{batches, dataset, own_size, palette, resolve, validation};
+use crate::cpu::{self, Memory, Options};
+use crate::data::{Batch, Loader, Preprocess, Split};
+use crate::machine::{self, Limits};
+use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset, initial_weights};
+use crate::palette::Quantizer;
+use crate::train::config::{RunConfig, TrainSection};
+use crate::train::observer::{Event, Observer};
+use crate::train::plan::Planner;
+use crate::train::run_dir::{RunDir, Start};
+use crate::{Error, Result, generate};
+
+/// What a run will take.
+#[derive(Clone, Debug, Serialize)]
+pub struct Forecast {
+    /// The network.
+    #[serde(skip)]
+    pub network: ModelConfig,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Training images.
+    pub images: usize,
+    /// Images of a step.
+    pub batch: usize,
+    /// Optimiser steps of the budget; none where none is given. Of a budget of minutes an estimate.
+    pub steps: Option<u64>,
+    /// Most memory by part, in bytes.
+    pub memory_bytes: MemoryParts,
+    /// Memory that is left on this machine, in bytes, where the system tells.
+    pub memory_left: Option<u64>,
+    /// Whether activations are computed again in the backward pass, as asked for or because they don't fit otherwise.
+    pub recompute: bool,
+    /// Why it can't be trained here, and what mends it.
+    pub problem: Option<String>,
+    /// Tokens trained on per second, validations and samples not counted; none where it can't be trained here.
+    pub tokens_per_second: Option<f64>,
+    /// Seconds of the whole run, preparation, validations and samples counted.
+    pub seconds: Option<f64>,
+    /// Size of a checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Most that checkpoints take at once: those kept, the best, and the one being written.
+    pub checkpoints_bytes: u64,
+    /// Size of the training images as tokens.
+    pub token_bytes: u64,
+    /// The largest preset that can be trained on these images here.
+    pub largest_preset: Option<Preset>,
+}
+
+/// Bytes of a training process by what they hold.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct MemoryParts {
+    /// The engine's.
+    #[serde(flatten)]
+    pub engine: Memory,
+    /// Sums of gradient groups that wait for others.
+    pub groups: u64,
+    /// Keys and values of the images that are drawn on the way; at the end a copy of the weights takes their place.
+    pub cache: u64,
+    /// The program and the data, as measured.
+    pub data: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// Looks ahead at the pretraining of `config`: opens the data, fits the palette, and where the network fits into memory
+/// trains it for about `measured`. Writes nothing.
+///
+/// # Errors
+/// As [`super::pretrain()`] before its first step; a network that does not fit is no error but [`Forecast::problem`].
+pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Observer) -> Result<Forecast> {
+    let has_budget = config.train.steps.is_some() || config.train.epochs.is_some() || config.train.minutes.is_some();
+    let config = match has_budget {
+        true => config.clone(),
+        // Without a budget everything but the time is known.
+        false => RunConfig { train: TrainSection { steps: Some(1), ..config.train.clone() }, ..config.clone() },
+    };
+    config.validate()?;
+    if config.finetune.is_some() {
+        return Err(Error::Invalid("forecasts are of pretraining, but the config has [finetune]: leave it out".into()));
+    }
+    let start = Instant::now();
+    let nowhere = RunDir::nowhere();
+    let dataset = dataset(&config, observer)?;
+    let images = dataset.split(Split::Train)?;
+    let n_px = config.model.n_px.unwrap_or_else(|| own_size(&images).unwrap_or(ImageSize::square(32)));
+    let palette = palette(&config, &nowhere, Start::New, &images, n_px, observer)?;
+    let quantizer = Arc::new(Quantizer::new(palette));
+    let network = config.network(n_px, quantizer.palette().n_vocab());
+    network.validate()?;
+    let config = resolve(&config, &network);
+    let train = &config.train;
+    observer.event(Event::Phase("turning images into tokens"));
+    let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
+    let preprocess = Preprocess { size: n_px, augment: config.data.augment };
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, train.batch, 0)?;
+    let mut next = batches(&mut loader, &network, train, 0);
+    let batch = next()?;
+    let prepared = start.elapsed().as_secs_f64();
+
+    let (data, before) = (machine::rss_bytes().unwrap_or(0), machine::peak_rss_bytes().unwrap_or(0));
+    let left = Limits::now().usable();
+    let asked = room::options(train, FineTuning::default());
+    let found = room::within(left.unwrap_or(u64::MAX), &network, train, asked);
+    let options = *found.as_ref().unwrap_or(&asked);
+    let pace = match found {
+        Ok(_) => {
+            observer.event(Event::Phase("measuring"));
+            Some(Pace::measure(&network, train, options, &batch, measured)?)
+        }
+        Err(_) => None,
+    };
+
+    let planner = Planner::new(train, images.len(), &[]);
+    let validated = validation.map_or(0, |set| set.images());
+    let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(&planner, train, validated));
+    let layout = Layout::new(&network);
+    let checkpoint_bytes = checkpoint_bytes(&layout, train);
+    Ok(Forecast {
+        parameters: network.parameters(),
+        images: images.len(),
+        batch: train.batch,
+        steps: run.map(|(steps, _)| steps),
+        memory_bytes: memory_parts(&network, train, options, data, before),
+        memory_left: left,
+        recompute: options.recompute,
+        problem: found.err().map(|error| error.to_string()),
+        tokens_per_second: pace.as_ref().map(|pace| batch.tokens().len() as f64 / pace.step),
+        seconds: run.map(|(_, seconds)| prepared + seconds),
+        checkpoint_bytes,
+        checkpoints_bytes: (train.keep_last as u64 + 2) * checkpoint_bytes,
+        token_bytes: (images.len() * network.n_ctx() * size_of::<u16>()) as u64,
+        largest_preset: room::largest_preset(left.unwrap_or(u64::MAX), &network, train, options),
+        network,
+    })
+}
+
+fn memory_parts(network: &ModelConfig, train: &TrainSection, options: Options, data: u64, before: u64) -> MemoryParts {
+    let engine = cpu::memory(network, &options);
+    let groups = room::needed(network, &options, train.gradient_groups) - engine.total();
+    let drawn = train.sample_images.min(generate::good_rows(network));
+    let draws = drawn > 0 && network.objective == Objective::Autoregressive;
+    let drawing = if draws { cpu::decoder_memory(network, &options, drawn) } else { 0 };
+    let cache = drawing.max(engine.weights);
+    MemoryParts { engine, groups, cache, data, total: (data + engine.total() + groups + cache).max(before) }
+}
+
+/// Bytes of the values in a checkpoint: weights and moments without padding.
+fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
+    let values = |layout: &Layout| layout.tensors().iter().map(|tensor| tensor.len() as u64).sum::<u64>();
+    let (first, second) = (values(layout), values(&layout.second_moments(train.optimizer)));
+    size_of::<f32>() as u64 * (2 * first + second)
+}
+
+/// Seconds of the things that a run does again and again.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// An optimiser step.
+    step: f64,
+    /// The validation of an image.
+    validation: f64,
+    /// A grid of samples.
+    grid: f64,
+}
+
+impl Pace {
+    /// Trains, validates and draws for about `measured` in all, but at least a little of each.
+    fn measure(
+        network: &ModelConfig,
+        train: &TrainSection,
+        options: Options,
+        batch: &Batch,
+        measured: Duration,
+    ) -> Result<Self> {
+        let weights = initial_weights(network, train.init, train.seed);
+        let mut engine = cpu::open(network, &weights, options)?;
+        drop(weights);
+        let most = micro_batch(train.micro_batch, train.batch / train.gradient_groups, network.n_ctx());
+        let mut tree = GradientTree::new(train.gradient_groups, most, engine.layout().arena_len())?;
+        let schedule = Planner::new(train, 1, &[]).schedule().clone();
+        let step = seconds_of(measured.mul_f64(0.7), || {
+            tree.accumulate(engine.as_mut(), batch, &AtomicBool::new(false))?;
+            engine.step(&train.update(&schedule, 0)).map(|_| ())
+        })?;
+        let images = most.min(batch.images());
+        let some = batch.slice(0..images);
+        let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;
+        let draws = train.sample_images > 0 && network.objective == Objective::Autoregressive;
+        let grid =
+            if draws { grid_seconds(engine.as_ref(), train.sample_images, measured.mul_f64(0.15))? } else { 0.0 };
+        Ok(Self { step, validation, grid })
+    }
+
+    /// Steps and seconds of a run that validates `validated` images each time.
+    fn run(&self, planner: &Planner, train: &TrainSection, validated: usize) -> (u64, f64) {
+        // A probe is a forward pass of all its images through two thirds of the network.
+        let probed = 1.5 * train.probe_images as f64 * 2.0 / 3.0;
+        let validation = self.validation * (validated as f64 + probed);
+        match planner.steps(0) {
+            Some(steps) => {
+                let times = |due: &dyn Fn(u64) -> bool| (1..=steps).filter(|step| due(*step)).count() as f64;
+                let validations = validation * times(&|step| planner.validates(step));
+                let grids = self.grid * times(&|step| planner.samples(step));
+                (steps, self.step * steps as f64 + validations + grids)
+            }
+            // Minutes: ten validations and four grids are part of them.
+            None => {
+                let seconds = 60.0 * train.minutes.unwrap_or_default();
+                let left = (seconds - 10.0 * validation - 4.0 * self.grid).max(0.0);
+                ((left / self.step) as u64, seconds)
+            }
+        }
+    }
+}
+
+/// Seconds that `f` takes: the median of several times, the first not counted unless it fills `time` alone.
+fn seconds_of(time: Duration, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    f()?;
+    if start.elapsed() >= time {
+        return Ok(start.elapsed().as_secs_f64());
+    }
+    let mut times = Vec::new();
+    while start.elapsed() < time || times.is_empty() {
+        let start = Instant::now();
+        f()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// Seconds of a grid of `images`, from some positions in the middle of an image, which cost about the mean.
+fn grid_seconds(engine: &dyn Engine, images: usize, time: Duration) -> Result<f64> {
+    let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
+    let rows = images.div_ceil(images.div_ceil(generate::good_rows(engine.config())));
+    let mut decoder = engine.decoder(rows)?;
+    let mut logits = vec![0.0; rows * n_vocab];
+    let given = vec![0; n_ctx / 2];
+    (0..rows).try_for_each(|row| decoder.start(row, &given, &mut logits[..n_vocab]))?;
+    let inputs: Vec<_> = (0..rows).map(|row| (row, 0)).collect();
+    let mut left = n_ctx / 2 - 1;
+    let position = seconds_of(time, || {
+        if left == 0 {
+            (0..rows).try_for_each(|row| decoder.start(row, &given, &mut logits[..n_vocab]))?;
+            left = n_ctx / 2 - 1;
+        }
+        left -= 1;
+        decoder.step(&inputs, &mut logits)
+    })?;
+    Ok(position * (n_ctx * images.div_ceil(rows)) as f64)
+}

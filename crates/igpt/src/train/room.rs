@@ -1,0 +1,178 @@
+//! Whether training fits into the memory that is left, and what to change where it doesn't.
+
+use crate::cpu::{self, Options};
+use crate::machine::Limits;
+use crate::model::{FineTuning, Layout, ModelConfig, Optimizer, Precision, Preset};
+use crate::train::config::TrainSection;
+use crate::{Error, Result};
+
+/// The options of an engine that trains `network`, before memory is thought of: activations are kept unless the config says
+/// otherwise.
+pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning) -> Options {
+    Options {
+        threads: train.threads,
+        micro_batch: train.micro_batch,
+        training: Some(train.optimizer),
+        recompute: train.recompute.unwrap_or(false),
+        fine_tuning,
+        ..Options::training(train.precision)
+    }
+}
+
+/// Bytes of an engine and of the sums of gradient groups beside it.
+pub(super) fn needed(network: &ModelConfig, options: &Options, groups: usize) -> u64 {
+    let parked = groups.ilog2() as u64 * (size_of::<f32>() * Layout::new(network).arena_len()) as u64;
+    cpu::memory(network, options).total() + parked
+}
+
+/// The options of [`options`], with activations computed again where the config leaves that open and they don't fit
+/// otherwise.
+///
+/// # Errors
+/// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
+pub(super) fn fitting(network: &ModelConfig, train: &TrainSection, fine_tuning: FineTuning) -> Result<Options> {
+    let options = options(train, fine_tuning);
+    match Limits::now().usable() {
+        Some(left) => within(left, network, train, options),
+        None => Ok(options),
+    }
+}
+
+/// As [`fitting`], where so many bytes are left.
+pub(super) fn within(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> Result<Options> {
+    let fits = |options: &Options| needed(network, options, train.gradient_groups) <= left;
+    let again = Options { recompute: true, ..options };
+    if fits(&options) {
+        return Ok(options);
+    }
+    if train.recompute.is_none() && fits(&again) {
+        return Ok(again);
+    }
+    let need = needed(network, &options, train.gradient_groups);
+    Err(Error::Invalid(format!(
+        "training {} parameters needs {} of memory, but {} are left: {}",
+        network.parameters(),
+        gigabytes(need),
+        gigabytes(left),
+        remedy(left, network, train, options)
+    )))
+}
+
+/// A setting, whether it can still be changed, and the change.
+type Knob = (&'static str, bool, fn(&mut Options));
+
+/// The smallest change of settings that makes it fit, or the largest preset that does.
+fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> String {
+    let mut changed = options;
+    let mut settings = Vec::new();
+    let knobs: [Knob; 4] = [
+        ("--set train.recompute=true", !options.recompute, |o| o.recompute = true),
+        ("--set train.micro_batch=1", options.micro_batch != 1, |o| o.micro_batch = 1),
+        ("--optimizer muon", options.training == Some(Optimizer::Adam), |o| o.training = Some(Optimizer::Muon)),
+        ("--precision bf16", options.precision == Precision::F32, |o| o.precision = Precision::Bf16),
+    ];
+    for (setting, is_open, change) in knobs {
+        if !is_open {
+            continue;
+        }
+        let mut alone = options;
+        change(&mut alone);
+        if needed(network, &alone, train.gradient_groups) <= left {
+            return format!("train with {setting}");
+        }
+        change(&mut changed);
+        settings.push(setting);
+        if needed(network, &changed, train.gradient_groups) <= left {
+            return format!("train with {}", settings.join(" "));
+        }
+    }
+    match largest_preset(left, network, train, options) {
+        Some(preset) => format!("take a smaller network, --preset {} at the largest", preset.name()),
+        None => "free some memory, or train elsewhere".into(),
+    }
+}
+
+/// The largest preset that trains in so many bytes with the settings at hand, activations computed again if need be.
+pub(super) fn largest_preset(
+    left: u64,
+    network: &ModelConfig,
+    train: &TrainSection,
+    options: Options,
+) -> Option<Preset> {
+    let options = Options { recompute: train.recompute.unwrap_or(true), ..options };
+    Preset::ALL.into_iter().rev().find(|preset| {
+        let preset = ModelConfig::preset(*preset, network.n_px, network.n_vocab);
+        needed(&preset, &options, train.gradient_groups) <= left
+    })
+}
+
+/// A size for people.
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ImageSize;
+
+    fn network(preset: Preset) -> ModelConfig {
+        ModelConfig::preset(preset, ImageSize::square(32), 512)
+    }
+
+    #[test]
+    fn activations_are_computed_again_only_where_they_do_not_fit_otherwise() {
+        let (network, mut train) = (network(Preset::S), TrainSection::default());
+        let keeping = options(&train, FineTuning::default());
+        let need = |recompute| needed(&network, &Options { recompute, ..keeping }, 1);
+        assert!(need(true) < need(false) * 2 / 3, "{} {}", need(true), need(false));
+        let chosen = |left, train: &TrainSection| within(left, &network, train, options(train, FineTuning::default()));
+        assert!(!chosen(need(false), &train).unwrap().recompute);
+        assert!(chosen(need(false) - 1, &train).unwrap().recompute);
+        assert!(chosen(need(true) - 1, &train).is_err());
+        // Said is said.
+        train.recompute = Some(true);
+        assert!(chosen(need(false), &train).unwrap().recompute);
+        train.recompute = Some(false);
+        let message = chosen(need(false) - 1, &train).unwrap_err().to_string();
+        assert!(message.contains("train.recompute=true"), "{message}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_a_setting_that_mends_it() {
+        let (network, train) = (network(Preset::Tiny), TrainSection::default());
+        let given = Options { precision: Precision::F32, ..options(&train, FineTuning::default()) };
+        let mut left = needed(&network, &given, 1);
+        let mut said = std::collections::BTreeSet::new();
+        while left > 1_000_000 {
+            left = left * 9 / 10;
+            if let Err(error) = within(left, &network, &train, given) {
+                let message = error.to_string();
+                said.insert(message.split(": ").last().unwrap().to_owned());
+            }
+        }
+        let all = said.into_iter().collect::<Vec<_>>().join("; ");
+        for words in ["micro_batch=1", "--optimizer muon", "--precision bf16", "--preset nano", "free some memory"] {
+            assert!(all.contains(words), "{words}: {all}");
+        }
+    }
+
+    #[test]
+    fn the_groups_of_gradients_that_wait_are_counted() {
+        let network = network(Preset::Nano);
+        let options = options(&TrainSection::default(), FineTuning::default());
+        let arena = 4 * Layout::new(&network).arena_len() as u64;
+        assert_eq!(needed(&network, &options, 8) - needed(&network, &options, 1), 3 * arena);
+    }
+
+    #[test]
+    fn the_largest_preset_that_fits_is_found() {
+        let (nano, train) = (network(Preset::Nano), TrainSection::default());
+        let options = options(&train, FineTuning::default());
+        let find = |left| largest_preset(left, &nano, &train, options);
+        assert_eq!(find(1_000_000), None);
+        assert_eq!(find(u64::MAX), Some(Preset::Xl));
+        let m = needed(&network(Preset::M), &Options { recompute: true, ..options }, 1);
+        assert_eq!((find(m), find(m - 1)), (Some(Preset::M), Some(Preset::S)));
+    }
+}

@@ -138,8 +138,8 @@ fn a_run_on_a_disk_that_fills_goes_on_and_is_resumed_once_there_is_room() {
         .unwrap()
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
-    // Room for the run's own files and about two checkpoints, of four that are to be kept.
-    let Some(_disk) = SmallDisk::mount(&folder.join("small"), 40 + bytes * 2 / 1024) else {
+    // Room for the run's own files and about three checkpoints, of four that are to be kept.
+    let Some(_disk) = SmallDisk::mount(&folder.join("small"), 40 + bytes * 3 / 1024) else {
         eprintln!("mounting is not allowed here: not tried");
         return;
     };

@@ -156,7 +156,7 @@ impl Trials<'_> {
             let (threads, micro_batch) = SESSIONS[session as usize % SESSIONS.len()];
             command.arg("--resume").args(["--threads", &threads.to_string()]);
             command.arg("--set").arg(format!("train.micro_batch={micro_batch}"));
-            command.arg("--set").arg(format!("train.recompute={}", session % 2 == 0));
+            command.arg("--set").arg(format!("train.recompute={}", session.is_multiple_of(2)));
         } else {
             if out.exists() {
                 // Killed before it knew what it was.

@@ -14,7 +14,7 @@ use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 
 use super::classes::ClassGradient;
 use super::forward::{Cpu, Shape, head_views, recompute, rms_norm};
-use super::model::{BlockPlaces, Model, Packed};
+use super::model::{BlockPanels, BlockPlaces, Model, Packed, backward_panels};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 
@@ -42,7 +42,7 @@ pub(crate) fn backward<S: Scalar>(
     losses: Losses<'_>,
 ) {
     let (n, c) = (shape.rows(), model.dims.channels);
-    let Workspace { residual, layers, gradients, scratch, ids, .. } = work;
+    let Workspace { residual, layers, gradients, scratch, ids, one_block, .. } = work;
     let g = gradients.as_mut().expect("the engine was opened for training");
     let packed = model.backward.as_ref().expect("the engine was opened for training");
 
@@ -67,12 +67,13 @@ pub(crate) fn backward<S: Scalar>(
     for l in (frozen..top).rev() {
         // Where one block's activations are kept they are those of the last one that was gone through.
         if kept == 1 && l + 1 < top {
-            recompute(cpu, model, shape, l, &residual[l][..n * c], layers, scratch);
+            recompute(cpu, model, shape, l, &residual[l][..n * c], layers, one_block, scratch);
         }
         let acts = &layers[l % kept];
-        pass.behind_attention(l, acts, g, grads, scratch);
+        let panels = backward_panels(cpu, model, packed, one_block, l);
+        pass.behind_attention(l, panels, acts, g, grads, scratch);
         pass.attention(l, acts, g, grads, scratch);
-        pass.before_attention(l, &residual[l][..n * c], g, grads, scratch);
+        pass.before_attention(l, &panels.attn, &residual[l][..n * c], g, grads, scratch);
     }
     pass.last_weights(frozen, g, grads, scratch);
     if frozen == 0 {
@@ -121,16 +122,17 @@ impl<S: Scalar> Pass<'_, S> {
     fn behind_attention(
         &self,
         l: usize,
+        packed: &BlockPanels<S>,
         acts: &LayerActivations<S>,
         g: &mut Gradients<S>,
         grads: &mut [f32],
         scratch: &mut [Scratch<S>],
     ) {
-        let Pass { cpu, model, packed, shape, tokens, .. } = *self;
+        let Pass { cpu, model, shape, tokens, .. } = *self;
         let dims = &model.dims;
         let (n, c, inner, heads) = (shape.rows(), dims.channels, dims.inner, dims.heads);
         let (isa, piece) = (cpu.isa, dims.piece());
-        let (places, packed) = (&model.places.blocks[l], &packed.blocks[l]);
+        let places = &model.places.blocks[l];
         let mid = MatRef::new(&acts.mid[..n * c], n, c);
         let fc = MatRef::new(&acts.fc[..n * inner], n, inner);
         let dout = MatRef::new(&g.dout[..n * c], n, c);
@@ -241,6 +243,7 @@ impl<S: Scalar> Pass<'_, S> {
     fn before_attention(
         &self,
         l: usize,
+        panels: &Panels<S>,
         x: &[f32],
         g: &mut Gradients<S>,
         grads: &mut [f32],
@@ -249,7 +252,7 @@ impl<S: Scalar> Pass<'_, S> {
         let (n, qkv) = (self.shape.rows(), self.model.dims.qkv);
         let dqkv = std::mem::take(&mut g.dqkv);
         let dy = MatRef::new(&dqkv[..n * qkv], n, qkv);
-        self.norm_and_product(l, Some((dy, &self.packed.blocks[l].attn)), x, g, grads, scratch);
+        self.norm_and_product(l, Some((dy, panels)), x, g, grads, scratch);
         g.dqkv = dqkv;
     }
 

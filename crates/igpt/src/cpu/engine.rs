@@ -13,13 +13,13 @@ use super::backward::{Losses, backward};
 use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
-use super::model::Model;
+use super::model::{Model, OneBlock};
 use super::update::{self, Descent};
 use super::workspace::Workspace;
 use super::{Options, head, muon};
 use crate::data::Batch;
 use crate::model::{
-    Decoder, Engine, FineTuning, Layout, LossSum, ModelConfig, Objective, Optimizer, Pooling, State, Update,
+    Arena, Decoder, Engine, FineTuning, Layout, LossSum, ModelConfig, Objective, Optimizer, Pooling, State, Update,
 };
 use crate::{Error, Result};
 
@@ -71,8 +71,9 @@ impl<S: Scalar> CpuEngine<S> {
         let pool = Arc::new(Pool::new(threads));
         let isa = options.isa;
         let trains = options.training.is_some();
-        let model = Model::<S>::new(config, weights, trains, Cpu { isa, pool: &pool });
-        let work = Workspace::new(&model.dims, options.images(config), config.n_ctx(), threads, options.passes());
+        let model = Model::<S>::new(config, weights, trains, !options.repack, Cpu { isa, pool: &pool });
+        let mut work = Workspace::new(&model.dims, options.images(config), config.n_ctx(), threads, options.passes());
+        work.one_block = options.repack.then(|| OneBlock::new(&model));
         let training = options.training.map(|optimizer| Training {
             optimizer,
             gradients: Buffer::zeroed(weights.len()),
@@ -366,24 +367,31 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         }
     }
 
-    fn restore(&mut self, state: State<'_>) -> Result<()> {
-        let len = self.model.weights.len();
+    fn load(
+        &mut self,
+        optimizer: Optimizer,
+        step: u64,
+        fill: &mut dyn FnMut(Arena, &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
         let training = self.training()?;
-        expect_optimizer("a state of", state.optimizer, training.optimizer)?;
-        let lens = [state.weights, state.moment1, state.moment2].map(<[f32]>::len);
-        let wanted = [len, len, training.moment2.len()];
-        if lens != wanted {
-            return Err(Error::Mismatch(format!("saved arenas of {lens:?} values, but the model's have {wanted:?}")));
-        }
-        training.moment1.copy_from_slice(state.moment1);
-        training.moment2.copy_from_slice(state.moment2);
+        expect_optimizer("a state of", optimizer, training.optimizer)?;
+        fill(Arena::Moment1, &mut training.moment1)?;
+        fill(Arena::Moment2, &mut training.moment2)?;
         training.fresh = true;
-        training.step = state.step;
+        training.step = step;
         self.quantized = OnceLock::new();
         let model = Arc::make_mut(&mut self.model);
-        model.weights.copy_from_slice(state.weights);
+        fill(Arena::Weights, &mut model.weights)?;
         model.pack(Cpu { isa: self.isa, pool: &self.pool });
         Ok(())
+    }
+
+    fn into_weights(self: Box<Self>) -> Vec<f32> {
+        let Self { model, work, training, .. } = *self;
+        drop((work, training));
+        let Model { weights, forward, backward, .. } = Arc::unwrap_or_clone(model);
+        drop((forward, backward));
+        weights.to_vec()
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
@@ -459,6 +467,11 @@ impl<S: Scalar> Engine for CpuEngine<S> {
 
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
         self.expect_order("pixels are drawn one after the other")?;
+        if self.work.one_block.is_some() {
+            return Err(Error::Invalid(
+                "an engine that packs one block at a time does not draw: open the saved model for that".into(),
+            ));
+        }
         let quantize = || Arc::new(QuantizedWeights::new(&self.model, &self.pool));
         let quantized = self.int8.then(|| self.quantized.get_or_init(quantize).clone());
         Ok(Box::new(CpuDecoder::new(self.isa, self.pool.clone(), self.model.clone(), quantized, rows)))

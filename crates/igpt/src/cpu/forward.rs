@@ -5,11 +5,11 @@
 //! block's q, k, v. Rows do not depend on each other there, so tiles may be cut anywhere.
 
 use igpt_kernels::attention::attention_forward;
-use igpt_kernels::matmul::{Out, matmul};
+use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::{Pool, chunks, grid, rows};
 use igpt_kernels::{Isa, MatMut, MatRef, Scalar, embedding, norm};
 
-use super::model::Model;
+use super::model::{BlockPanels, Model, OneBlock, forward_panels, pack_forward};
 use super::workspace::{FORWARD_ROWS, LayerActivations, Scratch, Workspace};
 
 /// A batch of sequences of equal length going through the network.
@@ -46,7 +46,7 @@ pub(crate) fn forward<S: Scalar>(
     mut before: impl FnMut(usize, MatRef<'_, f32>, Option<&LayerActivations<S>>, &mut [Scratch<S>]),
 ) -> usize {
     let dims = &model.dims;
-    let Workspace { residual, layers, ids, scratch, .. } = work;
+    let Workspace { residual, layers, ids, scratch, one_block, .. } = work;
     let (slots, kept) = (residual.len(), layers.len());
     let (n, c) = (shape.rows(), dims.channels);
 
@@ -56,14 +56,21 @@ pub(crate) fn forward<S: Scalar>(
         embedding::embed(cpu.isa, wte, wpe, &ids[i * shape.len..][..shape.len], MatMut::new(x, shape.len, c));
     });
     if until > 0 {
-        enter_block(cpu, model, 0, &residual[0][..n * c], &mut layers[0], scratch);
+        pack_forward(cpu, model, one_block, 0);
+        let panels = forward_panels(model, one_block, 0);
+        enter_block(cpu, model, 0, panels, &residual[0][..n * c], &mut layers[0], scratch);
     }
     for l in 0..until {
         before(l, MatRef::new(&residual[l % slots][..n * c], n, c), Some(&layers[l % kept]), scratch);
         attend(cpu, model, shape, &mut layers[l % kept], scratch);
         let (x, x_out) = pair(residual, l % slots, (l + 1) % slots);
-        let next = (l + 1 < until).then_some((l + 1) % kept);
-        leave_block(cpu, model, l, &x[..n * c], &mut x_out[..n * c], layers, next, scratch);
+        if l + 1 < until {
+            pack_forward(cpu, model, one_block, l + 1);
+        }
+        let panels = forward_panels(model, one_block, l);
+        let next = (l + 1 < until)
+            .then(|| Next { activations: (l + 1) % kept, panels: &forward_panels(model, one_block, l + 1).attn });
+        leave_block(cpu, model, l, panels, &x[..n * c], &mut x_out[..n * c], layers, next, scratch);
     }
     let last = until % slots;
     before(until, MatRef::new(&residual[last][..n * c], n, c), None, scratch);
@@ -71,6 +78,7 @@ pub(crate) fn forward<S: Scalar>(
 }
 
 /// Computes the activations of block `l` again from `x`, the residual stream before it, to the bits of the forward pass.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn recompute<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
@@ -78,12 +86,15 @@ pub(crate) fn recompute<S: Scalar>(
     l: usize,
     x: &[f32],
     layers: &mut [LayerActivations<S>],
+    one_block: &mut Option<OneBlock<S>>,
     scratch: &mut [Scratch<S>],
 ) {
     let kept = layers.len();
-    enter_block(cpu, model, l, x, &mut layers[l % kept], scratch);
+    pack_forward(cpu, model, one_block, l);
+    let panels = forward_panels(model, one_block, l);
+    enter_block(cpu, model, l, panels, x, &mut layers[l % kept], scratch);
     attend(cpu, model, shape, &mut layers[l % kept], scratch);
-    leave_block(cpu, model, l, x, &mut [], layers, None, scratch);
+    leave_block(cpu, model, l, panels, x, &mut [], layers, None, scratch);
 }
 
 /// Two different buffers of a list, the second for writing.
@@ -102,6 +113,7 @@ fn enter_block<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     l: usize,
+    panels: &BlockPanels<S>,
     x: &[f32],
     layer: &mut LayerActivations<S>,
     scratch: &mut [Scratch<S>],
@@ -111,7 +123,7 @@ fn enter_block<S: Scalar>(
     let x = MatRef::new(x, n, c);
     let qkv = MatMut::new(&mut layer.qkv[..n * model.dims.qkv], n, model.dims.qkv);
     cpu.pool.each(rows(qkv, FORWARD_ROWS), scratch, |i, qkv, scratch| {
-        query_key_value(cpu.isa, model, l, x.view(i * FORWARD_ROWS, qkv.rows(), 0, c), qkv, scratch);
+        query_key_value(cpu.isa, model, l, &panels.attn, x.view(i * FORWARD_ROWS, qkv.rows(), 0, c), qkv, scratch);
     });
 }
 
@@ -120,6 +132,7 @@ fn query_key_value<S: Scalar>(
     isa: Isa,
     model: &Model<S>,
     l: usize,
+    panels: &Panels<S>,
     x: MatRef<'_, f32>,
     qkv: MatMut<'_, S>,
     scratch: &mut Scratch<S>,
@@ -128,7 +141,6 @@ fn query_key_value<S: Scalar>(
     let places = &model.places.blocks[l];
     let y = &mut scratch.norm[..m * c];
     rms_norm(isa, model, x, &places.ln_1, MatMut::new(y, m, c), &mut scratch.rstd[..m]);
-    let panels = &model.forward.blocks[l].attn;
     matmul(isa, MatRef::new(y, m, c), panels, model.bias(&places.attn), Out::Store(qkv));
 }
 
@@ -176,6 +188,14 @@ fn attend<S: Scalar>(
     });
 }
 
+/// Where a block's q, k and v go, and what makes them.
+#[derive(Clone, Copy)]
+struct Next<'a, S: Scalar> {
+    /// The index of the block's activations.
+    activations: usize,
+    panels: &'a Panels<S>,
+}
+
 /// From attention's output to the block's output, unless there is no room for it, and on to the next block's q, k, v if `next`
 /// says where.
 #[allow(clippy::too_many_arguments)]
@@ -183,21 +203,22 @@ fn leave_block<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     l: usize,
+    panels: &BlockPanels<S>,
     x: &[f32],
     x_out: &mut [f32],
     layers: &mut [LayerActivations<S>],
-    next: Option<usize>,
+    next: Option<Next<'_, S>>,
     scratch: &mut [Scratch<S>],
 ) {
     let dims = &model.dims;
     let (c, inner, isa) = (dims.channels, dims.inner, cpu.isa);
     let n = x.len() / c;
-    let (places, panels) = (&model.places.blocks[l], &model.forward.blocks[l]);
+    let places = &model.places.blocks[l];
     let x = MatRef::new(x, n, c);
 
     // The next block's buffers are this block's own when only one layer is kept: take what is written next out of
     // the list, so that both can be borrowed.
-    let mut qkv = next.map(|i| std::mem::take(&mut layers[i].qkv)).unwrap_or_default();
+    let mut qkv = next.map(|next| std::mem::take(&mut layers[next.activations].qkv)).unwrap_or_default();
     let kept = layers.len();
     let LayerActivations { attn, mid, fc, .. } = &mut layers[l % kept];
     let attn = MatRef::new(&attn[..n * dims.heads], n, dims.heads);
@@ -228,11 +249,11 @@ fn leave_block<S: Scalar>(
             let sum = Out::SumF32 { to: mid.as_ref(), out: x_out.reborrow() };
             matmul(isa, hidden, &panels.out, model.bias(&places.out), sum);
         }
-        if next.is_some() {
-            query_key_value(isa, model, l + 1, x_out.as_ref(), qkv, scratch);
+        if let Some(next) = next {
+            query_key_value(isa, model, l + 1, next.panels, x_out.as_ref(), qkv, scratch);
         }
     });
-    if let Some(i) = next {
-        layers[i].qkv = qkv;
+    if let Some(next) = next {
+        layers[next.activations].qkv = qkv;
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::dims::Dims;
 use super::workspace::{Passes, Workspace};
 use super::{Options, muon};
-use crate::model::{Layout, ModelConfig, Optimizer, Precision};
+use crate::model::{Layout, ModelConfig, Optimizer, Precision, Tensor};
 
 /// Bytes of an engine by what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,9 +53,15 @@ pub fn decoder_memory(config: &ModelConfig, options: &Options, rows: usize) -> u
 fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
     let (dims, layout) = (Dims::new(config), Layout::new(config));
     let arena = size_of::<f32>() * layout.arena_len();
-    let products = layout.tensors().iter().filter(|tensor| tensor.hidden || tensor.name == "lm_head.weight");
-    let product: usize = products.map(|tensor| tensor.range().len() * size_of::<S>()).sum();
+    let bytes = |is: &dyn Fn(&Tensor) -> bool| {
+        let tensors = layout.tensors().iter().filter(|tensor| is(tensor));
+        tensors.map(|tensor| tensor.range().len() * size_of::<S>()).sum::<usize>()
+    };
+    let (blocks, head) = (bytes(&|tensor| tensor.hidden), bytes(&|tensor| tensor.name == "lm_head.weight"));
     let trains = options.training.is_some();
+    let copies = if trains { 2 } else { 1 };
+    // Three of one block: the one that a pass is at and the next, and the former transposed.
+    let packed = copies * head + if options.repack { 3 * blocks / config.n_layer } else { copies * blocks };
     let second = |optimizer| size_of::<f32>() * layout.second_moments(optimizer).arena_len();
     let threads = options.threads();
     let muon = match options.training {
@@ -66,7 +72,7 @@ fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
     let n_ctx = config.n_ctx();
     Memory {
         weights: arena as u64,
-        packed: (if trains { 2 * product } else { product }) as u64,
+        packed: packed as u64,
         gradients: (if trains { arena } else { 0 }) as u64,
         moments: options.training.map_or(0, |optimizer| arena + second(optimizer)) as u64,
         activations: Workspace::<S>::activation_bytes(&dims, images, n_ctx, options.passes()) as u64,

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use igpt_kernels::matmul::Panels;
+use igpt_kernels::matmul::{Panels, pack_panel};
+use igpt_kernels::pool::chunks;
 use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
 
 use super::dims::Dims;
@@ -128,6 +129,28 @@ pub(crate) struct BlockPanels<S: Scalar> {
 }
 
 impl<S: Scalar> BlockPanels<S> {
+    /// Room for a block's products.
+    fn new(block: &BlockPlaces, transposed: bool) -> Self {
+        let [attn, proj, fc, out] = block.products().map(|product| room(product, transposed));
+        Self { attn, proj, fc, out }
+    }
+
+    /// All products of a block, in the order of [`BlockPlaces::products`], if it is kept packed.
+    fn copies(block: Option<&mut Self>) -> [Option<&mut Panels<S>>; 4] {
+        block.map_or([const { None }; 4], |block| block.products_mut().map(Some))
+    }
+
+    /// Packs block `l` of `model`.
+    fn pack(&mut self, cpu: Cpu<'_>, model: &Model<S>, l: usize, transposed: bool) {
+        for (product, panels) in model.places.blocks[l].products().into_iter().zip(self.products_mut()) {
+            let weights = MatRef::new(&model.weights[product.weight.clone()], product.rows, product.cols);
+            let len = panels.panel_len();
+            cpu.pool.for_each(chunks(panels.units_mut(), len), |panel, units| {
+                pack_panel::<S>(cpu.isa, panel, weights, transposed, units);
+            });
+        }
+    }
+
     /// All products, in the order of [`BlockPlaces::products`].
     pub(crate) fn products(&self) -> [&Panels<S>; 4] {
         [&self.attn, &self.proj, &self.fc, &self.out]
@@ -139,27 +162,76 @@ impl<S: Scalar> BlockPanels<S> {
     }
 }
 
+/// Room for a packed product: as it multiplies activations (`transposed` false) or gradients (true).
+fn room<S: Scalar>(product: &Product, transposed: bool) -> Panels<S> {
+    let Product { rows, cols, .. } = *product;
+    if transposed { Panels::new(cols, rows) } else { Panels::new(rows, cols) }
+}
+
 /// All products, packed one way.
 #[derive(Clone, Debug)]
 pub(crate) struct Packed<S: Scalar> {
+    /// None where blocks are packed when they are needed, see [`OneBlock`].
     pub(crate) blocks: Vec<BlockPanels<S>>,
     pub(crate) head: Panels<S>,
 }
 
 impl<S: Scalar> Packed<S> {
-    /// Room for every product: as it multiplies activations (`transposed` false) or gradients (true).
-    fn new(places: &Places, transposed: bool) -> Self {
-        let room = |p: &Product, transposed: bool| {
-            if transposed { Panels::new(p.cols, p.rows) } else { Panels::new(p.rows, p.cols) }
-        };
-        let blocks = places.blocks.iter().map(|b| BlockPanels {
-            attn: room(&b.attn, transposed),
-            proj: room(&b.proj, transposed),
-            fc: room(&b.fc, transposed),
-            out: room(&b.out, transposed),
-        });
+    fn new(places: &Places, transposed: bool, keeps_blocks: bool) -> Self {
+        let blocks = places.blocks.iter().filter(|_| keeps_blocks).map(|block| BlockPanels::new(block, transposed));
         // The output matrix is stored (V, C): multiplying activations takes its transpose.
         Self { blocks: blocks.collect(), head: room(&places.head, !transposed) }
+    }
+}
+
+/// Memory for the blocks that a pass is at, packed when they are needed: for networks whose packed copies don't fit into
+/// memory beside the rest.
+#[derive(Debug)]
+pub(crate) struct OneBlock<S: Scalar> {
+    /// A block and the one behind it, in turn, as they multiply activations.
+    forward: [BlockPanels<S>; 2],
+    /// As a block multiplies gradients.
+    backward: BlockPanels<S>,
+}
+
+impl<S: Scalar> OneBlock<S> {
+    pub(crate) fn new(model: &Model<S>) -> Self {
+        let block = &model.places.blocks[0];
+        let forward = || BlockPanels::new(block, false);
+        Self { forward: [forward(), forward()], backward: BlockPanels::new(block, true) }
+    }
+}
+
+/// Makes block `l` ready to multiply activations, where blocks are packed when they are needed.
+pub(crate) fn pack_forward<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, one: &mut Option<OneBlock<S>>, l: usize) {
+    if let Some(one) = one {
+        one.forward[l % 2].pack(cpu, model, l, false);
+    }
+}
+
+/// Block `l` as it multiplies activations, once it is [ready](pack_forward).
+pub(crate) fn forward_panels<'a, S: Scalar>(
+    model: &'a Model<S>,
+    one: &'a Option<OneBlock<S>>,
+    l: usize,
+) -> &'a BlockPanels<S> {
+    one.as_ref().map_or_else(|| &model.forward.blocks[l], |one| &one.forward[l % 2])
+}
+
+/// Block `l` as it multiplies gradients, of a model that trains.
+pub(crate) fn backward_panels<'a, S: Scalar>(
+    cpu: Cpu<'_>,
+    model: &Model<S>,
+    packed: &'a Packed<S>,
+    one: &'a mut Option<OneBlock<S>>,
+    l: usize,
+) -> &'a BlockPanels<S> {
+    match one {
+        None => &packed.blocks[l],
+        Some(one) => {
+            one.backward.pack(cpu, model, l, true);
+            &one.backward
+        }
     }
 }
 
@@ -177,11 +249,12 @@ pub(crate) struct Model<S: Scalar> {
 }
 
 impl<S: Scalar> Model<S> {
-    pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, cpu: Cpu<'_>) -> Self {
+    /// With `keeps_blocks` all blocks are packed for good.
+    pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, keeps_blocks: bool, cpu: Cpu<'_>) -> Self {
         let layout = Layout::new(config);
         let places = Arc::new(Places::new(&layout, config.n_layer));
-        let forward = Packed::new(&places, false);
-        let backward = training.then(|| Packed::new(&places, true));
+        let forward = Packed::new(&places, false, keeps_blocks);
+        let backward = training.then(|| Packed::new(&places, true, keeps_blocks));
         let mut arena = Buffer::zeroed(layout.arena_len());
         arena.copy_from_slice(weights);
         let config = config.clone();
@@ -206,13 +279,10 @@ impl<S: Scalar> Model<S> {
             f(product, WeightsMut { weights, straight, transposed });
         };
         for (l, places) in places.blocks.iter().enumerate() {
-            let mut transposed = [const { None }; 4];
-            if let Some(backward) = &mut backward {
-                transposed = backward.blocks[l].products_mut().map(Some);
-            }
-            let straight = forward.blocks[l].products_mut();
+            let straight = BlockPanels::copies(forward.blocks.get_mut(l));
+            let transposed = BlockPanels::copies(backward.as_mut().and_then(|backward| backward.blocks.get_mut(l)));
             for ((product, straight), transposed) in places.products().into_iter().zip(straight).zip(transposed) {
-                hand_over(product, Some(straight), transposed);
+                hand_over(product, straight, transposed);
             }
         }
         hand_over(&places.head, backward.map(|backward| &mut backward.head), Some(&mut forward.head));

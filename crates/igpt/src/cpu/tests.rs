@@ -205,7 +205,7 @@ fn padding_stays_zero_under_training() {
 }
 
 #[test]
-fn bits_do_not_depend_on_threads_or_micro_batches_or_recomputation() {
+fn bits_do_not_depend_on_threads_or_micro_batches_or_what_is_made_again() {
     let updates = [
         (Precision::F32, ADAM),
         (Precision::Bf16, ADAM),
@@ -217,7 +217,7 @@ fn bits_do_not_depend_on_threads_or_micro_batches_or_recomputation() {
 }
 
 #[test]
-fn bits_of_masked_and_joint_training_do_not_depend_on_threads_or_micro_batches_or_recomputation() {
+fn bits_of_masked_and_joint_training_do_not_depend_on_those_either() {
     let (isas, updates) = ([Isa::detect()], [(Precision::F32, ADAM), (Precision::Bf16, MUON)]);
     check_bits(classifier(odd(), 1), FineTuning { generative_weight: 0.5, frozen_blocks: 1 }, &isas, &updates);
     check_bits(classifier(masked(), 2), FineTuning::default(), &isas, &updates);

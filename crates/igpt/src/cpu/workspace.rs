@@ -4,6 +4,7 @@ use igpt_kernels::attention::AttentionScratch;
 use igpt_kernels::{Buffer, Scalar, matmul};
 
 use super::dims::Dims;
+use super::model::OneBlock;
 
 /// Rows that one piece of the forward pass handles, and the most of the backward pass: a tile of activations that
 /// stays in the core's own cache.
@@ -98,6 +99,8 @@ pub(crate) struct Workspace<S: Scalar> {
     pub(crate) ids: Vec<u32>,
     /// Present when training.
     pub(crate) gradients: Option<Gradients<S>>,
+    /// Present where blocks are packed when they are needed.
+    pub(crate) one_block: Option<OneBlock<S>>,
     /// One per thread.
     pub(crate) scratch: Vec<Scratch<S>>,
 }
@@ -197,6 +200,7 @@ impl<S: Scalar> Workspace<S> {
             losses: Buffer::zeroed(rows),
             ids: vec![0; rows],
             gradients: (passes != Passes::Forward).then(gradients),
+            one_block: None,
             scratch: (0..threads).map(|_| scratch()).collect(),
         }
     }

@@ -5,7 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::Result;
 use crate::data::Batch;
-use crate::model::{Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, Pooling, State, Update};
+use crate::model::{
+    Arena, Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update,
+};
 use crate::rng::{Purpose, Rng};
 
 /// The engine; it can only draw.
@@ -81,7 +83,10 @@ impl Engine for Toy {
     fn state(&self) -> State<'_> {
         unreachable!("toys have no weights")
     }
-    fn restore(&mut self, _: State<'_>) -> Result<()> {
+    fn load(&mut self, _: Optimizer, _: u64, _: &mut dyn FnMut(Arena, &mut [f32]) -> Result<()>) -> Result<()> {
+        unreachable!("toys have no weights")
+    }
+    fn into_weights(self: Box<Self>) -> Vec<f32> {
         unreachable!("toys have no weights")
     }
     fn evaluate(&mut self, _: &Batch) -> Result<LossSum> {

@@ -1,9 +1,9 @@
 //! The seam between the mathematics and everything that uses it: an engine holds one copy of a model and
 //! computes with it.
 
-use crate::Result;
 use crate::data::Batch;
 use crate::model::{Layout, ModelConfig};
+use crate::{Error, Result};
 
 /// The number format of weights and activations inside matrix products. Sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -147,6 +147,17 @@ pub struct State<'a> {
     pub step: u64,
 }
 
+/// One of the arenas of a [`State`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arena {
+    /// Master weights.
+    Weights,
+    /// Adam's first moments and Muon's momentum.
+    Moment1,
+    /// Adam's second moments.
+    Moment2,
+}
+
 /// How the values of a layer's positions become an image's features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,8 +199,33 @@ pub trait Engine: Send {
     fn step(&mut self, update: &Update) -> Result<f32>;
     /// Weights and moments, to be saved.
     fn state(&self) -> State<'_>;
-    /// Takes over saved weights and moments (same layout and optimiser).
-    fn restore(&mut self, state: State<'_>) -> Result<()>;
+    /// Takes over saved weights and moments: `fill` writes each arena, one after the other. After an error of `fill` the
+    /// engine's state is neither the old nor the new one.
+    fn load(
+        &mut self,
+        optimizer: Optimizer,
+        step: u64,
+        fill: &mut dyn FnMut(Arena, &mut [f32]) -> Result<()>,
+    ) -> Result<()>;
+    /// As [`Engine::load`], from arenas at hand.
+    fn restore(&mut self, state: State<'_>) -> Result<()> {
+        let own = self.state();
+        let lens = |state: &State<'_>| [state.weights, state.moment1, state.moment2].map(<[f32]>::len);
+        if state.optimizer == own.optimizer && lens(&state) != lens(&own) {
+            let (lens, wanted) = (lens(&state), lens(&own));
+            return Err(Error::Mismatch(format!("saved arenas of {lens:?} values, but the model's have {wanted:?}")));
+        }
+        self.load(state.optimizer, state.step, &mut |arena, values| {
+            values.copy_from_slice(match arena {
+                Arena::Weights => state.weights,
+                Arena::Moment1 => state.moment1,
+                Arena::Moment2 => state.moment2,
+            });
+            Ok(())
+        })
+    }
+    /// The weights alone; everything else is freed before they are copied.
+    fn into_weights(self: Box<Self>) -> Vec<f32>;
     /// Forward only: nats of each image.
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum>;
     /// Forward only: nats of each pixel, (B, T) in `out`. An error for a model of masked pixels.

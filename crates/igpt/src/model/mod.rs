@@ -10,7 +10,7 @@ pub mod params;
 pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
 pub use engine::{
-    AdamUpdate, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,
+    AdamUpdate, Arena, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,
 };
 pub use init::{Initialization, initial_weights};
 pub use params::{Layout, Tensor};

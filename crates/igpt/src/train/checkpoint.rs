@@ -7,17 +7,19 @@
 //! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use safetensors::{Dtype, SafeTensors, View};
+use ::safetensors::View;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::{Engine, Layout, State, Tensor};
+use crate::model::dir::safetensors;
+use crate::model::dir::stored::{Dtype, Stored};
+use crate::model::{Arena, Engine, Layout, State, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;
 use crate::{Error, Result, files};
@@ -97,7 +99,6 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it says.
     pub meta: Meta,
-    state: Vec<u8>,
 }
 
 impl Checkpoints {
@@ -241,14 +242,14 @@ impl Checkpoint {
             return Err(Error::format(meta_path, problem));
         }
         let state_path = path.join(STATE);
-        let state = fs::read(&state_path).map_err(Error::io(&state_path))?;
-        if meta.files.get(STATE) != Some(&sha256(&state)) {
+        if meta.files.get(STATE) != Some(&sha256_file(&state_path)?) {
             return Err(Error::format(state_path, "its checksum is not the one it was written with"));
         }
-        Ok(Self { path: path.to_path_buf(), meta, state })
+        Ok(Self { path: path.to_path_buf(), meta })
     }
 
-    /// Gives the weights and moments to an engine of the same shape and optimiser.
+    /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that no
+    /// second copy of them is ever in memory.
     ///
     /// # Errors
     /// When shape or optimiser differ; the engine is then as it was.
@@ -261,41 +262,48 @@ impl Checkpoint {
                 format!("its moments are {theirs}'s, but the engine was opened for {own}: train with {theirs}");
             return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
         }
-        let tensors = SafeTensors::deserialize(&self.state).map_err(|e| Error::format(&path, e.to_string()))?;
-        let read = |kind: &str, layout: &Layout| {
-            let mut arena = vec![0.0; layout.arena_len()];
-            for tensor in layout.tensors() {
-                let name = format!("{kind}.{}", tensor.name);
-                let view = tensors.tensor(&name).map_err(|e| Error::format(&path, format!("{name}: {e}")))?;
-                if view.dtype() != Dtype::F32 || view.shape() != tensor.shape {
-                    let problem =
-                        format!("{name} is {:?} {:?}, not F32 {:?}", view.dtype(), view.shape(), tensor.shape);
-                    return Err(Error::Mismatch(format!("{}: {problem}", path.display())));
-                }
-                let values: Vec<f32> =
-                    view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-                layout.import(tensor, &values, &mut arena)?;
+        let layout = engine.layout().clone();
+        let second = layout.second_moments(optimizer);
+        let tensors = safetensors::read_header(&path)?.tensors;
+        let tensors: HashMap<&str, &Stored> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        let find = |kind: &str, tensor: &Tensor| {
+            let name = format!("{kind}.{}", tensor.name);
+            let Some(stored) = tensors.get(name.as_str()) else {
+                return Err(Error::format(&path, format!("{name} is not in it")));
+            };
+            if stored.dtype != Dtype::F32 || stored.shape != tensor.shape {
+                let (dtype, shape) = (&stored.dtype, &stored.shape);
+                let problem = format!("{name} is {dtype:?} {shape:?}, not F32 {:?}", tensor.shape);
+                return Err(Error::Mismatch(format!("{}: {problem}", path.display())));
             }
-            Ok(arena)
+            Ok(*stored)
         };
-        let layout = engine.layout();
-        let (weights, moment1) = (read("weights", layout)?, read("moment1", layout)?);
-        let moment2 = read("moment2", &layout.second_moments(optimizer))?;
-        let step = self.meta.step;
-        engine.restore(State { weights: &weights, optimizer, moment1: &moment1, moment2: &moment2, step })
+        let part = |arena: Arena| match arena {
+            Arena::Weights => ("weights", &layout),
+            Arena::Moment1 => ("moment1", &layout),
+            Arena::Moment2 => ("moment2", &second),
+        };
+        for (kind, layout) in [Arena::Weights, Arena::Moment1, Arena::Moment2].map(part) {
+            layout.tensors().iter().try_for_each(|tensor| find(kind, tensor).map(|_| ()))?;
+        }
+        engine.load(optimizer, self.meta.step, &mut |arena, values| {
+            let (kind, layout) = part(arena);
+            values.fill(0.0);
+            layout.tensors().iter().try_for_each(|tensor| layout.import(tensor, &find(kind, tensor)?.read()?, values))
+        })
     }
 }
 
 /// One tensor of one arena, exported only while it is being written.
-struct Stored<'a> {
+struct Exported<'a> {
     layout: &'a Layout,
     tensor: &'a Tensor,
     arena: &'a [f32],
 }
 
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+impl View for Exported<'_> {
+    fn dtype(&self) -> ::safetensors::Dtype {
+        ::safetensors::Dtype::F32
     }
 
     fn shape(&self) -> &[usize] {
@@ -318,9 +326,9 @@ fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
         [("weights", layout, state.weights), ("moment1", layout, state.moment1), ("moment2", second, state.moment2)];
     let tensors = arenas.into_iter().flat_map(|(kind, layout, arena)| {
         let tensors = layout.tensors().iter();
-        tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Stored { layout, tensor, arena }))
+        tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Exported { layout, tensor, arena }))
     });
-    crate::model::dir::safetensors::write(path, &[], &tensors.collect::<Vec<_>>())
+    safetensors::write(path, &[], &tensors.collect::<Vec<_>>())
 }
 
 fn names(directory: &Path) -> Result<Vec<String>> {

@@ -117,7 +117,7 @@ fn meta(text: &str) -> Option<String> {
     let mut table: Table = text.parse().ok()?;
     table.remove("elapsed_s");
     let train = table.get_mut("config")?.as_table_mut()?.get_mut("train")?.as_table_mut()?;
-    ["threads", "micro_batch", "recompute"].iter().for_each(|key| _ = train.remove(*key));
+    ["threads", "micro_batch", "recompute", "repack"].iter().for_each(|key| _ = train.remove(*key));
     toml::to_string(&table).ok()
 }
 

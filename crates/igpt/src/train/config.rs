@@ -120,6 +120,11 @@ pub struct TrainSection {
     /// fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<bool>,
+    /// Whether each block's weights are packed for the matrix products when a pass comes to it instead of being kept packed:
+    /// less memory, a little more time, and no samples on the way. Where nothing is said only if it doesn't fit otherwise. Does
+    /// not change a bit of the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repack: Option<bool>,
     /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
@@ -213,6 +218,7 @@ impl Default for TrainSection {
             batch: 128,
             micro_batch: 0,
             recompute: None,
+            repack: None,
             gradient_groups: 1,
             init: Initialization::Paper,
             optimizer: Optimizer::Adam,

@@ -2,7 +2,7 @@
 //! is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
 
 use crate::data::Batch;
-use crate::model::{Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
+use crate::model::{Arena, Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
 use crate::{Error, Result};
 
 pub(crate) struct Fake {
@@ -88,12 +88,16 @@ impl Engine for Fake {
         State { weights: &self.weights, optimizer: Optimizer::Adam, moment1, moment2, step: self.step }
     }
 
-    fn restore(&mut self, state: State<'_>) -> Result<()> {
-        self.weights.copy_from_slice(state.weights);
-        self.moments[0].copy_from_slice(state.moment1);
-        self.moments[1].copy_from_slice(state.moment2);
-        self.step = state.step;
+    fn load(&mut self, _: Optimizer, step: u64, fill: &mut dyn FnMut(Arena, &mut [f32]) -> Result<()>) -> Result<()> {
+        fill(Arena::Weights, &mut self.weights)?;
+        fill(Arena::Moment1, &mut self.moments[0])?;
+        fill(Arena::Moment2, &mut self.moments[1])?;
+        self.step = step;
         Ok(())
+    }
+
+    fn into_weights(self: Box<Self>) -> Vec<f32> {
+        self.weights
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {

@@ -181,7 +181,7 @@ fn fit(
         run: run.root().to_path_buf(),
         model: run.model(),
     };
-    let weights = engine.state().weights.to_vec();
+    let weights = engine.into_weights();
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.set_classes(&dataset.classes);

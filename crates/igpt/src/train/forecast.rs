@@ -40,6 +40,8 @@ pub struct Forecast {
     pub memory_left: Option<u64>,
     /// Whether activations are computed again in the backward pass, as asked for or because they don't fit otherwise.
     pub recompute: bool,
+    /// Whether weights are packed block by block, for the same reasons.
+    pub repack: bool,
     /// Why it can't be trained here, and what mends it.
     pub problem: Option<String>,
     /// Tokens trained on per second, validations and samples not counted; none where it can't be trained here.
@@ -133,6 +135,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         memory_bytes: memory_parts(&network, train, options, data, before),
         memory_left: left,
         recompute: options.recompute,
+        repack: options.repack,
         problem: found.err().map(|error| error.to_string()),
         tokens_per_second: pace.as_ref().map(|pace| batch.tokens().len() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
@@ -148,10 +151,14 @@ fn memory_parts(network: &ModelConfig, train: &TrainSection, options: Options, d
     let engine = cpu::memory(network, &options);
     let groups = room::needed(network, &options, train.gradient_groups) - engine.total();
     let drawn = train.sample_images.min(generate::good_rows(network));
-    let draws = drawn > 0 && network.objective == Objective::Autoregressive;
-    let drawing = if draws { cpu::decoder_memory(network, &options, drawn) } else { 0 };
+    let drawing = if draws(network, train, &options) { cpu::decoder_memory(network, &options, drawn) } else { 0 };
     let cache = drawing.max(engine.weights);
     MemoryParts { engine, groups, cache, data, total: (data + engine.total() + groups + cache).max(before) }
+}
+
+/// Whether a run draws samples on the way.
+fn draws(network: &ModelConfig, train: &TrainSection, options: &Options) -> bool {
+    train.sample_images > 0 && network.objective == Objective::Autoregressive && !options.repack
 }
 
 /// Bytes of the values in a checkpoint: weights and moments without padding.

@@ -131,7 +131,7 @@ pub fn pretrain(
         warn(&run, observer, &format!("{} was skipped: {}", image.name, image.problem));
     }
     let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
-    let weights = engine.state().weights.to_vec();
+    let weights = engine.into_weights();
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));

@@ -6,14 +6,15 @@ use crate::model::{FineTuning, Layout, ModelConfig, Optimizer, Precision, Preset
 use crate::train::config::TrainSection;
 use crate::{Error, Result};
 
-/// The options of an engine that trains `network`, before memory is thought of: activations are kept unless the config says
-/// otherwise.
+/// The options of an engine that trains `network`, before memory is thought of: activations and packed weights are kept unless
+/// the config says otherwise.
 pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning) -> Options {
     Options {
         threads: train.threads,
         micro_batch: train.micro_batch,
         training: Some(train.optimizer),
         recompute: train.recompute.unwrap_or(false),
+        repack: train.repack.unwrap_or(false),
         fine_tuning,
         ..Options::training(train.precision)
     }
@@ -25,8 +26,8 @@ pub(super) fn needed(network: &ModelConfig, options: &Options, groups: usize) ->
     cpu::memory(network, options).total() + parked
 }
 
-/// The options of [`options`], with activations computed again where the config leaves that open and they don't fit
-/// otherwise.
+/// The options of [`options`]; where that does not fit, with activations computed again, and then weights packed again, as far
+/// as the config leaves that open.
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
@@ -41,12 +42,10 @@ pub(super) fn fitting(network: &ModelConfig, train: &TrainSection, fine_tuning: 
 /// As [`fitting`], where so many bytes are left.
 pub(super) fn within(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> Result<Options> {
     let fits = |options: &Options| needed(network, options, train.gradient_groups) <= left;
-    let again = Options { recompute: true, ..options };
-    if fits(&options) {
-        return Ok(options);
-    }
-    if train.recompute.is_none() && fits(&again) {
-        return Ok(again);
+    let recompute = Options { recompute: train.recompute.unwrap_or(true), ..options };
+    let repack = Options { repack: train.repack.unwrap_or(true), ..recompute };
+    if let Some(fitting) = [options, recompute, repack].into_iter().find(fits) {
+        return Ok(fitting);
     }
     let need = needed(network, &options, train.gradient_groups);
     Err(Error::Invalid(format!(
@@ -65,8 +64,9 @@ type Knob = (&'static str, bool, fn(&mut Options));
 fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> String {
     let mut changed = options;
     let mut settings = Vec::new();
-    let knobs: [Knob; 4] = [
+    let knobs: [Knob; 5] = [
         ("--set train.recompute=true", !options.recompute, |o| o.recompute = true),
+        ("--set train.repack=true", !options.repack, |o| o.repack = true),
         ("--set train.micro_batch=1", options.micro_batch != 1, |o| o.micro_batch = 1),
         ("--optimizer muon", options.training == Some(Optimizer::Adam), |o| o.training = Some(Optimizer::Muon)),
         ("--precision bf16", options.precision == Precision::F32, |o| o.precision = Precision::Bf16),
@@ -92,14 +92,16 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Optio
     }
 }
 
-/// The largest preset that trains in so many bytes with the settings at hand, activations computed again if need be.
+/// The largest preset that trains in so many bytes with the settings at hand, activations and packed weights made again if
+/// need be.
 pub(super) fn largest_preset(
     left: u64,
     network: &ModelConfig,
     train: &TrainSection,
     options: Options,
 ) -> Option<Preset> {
-    let options = Options { recompute: train.recompute.unwrap_or(true), ..options };
+    let (recompute, repack) = (train.recompute.unwrap_or(true), train.repack.unwrap_or(true));
+    let options = Options { recompute, repack, ..options };
     Preset::ALL.into_iter().rev().find(|preset| {
         let preset = ModelConfig::preset(*preset, network.n_px, network.n_vocab);
         needed(&preset, &options, train.gradient_groups) <= left
@@ -121,20 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn activations_are_computed_again_only_where_they_do_not_fit_otherwise() {
+    fn activations_and_packed_weights_are_made_again_only_where_they_do_not_fit_otherwise() {
         let (network, mut train) = (network(Preset::S), TrainSection::default());
         let keeping = options(&train, FineTuning::default());
-        let need = |recompute| needed(&network, &Options { recompute, ..keeping }, 1);
-        assert!(need(true) < need(false) * 2 / 3, "{} {}", need(true), need(false));
-        let chosen = |left, train: &TrainSection| within(left, &network, train, options(train, FineTuning::default()));
-        assert!(!chosen(need(false), &train).unwrap().recompute);
-        assert!(chosen(need(false) - 1, &train).unwrap().recompute);
-        assert!(chosen(need(true) - 1, &train).is_err());
+        let need = |recompute, repack| needed(&network, &Options { recompute, repack, ..keeping }, 1);
+        let (all, less, least) = (need(false, false), need(true, false), need(true, true));
+        assert!(less < all * 2 / 3 && least < less, "{all} {less} {least}");
+        let chosen = |left, train: &TrainSection| {
+            within(left, &network, train, options(train, FineTuning::default())).map(|o| (o.recompute, o.repack))
+        };
+        assert_eq!(chosen(all, &train).unwrap(), (false, false));
+        assert_eq!(chosen(all - 1, &train).unwrap(), (true, false));
+        assert_eq!(chosen(less - 1, &train).unwrap(), (true, true));
+        assert!(chosen(least - 1, &train).is_err());
         // Said is said.
         train.recompute = Some(true);
-        assert!(chosen(need(false), &train).unwrap().recompute);
-        train.recompute = Some(false);
-        let message = chosen(need(false) - 1, &train).unwrap_err().to_string();
+        assert_eq!(chosen(all, &train).unwrap(), (true, false));
+        (train.recompute, train.repack) = (Some(false), Some(false));
+        let message = chosen(all - 1, &train).unwrap_err().to_string();
         assert!(message.contains("train.recompute=true"), "{message}");
     }
 
@@ -172,7 +178,7 @@ mod tests {
         let find = |left| largest_preset(left, &nano, &train, options);
         assert_eq!(find(1_000_000), None);
         assert_eq!(find(u64::MAX), Some(Preset::Xl));
-        let m = needed(&network(Preset::M), &Options { recompute: true, ..options }, 1);
+        let m = needed(&network(Preset::M), &Options { recompute: true, repack: true, ..options }, 1);
         assert_eq!((find(m), find(m - 1)), (Some(Preset::M), Some(Preset::S)));
     }
 }

@@ -68,6 +68,9 @@ pub(super) fn engine(
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }
+    if options.repack && train.repack.is_none() {
+        run.log("weights are packed block by block: there is no memory to keep them packed");
+    }
     let mut engine = cpu::open(network, &weights, options)?;
     if let Some(checkpoint) = checkpoint {
         run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
@@ -185,13 +188,14 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 17] = [
+    const FREE: [&str; 18] = [
         "finetune.patience",
         "data.dir",
         "model.preset",
         "train.recipe",
         "train.micro_batch",
         "train.recompute",
+        "train.repack",
         "train.threads",
         "train.eval_every",
         "train.eval_images",

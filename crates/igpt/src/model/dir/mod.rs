@@ -8,7 +8,7 @@ mod card;
 mod pickle;
 pub(crate) mod safetensors;
 mod settings;
-mod stored;
+pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 mod torch_bin;

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 const LARGEST_HEADER: u64 = 100_000_000;
 
 /// A file's tensors and its free metadata.
-pub(super) struct Header {
-    pub(super) tensors: Vec<Stored>,
+pub(crate) struct Header {
+    pub(crate) tensors: Vec<Stored>,
     pub(super) metadata: HashMap<String, String>,
 }
 
@@ -31,7 +31,7 @@ struct Entry {
 }
 
 /// Reads and checks the header of the file at `path`; no tensor is read.
-pub(super) fn read_header(path: &Path) -> Result<Header> {
+pub(crate) fn read_header(path: &Path) -> Result<Header> {
     let bad = |problem: String| Error::format(path, problem);
     let mut file = File::open(path).map_err(Error::io(path))?;
     let file_len = file.metadata().map_err(Error::io(path))?.len();

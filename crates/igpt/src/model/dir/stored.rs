@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// The element type of a stored tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Dtype {
+pub(crate) enum Dtype {
     F32,
     F16,
     Bf16,
@@ -41,10 +41,10 @@ impl Dtype {
 
 /// A tensor in a file.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
-    pub(super) name: String,
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
+pub(crate) struct Stored {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
     /// Steps between neighbours along each side, in elements.
     pub(super) strides: Vec<usize>,
     pub(super) file: Arc<Path>,
@@ -74,7 +74,7 @@ impl Stored {
     }
 
     /// The values in row-major order. Whoever made `self` has checked that `span` lies inside the file.
-    pub(super) fn read(&self) -> Result<Vec<f32>> {
+    pub(crate) fn read(&self) -> Result<Vec<f32>> {
         let bad = |problem: String| Error::format(&*self.file, format!("tensor {}: {problem}", self.name));
         let (size, span) = match (&self.dtype, self.dtype.size(), self.span()) {
             (Dtype::Other(kind), ..) => {

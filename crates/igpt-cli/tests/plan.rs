@@ -1,0 +1,57 @@
+//! What a run will take, as `igpt plan` says it.
+
+mod program;
+
+use std::fs;
+
+use program::{igpt, json};
+
+const NETWORK: &str = "--n-px 8 --colors 8 --set model.n_embd=64 --set model.n_layer=2 --set model.n_head=2 --batch 4 \
+                       --set train.eval_images=4 --set train.sample_images=4";
+
+#[test]
+fn a_forecast_is_of_the_run_that_then_happens_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let found = json(&igpt(folder, &format!("plan {NETWORK} --steps 12 --seconds 0.3 --json")));
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    let ran = json(&igpt(folder, &format!("pretrain {NETWORK} --steps 12 --out run --json")));
+    assert_eq!(found["parameters"], ran["parameters"]);
+    assert_eq!(found["steps"], 12);
+    assert!(found["problem"].is_null() && found["recompute"] == false, "{found}");
+    for positive in ["tokens_per_second", "seconds", "token_bytes"] {
+        assert!(found[positive].as_f64().unwrap() > 0.0, "{positive}");
+    }
+    // The values; the file has the tensors' names too.
+    let state = fs::metadata(folder.join("run/checkpoints/step-00000012/state.safetensors")).unwrap().len();
+    let said = found["checkpoint_bytes"].as_u64().unwrap();
+    assert!(said < state && state < said + 10_000, "{said} {state}");
+    let memory = found["memory_bytes"].as_object().unwrap();
+    let parts: u64 = memory.iter().filter(|(name, _)| *name != "total").map(|(_, bytes)| bytes.as_u64().unwrap()).sum();
+    assert!(memory["total"].as_u64().unwrap() >= parts);
+    for part in ["weights", "packed", "gradients", "moments", "activations", "scratch", "cache"] {
+        assert!(memory[part].as_u64().unwrap() > 0, "{part}");
+    }
+    // Without a budget there is no time.
+    let open = json(&igpt(folder, &format!("plan {NETWORK} --seconds 0.2 --json")));
+    assert!(open["seconds"].is_null() && open["steps"].is_null() && open["parameters"] == found["parameters"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_can_not_fit_is_not_tried_and_the_largest_preset_that_can_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // No machine of today trains this batch at once.
+    let giant = "--preset xl --n-px 64 --colors 8 --set train.micro_batch=100000 --batch 100000 --precision f32";
+    let output = igpt(folder, &format!("plan {giant} --steps 1 --json"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("of memory, but"), "{said}");
+    let found: serde_json::Value =
+        serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap();
+    assert!(found["tokens_per_second"].is_null() && found["problem"].is_string());
+    // Nor is it begun.
+    let output = igpt(folder, &format!("pretrain {giant} --steps 1 --out run"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("of memory, but"));
+}

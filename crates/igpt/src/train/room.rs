@@ -86,8 +86,8 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Optio
             return format!("train with {}", settings.join(" "));
         }
     }
-    match largest_preset(left, network, train, options) {
-        Some(preset) => format!("take a smaller network, --preset {} at the largest", preset.name()),
+    match largest_preset(left, network, train, changed) {
+        Some(preset) => format!("take --preset {} at the largest, with {}", preset.name(), settings.join(" ")),
         None => "free some memory, or train elsewhere".into(),
     }
 }
@@ -100,7 +100,8 @@ pub(super) fn largest_preset(
     train: &TrainSection,
     options: Options,
 ) -> Option<Preset> {
-    let (recompute, repack) = (train.recompute.unwrap_or(true), train.repack.unwrap_or(true));
+    let recompute = options.recompute || train.recompute.is_none();
+    let repack = options.repack || train.repack.is_none();
     let options = Options { recompute, repack, ..options };
     Preset::ALL.into_iter().rev().find(|preset| {
         let preset = ModelConfig::preset(*preset, network.n_px, network.n_vocab);
@@ -151,7 +152,7 @@ mod tests {
         let mut left = needed(&network, &given, 1);
         let mut said = std::collections::BTreeSet::new();
         while left > 1_000_000 {
-            left = left * 9 / 10;
+            left = left * 97 / 100;
             if let Err(error) = within(left, &network, &train, given) {
                 let message = error.to_string();
                 said.insert(message.split(": ").last().unwrap().to_owned());

@@ -3,6 +3,7 @@
 pub mod batch;
 mod bundle;
 pub mod catalog;
+pub mod check;
 pub mod cifar;
 pub mod dataset;
 pub mod decode;

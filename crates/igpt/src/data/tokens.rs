@@ -10,7 +10,7 @@ use crate::{Error, Result, model::ImageSize};
 pub(super) const NAMED: usize = 20;
 
 /// An image that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Damaged {
     /// Its name in the source.
     pub name: String,

@@ -51,7 +51,7 @@ impl Shard {
         // Checksums are not signatures: nothing below may panic on a file that was made to fit them.
         let ends = |first: usize| (0..shape.images).map(move |i| u32_at(bytes, first + 4 * i) as usize);
         let (names, problems) = (shape.numbers() - 8 * shape.images, shape.numbers() - 4 * shape.images);
-        let texts = [ends(names).last(), ends(problems).last()].map(|end| end.unwrap_or(0));
+        let texts = [ends(names).next_back(), ends(problems).next_back()].map(|end| end.unwrap_or(0));
         let fits = ends(names).is_sorted() && ends(problems).is_sorted();
         if !fits || shape.numbers() + texts[0] + texts[1] != length {
             return bad("the table's names don't fit into it");

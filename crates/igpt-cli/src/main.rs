@@ -34,6 +34,8 @@ enum Verb {
     Complete(verbs::complete::Args),
     /// Print the completion script of a shell
     Completions(verbs::completions::Args),
+    /// Prepare images: token files for large sets, and a look for duplicates and damage
+    Data(verbs::data::Args),
     /// Say what this machine offers, what igpt will use of it, and what would help
     Doctor(verbs::doctor::Args),
     /// Turn images into the features that the network has of them
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Some(Verb::Classify(args)) => verbs::classify::run(args),
         Some(Verb::Complete(args)) => verbs::complete::run(args),
         Some(Verb::Completions(args)) => verbs::completions::run(args),
+        Some(Verb::Data(args)) => verbs::data::run(args),
         Some(Verb::Doctor(args)) => verbs::doctor::run(args),
         Some(Verb::Embed(args)) => verbs::embed::run(args),
         Some(Verb::Eval(args)) => verbs::eval::run(args),

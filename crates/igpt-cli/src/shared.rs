@@ -11,7 +11,8 @@ use crate::download;
 /// Which images.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DataArgs {
-    /// Images: emoji, fashion-mnist, mnist, cifar10, cifar100, stl10, or a folder of pictures
+    /// Images: emoji, fashion-mnist, mnist, cifar10, cifar100, stl10, a folder of pictures, or one of tokens (igpt data
+    /// tokenize)
     #[arg(long, value_name = "SPEC", default_value = "emoji")]
     pub data: String,
     /// Where data sets are looked for and downloaded to

@@ -56,6 +56,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let baselines = if masked { None } else { baselines(&dataset.split(Split::Train), &set, &quantizer)? };
     let (histogram, _) = Histogram::of_images(&images, Some(config.n_px), channels, None, args.threads.threads)?;
     let distortion = Distortion::of(&histogram, &quantizer);
+    // Tokens don't tell how far from the palette the pixels were.
+    let known = images.tokens().is_none();
 
     let precision = args.precision.get();
     let int8 = args.quantize == Some(Quantize::Int8);
@@ -78,7 +80,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             100.0 * config.mask_prob
         );
     }
-    eprintln!("{heading}\n{}", table(&found, baselines.as_ref(), &distortion));
+    eprintln!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
     for image in &set.damaged {
         eprintln!("skipped {}: {}", image.name, image.problem);
     }
@@ -93,8 +95,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "interval95": found.interval95,
             "images": found.images,
             "baselines": baselines,
-            "palette_psnr_db": distortion.psnr_db,
-            "palette_mse": distortion.mse,
+            "palette_psnr_db": known.then_some(distortion.psnr_db),
+            "palette_mse": known.then_some(distortion.mse),
             "palette_entropy_bits": distortion.entropy_bits,
             "palette_hash": palette.hash(),
             "colors": palette.n_vocab(),
@@ -126,10 +128,14 @@ fn baselines(train: &Result<Images>, set: &data::TokenSet, quantizer: &Quantizer
     }
 }
 
-fn table(found: &Likelihood, baselines: Option<&BaselineScores>, distortion: &Distortion) -> String {
+fn table(found: &Likelihood, baselines: Option<&BaselineScores>, distortion: Option<&Distortion>) -> String {
+    let palette = match distortion {
+        Some(distortion) => format!("with a palette of {:.2} dB PSNR", distortion.psnr_db),
+        None => "(how far the palette is from the pixels, tokens don't tell)".into(),
+    };
     let mut text = format!(
-        "{:.4} nats/token, {:.4} bits/pixel, {:.4} bits/dim with a palette of {:.2} dB PSNR\n",
-        found.nats_per_token, found.bits_per_pixel, found.bits_per_dim, distortion.psnr_db
+        "{:.4} nats/token, {:.4} bits/pixel, {:.4} bits/dim {palette}\n",
+        found.nats_per_token, found.bits_per_pixel, found.bits_per_dim
     );
     text += &format!("{:.1} nats/image", found.nats_per_image);
     if let Some([low, high]) = found.interval95 {

@@ -6,6 +6,7 @@ pub(crate) mod checkpoints;
 pub(crate) mod classify;
 pub(crate) mod complete;
 pub(crate) mod completions;
+pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 mod drawing;

@@ -28,7 +28,8 @@ pub(crate) struct RunArgs {
 /// A run's data, network, budget and settings.
 #[derive(clap::Args)]
 pub(crate) struct SettingsArgs {
-    /// Images: emoji (the default), fashion-mnist, mnist, cifar10, cifar100, stl10, or a folder of pictures
+    /// Images: emoji (the default), fashion-mnist, mnist, cifar10, cifar100, stl10, a folder of pictures, or one of tokens (igpt data
+    /// tokenize)
     #[arg(long, value_name = "SPEC")]
     pub(crate) data: Option<String>,
     /// Where data sets are looked for and downloaded to

@@ -1,11 +1,11 @@
-//! One `--data` argument: the name of a known data set or a folder of images.
+//! One `--data` argument: the name of a known data set, a folder of images or a directory of tokens.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::split::{self, Split};
-use super::{Images, Source, catalog, cifar, download, emoji, folder, idx, stl10};
+use super::{Images, Source, TokenDir, catalog, cifar, download, emoji, folder, idx, shards, stl10};
 use crate::{Error, Result};
 
 /// A data set cut into its parts.
@@ -50,7 +50,7 @@ impl fmt::Debug for OpenOptions {
 /// Names that [`open`] knows.
 pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cifar100", "stl10"];
 
-/// Opens one of [`NAMES`] or a folder of images.
+/// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]) or a folder of images.
 ///
 /// # Errors
 /// Names what is missing and where to put it, or the file that isn't what its format says.
@@ -62,9 +62,10 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
         "cifar10" => cifar::open_cifar10(options),
         "cifar100" => cifar::open_cifar100(options),
         "stl10" => stl10::open(options),
+        _ if TokenDir::is_at(Path::new(spec)) => shards::open(Path::new(spec)),
         _ if Path::new(spec).is_dir() => folder::open(Path::new(spec), options.seed),
         _ => Err(Error::Missing(format!(
-            "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images",
+            "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images or of tokens",
             NAMES.join(", ")
         ))),
     }
@@ -76,6 +77,17 @@ impl Dataset {
         let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
         let (channels, all) = (source.channels(), Images::all(source));
         Self { name: name.into(), channels, classes, train, validation, test, all }
+    }
+
+    /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
+    pub(super) fn in_order(name: String, classes: Vec<String>, source: Arc<dyn Source>, parts: [usize; 3]) -> Self {
+        let mut end = 0;
+        let [train, validation, test] = parts.map(|part| {
+            end += part;
+            Images::run(source.clone(), end - part..end)
+        });
+        let (channels, all) = (source.channels(), Images::all(source));
+        Self { name, channels, classes, train, validation, test, all }
     }
 
     /// As [`Dataset::new`], with a seeded tenth of `train` as validation.

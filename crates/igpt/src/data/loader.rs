@@ -1,7 +1,7 @@
 //! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
 //!
 //! The batch of step s holds positions s·B .. (s+1)·B of the endless row of epochs, each epoch a seeded permutation of
-//! the images. It is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it,
+//! the images ([`Permutation`]). It is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it,
 //! and a resumed run starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n
 //! and keeps two of them ready, so memory is bounded and batches arrive in order.
 
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::permutation::Permutation;
 use super::tokens::{check_damaged, tokenize_with};
 use super::{Augment, Batch, Damaged, Images, Pixels, Preprocess, TokenSet};
 use crate::palette::Quantizer;
@@ -56,7 +57,8 @@ impl Loader {
     /// Batches of `batch` images from that of `first_step` on, prepared by as many threads as the computer has cores.
     ///
     /// # Errors
-    /// When there are no images or the batch is 0.
+    /// When there are no images or the batch is 0, and when the images are tokens of another palette, size or
+    /// augmentation.
     pub fn new(
         images: Images,
         preprocess: Preprocess,
@@ -65,6 +67,10 @@ impl Loader {
         batch: usize,
         first_step: u64,
     ) -> Result<Self> {
+        if let Some(tokens) = images.tokens() {
+            tokens.check(preprocess.size, quantizer.palette())?;
+            tokens.check_augment(preprocess.augment)?;
+        }
         let quantize = Box::new(move |pixels: &Pixels, out: &mut [u16]| quantizer.tokens(pixels, out));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self::with_quantize(images, preprocess, quantize, seed, batch, first_step, threads)
@@ -85,7 +91,10 @@ impl Loader {
         }
         let fixed = preprocess.augment == Augment::None;
         let bytes = images.len() * preprocess.size.pixels() * images.channels();
-        let keeps = preprocess.augment != Augment::Imagenet && !images.in_memory() && bytes <= KEPT_BYTES;
+        let keeps = preprocess.augment != Augment::Imagenet
+            && !images.in_memory()
+            && images.tokens().is_none()
+            && bytes <= KEPT_BYTES;
         let kept = keeps.then(|| (0..images.len()).map(|_| OnceLock::new()).collect());
         let recipe = Arc::new(Recipe {
             images,
@@ -205,8 +214,7 @@ impl Recipe {
                 return Ok(None);
             }
             let (epoch, image) = order.at(step * self.batch as u64 + k as u64);
-            let (image, pixels) = self.whole(epoch, image)?;
-            (self.quantize)(&pixels, out);
+            let image = self.whole(epoch, image, out)?;
             labels.push(self.images.label(image));
         }
         self.check()?;
@@ -219,18 +227,17 @@ impl Recipe {
         check_damaged(&damaged, self.images.len())
     }
 
-    /// Image `image` as `epoch` sees it, or the next in the set that isn't damaged, with its number.
-    fn whole(&self, epoch: u64, image: usize) -> Result<(usize, Pixels)> {
+    /// The tokens of image `image` as `epoch` sees it, or of the next in the set that isn't damaged; gives its number.
+    fn whole(&self, epoch: u64, image: usize, out: &mut [u16]) -> Result<usize> {
         let n = self.images.len();
         for i in (image..n).chain(0..image) {
             if self.damaged().contains_key(&i) {
                 continue;
             }
-            match self.augmented(epoch, i) {
-                Ok(pixels) => return Ok((i, pixels)),
-                Err(error) => {
-                    let entry = Damaged::new(&self.images, i, &error);
-                    self.damaged().insert(i, entry);
+            match self.fill(epoch, i, out)? {
+                None => return Ok(i),
+                Some(damaged) => {
+                    self.damaged().insert(i, damaged);
                     self.check()?;
                 }
             }
@@ -238,16 +245,31 @@ impl Recipe {
         Err(Error::Invalid("every image is damaged".into()))
     }
 
-    fn augmented(&self, epoch: u64, i: usize) -> Result<Pixels> {
+    /// The tokens of image `i` as `epoch` sees it, unless it is damaged.
+    ///
+    /// # Errors
+    /// When it isn't the image that is damaged but the file of its tokens.
+    fn fill(&self, epoch: u64, i: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
         let mut rng = Rng::new(self.seed, Purpose::Augment, epoch, i as u64);
+        if let Some((tokens, index)) = self.images.stored(i) {
+            return tokens.training(index, epoch, self.preprocess.augment, &mut rng, out);
+        }
+        match self.augmented(i, &mut rng) {
+            Ok(pixels) => (self.quantize)(&pixels, out),
+            Err(error) => return Ok(Some(Damaged::new(&self.images, i, &error))),
+        }
+        Ok(None)
+    }
+
+    fn augmented(&self, i: usize, rng: &mut Rng) -> Result<Pixels> {
         let Some(kept) = &self.kept else {
-            return Ok(self.preprocess.training(&self.images.pixels(i)?, &mut rng));
+            return Ok(self.preprocess.training(&self.images.pixels(i)?, rng));
         };
         if let Some(pixels) = kept[i].get() {
-            return Ok(self.preprocess.training(pixels, &mut rng));
+            return Ok(self.preprocess.training(pixels, rng));
         }
         let scaled = self.preprocess.evaluation(&self.images.pixels(i)?);
-        let augmented = self.preprocess.training(&scaled, &mut rng);
+        let augmented = self.preprocess.training(&scaled, rng);
         // Another thread may have kept the same pixels already.
         let _ = kept[i].set(scaled);
         Ok(augmented)
@@ -262,32 +284,31 @@ fn labelled(batch: Batch, labels: Vec<Option<u32>>) -> Batch {
     }
 }
 
-/// The endless row of epochs.
+/// The endless row of epochs. One definition of the order for sets of every size and kind, so that images and their
+/// tokens, at hand or in files, are seen in the same order; a list would cost each thread 4 bytes an image, and all of
+/// them a pause at every epoch.
 struct Order {
     seed: u64,
-    epoch: Option<u64>,
-    permutation: Vec<u32>,
+    images: u64,
+    current: Option<(u64, Permutation)>,
 }
 
 impl Order {
     fn new(seed: u64, images: usize) -> Self {
-        Self { seed, epoch: None, permutation: vec![0; images] }
+        Self { seed, images: images as u64, current: None }
     }
 
     /// The epoch and the image at `position`.
     fn at(&mut self, position: u64) -> (u64, usize) {
-        let n = self.permutation.len();
-        let epoch = position / n as u64;
-        if self.epoch != Some(epoch) {
-            // Fisher and Yates.
-            let mut rng = Rng::new(self.seed, Purpose::Shuffle, epoch, 0);
-            self.permutation.iter_mut().enumerate().for_each(|(i, p)| *p = i as u32);
-            for i in (1..n).rev() {
-                self.permutation.swap(i, rng.below(i as u64 + 1) as usize);
+        let (epoch, within) = (position / self.images, position % self.images);
+        let image = match &self.current {
+            Some((current, permutation)) if *current == epoch => permutation.at(within),
+            _ => {
+                let permutation = Permutation::new(self.images, self.seed, epoch);
+                self.current.insert((epoch, permutation)).1.at(within)
             }
-            self.epoch = Some(epoch);
-        }
-        (epoch, self.permutation[(position % n as u64) as usize] as usize)
+        };
+        (epoch, image as usize)
     }
 }
 

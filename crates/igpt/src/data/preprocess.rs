@@ -74,10 +74,20 @@ impl Preprocess {
             Augment::Imagenet => resize(image, random_area(image.size, self.size, rng), self.size),
             Augment::Cifar => {
                 let image = self.evaluation(image);
-                let top = rng.below(2 * PAD as u64 + 1) as isize - PAD as isize;
-                let left = rng.below(2 * PAD as u64 + 1) as isize - PAD as isize;
-                let flip = rng.below(2) == 1;
-                shifted(&image, left, top, flip)
+                let data = Shift::draw(rng).apply(&image.data, image.size, image.channels);
+                Pixels::new(image.size, image.channels, data)
+            }
+        }
+    }
+
+    /// As [`Preprocess::training`], by the same draws, but never flipped: what is stored of an image to be flipped later.
+    pub(super) fn unflipped(&self, image: &Pixels, rng: &mut Rng) -> Pixels {
+        match self.augment {
+            Augment::None | Augment::Imagenet => self.training(image, rng),
+            Augment::Cifar => {
+                let image = self.evaluation(image);
+                let shift = Shift { flip: false, ..Shift::draw(rng) };
+                Pixels::new(image.size, image.channels, shift.apply(&image.data, image.size, image.channels))
             }
         }
     }
@@ -109,18 +119,37 @@ fn random_area(image: ImageSize, model: ImageSize, rng: &mut Rng) -> Area {
     Area { left: rng.uniform() * (image_width - width), top: rng.uniform() * (image_height - height), width, height }
 }
 
-/// The image moved by (`left`, `top`) pixels, what comes in at the border mirrored; and flipped if `flip`.
-fn shifted(image: &Pixels, left: isize, top: isize, flip: bool) -> Pixels {
-    let (size, c) = (image.size, image.channels);
-    let columns: Vec<usize> = (0..size.width)
-        .map(|x| reflect(left + if flip { size.width - 1 - x } else { x } as isize, size.width))
-        .collect();
-    let mut data = Vec::with_capacity(image.data.len());
-    for y in 0..size.height {
-        let row = &image.data[reflect(top + y as isize, size.height) * size.width * c..][..size.width * c];
-        columns.iter().for_each(|&x| data.extend_from_slice(&row[x * c..][..c]));
+/// What the CIFAR recipe does to an image: it moves whole pixels about, so it does the same to tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shift {
+    pub(super) top: isize,
+    pub(super) left: isize,
+    pub(super) flip: bool,
+}
+
+impl Shift {
+    /// Draws one.
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let mut offset = || rng.below(2 * PAD as u64 + 1) as isize - PAD as isize;
+        let (top, left) = (offset(), offset());
+        Self { top, left, flip: rng.below(2) == 1 }
     }
-    Pixels::new(size, c, data)
+
+    /// The image (height, width, `channels`) moved by (`left`, `top`) pixels, what comes in at the border mirrored; and
+    /// flipped if `flip`.
+    pub(super) fn apply<T: Copy>(&self, image: &[T], size: ImageSize, channels: usize) -> Vec<T> {
+        let columns: Vec<usize> = (0..size.width)
+            .map(|x| if self.flip { size.width - 1 - x } else { x })
+            .map(|x| reflect(self.left + x as isize, size.width))
+            .collect();
+        let mut data = Vec::with_capacity(image.len());
+        for y in 0..size.height {
+            let row = reflect(self.top + y as isize, size.height);
+            let row = &image[row * size.width * channels..][..size.width * channels];
+            columns.iter().for_each(|&x| data.extend_from_slice(&row[x * channels..][..channels]));
+        }
+        data
+    }
 }
 
 /// Position `i` of an axis of `n` that goes on beyond its ends as a mirror image, the end itself not repeated.

@@ -1,9 +1,12 @@
 //! Where images come from, and a choice of them in a given order.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::Pixels;
+use super::{Pixels, TokenDir};
 use crate::Result;
+use crate::model::ImageSize;
 
 /// A collection of images, each decoded on demand at its own size.
 pub trait Source: Send + Sync {
@@ -29,13 +32,25 @@ pub trait Source: Send + Sync {
 
     /// Whether `pixels` costs no more than a copy.
     fn in_memory(&self) -> bool;
+
+    /// The images as tokens, where the source holds those and `pixels` only shows their colours.
+    fn tokens(&self) -> Option<&TokenDir> {
+        None
+    }
 }
 
 /// Some images of a source in a fixed order; cheap to clone.
 #[derive(Clone)]
 pub struct Images {
     source: Arc<dyn Source>,
-    indices: Arc<[u32]>,
+    choice: Choice,
+}
+
+/// Positions in a source. A run of them takes no memory.
+#[derive(Clone)]
+enum Choice {
+    Run(Range<u32>),
+    List(Arc<[u32]>),
 }
 
 impl Images {
@@ -43,23 +58,32 @@ impl Images {
     pub fn new(source: Arc<dyn Source>, indices: impl Into<Arc<[u32]>>) -> Self {
         let indices = indices.into();
         assert!(indices.iter().all(|&i| (i as usize) < source.len()), "an index past the {} images", source.len());
-        Self { source, indices }
+        Self { source, choice: Choice::List(indices) }
     }
 
     /// Every image of `source` in its own order.
     pub fn all(source: Arc<dyn Source>) -> Self {
-        let indices = (0..source.len() as u32).collect::<Vec<_>>();
-        Self::new(source, indices)
+        let all = 0..source.len();
+        Self::run(source, all)
+    }
+
+    /// The images `run` of `source`. Panics when it leads past the end.
+    pub fn run(source: Arc<dyn Source>, run: Range<usize>) -> Self {
+        assert!(run.end <= source.len(), "{run:?} of {} images", source.len());
+        Self { source, choice: Choice::Run(run.start as u32..run.end as u32) }
     }
 
     /// Number of images.
     pub fn len(&self) -> usize {
-        self.indices.len()
+        match &self.choice {
+            Choice::Run(run) => run.len(),
+            Choice::List(list) => list.len(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.indices.is_empty()
+        self.len() == 0
     }
 
     /// Channels of every image: 1 grey, 3 RGB.
@@ -69,17 +93,26 @@ impl Images {
 
     /// Image `i`, decoded at its own size; an error means that this one image is damaged.
     pub fn pixels(&self, i: usize) -> Result<Pixels> {
-        self.source.pixels(self.indices[i] as usize)
+        self.source.pixels(self.index(i))
     }
 
     /// Class of image `i`.
     pub fn label(&self, i: usize) -> Option<u32> {
-        self.source.label(self.indices[i] as usize)
+        self.source.label(self.index(i))
     }
 
     /// Name of image `i`.
     pub fn name(&self, i: usize) -> String {
-        self.source.name(self.indices[i] as usize)
+        self.source.name(self.index(i))
+    }
+
+    /// The images' own size, if it is that of the first, the middle and the last and the model can have it.
+    pub fn own_size(&self) -> Option<ImageSize> {
+        let last = self.len().checked_sub(1)?;
+        let looked_at = [0, self.len() / 2, last].map(|i| self.pixels(i).ok().map(|pixels| pixels.size));
+        let size = looked_at[0]?;
+        let fits = [size.height, size.width].iter().all(|side| (8..=64).contains(side));
+        (fits && looked_at.iter().all(|other| *other == Some(size))).then_some(size)
     }
 
     /// Whether decoding costs no more than a copy.
@@ -87,14 +120,39 @@ impl Images {
         self.source.in_memory()
     }
 
+    /// Position of image `i` in the source.
+    fn index(&self, i: usize) -> usize {
+        match &self.choice {
+            Choice::Run(run) => {
+                assert!(i < run.len(), "image {i} of {}", run.len());
+                run.start as usize + i
+            }
+            Choice::List(list) => list[i] as usize,
+        }
+    }
+
     /// Positions in the source, in order.
-    pub fn indices(&self) -> &[u32] {
-        &self.indices
+    pub fn indices(&self) -> Cow<'_, [u32]> {
+        match &self.choice {
+            Choice::Run(run) => run.clone().collect(),
+            Choice::List(list) => Cow::Borrowed(list),
+        }
+    }
+
+    /// The directory of tokens that the images come from, if they do.
+    pub fn tokens(&self) -> Option<&TokenDir> {
+        self.source.tokens()
+    }
+
+    /// The directory of tokens that image `i` comes from, if it does, and its position there.
+    pub(super) fn stored(&self, i: usize) -> Option<(&TokenDir, usize)> {
+        self.source.tokens().map(|tokens| (tokens, self.index(i)))
     }
 
     /// The images at `positions` of this choice, in that order. Panics when one is out of range.
     pub fn pick(&self, positions: impl IntoIterator<Item = usize>) -> Self {
-        Self { source: self.source.clone(), indices: positions.into_iter().map(|i| self.indices[i]).collect() }
+        let list = positions.into_iter().map(|i| self.index(i) as u32).collect();
+        Self { source: self.source.clone(), choice: Choice::List(list) }
     }
 
     /// `n` of the images spread evenly, or all when there are fewer: sources often come sorted by class.
@@ -105,7 +163,12 @@ impl Images {
 
     /// The first `n` images, or all when there are fewer.
     pub fn take(&self, n: usize) -> Self {
-        Self { source: self.source.clone(), indices: self.indices[..n.min(self.len())].into() }
+        let n = n.min(self.len());
+        let choice = match &self.choice {
+            Choice::Run(run) => Choice::Run(run.start..run.start + n as u32),
+            Choice::List(list) => Choice::List(list[..n].into()),
+        };
+        Self { source: self.source.clone(), choice }
     }
 }
 

@@ -6,8 +6,11 @@ use super::{Augment, Batch, Images, Pixels, Preprocess};
 use crate::palette::Quantizer;
 use crate::{Error, Result, model::ImageSize};
 
+/// Damaged images that an error names.
+pub(super) const NAMED: usize = 20;
+
 /// An image that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Damaged {
     /// Its name in the source.
     pub name: String,
@@ -70,13 +73,19 @@ impl TokenSet {
 /// images are left out and listed.
 ///
 /// # Errors
-/// When more than 1 % of the images are damaged.
+/// When more than 1 % of the images are damaged, or they are tokens already, of another palette or size.
 pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
+    if let Some(tokens) = images.tokens() {
+        tokens.check(size, quantizer.palette())?;
+    }
     tokenize_with(images, size, |pixels, out| quantizer.tokens(pixels, out))
 }
 
 /// As [`tokenize`], however many images are damaged.
-pub(crate) fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantizer) -> TokenSet {
+pub(crate) fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
+    if let Some(tokens) = images.tokens() {
+        tokens.check(size, quantizer.palette())?;
+    }
     each_image(images, size, |pixels, out| quantizer.tokens(pixels, out))
 }
 
@@ -86,35 +95,40 @@ pub(super) fn tokenize_with(
     size: ImageSize,
     quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
 ) -> Result<TokenSet> {
-    let set = each_image(images, size, quantize);
+    let set = each_image(images, size, quantize)?;
     check_damaged(&set.damaged, images.len())?;
     Ok(set)
 }
 
-fn each_image(images: &Images, size: ImageSize, quantize: impl Fn(&Pixels, &mut [u16]) + Sync) -> TokenSet {
+fn each_image(images: &Images, size: ImageSize, quantize: impl Fn(&Pixels, &mut [u16]) + Sync) -> Result<TokenSet> {
     let n_ctx = size.pixels();
     let preprocess = Preprocess { size, augment: Augment::None };
     let mut tokens = vec![0u16; images.len() * n_ctx];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = images.len().div_ceil(threads).max(1);
-    let mut damaged: Vec<(usize, Damaged)> = std::thread::scope(|scope| {
+    let found: Vec<Result<Vec<(usize, Damaged)>>> = std::thread::scope(|scope| {
         let parts = tokens.chunks_mut(share * n_ctx).enumerate().map(|(part, tokens)| {
             let (preprocess, quantize) = (&preprocess, &quantize);
             scope.spawn(move || {
                 let mut damaged = Vec::new();
                 for (k, out) in tokens.chunks_exact_mut(n_ctx).enumerate() {
                     let i = part * share + k;
+                    if let Some((tokens, index)) = images.stored(i) {
+                        damaged.extend(tokens.evaluation(index, out)?.map(|problem| (i, problem)));
+                        continue;
+                    }
                     match images.pixels(i) {
                         Ok(pixels) => quantize(&preprocess.evaluation(&pixels), out),
                         Err(e) => damaged.push((i, Damaged::new(images, i, &e))),
                     }
                 }
-                damaged
+                Ok(damaged)
             })
         });
         let parts: Vec<_> = parts.collect();
-        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
+    let mut damaged: Vec<(usize, Damaged)> = found.into_iter().collect::<Result<Vec<_>>>()?.concat();
     damaged.sort_unstable_by_key(|(i, _)| *i);
 
     let mut kept = Vec::with_capacity(images.len());
@@ -128,19 +142,23 @@ fn each_image(images: &Images, size: ImageSize, quantize: impl Fn(&Pixels, &mut 
     let damaged: Vec<Damaged> = damaged.into_iter().map(|(_, d)| d).collect();
     let labels = kept.iter().map(|&i| images.label(i)).collect();
     let names = kept.iter().map(|&i| images.name(i)).collect();
-    TokenSet { tokens, n_px: size, labels, names, damaged }
+    Ok(TokenSet { tokens, n_px: size, labels, names, damaged })
 }
 
-/// Refuses more than 1 % of damaged images, naming the first twenty.
+/// Refuses more than 1 % of damaged images, naming the first [`NAMED`].
 pub(crate) fn check_damaged(damaged: &[Damaged], images: usize) -> Result<()> {
-    if damaged.len() * 100 <= images {
+    check_count(damaged, damaged.len(), images)
+}
+
+/// As [`check_damaged`], with `count` damaged images of which `first` are known.
+pub(super) fn check_count(first: &[Damaged], count: usize, images: usize) -> Result<()> {
+    if count * 100 <= images {
         return Ok(());
     }
-    let list: Vec<String> = damaged.iter().take(20).map(|d| format!("{} ({})", d.name, d.problem)).collect();
-    let more = if damaged.len() > 20 { ", …" } else { "" };
+    let list: Vec<String> = first.iter().take(NAMED).map(|d| format!("{} ({})", d.name, d.problem)).collect();
+    let more = if count > NAMED { ", …" } else { "" };
     Err(Error::Invalid(format!(
-        "{} of {images} images are damaged, more than 1 %: mend or remove them: {}{more}",
-        damaged.len(),
+        "{count} of {images} images are damaged, more than 1 %: mend or remove them: {}{more}",
         list.join(", ")
     )))
 }

@@ -92,7 +92,7 @@ pub fn features(
     let mut damaged = Vec::new();
     for first in (0..images.len()).step_by(run) {
         let end = (first + run).min(images.len());
-        let mut set = tokenize_unchecked(&images.pick(first..end), config.n_px, quantizer);
+        let mut set = tokenize_unchecked(&images.pick(first..end), config.n_px, quantizer)?;
         damaged.append(&mut set.damaged);
         check_damaged(&damaged, images.len())?;
         let out = &mut out[..set.images() * values];

@@ -49,6 +49,26 @@ pub fn fit(images: &Images, size: Option<ImageSize>, options: &FitOptions) -> Re
     Ok((palette, FitReport { damaged, ..report }))
 }
 
+/// The palette that a run fits where none is given: of `colors`, where nothing is said 512, 16 for grey images, or as many
+/// as the images of `size` have.
+///
+/// # Errors
+/// As [`fit()`].
+pub fn fit_usual(
+    images: &Images,
+    size: ImageSize,
+    colors: Option<usize>,
+    seed: u64,
+    threads: usize,
+) -> Result<Palette> {
+    let options = FitOptions { seed, threads, ..FitOptions::default() };
+    let sample = Some((options.pixels, options.seed));
+    let (histogram, _) = Histogram::of_images(images, Some(size), images.channels(), sample, options.threads)?;
+    let usual = if images.channels() == 1 { 16 } else { 512 };
+    let colors = colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
+    Ok(fit_histogram(&histogram, &FitOptions { colors, ..options })?.0)
+}
+
 /// The palette of `options.colors` with a small squared error on the pixels of `histogram`: the smallest possible for
 /// grey pixels, k-means++ and Lloyd's iteration to convergence for RGB. Colours are in the order of their luma.
 ///

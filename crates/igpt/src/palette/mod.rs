@@ -15,7 +15,7 @@ mod swatch;
 
 pub use colors::Palette;
 pub use distortion::Distortion;
-pub use fit::{FitOptions, FitReport, fit, fit_histogram};
+pub use fit::{FitOptions, FitReport, fit, fit_histogram, fit_usual};
 pub use histogram::Histogram;
 pub use npy::Scale;
 pub use quantizer::Quantizer;

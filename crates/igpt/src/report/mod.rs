@@ -1,6 +1,7 @@
 //! Pictures and pages of what a model learned: PNG grids, NumPy arrays, animations, charts and the one-file report.
 
 pub mod chart;
+pub mod data_check;
 pub mod embeddings;
 pub mod gif;
 pub mod grid;

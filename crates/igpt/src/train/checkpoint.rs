@@ -24,8 +24,8 @@ use crate::train::config::RunConfig;
 use crate::train::plan::Plan;
 use crate::{Error, Result, files};
 
-/// Version of the format; another one is refused.
-const FORMAT: u32 = 1;
+/// Version of the format; another one is refused. 2: the order of images is `data::Permutation`'s.
+const FORMAT: u32 = 2;
 pub(super) const STATE: &str = "state.safetensors";
 pub(super) const META: &str = "checkpoint.toml";
 const COMPLETE: &str = "complete";

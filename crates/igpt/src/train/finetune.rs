@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::pretrain::take_best;
-use super::setup::{batches, begin, dataset, engine, newest, own_size, palette, resolve, validation, warn};
+use super::setup::{batches, begin, dataset, engine, newest, palette, resolve, validation, warn};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
@@ -17,6 +17,7 @@ use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start};
+use crate::train::token_data::settle;
 use crate::train::trainer::{Outcome, Trainer};
 use crate::{Error, Result};
 
@@ -108,6 +109,9 @@ fn fit(
     let run = RunDir::open(out, start)?;
     let checkpoint = newest(&run, start, observer)?;
     let mut config = config.clone();
+    if source.is_none() {
+        config = settle(&config, &images)?;
+    }
     let n_px = match &source {
         Some(source) => {
             config.palette.colors = None;
@@ -115,7 +119,7 @@ fn fit(
             config.train.objective = source.config.objective;
             source.config.n_px
         }
-        None => config.model.n_px.or_else(|| own_size(&images)).unwrap_or(ImageSize::square(32)),
+        None => config.model.n_px.or_else(|| images.own_size()).unwrap_or(ImageSize::square(32)),
     };
     let quantizer = Arc::new(Quantizer::new(palette(&config, &run, start, &images, n_px, observer)?));
     // Palettes need no labels, and see all training images.

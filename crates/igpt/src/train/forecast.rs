@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::groups::{GradientTree, micro_batch};
 use super::room;
-use super::setup::{batches, dataset, own_size, palette, resolve, validation};
+use super::setup::{batches, dataset, palette, resolve, validation};
+use super::token_data::settle;
 use crate::cpu::{self, Memory, Options};
 use crate::data::{Batch, Loader, Preprocess, Split};
 use crate::machine::{self, Limits};
@@ -94,7 +95,8 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let nowhere = RunDir::nowhere();
     let dataset = dataset(&config, observer)?;
     let images = dataset.split(Split::Train)?;
-    let n_px = config.model.n_px.unwrap_or_else(|| own_size(&images).unwrap_or(ImageSize::square(32)));
+    let config = settle(&config, &images)?;
+    let n_px = config.model.n_px.unwrap_or_else(|| images.own_size().unwrap_or(ImageSize::square(32)));
     let palette = palette(&config, &nowhere, Start::New, &images, n_px, observer)?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let network = config.network(n_px, quantizer.palette().n_vocab());

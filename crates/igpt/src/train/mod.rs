@@ -28,6 +28,7 @@ pub mod schedule;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod token_data;
 pub mod trainer;
 
 pub use checkpoint::{Checkpoint, Checkpoints};

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::setup::{batches, begin, dataset, engine, newest, own_size, palette, resolve, validation, warn};
+use super::setup::{batches, begin, dataset, engine, newest, palette, resolve, validation, warn};
 use crate::data::{Dataset, Loader, Preprocess, Split};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::{Palette, Quantizer};
@@ -15,6 +15,7 @@ use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
 use crate::train::probe::RunProbe;
 use crate::train::run_dir::{RunDir, Start};
+use crate::train::token_data::settle;
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
 use crate::{Error, Result, generate, report};
 
@@ -80,9 +81,10 @@ pub fn pretrain(
     let checkpoint = newest(&run, start, observer)?;
     let dataset = dataset(config, observer)?;
     let images = dataset.split(Split::Train)?;
+    let config = &settle(config, &images)?;
     let n_px = match config.model.n_px {
         Some(n_px) => n_px,
-        None => own_size(&images).unwrap_or(ImageSize::square(32)),
+        None => images.own_size().unwrap_or(ImageSize::square(32)),
     };
     let quantizer = Arc::new(Quantizer::new(palette(config, &run, start, &images, n_px, observer)?));
     let palette = quantizer.palette();

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Split, TokenSet};
 use crate::files::write_atomic;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
-use crate::palette::{FitOptions, Histogram, Palette, Quantizer, fit_histogram};
+use crate::palette::{Palette, Quantizer, fit_usual};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::observer::{Event, Observer};
@@ -106,15 +106,6 @@ pub(super) fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
     observer.event(Event::Warning(text));
 }
 
-/// The images' own size, if it is that of the first, the middle and the last and the model can have it.
-pub(super) fn own_size(images: &Images) -> Option<ImageSize> {
-    let last = images.len().checked_sub(1)?;
-    let looked_at = [0, images.len() / 2, last].map(|i| images.pixels(i).ok().map(|pixels| pixels.size));
-    let size = looked_at[0]?;
-    let fits = [size.height, size.width].iter().all(|side| (8..=64).contains(side));
-    (fits && looked_at.iter().all(|other| *other == Some(size))).then_some(size)
-}
-
 /// The run's palette: the one it started with, one from a file, or one fitted to the training images.
 pub(super) fn palette(
     config: &RunConfig,
@@ -131,13 +122,7 @@ pub(super) fn palette(
         return Palette::open(file);
     }
     observer.event(Event::Phase("fitting the palette"));
-    let train = &config.train;
-    let options = FitOptions { seed: train.seed, threads: train.threads, ..FitOptions::default() };
-    let sample = Some((options.pixels, options.seed));
-    let (histogram, _) = Histogram::of_images(images, Some(n_px), images.channels(), sample, options.threads)?;
-    let usual = if images.channels() == 1 { 16 } else { 512 };
-    let colors = config.palette.colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
-    Ok(fit_histogram(&histogram, &FitOptions { colors, ..options })?.0)
+    fit_usual(images, n_px, config.palette.colors, config.train.seed, config.train.threads)
 }
 
 /// The config with nothing left open that the data or another setting decide.

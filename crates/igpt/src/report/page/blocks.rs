@@ -35,6 +35,8 @@ pub enum Block {
     Completions(Vec<Completion>),
     /// Images beside their maps.
     Pairs(Vec<Pair>),
+    /// Images beside others that are like them.
+    Alike(Vec<Alike>),
     /// Curves or clouds of points.
     Chart(Chart),
     /// Lines of (name, value, meaning).
@@ -76,6 +78,15 @@ pub struct Pair {
     pub image: Pixels,
     /// The map.
     pub map: Pixels,
+}
+
+/// Two images side by side.
+#[derive(Clone, Debug)]
+pub struct Alike {
+    /// What is to be said of the two.
+    pub caption: String,
+    /// Each with its name.
+    pub images: [(String, Pixels); 2],
 }
 
 /// One line of the table of figures.
@@ -154,6 +165,14 @@ impl Block {
                 for Pair { name, image, map } in pairs {
                     let (image, map) = (image_tag(image, name), image_tag(map, &format!("{name}: map")));
                     let _ = writeln!(out, "<figure>{image}{map}<figcaption>{}</figcaption></figure>", escape(name));
+                }
+                out.push_str("</div>\n");
+            }
+            Block::Alike(pairs) => {
+                out.push_str("<div class='pairs'>\n");
+                for Alike { caption, images } in pairs {
+                    let [a, b] = images.each_ref().map(|(name, image)| image_tag(image, name));
+                    let _ = writeln!(out, "<figure>{a}{b}<figcaption>{}</figcaption></figure>", escape(caption));
                 }
                 out.push_str("</div>\n");
             }

@@ -1,0 +1,147 @@
+//! `igpt data check`: what is wrong with a data set before a model learns it.
+
+use std::path::{Path, PathBuf};
+
+use igpt::data::check::{Found, Match, Matches, Settings, check};
+use igpt::data::shards::FileProblem;
+use igpt::data::{Dataset, TokenDir};
+use igpt::report::data_check::page;
+use igpt::{Error, Result};
+use serde_json::json;
+
+use crate::output::{own_command, print_json};
+use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
+use crate::verbs::drawing::with_phases;
+
+/// Flags of `igpt data check`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  igpt data check --data emoji --out emoji.html\n  \
+                        igpt data check --data photos --strict --json\n\n\
+                        Exact copies have the same pixels. Near duplicates have hashes of their look that differ in few \
+                        bits (--distance), and thumbnails that hardly differ: the same picture compressed again, or \
+                        scaled. Of a token directory every shard is held against its checksum too. The exit code is 0 \
+                        whatever is found, unless --strict.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Look at only so many images of each split, spread evenly; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    images: usize,
+    /// Bits of 64 in which the hashes of near duplicates may differ, at most 7
+    #[arg(long, value_name = "BITS", default_value_t = Settings::default().distance)]
+    distance: u32,
+    /// Pairs to name and to show
+    #[arg(long, value_name = "N", default_value_t = Settings::default().named)]
+    pairs: usize,
+    /// Page that shows the pairs side by side
+    #[arg(long, value_name = "FILE.html")]
+    out: Option<PathBuf>,
+    /// Fail (exit code 1) when there are damaged files or images, duplicates, or images in two splits
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let root = Path::new(&args.data.data);
+    let files = match TokenDir::is_at(root) {
+        true => Some(with_phases(|progress| TokenDir::verify(root, &mut |n, all| progress("reading", n, all)))?.0),
+        false => None,
+    };
+    let broken = files.as_ref().is_some_and(|files| !files.is_empty());
+    let dataset = match args.data.open() {
+        // That the directory does not open has a reason, which is a finding.
+        Err(_) if broken => None,
+        opened => Some(opened?),
+    };
+    let settings =
+        Settings { images: args.images, distance: args.distance, named: args.pairs, threads: args.threads.threads };
+    let looked = dataset.map(|dataset| -> Result<_> {
+        let (found, time) = with_phases(|progress| check(&dataset, &settings, progress))?;
+        Ok((dataset, found, time.as_secs_f64()))
+    });
+    let looked = looked.transpose()?;
+
+    if let Some(files) = &files {
+        tell_files(&args.data.data, files);
+    }
+    if let Some((dataset, found, seconds)) = &looked {
+        tell(args, dataset, found, *seconds);
+        if let Some(out) = &args.out {
+            let html = page(dataset, found, args.images, files.as_deref(), &own_command()).html();
+            if let Some(folder) = out.parent() {
+                std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+            }
+            std::fs::write(out, html).map_err(Error::io(out))?;
+            eprintln!("page: {}", out.display());
+        }
+    }
+    let clean = !broken && looked.as_ref().is_none_or(|(_, found, _)| found.is_clean());
+    if args.json.json {
+        let found = looked.as_ref().map(|(_, found, _)| found);
+        print_json(&json!({
+            "data": args.data.data,
+            "clean": clean,
+            "files": files,
+            "classes": looked.as_ref().map(|(dataset, _, _)| &dataset.classes),
+            "found": found,
+            "page": args.out.as_ref().filter(|_| found.is_some()),
+            "seconds": looked.as_ref().map(|(_, _, seconds)| seconds),
+        }));
+    }
+    match args.strict && !clean {
+        true => Err(Error::Invalid(format!("{} is not clean: see above, or leave --strict out", args.data.data))),
+        false => Ok(()),
+    }
+}
+
+fn tell_files(data: &str, files: &[FileProblem]) {
+    if files.is_empty() {
+        eprintln!("{data}: every file is what its checksum says");
+    }
+    for file in files {
+        eprintln!("{data}/{}: {}", file.file, file.problem);
+    }
+    if !files.is_empty() {
+        eprintln!("make them again with the igpt data tokenize command that made {data}");
+    }
+}
+
+fn tell(args: &Args, dataset: &Dataset, found: &Found, seconds: f64) {
+    let total: usize = found.splits.iter().map(|part| part.images).sum();
+    eprintln!("{total} images of {} in {seconds:.1} s", args.data.data);
+    for part in &found.splits {
+        let counts = part.classes.iter().copied();
+        let spread = match (counts.clone().min(), counts.max()) {
+            (Some(fewest), Some(most)) => format!("{} classes of {fewest} to {most} images", dataset.classes.len()),
+            _ => "no classes".into(),
+        };
+        eprintln!("  {:<10} {:>8} images, {} without a label, {spread}", part.split, part.images, part.unlabelled);
+    }
+    let sizes: Vec<String> = found.sizes.iter().take(3).map(|(size, count)| format!("{size} ({count})")).collect();
+    let more = if found.sizes.len() > 3 { format!(" and {} others", found.sizes.len() - 3) } else { String::new() };
+    eprintln!("  sizes: {}{more}", sizes.join(", "));
+    eprintln!("  damaged: {}", found.damaged);
+    for image in found.first_damaged.iter().take(5) {
+        eprintln!("    {}: {}", image.name, image.problem);
+    }
+    tell_matches("exact copies", &found.exact);
+    tell_matches("near duplicates", &found.near);
+    if found.near_incomplete {
+        eprintln!("  there were too many pairs to compare all: lower --distance");
+    }
+}
+
+fn tell_matches(name: &str, matches: &Matches) {
+    let Matches { images, other_label, train_in_validation, train_in_test, validation_in_test, pairs } = matches;
+    eprintln!(
+        "  {name}: {images}, {other_label} of another class; train in validation {train_in_validation}, train in test \
+         {train_in_test}, validation in test {validation_in_test}"
+    );
+    for Match { images: [a, b], difference } in pairs.iter().take(5) {
+        eprintln!("    {} ({}) and {} ({}), {difference:.1} levels", a.name, a.split, b.name, b.split);
+    }
+}

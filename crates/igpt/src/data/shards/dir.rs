@@ -1,0 +1,292 @@
+//! A token directory for reading: a source of images that are tokens already.
+
+use std::path::{Path, PathBuf};
+
+use super::format::Shape;
+use super::manifest::{MANIFEST, Manifest};
+use super::shard::{Found, Shard};
+use crate::data::preprocess::Shift;
+use crate::data::{Augment, Damaged, Pixels, Source};
+use crate::model::ImageSize;
+use crate::palette::Palette;
+use crate::rng::Rng;
+use crate::{Error, Result};
+
+/// Name of the palette's file.
+pub(super) const PALETTE: &str = "preprocessor_config.json";
+
+/// An opened token directory. Its pixels are the palette's colours of the tokens.
+pub struct TokenDir {
+    root: PathBuf,
+    manifest: Manifest,
+    palette: Palette,
+    /// The colours as bytes.
+    colors: Vec<[u8; 3]>,
+    /// Split after split.
+    shards: Vec<Shard>,
+    /// For each split its first image and its first shard.
+    firsts: [(usize, usize); 3],
+}
+
+/// A file of a token directory that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FileProblem {
+    /// Its name in the directory.
+    pub file: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl TokenDir {
+    /// Whether there is a token directory at `path`, whole or not.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(MANIFEST).is_file() || path.join("train-00000.tokens").is_file()
+    }
+
+    /// Opens a directory and maps its shards; their headers and tables are checked, tokens when they are read.
+    ///
+    /// # Errors
+    /// Names the file that is missing or not as it was written.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        let manifest = Manifest::read(&root)?;
+        let palette = palette(&root, &manifest)?;
+        let shapes: Vec<Shape> = manifest.shards().map(|shard| Shape::new(&manifest, shard)).collect();
+        let missing: Vec<String> =
+            shapes.iter().map(Shape::name).filter(|name| !root.join(name).is_file()).take(2).collect();
+        if let Some(first) = missing.first() {
+            let (root, source) = (root.display(), &manifest.source);
+            return Err(Error::Missing(format!(
+                "{root} is not finished, {first} is missing{}: go on with igpt data tokenize --data {source} --out \
+                 {root} and the other flags that it was begun with",
+                if missing.len() > 1 { " among others" } else { "" }
+            )));
+        }
+        let open = |&shape: &Shape| Shard::open(&root, shape, manifest.n_vocab, &shape.fixed(&manifest));
+        let shards = shapes.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let mut next = (0, 0);
+        let firsts = manifest.images.lengths().map(|images| {
+            let first = next;
+            next = (first.0 + images, first.1 + images.div_ceil(manifest.shard_images));
+            first
+        });
+        let colors = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
+        Ok(Self { root, manifest, palette, colors, shards, firsts })
+    }
+
+    /// Reads every file of the directory at `root` and lists those that are missing or not as they were written. `progress`
+    /// is told how many of how many shards are done.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn verify(root: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<FileProblem>> {
+        let file = |name: &str, problem: String| FileProblem { file: name.into(), problem };
+        let manifest = match Manifest::read(root) {
+            Ok(manifest) => manifest,
+            Err(error) => return Ok(vec![file(MANIFEST, error.to_string())]),
+        };
+        let mut problems: Vec<FileProblem> =
+            palette(root, &manifest).err().map(|error| file(PALETTE, error.to_string())).into_iter().collect();
+        let shapes: Vec<Shape> = manifest.shards().map(|shard| Shape::new(&manifest, shard)).collect();
+        for (done, shape) in shapes.iter().enumerate() {
+            let path = root.join(shape.name());
+            let problem = match path.is_file() {
+                false => Some("missing".into()),
+                true => match Shard::inspect(&path, *shape, &shape.fixed(&manifest))? {
+                    Found::Whole => None,
+                    Found::Damaged(problem) => Some(problem),
+                    Found::Foreign => Some("a shard of another token directory".into()),
+                },
+            };
+            problems.extend(problem.map(|problem| file(&shape.name(), problem)));
+            progress(done + 1, shapes.len());
+        }
+        Ok(problems)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the tokens are of.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What the tokens stand for.
+    pub fn palette(&self) -> &Palette {
+        &self.palette
+    }
+
+    /// The palette's file, which opens like any other palette.
+    pub fn palette_file(&self) -> PathBuf {
+        self.root.join(PALETTE)
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Refuses to stand for images of another size or palette.
+    ///
+    /// # Errors
+    /// Names both.
+    pub fn check(&self, size: ImageSize, palette: &Palette) -> Result<()> {
+        let (root, own) = (self.root.display(), self.manifest.n_px());
+        if own != size {
+            return Err(Error::Mismatch(format!(
+                "{root} holds tokens of {own} images, but the model's are {size}: give the images themselves as --data, \
+                 or tokenize them for it with igpt data tokenize --n-px"
+            )));
+        }
+        if self.palette != *palette {
+            return Err(Error::Mismatch(format!(
+                "{root} holds tokens of palette {}, but the model's is {}: give the images themselves as --data, or \
+                 tokenize them for it with igpt data tokenize --palette MODEL",
+                self.manifest.palette_hash,
+                palette.hash()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses an augmentation that the tokens can't be given any more.
+    ///
+    /// # Errors
+    /// Names it and the one of the stored views.
+    pub fn check_augment(&self, augment: Augment) -> Result<()> {
+        let (root, stored, views) = (self.root.display(), self.manifest.augment, self.manifest.views);
+        let name = |augment: Augment| format!("{augment:?}").to_lowercase();
+        if views > 0 && augment != stored {
+            return Err(Error::Mismatch(format!(
+                "{root} holds {views} views of each training image with augmentation {}, but the run's is {}: leave that \
+                 out, or tokenize again without --views",
+                name(stored),
+                name(augment)
+            )));
+        }
+        if views == 0 && augment == Augment::Imagenet {
+            return Err(Error::Mismatch(format!(
+                "{root} holds one view of each image, but crops of augmentation imagenet are made from the pixels: \
+                 tokenize again with --augment imagenet --views K"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The shard of image `i`, and its place there.
+    fn at(&self, i: usize) -> (&Shard, usize) {
+        let split = self.split(i);
+        let (image, shard) = self.firsts[split];
+        let within = i - image;
+        (&self.shards[shard + within / self.manifest.shard_images], within % self.manifest.shard_images)
+    }
+
+    fn split(&self, i: usize) -> usize {
+        self.firsts.iter().rposition(|&(image, _)| image <= i).unwrap_or(0)
+    }
+
+    /// Image `i` as it is evaluated, into `out`, (T); or why it could not be decoded.
+    ///
+    /// # Errors
+    /// When its shard is damaged.
+    pub(in crate::data) fn evaluation(&self, i: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
+        self.copy(i, 0, out)
+    }
+
+    /// Image `i` as `epoch` trains on it: one stored view after the other, and what of `augment` is exact on tokens.
+    ///
+    /// # Errors
+    /// When its shard is damaged.
+    pub(in crate::data) fn training(
+        &self,
+        i: usize,
+        epoch: u64,
+        augment: Augment,
+        rng: &mut Rng,
+        out: &mut [u16],
+    ) -> Result<Option<Damaged>> {
+        let views = self.manifest.copies(self.split(i)) as u64 - 1;
+        let copy = if views > 0 { 1 + (epoch % views) as usize } else { 0 };
+        let damaged = self.copy(i, copy, out)?;
+        if augment == Augment::Cifar && damaged.is_none() {
+            let drawn = Shift::draw(rng);
+            // A stored view has its crop; the flip is left for now, so that K views are 2K.
+            let shift = if views > 0 { Shift { top: 0, left: 0, ..drawn } } else { drawn };
+            out.copy_from_slice(&shift.apply(out, self.manifest.n_px(), 1));
+        }
+        Ok(damaged)
+    }
+
+    fn copy(&self, i: usize, copy: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
+        let (shard, row) = self.at(i);
+        shard.tokens(row, copy, out)?;
+        Ok(shard.problem(row).map(|problem| Damaged { name: shard.name(row), problem }))
+    }
+}
+
+/// The palette of a directory, if its file is as it was written.
+fn palette(root: &Path, manifest: &Manifest) -> Result<Palette> {
+    let path = root.join(PALETTE);
+    let text = std::fs::read(&path).map_err(Error::io(&path))?;
+    let palette = Palette::open(&path)?;
+    if palette.hash() != manifest.palette_hash || palette_text(&palette, manifest.n_px()).as_bytes() != text {
+        return Err(Error::format(
+            path,
+            format!("damaged, not palette {} as it was written: tokenize again", manifest.palette_hash),
+        ));
+    }
+    Ok(palette)
+}
+
+/// Contents of the palette's file.
+pub(super) fn palette_text(palette: &Palette, n_px: ImageSize) -> String {
+    format!("{:#}\n", palette.to_preprocessor(Some(n_px)))
+}
+
+impl Source for TokenDir {
+    fn len(&self) -> usize {
+        self.manifest.images.lengths().iter().sum()
+    }
+
+    fn channels(&self) -> usize {
+        self.palette.channels()
+    }
+
+    fn pixels(&self, i: usize) -> Result<Pixels> {
+        let size = self.manifest.n_px();
+        let mut tokens = vec![0; size.pixels()];
+        if let Some(damaged) = self.evaluation(i, &mut tokens)? {
+            return Err(Error::format(damaged.name, damaged.problem));
+        }
+        let channels = self.channels();
+        let color = |&token: &u16| self.colors[usize::from(token)].into_iter().take(channels);
+        Ok(Pixels::new(size, channels, tokens.iter().flat_map(color).collect()))
+    }
+
+    fn label(&self, i: usize) -> Option<u32> {
+        let (shard, row) = self.at(i);
+        shard.label(row)
+    }
+
+    fn name(&self, i: usize) -> String {
+        let (shard, row) = self.at(i);
+        shard.name(row)
+    }
+
+    fn in_memory(&self) -> bool {
+        false
+    }
+
+    fn tokens(&self) -> Option<&TokenDir> {
+        Some(self)
+    }
+}
+
+impl std::fmt::Debug for TokenDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenDir").field("root", &self.root).finish_non_exhaustive()
+    }
+}

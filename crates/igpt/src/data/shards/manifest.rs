@@ -1,0 +1,206 @@
+//! `tokens.json`: what the tokens of a directory are of, and which shards there must be.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::format::VERSION;
+use crate::data::{Augment, Dataset, Images, Split};
+use crate::model::ImageSize;
+use crate::palette::Palette;
+use crate::{Error, Result};
+
+/// Name of the file.
+pub(super) const MANIFEST: &str = "tokens.json";
+/// What the file says it is.
+const FORMAT: &str = "igpt tokens";
+
+/// Everything that decides the bytes of a token directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    format: String,
+    /// Version of the format.
+    pub version: u32,
+    /// What `--data` said when the tokens were made.
+    pub source: String,
+    /// Size of the images.
+    n_px: [usize; 2],
+    /// Hash of the palette.
+    pub palette_hash: String,
+    /// Colours of the palette.
+    pub n_vocab: usize,
+    /// Channels of the palette.
+    pub channels: usize,
+    /// How the stored views differ from the image.
+    pub augment: Augment,
+    /// Augmented views of each training image, stored beside the image itself.
+    pub views: usize,
+    /// Seed of the views, and of the palette where it was fitted.
+    pub seed: u64,
+    /// Images of a shard; the last one of each split has the rest.
+    pub shard_images: usize,
+    /// Images of each split.
+    pub images: Parts,
+    /// SHA-256 in hexadecimal of the images' names and labels.
+    pub images_sha256: String,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// SHA-256 in hexadecimal of this file where this line is empty.
+    sha256: String,
+}
+
+/// A count for each split that a data set is cut into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parts {
+    /// Of train.
+    pub train: usize,
+    /// Of validation.
+    pub validation: usize,
+    /// Of test.
+    pub test: usize,
+}
+
+/// The splits in the order in which they are stored.
+pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+
+impl Parts {
+    /// The counts in the order train, validation, test.
+    pub fn lengths(&self) -> [usize; 3] {
+        [self.train, self.validation, self.test]
+    }
+}
+
+impl Manifest {
+    /// The manifest of `dataset` turned into tokens.
+    pub(super) fn new(dataset: &Dataset, palette: &Palette, settings: &super::Settings) -> Self {
+        let parts = [&dataset.train, &dataset.validation, &dataset.test];
+        let [train, validation, test] = parts.map(Images::len);
+        let n_px = settings.n_px;
+        let mut manifest = Self {
+            format: FORMAT.into(),
+            version: VERSION,
+            source: settings.source.clone(),
+            n_px: [n_px.height, n_px.width],
+            palette_hash: palette.hash(),
+            n_vocab: palette.n_vocab(),
+            channels: palette.channels(),
+            augment: settings.augment,
+            views: settings.views,
+            seed: settings.seed,
+            shard_images: 1,
+            images: Parts { train, validation, test },
+            images_sha256: fingerprint(parts),
+            classes: dataset.classes.clone(),
+            sha256: String::new(),
+        };
+        manifest.shard_images = settings.shard_images.unwrap_or_else(|| manifest.usual_shard());
+        manifest.sha256 = hex(&Sha256::digest(manifest.text()));
+        manifest
+    }
+
+    /// Reads and checks the file in `root`.
+    ///
+    /// # Errors
+    /// When it is not there, is of another version, or is not as it was written.
+    pub fn read(root: &Path) -> Result<Self> {
+        let path = root.join(MANIFEST);
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let damaged = |problem: String| Error::format(&path, format!("{problem}: remove it and tokenize again"));
+        let value: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|e| damaged(format!("damaged, not JSON ({e})")))?;
+        if value["format"] == FORMAT && value["version"].as_u64().is_some_and(|version| version != u64::from(VERSION)) {
+            let version = &value["version"];
+            return Err(damaged(format!("version {version}, but this igpt reads version {VERSION}")));
+        }
+        let manifest: Self = serde_json::from_value(value).map_err(|e| damaged(format!("damaged ({e})")))?;
+        let unsealed = Self { sha256: String::new(), ..manifest.clone() };
+        if manifest.sha256 != hex(&Sha256::digest(unsealed.text())) || manifest.text().as_bytes() != text {
+            return Err(damaged("damaged, not what its checksum says".into()));
+        }
+        Ok(manifest)
+    }
+
+    /// The file's contents.
+    pub(super) fn text(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("a manifest of plain values has a JSON form");
+        text + "\n"
+    }
+
+    /// Size of the images.
+    pub fn n_px(&self) -> ImageSize {
+        let [height, width] = self.n_px;
+        ImageSize { height, width }
+    }
+
+    /// What shards refer to this directory by: the bytes of its checksum.
+    pub(super) fn id(&self) -> [u8; 32] {
+        Sha256::digest(self.sha256.as_bytes()).into()
+    }
+
+    /// Sequences stored of each image of a split: itself, and its views in train.
+    pub(super) fn copies(&self, split: usize) -> usize {
+        1 + if split == 0 { self.views } else { 0 }
+    }
+
+    /// Bytes of a token.
+    pub(super) fn token_bytes(&self) -> usize {
+        if self.n_vocab <= 256 { 1 } else { 2 }
+    }
+
+    /// Images that make shards of about 32 MiB.
+    fn usual_shard(&self) -> usize {
+        ((32 << 20) / (self.n_px().pixels() * self.token_bytes() * self.copies(0))).max(1)
+    }
+
+    /// All shards as (split, number, images), in order.
+    pub(super) fn shards(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let most = self.shard_images;
+        self.images.lengths().into_iter().enumerate().flat_map(move |(split, images)| {
+            (0..images.div_ceil(most)).map(move |number| (split, number, most.min(images - number * most)))
+        })
+    }
+
+    /// What differs between the directory that was begun (`self`) and what is asked for now, both values named.
+    pub(super) fn differences(&self, asked: &Self) -> Vec<String> {
+        let text = |value: &dyn std::fmt::Display| value.to_string();
+        let of = |m: &Self| {
+            [
+                ("source", m.source.clone()),
+                ("image size", text(&m.n_px())),
+                ("palette", m.palette_hash.clone()),
+                ("augmentation", format!("{:?}", m.augment).to_lowercase()),
+                ("number of views", text(&m.views)),
+                ("seed", text(&m.seed)),
+                ("images a shard", text(&m.shard_images)),
+                ("number of train, validation and test images", format!("{:?}", m.images.lengths())),
+                ("list of names and labels", m.images_sha256.clone()),
+                ("classes", m.classes.join(", ")),
+            ]
+        };
+        let pairs = of(self).into_iter().zip(of(asked));
+        let differing = pairs.filter(|((_, begun), (_, asked))| begun != asked);
+        differing.map(|((name, begun), (_, asked))| format!("its {name} is {begun}, not {asked}")).collect()
+    }
+}
+
+/// What tells one list of images from another without decoding any.
+fn fingerprint(parts: [&Images; 3]) -> String {
+    let mut sha = Sha256::new();
+    for images in parts {
+        sha.update((images.len() as u64).to_le_bytes());
+        for i in 0..images.len() {
+            let name = images.name(i);
+            sha.update((name.len() as u64).to_le_bytes());
+            sha.update(name);
+            sha.update(images.label(i).map_or(u32::MAX, |label| label).to_le_bytes());
+        }
+    }
+    hex(&sha.finalize())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

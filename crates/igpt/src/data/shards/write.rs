@@ -1,0 +1,337 @@
+//! Making a token directory: shard after shard, each by all threads, each written whole or not at all.
+//!
+//! A shard's bytes depend on the manifest and its images only, so threads and interruptions leave no trace: what was
+//! killed goes on with the shards that are missing, and a shard that is damaged is made again. Memory holds one shard.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+
+use super::dir::{FileProblem, PALETTE, palette_text};
+use super::format::{Entry, HEADER, Shape, crc, finish};
+use super::manifest::{MANIFEST, Manifest};
+use super::shard::{Found, Shard};
+use crate::data::tokens::{NAMED, check_count};
+use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
+use crate::model::ImageSize;
+use crate::palette::Quantizer;
+use crate::rng::{Purpose, Rng};
+use crate::files::write_atomic;
+use crate::{Error, Result};
+
+/// Images that a thread takes at a time.
+const RUN: usize = 16;
+
+/// How a data set becomes tokens.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What `--data` said, kept to tell one directory from another.
+    pub source: String,
+    /// Size of the images.
+    pub n_px: ImageSize,
+    /// How the views of a training image differ from it. The flips of [`Augment::Cifar`] are left to training, where
+    /// they are exact and free.
+    pub augment: Augment,
+    /// Augmented views of each training image, beside the image itself.
+    pub views: usize,
+    /// Seed of the views: view k is what a run of this seed sees in epoch k.
+    pub seed: u64,
+    /// Images of a shard; without a number about 32 MiB.
+    pub shard_images: Option<usize>,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What the directory now holds.
+    pub manifest: Manifest,
+    /// Shards that were whole already.
+    pub kept: usize,
+    /// Shards made now.
+    pub made: usize,
+    /// Files found damaged and made again.
+    pub mended: Vec<FileProblem>,
+    /// Images that could not be decoded; the directory says so in their places.
+    pub damaged: usize,
+    /// The first of them.
+    pub first_damaged: Vec<Damaged>,
+    /// Bytes of all shards.
+    pub bytes: u64,
+}
+
+/// Told what is being done, how much of it, and of how much.
+pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+
+/// Turns `dataset` into a token directory at `out`, or goes on with the one that is there.
+///
+/// # Errors
+/// Settings that make no tokens; `out` holding something else, or tokens of another palette, size or source; more than
+/// 1 % of the images of a split damaged; a file that can't be written: then what is whole stays.
+pub fn write(
+    dataset: &Dataset,
+    quantizer: &Quantizer,
+    settings: &Settings,
+    out: &Path,
+    progress: Progress<'_>,
+) -> Result<Written> {
+    check(dataset, settings)?;
+    let manifest = Manifest::new(dataset, quantizer.palette(), settings);
+    let mut written = Written {
+        manifest: manifest.clone(),
+        kept: 0,
+        made: 0,
+        mended: Vec::new(),
+        damaged: 0,
+        first_damaged: Vec::new(),
+        bytes: 0,
+    };
+    claim(out, &manifest)?;
+    put(&out.join(MANIFEST), manifest.text().as_bytes())?;
+    let palette = palette_text(quantizer.palette(), settings.n_px);
+    if fs::read(out.join(PALETTE)).is_ok_and(|text| text != palette.as_bytes()) {
+        written.mended.push(FileProblem { file: PALETTE.into(), problem: "not as it was written".into() });
+    }
+    put(&out.join(PALETTE), palette.as_bytes())?;
+
+    let shapes: Vec<Shape> = manifest.shards().map(|shard| Shape::new(&manifest, shard)).collect();
+    let mut missing = Vec::new();
+    let mut damage = Damage::new(&manifest);
+    for (done, &shape) in shapes.iter().enumerate() {
+        if whole(out, shape, &manifest, &mut written.mended)? {
+            written.kept += 1;
+            let shard = Shard::open(out, shape, manifest.n_vocab, &shape.fixed(&manifest))?;
+            damage.add(
+                shape,
+                (0..shape.images)
+                    .filter_map(|row| Some(Damaged { problem: shard.problem(row)?, name: shard.name(row) })),
+            )?;
+        } else {
+            missing.push(shape);
+        }
+        progress("checking", done + 1, shapes.len());
+    }
+
+    let (mut done, total) = (0, missing.iter().map(|shape| shape.images).sum());
+    for shape in missing {
+        let entries = make(dataset, quantizer, settings, &manifest, shape, &mut |images| {
+            done += images;
+            progress("tokenizing", done, total);
+        });
+        let (bytes, entries) = entries;
+        damage.add(
+            shape,
+            entries
+                .iter()
+                .filter(|entry| !entry.problem.is_empty())
+                .map(|entry| Damaged { name: entry.name.clone(), problem: entry.problem.clone() }),
+        )?;
+        put(&out.join(shape.name()), &finish(bytes, &shape.fixed(&manifest), &entries))?;
+        written.made += 1;
+    }
+    for shape in shapes {
+        let path = out.join(shape.name());
+        written.bytes += fs::metadata(&path).map_err(Error::io(&path))?.len();
+    }
+    (written.damaged, written.first_damaged) = (damage.counts.iter().sum(), damage.first.concat());
+    Ok(written)
+}
+
+fn check(dataset: &Dataset, settings: &Settings) -> Result<()> {
+    let invalid = |problem: String| Err(Error::Invalid(problem));
+    if dataset.train.tokens().is_some() {
+        return invalid(format!("{} holds tokens already: give the images themselves", dataset.name));
+    }
+    if settings.n_px.pixels() == 0 || settings.shard_images == Some(0) {
+        return invalid("images and shards must not be empty: give sizes above 0".into());
+    }
+    match (settings.augment, settings.views) {
+        (Augment::None, views) if views > 0 => {
+            invalid(format!("{views} views without an augmentation are all the same: give --augment, or no --views"))
+        }
+        (Augment::Imagenet, 0) => invalid("augmentation imagenet is stored as views: say how many (--views)".into()),
+        (Augment::Cifar, 0) => invalid(
+            "augmentation cifar is exact on tokens, so training does it (--augment there): leave it out here, or store \
+             views of it (--views)"
+                .into(),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `out`, or checks that it is this directory, begun earlier.
+fn claim(out: &Path, manifest: &Manifest) -> Result<()> {
+    if out.join(MANIFEST).is_file() {
+        let differences = Manifest::read(out)?.differences(manifest);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        return Err(Error::Mismatch(format!(
+            "{} was begun otherwise: {}; give what it was begun with, or another --out",
+            out.display(),
+            differences.join("; ")
+        )));
+    }
+    fs::create_dir_all(out).map_err(Error::io(out))?;
+    for entry in fs::read_dir(out).map_err(Error::io(out))? {
+        let name = entry.map_err(Error::io(out))?.file_name().to_string_lossy().into_owned();
+        // What a killed run leaves, and what is left where a damaged manifest was removed.
+        let own = name.starts_with('.') || name.ends_with(".tokens") || name == PALETTE;
+        if !own {
+            return Err(Error::Invalid(format!(
+                "{} is there already and is no token directory ({name} is in it): choose another --out",
+                out.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the shard is there and whole; a damaged one is added to `mended`.
+fn whole(out: &Path, shape: Shape, manifest: &Manifest, mended: &mut Vec<FileProblem>) -> Result<bool> {
+    let path = out.join(shape.name());
+    if !path.exists() {
+        return Ok(false);
+    }
+    match Shard::inspect(&path, shape, &shape.fixed(manifest))? {
+        Found::Whole => Ok(true),
+        Found::Damaged(problem) => {
+            mended.push(FileProblem { file: shape.name(), problem });
+            Ok(false)
+        }
+        Found::Foreign => Err(Error::Mismatch(format!(
+            "{} is a shard of another token directory: choose another --out, or remove it",
+            path.display()
+        ))),
+    }
+}
+
+/// Writes a file whole or not at all.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    write_atomic(path, bytes).map_err(|error| match error {
+        Error::Io { path, source } => {
+            let hint = "what is whole stays: make room and give the same command again";
+            let source = std::io::Error::new(source.kind(), format!("{source}; {hint}"));
+            Error::Io { path, source }
+        }
+        other => other,
+    })
+}
+
+/// Tokens of a shard behind room for its header, and what its table says of each image.
+fn make(
+    dataset: &Dataset,
+    quantizer: &Quantizer,
+    settings: &Settings,
+    manifest: &Manifest,
+    shape: Shape,
+    progress: &mut dyn FnMut(usize),
+) -> (Vec<u8>, Vec<Entry>) {
+    let images = [&dataset.train, &dataset.validation, &dataset.test][shape.split];
+    let first = shape.number * manifest.shard_images;
+    let mut bytes = vec![0; shape.table()];
+    let runs = Mutex::new(bytes[HEADER..].chunks_mut(RUN * shape.row()).enumerate());
+    let threads = if settings.threads == 0 {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        settings.threads
+    };
+    let mut entries = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        for _ in 0..threads {
+            let (runs, sender) = (&runs, sender.clone());
+            scope.spawn(move || {
+                let mut tokens = vec![0; shape.n_ctx];
+                loop {
+                    let next = runs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((run, bytes)) = next else { return };
+                    let rows = bytes.chunks_exact_mut(shape.row()).enumerate();
+                    let rows: Vec<Entry> = rows
+                        .map(|(k, row)| {
+                            let image = first + run * RUN + k;
+                            entry(images, image, quantizer, settings, shape, &mut tokens, row)
+                        })
+                        .collect();
+                    if sender.send((run, rows)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (run, rows) in receiver {
+            progress(rows.len());
+            entries.insert(run, rows);
+        }
+    });
+    let entries = entries.into_values().flatten().collect();
+    (bytes, entries)
+}
+
+/// Fills `row` with the tokens of image `i`, all copies.
+fn entry(
+    images: &Images,
+    i: usize,
+    quantizer: &Quantizer,
+    settings: &Settings,
+    shape: Shape,
+    tokens: &mut [u16],
+    row: &mut [u8],
+) -> Entry {
+    let mut entry = Entry { label: images.label(i), name: images.name(i), ..Entry::default() };
+    let preprocess = Preprocess { size: settings.n_px, augment: settings.augment };
+    let pixels = images.pixels(i).map_err(|error| Damaged::new(images, i, &error).problem);
+    for (copy, bytes) in row.chunks_exact_mut(shape.n_ctx * shape.token_bytes).enumerate() {
+        if let Ok(pixels) = &pixels {
+            let scaled = match copy.checked_sub(1) {
+                None => preprocess.evaluation(pixels),
+                Some(view) => {
+                    let mut rng = Rng::new(settings.seed, Purpose::Augment, view as u64, i as u64);
+                    preprocess.unflipped(pixels, &mut rng)
+                }
+            };
+            quantizer.tokens(&scaled, tokens);
+            match shape.token_bytes {
+                1 => bytes.iter_mut().zip(&*tokens).for_each(|(byte, &token)| *byte = token as u8),
+                _ => bytes.as_chunks_mut().0.iter_mut().zip(&*tokens).for_each(|(b, t)| *b = t.to_le_bytes()),
+            }
+        }
+        entry.checksums.push(crc(bytes));
+    }
+    if let Err(problem) = pixels {
+        entry.problem = if problem.is_empty() { "damaged".into() } else { problem };
+    }
+    entry
+}
+
+/// Damaged images of each split: how many, and the first of them.
+struct Damage {
+    images: [usize; 3],
+    counts: [usize; 3],
+    first: [Vec<Damaged>; 3],
+}
+
+impl Damage {
+    fn new(manifest: &Manifest) -> Self {
+        Self { images: manifest.images.lengths(), counts: [0; 3], first: Default::default() }
+    }
+
+    /// Adds those of a shard.
+    fn add(&mut self, shape: Shape, damaged: impl Iterator<Item = Damaged>) -> Result<()> {
+        let (count, first) = (&mut self.counts[shape.split], &mut self.first[shape.split]);
+        for image in damaged {
+            *count += 1;
+            if first.len() < NAMED {
+                first.push(image);
+            }
+        }
+        check_count(first, *count, self.images[shape.split])
+    }
+}

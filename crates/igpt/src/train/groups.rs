@@ -72,7 +72,7 @@ impl GradientTree {
     }
 
     /// Joins a finished group with the complete subtrees before it; parks the sum unless it is the whole tree.
-    fn join(&mut self, gradients: &mut [f32]) {
+    pub(super) fn join(&mut self, gradients: &mut [f32]) {
         for (level, filled) in self.levels.iter_mut().zip(&mut self.filled) {
             if !*filled {
                 level.copy_from_slice(gradients);

@@ -1,10 +1,11 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], `setup`,
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`], [`trainer`], `setup`,
 //! [`mod@pretrain`], [`mod@finetune`].
 
 pub mod checkpoint;
+pub mod collective;
 pub mod comparison;
 pub mod config;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 pub mod trainer;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
+pub use collective::{Collective, Transport};
 pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};
 pub use fine_tuning::FineTuneSection;

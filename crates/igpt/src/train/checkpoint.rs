@@ -96,7 +96,7 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it says.
     pub meta: Meta,
-    state: Vec<u8>,
+    pub(super) state: Vec<u8>,
 }
 
 impl Checkpoints {

@@ -212,21 +212,25 @@ impl Collective {
     }
 
     /// Refuses ranks that differ from rank 0 in one of these facts, (what it is, its value), by name.
-    pub fn expect_same(&mut self, facts: &[(&str, String)]) -> Result<()> {
-        let own: Vec<&str> = facts.iter().map(|(_, value)| value.as_str()).collect();
-        let all = self.gather(own.join("\0").as_bytes())?;
+    pub fn expect_same(&mut self, facts: &[(String, String)]) -> Result<()> {
+        let own: String = facts.iter().map(|(what, value)| format!("{what}\0{value}\0")).collect();
+        let all = self.gather(own.as_bytes())?;
         let all: Vec<String> = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
-        let first: Vec<&str> = all[0].split('\0').collect();
+        let all: Vec<Vec<&str>> = all.iter().map(|text| text.split_terminator('\0').collect()).collect();
+        let value = |facts: &[&str], what: &str| {
+            facts.chunks_exact(2).find(|fact| fact[0] == what).map_or("nothing".to_owned(), |fact| fact[1].to_owned())
+        };
         for (rank, theirs) in all.iter().enumerate().skip(1) {
-            let theirs = theirs.split('\0').chain(std::iter::repeat("nothing"));
-            let unequal = facts.iter().zip(first.iter().zip(theirs)).find(|(_, (first, theirs))| *first != theirs);
-            if let Some(((what, _), (first, theirs))) = unequal {
-                return Err(Error::Mismatch(format!(
-                    "{} has another {what} than {}: {theirs}, not {first}; start the same igpt with the same settings \
-                     and data everywhere",
-                    self.name(rank),
-                    self.name(0)
-                )));
+            for what in all[0].iter().chain(theirs).step_by(2) {
+                let (first, theirs) = (value(&all[0], what), value(theirs, what));
+                if first != theirs {
+                    return Err(Error::Mismatch(format!(
+                        "{} has another {what} than {}: {theirs}, not {first}; start the same igpt with the same settings \
+                         and data everywhere",
+                        self.name(rank),
+                        self.name(0)
+                    )));
+                }
             }
         }
         Ok(())
@@ -436,8 +440,7 @@ pub(super) mod tests {
 
     /// What each of `size` ranks makes of its end.
     pub(crate) fn on_ranks<R: Send>(size: usize, each: impl Fn(Collective) -> R + Sync) -> Vec<R> {
-        let mut ends: Vec<Threads> =
-            (0..size).map(|rank| Threads { rank, to: Vec::new(), from: Vec::new() }).collect();
+        let mut ends: Vec<Threads> = (0..size).map(|rank| Threads { rank, to: Vec::new(), from: Vec::new() }).collect();
         for a in 0..size {
             for b in 0..size {
                 let (sender, receiver) = channel();
@@ -526,7 +529,7 @@ pub(super) mod tests {
     fn a_rank_that_differs_is_named_with_both_values_on_every_rank() {
         for message in on_ranks(4, |mut ranks| {
             let value = if ranks.rank() == 2 { "avx2" } else { "portable" };
-            let facts = [("version", "1".to_string()), ("instruction set", value.to_string())];
+            let facts = [("version", "1"), ("instruction set", value)].map(|(what, value)| (what.into(), value.into()));
             let message = ranks.expect_same(&facts).unwrap_err().to_string();
             ranks.close().unwrap();
             message

@@ -1,8 +1,8 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`], [`trainer`], `setup`,
-//! [`mod@pretrain`], [`mod@finetune`].
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`], [`trainer`], `ranks`,
+//! `setup`, [`mod@pretrain`], [`mod@finetune`].
 
 pub mod checkpoint;
 pub mod collective;
@@ -13,6 +13,7 @@ mod fake;
 pub mod fine_tuning;
 pub mod finetune;
 pub mod groups;
+mod losses;
 pub mod lr_search;
 pub mod metrics;
 pub mod observer;
@@ -20,6 +21,7 @@ pub mod overrides;
 pub mod plan;
 pub mod pretrain;
 pub mod probe;
+mod ranks;
 pub mod recipe;
 pub mod run_dir;
 pub mod schedule;
@@ -33,13 +35,13 @@ pub use collective::{Collective, Transport};
 pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};
 pub use fine_tuning::FineTuneSection;
-pub use finetune::{FineTuned, finetune};
+pub use finetune::{FineTuned, finetune, finetune_among};
 pub use lr_search::{LrSearch, lr_search};
 pub use metrics::{Metrics, Row};
 pub use observer::{Event, Observer};
 pub use overrides::{Overrides, Value};
 pub use plan::{Plan, Planner};
-pub use pretrain::{Summary, pretrain};
+pub use pretrain::{Summary, pretrain, pretrain_among};
 pub use probe::{Probed, RunProbe};
 pub use recipe::Recipe;
 pub use run_dir::{RunDir, Start};

@@ -21,6 +21,8 @@ pub enum Start {
 #[derive(Clone, Debug)]
 pub struct RunDir {
     root: PathBuf,
+    /// Whether another process writes it.
+    elsewhere: bool,
 }
 
 /// Everything that a run (or a report on it) writes.
@@ -39,13 +41,23 @@ impl RunDir {
         Self::claim(root, start)?.make()
     }
 
+    /// The directory of a run that rank 0 writes, seen from another rank: it is neither looked at nor logged to.
+    pub(crate) fn elsewhere(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), elsewhere: true }
+    }
+
+    /// Whether another process writes it.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
     /// Checks that `root` may be used and, to overwrite, removes the run in it. Makes nothing yet.
     ///
     /// # Errors
     /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
     /// `start` is `Overwrite` and what is there is no run.
     pub fn claim(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
-        let run = Self { root: root.into() };
+        let run = Self { root: root.into(), elsewhere: false };
         let root = run.root.display();
         let (is_run, is_taken) = (run.config().exists(), run.is_taken()?);
         match start {
@@ -142,6 +154,9 @@ impl RunDir {
 
     /// Appends a line to `train.log`. A full disk must not stop training, so failures are passed over.
     pub fn log(&self, line: &str) {
+        if self.elsewhere {
+            return;
+        }
         let file = OpenOptions::new().create(true).append(true).open(self.root.join("train.log"));
         if let Ok(mut file) = file {
             let _ = writeln!(file, "{line}");

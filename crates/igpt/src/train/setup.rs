@@ -46,6 +46,9 @@ pub(super) fn begin(
         }
         None => Meta::new(0, 0, images, &palette.hash(), config),
     };
+    if run.is_elsewhere() {
+        return Ok(meta);
+    }
     write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
     if checkpoint.is_none() {
         write_atomic(&run.config(), config.to_toml().as_bytes())?;
@@ -77,19 +80,20 @@ pub(super) fn engine(
     Ok(engine)
 }
 
-/// The loader's batches from step `first` on, masked if the network wants that.
+/// The loader's batches (or parts of them that begin at place `from`) from step `first` on, masked if the network wants
+/// that.
 pub(super) fn batches<'a>(
     loader: &'a mut Loader,
     network: &ModelConfig,
     train: &TrainSection,
-    first: u64,
+    (first, from): (u64, usize),
 ) -> impl FnMut() -> Result<Batch> + use<'a> {
     let masked = network.objective == Objective::Masked;
     let masking = masked.then(|| Masking::training(train.seed, network.mask_prob));
-    let mut position = first * train.batch as u64;
+    let images = train.batch as u64;
+    let mut position = first * images + from as u64;
     move || {
         let batch = loader.next()?;
-        let images = batch.images() as u64;
         let batch = match masking {
             Some(masking) => masking.mask(batch, position),
             None => batch,

@@ -24,6 +24,10 @@ pub trait Transport {
     fn rank(&self) -> usize;
     /// How many processes there are.
     fn size(&self) -> usize;
+    /// The name of this rank's computer.
+    fn host(&self) -> String;
+    /// Told the names of all, when they are known.
+    fn introduce(&mut self, _hosts: &[String]) {}
     /// Sends `out` to rank `with`, which calls this at the same time, and receives `incoming`, whose length is that of
     /// what the other sends.
     ///
@@ -81,35 +85,22 @@ impl Collective {
         Self { rank: 0, size: 1, hosts: vec![String::new()], line: None }
     }
 
-    /// Joins the others over the transport that `open` makes, on a thread of its own; `host` is the name of this rank's
-    /// computer.
+    /// Joins the others over the transport that `open` makes, on a thread of its own.
     ///
     /// # Errors
     /// When the transport can't be had, and when the number of ranks is not a power of two.
-    pub fn join<T: Transport>(host: &str, open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
+    pub fn join<T: Transport>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (answer, done), (tell, told)) = (channel(), channel(), channel());
-        let thread = std::thread::spawn(move || match open() {
-            Ok(transport) => {
-                let place = (transport.rank(), transport.size());
-                if tell.send(Ok(place)).is_ok() {
-                    Talk { transport }.run(&asked, &answer);
-                }
+        let thread = std::thread::spawn(move || {
+            let begun = open().and_then(|transport| Talk { transport }.introduced());
+            let (talk, place) = begun.map_or_else(|error| (None, Err(error)), |(talk, place)| (Some(talk), Ok(place)));
+            if let (Ok(()), Some(talk)) = (tell.send(place), talk) {
+                talk.run(&asked, &answer);
             }
-            Err(error) => drop(tell.send(Err(error))),
         });
-        let (rank, size) = told.recv().map_err(|_| gone())??;
+        let (rank, hosts) = told.recv().map_err(|_| gone())??;
         let line = Line { jobs, done, thread: Some(thread) };
-        let mut ranks = Self { rank, size, hosts: Vec::new(), line: Some(line) };
-        if !size.is_power_of_two() {
-            let (less, more) = (size.next_power_of_two() / 2, size.next_power_of_two());
-            // None can talk to all others; each ends by itself.
-            ranks.line = None;
-            let problem = format!("{size} ranks were started, but must be a power of two: start {less} or {more}");
-            return Err(Error::Invalid(problem));
-        }
-        let hosts = ranks.gather(host.as_bytes())?;
-        ranks.hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
-        Ok(ranks)
+        Ok(Self { rank, size: hosts.len(), hosts, line: Some(line) })
     }
 
     /// This process among all, from 0.
@@ -288,6 +279,21 @@ struct Talk<T> {
 }
 
 impl<T: Transport> Talk<T> {
+    /// Tells all ranks where the others are; gives this one's place and the hosts.
+    fn introduced(mut self) -> Result<(Self, (usize, Vec<String>))> {
+        let size = self.transport.size();
+        if !size.is_power_of_two() {
+            let (less, more) = (size.next_power_of_two() / 2, size.next_power_of_two());
+            let problem = format!("{size} ranks were started, but must be a power of two: start {less} or {more}");
+            return Err(Error::Invalid(problem));
+        }
+        let hosts = self.gather(self.transport.host().into_bytes())?;
+        let hosts: Vec<String> = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
+        self.transport.introduce(&hosts);
+        let rank = self.transport.rank();
+        Ok((self, (rank, hosts)))
+    }
+
     fn run(mut self, asked: &Receiver<Job>, answer: &Sender<Result<Done>>) {
         loop {
             let done = match asked.recv_timeout(LOOK_EVERY) {
@@ -425,6 +431,10 @@ pub(super) mod tests {
             self.to.len()
         }
 
+        fn host(&self) -> String {
+            format!("h{}", self.rank)
+        }
+
         fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()> {
             let (to, from) = (self.to[with].as_ref().ok_or_else(gone)?, self.from[with].as_ref().ok_or_else(gone)?);
             to.send(out.to_vec()).map_err(|_| gone())?;
@@ -453,8 +463,7 @@ pub(super) mod tests {
                 .into_iter()
                 .map(|end| {
                     let each = &each;
-                    let host = format!("h{}", end.rank);
-                    scope.spawn(move || each(Collective::join(&host, move || Ok(end)).unwrap()))
+                    scope.spawn(move || each(Collective::join(move || Ok(end)).unwrap()))
                 })
                 .collect();
             ranks.into_iter().map(|rank| rank.join().unwrap()).collect()

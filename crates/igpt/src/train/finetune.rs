@@ -94,13 +94,14 @@ pub fn finetune_among(
 
 /// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
 pub(super) fn finetune_untested(
+    ranks: &mut Collective,
     config: &RunConfig,
     out: &Path,
     start: Start,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<FineTuned> {
-    fit(&mut Collective::solo(), config, out, start, false, observer, stop)
+    fit(ranks, config, out, start, false, observer, stop)
 }
 
 fn fit(

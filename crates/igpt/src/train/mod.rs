@@ -36,7 +36,7 @@ pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};
 pub use fine_tuning::FineTuneSection;
 pub use finetune::{FineTuned, finetune, finetune_among};
-pub use lr_search::{LrSearch, lr_search};
+pub use lr_search::{LrSearch, lr_search, lr_search_among};
 pub use metrics::{Metrics, Row};
 pub use observer::{Event, Observer};
 pub use overrides::{Overrides, Value};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use igpt::Result;
 use igpt::data::download::Hook;
 use igpt::train::{Collective, Event, Observer};
-use igpt::Result;
 
 use crate::progress::Progress;
 
@@ -45,7 +45,7 @@ pub(crate) fn among<T>(work: impl FnOnce(&mut Collective) -> Result<T>) -> Resul
         Err(error) if ranks.size() > 1 => {
             // What all have found rank 0 says.
             if !ranks.leads() {
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(Duration::from_secs(2));
             }
             ranks.abort(&error.to_string());
             Err(error)

@@ -240,7 +240,9 @@ impl Collective {
 
     /// Ends all ranks because this one can't go on. Over MPI it does not come back.
     pub fn abort(mut self, message: &str) {
-        let message = format!("{}: {message}", self.name(self.rank));
+        // What compares ranks names them.
+        let named = message.starts_with("rank ");
+        let message = if named { message.to_owned() } else { format!("{}: {message}", self.name(self.rank)) };
         self.hang_up(&message);
     }
 

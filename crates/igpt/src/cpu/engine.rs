@@ -9,7 +9,7 @@ use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
 use igpt_kernels::{Buffer, Isa, Scalar, reduce};
 
-use super::backward::{Losses, backward};
+use super::backward::{Losses, Ready, Told, backward};
 use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
@@ -242,6 +242,46 @@ impl<S: Scalar> CpuEngine<S> {
         }
     }
 
+    /// A pass forward and backward, as [`Engine::accumulate`]; what is final of the gradient goes to `ready`.
+    fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<Ready<'_>>) -> Result<LossSum> {
+        self.training()?;
+        let FineTuning { generative_weight, frozen_blocks } = self.fine_tuning;
+        // The weight is that beside a loss of classes; without one there is nothing to weigh.
+        let head = self.model.config.class_head.filter(|_| batch.labels().is_some());
+        let generative = if head.is_some() { generative_weight } else { 1.0 };
+        // Without a generative loss nothing behind the classified layer matters.
+        let only = head.filter(|_| generative == 0.0).map(|head| head.layer);
+        let mut sum = LossSum::default();
+        self.runs(batch, |engine, shape, images| {
+            let pooled = match only {
+                Some(layer) => {
+                    engine.masks(batch)?;
+                    engine.forward(shape, layer).1
+                }
+                None => {
+                    let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
+                    sum.nats.extend(engine.image_nats(shape));
+                    sum.tokens += shape.rows();
+                    pooled
+                }
+            };
+            let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
+            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
+            if let Some(training) = &mut engine.training {
+                let fresh = std::mem::take(&mut training.fresh);
+                let (model, work, gradients) = (&engine.model, &mut engine.work, &mut training.gradients);
+                let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };
+                let last = images.end == batch.images();
+                let mut told =
+                    Told::new(gradients.len(), ready.as_mut().filter(|_| last).map(|ready| &mut **ready as _));
+                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, losses, &mut told);
+                told.from(0, gradients);
+            }
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
     fn training(&mut self) -> Result<&mut Training<S>> {
         self.training.as_mut().ok_or_else(|| Error::Invalid("this engine was opened without training".into()))
     }
@@ -275,38 +315,16 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     }
 
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum> {
-        self.training()?;
-        let FineTuning { generative_weight, frozen_blocks } = self.fine_tuning;
-        // The weight is that beside a loss of classes; without one there is nothing to weigh.
-        let head = self.model.config.class_head.filter(|_| batch.labels().is_some());
-        let generative = if head.is_some() { generative_weight } else { 1.0 };
-        // Without a generative loss nothing behind the classified layer matters.
-        let only = head.filter(|_| generative == 0.0).map(|head| head.layer);
-        let mut sum = LossSum::default();
-        self.runs(batch, |engine, shape, images| {
-            let pooled = match only {
-                Some(layer) => {
-                    engine.masks(batch)?;
-                    engine.forward(shape, layer).1
-                }
-                None => {
-                    let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
-                    sum.nats.extend(engine.image_nats(shape));
-                    sum.tokens += shape.rows();
-                    pooled
-                }
-            };
-            let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
-            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
-            if let Some(training) = &mut engine.training {
-                let fresh = std::mem::take(&mut training.fresh);
-                let (model, work, gradients) = (&engine.model, &mut engine.work, &mut training.gradients);
-                let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };
-                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, losses);
-            }
-            Ok(())
-        })?;
-        Ok(sum)
+        self.pass(batch, scale, None)
+    }
+
+    fn accumulate_ready(
+        &mut self,
+        batch: &Batch,
+        scale: f32,
+        ready: &mut dyn FnMut(Range<usize>, &mut [f32]),
+    ) -> Result<LossSum> {
+        self.pass(batch, scale, Some(ready))
     }
 
     fn gradients(&mut self) -> &mut [f32] {

@@ -577,3 +577,39 @@ fn what_a_model_can_not_do_is_refused_with_the_reason() {
             .contains("layer is 3")
     );
 }
+
+#[test]
+fn every_part_of_the_gradient_is_told_once_and_as_it_stays() {
+    let classified = classifier(odd(), 1);
+    let frozen = FineTuning { frozen_blocks: 1, ..FineTuning::default() };
+    let classes_alone = FineTuning { generative_weight: 0.0, ..FineTuning::default() };
+    for (config, fine_tuning) in [
+        (odd(), FineTuning::default()),
+        (classified.clone(), FineTuning::default()),
+        (classified.clone(), frozen),
+        (classified, classes_alone),
+    ] {
+        let weights = random_weights(&config);
+        let options = Options { fine_tuning, micro_batch: 2, ..Options::training(Precision::F32) };
+        let open = || super::open(&config, &weights, options).unwrap();
+        let (mut plain, mut telling) = (open(), open());
+        let batch = batch_for(&config, 5);
+        let mut told = vec![f32::NAN; plain.layout().arena_len()];
+        let mut ranges = Vec::new();
+        let found = telling
+            .accumulate_ready(&batch, 0.1, &mut |range, values| {
+                told[range.clone()].copy_from_slice(values);
+                ranges.push(range);
+            })
+            .unwrap();
+        assert_eq!(found, plain.accumulate(&batch, 0.1).unwrap());
+        assert!(told == plain.gradients());
+        assert!(told == telling.gradients());
+        // From the end to the beginning, without a gap or an overlap.
+        assert_eq!((ranges[0].end, ranges.last().unwrap().start), (told.len(), 0));
+        assert!(ranges.windows(2).all(|pair| pair[1].end == pair[0].start), "{ranges:?}");
+        if fine_tuning == FineTuning::default() {
+            assert_eq!(ranges.len(), config.n_layer + 1);
+        }
+    }
+}

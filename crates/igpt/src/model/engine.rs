@@ -1,6 +1,8 @@
 //! The seam between the mathematics and everything that uses it: an engine holds one copy of a model and
 //! computes with it.
 
+use std::ops::Range;
+
 use crate::Result;
 use crate::data::Batch;
 use crate::model::{Layout, ModelConfig};
@@ -181,6 +183,19 @@ pub trait Engine: Send {
     /// all. A model of masked pixels wants masked inputs, another wants none.
     /// The bits do not depend on how a batch is cut into micro-batches or on the number of threads.
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
+    /// As [`Engine::accumulate`], and gives each range of the flat gradient to `ready` once, when it is final: ranks then sum
+    /// it while the rest is computed. An engine that can't tell gives all of it at the end.
+    fn accumulate_ready(
+        &mut self,
+        batch: &Batch,
+        scale: f32,
+        ready: &mut dyn FnMut(Range<usize>, &mut [f32]),
+    ) -> Result<LossSum> {
+        let sum = self.accumulate(batch, scale)?;
+        let gradients = self.gradients();
+        ready(0..gradients.len(), gradients);
+        Ok(sum)
+    }
     /// The flat gradient.
     fn gradients(&mut self) -> &mut [f32];
     /// Clips, updates the weights and sets the gradients to zero; gives the global gradient norm before clipping. An

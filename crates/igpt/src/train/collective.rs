@@ -13,8 +13,6 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// Values of a piece of a sum: while one is under way the next is copied.
-const PIECE: usize = 1 << 20;
 /// How often a rank that waits for work of its own looks after the others.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -124,7 +122,11 @@ impl Collective {
         format!("rank {rank} on host {host}")
     }
 
-    /// Starts the sum over all ranks of each of `values`; every rank starts the same sums in the same order.
+    /// Starts the sum over all ranks of each of `values`; every rank starts the same sums in the same order, and finishes
+    /// them before anything else.
+    ///
+    /// # Errors
+    /// As of all that follow, when a rank is gone.
     pub fn start_sum(&mut self, values: Vec<f32>) -> Result<()> {
         self.ask(Job::Sum(values))
     }
@@ -134,31 +136,6 @@ impl Collective {
         match self.done()? {
             Done::Sum(values) => Ok(values),
             _ => Err(gone()),
-        }
-    }
-
-    /// Puts the sum over all ranks into `values`.
-    ///
-    /// # Errors
-    /// As of all that follow, when a rank is gone.
-    pub fn sum(&mut self, values: &mut [f32]) -> Result<()> {
-        if self.size == 1 {
-            return Ok(());
-        }
-        let mut pieces = values.chunks_mut(PIECE);
-        let mut under_way: Option<&mut [f32]> = None;
-        loop {
-            let next = pieces.next();
-            if let Some(piece) = &next {
-                self.start_sum(piece.to_vec())?;
-            }
-            if let Some(piece) = under_way {
-                piece.copy_from_slice(&self.finish_sum()?);
-            }
-            if next.is_none() {
-                return Ok(());
-            }
-            under_way = next;
         }
     }
 
@@ -472,6 +449,11 @@ pub(super) mod tests {
         })
     }
 
+    fn sum(ranks: &mut Collective, values: &mut [f32]) {
+        ranks.start_sum(values.to_vec()).unwrap();
+        values.copy_from_slice(&ranks.finish_sum().unwrap());
+    }
+
     fn values(group: usize, len: usize) -> Vec<f32> {
         let mut rng = crate::rng::Rng::new(group as u64, crate::rng::Purpose::Augment, 0, 0);
         (0..len).map(|_| (rng.uniform() as f32 - 0.5) * 10f32.powi(rng.below(9) as i32 - 4)).collect()
@@ -495,7 +477,9 @@ pub(super) mod tests {
                         sum.iter_mut().zip(values(group, len)).for_each(|(sum, value)| *sum += value);
                         tree.join(&mut sum);
                     }
-                    ranks.sum(&mut sum).unwrap();
+                    if size > 1 {
+                        self::sum(&mut ranks, &mut sum);
+                    }
                     ranks.close().unwrap();
                     sum
                 });
@@ -506,15 +490,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_sum_of_several_pieces_is_that_of_each_value() {
-        let len = 2 * PIECE + 5;
-        for sum in on_ranks(4, |mut ranks| {
-            let mut sum: Vec<f32> = (0..len).map(|i| (i % 1000 + ranks.rank()) as f32).collect();
-            ranks.sum(&mut sum).unwrap();
+    fn sums_that_are_under_way_together_come_in_their_order() {
+        for sums in on_ranks(4, |mut ranks| {
+            let rank = ranks.rank() as f32;
+            (0..3).for_each(|i| ranks.start_sum(vec![rank + i as f32; 5 + i]).unwrap());
+            let sums = [(); 3].map(|()| ranks.finish_sum().unwrap());
             ranks.close().unwrap();
-            sum
+            sums
         }) {
-            assert!(sum.iter().enumerate().all(|(i, sum)| *sum == (4 * (i % 1000) + 6) as f32));
+            assert_eq!(sums, [vec![6.0; 5], vec![10.0; 6], vec![14.0; 7]]);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The gradient of a batch: cut into equal groups, each group into micro-batches, the groups summed by a binary tree.
 //!
-//! The tree is what data-parallel ranks share: each makes the subtree of its own groups, [`Collective::sum`] the rest,
+//! The tree is what data-parallel ranks share: each makes the subtree of its own groups, [`Collective`] the rest,
 //! and its sums are the same bits whoever computes them. With one group there is no tree and no extra memory, the engine
 //! just accumulates.
 
@@ -70,16 +70,43 @@ impl GradientTree {
         let mut total = LossSum { nats: Vec::with_capacity(batch.images()), ..LossSum::default() };
         self.filled.fill(false);
         for group in 0..self.groups {
-            for run in even_runs(group * images..(group + 1) * images, self.most) {
+            let mut runs = even_runs(group * images..(group + 1) * images, self.most).peekable();
+            while let Some(run) = runs.next() {
                 if alone && stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                total.extend(engine.accumulate(&batch.slice(run), scale)?);
+                let (run, last) = (batch.slice(run), group + 1 == self.groups && runs.peek().is_none());
+                total.extend(match last && !alone {
+                    true => self.sum_among(engine, &run, scale, ranks)?,
+                    false => engine.accumulate(&run, scale)?,
+                });
             }
-            self.join(engine.gradients());
+            if alone || group + 1 < self.groups {
+                self.join(engine.gradients());
+            }
         }
-        ranks.sum(engine.gradients())?;
         Ok(Some(total))
+    }
+
+    /// The last micro-batch of this rank: what becomes final of the gradient is joined with the subtrees of the groups
+    /// before, and summed over all ranks while the rest is computed.
+    fn sum_among(&self, engine: &mut dyn Engine, run: &Batch, scale: f32, ranks: &mut Collective) -> Result<LossSum> {
+        let (mut sums, mut started) = (Vec::new(), Ok(()));
+        let found = engine.accumulate_ready(run, scale, &mut |range, values| {
+            for level in &self.levels {
+                values.iter_mut().zip(&level[range.clone()]).for_each(|(sum, earlier)| *sum += *earlier);
+            }
+            if started.is_ok() {
+                started = ranks.start_sum(values.to_vec());
+                sums.push(range);
+            }
+        })?;
+        started?;
+        let gradients = engine.gradients();
+        for range in sums {
+            gradients[range].copy_from_slice(&ranks.finish_sum()?);
+        }
+        Ok(found)
     }
 
     /// Joins a finished group with the complete subtrees before it; parks the sum unless it is the whole tree.

@@ -14,7 +14,7 @@ use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::Model;
-use super::update::{self, Descent};
+use super::update::{self, Descent, Share};
 use super::workspace::Workspace;
 use super::{Options, TOKENS_AT_ONCE, head, muon};
 use crate::data::Batch;
@@ -48,6 +48,8 @@ struct Training<S: Scalar> {
     gradients: Buffer<f32>,
     /// Whether the gradients count as zero, whatever they are.
     fresh: bool,
+    /// The part of the parameters that a step updates. Only its moments are held.
+    owned: Range<usize>,
     moment1: Buffer<f32>,
     /// Without those of hidden matrices under Muon.
     moment2: Buffer<f32>,
@@ -77,12 +79,15 @@ impl<S: Scalar> CpuEngine<S> {
             n => n,
         };
         let work = Workspace::new(&model.dims, images, config.n_ctx(), threads, trains);
+        let owned = model.layout.share(options.share);
+        let second = |optimizer| model.layout.part(&owned).second_moments(optimizer).arena_len();
         let training = options.training.map(|optimizer| Training {
             optimizer,
             gradients: Buffer::zeroed(weights.len()),
             fresh: true,
-            moment1: Buffer::zeroed(weights.len()),
-            moment2: Buffer::zeroed(model.layout.second_moments(optimizer).arena_len()),
+            owned: owned.clone(),
+            moment1: Buffer::zeroed(owned.len()),
+            moment2: Buffer::zeroed(second(optimizer)),
             step: 0,
             scratch: match optimizer {
                 Optimizer::Adam => Vec::new(),
@@ -360,7 +365,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             weight_decay: update.adam.weight_decay,
             grad_scale,
         };
-        let Some(Training { gradients, fresh, moment1, moment2, scratch, .. }) = &mut self.training else {
+        let Some(Training { gradients, fresh, owned, moment1, moment2, scratch, .. }) = &mut self.training else {
             unreachable!()
         };
         // A decoder that still shares the old weights keeps them: the model is copied then.
@@ -368,11 +373,12 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let model = Arc::make_mut(&mut self.model);
         let cpu = Cpu { isa, pool: &pool };
         let frozen = model.places.frozen(self.fine_tuning.frozen_blocks);
+        let share = Share { owned: owned.clone(), frozen };
         let descent = update.muon.map(|muon| {
-            muon::directions(cpu, model, &muon, grad_scale, frozen, moment1, gradients, scratch);
+            muon::directions(cpu, model, &muon, grad_scale, &share, moment1, gradients, scratch);
             Descent { keep: 1.0 - muon.lr * muon.weight_decay, stride: muon.lr }
         });
-        update::step(cpu, &adam, descent, frozen, model, moment1, moment2, gradients);
+        update::step(cpu, &adam, descent, &share, model, moment1, moment2, gradients);
         *fresh = true;
         Ok(norm)
     }
@@ -393,7 +399,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let training = self.training()?;
         expect_optimizer("a state of", state.optimizer, training.optimizer)?;
         let lens = [state.weights, state.moment1, state.moment2].map(<[f32]>::len);
-        let wanted = [len, len, training.moment2.len()];
+        let wanted = [len, training.moment1.len(), training.moment2.len()];
         if lens != wanted {
             return Err(Error::Mismatch(format!("saved arenas of {lens:?} values, but the model's have {wanted:?}")));
         }
@@ -405,6 +411,25 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let model = Arc::make_mut(&mut self.model);
         model.weights.copy_from_slice(state.weights);
         model.pack(Cpu { isa: self.isa, pool: &self.pool });
+        Ok(())
+    }
+
+    fn owned(&self) -> Range<usize> {
+        self.training.as_ref().map_or(0..self.model.weights.len(), |training| training.owned.clone())
+    }
+
+    fn renew(&mut self, parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
+        self.quantized = OnceLock::new();
+        let cpu = Cpu { isa: self.isa, pool: &self.pool };
+        let model = Arc::make_mut(&mut self.model);
+        for (range, values) in parts {
+            model.weights[range.clone()].copy_from_slice(values);
+        }
+        model.each_product(|product, weights| {
+            if parts.iter().any(|(range, _)| range.contains(&product.weight.start)) {
+                weights.pack(cpu);
+            }
+        });
         Ok(())
     }
 

@@ -42,6 +42,8 @@ pub struct Options {
     pub int8: bool,
     /// What is different when the classifier on top is trained.
     pub fine_tuning: FineTuning,
+    /// Which share of the parameters a step updates and whose moments are held, of how many: see [`Layout::share`].
+    pub share: (usize, usize),
 }
 
 /// Tokens of a micro-batch when none is asked for: enough to keep the products efficient.
@@ -63,6 +65,7 @@ impl Options {
             micro_batch: 0,
             int8: false,
             fine_tuning: FineTuning::default(),
+            share: (0, 1),
         }
     }
 

@@ -613,3 +613,47 @@ fn every_part_of_the_gradient_is_told_once_and_as_it_stays() {
         }
     }
 }
+
+#[test]
+fn engines_of_shares_step_to_the_bits_of_one_that_owns_all() {
+    let config = odd();
+    let weights = random_weights(&config);
+    for (optimizer, update, frozen_blocks) in
+        [(Optimizer::Adam, ADAM, 0), (Optimizer::Muon, MUON, 0), (Optimizer::Muon, MUON_HEADS, 1)]
+    {
+        let fine_tuning = FineTuning { frozen_blocks, ..FineTuning::default() };
+        let options = Options { training: Some(optimizer), fine_tuning, ..Options::training(Precision::F32) };
+        let open = |share| super::open(&config, &weights, Options { share, ..options }).unwrap();
+        let mut whole = open((0, 1));
+        let count = 4;
+        let mut shares: Vec<_> = (0..count).map(|share| open((share, count))).collect();
+        for seed in 0..2 {
+            let batch = batch_for(&config, 2 + seed);
+            whole.accumulate(&batch, 0.01).unwrap();
+            whole.step(&update).unwrap();
+            for engine in &mut shares {
+                engine.accumulate(&batch, 0.01).unwrap();
+                engine.step(&update).unwrap();
+            }
+            let parts: Vec<_> =
+                shares.iter().map(|engine| (engine.owned(), engine.state().weights[engine.owned()].to_vec())).collect();
+            for engine in &mut shares {
+                let own = engine.owned();
+                let others: Vec<_> = parts.iter().filter(|(range, _)| *range != own).cloned().collect();
+                engine.renew(&others).unwrap();
+            }
+        }
+        let state = whole.state();
+        let batch = batch_for(&config, 3);
+        let mut held = 0;
+        for engine in &mut shares {
+            assert!(engine.state().weights == state.weights, "{count} shares of {optimizer:?}");
+            assert!(engine.state().moment1 == &state.moment1[engine.owned()]);
+            held += engine.state().moment2.len();
+        }
+        assert_eq!(held, state.moment2.len());
+        // The packed copies are those of the new weights.
+        let expected = whole.evaluate(&batch).unwrap();
+        assert!(shares.iter_mut().all(|engine| engine.evaluate(&batch).unwrap() == expected));
+    }
+}

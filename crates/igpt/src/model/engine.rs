@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use crate::Result;
 use crate::data::Batch;
 use crate::model::{Layout, ModelConfig};
+use crate::{Error, Result};
 
 /// The number format of weights and activations inside matrix products. Sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -141,7 +141,7 @@ pub struct State<'a> {
     pub weights: &'a [f32],
     /// What the moments belong to.
     pub optimizer: Optimizer,
-    /// Adam's first moments and Muon's momentum.
+    /// Adam's first moments and Muon's momentum; of an engine that owns a share only those, as of [`Layout::part`].
     pub moment1: &'a [f32],
     /// Adam's second moments, laid out by [`Layout::second_moments`].
     pub moment2: &'a [f32],
@@ -198,10 +198,19 @@ pub trait Engine: Send {
     }
     /// The flat gradient.
     fn gradients(&mut self) -> &mut [f32];
-    /// Clips, updates the weights and sets the gradients to zero; gives the global gradient norm before clipping. An
+    /// Clips, updates the weights that are [`Engine::owned`] and sets the gradients to zero; gives the global gradient norm before clipping. An
     /// update of another optimiser than the engine's is an error.
     fn step(&mut self, update: &Update) -> Result<f32>;
-    /// Weights and moments, to be saved.
+    /// The part of the arena that [`Engine::step`] updates and whose moments are held, whole tensors: everything, unless the
+    /// engine was opened for a share.
+    fn owned(&self) -> Range<usize> {
+        0..self.layout().arena_len()
+    }
+    /// Takes over weights of other parts, which their owners have updated.
+    fn renew(&mut self, _parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
+        Err(Error::Invalid("this engine owns all of its weights".into()))
+    }
+    /// All weights, and the moments of what is owned, to be saved.
     fn state(&self) -> State<'_>;
     /// Takes over saved weights and moments (same layout and optimiser).
     fn restore(&mut self, state: State<'_>) -> Result<()>;

@@ -2,7 +2,7 @@
 //!
 //! `checkpoints/step-00001000/` holds `state.safetensors` (weights and moments under Hugging Face's names,
 //! little-endian f32, without the arena's padding, so that a change of padding does not outdate it; second moments
-//! only of what Adam updates),
+//! only of what Adam updates; of several ranks the moments of the others in `state-1-of-2.safetensors` and so on),
 //! `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
 //! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
 
@@ -96,7 +96,8 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it says.
     pub meta: Meta,
-    pub(super) state: Vec<u8>,
+    /// The contents of its files of tensors.
+    pub(super) states: Vec<Vec<u8>>,
 }
 
 impl Checkpoints {
@@ -137,7 +138,7 @@ impl Checkpoints {
     }
 
     /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and
-    /// the earlier checkpoints are as they were.
+    /// the earlier checkpoints are as they were. `meta.files` are the shards that other ranks have written before.
     pub fn save(&self, engine: &dyn Engine, meta: &Meta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
@@ -151,10 +152,10 @@ impl Checkpoints {
     fn write(&self, temporary: &Path, path: &Path, engine: &dyn Engine, meta: &Meta) -> Result<()> {
         fs::create_dir_all(temporary).map_err(Error::io(temporary))?;
         let state_path = temporary.join(STATE);
-        write_state(&state_path, engine.layout(), engine.state())?;
+        write_state(&state_path, engine, true)?;
         let mut meta = meta.clone();
         meta.format = FORMAT;
-        meta.files = BTreeMap::from([(STATE.to_string(), sha256_file(&state_path)?)]);
+        meta.files.insert(STATE.to_string(), sha256_file(&state_path)?);
         let text = toml::to_string(&meta).expect("a checkpoint's plain values have a TOML form");
         let complete = sha256(text.as_bytes()) + "\n";
         for (name, contents) in [(META, &text), (COMPLETE, &complete)] {
@@ -169,6 +170,14 @@ impl Checkpoints {
         sync_directory(&self.root).map_err(Error::io(&self.root))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         super::run_dir::write_atomic(&self.root.join("last"), format!("{name}\n").as_bytes())
+    }
+
+    /// Makes room for the shards of a checkpoint, whose manifest [`Checkpoints::save`] writes when they are there.
+    pub(super) fn begin(&self, step: u64) -> Result<()> {
+        let temporary = self.root.join(format!("{TEMPORARY}{step:08}"));
+        // What an attempt before this may have left.
+        let _ = fs::remove_dir_all(&temporary);
+        fs::create_dir_all(&temporary).map_err(Error::io(&temporary))
     }
 
     /// Removes all but the `keep_last` newest, multiples of `keep_every` (0: none), and `best`.
@@ -213,6 +222,20 @@ impl Checkpoints {
     }
 }
 
+/// Writes the moments that the engine of one of several ranks owns, where rank 0 has made room for them; gives the
+/// file's name and checksum.
+pub(super) fn write_shard(
+    root: &Path,
+    step: u64,
+    (rank, size): (usize, usize),
+    engine: &dyn Engine,
+) -> Result<(String, String)> {
+    let name = format!("state-{rank}-of-{size}.safetensors");
+    let path = root.join(format!("{TEMPORARY}{step:08}")).join(&name);
+    write_state(&path, engine, false)?;
+    Ok((name, sha256_file(&path)?))
+}
+
 impl Checkpoint {
     /// Reads and verifies the checkpoint in `path`. The error names the damaged file.
     pub fn read(path: &Path) -> Result<Self> {
@@ -227,12 +250,16 @@ impl Checkpoint {
             let problem = format!("format {} is not the format {FORMAT} that this version reads", meta.format);
             return Err(Error::format(meta_path, problem));
         }
-        let state_path = path.join(STATE);
-        let state = fs::read(&state_path).map_err(Error::io(&state_path))?;
-        if meta.files.get(STATE) != Some(&sha256(&state)) {
-            return Err(Error::format(state_path, "its checksum is not the one it was written with"));
+        let mut states = Vec::new();
+        for (name, checksum) in &meta.files {
+            let state_path = path.join(name);
+            let state = fs::read(&state_path).map_err(Error::io(&state_path))?;
+            if *checksum != sha256(&state) {
+                return Err(Error::format(state_path, "its checksum is not the one it was written with"));
+            }
+            states.push(state);
         }
-        Ok(Self { path: path.to_path_buf(), meta, state })
+        Ok(Self { path: path.to_path_buf(), meta, states })
     }
 
     /// Gives the weights and moments to an engine of the same shape and optimiser.
@@ -248,12 +275,14 @@ impl Checkpoint {
                 format!("its moments are {theirs}'s, but the engine was opened for {own}: train with {theirs}");
             return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
         }
-        let tensors = SafeTensors::deserialize(&self.state).map_err(|e| Error::format(&path, e.to_string()))?;
+        let files = self.states.iter().map(|state| SafeTensors::deserialize(state));
+        let files: Vec<_> = files.collect::<Result<_, _>>().map_err(|e| Error::format(&path, e.to_string()))?;
         let read = |kind: &str, layout: &Layout| {
             let mut arena = vec![0.0; layout.arena_len()];
             for tensor in layout.tensors() {
                 let name = format!("{kind}.{}", tensor.name);
-                let view = tensors.tensor(&name).map_err(|e| Error::format(&path, format!("{name}: {e}")))?;
+                let view = files.iter().find_map(|file| file.tensor(&name).ok());
+                let view = view.ok_or_else(|| Error::format(&path, format!("{name} is missing")))?;
                 if view.dtype() != Dtype::F32 || view.shape() != tensor.shape {
                     let problem =
                         format!("{name} is {:?} {:?}, not F32 {:?}", view.dtype(), view.shape(), tensor.shape);
@@ -266,8 +295,9 @@ impl Checkpoint {
             Ok(arena)
         };
         let layout = engine.layout();
-        let (weights, moment1) = (read("weights", layout)?, read("moment1", layout)?);
-        let moment2 = read("moment2", &layout.second_moments(optimizer))?;
+        let owned = layout.part(&engine.owned());
+        let (weights, moment1) = (read("weights", layout)?, read("moment1", &owned)?);
+        let moment2 = read("moment2", &owned.second_moments(optimizer))?;
         let step = self.meta.step;
         engine.restore(State { weights: &weights, optimizer, moment1: &moment1, moment2: &moment2, step })
     }
@@ -299,11 +329,14 @@ impl View for Stored<'_> {
     }
 }
 
-fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
-    let second = &layout.second_moments(state.optimizer);
+/// Writes the moments that `engine` owns, and all weights if asked to.
+fn write_state(path: &Path, engine: &dyn Engine, weights: bool) -> Result<()> {
+    let (layout, state) = (engine.layout(), engine.state());
+    let owned = &layout.part(&engine.owned());
+    let second = &owned.second_moments(state.optimizer);
     let arenas =
-        [("weights", layout, state.weights), ("moment1", layout, state.moment1), ("moment2", second, state.moment2)];
-    let tensors = arenas.into_iter().flat_map(|(kind, layout, arena)| {
+        [("weights", layout, state.weights), ("moment1", owned, state.moment1), ("moment2", second, state.moment2)];
+    let tensors = arenas.into_iter().skip(usize::from(!weights)).flat_map(|(kind, layout, arena)| {
         let tensors = layout.tensors().iter();
         tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Stored { layout, tensor, arena }))
     });

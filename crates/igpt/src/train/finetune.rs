@@ -163,7 +163,8 @@ fn fit(
 
     observer.event(Event::Phase("preparing the network"));
     let weights = first_weights(&network, source.as_ref(), train)?;
-    let mut engine = engine(&run, &network, train, settings.engine(), weights, checkpoint)?;
+    let share = (ranks.rank(), ranks.size());
+    let mut engine = engine(&run, &network, train, settings.engine(), share, weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,

@@ -131,7 +131,8 @@ pub fn pretrain_among(
 
     observer.event(Event::Phase("preparing the network"));
     let weights = initial_weights(&network, train.init, train.seed);
-    let mut engine = engine(&run, &network, train, FineTuning::default(), weights, checkpoint)?;
+    let share = (ranks.rank(), ranks.size());
+    let mut engine = engine(&run, &network, train, FineTuning::default(), share, weights, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
     };

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::data::{Damaged, Dataset, Images};
+use crate::model::Engine;
 use crate::model::ImageSize;
 use crate::palette::Palette;
-use crate::train::checkpoint::{Checkpoint, Meta};
+use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
 use crate::train::collective::Collective;
 use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
@@ -127,12 +129,16 @@ pub(super) fn share_checkpoint(ranks: &mut Collective, own: Option<Checkpoint>) 
     if meta.is_empty() {
         return Ok(None);
     }
-    let (path, state) = own.map(|own| (own.path, own.state)).unwrap_or_default();
+    let (path, own) = own.map(|own| (own.path, own.states)).unwrap_or_default();
     let path = ranks.broadcast(path.to_string_lossy().into_owned().into_bytes())?;
-    let state = ranks.broadcast(state)?;
+    let mut own = own.into_iter();
+    let mut states = Vec::new();
     let meta: Meta = toml::from_str(&String::from_utf8_lossy(&meta))
         .map_err(|e| Error::format("rank 0's checkpoint", e.to_string().trim_end()))?;
-    Ok(Some(Checkpoint { path: String::from_utf8_lossy(&path).into_owned().into(), meta, state }))
+    for _ in &meta.files {
+        states.push(ranks.broadcast(own.next().unwrap_or_default())?);
+    }
+    Ok(Some(Checkpoint { path: String::from_utf8_lossy(&path).into_owned().into(), meta, states }))
 }
 
 /// Rank 0's palette on every rank; only rank 0 makes it.
@@ -152,6 +158,60 @@ pub(super) fn share_palette(
             Palette::from_preprocessor(&value).map_err(|e| wrong(e.to_string()))
         }
     }
+}
+
+/// Brings the weights that each rank has updated to all others.
+pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn Engine) -> Result<()> {
+    let (owned, layout) = (engine.owned(), engine.layout());
+    if owned.len() == layout.arena_len() {
+        return Ok(());
+    }
+    let (rank, size) = (ranks.rank(), ranks.size());
+    let shares: Vec<_> = (0..size).map(|rank| layout.share((rank, size))).collect();
+    let all = ranks.gather(bytemuck::cast_slice(&engine.state().weights[owned]))?;
+    let others = shares.into_iter().zip(all).enumerate().filter(|(other, _)| *other != rank);
+    let others: Vec<_> =
+        others.map(|(_, (share, bytes))| (share, bytemuck::pod_collect_to_vec::<u8, f32>(&bytes))).collect();
+    engine.renew(&others)
+}
+
+/// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it; gives
+/// their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
+pub(super) fn write_shards(
+    ranks: &mut Collective,
+    engine: &dyn Engine,
+    checkpoints: Option<&Checkpoints>,
+    root: &Path,
+    step: u64,
+) -> Result<BTreeMap<String, String>> {
+    if ranks.size() == 1 || engine.owned().len() == engine.layout().arena_len() {
+        return Ok(BTreeMap::new());
+    }
+    let begun = checkpoints.map_or(Ok(()), |checkpoints| checkpoints.begin(step));
+    agreed(ranks, begun.map(|()| String::new()))?;
+    let place = (ranks.rank(), ranks.size());
+    let own = match ranks.leads() {
+        true => Ok(String::new()),
+        false => match write_shard(root, step, place, engine) {
+            Ok((name, checksum)) => Ok(format!("{name} {checksum}")),
+            Err(error) => Err(Error::Missing(format!("{error} (every rank writes into the run directory)"))),
+        },
+    };
+    let all = agreed(ranks, own)?;
+    let words = all.iter().filter_map(|text| text.split_once(' '));
+    Ok(words.map(|(name, checksum)| (name.to_owned(), checksum.to_owned())).collect())
+}
+
+/// What every rank has to say, or the error of the first that has one.
+fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
+    let own = own.map_or_else(|error| format!("!{error}"), |text| format!("={text}"));
+    let all = ranks.gather(own.as_bytes())?;
+    let said = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).enumerate();
+    said.map(|(rank, text)| match text.strip_prefix('!') {
+        Some(problem) => Err(Error::Missing(format!("{}: {problem}", ranks.name(rank)))),
+        None => Ok(text[1..].to_owned()),
+    })
+    .collect()
 }
 
 /// Places in a batch of so many images that are this rank's: those of its gradient groups.

@@ -56,12 +56,13 @@ pub(super) fn begin(
     Ok(meta)
 }
 
-/// An engine to train `network` with, in the checkpoint's state if there is one, otherwise with these `weights`.
+/// An engine to train a `share` of `network` with, in the checkpoint's state if there is one, otherwise with these `weights`.
 pub(super) fn engine(
     run: &RunDir,
     network: &ModelConfig,
     train: &TrainSection,
     fine_tuning: FineTuning,
+    share: (usize, usize),
     weights: Vec<f32>,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Box<dyn Engine>> {
@@ -70,6 +71,7 @@ pub(super) fn engine(
         micro_batch: train.micro_batch,
         training: Some(train.optimizer),
         fine_tuning,
+        share,
         ..cpu::Options::training(train.precision)
     };
     let mut engine = cpu::open(network, &weights, options)?;

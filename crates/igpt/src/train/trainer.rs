@@ -20,6 +20,7 @@ use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
+use crate::train::ranks::{share_weights, write_shards};
 use crate::train::run_dir::{RunDir, write_atomic};
 use crate::{Error, Result};
 
@@ -232,6 +233,7 @@ impl Loop<'_> {
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
+        share_weights(self.t.ranks, self.t.engine)?;
         self.outcome.step = step;
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
@@ -417,8 +419,10 @@ impl Loop<'_> {
     }
 
     fn save(&mut self) -> Result<()> {
-        let Some((checkpoints, _)) = &self.files else { return Ok(()) };
         let step = self.outcome.step;
+        let checkpoints = self.files.as_ref().map(|(checkpoints, _)| checkpoints);
+        let shards = write_shards(self.t.ranks, self.t.engine, checkpoints, &self.t.run.checkpoints(), step)?;
+        let Some(checkpoints) = checkpoints else { return Ok(()) };
         let train = &self.t.config.train;
         let images = step * train.batch as u64;
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
@@ -426,6 +430,7 @@ impl Loop<'_> {
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
         meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
+        meta.files = shards;
         let path = checkpoints.save(self.t.engine, &meta)?;
         checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
         self.t.run.log(&format!("step {step}: saved {}", path.display()));

@@ -9,11 +9,13 @@ use igpt::train::{Collective, Event, Observer};
 
 use crate::progress::Progress;
 
+/// Environment variables that count processes: OpenMPI's, and that of MPICH and its kin. A process that one of several
+/// starts is not of them, and must not see these.
+pub(crate) const COUNTS: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+
 /// How many processes the environment says were started together, 1 without an `mpirun`.
 fn started(variable: impl Fn(&str) -> Option<String>) -> usize {
-    // OpenMPI's, and that of MPICH's kin.
-    let names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
-    names.iter().filter_map(|name| variable(name)?.parse().ok()).max().unwrap_or(1)
+    COUNTS.iter().filter_map(|name| variable(name)?.parse().ok()).max().unwrap_or(1)
 }
 
 /// Joins the other processes, if there are any.

@@ -116,7 +116,7 @@ pub struct TrainSection {
     pub batch: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
-    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
+    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two. Several ranks divide them.
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,

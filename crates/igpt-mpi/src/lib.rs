@@ -31,7 +31,7 @@ pub fn join() -> Result<Collective> {
     let name = ranks.name(ranks.rank());
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("igpt: {name} has a bug and ends:");
+        eprintln!("igpt: {name} can't go on:");
         usual(panic);
     }));
     Ok(ranks)

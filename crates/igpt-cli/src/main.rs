@@ -3,6 +3,7 @@
 mod download;
 mod output;
 mod progress;
+mod ranks;
 mod shared;
 mod verbs;
 
@@ -67,7 +68,22 @@ enum Verb {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     output::start_logging();
-    let result: igpt::Result<()> = match cli.verb {
+    // Trainings divide their work among the processes of an mpirun; the rest is for one of them.
+    let result = match cli.verb {
+        Some(Verb::Pretrain(_) | Verb::Finetune(_)) => run(cli.verb),
+        verb => ranks::led(|| run(verb)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("igpt: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Option<Verb>) -> igpt::Result<()> {
+    match verb {
         Some(Verb::Demo(args)) => verbs::demo::run(args),
         Some(Verb::Audit(args)) => verbs::audit::run(args),
         Some(Verb::Bench(args)) => verbs::bench::run(args),
@@ -90,12 +106,5 @@ fn main() -> ExitCode {
         Some(Verb::VerifyResume(args)) => verbs::verify_resume::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),
         None => verbs::demo::run_default(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("igpt: {error}");
-            ExitCode::FAILURE
-        }
     }
 }

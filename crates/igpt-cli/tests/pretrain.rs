@@ -231,3 +231,19 @@ fn the_search_for_a_learning_rate_trains_with_the_best() {
     assert!(dir.path().join("run/lr-search/result.json").exists());
     assert_eq!(result["steps"], 40);
 }
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_of_a_build_without_mpi_are_refused_with_how_to_build_it() {
+    let dir = pictures();
+    for variable in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let mut several = command(dir.path(), "run", &["--steps", "3"]);
+        several.env(variable, "2");
+        let message = refused(several);
+        assert!(
+            message.contains("2 processes") && message.contains("cargo build --release --features mpi"),
+            "{message}"
+        );
+        assert!(!dir.path().join("run").exists());
+    }
+}

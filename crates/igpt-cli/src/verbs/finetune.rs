@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
+use igpt::train::{self, Collective, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
-use crate::progress::Progress;
+use crate::ranks::{self, Led};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,14 +75,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let mut config = settings(&args)?;
+    ranks::among(|ranks| run_among(&args, ranks))
+}
+
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+    let mut config = settings(args)?;
     config.validate()?;
     let stop = stop_on_signals()?;
-    let mut progress = Progress::new();
-    let (start, found) = args.rates.search(&mut config, &args.run, &mut progress, &stop)?;
-    let result = train::finetune(&config, &args.run.out, start, &mut progress, &stop);
+    let mut progress = Led::new(ranks);
+    let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
+    let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, &stop);
     progress.finish();
     let result = result?;
+    if !ranks.leads() {
+        return Ok(());
+    }
     tell(&result);
     if args.json {
         let mut value = json!(result);

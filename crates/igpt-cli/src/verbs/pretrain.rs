@@ -1,13 +1,13 @@
 //! `igpt pretrain`: trains a model and leaves a run directory.
 
 use igpt::model::Objective;
-use igpt::train::{self, Overrides, Summary};
+use igpt::train::{self, Collective, Overrides, Summary};
 use igpt::{Error, Result};
 
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
-use crate::progress::Progress;
+use crate::ranks::{self, Led};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,14 +34,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
+    ranks::among(|ranks| run_among(&args, ranks))
+}
+
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let mut config = args.run.layers(Overrides::default())?.finish()?;
     config.validate()?;
     let stop = stop_on_signals()?;
-    let mut progress = Progress::new();
-    let (start, found) = args.rates.search(&mut config, &args.run, &mut progress, &stop)?;
-    let summary = train::pretrain(&config, &args.run.out, start, &mut progress, &stop);
+    let mut progress = Led::new(ranks);
+    let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
+    let summary = train::pretrain_among(ranks, &config, &args.run.out, start, &mut progress, &stop);
     progress.finish();
     let summary = summary?;
+    if !ranks.leads() {
+        return Ok(());
+    }
     tell(&summary);
     if args.json {
         let mut value = serde_json::to_value(&summary).map_err(|e| Error::Invalid(e.to_string()))?;

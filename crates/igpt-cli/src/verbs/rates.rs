@@ -4,11 +4,11 @@ use std::sync::atomic::AtomicBool;
 
 use igpt::Result;
 use igpt::train::config::TrainSection;
-use igpt::train::{self, LrSearch, RunConfig, Start};
+use igpt::train::{self, Collective, LrSearch, RunConfig, Start};
 use serde_json::{Value, json};
 
 use super::run_args::RunArgs;
-use crate::progress::Progress;
+use crate::ranks::Led;
 
 /// The flag of the search.
 #[derive(clap::Args)]
@@ -23,18 +23,21 @@ impl LrSearchArgs {
     /// Searches if it is asked for: `config` gets the best rate. Gives also how the run itself then starts.
     pub(crate) fn search(
         &self,
+        ranks: &mut Collective,
         config: &mut RunConfig,
         run: &RunArgs,
-        progress: &mut Progress,
+        progress: &mut Led,
         stop: &AtomicBool,
     ) -> Result<(Start, Option<LrSearch>)> {
         if self.lr_search.is_empty() {
             return Ok((run.start(), None));
         }
-        let found = train::lr_search(config, &run.out, run.start(), &self.lr_search, progress, stop);
+        let found = train::lr_search_among(ranks, config, &run.out, run.start(), &self.lr_search, progress, stop);
         progress.finish();
         let found = found?;
-        eprint!("{}", table(&found));
+        if ranks.leads() {
+            eprint!("{}", table(&found));
+        }
         config.train.set_main_rate(found.best);
         Ok((Start::New, Some(found)))
     }

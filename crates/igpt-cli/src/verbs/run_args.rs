@@ -179,7 +179,8 @@ impl SettingsArgs {
     }
 }
 
-/// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code.
+/// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code. So does SIGUSR1, which
+/// batch systems send before their time is over, and which mpirun hands on without ending its processes.
 pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -187,5 +188,7 @@ pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
             .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
             .map_err(Error::io("signal handler"))?;
     }
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, stop.clone()).map_err(Error::io("signal handler"))?;
     Ok(stop)
 }

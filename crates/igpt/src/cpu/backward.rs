@@ -27,9 +27,34 @@ pub(crate) struct Losses<'a> {
     pub(crate) classes: Option<&'a ClassGradient>,
 }
 
+/// Tells from which place on the flat gradient is final, as the pass goes from its end to its beginning.
+pub(crate) struct Told<'a> {
+    ready: Option<Ready<'a>>,
+    end: usize,
+}
+
+/// Is given a range of the flat gradient that is final, and its values.
+pub(crate) type Ready<'a> = &'a mut dyn FnMut(Range<usize>, &mut [f32]);
+
+impl<'a> Told<'a> {
+    /// Of a gradient of `len` values, to `ready`, or to nobody.
+    pub(crate) fn new(len: usize, ready: Option<Ready<'a>>) -> Self {
+        Self { ready, end: len }
+    }
+
+    /// What lies behind `start` is final.
+    pub(crate) fn from(&mut self, start: usize, grads: &mut [f32]) {
+        let range = start..self.end;
+        if let Some(ready) = self.ready.as_mut().filter(|_| !range.is_empty()) {
+            ready(range.clone(), &mut grads[range]);
+            self.end = start;
+        }
+    }
+}
+
 /// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts
 /// it anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. Without a loss of pixels
-/// the pass starts at the layer that is classified.
+/// the pass starts at the layer that is classified. What becomes final before the end of the pass is `told`.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
@@ -40,6 +65,7 @@ pub(crate) fn backward<S: Scalar>(
     fresh: bool,
     frozen: usize,
     losses: Losses<'_>,
+    told: &mut Told<'_>,
 ) {
     let (n, c) = (shape.rows(), model.dims.channels);
     let Workspace { residual, layers, gradients, scratch, ids, one_block, .. } = work;
@@ -73,6 +99,9 @@ pub(crate) fn backward<S: Scalar>(
         let panels = backward_panels(cpu, model, packed, one_block, l);
         pass.behind_attention(l, panels, acts, g, grads, scratch);
         pass.attention(l, acts, g, grads, scratch);
+        // The weights of the products behind this block had waited for it.
+        let behind = model.places.blocks.get(l + 1).map_or(model.places.ln_f.start, |block| block.attn.weight.start);
+        told.from(behind, grads);
         pass.before_attention(l, &panels.attn, &residual[l][..n * c], g, grads, scratch);
     }
     pass.last_weights(frozen, g, grads, scratch);

@@ -9,12 +9,12 @@ use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::{Pool, chunks};
 use igpt_kernels::{Buffer, Isa, Scalar, reduce};
 
-use super::backward::{Losses, backward};
+use super::backward::{Losses, Ready, Told, backward};
 use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::{Model, OneBlock};
-use super::update::{self, Descent};
+use super::update::{self, Descent, Share};
 use super::workspace::Workspace;
 use super::{Options, head, muon};
 use crate::data::Batch;
@@ -48,6 +48,8 @@ struct Training<S: Scalar> {
     gradients: Buffer<f32>,
     /// Whether the gradients count as zero, whatever they are.
     fresh: bool,
+    /// The part of the parameters that a step updates. Only its moments are held.
+    owned: Range<usize>,
     moment1: Buffer<f32>,
     /// Without those of hidden matrices under Muon.
     moment2: Buffer<f32>,
@@ -74,12 +76,15 @@ impl<S: Scalar> CpuEngine<S> {
         let model = Model::<S>::new(config, weights, trains, !options.repack, Cpu { isa, pool: &pool });
         let mut work = Workspace::new(&model.dims, options.images(config), config.n_ctx(), threads, options.passes());
         work.one_block = options.repack.then(|| OneBlock::new(&model));
+        let owned = model.layout.share(options.share);
+        let second = |optimizer| model.layout.part(&owned).second_moments(optimizer).arena_len();
         let training = options.training.map(|optimizer| Training {
             optimizer,
             gradients: Buffer::zeroed(weights.len()),
             fresh: true,
-            moment1: Buffer::zeroed(weights.len()),
-            moment2: Buffer::zeroed(model.layout.second_moments(optimizer).arena_len()),
+            owned: owned.clone(),
+            moment1: Buffer::zeroed(owned.len()),
+            moment2: Buffer::zeroed(second(optimizer)),
             step: 0,
             scratch: match optimizer {
                 Optimizer::Adam => Vec::new(),
@@ -239,6 +244,46 @@ impl<S: Scalar> CpuEngine<S> {
         }
     }
 
+    /// A pass forward and backward, as [`Engine::accumulate`]; what is final of the gradient goes to `ready`.
+    fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<Ready<'_>>) -> Result<LossSum> {
+        self.training()?;
+        let FineTuning { generative_weight, frozen_blocks } = self.fine_tuning;
+        // The weight is that beside a loss of classes; without one there is nothing to weigh.
+        let head = self.model.config.class_head.filter(|_| batch.labels().is_some());
+        let generative = if head.is_some() { generative_weight } else { 1.0 };
+        // Without a generative loss nothing behind the classified layer matters.
+        let only = head.filter(|_| generative == 0.0).map(|head| head.layer);
+        let mut sum = LossSum::default();
+        self.runs(batch, |engine, shape, images| {
+            let pooled = match only {
+                Some(layer) => {
+                    engine.masks(batch)?;
+                    engine.forward(shape, layer).1
+                }
+                None => {
+                    let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
+                    sum.nats.extend(engine.image_nats(shape));
+                    sum.tokens += shape.rows();
+                    pooled
+                }
+            };
+            let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
+            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
+            if let Some(training) = &mut engine.training {
+                let fresh = std::mem::take(&mut training.fresh);
+                let (model, work, gradients) = (&engine.model, &mut engine.work, &mut training.gradients);
+                let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };
+                let last = images.end == batch.images();
+                let mut told =
+                    Told::new(gradients.len(), ready.as_mut().filter(|_| last).map(|ready| &mut **ready as _));
+                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, losses, &mut told);
+                told.from(0, gradients);
+            }
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
     fn training(&mut self) -> Result<&mut Training<S>> {
         self.training.as_mut().ok_or_else(|| Error::Invalid("this engine was opened without training".into()))
     }
@@ -272,38 +317,16 @@ impl<S: Scalar> Engine for CpuEngine<S> {
     }
 
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum> {
-        self.training()?;
-        let FineTuning { generative_weight, frozen_blocks } = self.fine_tuning;
-        // The weight is that beside a loss of classes; without one there is nothing to weigh.
-        let head = self.model.config.class_head.filter(|_| batch.labels().is_some());
-        let generative = if head.is_some() { generative_weight } else { 1.0 };
-        // Without a generative loss nothing behind the classified layer matters.
-        let only = head.filter(|_| generative == 0.0).map(|head| head.layer);
-        let mut sum = LossSum::default();
-        self.runs(batch, |engine, shape, images| {
-            let pooled = match only {
-                Some(layer) => {
-                    engine.masks(batch)?;
-                    engine.forward(shape, layer).1
-                }
-                None => {
-                    let pooled = engine.losses(shape, batch, &images, Some(scale * generative))?;
-                    sum.nats.extend(engine.image_nats(shape));
-                    sum.tokens += shape.rows();
-                    pooled
-                }
-            };
-            let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
-            let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
-            if let Some(training) = &mut engine.training {
-                let fresh = std::mem::take(&mut training.fresh);
-                let (model, work, gradients) = (&engine.model, &mut engine.work, &mut training.gradients);
-                let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };
-                backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, losses);
-            }
-            Ok(())
-        })?;
-        Ok(sum)
+        self.pass(batch, scale, None)
+    }
+
+    fn accumulate_ready(
+        &mut self,
+        batch: &Batch,
+        scale: f32,
+        ready: &mut dyn FnMut(Range<usize>, &mut [f32]),
+    ) -> Result<LossSum> {
+        self.pass(batch, scale, Some(ready))
     }
 
     fn gradients(&mut self) -> &mut [f32] {
@@ -339,7 +362,7 @@ impl<S: Scalar> Engine for CpuEngine<S> {
             weight_decay: update.adam.weight_decay,
             grad_scale,
         };
-        let Some(Training { gradients, fresh, moment1, moment2, scratch, .. }) = &mut self.training else {
+        let Some(Training { gradients, fresh, owned, moment1, moment2, scratch, .. }) = &mut self.training else {
             unreachable!()
         };
         // A decoder that still shares the old weights keeps them: the model is copied then.
@@ -347,11 +370,12 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let model = Arc::make_mut(&mut self.model);
         let cpu = Cpu { isa, pool: &pool };
         let frozen = model.places.frozen(self.fine_tuning.frozen_blocks);
+        let share = Share { owned: owned.clone(), frozen };
         let descent = update.muon.map(|muon| {
-            muon::directions(cpu, model, &muon, grad_scale, frozen, moment1, gradients, scratch);
+            muon::directions(cpu, model, &muon, grad_scale, &share, moment1, gradients, scratch);
             Descent { keep: 1.0 - muon.lr * muon.weight_decay, stride: muon.lr }
         });
-        update::step(cpu, &adam, descent, frozen, model, moment1, moment2, gradients);
+        update::step(cpu, &adam, descent, &share, model, moment1, moment2, gradients);
         *fresh = true;
         Ok(norm)
     }
@@ -392,6 +416,25 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let Model { weights, forward, backward, .. } = Arc::unwrap_or_clone(model);
         drop((forward, backward));
         weights.to_vec()
+    }
+
+    fn owned(&self) -> Range<usize> {
+        self.training.as_ref().map_or(0..self.model.weights.len(), |training| training.owned.clone())
+    }
+
+    fn renew(&mut self, parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
+        self.quantized = OnceLock::new();
+        let cpu = Cpu { isa: self.isa, pool: &self.pool };
+        let model = Arc::make_mut(&mut self.model);
+        for (range, values) in parts {
+            model.weights[range.clone()].copy_from_slice(values);
+        }
+        model.each_product(|product, weights| {
+            if parts.iter().any(|(range, _)| range.contains(&product.weight.start)) {
+                weights.pack(cpu);
+            }
+        });
+        Ok(())
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {

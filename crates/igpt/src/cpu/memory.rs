@@ -62,7 +62,9 @@ fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
     let copies = if trains { 2 } else { 1 };
     // Three of one block: the one that a pass is at and the next, and the former transposed.
     let packed = copies * head + if options.repack { 3 * blocks / config.n_layer } else { copies * blocks };
-    let second = |optimizer| size_of::<f32>() * layout.second_moments(optimizer).arena_len();
+    let owned = layout.share(options.share);
+    let second = |optimizer| layout.part(&owned).second_moments(optimizer).arena_len();
+    let moments = options.training.map_or(0, |optimizer| size_of::<f32>() * (owned.len() + second(optimizer)));
     let threads = options.threads();
     let muon = match options.training {
         Some(Optimizer::Muon) => muon::scratch::<S>(&dims, config).bytes(),
@@ -74,7 +76,7 @@ fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
         weights: arena as u64,
         packed: packed as u64,
         gradients: (if trains { arena } else { 0 }) as u64,
-        moments: options.training.map_or(0, |optimizer| arena + second(optimizer)) as u64,
+        moments: moments as u64,
         activations: Workspace::<S>::activation_bytes(&dims, images, n_ctx, options.passes()) as u64,
         scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, n_ctx) + muon)) as u64,
     }

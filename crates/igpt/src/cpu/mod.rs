@@ -52,6 +52,8 @@ pub struct Options {
     pub int8: bool,
     /// What is different when the classifier on top is trained.
     pub fine_tuning: FineTuning,
+    /// Which share of the parameters a step updates and whose moments are held, of how many: see [`Layout::share`].
+    pub share: (usize, usize),
 }
 
 /// Tokens of a micro-batch when none is asked for: enough to keep the products efficient.
@@ -75,6 +77,7 @@ impl Options {
             repack: false,
             int8: false,
             fine_tuning: FineTuning::default(),
+            share: (0, 1),
         }
     }
 

@@ -10,7 +10,8 @@ use igpt_kernels::{MatMut, Scalar, muon};
 
 use super::dims::Dims;
 use super::forward::Cpu;
-use super::model::{BlockPlaces, Model, Product};
+use super::model::{BlockPlaces, Model};
+use super::update::Share;
 use crate::model::{ModelConfig, MuonUpdate};
 
 /// Memory for one thread.
@@ -52,15 +53,15 @@ fn cuts(dims: &Dims, config: &ModelConfig, heads: bool) -> [Cut; 4] {
     ]
 }
 
-/// Puts the hidden matrices' directions in place of their gradients, which count `grad_scale` times, and moves
-/// `momentum`; both are whole arenas, of which what lies before `frozen` is left alone. There is a scratch for each thread.
+/// Puts the directions of the share's hidden matrices in place of their gradients, which count `grad_scale` times, and moves
+/// `momentum`, which is only the share's. There is a scratch for each thread.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn directions<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     update: &MuonUpdate,
     grad_scale: f32,
-    frozen: usize,
+    share: &Share,
     momentum: &mut [f32],
     gradients: &mut [f32],
     scratch: &mut [Scratch<S>],
@@ -68,9 +69,8 @@ pub(crate) fn directions<S: Scalar>(
     let cuts = cuts(&model.dims, &model.config, update.heads);
     let products = model.places.blocks.iter().flat_map(BlockPlaces::products);
     let mut matrices = Vec::with_capacity(4 * model.places.blocks.len());
-    let (mut end, mut arenas) = (0, [momentum, gradients]);
-    let trained = |product: &&Product| product.weight.start >= frozen;
-    for (product, cut) in products.zip(cuts.iter().cycle()).filter(|(product, _)| trained(product)) {
+    let (mut end, mut arenas) = (share.owned.start, [momentum, &mut gradients[share.owned.clone()]]);
+    for (product, cut) in products.zip(cuts.iter().cycle()).filter(|(product, _)| share.has(&product.weight)) {
         let parts = arenas.each_mut().map(|arena| {
             let (part, rest) = std::mem::take(arena)[product.weight.start - end..].split_at_mut(product.weight.len());
             *arena = rest;

@@ -581,3 +581,83 @@ fn what_a_model_can_not_do_is_refused_with_the_reason() {
             .contains("layer is 3")
     );
 }
+
+#[test]
+fn every_part_of_the_gradient_is_told_once_and_as_it_stays() {
+    let classified = classifier(odd(), 1);
+    let frozen = FineTuning { frozen_blocks: 1, ..FineTuning::default() };
+    let classes_alone = FineTuning { generative_weight: 0.0, ..FineTuning::default() };
+    for (config, fine_tuning) in [
+        (odd(), FineTuning::default()),
+        (classified.clone(), FineTuning::default()),
+        (classified.clone(), frozen),
+        (classified, classes_alone),
+    ] {
+        let weights = random_weights(&config);
+        let options = Options { fine_tuning, micro_batch: 2, ..Options::training(Precision::F32) };
+        let open = || super::open(&config, &weights, options).unwrap();
+        let (mut plain, mut telling) = (open(), open());
+        let batch = batch_for(&config, 5);
+        let mut told = vec![f32::NAN; plain.layout().arena_len()];
+        let mut ranges = Vec::new();
+        let found = telling
+            .accumulate_ready(&batch, 0.1, &mut |range, values| {
+                told[range.clone()].copy_from_slice(values);
+                ranges.push(range);
+            })
+            .unwrap();
+        assert_eq!(found, plain.accumulate(&batch, 0.1).unwrap());
+        assert!(told == plain.gradients());
+        assert!(told == telling.gradients());
+        // From the end to the beginning, without a gap or an overlap.
+        assert_eq!((ranges[0].end, ranges.last().unwrap().start), (told.len(), 0));
+        assert!(ranges.windows(2).all(|pair| pair[1].end == pair[0].start), "{ranges:?}");
+        if fine_tuning == FineTuning::default() {
+            assert_eq!(ranges.len(), config.n_layer + 1);
+        }
+    }
+}
+
+#[test]
+fn engines_of_shares_step_to_the_bits_of_one_that_owns_all() {
+    let config = odd();
+    let weights = random_weights(&config);
+    for (optimizer, update, frozen_blocks) in
+        [(Optimizer::Adam, ADAM, 0), (Optimizer::Muon, MUON, 0), (Optimizer::Muon, MUON_HEADS, 1)]
+    {
+        let fine_tuning = FineTuning { frozen_blocks, ..FineTuning::default() };
+        let options = Options { training: Some(optimizer), fine_tuning, ..Options::training(Precision::F32) };
+        let open = |share| super::open(&config, &weights, Options { share, ..options }).unwrap();
+        let mut whole = open((0, 1));
+        let count = 4;
+        let mut shares: Vec<_> = (0..count).map(|share| open((share, count))).collect();
+        for seed in 0..2 {
+            let batch = batch_for(&config, 2 + seed);
+            whole.accumulate(&batch, 0.01).unwrap();
+            whole.step(&update).unwrap();
+            for engine in &mut shares {
+                engine.accumulate(&batch, 0.01).unwrap();
+                engine.step(&update).unwrap();
+            }
+            let parts: Vec<_> =
+                shares.iter().map(|engine| (engine.owned(), engine.state().weights[engine.owned()].to_vec())).collect();
+            for engine in &mut shares {
+                let own = engine.owned();
+                let others: Vec<_> = parts.iter().filter(|(range, _)| *range != own).cloned().collect();
+                engine.renew(&others).unwrap();
+            }
+        }
+        let state = whole.state();
+        let batch = batch_for(&config, 3);
+        let mut held = 0;
+        for engine in &mut shares {
+            assert!(engine.state().weights == state.weights, "{count} shares of {optimizer:?}");
+            assert!(engine.state().moment1 == &state.moment1[engine.owned()]);
+            held += engine.state().moment2.len();
+        }
+        assert_eq!(held, state.moment2.len());
+        // The packed copies are those of the new weights.
+        let expected = whole.evaluate(&batch).unwrap();
+        assert!(shares.iter_mut().all(|engine| engine.evaluate(&batch).unwrap() == expected));
+    }
+}

@@ -28,15 +28,30 @@ pub(crate) struct Descent {
     pub(crate) stride: f32,
 }
 
-/// One step over the whole arena: by Adam or, given `muon`, of hidden matrices along the directions in their
-/// gradients' place. What lies before `frozen` stays as it is. `moment2` is laid out by
-/// [`crate::model::Layout::second_moments`].
+/// What a step changes of the arena.
+#[derive(Clone, Debug)]
+pub(crate) struct Share {
+    /// Whole tensors; the moments are theirs alone.
+    pub(crate) owned: Range<usize>,
+    /// Of these, what lies before this stays as it is.
+    pub(crate) frozen: usize,
+}
+
+impl Share {
+    /// Whether a tensor is changed.
+    pub(crate) fn has(&self, tensor: &Range<usize>) -> bool {
+        tensor.start >= self.frozen && self.owned.contains(&tensor.start)
+    }
+}
+
+/// One step over a share of the arena: by Adam or, given `muon`, of hidden matrices along the directions in their
+/// gradients' place. `moment2` is laid out by [`crate::model::Layout::second_moments`].
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn step<S: Scalar>(
     cpu: Cpu<'_>,
     step: &AdamStep,
     muon: Option<Descent>,
-    frozen: usize,
+    share: &Share,
     model: &mut Model<S>,
     moment1: &mut [f32],
     moment2: &mut [f32],
@@ -44,9 +59,16 @@ pub(crate) fn step<S: Scalar>(
 ) {
     let optimizer = if muon.is_some() { Optimizer::Muon } else { Optimizer::Adam };
     let places = model.places.clone();
+    let Share { owned, frozen } = share;
+    let base = places.second_moments(owned, optimizer).start;
+    let first = |place: &Range<usize>| place.start - owned.start..place.end - owned.start;
+    let second = |place: &Range<usize>| {
+        let place = places.second_moments(place, optimizer);
+        place.start - base..place.end - base
+    };
     model.each_product(|product, weights| {
         let place = product.weight.clone();
-        if place.start < frozen {
+        if !share.has(&place) {
             return;
         }
         let gradient = MatRef::new(&gradients[place.clone()], product.rows, product.cols);
@@ -58,21 +80,20 @@ pub(crate) fn step<S: Scalar>(
             return;
         }
         let bands = |arena| rows(MatMut::new(arena, product.rows, product.cols), BAND);
-        let second = places.second_moments(&place, optimizer);
-        let moments = (bands(&mut moment1[place]), bands(&mut moment2[second]));
+        let moments = (bands(&mut moment1[first(&place)]), bands(&mut moment2[second(&place)]));
         weights.renew(cpu, moments, |band, row, cols, weights, (m, v)| {
             let gradient = &gradient.row(band * BAND + row)[cols.clone()];
             adam(cpu.isa, step, weights, &mut m.row_mut(row)[cols.clone()], &mut v.row_mut(row)[cols], gradient);
         });
     });
     for place in &places.others {
-        let place = place.start.max(frozen)..place.end;
+        let place = place.start.max(*frozen).max(owned.start)..place.end.min(owned.end);
         if place.is_empty() {
             continue;
         }
         let gradients = &gradients[place.clone()];
-        let [weights, m] = [&mut model.weights[..], moment1].map(|arena| &mut arena[place.clone()]);
-        let v = &mut moment2[places.second_moments(&place, optimizer)];
+        let (weights, m) = (&mut model.weights[place.clone()], &mut moment1[first(&place)]);
+        let v = &mut moment2[second(&place)];
         cpu.pool.for_each((chunks(weights, PIECE), chunks(m, PIECE), chunks(v, PIECE)), |i, (weights, m, v)| {
             adam(cpu.isa, step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
         });

@@ -1,11 +1,13 @@
 //! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
 //!
 //! The batch of step s holds positions s·B .. (s+1)·B of the endless row of epochs, each epoch a seeded permutation of
-//! the images ([`Permutation`]). It is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it,
+//! the images ([`Permutation`]); a rank of several makes its own part of each. It is a pure function of (seed, step):
+//! threads only decide when a batch is ready, never what is in it,
 //! and a resumed run starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n
 //! and keeps two of them ready, so memory is bounded and batches arrive in order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -47,6 +49,8 @@ struct Recipe {
     quantize: Box<Quantize>,
     seed: u64,
     batch: usize,
+    /// The places of a batch that are made.
+    part: Range<usize>,
     damaged: Mutex<BTreeMap<usize, Damaged>>,
     /// Images at the model's size, where the recipe starts from those and they fit into [`KEPT_BYTES`].
     kept: Option<Vec<OnceLock<Pixels>>>,
@@ -67,22 +71,34 @@ impl Loader {
         batch: usize,
         first_step: u64,
     ) -> Result<Self> {
+        Self::of_part(images, preprocess, quantizer, seed, (batch, 0..batch), first_step)
+    }
+
+    /// As [`Loader::new`], but of each batch only the images at the places `part`.
+    pub fn of_part(
+        images: Images,
+        preprocess: Preprocess,
+        quantizer: Arc<Quantizer>,
+        seed: u64,
+        (batch, part): (usize, Range<usize>),
+        first_step: u64,
+    ) -> Result<Self> {
         if let Some(tokens) = images.tokens() {
             tokens.check(preprocess.size, quantizer.palette())?;
             tokens.check_augment(preprocess.augment)?;
         }
         let quantize = Box::new(move |pixels: &Pixels, out: &mut [u16]| quantizer.tokens(pixels, out));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_quantize(images, preprocess, quantize, seed, batch, first_step, threads)
+        Self::with_quantize(images, preprocess, quantize, seed, (batch, part), first_step, threads)
     }
 
-    /// As [`Loader::new`], with the tokens made by `quantize` on `threads` threads.
+    /// As [`Loader::of_part`], with the tokens made by `quantize` on `threads` threads.
     fn with_quantize(
         images: Images,
         preprocess: Preprocess,
         quantize: Box<Quantize>,
         seed: u64,
-        batch: usize,
+        (batch, part): (usize, Range<usize>),
         first_step: u64,
         threads: usize,
     ) -> Result<Self> {
@@ -102,6 +118,7 @@ impl Loader {
             quantize,
             seed,
             batch,
+            part,
             damaged: Mutex::default(),
             kept,
             stop: AtomicBool::new(false),
@@ -143,8 +160,7 @@ impl Loader {
         self.step += 1;
         match &mut self.feed {
             Feed::Memory { tokens, order } => {
-                let b = self.recipe.batch as u64;
-                let images: Vec<_> = (step * b..(step + 1) * b).map(|position| order.at(position).1).collect();
+                let images: Vec<_> = self.recipe.positions(step).map(|position| order.at(position).1).collect();
                 let gathered = images.iter().flat_map(|&i| tokens.image(i).iter().copied()).collect();
                 let labels = images.iter().map(|&i| tokens.labels[i]).collect();
                 Ok(labelled(Batch::new(gathered, tokens.n_px.pixels()), labels))
@@ -205,15 +221,21 @@ impl Recipe {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the images of `step` stand in the row of epochs.
+    fn positions(&self, step: u64) -> Range<u64> {
+        let first = step * self.batch as u64;
+        first + self.part.start as u64..first + self.part.end as u64
+    }
+
     /// The batch of `step`; none when the loader is being dropped.
     fn batch(&self, order: &mut Order, step: u64) -> Result<Option<Batch>> {
         let n_ctx = self.preprocess.size.pixels();
-        let (mut tokens, mut labels) = (vec![0; self.batch * n_ctx], Vec::with_capacity(self.batch));
-        for (k, out) in tokens.chunks_exact_mut(n_ctx).enumerate() {
+        let (mut tokens, mut labels) = (vec![0; self.part.len() * n_ctx], Vec::with_capacity(self.part.len()));
+        for (position, out) in self.positions(step).zip(tokens.chunks_exact_mut(n_ctx)) {
             if self.stop.load(Relaxed) {
                 return Ok(None);
             }
-            let (epoch, image) = order.at(step * self.batch as u64 + k as u64);
+            let (epoch, image) = order.at(position);
             let image = self.whole(epoch, image, out)?;
             labels.push(self.images.label(image));
         }

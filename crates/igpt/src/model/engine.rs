@@ -1,6 +1,8 @@
 //! The seam between the mathematics and everything that uses it: an engine holds one copy of a model and
 //! computes with it.
 
+use std::ops::Range;
+
 use crate::data::Batch;
 use crate::model::{Layout, ModelConfig};
 use crate::{Error, Result};
@@ -139,7 +141,7 @@ pub struct State<'a> {
     pub weights: &'a [f32],
     /// What the moments belong to.
     pub optimizer: Optimizer,
-    /// Adam's first moments and Muon's momentum.
+    /// Adam's first moments and Muon's momentum; of an engine that owns a share only those, as of [`Layout::part`].
     pub moment1: &'a [f32],
     /// Adam's second moments, laid out by [`Layout::second_moments`].
     pub moment2: &'a [f32],
@@ -192,12 +194,34 @@ pub trait Engine: Send {
     /// all. A model of masked pixels wants masked inputs, another wants none.
     /// The bits do not depend on how a batch is cut into micro-batches or on the number of threads.
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
+    /// As [`Engine::accumulate`], and gives each range of the flat gradient to `ready` once, when it is final: ranks then sum
+    /// it while the rest is computed. An engine that can't tell gives all of it at the end.
+    fn accumulate_ready(
+        &mut self,
+        batch: &Batch,
+        scale: f32,
+        ready: &mut dyn FnMut(Range<usize>, &mut [f32]),
+    ) -> Result<LossSum> {
+        let sum = self.accumulate(batch, scale)?;
+        let gradients = self.gradients();
+        ready(0..gradients.len(), gradients);
+        Ok(sum)
+    }
     /// The flat gradient.
     fn gradients(&mut self) -> &mut [f32];
-    /// Clips, updates the weights and sets the gradients to zero; gives the global gradient norm before clipping. An
+    /// Clips, updates the weights that are [`Engine::owned`] and sets the gradients to zero; gives the global gradient norm before clipping. An
     /// update of another optimiser than the engine's is an error.
     fn step(&mut self, update: &Update) -> Result<f32>;
-    /// Weights and moments, to be saved.
+    /// The part of the arena that [`Engine::step`] updates and whose moments are held, whole tensors: everything, unless the
+    /// engine was opened for a share.
+    fn owned(&self) -> Range<usize> {
+        0..self.layout().arena_len()
+    }
+    /// Takes over weights of other parts, which their owners have updated.
+    fn renew(&mut self, _parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
+        Err(Error::Invalid("this engine owns all of its weights".into()))
+    }
+    /// All weights, and the moments of what is owned, to be saved.
     fn state(&self) -> State<'_>;
     /// Takes over saved weights and moments: `fill` writes each arena, one after the other. After an error of `fill` the
     /// engine's state is neither the old nor the new one.

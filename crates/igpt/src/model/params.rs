@@ -4,6 +4,8 @@
 //! only); [`Layout::export`] and [`Layout::import`] translate to and from Hugging Face's compact tensors. The
 //! padding stays zero under training: its gradients are zero.
 
+use std::ops::Range;
+
 use crate::model::init::Init;
 use crate::model::{ModelConfig, Optimizer};
 use crate::{Error, Result};
@@ -169,6 +171,23 @@ impl Layout {
         layout
     }
 
+    /// The layout of what lies in `range`, whose ends are ends of tensors.
+    pub fn part(&self, range: &Range<usize>) -> Layout {
+        let inside = self.tensors.iter().filter(|tensor| range.contains(&tensor.offset));
+        let tensors = inside.map(|tensor| Tensor { offset: tensor.offset - range.start, ..tensor.clone() });
+        Layout { tensors: tensors.collect(), len: range.len() }
+    }
+
+    /// Share `share` of `count` about equal ones of whole tensors, one behind the other.
+    pub fn share(&self, (share, count): (usize, usize)) -> Range<usize> {
+        let end = |share: usize| {
+            let wanted = self.len * share / count;
+            let ends = self.tensors.iter().map(|tensor| tensor.range().end);
+            std::iter::once(0).chain(ends).min_by_key(|end| end.abs_diff(wanted)).unwrap_or(0)
+        };
+        end(share)..end(share + 1)
+    }
+
     /// Elements of an arena, padding included.
     pub fn arena_len(&self) -> usize {
         self.len
@@ -251,6 +270,27 @@ mod tests {
             assert_eq!(layout.export(tensor, &arena), values, "{}", tensor.name);
             let filled = arena[tensor.range()].iter().filter(|v| **v != 0.0).count();
             assert_eq!(filled, tensor.len(), "{}", tensor.name);
+        }
+    }
+
+    #[test]
+    fn shares_are_whole_tensors_that_make_the_arena_and_their_layouts_lie_in_it() {
+        let layout = Layout::new(&ModelConfig::new(ImageSize::square(8), 61, 72, 4, 3));
+        for count in [1, 2, 4, 64] {
+            let shares: Vec<_> = (0..count).map(|share| layout.share((share, count))).collect();
+            assert_eq!((shares[0].start, shares[count - 1].end), (0, layout.arena_len()));
+            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let names = |layout: &Layout| layout.tensors().iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+            let parts: Vec<_> = shares.iter().map(|share| layout.part(share)).collect();
+            assert_eq!(parts.iter().flat_map(names).collect::<Vec<_>>(), names(&layout));
+            for (part, share) in parts.iter().zip(&shares) {
+                assert_eq!(part.arena_len(), part.tensors().iter().map(|t| t.range().len()).sum::<usize>());
+                for tensor in part.tensors() {
+                    assert_eq!(share.start + tensor.offset, layout.tensor(&tensor.name).unwrap().offset);
+                }
+            }
+            let largest = layout.tensors().iter().map(|t| t.range().len()).max().unwrap();
+            assert!(shares.iter().all(|share| share.len() <= layout.arena_len() / count + largest));
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! `checkpoints/step-00001000/` holds `state.safetensors` (weights and moments under Hugging Face's names,
 //! little-endian f32, without the arena's padding, so that a change of padding does not outdate it; second moments
-//! only of what Adam updates),
+//! only of what Adam updates; of several ranks the moments of the others in `state-1-of-2.safetensors` and so on),
 //! `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
 //! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
 
+mod source;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,9 +19,9 @@ use ::safetensors::View;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::source::Source;
 use crate::model::dir::safetensors;
-use crate::model::dir::stored::{Dtype, Stored};
-use crate::model::{Arena, Engine, Layout, State, Tensor};
+use crate::model::{Arena, Engine, Layout, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;
 use crate::{Error, Result, files};
@@ -99,6 +101,8 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it says.
     pub meta: Meta,
+    /// What its files hold, where rank 0 has sent it instead of the directory being here.
+    received: Option<Vec<Vec<u8>>>,
 }
 
 impl Checkpoints {
@@ -145,7 +149,7 @@ impl Checkpoints {
     }
 
     /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and
-    /// the earlier checkpoints are as they were.
+    /// the earlier checkpoints are as they were. `meta.files` are the shards that other ranks have written before.
     pub fn save(&self, engine: &dyn Engine, meta: &Meta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
@@ -159,10 +163,10 @@ impl Checkpoints {
     fn write(&self, temporary: &Path, path: &Path, engine: &dyn Engine, meta: &Meta) -> Result<()> {
         fs::create_dir_all(temporary).map_err(Error::io(temporary))?;
         let state_path = temporary.join(STATE);
-        write_state(&state_path, engine.layout(), engine.state())?;
+        write_state(&state_path, engine, true)?;
         let mut meta = meta.clone();
         meta.format = FORMAT;
-        meta.files = BTreeMap::from([(STATE.to_string(), sha256_file(&state_path)?)]);
+        meta.files.insert(STATE.to_string(), sha256_file(&state_path)?);
         let text = toml::to_string(&meta).expect("a checkpoint's plain values have a TOML form");
         let complete = sha256(text.as_bytes()) + "\n";
         for (name, contents) in [(META, &text), (COMPLETE, &complete)] {
@@ -176,6 +180,14 @@ impl Checkpoints {
         // For people to look at; the checkpoint is whole without it.
         let _ = files::write_atomic(&self.root.join("last"), format!("{name}\n").as_bytes());
         Ok(())
+    }
+
+    /// Makes room for the shards of a checkpoint, whose manifest [`Checkpoints::save`] writes when they are there.
+    pub(super) fn begin(&self, step: u64) -> Result<()> {
+        let temporary = self.root.join(format!("{TEMPORARY}{step:08}"));
+        // What an attempt before this may have left.
+        let _ = fs::remove_dir_all(&temporary);
+        fs::create_dir_all(&temporary).map_err(Error::io(&temporary))
     }
 
     /// Removes all but the `keep_last` newest, multiples of `keep_every` (0: none), and `best`.
@@ -227,6 +239,20 @@ impl Checkpoints {
     }
 }
 
+/// Writes the moments that the engine of one of several ranks owns, where rank 0 has made room for them; gives the
+/// file's name and checksum.
+pub(super) fn write_shard(
+    root: &Path,
+    step: u64,
+    (rank, size): (usize, usize),
+    engine: &dyn Engine,
+) -> Result<(String, String)> {
+    let name = format!("state-{rank}-of-{size}.safetensors");
+    let path = root.join(format!("{TEMPORARY}{step:08}")).join(&name);
+    write_state(&path, engine, false)?;
+    Ok((name, sha256_file(&path)?))
+}
+
 impl Checkpoint {
     /// Reads and verifies the checkpoint in `path`. The error names the damaged file.
     pub fn read(path: &Path) -> Result<Self> {
@@ -241,11 +267,31 @@ impl Checkpoint {
             let problem = format!("format {} is not the format {FORMAT} that this version reads", meta.format);
             return Err(Error::format(meta_path, problem));
         }
-        let state_path = path.join(STATE);
-        if meta.files.get(STATE) != Some(&sha256_file(&state_path)?) {
-            return Err(Error::format(state_path, "its checksum is not the one it was written with"));
+        for (name, checksum) in &meta.files {
+            let file = path.join(name);
+            if *checksum != sha256_file(&file)? {
+                return Err(Error::format(file, "its checksum is not the one it was written with"));
+            }
         }
-        Ok(Self { path: path.to_path_buf(), meta })
+        Ok(Self { path: path.to_path_buf(), meta, received: None })
+    }
+
+    /// One that rank 0 has read at `path`, on another rank: `received` are the contents of its files of tensors.
+    pub(super) fn received(path: PathBuf, meta: Meta, received: Vec<Vec<u8>>) -> Self {
+        Self { path, meta, received: Some(received) }
+    }
+
+    /// The contents of its files of tensors, in their order.
+    pub(super) fn contents(&self) -> impl Iterator<Item = Result<Vec<u8>>> {
+        let paths = self.meta.files.keys().map(|name| self.path.join(name));
+        paths.map(|path| fs::read(&path).map_err(Error::io(&path)))
+    }
+
+    fn source(&self) -> Result<Source<'_>> {
+        match &self.received {
+            Some(received) => Source::received(&self.path, received),
+            None => Source::files(self.meta.files.keys().map(|name| self.path.join(name))),
+        }
     }
 
     /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that no
@@ -254,7 +300,6 @@ impl Checkpoint {
     /// # Errors
     /// When shape or optimiser differ; the engine is then as it was.
     pub fn restore(self, engine: &mut dyn Engine) -> Result<()> {
-        let path = self.path.join(STATE);
         let (optimizer, own) = (self.meta.config.train.optimizer, engine.state().optimizer);
         if optimizer != own {
             let (theirs, own) = (optimizer.name(), own.name());
@@ -263,33 +308,25 @@ impl Checkpoint {
             return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
         }
         let layout = engine.layout().clone();
-        let second = layout.second_moments(optimizer);
-        let tensors = safetensors::read_header(&path)?.tensors;
-        let tensors: HashMap<&str, &Stored> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let find = |kind: &str, tensor: &Tensor| {
-            let name = format!("{kind}.{}", tensor.name);
-            let Some(stored) = tensors.get(name.as_str()) else {
-                return Err(Error::format(&path, format!("{name} is not in it")));
-            };
-            if stored.dtype != Dtype::F32 || stored.shape != tensor.shape {
-                let (dtype, shape) = (&stored.dtype, &stored.shape);
-                let problem = format!("{name} is {dtype:?} {shape:?}, not F32 {:?}", tensor.shape);
-                return Err(Error::Mismatch(format!("{}: {problem}", path.display())));
-            }
-            Ok(*stored)
-        };
+        let owned = layout.part(&engine.owned());
+        let second = owned.second_moments(optimizer);
+        let source = self.source()?;
+        let name = |kind: &str, tensor: &Tensor| format!("{kind}.{}", tensor.name);
         let part = |arena: Arena| match arena {
             Arena::Weights => ("weights", &layout),
-            Arena::Moment1 => ("moment1", &layout),
+            Arena::Moment1 => ("moment1", &owned),
             Arena::Moment2 => ("moment2", &second),
         };
         for (kind, layout) in [Arena::Weights, Arena::Moment1, Arena::Moment2].map(part) {
-            layout.tensors().iter().try_for_each(|tensor| find(kind, tensor).map(|_| ()))?;
+            for tensor in layout.tensors() {
+                source.expect(&self.path, &name(kind, tensor), &tensor.shape)?;
+            }
         }
         engine.load(optimizer, self.meta.step, &mut |arena, values| {
             let (kind, layout) = part(arena);
             values.fill(0.0);
-            layout.tensors().iter().try_for_each(|tensor| layout.import(tensor, &find(kind, tensor)?.read()?, values))
+            let mut tensors = layout.tensors().iter();
+            tensors.try_for_each(|tensor| layout.import(tensor, &source.read(&name(kind, tensor))?, values))
         })
     }
 }
@@ -320,11 +357,14 @@ impl View for Exported<'_> {
     }
 }
 
-fn write_state(path: &Path, layout: &Layout, state: State<'_>) -> Result<()> {
-    let second = &layout.second_moments(state.optimizer);
+/// Writes the moments that `engine` owns, and all weights if asked to.
+fn write_state(path: &Path, engine: &dyn Engine, weights: bool) -> Result<()> {
+    let (layout, state) = (engine.layout(), engine.state());
+    let owned = &layout.part(&engine.owned());
+    let second = &owned.second_moments(state.optimizer);
     let arenas =
-        [("weights", layout, state.weights), ("moment1", layout, state.moment1), ("moment2", second, state.moment2)];
-    let tensors = arenas.into_iter().flat_map(|(kind, layout, arena)| {
+        [("weights", layout, state.weights), ("moment1", owned, state.moment1), ("moment2", second, state.moment2)];
+    let tensors = arenas.into_iter().skip(usize::from(!weights)).flat_map(|(kind, layout, arena)| {
         let tensors = layout.tensors().iter();
         tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Exported { layout, tensor, arena }))
     });

@@ -125,7 +125,7 @@ pub struct TrainSection {
     /// not change a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repack: Option<bool>,
-    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two.
+    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two. Several ranks divide them.
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,

@@ -7,12 +7,16 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::pretrain::take_best;
+use super::ranks::{
+    all_damaged, expect_same_data, expect_same_program, in_turn, part, share_checkpoint, share_palette, with_groups,
+};
 use super::setup::{batches, begin, dataset, engine, newest, palette, resolve, validation, warn};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::Quantizer;
 use crate::probe::few;
+use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
@@ -71,21 +75,38 @@ pub fn finetune(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<FineTuned> {
-    fit(config, out, start, true, observer, stop)
+    finetune_among(&mut Collective::solo(), config, out, start, observer, stop)
 }
 
-/// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
-pub(super) fn finetune_untested(
+/// As [`finetune`], by several ranks: see [`super::pretrain_among()`].
+///
+/// # Errors
+/// As [`finetune`] and [`super::pretrain_among()`].
+pub fn finetune_among(
+    ranks: &mut Collective,
     config: &RunConfig,
     out: &Path,
     start: Start,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<FineTuned> {
-    fit(config, out, start, false, observer, stop)
+    fit(ranks, config, out, start, true, observer, stop)
+}
+
+/// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
+pub(super) fn finetune_untested(
+    ranks: &mut Collective,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<FineTuned> {
+    fit(ranks, config, out, start, false, observer, stop)
 }
 
 fn fit(
+    ranks: &mut Collective,
     config: &RunConfig,
     out: &Path,
     start: Start,
@@ -97,8 +118,11 @@ fn fit(
     let Some(settings) = &config.finetune else {
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
     };
+    expect_same_program(ranks, config)?;
+    let config = &with_groups(ranks, config, start, observer)?;
+    let leads = ranks.leads();
     let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
-    let dataset = dataset(config, observer)?;
+    let dataset = in_turn(ranks, || dataset(config, observer))?;
     let images = dataset.split(Split::Train)?;
     let counts = count_classes(&dataset, &images)?;
     expect_labels(&dataset, &dataset.split(Split::Validation)?)?;
@@ -106,8 +130,9 @@ fn fit(
     test.iter().try_for_each(|images| expect_labels(&dataset, images))?;
     let chosen = chosen(&images, settings, counts.len(), config.train.seed)?;
 
-    let run = RunDir::open(out, start)?;
-    let checkpoint = newest(&run, start, observer)?;
+    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
+    let own = if leads { newest(&run, start, observer)? } else { None };
+    let checkpoint = share_checkpoint(ranks, own)?;
     let mut config = config.clone();
     if source.is_none() {
         config = settle(&config, &images)?;
@@ -121,10 +146,12 @@ fn fit(
         }
         None => config.model.n_px.or_else(|| images.own_size()).unwrap_or(ImageSize::square(32)),
     };
-    let quantizer = Arc::new(Quantizer::new(palette(&config, &run, start, &images, n_px, observer)?));
+    let palette = share_palette(ranks, n_px, || palette(&config, &run, start, &images, n_px, observer))?;
+    let quantizer = Arc::new(Quantizer::new(palette));
     // Palettes need no labels, and see all training images.
     let images = chosen;
     let palette = quantizer.palette();
+    expect_same_data(ranks, &dataset, &images, palette)?;
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
@@ -133,16 +160,21 @@ fn fit(
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
-    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
+    let part = part(ranks, train.batch);
+    let from = (meta.step, part.start);
+    let (of, seed) = ((train.batch, part), train.seed);
+    let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
     let weights = first_weights(&network, source.as_ref(), train)?;
-    let mut engine = engine(&run, &network, train, settings.engine(), weights, checkpoint)?;
+    let share = (ranks.rank(), ranks.size());
+    let mut engine = engine(&run, &network, train, settings.engine(), share, weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        next: &mut batches(&mut loader, &network, train, meta.step),
+        ranks: &mut *ranks,
+        next: &mut batches(&mut loader, &network, train, from),
         probe: None,
         validation: validation.as_ref(),
         sample: None,
@@ -154,8 +186,11 @@ fn fit(
     }
     .run()?;
 
-    take_best(&run, engine.as_mut(), &outcome, observer)?;
-    let tested = match test.filter(|_| !outcome.stopped) {
+    let damaged = all_damaged(ranks, &loader.damaged())?;
+    if leads {
+        take_best(&run, engine.as_mut(), &outcome, observer)?;
+    }
+    let tested = match test.filter(|_| leads && !outcome.stopped) {
         None => None,
         Some(test) => {
             observer.event(Event::Phase("testing the best weights"));
@@ -164,8 +199,8 @@ fn fit(
         }
     };
     observer.event(Event::Phase("saving the model"));
-    for image in &loader.damaged() {
-        warn(&run, observer, &format!("{} was skipped: {}", image.name, image.problem));
+    for (name, problem) in &damaged {
+        warn(&run, observer, &format!("{name} was skipped: {problem}"));
     }
     let result = FineTuned {
         test_accuracy: tested.map(|tested| tested.accuracy),
@@ -185,6 +220,9 @@ fn fit(
         run: run.root().to_path_buf(),
         model: run.model(),
     };
+    if !leads {
+        return Ok(result);
+    }
     let weights = engine.into_weights();
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };

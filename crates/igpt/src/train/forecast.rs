@@ -15,6 +15,7 @@ use crate::data::{Batch, Loader, Preprocess, Split};
 use crate::machine::{self, Limits};
 use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset, initial_weights};
 use crate::palette::Quantizer;
+use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::observer::{Event, Observer};
 use crate::train::plan::Planner;
@@ -92,7 +93,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         return Err(Error::Invalid("forecasts are of pretraining, but the config has [finetune]: leave it out".into()));
     }
     let start = Instant::now();
-    let nowhere = RunDir::nowhere();
+    let nowhere = RunDir::elsewhere("");
     let dataset = dataset(&config, observer)?;
     let images = dataset.split(Split::Train)?;
     let config = settle(&config, &images)?;
@@ -107,13 +108,13 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, train.batch, 0)?;
-    let mut next = batches(&mut loader, &network, train, 0);
+    let mut next = batches(&mut loader, &network, train, (0, 0));
     let batch = next()?;
     let prepared = start.elapsed().as_secs_f64();
 
     let (data, before) = (machine::rss_bytes().unwrap_or(0), machine::peak_rss_bytes().unwrap_or(0));
     let left = Limits::now().usable();
-    let asked = room::options(train, FineTuning::default());
+    let asked = room::options(train, FineTuning::default(), (0, 1));
     let found = room::within(left.unwrap_or(u64::MAX), &network, train, asked);
     let options = *found.as_ref().unwrap_or(&asked);
     let pace = match found {
@@ -197,7 +198,7 @@ impl Pace {
         let mut tree = GradientTree::new(train.gradient_groups, most, engine.layout().arena_len())?;
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
         let step = seconds_of(measured.mul_f64(0.7), || {
-            tree.accumulate(engine.as_mut(), batch, &AtomicBool::new(false))?;
+            tree.accumulate(engine.as_mut(), batch, &mut Collective::solo(), &AtomicBool::new(false))?;
             engine.step(&train.update(&schedule, 0)).map(|_| ())
         })?;
         let images = most.min(batch.images());

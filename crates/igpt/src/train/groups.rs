@@ -1,13 +1,15 @@
 //! The gradient of a batch: cut into equal groups, each group into micro-batches, the groups summed by a binary tree.
 //!
-//! The tree is what data-parallel ranks will share: its sums are the same bits whoever computes them. With one group
-//! there is no tree and no extra memory, the engine just accumulates.
+//! The tree is what data-parallel ranks share: each makes the subtree of its own groups, [`Collective`] the rest,
+//! and its sums are the same bits whoever computes them. With one group there is no tree and no extra memory, the engine
+//! just accumulates.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::Batch;
 use crate::model::{Engine, LossSum};
+use crate::train::collective::Collective;
 use crate::{Error, Result};
 
 /// Tokens of a micro-batch when its size is not said: enough to keep matrix products efficient.
@@ -38,7 +40,7 @@ pub struct GradientTree {
 }
 
 impl GradientTree {
-    /// For batches of a multiple of `groups` (a power of two) images, micro-batches of at most `most` images and
+    /// For batches (or a rank's part of them) of a multiple of `groups` (a power of two) images, micro-batches of at most `most` images and
     /// gradients of `len` values; holds log2(`groups`) gradients.
     ///
     /// # Errors
@@ -51,28 +53,64 @@ impl GradientTree {
         Ok(Self { groups, most, levels: vec![vec![0.0; len]; depth], filled: vec![false; depth] })
     }
 
-    /// Adds the gradient of the batch's mean loss per token to the engine's (zero) gradients. Gives nothing when
-    /// `stop` was raised in between; the gradients are then of no use.
-    pub fn accumulate(&mut self, engine: &mut dyn Engine, batch: &Batch, stop: &AtomicBool) -> Result<Option<LossSum>> {
-        let scale = 1.0 / batch.tokens().len() as f32;
+    /// Adds the gradient of the mean loss per token of all ranks' parts of a batch to the engine's (zero) gradients; gives
+    /// the losses of this rank's part, `batch`. Gives nothing when `stop` was raised in between; the gradients are then of
+    /// no use. Several ranks stop only between batches, together.
+    pub fn accumulate(
+        &mut self,
+        engine: &mut dyn Engine,
+        batch: &Batch,
+        ranks: &mut Collective,
+        stop: &AtomicBool,
+    ) -> Result<Option<LossSum>> {
+        let alone = ranks.size() == 1;
+        let scale = 1.0 / (ranks.size() * batch.tokens().len()) as f32;
         let images = batch.images() / self.groups;
         assert_eq!(images * self.groups, batch.images(), "{} groups of a batch", self.groups);
         let mut total = LossSum { nats: Vec::with_capacity(batch.images()), ..LossSum::default() };
         self.filled.fill(false);
         for group in 0..self.groups {
-            for run in even_runs(group * images..(group + 1) * images, self.most) {
-                if stop.load(Ordering::Relaxed) {
+            let mut runs = even_runs(group * images..(group + 1) * images, self.most).peekable();
+            while let Some(run) = runs.next() {
+                if alone && stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                total.extend(engine.accumulate(&batch.slice(run), scale)?);
+                let (run, last) = (batch.slice(run), group + 1 == self.groups && runs.peek().is_none());
+                total.extend(match last && !alone {
+                    true => self.sum_among(engine, &run, scale, ranks)?,
+                    false => engine.accumulate(&run, scale)?,
+                });
             }
-            self.join(engine.gradients());
+            if alone || group + 1 < self.groups {
+                self.join(engine.gradients());
+            }
         }
         Ok(Some(total))
     }
 
+    /// The last micro-batch of this rank: what becomes final of the gradient is joined with the subtrees of the groups
+    /// before, and summed over all ranks while the rest is computed.
+    fn sum_among(&self, engine: &mut dyn Engine, run: &Batch, scale: f32, ranks: &mut Collective) -> Result<LossSum> {
+        let (mut sums, mut started) = (Vec::new(), Ok(()));
+        let found = engine.accumulate_ready(run, scale, &mut |range, values| {
+            for level in &self.levels {
+                values.iter_mut().zip(&level[range.clone()]).for_each(|(sum, earlier)| *sum += *earlier);
+            }
+            if started.is_ok() {
+                started = ranks.start_sum(values.to_vec());
+                sums.push(range);
+            }
+        })?;
+        started?;
+        let gradients = engine.gradients();
+        for range in sums {
+            gradients[range].copy_from_slice(&ranks.finish_sum()?);
+        }
+        Ok(found)
+    }
+
     /// Joins a finished group with the complete subtrees before it; parks the sum unless it is the whole tree.
-    fn join(&mut self, gradients: &mut [f32]) {
+    pub(super) fn join(&mut self, gradients: &mut [f32]) {
         for (level, filled) in self.levels.iter_mut().zip(&mut self.filled) {
             if !*filled {
                 level.copy_from_slice(gradients);

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::files::write_atomic;
+use crate::train::collective::Collective;
 use crate::train::config::RunConfig;
 use crate::train::finetune::finetune_untested;
 use crate::train::observer::{Event, Observer};
-use crate::train::pretrain::pretrain;
+use crate::train::pretrain::pretrain_among;
 use crate::train::run_dir::{LR_SEARCH, RunDir, Start};
 use crate::{Error, Result};
 
@@ -55,8 +56,24 @@ pub struct LrSearch {
 ///
 /// # Errors
 /// When no rate is given or one is not a positive number, when every one breaks training, when there is no validation
-/// split, when stopped, and as [`pretrain`] or [`super::finetune()`].
+/// split, when stopped, and as [`super::pretrain()`] or [`super::finetune()`].
 pub fn lr_search(
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    rates: &[f64],
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<LrSearch> {
+    lr_search_among(&mut Collective::solo(), config, out, start, rates, observer, stop)
+}
+
+/// As [`lr_search`], by several ranks: see [`super::pretrain_among()`].
+///
+/// # Errors
+/// As [`lr_search`] and [`super::pretrain_among()`].
+pub fn lr_search_among(
+    ranks: &mut Collective,
     config: &RunConfig,
     out: &Path,
     start: Start,
@@ -68,20 +85,25 @@ pub fn lr_search(
         return Err(Error::Invalid(format!("learning rates {rates:?} to search: give some, all above 0")));
     }
     config.validate()?;
-    let claimed = RunDir::claim(out, start)?;
     let root = out.join(LR_SEARCH);
-    if root.exists() {
+    // Held until the search is over.
+    let _claimed = match ranks.leads() {
+        true => Some(RunDir::claim(out, start)?),
+        false => None,
+    };
+    if ranks.leads() && root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
     }
     let trials = search(rates, |lr| {
         observer.event(Event::Phase(&format!("trying learning rate {lr}")));
         let (trial, run) = (trial(config, lr), root.join(lr.to_string()));
         let result = match &trial.finetune {
-            None => pretrain(&trial, &run, Start::New, observer, stop).map(|found| (found.validation_loss, None)),
-            Some(_) => finetune_untested(&trial, &run, Start::New, observer, stop)
+            None => pretrain_among(ranks, &trial, &run, Start::New, observer, stop)
+                .map(|found| (found.validation_loss, None)),
+            Some(_) => finetune_untested(ranks, &trial, &run, Start::New, observer, stop)
                 .map(|found| (found.validation_class_loss, found.validation_accuracy)),
         };
-        if stop.load(Ordering::Relaxed) {
+        if ranks.any(stop.load(Ordering::Relaxed))? {
             return Err(Error::Invalid("the search for a learning rate was stopped before its end".into()));
         }
         match result {
@@ -97,10 +119,12 @@ pub fn lr_search(
         Error::Invalid(format!("training breaks at every learning rate of {rates:?}: give smaller ones"))
     })?;
     let found = LrSearch { trials, best };
+    if !ranks.leads() {
+        return Ok(found);
+    }
     let path = root.join("result.json");
     let text = serde_json::to_string_pretty(&found).expect("plain values have a JSON form") + "\n";
     write_atomic(&path, text.as_bytes())?;
-    drop(claimed);
     Ok(found)
 }
 

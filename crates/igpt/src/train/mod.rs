@@ -1,10 +1,11 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`checkpoint`], [`trainer`], `setup`,
-//! [`mod@pretrain`], [`mod@finetune`].
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`], [`trainer`], `ranks`,
+//! `setup`, [`mod@pretrain`], [`mod@finetune`].
 
 pub mod checkpoint;
+pub mod collective;
 pub mod comparison;
 pub mod config;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub mod finetune;
 pub mod forecast;
 pub mod groups;
 mod lock;
+mod losses;
 pub mod lr_search;
 pub mod metrics;
 pub mod observer;
@@ -21,6 +23,7 @@ pub mod overrides;
 pub mod plan;
 pub mod pretrain;
 pub mod probe;
+mod ranks;
 pub mod recipe;
 mod room;
 pub mod run_dir;
@@ -32,17 +35,18 @@ mod token_data;
 pub mod trainer;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
+pub use collective::{Collective, Transport};
 pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};
 pub use fine_tuning::FineTuneSection;
-pub use finetune::{FineTuned, finetune};
+pub use finetune::{FineTuned, finetune, finetune_among};
 pub use forecast::{Forecast, forecast};
-pub use lr_search::{LrSearch, lr_search};
+pub use lr_search::{LrSearch, lr_search, lr_search_among};
 pub use metrics::{Metrics, Row};
 pub use observer::{Event, Observer};
 pub use overrides::{Overrides, Value};
 pub use plan::{Plan, Planner};
-pub use pretrain::{Summary, pretrain};
+pub use pretrain::{Summary, pretrain, pretrain_among};
 pub use probe::{Probed, RunProbe};
 pub use recipe::Recipe;
 pub use run_dir::{RunDir, Start};

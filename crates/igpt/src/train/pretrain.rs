@@ -6,11 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use super::ranks::{
+    all_damaged, expect_same_data, expect_same_program, in_turn, part, share_checkpoint, share_palette, with_groups,
+};
 use super::setup::{batches, begin, dataset, engine, newest, palette, resolve, validation, warn};
 use crate::data::{Dataset, Loader, Preprocess, Split};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::{Palette, Quantizer};
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
+use crate::train::collective::Collective;
 use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
 use crate::train::probe::RunProbe;
@@ -71,23 +75,46 @@ pub fn pretrain(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Summary> {
+    pretrain_among(&mut Collective::solo(), config, out, start, observer, stop)
+}
+
+/// As [`pretrain`], by several ranks, each of which calls this: they divide the gradient groups of every batch among
+/// them, and the weights are those of one process with as many groups. Only rank 0 looks at `out` and writes there;
+/// raising `stop` on any rank stops all.
+///
+/// # Errors
+/// As [`pretrain`]; when ranks differ in program, settings or data; when they can't divide the gradient groups; and when
+/// a rank is gone. An error of one rank only leaves the others waiting: end them with [`Collective::abort`].
+pub fn pretrain_among(
+    ranks: &mut Collective,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Summary> {
     config.validate()?;
     if config.finetune.is_some() {
         return Err(Error::Invalid(
             "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
         ));
     }
-    let run = RunDir::open(out, start)?;
-    let checkpoint = newest(&run, start, observer)?;
-    let dataset = dataset(config, observer)?;
+    expect_same_program(ranks, config)?;
+    let config = &with_groups(ranks, config, start, observer)?;
+    let run = if ranks.leads() { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
+    let own = if ranks.leads() { newest(&run, start, observer)? } else { None };
+    let checkpoint = share_checkpoint(ranks, own)?;
+    let dataset = in_turn(ranks, || dataset(config, observer))?;
     let images = dataset.split(Split::Train)?;
     let config = &settle(config, &images)?;
     let n_px = match config.model.n_px {
         Some(n_px) => n_px,
         None => images.own_size().unwrap_or(ImageSize::square(32)),
     };
-    let quantizer = Arc::new(Quantizer::new(palette(config, &run, start, &images, n_px, observer)?));
+    let palette = share_palette(ranks, n_px, || palette(config, &run, start, &images, n_px, observer))?;
+    let quantizer = Arc::new(Quantizer::new(palette));
     let palette = quantizer.palette();
+    expect_same_data(ranks, &dataset, &images, palette)?;
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
     let mut config = resolve(config, &network);
@@ -95,24 +122,30 @@ pub fn pretrain(
 
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
-    let probe = run_probe(&dataset, &config, &network, &quantizer, &run, observer);
+    let leads = ranks.leads();
+    let probe = leads.then(|| run_probe(&dataset, &config, &network, &quantizer, &run, observer)).flatten();
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
-    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, train.batch, meta.step)?;
+    let part = part(ranks, train.batch);
+    let from = (meta.step, part.start);
+    let (of, seed) = ((train.batch, part), train.seed);
+    let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
     let weights = initial_weights(&network, train.init, train.seed);
-    let mut engine = engine(&run, &network, train, FineTuning::default(), weights, checkpoint)?;
+    let share = (ranks.rank(), ranks.size());
+    let mut engine = engine(&run, &network, train, FineTuning::default(), share, weights, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
     };
     // There is no order in which masked pixels could be drawn.
-    let draws = train.sample_images > 0 && train.objective == Objective::Autoregressive;
+    let draws = leads && train.sample_images > 0 && train.objective == Objective::Autoregressive;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        next: &mut batches(&mut loader, &network, train, meta.step),
+        ranks: &mut *ranks,
+        next: &mut batches(&mut loader, &network, train, from),
         validation: validation.as_ref(),
         probe: probe.as_ref(),
         sample: draws.then_some(&mut draw),
@@ -124,15 +157,18 @@ pub fn pretrain(
     }
     .run()?;
 
+    let damaged = all_damaged(ranks, &loader.damaged())?;
+    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
+    if !leads {
+        return Ok(summary);
+    }
     if config.train.take_best && !outcome.stopped {
         take_best(&run, engine.as_mut(), &outcome, observer)?;
     }
     observer.event(Event::Phase("saving the model"));
-    let damaged = loader.damaged();
-    for image in &damaged {
-        warn(&run, observer, &format!("{} was skipped: {}", image.name, image.problem));
+    for (name, problem) in &damaged {
+        warn(&run, observer, &format!("{name} was skipped: {problem}"));
     }
-    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
     let weights = engine.into_weights();
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;

@@ -6,9 +6,9 @@ use crate::model::{FineTuning, Layout, ModelConfig, Optimizer, Precision, Preset
 use crate::train::config::TrainSection;
 use crate::{Error, Result};
 
-/// The options of an engine that trains `network`, before memory is thought of: activations and packed weights are kept unless
+/// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed weights are kept unless
 /// the config says otherwise.
-pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning) -> Options {
+pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> Options {
     Options {
         threads: train.threads,
         micro_batch: train.micro_batch,
@@ -16,6 +16,7 @@ pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning) -> Options 
         recompute: train.recompute.unwrap_or(false),
         repack: train.repack.unwrap_or(false),
         fine_tuning,
+        share,
         ..Options::training(train.precision)
     }
 }
@@ -31,8 +32,13 @@ pub(super) fn needed(network: &ModelConfig, options: &Options, groups: usize) ->
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
-pub(super) fn fitting(network: &ModelConfig, train: &TrainSection, fine_tuning: FineTuning) -> Result<Options> {
-    let options = options(train, fine_tuning);
+pub(super) fn fitting(
+    network: &ModelConfig,
+    train: &TrainSection,
+    fine_tuning: FineTuning,
+    share: (usize, usize),
+) -> Result<Options> {
+    let options = options(train, fine_tuning, share);
     match Limits::now().usable() {
         Some(left) => within(left, network, train, options),
         None => Ok(options),
@@ -126,12 +132,13 @@ mod tests {
     #[test]
     fn activations_and_packed_weights_are_made_again_only_where_they_do_not_fit_otherwise() {
         let (network, mut train) = (network(Preset::S), TrainSection::default());
-        let keeping = options(&train, FineTuning::default());
+        let keeping = options(&train, FineTuning::default(), (0, 1));
         let need = |recompute, repack| needed(&network, &Options { recompute, repack, ..keeping }, 1);
         let (all, less, least) = (need(false, false), need(true, false), need(true, true));
         assert!(less < all * 2 / 3 && least < less, "{all} {less} {least}");
         let chosen = |left, train: &TrainSection| {
-            within(left, &network, train, options(train, FineTuning::default())).map(|o| (o.recompute, o.repack))
+            within(left, &network, train, options(train, FineTuning::default(), (0, 1)))
+                .map(|o| (o.recompute, o.repack))
         };
         assert_eq!(chosen(all, &train).unwrap(), (false, false));
         assert_eq!(chosen(all - 1, &train).unwrap(), (true, false));
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_a_setting_that_mends_it() {
         let (network, train) = (network(Preset::Tiny), TrainSection::default());
-        let given = Options { precision: Precision::F32, ..options(&train, FineTuning::default()) };
+        let given = Options { precision: Precision::F32, ..options(&train, FineTuning::default(), (0, 1)) };
         let mut left = needed(&network, &given, 1);
         let mut said = std::collections::BTreeSet::new();
         while left > 1_000_000 {
@@ -167,7 +174,7 @@ mod tests {
     #[test]
     fn the_groups_of_gradients_that_wait_are_counted() {
         let network = network(Preset::Nano);
-        let options = options(&TrainSection::default(), FineTuning::default());
+        let options = options(&TrainSection::default(), FineTuning::default(), (0, 1));
         let arena = 4 * Layout::new(&network).arena_len() as u64;
         assert_eq!(needed(&network, &options, 8) - needed(&network, &options, 1), 3 * arena);
     }
@@ -175,7 +182,7 @@ mod tests {
     #[test]
     fn the_largest_preset_that_fits_is_found() {
         let (nano, train) = (network(Preset::Nano), TrainSection::default());
-        let options = options(&train, FineTuning::default());
+        let options = options(&train, FineTuning::default(), (0, 1));
         let find = |left| largest_preset(left, &nano, &train, options);
         assert_eq!(find(1_000_000), None);
         assert_eq!(find(u64::MAX), Some(Preset::Xl));

@@ -24,6 +24,8 @@ pub enum Start {
 pub struct RunDir {
     root: PathBuf,
     lock: Option<Lock>,
+    /// Whether another process writes it.
+    elsewhere: bool,
 }
 
 /// Everything that a run (or a report on it) writes.
@@ -42,9 +44,14 @@ impl RunDir {
         Self::claim(root, start)?.make()
     }
 
-    /// A directory for what looks ahead at a run: nothing is in it, and nothing is written to it.
-    pub(super) fn nowhere() -> Self {
-        Self { root: PathBuf::new(), lock: None }
+    /// The directory of a run that is written elsewhere, by rank 0 or not at all: it is neither looked at nor logged to.
+    pub(crate) fn elsewhere(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), lock: None, elsewhere: true }
+    }
+
+    /// Whether it is written elsewhere.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     /// Checks that `root` may be used and, to overwrite, removes the run in it. Makes nothing yet.
@@ -53,7 +60,7 @@ impl RunDir {
     /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
     /// `start` is `Overwrite` and what is there is no run; when another process is training in it.
     pub fn claim(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
-        let mut run = Self { root: root.into(), lock: None };
+        let mut run = Self { root: root.into(), lock: None, elsewhere: false };
         if start != Start::New && run.config().exists() {
             run.lock = Lock::take(&run.root)?;
         }
@@ -156,7 +163,7 @@ impl RunDir {
 
     /// Appends a line to `train.log`. A full disk must not stop training, so failures are passed over.
     pub fn log(&self, line: &str) {
-        if self.root.as_os_str().is_empty() {
+        if self.elsewhere {
             return;
         }
         let file = OpenOptions::new().create(true).append(true).open(self.root.join("train.log"));

@@ -48,6 +48,9 @@ pub(super) fn begin(
         }
         None => Meta::new(0, 0, images, &palette.hash(), config),
     };
+    if run.is_elsewhere() {
+        return Ok(meta);
+    }
     write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
     if checkpoint.is_none() {
         write_atomic(&run.config(), config.to_toml().as_bytes())?;
@@ -55,16 +58,17 @@ pub(super) fn begin(
     Ok(meta)
 }
 
-/// An engine to train `network` with, in the checkpoint's state if there is one, otherwise with these `weights`.
+/// An engine to train a `share` of `network` with, in the checkpoint's state if there is one, otherwise with these `weights`.
 pub(super) fn engine(
     run: &RunDir,
     network: &ModelConfig,
     train: &TrainSection,
     fine_tuning: FineTuning,
+    share: (usize, usize),
     weights: Vec<f32>,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Box<dyn Engine>> {
-    let options = room::fitting(network, train, fine_tuning)?;
+    let options = room::fitting(network, train, fine_tuning, share)?;
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }
@@ -79,19 +83,20 @@ pub(super) fn engine(
     Ok(engine)
 }
 
-/// The loader's batches from step `first` on, masked if the network wants that.
+/// The loader's batches (or parts of them that begin at place `from`) from step `first` on, masked if the network wants
+/// that.
 pub(super) fn batches<'a>(
     loader: &'a mut Loader,
     network: &ModelConfig,
     train: &TrainSection,
-    first: u64,
+    (first, from): (u64, usize),
 ) -> impl FnMut() -> Result<Batch> + use<'a> {
     let masked = network.objective == Objective::Masked;
     let masking = masked.then(|| Masking::training(train.seed, network.mask_prob));
-    let mut position = first * train.batch as u64;
+    let images = train.batch as u64;
+    let mut position = first * images + from as u64;
     move || {
         let batch = loader.next()?;
-        let images = batch.images() as u64;
         let batch = match masking {
             Some(masking) => masking.mask(batch, position),
             None => batch,

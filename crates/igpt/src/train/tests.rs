@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
+use super::collective::Collective;
+use super::collective::tests::on_ranks;
 use super::config::{RunConfig, TrainSection};
 use super::fake::Fake;
 use super::observer::Event;
+use super::ranks::{part, share_checkpoint};
 use super::run_dir::{RunDir, Start};
 use super::trainer::{Outcome, Trainer};
 use super::{FineTuneSection, Metrics, Plan};
@@ -59,15 +62,21 @@ struct Ran {
 }
 
 fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
-    let run = RunDir::open(out, start).unwrap();
+    train_among(&mut Collective::solo(), config, out, start, go)
+}
+
+fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
+    let leads = ranks.leads();
+    let run = if leads { RunDir::open(out, start).unwrap() } else { RunDir::elsewhere(out) };
     let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
     engine.breaks_at = go.breaks_at;
     let mut warnings = Vec::new();
     let mut meta = Meta::new(0, 0, IMAGES, "hash", config);
     if start == Start::Resume {
-        let newest =
-            Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap();
-        if let Some(checkpoint) = newest {
+        let newest = leads.then(|| {
+            Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap()
+        });
+        if let Some(checkpoint) = share_checkpoint(ranks, newest.flatten()).unwrap() {
             meta = checkpoint.meta.clone();
             checkpoint.restore(&mut engine).unwrap();
         }
@@ -75,8 +84,10 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
     let stop = AtomicBool::new(false);
     let mut at = meta.images;
     let batch = config.train.batch as u64;
+    let places = part(ranks, config.train.batch);
     let mut next = || {
-        let tokens = (at..at + batch).flat_map(|i| image(i % IMAGES as u64)).collect();
+        let places = at + places.start as u64..at + places.end as u64;
+        let tokens = places.flat_map(|i| image(i % IMAGES as u64)).collect();
         at += batch;
         Ok(Batch::new(tokens, N_PX.pixels()))
     };
@@ -98,6 +109,7 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
         config,
         run: &run,
         engine: &mut engine,
+        ranks,
         next: &mut next,
         validation: Some(&set),
         probe: None,
@@ -333,4 +345,76 @@ fn a_run_of_minutes_repeats_to_the_bit_from_its_resolved_config() {
     let again = train(&resolved, &second, Start::New, WHOLE);
     assert_eq!(again.outcome.unwrap().step, outcome.step);
     assert!(again.weights == ran.weights);
+}
+
+#[test]
+fn one_two_and_four_ranks_train_to_the_same_bits_and_go_on_with_each_others_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(|train| train.gradient_groups = 4);
+    let on = |size: usize, out: &Path, start: Start, stop_after: u64| {
+        on_ranks(size, |mut ranks| {
+            // Any rank may be told to stop.
+            let stop_after = if ranks.rank() + 1 == size { stop_after } else { u64::MAX };
+            let ran = train_among(&mut ranks, &config, out, start, Go { stop_after, ..WHOLE });
+            ranks.close().unwrap();
+            assert_eq!(ran.warnings, [""; 0]);
+            (ran.outcome.unwrap(), ran.weights)
+        })
+    };
+    let alone = dir.path().join("alone");
+    let expected = train(&config, &alone, Start::New, WHOLE);
+    let best = expected.outcome.unwrap().best;
+    let state = |out: &Path| fs::read(out.join("checkpoints/step-00000020/state.safetensors")).unwrap();
+    for size in [2, 4] {
+        let out = dir.path().join(size.to_string());
+        for (outcome, weights) in on(size, &out, Start::New, u64::MAX) {
+            assert_eq!((outcome.step, outcome.best), (20, best));
+            assert!(weights == expected.weights, "{size} ranks");
+        }
+        assert_eq!(losses(&out), losses(&alone));
+        assert!(state(&out) == state(&alone));
+    }
+    let out = dir.path().join("parts");
+    assert!(on(4, &out, Start::New, 7).iter().all(|(outcome, _)| (outcome.step, outcome.stopped) == (7, true)));
+    assert!(on(1, &out, Start::Resume, 12).iter().all(|(outcome, _)| outcome.step == 12));
+    assert!(on(2, &out, Start::Resume, u64::MAX).iter().all(|(_, weights)| *weights == expected.weights));
+    assert_eq!(losses(&out), losses(&alone));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_and_a_budget_of_minutes_end_all_ranks_at_the_same_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = config(|train| train.gradient_groups = 2);
+    let outcomes = on_ranks(2, |mut ranks| {
+        // Only one rank sees it.
+        let breaks_at = if ranks.rank() == 1 { 12 } else { u64::MAX };
+        let go = Go { breaks_at, ..WHOLE };
+        let ran = train_among(&mut ranks, &broken, &dir.path().join("broken"), Start::New, go);
+        ranks.close().unwrap();
+        ran.outcome
+    });
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::NotFinite { step: 13, .. }))), "{outcomes:?}");
+    let minutes = config(|train| {
+        (train.steps, train.minutes, train.gradient_groups) = (None, Some(0.002), 2);
+    });
+    let steps = on_ranks(2, |mut ranks| {
+        let ran = train_among(&mut ranks, &minutes, &dir.path().join("minutes"), Start::New, WHOLE);
+        ranks.close().unwrap();
+        (ran.outcome.unwrap().step, ran.weights)
+    });
+    assert!(steps[0] == steps[1]);
+}
+
+#[test]
+fn ranks_that_can_not_divide_the_groups_are_told_what_to_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(|train| train.gradient_groups = 2);
+    for message in on_ranks(4, |mut ranks| {
+        let ran = train_among(&mut ranks, &config, &dir.path().join("run"), Start::New, WHOLE);
+        ranks.close().unwrap();
+        ran.outcome.unwrap_err().to_string()
+    }) {
+        assert!(message.contains("4 ranks can't divide train.gradient_groups 2"), "{message}");
+        assert!(message.contains("--set train.gradient_groups=4"), "{message}");
+    }
 }

@@ -1,6 +1,8 @@
 //! The loop: batch, gradient, step; validation, samples, checkpoints and metrics where they are due.
 //!
 //! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain()`] brings those together.
+//! Several ranks go through it in step: each computes its part of a batch and of the validation images, all know the
+//! losses of all and come to the same decisions, rank 0's clock and files are the run's.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +12,16 @@ use crate::data::{Batch, Masking, TokenSet};
 use crate::files::write_atomic;
 use crate::model::{Engine, LossSum, Objective};
 use crate::train::checkpoint::{Checkpoints, Meta};
+use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
+use crate::train::losses;
 use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
+use crate::train::ranks::{share_weights, write_shards};
 use crate::train::run_dir::RunDir;
 use crate::{Error, Result};
 
@@ -31,7 +36,9 @@ pub struct Trainer<'a> {
     pub run: &'a RunDir,
     /// Initialised, or restored from `start`.
     pub engine: &'a mut dyn Engine,
-    /// Gives the batch of the next step, from step `start.step` on.
+    /// The processes that train together; every one has such a trainer.
+    pub ranks: &'a mut Collective,
+    /// Gives this rank's part of the batch of the next step, from step `start.step` on.
     pub next: &'a mut dyn FnMut() -> Result<Batch>,
     /// Images to validate on, if there are any.
     pub validation: Option<&'a TokenSet>,
@@ -80,8 +87,8 @@ pub struct Outcome {
 struct Loop<'a> {
     t: Trainer<'a>,
     planner: Planner,
-    checkpoints: Checkpoints,
-    metrics: Metrics,
+    /// What rank 0 writes.
+    files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
     outcome: Outcome,
     /// Time, waiting seconds and steps since the last train row.
@@ -100,9 +107,16 @@ impl<'a> Trainer<'a> {
     /// warning, and the next checkpoint is tried again.
     pub fn run(self) -> Result<Outcome> {
         let train = &self.config.train;
-        let checkpoints = Checkpoints::open(self.run.checkpoints())?;
-        let metrics = Metrics::open(self.run.metrics(), self.start.step)?;
+        expect_divisible(train.gradient_groups, self.ranks.size())?;
         let start = &self.start;
+        let files = match self.ranks.leads() {
+            true => {
+                let metrics = Metrics::open(self.run.metrics(), start.step)?;
+                Some((Checkpoints::open(self.run.checkpoints())?, metrics))
+            }
+            false => None,
+        };
+        let checkpoint = files.as_ref().filter(|_| start.step > 0).map(|(checkpoints, _)| checkpoints.path(start.step));
         let planner = Planner::new(train, self.images, &start.plans);
         let planner = match self.validation.filter(|_| self.config.finetune.is_some()) {
             Some(set) => FineTuneSection::plan(planner, set.images(), train.batch),
@@ -118,12 +132,12 @@ impl<'a> Trainer<'a> {
             best: start.best_loss.zip(start.best_step),
             elapsed_s: start.elapsed_s,
             session: (0.0, 0),
-            checkpoint: (start.step > 0).then(|| checkpoints.path(start.step)),
+            checkpoint,
         };
         let now = Instant::now();
         let row = (now, 0.0, start.step);
         let waited = start.validations_since_best;
-        Loop { t: self, planner, checkpoints, metrics, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
+        Loop { t: self, planner, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
 
@@ -133,7 +147,8 @@ impl Loop<'_> {
         let n_ctx = self.t.engine.config().n_ctx();
         let group = train.batch / train.gradient_groups;
         let most = micro_batch(train.micro_batch, group, n_ctx);
-        let mut tree = GradientTree::new(train.gradient_groups, most, self.t.engine.layout().arena_len())?;
+        let groups = train.gradient_groups / self.t.ranks.size();
+        let mut tree = GradientTree::new(groups, most, self.t.engine.layout().arena_len())?;
         let first = self.t.start.step;
         self.write_config();
         self.t.observer.event(Event::Started(&Started {
@@ -150,11 +165,13 @@ impl Loop<'_> {
                 break;
             }
             let step = self.outcome.step;
-            let planned = self.planner.after_step(step, self.elapsed());
+            let elapsed = self.common_elapsed()?;
+            let planned = self.planner.after_step(step, elapsed);
             self.tell_plan(planned);
             if self.planner.validates(step) {
                 self.validate(most)?;
-                let planned = self.planner.after_validation(step, self.elapsed());
+                let elapsed = self.common_elapsed()?;
+                let planned = self.planner.after_validation(step, elapsed);
                 self.tell_plan(planned);
             }
             if self.planner.samples(step) {
@@ -187,18 +204,26 @@ impl Loop<'_> {
         self.t.start.elapsed_s + self.clock.elapsed().as_secs_f64()
     }
 
+    /// The same on every rank where that decides anything.
+    fn common_elapsed(&mut self) -> Result<f64> {
+        let own = self.elapsed();
+        if self.t.config.train.minutes.is_some() { self.t.ranks.first(own) } else { Ok(own) }
+    }
+
     /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
     fn step(&mut self, train: &TrainSection, tree: &mut GradientTree) -> Result<bool> {
-        if self.t.stop.load(Ordering::Relaxed) {
+        if self.t.ranks.any(self.t.stop.load(Ordering::Relaxed))? {
             return Ok(false);
         }
         let index = self.outcome.step;
         let asked = Instant::now();
         let batch = (self.t.next)()?;
         self.row.1 += asked.elapsed().as_secs_f64();
-        let Some(sum) = tree.accumulate(self.t.engine, &batch, self.t.stop)? else {
+        let Some(own) = tree.accumulate(self.t.engine, &batch, self.t.ranks, self.t.stop)? else {
             return Ok(false);
         };
+        let right = right_ones(&own, &batch);
+        let (sum, right) = losses::gather(self.t.ranks, own, right)?;
         let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
         if let Some(loss) = [loss, class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
@@ -209,13 +234,14 @@ impl Loop<'_> {
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
+        share_weights(self.t.ranks, self.t.engine)?;
         self.outcome.step = step;
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
-            let accuracy = right_ones(&sum, &batch).map(|right| right as f64 / batch.images() as f64);
+            let accuracy = right.map(|right| right as f64 / train.batch as f64);
             let found = Row { class_loss, accuracy, ..self.blank_row("train", loss) };
-            self.train_row(found, lr, norm, batch.tokens().len());
+            self.train_row(found, lr, norm, self.t.ranks.size() * batch.tokens().len());
         }
         let steps = self.planner.steps(step);
         let left_s = steps.map(|steps| {
@@ -284,7 +310,8 @@ impl Loop<'_> {
     }
 
     fn write_row(&mut self, row: &Row) {
-        if let Err(error) = self.metrics.write(row) {
+        let Some((_, metrics)) = &mut self.files else { return };
+        if let Err(error) = metrics.write(row) {
             self.warn(&format!("a row of metrics is lost: {error}"));
         }
     }
@@ -294,28 +321,31 @@ impl Loop<'_> {
         self.t.observer.event(Event::Warning(text));
     }
 
-    /// Loss over the validation images, whatever their number; leaves the training state alone.
+    /// Loss over the validation images, whatever their number, each rank over its part; leaves the training state alone.
     fn validate(&mut self, most: usize) -> Result<()> {
         let Some(set) = self.t.validation else { return Ok(()) };
         let network = self.t.engine.config();
         let masked = network.objective == Objective::Masked;
         let masking = masked.then(|| Masking::evaluation(network.mask_prob, 0));
-        let (mut sum, mut right) = (LossSum::default(), 0);
-        for run in even_runs(0..set.images(), most) {
+        let (mut own, mut right) = (LossSum::default(), None);
+        let bound = |rank: usize| rank * set.images() / self.t.ranks.size();
+        let part = bound(self.t.ranks.rank())..bound(self.t.ranks.rank() + 1);
+        for run in even_runs(part, most) {
             let batch = set.batch(run.clone());
             let batch = match masking {
                 Some(masking) => masking.mask(batch, run.start as u64),
                 None => batch,
             };
             let found = self.t.engine.evaluate(&batch)?;
-            right += right_ones(&found, &batch).unwrap_or(0);
-            sum.extend(found);
+            right = right_ones(&found, &batch).map(|more| more + right.unwrap_or(0)).or(right);
+            own.extend(found);
         }
+        let (sum, right) = losses::gather(self.t.ranks, own, right)?;
         let (step, loss, class_loss) = (self.outcome.step, sum.mean(), class_loss(&sum));
         if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
-        let accuracy = class_loss.map(|_| right as f64 / set.images() as f64);
+        let accuracy = class_loss.map(|_| right.unwrap_or(0) as f64 / set.images() as f64);
         let measure = accuracy.map_or(loss, |accuracy| 1.0 - accuracy);
         let best = self.outcome.best.is_none_or(|(lowest, _)| measure < lowest);
         self.waited += 1;
@@ -368,6 +398,9 @@ impl Loop<'_> {
 
     /// The resolved config, with the plans made so far.
     fn write_config(&mut self) {
+        if !self.t.ranks.leads() {
+            return;
+        }
         let mut config = self.t.config.clone();
         config.train.plan = self.planner.plans(&config.train).to_vec();
         if let Err(error) = write_atomic(&self.t.run.config(), config.to_toml().as_bytes()) {
@@ -388,6 +421,9 @@ impl Loop<'_> {
 
     fn save(&mut self) -> Result<()> {
         let step = self.outcome.step;
+        let checkpoints = self.files.as_ref().map(|(checkpoints, _)| checkpoints);
+        let shards = write_shards(self.t.ranks, self.t.engine, checkpoints, &self.t.run.checkpoints(), step)?;
+        let Some(checkpoints) = checkpoints else { return Ok(()) };
         let train = &self.t.config.train;
         let images = step * train.batch as u64;
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
@@ -395,14 +431,26 @@ impl Loop<'_> {
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
         meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
-        let path = self.checkpoints.save(self.t.engine, &meta)?;
-        self.checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
+        meta.files = shards;
+        let path = checkpoints.save(self.t.engine, &meta)?;
+        checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
         self.t.run.log(&format!("step {step}: saved {}", path.display()));
         self.t.observer.event(Event::Saved(&path));
         self.outcome.checkpoint = Some(path);
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
         Ok(())
     }
+}
+
+/// Refuses ranks among which gradient groups can't be divided evenly.
+pub(super) fn expect_divisible(groups: usize, ranks: usize) -> Result<()> {
+    if groups.is_multiple_of(ranks) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{ranks} ranks can't divide train.gradient_groups {groups}: start at most {groups} ranks, or a new run with \
+         --set train.gradient_groups={ranks}"
+    )))
 }
 
 /// Nats per label, if a classifier was trained or evaluated.

@@ -44,6 +44,17 @@ fn fixture(count: usize) -> Fixture {
 
 fn loader(source: Fixture, augment: Augment, seed: u64, batch: usize, first: u64, threads: usize) -> Result<Loader> {
     let preprocess = Preprocess { size: ImageSize::square(8), augment };
+    part(source, preprocess, seed, (batch, 0..batch), first, threads)
+}
+
+fn part(
+    source: Fixture,
+    preprocess: Preprocess,
+    seed: u64,
+    batch: (usize, Range<usize>),
+    first: u64,
+    threads: usize,
+) -> Result<Loader> {
     let quantize = Box::new(|pixels: &Pixels, out: &mut [u16]| {
         out.iter_mut().zip(&pixels.data).for_each(|(token, &value)| *token = value as u16);
     });
@@ -149,4 +160,25 @@ fn scaled_images_are_kept_unless_the_recipe_starts_from_the_original() {
 fn nothing_to_load_is_an_error() {
     assert!(loader(fixture(0), Augment::None, 1, 4, 0, 1).is_err());
     assert!(loader(fixture(4), Augment::None, 1, 0, 0, 1).is_err());
+}
+
+#[test]
+fn parts_of_batches_make_the_whole_ones_and_decode_no_others() {
+    for augment in RECIPES {
+        for in_memory in [false, true] {
+            let whole = batches(loader(Fixture { in_memory, ..fixture(24) }, augment, 1, 6, 2, 2).unwrap(), 8);
+            for places in [0..2, 2..6] {
+                let preprocess = Preprocess { size: ImageSize::square(8), augment };
+                let source = Fixture { in_memory, ..fixture(24) };
+                let decoded = source.decoded.clone();
+                let parts = part(source, preprocess, 1, (6, places.clone()), 2, 1).unwrap();
+                let parts = batches(parts, 8);
+                let wanted: Vec<Batch> = whole.iter().map(|batch| batch.slice(places.clone())).collect();
+                assert_eq!(parts, wanted, "{places:?}");
+                // Two batches may be ready and one under way.
+                let most = if in_memory && augment == Augment::None { 24 } else { 11 * places.len() };
+                assert!(decoded.load(Ordering::Relaxed) <= most);
+            }
+        }
+    }
 }

@@ -15,10 +15,10 @@ use super::manifest::{MANIFEST, Manifest};
 use super::shard::{Found, Shard};
 use crate::data::tokens::{NAMED, check_count};
 use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
+use crate::files::write_atomic;
 use crate::model::ImageSize;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
-use crate::files::write_atomic;
 use crate::{Error, Result};
 
 /// Images that a thread takes at a time.

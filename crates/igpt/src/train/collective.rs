@@ -1,0 +1,548 @@
+//! Several processes that train one network: who they are, and the sums that they make together.
+//!
+//! The order of every sum is ours, not the transport's: ranks are the leaves of a binary tree in their order, as the
+//! gradient groups are of [`super::groups`], and neighbours are added first. So any power of two of ranks gives the bits
+//! that one process gives. A sum is made by recursive halving (each rank ends with the sum of its own piece) and handed
+//! round by recursive doubling. All talk goes through a thread of its own, so that it goes on while the engine computes.
+//!
+//! [`Transport`] is all that a way of talking has to offer; igpt-mpi has one over MPI.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// How often a rank that waits for work of its own looks after the others.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A rank's line to the others. It is made and used on one thread.
+pub trait Transport {
+    /// This process among all, from 0.
+    fn rank(&self) -> usize;
+    /// How many processes there are.
+    fn size(&self) -> usize;
+    /// The name of this rank's computer.
+    fn host(&self) -> String;
+    /// Told the names of all, when they are known.
+    fn introduce(&mut self, _hosts: &[String]) {}
+    /// Sends `out` to rank `with`, which calls this at the same time, and receives `incoming`, whose length is that of
+    /// what the other sends.
+    ///
+    /// # Errors
+    /// When the other is gone.
+    fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()>;
+    /// Called several times a second while there is nothing to exchange.
+    fn look(&mut self) {}
+    /// Ends all ranks, saying why.
+    fn abort(&mut self, message: &str);
+}
+
+/// What the ranks' thread is asked to do, in the same order on every rank, and gives back with the result.
+enum Job {
+    /// The sum over all ranks.
+    Sum(Vec<f32>),
+    /// The bytes of all ranks, in their order.
+    Gather(Vec<u8>),
+    /// The bytes of rank 0.
+    Broadcast(Vec<u8>),
+    /// Nothing more will be asked.
+    Close,
+    /// All ranks are to end.
+    Abort(String),
+}
+
+/// What a job comes to.
+enum Done {
+    Sum(Vec<f32>),
+    Gathered(Vec<Vec<u8>>),
+    Broadcast(Vec<u8>),
+    Closed,
+}
+
+/// The processes that train together; of each rank its end. A single process is [`Collective::solo`].
+#[derive(Debug)]
+pub struct Collective {
+    rank: usize,
+    size: usize,
+    hosts: Vec<String>,
+    line: Option<Line>,
+}
+
+/// The thread that talks.
+#[derive(Debug)]
+struct Line {
+    jobs: Sender<Job>,
+    done: Receiver<Result<Done>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Collective {
+    /// One process by itself, which talks to nobody.
+    pub fn solo() -> Self {
+        Self { rank: 0, size: 1, hosts: vec![String::new()], line: None }
+    }
+
+    /// Joins the others over the transport that `open` makes, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the transport can't be had, and when the number of ranks is not a power of two.
+    pub fn join<T: Transport>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
+        let ((jobs, asked), (answer, done), (tell, told)) = (channel(), channel(), channel());
+        let thread = std::thread::spawn(move || {
+            let begun = open().and_then(|transport| Talk { transport }.introduced());
+            let (talk, place) = begun.map_or_else(|error| (None, Err(error)), |(talk, place)| (Some(talk), Ok(place)));
+            if let (Ok(()), Some(talk)) = (tell.send(place), talk) {
+                talk.run(&asked, &answer);
+            }
+        });
+        let (rank, hosts) = told.recv().map_err(|_| gone())??;
+        let line = Line { jobs, done, thread: Some(thread) };
+        Ok(Self { rank, size: hosts.len(), hosts, line: Some(line) })
+    }
+
+    /// This process among all, from 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many processes there are, a power of two.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether this is rank 0, which writes files and tells the user.
+    pub fn leads(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// `rank 1 on host b`.
+    pub fn name(&self, rank: usize) -> String {
+        let host = self.hosts.get(rank).map_or("?", String::as_str);
+        format!("rank {rank} on host {host}")
+    }
+
+    /// Starts the sum over all ranks of each of `values`; every rank starts the same sums in the same order, and finishes
+    /// them before anything else.
+    ///
+    /// # Errors
+    /// As of all that follow, when a rank is gone.
+    pub fn start_sum(&mut self, values: Vec<f32>) -> Result<()> {
+        self.ask(Job::Sum(values))
+    }
+
+    /// The oldest sum that was started.
+    pub fn finish_sum(&mut self) -> Result<Vec<f32>> {
+        match self.done()? {
+            Done::Sum(values) => Ok(values),
+            _ => Err(gone()),
+        }
+    }
+
+    /// What every rank gives, in their order.
+    pub fn gather(&mut self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        if self.size == 1 {
+            return Ok(vec![own.to_vec()]);
+        }
+        self.ask(Job::Gather(own.to_vec()))?;
+        match self.done()? {
+            Done::Gathered(all) => Ok(all),
+            _ => Err(gone()),
+        }
+    }
+
+    /// What rank 0 gives; that of the others is passed over.
+    pub fn broadcast(&mut self, own: Vec<u8>) -> Result<Vec<u8>> {
+        if self.size == 1 {
+            return Ok(own);
+        }
+        self.ask(Job::Broadcast(own))?;
+        match self.done()? {
+            Done::Broadcast(bytes) => Ok(bytes),
+            _ => Err(gone()),
+        }
+    }
+
+    /// Whether it holds on any rank.
+    pub fn any(&mut self, own: bool) -> Result<bool> {
+        Ok(self.gather(&[own.into()])?.iter().any(|one| one == &[1]))
+    }
+
+    /// Rank 0's value.
+    pub fn first(&mut self, own: f64) -> Result<f64> {
+        let bytes = self.broadcast(own.to_le_bytes().to_vec())?;
+        bytes.try_into().map(f64::from_le_bytes).map_err(|_| gone())
+    }
+
+    /// Waits until all ranks have come here.
+    pub fn barrier(&mut self) -> Result<()> {
+        self.gather(&[]).map(drop)
+    }
+
+    /// Refuses ranks that differ from rank 0 in one of these facts, (what it is, its value), by name.
+    pub fn expect_same(&mut self, facts: &[(String, String)]) -> Result<()> {
+        let own: String = facts.iter().map(|(what, value)| format!("{what}\0{value}\0")).collect();
+        let all = self.gather(own.as_bytes())?;
+        let all: Vec<String> = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+        let all: Vec<Vec<&str>> = all.iter().map(|text| text.split_terminator('\0').collect()).collect();
+        let value = |facts: &[&str], what: &str| {
+            facts.chunks_exact(2).find(|fact| fact[0] == what).map_or("nothing".to_owned(), |fact| fact[1].to_owned())
+        };
+        for (rank, theirs) in all.iter().enumerate().skip(1) {
+            for what in all[0].iter().chain(theirs).step_by(2) {
+                let (first, theirs) = (value(&all[0], what), value(theirs, what));
+                if first != theirs {
+                    return Err(Error::Mismatch(format!(
+                        "{} has another {what} than {}: {theirs}, not {first}; start the same igpt with the same settings \
+                         and data everywhere",
+                        self.name(rank),
+                        self.name(0)
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves when all ranks do.
+    pub fn close(mut self) -> Result<()> {
+        let Some(mut line) = self.line.take() else { return Ok(()) };
+        line.jobs.send(Job::Close).map_err(|_| gone())?;
+        let closed = line.done.recv().map_err(|_| gone())?;
+        if let Some(thread) = line.thread.take() {
+            let _ = thread.join();
+        }
+        closed.map(drop)
+    }
+
+    /// Ends all ranks because this one can't go on. Over MPI it does not come back.
+    pub fn abort(mut self, message: &str) {
+        // What compares ranks names them.
+        let named = message.starts_with("rank ");
+        let message = if named { message.to_owned() } else { format!("{}: {message}", self.name(self.rank)) };
+        self.hang_up(&message);
+    }
+
+    fn hang_up(&mut self, message: &str) {
+        let Some(mut line) = self.line.take() else { return };
+        let _ = line.jobs.send(Job::Abort(message.into()));
+        if let Some(thread) = line.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn ask(&mut self, job: Job) -> Result<()> {
+        self.line.as_ref().ok_or_else(gone)?.jobs.send(job).map_err(|_| gone())
+    }
+
+    fn done(&mut self) -> Result<Done> {
+        self.line.as_ref().ok_or_else(gone)?.done.recv().map_err(|_| gone())?
+    }
+}
+
+impl Drop for Collective {
+    /// Without [`Collective::close`] something has gone wrong here, and the others must not wait for it.
+    fn drop(&mut self) {
+        let message = format!("{} has ended early", self.name(self.rank));
+        self.hang_up(&message);
+    }
+}
+
+fn gone() -> Error {
+    Error::Missing("the line to the other ranks is closed: start all of them again".into())
+}
+
+/// The thread's own: the algorithms.
+struct Talk<T> {
+    transport: T,
+}
+
+impl<T: Transport> Talk<T> {
+    /// Tells all ranks where the others are; gives this one's place and the hosts.
+    fn introduced(mut self) -> Result<(Self, (usize, Vec<String>))> {
+        let size = self.transport.size();
+        if !size.is_power_of_two() {
+            let (less, more) = (size.next_power_of_two() / 2, size.next_power_of_two());
+            let problem = format!("{size} ranks were started, but must be a power of two: start {less} or {more}");
+            return Err(Error::Invalid(problem));
+        }
+        let hosts = self.gather(self.transport.host().into_bytes())?;
+        let hosts: Vec<String> = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
+        self.transport.introduce(&hosts);
+        let rank = self.transport.rank();
+        Ok((self, (rank, hosts)))
+    }
+
+    fn run(mut self, asked: &Receiver<Job>, answer: &Sender<Result<Done>>) {
+        loop {
+            let done = match asked.recv_timeout(LOOK_EVERY) {
+                Ok(Job::Sum(values)) => self.sum(values).map(Done::Sum),
+                Ok(Job::Gather(own)) => self.gather(own).map(Done::Gathered),
+                Ok(Job::Broadcast(own)) => self.broadcast(own).map(Done::Broadcast),
+                Ok(Job::Close) => {
+                    let _ = answer.send(self.gather(Vec::new()).map(|_| Done::Closed));
+                    return;
+                }
+                Ok(Job::Abort(message)) => return self.transport.abort(&message),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.transport.look();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if answer.send(done).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Distances of the partners, neighbours first.
+    fn distances(&self) -> Vec<usize> {
+        (0..self.transport.size().ilog2()).map(|bit| 1 << bit).collect()
+    }
+
+    /// The part of `len` values that a rank is left with at each distance: at each the lower rank of a pair keeps the
+    /// lower half of what both had. Begins with all.
+    fn parts(&self, len: usize) -> Vec<std::ops::Range<usize>> {
+        let mut part = 0..len;
+        let mut parts = vec![part.clone()];
+        for distance in self.distances() {
+            let middle = part.start + part.len() / 2;
+            part = if self.transport.rank() & distance == 0 { part.start..middle } else { middle..part.end };
+            parts.push(part.clone());
+        }
+        parts
+    }
+
+    fn sum(&mut self, mut values: Vec<f32>) -> Result<Vec<f32>> {
+        let rank = self.transport.rank();
+        let parts = self.parts(values.len());
+        let other = |whole: &std::ops::Range<usize>, kept: &std::ops::Range<usize>| {
+            if kept.start == whole.start { kept.end..whole.end } else { whole.start..kept.start }
+        };
+        let mut incoming = vec![0.0f32; values.len().div_ceil(2)];
+        for (distance, pair) in self.distances().into_iter().zip(parts.windows(2)) {
+            let (kept, given) = (pair[1].clone(), other(&pair[0], &pair[1]));
+            let incoming = &mut incoming[..kept.len()];
+            let (out, into) = (bytemuck::cast_slice(&values[given]), bytemuck::cast_slice_mut(incoming));
+            self.transport.exchange(rank ^ distance, out, into)?;
+            values[kept].iter_mut().zip(incoming).for_each(|(sum, part)| *sum += *part);
+        }
+        for (distance, pair) in self.distances().into_iter().zip(parts.windows(2)).rev() {
+            let (held, wanted) = (pair[1].clone(), other(&pair[0], &pair[1]));
+            let incoming = &mut incoming[..wanted.len()];
+            let (out, into) = (bytemuck::cast_slice(&values[held]), bytemuck::cast_slice_mut(incoming));
+            self.transport.exchange(rank ^ distance, out, into)?;
+            values[wanted].copy_from_slice(incoming);
+        }
+        Ok(values)
+    }
+
+    /// As [`Transport::exchange`] of any lengths.
+    fn exchange(&mut self, with: usize, out: &[u8]) -> Result<Vec<u8>> {
+        let mut len = [0; 8];
+        self.transport.exchange(with, &(out.len() as u64).to_le_bytes(), &mut len)?;
+        let mut incoming = vec![0; u64::from_le_bytes(len) as usize];
+        self.transport.exchange(with, out, &mut incoming)?;
+        Ok(incoming)
+    }
+
+    fn gather(&mut self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let rank = self.transport.rank();
+        let mut held = vec![own];
+        for distance in self.distances() {
+            let out: Vec<u8> =
+                held.iter().flat_map(|one| [&(one.len() as u64).to_le_bytes(), one.as_slice()].concat()).collect();
+            let incoming = self.exchange(rank ^ distance, &out)?;
+            let mut theirs = split(&incoming)?;
+            if rank & distance == 0 {
+                held.append(&mut theirs);
+            } else {
+                theirs.append(&mut held);
+                held = theirs;
+            }
+        }
+        Ok(held)
+    }
+
+    fn broadcast(&mut self, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let rank = self.transport.rank();
+        for distance in self.distances().into_iter().filter(|distance| rank < 2 * distance) {
+            if rank < distance {
+                self.exchange(rank ^ distance, &bytes)?;
+            } else {
+                bytes = self.exchange(rank ^ distance, &[])?;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// The parts of a message, each behind its length.
+fn split(mut message: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let mut parts = Vec::new();
+    while let Some((len, rest)) = message.split_first_chunk() {
+        let (part, rest) = rest.split_at_checked(u64::from_le_bytes(*len) as usize).ok_or_else(gone)?;
+        parts.push(part.to_vec());
+        message = rest;
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::train::groups::GradientTree;
+
+    /// Ranks that are threads of one process.
+    struct Threads {
+        rank: usize,
+        to: Vec<Option<Sender<Vec<u8>>>>,
+        from: Vec<Option<Receiver<Vec<u8>>>>,
+    }
+
+    impl Transport for Threads {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            self.to.len()
+        }
+
+        fn host(&self) -> String {
+            format!("h{}", self.rank)
+        }
+
+        fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()> {
+            let (to, from) = (self.to[with].as_ref().ok_or_else(gone)?, self.from[with].as_ref().ok_or_else(gone)?);
+            to.send(out.to_vec()).map_err(|_| gone())?;
+            incoming.copy_from_slice(&from.recv().map_err(|_| gone())?);
+            Ok(())
+        }
+
+        fn abort(&mut self, _: &str) {
+            self.to.fill_with(|| None);
+            self.from.fill_with(|| None);
+        }
+    }
+
+    /// What each of `size` ranks makes of its end.
+    pub(crate) fn on_ranks<R: Send>(size: usize, each: impl Fn(Collective) -> R + Sync) -> Vec<R> {
+        let mut ends: Vec<Threads> = (0..size).map(|rank| Threads { rank, to: Vec::new(), from: Vec::new() }).collect();
+        for a in 0..size {
+            for b in 0..size {
+                let (sender, receiver) = channel();
+                ends[a].to.push(Some(sender));
+                ends[b].from.push(Some(receiver));
+            }
+        }
+        std::thread::scope(|scope| {
+            let ranks: Vec<_> = ends
+                .into_iter()
+                .map(|end| {
+                    let each = &each;
+                    scope.spawn(move || each(Collective::join(move || Ok(end)).unwrap()))
+                })
+                .collect();
+            ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+        })
+    }
+
+    fn sum(ranks: &mut Collective, values: &mut [f32]) {
+        ranks.start_sum(values.to_vec()).unwrap();
+        values.copy_from_slice(&ranks.finish_sum().unwrap());
+    }
+
+    fn values(group: usize, len: usize) -> Vec<f32> {
+        let mut rng = crate::rng::Rng::new(group as u64, crate::rng::Purpose::Augment, 0, 0);
+        (0..len).map(|_| (rng.uniform() as f32 - 0.5) * 10f32.powi(rng.below(9) as i32 - 4)).collect()
+    }
+
+    #[test]
+    fn ranks_sum_to_the_bits_of_the_tree_that_one_process_makes() {
+        for len in [0, 1, 3, 1000] {
+            let mut tree = GradientTree::new(8, 1, len).unwrap();
+            let mut expected = vec![0.0; len];
+            for group in 0..8 {
+                expected.iter_mut().zip(values(group, len)).for_each(|(sum, value)| *sum += value);
+                tree.join(&mut expected);
+            }
+            for size in [1, 2, 4, 8] {
+                let sums = on_ranks(size, |mut ranks| {
+                    let own = 8 / size;
+                    let mut tree = GradientTree::new(own, 1, len).unwrap();
+                    let mut sum = vec![0.0; len];
+                    for group in ranks.rank() * own..(ranks.rank() + 1) * own {
+                        sum.iter_mut().zip(values(group, len)).for_each(|(sum, value)| *sum += value);
+                        tree.join(&mut sum);
+                    }
+                    if size > 1 {
+                        self::sum(&mut ranks, &mut sum);
+                    }
+                    ranks.close().unwrap();
+                    sum
+                });
+                let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                assert!(sums.iter().all(|sum| bits(sum) == bits(&expected)), "{size} ranks, {len} values");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_that_are_under_way_together_come_in_their_order() {
+        for sums in on_ranks(4, |mut ranks| {
+            let rank = ranks.rank() as f32;
+            (0..3).for_each(|i| ranks.start_sum(vec![rank + i as f32; 5 + i]).unwrap());
+            let sums = [(); 3].map(|()| ranks.finish_sum().unwrap());
+            ranks.close().unwrap();
+            sums
+        }) {
+            assert_eq!(sums, [vec![6.0; 5], vec![10.0; 6], vec![14.0; 7]]);
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_comes_in_the_order_of_the_ranks_and_rank_0_is_heard_by_all() {
+        for size in [1, 2, 8] {
+            let all = on_ranks(size, |mut ranks| {
+                let rank = ranks.rank();
+                let gathered = ranks.gather(&vec![rank as u8; rank]).unwrap();
+                let heard = ranks.broadcast(vec![7 + rank as u8; 3]).unwrap();
+                let any = ranks.any(rank == size - 1).unwrap();
+                let first = ranks.first(rank as f64 + 0.5).unwrap();
+                assert_eq!((any, ranks.any(false).unwrap(), first), (true, false, 0.5));
+                ranks.close().unwrap();
+                (gathered, heard)
+            });
+            let expected: Vec<Vec<u8>> = (0..size).map(|rank| vec![rank as u8; rank]).collect();
+            assert!(all.iter().all(|(gathered, heard)| *gathered == expected && heard == &[7, 7, 7]), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_rank_that_differs_is_named_with_both_values_on_every_rank() {
+        for message in on_ranks(4, |mut ranks| {
+            let value = if ranks.rank() == 2 { "avx2" } else { "portable" };
+            let facts = [("version", "1"), ("instruction set", value)].map(|(what, value)| (what.into(), value.into()));
+            let message = ranks.expect_same(&facts).unwrap_err().to_string();
+            ranks.close().unwrap();
+            message
+        }) {
+            let wanted = "rank 2 on host h2 has another instruction set than rank 0 on host h0: avx2, not portable";
+            assert!(message.contains(wanted), "{message}");
+        }
+    }
+
+    #[test]
+    fn when_a_rank_leaves_the_others_do_not_wait() {
+        let left = on_ranks(2, |mut ranks| {
+            if ranks.rank() == 1 {
+                ranks.abort("out of paper");
+                return true;
+            }
+            ranks.barrier().is_err()
+        });
+        assert_eq!(left, [true, true]);
+    }
+}

@@ -1,0 +1,241 @@
+//! What the ranks of a run settle before and after training: that they are the same program on the same data, who has
+//! which gradient groups, and what rank 0 alone reads from or writes to the run directory.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::data::{Damaged, Dataset, Images};
+use crate::model::Engine;
+use crate::model::ImageSize;
+use crate::palette::Palette;
+use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
+use crate::train::collective::Collective;
+use crate::train::config::RunConfig;
+use crate::train::observer::{Event, Observer};
+use crate::train::run_dir::Start;
+use crate::train::trainer::expect_divisible;
+use crate::{Error, Result, cpu};
+
+/// Settings in which ranks may differ: they do not change a bit of the result.
+const FREE: [&str; 2] = ["data.dir", "train.threads"];
+/// Images whose pixels are compared between ranks.
+const COMPARED_IMAGES: usize = 8;
+
+/// Refuses ranks of another program, instruction set or config.
+pub(super) fn expect_same_program(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let program = std::env::current_exe().and_then(std::fs::read).map(|bytes| Sha256::digest(&bytes));
+    let program = program.map_or_else(|_| "unknown".into(), |hash| hex(&hash));
+    let isa = cpu::Options::training(config.train.precision).isa.name();
+    let mut facts = vec![
+        ("version of igpt".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+        ("program (its SHA-256)".into(), program),
+        ("instruction set (see IGPT_ISA)".into(), isa.into()),
+    ];
+    let table = toml::Table::try_from(config).expect("a config of plain values has a TOML form");
+    for (section, values) in &table {
+        let settings = values.as_table().into_iter().flatten().map(|(key, value)| (format!("{section}.{key}"), value));
+        let settings = settings.filter(|(key, _)| !FREE.contains(&key.as_str()));
+        facts.extend(settings.map(|(key, value)| (key, value.to_string())));
+    }
+    ranks.expect_same(&facts)
+}
+
+/// Refuses ranks with other images, or that have not understood the palette.
+pub(super) fn expect_same_data(
+    ranks: &mut Collective,
+    dataset: &Dataset,
+    train: &Images,
+    palette: &Palette,
+) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let images = |set: &Images| format!("{} images, {}", set.len(), fingerprint(set));
+    ranks.expect_same(&[
+        ("palette".into(), palette.hash()),
+        (format!("train split of {}", dataset.name), images(train)),
+        (format!("validation split of {}", dataset.name), images(&dataset.validation)),
+    ])
+}
+
+/// A hash of all names and labels, and of the pixels of some images.
+fn fingerprint(images: &Images) -> String {
+    let mut hash = Sha256::new();
+    for i in 0..images.len() {
+        hash.update(images.name(i));
+        hash.update(images.label(i).map_or(u32::MAX, |label| label).to_le_bytes());
+    }
+    let looked_at = images.spread(COMPARED_IMAGES);
+    for pixels in (0..looked_at.len()).filter_map(|i| looked_at.pixels(i).ok()) {
+        hash.update(&pixels.data);
+    }
+    hex(&hash.finalize())
+}
+
+/// The config with a gradient group for each rank, where a new run doesn't say how many there are.
+///
+/// # Errors
+/// When its groups can't be divided among the ranks.
+pub(super) fn with_groups(
+    ranks: &Collective,
+    config: &RunConfig,
+    start: Start,
+    observer: &mut dyn Observer,
+) -> Result<RunConfig> {
+    let mut config = config.clone();
+    let (train, size) = (&mut config.train, ranks.size());
+    if size > 1 && train.gradient_groups == 1 {
+        if start == Start::Resume {
+            return Err(Error::Invalid(format!(
+                "the run to resume has train.gradient_groups 1, which {size} ranks can't divide: go on with one, or start \
+                 a new run with --set train.gradient_groups={size}"
+            )));
+        }
+        train.gradient_groups = size;
+        observer.event(Event::Phase(&format!("{size} ranks: train.gradient_groups = {size}, one group a rank")));
+    }
+    expect_divisible(train.gradient_groups, size)?;
+    config.validate().map(|()| config)
+}
+
+/// Rank 0 does it first, such as a download, then the others, for which everything is there.
+pub(super) fn in_turn<T>(ranks: &mut Collective, each: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !ranks.leads() {
+        ranks.barrier()?;
+    }
+    let done = each()?;
+    if ranks.leads() {
+        ranks.barrier()?;
+    }
+    Ok(done)
+}
+
+/// Rank 0's checkpoint on every rank.
+pub(super) fn share_checkpoint(ranks: &mut Collective, own: Option<Checkpoint>) -> Result<Option<Checkpoint>> {
+    if ranks.size() == 1 {
+        return Ok(own);
+    }
+    let meta = match &own {
+        Some(own) => toml::to_string(&own.meta).expect("a checkpoint's plain values have a TOML form"),
+        None => String::new(),
+    };
+    let meta = ranks.broadcast(meta.into_bytes())?;
+    if meta.is_empty() {
+        return Ok(None);
+    }
+    let path = own.as_ref().map(|own| own.path.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = ranks.broadcast(path.into_bytes())?;
+    let meta: Meta = toml::from_str(&String::from_utf8_lossy(&meta))
+        .map_err(|e| Error::format("rank 0's checkpoint", e.to_string().trim_end()))?;
+    if let Some(own) = own {
+        for contents in own.contents() {
+            ranks.broadcast(contents?)?;
+        }
+        return Ok(Some(own));
+    }
+    let states = meta.files.iter().map(|_| ranks.broadcast(Vec::new())).collect::<Result<_>>()?;
+    Ok(Some(Checkpoint::received(String::from_utf8_lossy(&path).into_owned().into(), meta, states)))
+}
+
+/// Rank 0's palette on every rank; only rank 0 makes it.
+pub(super) fn share_palette(
+    ranks: &mut Collective,
+    n_px: ImageSize,
+    make: impl FnOnce() -> Result<Palette>,
+) -> Result<Palette> {
+    let own = if ranks.leads() { Some(make()?) } else { None };
+    let text = own.as_ref().map(|palette| palette.to_preprocessor(Some(n_px)).to_string()).unwrap_or_default();
+    let text = ranks.broadcast(text.into_bytes())?;
+    match own {
+        Some(palette) => Ok(palette),
+        None => {
+            let wrong = |problem: String| Error::format("rank 0's palette", problem);
+            let value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+            Palette::from_preprocessor(&value).map_err(|e| wrong(e.to_string()))
+        }
+    }
+}
+
+/// Brings the weights that each rank has updated to all others.
+pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn Engine) -> Result<()> {
+    let (owned, layout) = (engine.owned(), engine.layout());
+    if owned.len() == layout.arena_len() {
+        return Ok(());
+    }
+    let (rank, size) = (ranks.rank(), ranks.size());
+    let shares: Vec<_> = (0..size).map(|rank| layout.share((rank, size))).collect();
+    let all = ranks.gather(bytemuck::cast_slice(&engine.state().weights[owned]))?;
+    let others = shares.into_iter().zip(all).enumerate().filter(|(other, _)| *other != rank);
+    let others: Vec<_> =
+        others.map(|(_, (share, bytes))| (share, bytemuck::pod_collect_to_vec::<u8, f32>(&bytes))).collect();
+    engine.renew(&others)
+}
+
+/// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it; gives
+/// their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
+pub(super) fn write_shards(
+    ranks: &mut Collective,
+    engine: &dyn Engine,
+    checkpoints: Option<&Checkpoints>,
+    root: &Path,
+    step: u64,
+) -> Result<BTreeMap<String, String>> {
+    if ranks.size() == 1 || engine.owned().len() == engine.layout().arena_len() {
+        return Ok(BTreeMap::new());
+    }
+    let begun = checkpoints.map_or(Ok(()), |checkpoints| checkpoints.begin(step));
+    agreed(ranks, begun.map(|()| String::new()))?;
+    let place = (ranks.rank(), ranks.size());
+    let own = match ranks.leads() {
+        true => Ok(String::new()),
+        false => match write_shard(root, step, place, engine) {
+            Ok((name, checksum)) => Ok(format!("{name} {checksum}")),
+            Err(error) => Err(Error::Missing(format!("{error} (every rank writes into the run directory)"))),
+        },
+    };
+    let all = agreed(ranks, own)?;
+    let words = all.iter().filter_map(|text| text.split_once(' '));
+    Ok(words.map(|(name, checksum)| (name.to_owned(), checksum.to_owned())).collect())
+}
+
+/// What every rank has to say, or the error of the first that has one.
+fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
+    let own = own.map_or_else(|error| format!("!{error}"), |text| format!("={text}"));
+    let all = ranks.gather(own.as_bytes())?;
+    let said = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).enumerate();
+    said.map(|(rank, text)| match text.strip_prefix('!') {
+        Some(problem) => Err(Error::Missing(format!("{}: {problem}", ranks.name(rank)))),
+        None => Ok(text[1..].to_owned()),
+    })
+    .collect()
+}
+
+/// Places in a batch of so many images that are this rank's: those of its gradient groups.
+pub(super) fn part(ranks: &Collective, batch: usize) -> Range<usize> {
+    let images = batch / ranks.size();
+    ranks.rank() * images..(ranks.rank() + 1) * images
+}
+
+/// Damaged images that any rank has found, (name, problem), each once.
+pub(super) fn all_damaged(ranks: &mut Collective, own: &[Damaged]) -> Result<Vec<(String, String)>> {
+    let own: Vec<String> = own.iter().map(|image| format!("{}\0{}", image.name, image.problem)).collect();
+    let mut all = BTreeMap::new();
+    for bytes in ranks.gather(own.join("\0").as_bytes())? {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut words = text.split('\0').map(str::to_owned);
+        while let (Some(name), Some(problem)) = (words.next(), words.next()) {
+            all.insert(name, problem);
+        }
+    }
+    Ok(all.into_iter().collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -2,7 +2,7 @@
 //!
 //! Only messages between two ranks are asked of it; what is summed in which order is [`Collective`]'s. Nothing here waits
 //! inside the library: requests are tested and the time between is slept, so that more ranks than cores get along, and
-//! so that a rank that has died or hangs is noticed and named ([`watch`]).
+//! so that a rank that has died or hangs is noticed and named (`watch`).
 
 mod transport;
 mod watch;

@@ -1,5 +1,5 @@
-//! What goes wrong around a run, on the real binary: files that are damaged, disks that are full, writes that fail, images
-//! that vanish, a second trainer. After each the run goes on to the bytes of an undisturbed one.
+//! What goes wrong around a run, on the real binary: files that are damaged, disks that are full, writes that fail,
+//! images that vanish, a second trainer. After each the run goes on to the bytes of an undisturbed one.
 
 mod program;
 

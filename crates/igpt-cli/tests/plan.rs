@@ -32,6 +32,9 @@ fn a_forecast_is_of_the_run_that_then_happens_and_writes_nothing() {
     for part in ["weights", "packed", "gradients", "moments", "activations", "scratch", "cache"] {
         assert!(memory[part].as_u64().unwrap() > 0, "{part}");
     }
+    // Packed block by block it can't draw on the way, and needs less.
+    let again = json(&igpt(folder, &format!("plan {NETWORK} --steps 12 --seconds 0.3 --set train.repack=true --json")));
+    assert!(again["repack"] == true && again["memory_bytes"]["packed"].as_u64() < memory["packed"].as_u64(), "{again}");
     // Without a budget there is no time.
     let open = json(&igpt(folder, &format!("plan {NETWORK} --seconds 0.2 --json")));
     assert!(open["seconds"].is_null() && open["steps"].is_null() && open["parameters"] == found["parameters"]);

@@ -1,5 +1,5 @@
-//! `igpt data` through the binary: token directories that are made, killed, damaged and trained on, and data sets looked
-//! through.
+//! `igpt data` through the binary: token directories that are made, killed, damaged and trained on, and data sets
+//! looked through.
 
 mod program;
 

@@ -1,8 +1,8 @@
 //! Ranks that talk over MPI: OpenMPI or MPICH as the system has them, started by its `mpirun`.
 //!
-//! Only messages between two ranks are asked of it; what is summed in which order is [`Collective`]'s. Nothing here waits
-//! inside the library: requests are tested and the time between is slept, so that more ranks than cores get along, and
-//! so that a rank that has died or hangs is noticed and named (`watch`).
+//! Only messages between two ranks are asked of it; what is summed in which order is [`Collective`]'s. Nothing here
+//! waits inside the library: requests are tested and the time between is slept, so that more ranks than cores get
+//! along, and so that a rank that has died or hangs is noticed and named (`watch`).
 
 mod transport;
 mod watch;
@@ -20,7 +20,8 @@ const USUAL_TIMEOUT: u64 = 60;
 /// The environment variable that sets these seconds.
 const TIMEOUT: &str = "IGPT_MPI_TIMEOUT";
 
-/// Joins the other processes that `mpirun` has started. A panic of this process then ends all of them. Once in a process.
+/// Joins the other processes that `mpirun` has started. A panic of this process then ends all of them. Once in a
+/// process.
 ///
 /// # Errors
 /// When their number is not a power of two, when the environment's timeout is no number of seconds, and when MPI can't

@@ -10,9 +10,10 @@ use mpi::traits::{Communicator, Destination, Source};
 
 /// Tag of signs of life.
 const TAG: i32 = 2;
-/// Signs of life in a timeout.
+/// Signs of life in a timeout, at least.
 const SIGNS: u32 = 6;
-/// Timeouts for which a rank may live without coming to where the others wait: rank 0 draws, probes and saves meanwhile.
+/// Timeouts for which a rank may live without coming to where the others wait: rank 0 draws, probes and saves
+/// meanwhile.
 const PATIENCE: u32 = 60;
 /// Room for a sign of life on its way, MPI's own data included.
 const SIGN_BYTES: usize = 512;
@@ -41,7 +42,13 @@ impl Watch {
 
     /// Bytes of signs that may be on their way to ranks that don't take them.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        2 * SIGNS as usize * SIGN_BYTES * self.heard.len()
+        let signs = self.timeout.as_secs_f64() / self.interval().as_secs_f64();
+        2 * signs.ceil() as usize * SIGN_BYTES * self.heard.len()
+    }
+
+    /// Between two signs of life.
+    fn interval(&self) -> Duration {
+        (self.timeout / SIGNS).min(Duration::from_secs(10))
     }
 
     /// To be called often while waiting since `begun` for another rank.
@@ -59,7 +66,7 @@ impl Watch {
     /// Sends and receives what is due, and ends all ranks if one has been silent for too long.
     pub(crate) fn look(&mut self, world: &SimpleCommunicator, waiting: bool) {
         let now = Instant::now();
-        if now - self.told < (self.timeout / SIGNS).min(Duration::from_secs(10)) {
+        if now - self.told < self.interval() {
             return;
         }
         self.told = now;

@@ -28,8 +28,8 @@ pub(crate) struct RunArgs {
 /// A run's data, network, budget and settings.
 #[derive(clap::Args)]
 pub(crate) struct SettingsArgs {
-    /// Images: emoji (the default), fashion-mnist, mnist, cifar10, cifar100, stl10, a folder of pictures, or one of tokens (igpt data
-    /// tokenize)
+    /// Images: emoji (the default), fashion-mnist, mnist, cifar10, cifar100, stl10, a folder of pictures, or one of
+    /// tokens (igpt data tokenize)
     #[arg(long, value_name = "SPEC")]
     pub(crate) data: Option<String>,
     /// Where data sets are looked for and downloaded to
@@ -56,8 +56,8 @@ pub(crate) struct SettingsArgs {
     /// Budget in minutes
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<f64>,
-    /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained);
-    /// takes the rates of another recipe that --config names away
+    /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020
+    /// trained); takes the rates of another recipe that --config names away
     #[arg(long, value_parser = ["paper", "modern"])]
     pub(crate) recipe: Option<String>,
     /// What is predicted: the next pixel (autoregressive, the default), or masked ones (masked)
@@ -79,8 +79,8 @@ pub(crate) struct SettingsArgs {
     /// border, a random crop, a flip every other time
     #[arg(long, value_parser = ["none", "imagenet", "cifar", "crop-flip"])]
     pub(crate) augment: Option<String>,
-    /// Number format of the matrix products; by default the quicker one on this processor: bf16 where it has AVX-512 with
-    /// bf16, otherwise f32
+    /// Number format of the matrix products; by default the quicker one on this processor: bf16 where it has AVX-512
+    /// with bf16, otherwise f32
     #[arg(long, value_parser = ["bf16", "f32"])]
     pub(crate) precision: Option<String>,
     /// Threads to compute with; 0, the default, is one for each available core
@@ -115,7 +115,7 @@ impl RunArgs {
         let mut layers = Overrides::default();
         // Runs from before there were recipes name none; they were the paper's.
         layers.put("train.recipe", Recipe::Paper.name());
-        layers.file(&RunDir::claim(&self.out, Start::Resume)?.config())?;
+        layers.file(&RunDir::look(&self.out)?.config())?;
         self.settings.onto(&mut layers)?;
         Ok(lowest.below(layers))
     }
@@ -179,8 +179,8 @@ impl SettingsArgs {
     }
 }
 
-/// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code. So does SIGUSR1, which
-/// batch systems send before their time is over, and which mpirun hands on without ending its processes.
+/// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code. So does SIGUSR1,
+/// which batch systems send before their time is over, and which mpirun hands on without ending its processes.
 pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

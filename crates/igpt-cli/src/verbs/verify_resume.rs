@@ -20,8 +20,8 @@ const POLL: Duration = Duration::from_millis(2);
 /// How often it is looked whether a run is writing a checkpoint, and the longest that a kill waits then.
 const AIM: Duration = Duration::from_micros(200);
 const WRITE: Duration = Duration::from_millis(8);
-/// Threads and micro-batches of the sessions of the killed run, in turn, every other one of which computes activations again:
-/// nothing of it may change a bit.
+/// Threads and micro-batches of the sessions of the killed run, in turn, every other one of which computes activations
+/// again: nothing of it may change a bit.
 const SESSIONS: [(usize, usize); 4] = [(1, 0), (2, 1), (0, 2), (3, 0)];
 
 /// Flags of `igpt verify-resume`.

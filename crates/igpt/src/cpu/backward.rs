@@ -52,9 +52,9 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts
-/// it anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. Without a loss of pixels
-/// the pass starts at the layer that is classified. What becomes final before the end of the pass is `told`.
+/// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts it
+/// anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. Without a loss of
+/// pixels the pass starts at the layer that is classified. What becomes final before the end of the pass is `told`.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
@@ -132,8 +132,8 @@ impl<S: Scalar> Pass<'_, S> {
         if self.pixels { n_layer } else { self.classes.as_ref().map_or(n_layer, |(layer, _)| *layer) }
     }
 
-    /// Starts the gradient of the residual stream at the last layer that a loss reaches, where the stream is `x`: through
-    /// the output matrix and `ln_f`, or through the norm of the classes alone.
+    /// Starts the gradient of the residual stream at the last layer that a loss reaches, where the stream is `x`:
+    /// through the output matrix and `ln_f`, or through the norm of the classes alone.
     fn start(&self, x: &[f32], g: &mut Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let (n, vocab) = (self.shape.rows(), self.model.dims.vocab);
         g.dx[..x.len()].fill(0.0);
@@ -286,9 +286,9 @@ impl<S: Scalar> Pass<'_, S> {
     }
 
     /// Through the product and the norm at the start of layer `l` (the last is the output matrix and `ln_f`), into the
-    /// gradient of the residual stream `x`; and through that norm from the classes, if it is their layer. Packs the norm
-    /// or the gradient of the product's output for [`late_weights`](Pass::late_weights). Without that gradient only the
-    /// classes' is there.
+    /// gradient of the residual stream `x`; and through that norm from the classes, if it is their layer. Packs the
+    /// norm or the gradient of the product's output for [`late_weights`](Pass::late_weights). Without that gradient
+    /// only the classes' is there.
     fn norm_and_product(
         &self,
         l: usize,
@@ -342,8 +342,8 @@ impl<S: Scalar> Pass<'_, S> {
         self.gain_gradient(gain, g, grads);
     }
 
-    /// The weights of the product that [`norm_and_product`](Pass::norm_and_product) went through last: q, k, v of block `l`,
-    /// or the output matrix behind the last block. None where no loss reaches them.
+    /// The weights of the product that [`norm_and_product`](Pass::norm_and_product) went through last: q, k, v of block
+    /// `l`, or the output matrix behind the last block. None where no loss reaches them.
     fn late_weights<'a>(&'a self, l: usize, g: &'a Gradients<S>) -> Option<WeightGradient<'a, S>> {
         if !self.pixels && l >= self.top() {
             return None;

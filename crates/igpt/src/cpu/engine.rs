@@ -150,8 +150,8 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(())
     }
 
-    /// Forward through the blocks below `until`. Gives the index of the residual buffer that holds the result and, if there
-    /// is a classifier on one of these layers, the features that it reads, (images, C).
+    /// Forward through the blocks below `until`. Gives the index of the residual buffer that holds the result and, if
+    /// there is a classifier on one of these layers, the features that it reads, (images, C).
     fn forward(&mut self, shape: Shape, until: usize) -> (usize, Vec<f32>) {
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         let model = &self.model;
@@ -508,9 +508,13 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         })
     }
 
+    fn draws(&self) -> bool {
+        self.work.one_block.is_none()
+    }
+
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
         self.expect_order("pixels are drawn one after the other")?;
-        if self.work.one_block.is_some() {
+        if !self.draws() {
             return Err(Error::Invalid(
                 "an engine that packs one block at a time does not draw: open the saved model for that".into(),
             ));

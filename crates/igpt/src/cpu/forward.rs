@@ -77,7 +77,8 @@ pub(crate) fn forward<S: Scalar>(
     last
 }
 
-/// Computes the activations of block `l` again from `x`, the residual stream before it, to the bits of the forward pass.
+/// Computes the activations of block `l` again from `x`, the residual stream before it, to the bits of the forward
+/// pass.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn recompute<S: Scalar>(
     cpu: Cpu<'_>,
@@ -196,8 +197,8 @@ struct Next<'a, S: Scalar> {
     panels: &'a Panels<S>,
 }
 
-/// From attention's output to the block's output, unless there is no room for it, and on to the next block's q, k, v if `next`
-/// says where.
+/// From attention's output to the block's output, unless there is no room for it, and on to the next block's q, k, v if
+/// `next` says where.
 #[allow(clippy::too_many_arguments)]
 fn leave_block<S: Scalar>(
     cpu: Cpu<'_>,

@@ -1,8 +1,8 @@
 //! The hand-written CPU engine: forward, backward, decoding and the optimiser.
 //!
 //! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
-//! `engine` (the trait's implementation), `forward`, `head`, `classes`, `backward` with `weights`, `update` with `muon`,
-//! `decoder`; `model` and `workspace` are what they work on.
+//! `engine` (the trait's implementation), `forward`, `head`, `classes`, `backward` with `weights`, `update` with
+//! `muon`, `decoder`; `model` and `workspace` are what they work on.
 
 mod backward;
 mod classes;
@@ -42,11 +42,11 @@ pub struct Options {
     pub training: Option<Optimizer>,
     /// Images that go through the network at once; 0 chooses about [`TOKENS_AT_ONCE`] tokens. Changes no bits.
     pub micro_batch: usize,
-    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more arithmetic, a
-    /// fraction of the memory. Changes no bits.
+    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
+    /// arithmetic, a fraction of the memory. Changes no bits.
     pub recompute: bool,
-    /// Whether each block's weights are packed for the products when a pass comes to it, instead of being kept packed: less
-    /// memory, a little more time, and no drawing. Changes no bits.
+    /// Whether each block's weights are packed for the products when a pass comes to it, instead of being kept packed:
+    /// less memory, a little more time, and no drawing. Changes no bits.
     pub repack: bool,
     /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
     pub int8: bool,
@@ -108,8 +108,8 @@ impl Options {
 /// An engine for `config` with `weights`, an arena as [`Layout`] lays it out.
 ///
 /// # Errors
-/// When the sizes of `config` don't fit together, `weights` has another length than its layout, or more blocks are to be
-/// frozen than there are.
+/// When the sizes of `config` don't fit together, `weights` has another length than its layout, or more blocks are to
+/// be frozen than there are.
 pub fn open(config: &ModelConfig, weights: &[f32], options: Options) -> Result<Box<dyn Engine>> {
     config.validate()?;
     let len = Layout::new(config).arena_len();

@@ -184,8 +184,8 @@ impl<S: Scalar> Packed<S> {
     }
 }
 
-/// Memory for the blocks that a pass is at, packed when they are needed: for networks whose packed copies don't fit into
-/// memory beside the rest.
+/// Memory for the blocks that a pass is at, packed when they are needed: for networks whose packed copies don't fit
+/// into memory beside the rest.
 #[derive(Debug)]
 pub(crate) struct OneBlock<S: Scalar> {
     /// A block and the one behind it, in turn, as they multiply activations.

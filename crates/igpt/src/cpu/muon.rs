@@ -53,8 +53,8 @@ fn cuts(dims: &Dims, config: &ModelConfig, heads: bool) -> [Cut; 4] {
     ]
 }
 
-/// Puts the directions of the share's hidden matrices in place of their gradients, which count `grad_scale` times, and moves
-/// `momentum`, which is only the share's. There is a scratch for each thread.
+/// Puts the directions of the share's hidden matrices in place of their gradients, which count `grad_scale` times, and
+/// moves `momentum`, which is only the share's. There is a scratch for each thread.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn directions<S: Scalar>(
     cpu: Cpu<'_>,

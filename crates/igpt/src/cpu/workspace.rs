@@ -112,8 +112,8 @@ pub(crate) enum Passes {
     Forward,
     /// Forward and backward, the activations of all blocks kept.
     Keeping,
-    /// Forward and backward, the activations of each block computed again for the latter: the same bits for a third more
-    /// arithmetic and a fraction of the memory.
+    /// Forward and backward, the activations of each block computed again for the latter: the same bits for a third
+    /// more arithmetic and a fraction of the memory.
     Recomputing,
 }
 

@@ -1,9 +1,9 @@
 //! A shuffle as a function: which image stands at a position of an epoch, without a list of all the others.
 //!
 //! Swap-or-not (Hoang, Morris and Rogaway, CRYPTO 2012). A round pairs every number x of 0..n with `key - x` (modulo n)
-//! and swaps the two, or not, by one random bit of the pair. Each round is its own inverse, so all rounds together are a
-//! permutation of any n; bits and keys come from the counter-based generator, so it is a pure function of (seed, epoch)
-//! and costs the same memory for ten images as for a billion.
+//! and swaps the two, or not, by one random bit of the pair. Each round is its own inverse, so all rounds together are
+//! a permutation of any n; bits and keys come from the counter-based generator, so it is a pure function of (seed,
+//! epoch) and costs the same memory for ten images as for a billion.
 
 use crate::rng::{Purpose, Rng};
 

@@ -22,8 +22,8 @@ pub enum Augment {
     /// The paper's ImageNet recipe: a random crop of 224 where the shorter side is a random 256 to 384, that is 58 to
     /// 88 % of it, then down to the model's size. No flip.
     Imagenet,
-    /// The CIFAR recipe: at the model's size, 4 pixels of reflected border, a random crop, a flip every other time. Also
-    /// called `crop-flip`.
+    /// The CIFAR recipe: at the model's size, 4 pixels of reflected border, a random crop, a flip every other time.
+    /// Also called `crop-flip`.
     #[serde(alias = "crop-flip")]
     Cifar,
 }
@@ -80,7 +80,8 @@ impl Preprocess {
         }
     }
 
-    /// As [`Preprocess::training`], by the same draws, but never flipped: what is stored of an image to be flipped later.
+    /// As [`Preprocess::training`], by the same draws, but never flipped: what is stored of an image to be flipped
+    /// later.
     pub(super) fn unflipped(&self, image: &Pixels, rng: &mut Rng) -> Pixels {
         match self.augment {
             Augment::None | Augment::Imagenet => self.training(image, rng),

@@ -52,8 +52,8 @@ impl Objective {
     }
 }
 
-/// A linear classifier on top of a network: from the mean over positions of `ln_1(h^layer)` (`ln_f`'s output for the last)
-/// to the logits of the classes.
+/// A linear classifier on top of a network: from the mean over positions of `ln_1(h^layer)` (`ln_f`'s output for the
+/// last) to the logits of the classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassHead {
     /// Classes.
@@ -83,8 +83,8 @@ pub struct ModelConfig {
     pub biases: bool,
     /// What it is trained to predict.
     pub objective: Objective,
-    /// The probability that a position is masked, in training and whenever a model of masked pixels is evaluated; without a
-    /// meaning for others.
+    /// The probability that a position is masked, in training and whenever a model of masked pixels is evaluated;
+    /// without a meaning for others.
     pub mask_prob: f64,
     /// The classifier on top, if there is one.
     pub class_head: Option<ClassHead>,

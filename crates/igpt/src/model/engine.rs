@@ -103,8 +103,8 @@ impl Default for FineTuning {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossSum {
     /// Nats of each image, summed over its tokens, in the batch's order. Of masked inputs the mean over the masked
-    /// positions times the image's tokens, so that images count alike (official code). Empty where training weighs pixels
-    /// with 0 beside classes: they are not scored then.
+    /// positions times the image's tokens, so that images count alike (official code). Empty where training weighs
+    /// pixels with 0 beside classes: they are not scored then.
     pub nats: Vec<f64>,
     /// Tokens scored.
     pub tokens: usize,
@@ -188,14 +188,14 @@ pub trait Engine: Send {
     fn config(&self) -> &ModelConfig;
     /// Where each tensor lies in the flat arenas.
     fn layout(&self) -> &Layout;
-    /// Forward and backward over whole images: adds `scale` × the gradient of the summed loss to the gradients. Where the
-    /// batch has labels and the model a classifier, the loss of an image is [`FineTuning::generative_weight`] × its nats
-    /// plus T × the nats of its class, so that 1 / (B·T) makes means of both; with a weight of 0 pixels are not scored at
-    /// all. A model of masked pixels wants masked inputs, another wants none.
-    /// The bits do not depend on how a batch is cut into micro-batches or on the number of threads.
+    /// Forward and backward over whole images: adds `scale` × the gradient of the summed loss to the gradients. Where
+    /// the batch has labels and the model a classifier, the loss of an image is [`FineTuning::generative_weight`] × its
+    /// nats plus T × the nats of its class, so that 1 / (B·T) makes means of both; with a weight of 0 pixels are not
+    /// scored at all. A model of masked pixels wants masked inputs, another wants none. The bits do not depend on how a
+    /// batch is cut into micro-batches or on the number of threads.
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum>;
-    /// As [`Engine::accumulate`], and gives each range of the flat gradient to `ready` once, when it is final: ranks then sum
-    /// it while the rest is computed. An engine that can't tell gives all of it at the end.
+    /// As [`Engine::accumulate`], and gives each range of the flat gradient to `ready` once, when it is final: ranks
+    /// then sum it while the rest is computed. An engine that can't tell gives all of it at the end.
     fn accumulate_ready(
         &mut self,
         batch: &Batch,
@@ -209,11 +209,11 @@ pub trait Engine: Send {
     }
     /// The flat gradient.
     fn gradients(&mut self) -> &mut [f32];
-    /// Clips, updates the weights that are [`Engine::owned`] and sets the gradients to zero; gives the global gradient norm before clipping. An
-    /// update of another optimiser than the engine's is an error.
+    /// Clips, updates the weights that are [`Engine::owned`] and sets the gradients to zero; gives the global gradient
+    /// norm before clipping. An update of another optimiser than the engine's is an error.
     fn step(&mut self, update: &Update) -> Result<f32>;
-    /// The part of the arena that [`Engine::step`] updates and whose moments are held, whole tensors: everything, unless the
-    /// engine was opened for a share.
+    /// The part of the arena that [`Engine::step`] updates and whose moments are held, whole tensors: everything,
+    /// unless the engine was opened for a share.
     fn owned(&self) -> Range<usize> {
         0..self.layout().arena_len()
     }
@@ -223,8 +223,8 @@ pub trait Engine: Send {
     }
     /// All weights, and the moments of what is owned, to be saved.
     fn state(&self) -> State<'_>;
-    /// Takes over saved weights and moments: `fill` writes each arena, one after the other. After an error of `fill` the
-    /// engine's state is neither the old nor the new one.
+    /// Takes over saved weights and moments: `fill` writes each arena, one after the other. After an error of `fill`
+    /// the engine's state is neither the old nor the new one.
     fn load(
         &mut self,
         optimizer: Optimizer,
@@ -262,6 +262,10 @@ pub trait Engine: Send {
     /// in `out`, or (B, layers, T, n_embd) without pooling (Chen et al. 2020, section 2.4). Stops at the deepest layer
     /// asked for.
     fn features(&mut self, batch: &Batch, layers: &[usize], pooling: Pooling, out: &mut [f32]) -> Result<()>;
+    /// Whether it has decoders, apart from its objective.
+    fn draws(&self) -> bool {
+        true
+    }
     /// A decoder for `rows` images at once, sharing this engine's present weights. An error for a model of masked
     /// pixels, which has no order to draw in.
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>>;

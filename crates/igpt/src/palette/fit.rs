@@ -49,8 +49,8 @@ pub fn fit(images: &Images, size: Option<ImageSize>, options: &FitOptions) -> Re
     Ok((palette, FitReport { damaged, ..report }))
 }
 
-/// The palette that a run fits where none is given: of `colors`, where nothing is said 512, 16 for grey images, or as many
-/// as the images of `size` have.
+/// The palette that a run fits where none is given: of `colors`, where nothing is said 512, 16 for grey images, or as
+/// many as the images of `size` have.
 ///
 /// # Errors
 /// As [`fit()`].

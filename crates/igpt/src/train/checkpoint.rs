@@ -56,7 +56,8 @@ pub struct Meta {
     /// The lowest validation loss so far, nats per token; of a classifier the lowest share of errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_loss: Option<f64>,
-    /// Validations since then, by which a classifier's training ends early; checkpoints from before this was kept count anew.
+    /// Validations since then, by which a classifier's training ends early; checkpoints from before this was kept count
+    /// anew.
     #[serde(default)]
     pub validations_since_best: u64,
     /// SHA-256 of each other file, in hex.
@@ -101,8 +102,6 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it says.
     pub meta: Meta,
-    /// What its files hold, where rank 0 has sent it instead of the directory being here.
-    received: Option<Vec<Vec<u8>>>,
 }
 
 impl Checkpoints {
@@ -190,6 +189,11 @@ impl Checkpoints {
         fs::create_dir_all(&temporary).map_err(Error::io(&temporary))
     }
 
+    /// Removes what has been written of a checkpoint that can't be finished.
+    pub(super) fn abandon(&self, step: u64) {
+        let _ = fs::remove_dir_all(self.root.join(format!("{TEMPORARY}{step:08}")));
+    }
+
     /// Removes all but the `keep_last` newest, multiples of `keep_every` (0: none), and `best`.
     pub fn prune(&self, keep_last: usize, keep_every: u64, best: Option<u64>) -> Result<()> {
         let steps = self.steps()?;
@@ -214,13 +218,15 @@ impl Checkpoints {
     /// name `damaged-…` and named, with the reason, to `warn`.
     ///
     /// # Errors
-    /// When there are checkpoints but none is whole.
+    /// When there are checkpoints but none is whole, and when the newest is of another version.
     pub fn newest(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
         let steps = self.steps()?;
         for &step in steps.iter().rev() {
             let path = self.path(step);
             match Checkpoint::read(&path) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
+                // Another version's: whole, as far as can be told.
+                Err(error @ Error::Mismatch(_)) => return Err(error),
                 Err(error) => {
                     warn(&format!("checkpoint is damaged and passed over: {error}"));
                     let aside = self.root.join(format!("damaged-step-{step:08}"));
@@ -262,40 +268,28 @@ impl Checkpoint {
         if text(COMPLETE)?.trim() != sha256(meta_text.as_bytes()) {
             return Err(Error::format(meta_path, format!("its checksum is not the one in `{COMPLETE}` beside it")));
         }
-        let meta: Meta = toml::from_str(&meta_text).map_err(|e| Error::format(&meta_path, e.to_string().trim_end()))?;
-        if meta.format != FORMAT {
-            let problem = format!("format {} is not the format {FORMAT} that this version reads", meta.format);
-            return Err(Error::format(meta_path, problem));
+        let wrong = |e: toml::de::Error| Error::format(&meta_path, e.to_string().trim_end());
+        let table: toml::Table = meta_text.parse().map_err(wrong)?;
+        let format = table.get("format").and_then(toml::Value::as_integer).unwrap_or_default();
+        if format != i64::from(FORMAT) {
+            return Err(Error::Mismatch(format!(
+                "{} is of format {format}, but this version reads {FORMAT}: go on with the version that wrote it, or start a \
+                 new run",
+                meta_path.display()
+            )));
         }
+        let meta: Meta = table.try_into().map_err(wrong)?;
         for (name, checksum) in &meta.files {
             let file = path.join(name);
             if *checksum != sha256_file(&file)? {
                 return Err(Error::format(file, "its checksum is not the one it was written with"));
             }
         }
-        Ok(Self { path: path.to_path_buf(), meta, received: None })
+        Ok(Self { path: path.to_path_buf(), meta })
     }
 
-    /// One that rank 0 has read at `path`, on another rank: `received` are the contents of its files of tensors.
-    pub(super) fn received(path: PathBuf, meta: Meta, received: Vec<Vec<u8>>) -> Self {
-        Self { path, meta, received: Some(received) }
-    }
-
-    /// The contents of its files of tensors, in their order.
-    pub(super) fn contents(&self) -> impl Iterator<Item = Result<Vec<u8>>> {
-        let paths = self.meta.files.keys().map(|name| self.path.join(name));
-        paths.map(|path| fs::read(&path).map_err(Error::io(&path)))
-    }
-
-    fn source(&self) -> Result<Source<'_>> {
-        match &self.received {
-            Some(received) => Source::received(&self.path, received),
-            None => Source::files(self.meta.files.keys().map(|name| self.path.join(name))),
-        }
-    }
-
-    /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that no
-    /// second copy of them is ever in memory.
+    /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that
+    /// no second copy of them is ever in memory.
     ///
     /// # Errors
     /// When shape or optimiser differ; the engine is then as it was.
@@ -310,23 +304,22 @@ impl Checkpoint {
         let layout = engine.layout().clone();
         let owned = layout.part(&engine.owned());
         let second = owned.second_moments(optimizer);
-        let source = self.source()?;
-        let name = |kind: &str, tensor: &Tensor| format!("{kind}.{}", tensor.name);
+        let source = Source::open(self.meta.files.keys().map(|name| self.path.join(name)))?;
+        let find =
+            |kind: &str, tensor: &Tensor| source.find(&self.path, &format!("{kind}.{}", tensor.name), &tensor.shape);
         let part = |arena: Arena| match arena {
             Arena::Weights => ("weights", &layout),
             Arena::Moment1 => ("moment1", &owned),
             Arena::Moment2 => ("moment2", &second),
         };
         for (kind, layout) in [Arena::Weights, Arena::Moment1, Arena::Moment2].map(part) {
-            for tensor in layout.tensors() {
-                source.expect(&self.path, &name(kind, tensor), &tensor.shape)?;
-            }
+            layout.tensors().iter().try_for_each(|tensor| find(kind, tensor).map(|_| ()))?;
         }
         engine.load(optimizer, self.meta.step, &mut |arena, values| {
             let (kind, layout) = part(arena);
             values.fill(0.0);
             let mut tensors = layout.tensors().iter();
-            tensors.try_for_each(|tensor| layout.import(tensor, &source.read(&name(kind, tensor))?, values))
+            tensors.try_for_each(|tensor| layout.import(tensor, &find(kind, tensor)?.read()?, values))
         })
     }
 }

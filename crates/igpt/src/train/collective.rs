@@ -1,9 +1,10 @@
 //! Several processes that train one network: who they are, and the sums that they make together.
 //!
 //! The order of every sum is ours, not the transport's: ranks are the leaves of a binary tree in their order, as the
-//! gradient groups are of [`super::groups`], and neighbours are added first. So any power of two of ranks gives the bits
-//! that one process gives. A sum is made by recursive halving (each rank ends with the sum of its own piece) and handed
-//! round by recursive doubling. All talk goes through a thread of its own, so that it goes on while the engine computes.
+//! gradient groups are of [`super::groups`], and neighbours are added first. So any power of two of ranks gives the
+//! bits that one process gives. A sum is made by recursive halving (each rank ends with the sum of its own piece) and
+//! handed round by recursive doubling. All talk goes through a thread of its own, so that it goes on while the engine
+//! computes.
 //!
 //! [`Transport`] is all that a way of talking has to offer; igpt-mpi has one over MPI.
 
@@ -122,8 +123,8 @@ impl Collective {
         format!("rank {rank} on host {host}")
     }
 
-    /// Starts the sum over all ranks of each of `values`; every rank starts the same sums in the same order, and finishes
-    /// them before anything else.
+    /// Starts the sum over all ranks of each of `values`; every rank starts the same sums in the same order, and
+    /// finishes them before anything else.
     ///
     /// # Errors
     /// As of all that follow, when a rank is gone.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use toml::Table;
 
 use super::checkpoint::{Checkpoints, META, STATE};
+use super::config::WITHOUT_EFFECT;
 use super::metrics::MEASURED;
 use crate::{Error, Result};
 
@@ -117,7 +118,7 @@ fn meta(text: &str) -> Option<String> {
     let mut table: Table = text.parse().ok()?;
     table.remove("elapsed_s");
     let train = table.get_mut("config")?.as_table_mut()?.get_mut("train")?.as_table_mut()?;
-    ["threads", "micro_batch", "recompute", "repack"].iter().for_each(|key| _ = train.remove(*key));
+    WITHOUT_EFFECT.iter().filter_map(|key| key.strip_prefix("train.")).for_each(|key| _ = train.remove(key));
     toml::to_string(&table).ok()
 }
 

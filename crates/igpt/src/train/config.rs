@@ -18,9 +18,9 @@ use crate::train::recipe::{self, Recipe};
 use crate::train::schedule::{Decay, Schedule};
 use crate::{Error, Result};
 
-/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained. Its
-/// default trains as the paper did; files and [`crate::train::Overrides`] start from the recipe that they name, modern
-/// where they name none.
+/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
+/// Its default trains as the paper did; files and [`crate::train::Overrides`] start from the recipe that they name,
+/// modern where they name none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
@@ -99,8 +99,8 @@ pub struct TrainSection {
     pub recipe: Recipe,
     /// What is predicted: the next pixel (`autoregressive`), or masked ones (`masked`).
     pub objective: Objective,
-    /// The probability that a position is masked, where the objective is `masked`. Where nothing is said 0.15, or that of
-    /// the model to fine-tune.
+    /// The probability that a position is masked, where the objective is `masked`. Where nothing is said 0.15, or that
+    /// of the model to fine-tune.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_prob: Option<f64>,
     /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
@@ -116,13 +116,14 @@ pub struct TrainSection {
     pub batch: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
-    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more arithmetic for a
-    /// fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change a bit of the result.
+    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
+    /// arithmetic for a fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change
+    /// a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<bool>,
-    /// Whether each block's weights are packed for the matrix products when a pass comes to it instead of being kept packed:
-    /// less memory, a little more time, and no samples on the way. Where nothing is said only if it doesn't fit otherwise. Does
-    /// not change a bit of the result.
+    /// Whether each block's weights are packed for the matrix products when a pass comes to it instead of being kept
+    /// packed: less memory, a little more time, and no samples on the way. Where nothing is said only if it doesn't fit
+    /// otherwise. Does not change a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repack: Option<bool>,
     /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two. Several ranks divide them.
@@ -293,6 +294,9 @@ impl RunConfig {
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
     }
 }
+
+/// Settings that decide how a run computes, not what: none of them changes a bit of the result.
+pub(super) const WITHOUT_EFFECT: [&str; 4] = ["train.threads", "train.micro_batch", "train.recompute", "train.repack"];
 
 /// Muon's settings with nothing left open.
 #[derive(Clone, Copy, Debug, PartialEq)]

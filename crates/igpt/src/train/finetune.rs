@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::pretrain::take_best;
 use super::ranks::{
-    all_damaged, expect_same_data, expect_same_program, in_turn, part, share_checkpoint, share_palette, with_groups,
+    all_damaged, expect_same_data, expect_same_program, expect_same_weights, in_turn, part, share_checkpoint,
+    share_palette, with_groups,
 };
-use super::setup::{batches, begin, dataset, engine, newest, palette, resolve, validation, warn};
+use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
@@ -21,7 +22,7 @@ use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start};
-use crate::train::token_data::settle;
+use crate::train::token_data::{settle, settle_augment};
 use crate::train::trainer::{Outcome, Trainer};
 use crate::{Error, Result};
 
@@ -62,8 +63,9 @@ pub struct FineTuned {
     pub model: PathBuf,
 }
 
-/// Trains a classifier as `config` and its `[finetune]` say into the run directory `out`, keeps the weights of the highest
-/// validation accuracy, and only then looks at the test images. `stop` and `start` are as in [`super::pretrain()`].
+/// Trains a classifier as `config` and its `[finetune]` say into the run directory `out`, keeps the weights of the
+/// highest validation accuracy, and only then looks at the test images. `stop` and `start` are as in
+/// [`super::pretrain()`].
 ///
 /// # Errors
 /// Images without labels, a single class or one that the training images lack, a layer that the model doesn't have, and
@@ -134,8 +136,9 @@ fn fit(
     let own = if leads { newest(&run, start, observer)? } else { None };
     let checkpoint = share_checkpoint(ranks, own)?;
     let mut config = config.clone();
-    if source.is_none() {
-        config = settle(&config, &images)?;
+    match source {
+        None => config = settle(&config, &images)?,
+        Some(_) => settle_augment(&mut config, &images)?,
     }
     let n_px = match &source {
         Some(source) => {
@@ -154,6 +157,7 @@ fn fit(
     expect_same_data(ranks, &dataset, &images, palette)?;
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
+    let options = options(&run, &network, &config.train, settings.engine(), ranks)?;
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
     observer.event(Event::Phase("turning images into tokens"));
@@ -167,8 +171,8 @@ fn fit(
 
     observer.event(Event::Phase("preparing the network"));
     let weights = first_weights(&network, source.as_ref(), train)?;
-    let share = (ranks.rank(), ranks.size());
-    let mut engine = engine(&run, &network, train, settings.engine(), share, weights, checkpoint)?;
+    expect_same_weights(ranks, &weights)?;
+    let mut engine = engine(&run, &network, options, weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,

@@ -130,11 +130,14 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(&planner, train, validated));
     let layout = Layout::new(&network);
     let checkpoint_bytes = checkpoint_bytes(&layout, train);
+    let steps = run.map(|(steps, _)| steps);
+    let kept_for_good = steps.and_then(|steps| steps.checked_div(train.keep_every)).unwrap_or(0);
+    let checkpoints = train.keep_last as u64 + 2 + kept_for_good;
     Ok(Forecast {
         parameters: network.parameters(),
         images: images.len(),
         batch: train.batch,
-        steps: run.map(|(steps, _)| steps),
+        steps,
         memory_bytes: memory_parts(&network, train, options, data, before),
         memory_left: left,
         recompute: options.recompute,
@@ -143,7 +146,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         tokens_per_second: pace.as_ref().map(|pace| batch.tokens().len() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
         checkpoint_bytes,
-        checkpoints_bytes: (train.keep_last as u64 + 2) * checkpoint_bytes,
+        checkpoints_bytes: checkpoints * checkpoint_bytes,
         token_bytes: (images.len() * network.n_ctx() * size_of::<u16>()) as u64,
         largest_preset: room::largest_preset(left.unwrap_or(u64::MAX), &network, train, options),
         network,
@@ -204,7 +207,7 @@ impl Pace {
         let images = most.min(batch.images());
         let some = batch.slice(0..images);
         let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;
-        let draws = train.sample_images > 0 && network.objective == Objective::Autoregressive;
+        let draws = draws(network, train, &options);
         let grid =
             if draws { grid_seconds(engine.as_ref(), train.sample_images, measured.mul_f64(0.15))? } else { 0.0 };
         Ok(Self { step, validation, grid })

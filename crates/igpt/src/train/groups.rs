@@ -1,7 +1,7 @@
 //! The gradient of a batch: cut into equal groups, each group into micro-batches, the groups summed by a binary tree.
 //!
-//! The tree is what data-parallel ranks share: each makes the subtree of its own groups, [`Collective`] the rest,
-//! and its sums are the same bits whoever computes them. With one group there is no tree and no extra memory, the engine
+//! The tree is what data-parallel ranks share: each makes the subtree of its own groups, [`Collective`] the rest, and
+//! its sums are the same bits whoever computes them. With one group there is no tree and no extra memory, the engine
 //! just accumulates.
 
 use std::ops::Range;
@@ -40,8 +40,8 @@ pub struct GradientTree {
 }
 
 impl GradientTree {
-    /// For batches (or a rank's part of them) of a multiple of `groups` (a power of two) images, micro-batches of at most `most` images and
-    /// gradients of `len` values; holds log2(`groups`) gradients.
+    /// For batches (or a rank's part of them) of a multiple of `groups` (a power of two) images, micro-batches of at
+    /// most `most` images and gradients of `len` values; holds log2(`groups`) gradients.
     ///
     /// # Errors
     /// When `groups` is not a power of two.
@@ -53,9 +53,9 @@ impl GradientTree {
         Ok(Self { groups, most, levels: vec![vec![0.0; len]; depth], filled: vec![false; depth] })
     }
 
-    /// Adds the gradient of the mean loss per token of all ranks' parts of a batch to the engine's (zero) gradients; gives
-    /// the losses of this rank's part, `batch`. Gives nothing when `stop` was raised in between; the gradients are then of
-    /// no use. Several ranks stop only between batches, together.
+    /// Adds the gradient of the mean loss per token of all ranks' parts of a batch to the engine's (zero) gradients;
+    /// gives the losses of this rank's part, `batch`. Gives nothing when `stop` was raised in between; the gradients
+    /// are then of no use. Several ranks stop only between batches, together.
     pub fn accumulate(
         &mut self,
         engine: &mut dyn Engine,

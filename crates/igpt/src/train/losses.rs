@@ -4,8 +4,8 @@ use crate::model::LossSum;
 use crate::train::collective::Collective;
 use crate::{Error, Result};
 
-/// The losses of all ranks, whose images follow each other in the order of the ranks, and how many images were classified
-/// rightly, if any were classified. The same bits on every rank.
+/// The losses of all ranks, whose images follow each other in the order of the ranks, and how many images were
+/// classified rightly, if any were classified. The same bits on every rank.
 pub(super) fn gather(ranks: &mut Collective, own: LossSum, right: Option<usize>) -> Result<(LossSum, Option<usize>)> {
     if ranks.size() == 1 {
         return Ok((own, right));
@@ -21,8 +21,8 @@ pub(super) fn gather(ranks: &mut Collective, own: LossSum, right: Option<usize>)
     Ok((all, total))
 }
 
-/// Numbers of 8 bytes each: tokens, rightly classified images plus 1 (0: none were classified), the lengths of the three
-/// lists, the lists.
+/// Numbers of 8 bytes each: tokens, rightly classified images plus 1 (0: none were classified), the lengths of the
+/// three lists, the lists.
 fn write(sum: &LossSum, right: Option<usize>) -> Vec<u8> {
     let head =
         [sum.tokens, right.map_or(0, |right| right + 1), sum.nats.len(), sum.class_nats.len(), sum.predicted.len()];

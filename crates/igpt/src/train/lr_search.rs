@@ -1,6 +1,6 @@
 //! The paper's search for a learning rate: from large to small, until the final validation loss starts to increase
-//! (Chen et al. 2020, sections 3.4 and 4.5), here on a tenth of the budget for each. A classifier is judged by its final
-//! validation accuracy instead.
+//! (Chen et al. 2020, sections 3.4 and 4.5), here on a tenth of the budget for each. A classifier is judged by its
+//! final validation accuracy instead.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +88,7 @@ pub fn lr_search_among(
     let root = out.join(LR_SEARCH);
     // Held until the search is over.
     let _claimed = match ranks.leads() {
-        true => Some(RunDir::claim(out, start)?),
+        true => Some(RunDir::claim(out, start)?.hold()?),
         false => None,
     };
     if ranks.leads() && root.exists() {
@@ -103,16 +103,19 @@ pub fn lr_search_among(
             Some(_) => finetune_untested(ranks, &trial, &run, Start::New, observer, stop)
                 .map(|found| (found.validation_class_loss, found.validation_accuracy)),
         };
+        // An error of this rank alone ends all; what breaks training breaks it on all of them.
+        let breaks = |error: &Error| matches!(error, Error::NotFinite { .. } | Error::GradientNotFinite { .. });
+        let result = match result {
+            Err(error) if !breaks(&error) => return Err(error),
+            result => result,
+        };
         if ranks.any(stop.load(Ordering::Relaxed))? {
             return Err(Error::Invalid("the search for a learning rate was stopped before its end".into()));
         }
         match result {
             Ok((None, _)) => Err(Error::Missing(format!("{} has no validation split to search by", config.data.spec))),
             Ok((validation_loss, validation_accuracy)) => Ok(Trial { lr, validation_loss, validation_accuracy }),
-            Err(Error::NotFinite { .. } | Error::GradientNotFinite { .. }) => {
-                Ok(Trial { lr, validation_loss: None, validation_accuracy: None })
-            }
-            Err(error) => Err(error),
+            Err(_) => Ok(Trial { lr, validation_loss: None, validation_accuracy: None }),
         }
     })?;
     let best = best(&trials).ok_or_else(|| {

@@ -22,7 +22,8 @@ pub struct Row {
     pub epoch: f64,
     /// `train` or `validation`.
     pub split: String,
-    /// Nats per token. Where pixels are not trained on there is none in train rows: no key in the file, not a number here.
+    /// Nats per token. Where pixels are not trained on there is none in train rows: no key in the file, not a number
+    /// here.
     #[serde(default = "unscored", skip_serializing_if = "is_unscored")]
     pub loss: f64,
     /// `loss / (channels · ln 2)`, one channel for a grey palette.
@@ -93,8 +94,8 @@ impl Metrics {
         Ok(Self { path, file })
     }
 
-    /// Appends a row with one write, so that a reader never sees half of one. Where it fails, as on a full disk, nothing of
-    /// the row stays.
+    /// Appends a row with one write, so that a reader never sees half of one. Where it fails, as on a full disk,
+    /// nothing of the row stays.
     pub fn write(&mut self, row: &Row) -> Result<()> {
         let end = self.file.metadata().map_err(Error::io(&self.path))?.len();
         self.file.write_all(line(row).as_bytes()).map_err(|error| {

@@ -1,8 +1,8 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`], [`trainer`], `ranks`,
-//! `setup`, [`mod@pretrain`], [`mod@finetune`].
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`],
+//! [`trainer`], `ranks`, `setup`, [`mod@pretrain`], [`mod@finetune`].
 
 pub mod checkpoint;
 pub mod collective;

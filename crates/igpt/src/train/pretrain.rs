@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::ranks::{
-    all_damaged, expect_same_data, expect_same_program, in_turn, part, share_checkpoint, share_palette, with_groups,
+    all_damaged, expect_same_data, expect_same_program, expect_same_weights, in_turn, part, share_checkpoint,
+    share_palette, with_groups,
 };
-use super::setup::{batches, begin, dataset, engine, newest, palette, resolve, validation, warn};
+use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{Dataset, Loader, Preprocess, Split};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
 use crate::palette::{Palette, Quantizer};
@@ -79,12 +80,12 @@ pub fn pretrain(
 }
 
 /// As [`pretrain`], by several ranks, each of which calls this: they divide the gradient groups of every batch among
-/// them, and the weights are those of one process with as many groups. Only rank 0 looks at `out` and writes there;
-/// raising `stop` on any rank stops all.
+/// them, and the weights are those of one process with as many groups. Rank 0 writes the run in `out`, and each rank its
+/// share of a checkpoint: all must see that directory. Raising `stop` on any rank stops all.
 ///
 /// # Errors
-/// As [`pretrain`]; when ranks differ in program, settings or data; when they can't divide the gradient groups; and when
-/// a rank is gone. An error of one rank only leaves the others waiting: end them with [`Collective::abort`].
+/// As [`pretrain`]; when ranks differ in program, settings or data; when they can't divide the gradient groups; and
+/// when a rank is gone. An error of one rank only leaves the others waiting: end them with [`Collective::abort`].
 pub fn pretrain_among(
     ranks: &mut Collective,
     config: &RunConfig,
@@ -118,6 +119,7 @@ pub fn pretrain_among(
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
     let mut config = resolve(config, &network);
+    let options = options(&run, &network, &config.train, FineTuning::default(), ranks)?;
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
     observer.event(Event::Phase("turning images into tokens"));
@@ -133,13 +135,17 @@ pub fn pretrain_among(
 
     observer.event(Event::Phase("preparing the network"));
     let weights = initial_weights(&network, train.init, train.seed);
-    let share = (ranks.rank(), ranks.size());
-    let mut engine = engine(&run, &network, train, FineTuning::default(), share, weights, checkpoint)?;
+    expect_same_weights(ranks, &weights)?;
+    let mut engine = engine(&run, &network, options, weights, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
     };
     // There is no order in which masked pixels could be drawn.
-    let draws = leads && train.sample_images > 0 && train.objective == Objective::Autoregressive;
+    let mut draws = leads && train.sample_images > 0 && train.objective == Objective::Autoregressive;
+    if draws && !engine.draws() {
+        warn(&run, observer, "no samples on the way: weights are packed block by block, for lack of memory");
+        draws = false;
+    }
     let outcome = Trainer {
         config: &config,
         run: &run,

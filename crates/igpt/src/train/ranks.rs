@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
@@ -13,14 +14,14 @@ use crate::model::ImageSize;
 use crate::palette::Palette;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
 use crate::train::collective::Collective;
-use crate::train::config::RunConfig;
+use crate::train::config::{RunConfig, WITHOUT_EFFECT};
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::Start;
 use crate::train::trainer::expect_divisible;
 use crate::{Error, Result, cpu};
 
-/// Settings in which ranks may differ: they do not change a bit of the result.
-const FREE: [&str; 2] = ["data.dir", "train.threads"];
+/// Settings in which ranks may differ beside those without effect.
+const PLACES: [&str; 1] = ["data.dir"];
 /// Images whose pixels are compared between ranks.
 const COMPARED_IMAGES: usize = 8;
 
@@ -40,7 +41,7 @@ pub(super) fn expect_same_program(ranks: &mut Collective, config: &RunConfig) ->
     let table = toml::Table::try_from(config).expect("a config of plain values has a TOML form");
     for (section, values) in &table {
         let settings = values.as_table().into_iter().flatten().map(|(key, value)| (format!("{section}.{key}"), value));
-        let settings = settings.filter(|(key, _)| !FREE.contains(&key.as_str()));
+        let settings = settings.filter(|(key, _)| !PLACES.iter().chain(&WITHOUT_EFFECT).any(|free| free == key));
         facts.extend(settings.map(|(key, value)| (key, value.to_string())));
     }
     ranks.expect_same(&facts)
@@ -62,6 +63,15 @@ pub(super) fn expect_same_data(
         (format!("train split of {}", dataset.name), images(train)),
         (format!("validation split of {}", dataset.name), images(&dataset.validation)),
     ])
+}
+
+/// Refuses ranks that start from other weights: fresh ones drawn otherwise, or another model of the same name.
+pub(super) fn expect_same_weights(ranks: &mut Collective, weights: &[f32]) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let hash = hex(&Sha256::digest(bytemuck::cast_slice::<f32, u8>(weights)));
+    ranks.expect_same(&[("start (the SHA-256 of its weights)".into(), hash)])
 }
 
 /// A hash of all names and labels, and of the pixels of some images.
@@ -116,7 +126,7 @@ pub(super) fn in_turn<T>(ranks: &mut Collective, each: impl FnOnce() -> Result<T
     Ok(done)
 }
 
-/// Rank 0's checkpoint on every rank.
+/// Rank 0's checkpoint on every rank, which reads of it what it needs: all see the run directory.
 pub(super) fn share_checkpoint(ranks: &mut Collective, own: Option<Checkpoint>) -> Result<Option<Checkpoint>> {
     if ranks.size() == 1 {
         return Ok(own);
@@ -133,14 +143,8 @@ pub(super) fn share_checkpoint(ranks: &mut Collective, own: Option<Checkpoint>) 
     let path = ranks.broadcast(path.into_bytes())?;
     let meta: Meta = toml::from_str(&String::from_utf8_lossy(&meta))
         .map_err(|e| Error::format("rank 0's checkpoint", e.to_string().trim_end()))?;
-    if let Some(own) = own {
-        for contents in own.contents() {
-            ranks.broadcast(contents?)?;
-        }
-        return Ok(Some(own));
-    }
-    let states = meta.files.iter().map(|_| ranks.broadcast(Vec::new())).collect::<Result<_>>()?;
-    Ok(Some(Checkpoint::received(String::from_utf8_lossy(&path).into_owned().into(), meta, states)))
+    let path = PathBuf::from(String::from_utf8_lossy(&path).into_owned());
+    Ok(Some(own.unwrap_or(Checkpoint { path, meta })))
 }
 
 /// Rank 0's palette on every rank; only rank 0 makes it.
@@ -177,8 +181,8 @@ pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn Engine) -> 
     engine.renew(&others)
 }
 
-/// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it; gives
-/// their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
+/// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it;
+/// gives their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
 pub(super) fn write_shards(
     ranks: &mut Collective,
     engine: &dyn Engine,
@@ -199,19 +203,23 @@ pub(super) fn write_shards(
             Err(error) => Err(Error::Missing(format!("{error} (every rank writes into the run directory)"))),
         },
     };
-    let all = agreed(ranks, own)?;
+    let all = agreed(ranks, own).inspect_err(|_| {
+        if let Some(checkpoints) = checkpoints {
+            checkpoints.abandon(step);
+        }
+    })?;
     let words = all.iter().filter_map(|text| text.split_once(' '));
     Ok(words.map(|(name, checksum)| (name.to_owned(), checksum.to_owned())).collect())
 }
 
 /// What every rank has to say, or the error of the first that has one.
-fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
+pub(super) fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
     let own = own.map_or_else(|error| format!("!{error}"), |text| format!("={text}"));
     let all = ranks.gather(own.as_bytes())?;
     let said = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).enumerate();
-    said.map(|(rank, text)| match text.strip_prefix('!') {
-        Some(problem) => Err(Error::Missing(format!("{}: {problem}", ranks.name(rank)))),
-        None => Ok(text[1..].to_owned()),
+    said.map(|(rank, text)| match text.strip_prefix('=') {
+        Some(said) => Ok(said.to_owned()),
+        None => Err(Error::Missing(format!("{}: {}", ranks.name(rank), text.trim_start_matches('!')))),
     })
     .collect()
 }

@@ -6,8 +6,8 @@ use crate::model::{FineTuning, Layout, ModelConfig, Optimizer, Precision, Preset
 use crate::train::config::TrainSection;
 use crate::{Error, Result};
 
-/// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed weights are kept unless
-/// the config says otherwise.
+/// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed
+/// weights are kept unless the config says otherwise.
 pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> Options {
     Options {
         threads: train.threads,
@@ -21,14 +21,20 @@ pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usi
     }
 }
 
-/// Bytes of an engine and of the sums of gradient groups beside it.
+/// Copies of the gradient or the weights that a rank of several has on their way to and from the others.
+const ON_THEIR_WAY: u64 = 3;
+
+/// Bytes of an engine, of the sums of gradient groups beside it, and of what is exchanged with other ranks.
 pub(super) fn needed(network: &ModelConfig, options: &Options, groups: usize) -> u64 {
-    let parked = groups.ilog2() as u64 * (size_of::<f32>() * Layout::new(network).arena_len()) as u64;
-    cpu::memory(network, options).total() + parked
+    let (_, ranks) = options.share;
+    let arena = (size_of::<f32>() * Layout::new(network).arena_len()) as u64;
+    let parked = u64::from((groups / ranks).max(1).ilog2());
+    let exchanged = if ranks > 1 { ON_THEIR_WAY } else { 0 };
+    cpu::memory(network, options).total() + (parked + exchanged) * arena
 }
 
-/// The options of [`options`]; where that does not fit, with activations computed again, and then weights packed again, as far
-/// as the config leaves that open.
+/// The options of [`options`]; where that does not fit, with activations computed again, and then weights packed again,
+/// as far as the config leaves that open.
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
@@ -93,13 +99,14 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Optio
         }
     }
     match largest_preset(left, network, train, changed) {
+        Some(preset) if settings.is_empty() => format!("take --preset {} at the largest", preset.name()),
         Some(preset) => format!("take --preset {} at the largest, with {}", preset.name(), settings.join(" ")),
         None => "free some memory, or train elsewhere".into(),
     }
 }
 
-/// The largest preset that trains in so many bytes with the settings at hand, activations and packed weights made again if
-/// need be.
+/// The largest preset that trains in so many bytes with the settings at hand, activations and packed weights made again
+/// if need be.
 pub(super) fn largest_preset(
     left: u64,
     network: &ModelConfig,

@@ -44,7 +44,8 @@ impl RunDir {
         Self::claim(root, start)?.make()
     }
 
-    /// The directory of a run that is written elsewhere, by rank 0 or not at all: it is neither looked at nor logged to.
+    /// The directory of a run that is written elsewhere, by rank 0 or not at all: it is neither looked at nor logged
+    /// to.
     pub(crate) fn elsewhere(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), lock: None, elsewhere: true }
     }
@@ -52,6 +53,20 @@ impl RunDir {
     /// Whether it is written elsewhere.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.elsewhere
+    }
+
+    /// The run in `root`, only to be read: another process may be training in it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn look(root: impl Into<PathBuf>) -> Result<Self> {
+        let run = Self::elsewhere(root);
+        match run.config().exists() {
+            true => Ok(run),
+            false => {
+                Err(Error::Missing(format!("no run to resume in {}: start one without --resume", run.root.display())))
+            }
+        }
     }
 
     /// Checks that `root` may be used and, to overwrite, removes the run in it. Makes nothing yet.
@@ -112,7 +127,7 @@ impl RunDir {
         Ok(())
     }
 
-    fn make(mut self) -> Result<Self> {
+    fn make(self) -> Result<Self> {
         for path in [self.checkpoints(), self.root.join("samples")] {
             fs::create_dir_all(&path).map_err(Error::io(&path))?;
         }
@@ -120,6 +135,12 @@ impl RunDir {
         let probe = self.root.join(".writable");
         File::create(&probe).map_err(Error::io(&self.root))?;
         fs::remove_file(&probe).map_err(Error::io(&probe))?;
+        self.hold()
+    }
+
+    /// Makes the directory and keeps other processes out of it, if that is not done yet.
+    pub(super) fn hold(mut self) -> Result<Self> {
+        fs::create_dir_all(&self.root).map_err(Error::io(&self.root))?;
         if self.lock.is_none() {
             self.lock = Lock::take(&self.root)?;
         }

@@ -1,5 +1,5 @@
-//! What runs of pretraining and fine-tuning begin with: images, a palette, a config with nothing left open, an engine, and
-//! the checkpoint that they go on from.
+//! What runs of pretraining and fine-tuning begin with: images, a palette, a config with nothing left open, an engine,
+//! and the checkpoint that they go on from.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::files::write_atomic;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
-use crate::train::config::{RunConfig, TrainSection};
+use crate::train::collective::Collective;
+use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
 use crate::train::observer::{Event, Observer};
 use crate::train::room;
 use crate::train::run_dir::{RunDir, Start};
@@ -29,8 +30,8 @@ pub(super) fn newest(run: &RunDir, start: Start, observer: &mut dyn Observer) ->
     }
 }
 
-/// Where a run over so many training `images` starts, after a check that it is the checkpoint's run, whose plans go into
-/// `config`; leaves palette and config in the run directory.
+/// Where a run over so many training `images` starts, after a check that it is the checkpoint's run, whose plans go
+/// into `config`; leaves palette and config in the run directory.
 pub(super) fn begin(
     run: &RunDir,
     config: &mut RunConfig,
@@ -58,23 +59,32 @@ pub(super) fn begin(
     Ok(meta)
 }
 
-/// An engine to train a `share` of `network` with, in the checkpoint's state if there is one, otherwise with these `weights`.
-pub(super) fn engine(
+/// How the engine of a `share` of `network` computes, so that it fits into memory; to be asked before anything large is made.
+pub(super) fn options(
     run: &RunDir,
     network: &ModelConfig,
     train: &TrainSection,
     fine_tuning: FineTuning,
-    share: (usize, usize),
-    weights: Vec<f32>,
-    checkpoint: Option<Checkpoint>,
-) -> Result<Box<dyn Engine>> {
-    let options = room::fitting(network, train, fine_tuning, share)?;
+    ranks: &Collective,
+) -> Result<cpu::Options> {
+    let options = room::fitting(network, train, fine_tuning, (ranks.rank(), ranks.size()))?;
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }
     if options.repack && train.repack.is_none() {
         run.log("weights are packed block by block: there is no memory to keep them packed");
     }
+    Ok(options)
+}
+
+/// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`.
+pub(super) fn engine(
+    run: &RunDir,
+    network: &ModelConfig,
+    options: cpu::Options,
+    weights: Vec<f32>,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Box<dyn Engine>> {
     let mut engine = cpu::open(network, &weights, options)?;
     if let Some(checkpoint) = checkpoint {
         run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
@@ -178,15 +188,11 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 18] = [
+    const FREE: [&str; 14] = [
         "finetune.patience",
         "data.dir",
         "model.preset",
         "train.recipe",
-        "train.micro_batch",
-        "train.recompute",
-        "train.repack",
-        "train.threads",
         "train.eval_every",
         "train.eval_images",
         "train.sample_every",
@@ -211,7 +217,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
     }
     // What a classifier is validated on decides which of its weights are kept.
     let decides = |key: &str| a_classifier && ["train.eval_every", "train.eval_images"].contains(&key);
-    keys.retain(|key| !FREE.contains(&key.as_str()) || decides(key));
+    keys.retain(|key| !FREE.iter().chain(&WITHOUT_EFFECT).any(|free| free == key) || decides(key));
     keys
 }
 

@@ -44,8 +44,8 @@ fn config(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
     config
 }
 
-/// What happens to a test run: it is stopped, its loss breaks, a file gets in the way of the checkpoint of a step, or after
-/// a step the disk takes only so many bytes more until the run warns or has saved.
+/// What happens to a test run: it is stopped, its loss breaks, a file gets in the way of the checkpoint of a step, or
+/// after a step the disk takes only so many bytes more until the run warns or has saved.
 struct Go {
     stop_after: u64,
     breaks_at: u64,
@@ -403,6 +403,38 @@ fn a_loss_that_is_not_finite_and_a_budget_of_minutes_end_all_ranks_at_the_same_s
         (ran.outcome.unwrap().step, ran.weights)
     });
     assert!(steps[0] == steps[1]);
+}
+
+#[test]
+fn a_last_checkpoint_that_only_rank_0_can_not_write_is_tried_again_by_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(|train| train.gradient_groups = 2);
+    let steps = on_ranks(2, |mut ranks| {
+        let full_at = if ranks.leads() { (20, 0) } else { (u64::MAX, 0) };
+        let ran = train_among(&mut ranks, &config, &dir.path().join("run"), Start::New, Go { full_at, ..WHOLE });
+        ranks.close().unwrap();
+        ran.outcome.unwrap().step
+    });
+    assert_eq!(steps, [20, 20]);
+    Checkpoint::read(&dir.path().join("run/checkpoints/step-00000020")).unwrap();
+}
+
+#[test]
+fn a_checkpoint_of_another_version_is_no_damaged_one_and_stays_as_it_is() {
+    use sha2::{Digest, Sha256};
+    let dir = tempfile::tempdir().unwrap();
+    train(&config(|_| ()), dir.path(), Start::New, WHOLE).outcome.unwrap();
+    let path = dir.path().join("checkpoints/step-00000020");
+    let text = fs::read_to_string(path.join("checkpoint.toml")).unwrap();
+    let old = text.replacen("format = ", "older = true\nformat = 1", 1);
+    assert_ne!(old, text);
+    let hash: String = Sha256::digest(&old).iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(path.join("checkpoint.toml"), &old).unwrap();
+    fs::write(path.join("complete"), hash + "\n").unwrap();
+    let checkpoints = Checkpoints::open(dir.path().join("checkpoints")).unwrap();
+    let message = checkpoints.newest(&mut |text| panic!("{text}")).unwrap_err().to_string();
+    assert!(message.contains("step-00000020") && message.contains("the version that wrote it"), "{message}");
+    assert_eq!(checkpoints.steps().unwrap(), [5, 10, 15, 20]);
 }
 
 #[test]

@@ -36,9 +36,15 @@ pub(super) fn settle(config: &RunConfig, images: &Images) -> Result<RunConfig> {
     }
     config.palette.colors = None;
     config.model.n_px = Some(n_px);
+    settle_augment(&mut config, images)?;
+    Ok(config)
+}
+
+/// The part of [`settle`] that is not of the palette or the size, which a model to fine-tune decides.
+pub(super) fn settle_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
+    let Some(tokens) = images.tokens() else { return Ok(()) };
     if tokens.manifest().views > 0 && config.data.augment == Augment::None {
         config.data.augment = tokens.manifest().augment;
     }
-    tokens.check_augment(config.data.augment)?;
-    Ok(config)
+    tokens.check_augment(config.data.augment)
 }

@@ -1,9 +1,10 @@
 //! The loop: batch, gradient, step; validation, samples, checkpoints and metrics where they are due.
 //!
-//! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain()`] brings those together.
-//! Several ranks go through it in step: each computes its part of a batch and of the validation images, all know the
-//! losses of all and come to the same decisions, rank 0's clock and files are the run's.
+//! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain()`] brings those
+//! together. Several ranks go through it in step: each computes its part of a batch and of the validation images, all
+//! know the losses of all and come to the same decisions, rank 0's clock and files are the run's.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::train::metrics::{Metrics, Row};
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
-use crate::train::ranks::{share_weights, write_shards};
+use crate::train::ranks::{agreed, share_weights, write_shards};
 use crate::train::run_dir::RunDir;
 use crate::{Error, Result};
 
@@ -321,7 +322,8 @@ impl Loop<'_> {
         self.t.observer.event(Event::Warning(text));
     }
 
-    /// Loss over the validation images, whatever their number, each rank over its part; leaves the training state alone.
+    /// Loss over the validation images, whatever their number, each rank over its part; leaves the training state
+    /// alone.
     fn validate(&mut self, most: usize) -> Result<()> {
         let Some(set) = self.t.validation else { return Ok(()) };
         let network = self.t.engine.config();
@@ -419,11 +421,22 @@ impl Loop<'_> {
         }
     }
 
+    /// Saves a checkpoint; whether that works is the same on every rank.
     fn save(&mut self) -> Result<()> {
-        let step = self.outcome.step;
         let checkpoints = self.files.as_ref().map(|(checkpoints, _)| checkpoints);
-        let shards = write_shards(self.t.ranks, self.t.engine, checkpoints, &self.t.run.checkpoints(), step)?;
-        let Some(checkpoints) = checkpoints else { return Ok(()) };
+        let root = self.t.run.checkpoints();
+        let shards = write_shards(self.t.ranks, self.t.engine, checkpoints, &root, self.outcome.step)?;
+        let saved = self.save_rest(shards);
+        if self.t.ranks.size() == 1 {
+            return saved;
+        }
+        agreed(self.t.ranks, saved.map(|()| String::new())).map(|_| ())
+    }
+
+    /// What rank 0 alone saves, when the `shards` of the others are there.
+    fn save_rest(&mut self, shards: BTreeMap<String, String>) -> Result<()> {
+        let Some((checkpoints, _)) = &self.files else { return Ok(()) };
+        let step = self.outcome.step;
         let train = &self.t.config.train;
         let images = step * train.batch as u64;
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);

@@ -1,8 +1,8 @@
 //! Pairs of images whose hashes differ in few bits, without comparing all pairs.
 //!
-//! Two hashes that differ in at most d bits agree in at least one of d + 1 bands. For each band the images are sorted by
-//! it, and only those that share its bits are compared. Images whose hashes are the very same are first put in a row by
-//! brightness, each compared with the next; the first of each split stands for them from then on.
+//! Two hashes that differ in at most d bits agree in at least one of d + 1 bands. For each band the images are sorted
+//! by it, and only those that share its bits are compared. Images whose hashes are the very same are first put in a row
+//! by brightness, each compared with the next; the first of each split stands for them from then on.
 
 use super::Seen;
 use crate::{Error, Result};
@@ -18,7 +18,8 @@ pub(super) fn check_distance(distance: u32) -> Result<()> {
     Err(Error::Invalid(format!("a distance of {distance} bits would compare almost all pairs: give at most 7")))
 }
 
-/// Pairs (earlier, later) of the images `kept` of `seen` that may be the same picture, sorted, and whether those are all.
+/// Pairs (earlier, later) of the images `kept` of `seen` that may be the same picture, sorted, and whether those are
+/// all.
 pub(super) fn candidates(seen: &[Seen], kept: &[usize], distance: u32) -> (Vec<[usize; 2]>, bool) {
     let look = |i: usize| (seen[i].hashes.across, seen[i].hashes.down);
     let mut order = kept.to_vec();

@@ -74,8 +74,8 @@ impl TokenDir {
         Ok(Self { root, manifest, palette, colors, shards, firsts })
     }
 
-    /// Reads every file of the directory at `root` and lists those that are missing or not as they were written. `progress`
-    /// is told how many of how many shards are done.
+    /// Reads every file of the directory at `root` and lists those that are missing or not as they were written.
+    /// `progress` is told how many of how many shards are done.
     ///
     /// # Errors
     /// When a file can't be read.

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Predicts a step's time on several computers, and prints the tables of docs/scaling.md. Needs nothing but Python.
+
+    scripts/scaling.py                   # from the constants in benches/record/scaling.json
+    scripts/scaling.py --measure         # measures them on this machine first: target/release/igpt, built with --features mpi
+
+The model of a step of N ranks, b images each, is in docs/scaling.md.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import tempfile
+
+RECORD = pathlib.Path("benches/record/scaling.json")
+# n_embd, n_layer, n_head; 512 colours, 32×32 pixels.
+PRESETS = {"tiny": (256, 8, 8), "s": (512, 24, 8), "m": (1024, 36, 8), "l": (1536, 48, 16)}
+COLORS, POSITIONS = 512, 1024
+NETWORKS = {"10 Gbit/s": 10, "25 Gbit/s": 25, "100 Gbit/s": 100}
+# What a network delivers of its name, and the time of a message: assumptions, those of TCP over Ethernet.
+DELIVERED, LATENCY = 0.85, 30e-6
+# Of the last micro-batch's time, the part of the backward pass that a sum can go on beside.
+OVERLAP = 0.5
+RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+BATCH = 128
+
+
+def parameters(preset):
+    width, layers, _ = PRESETS[preset]
+    return layers * (12 * width * width + 2 * width) + (2 * COLORS + 1 + POSITIONS + 1) * width
+
+
+def flops(preset):
+    """Of an image, forward and backward."""
+    width, layers, _ = PRESETS[preset]
+    products = 2 * (12 * layers * width * width + COLORS * width)
+    attention = 2 * layers * width * POSITIONS
+    return 3 * POSITIONS * (products + attention)
+
+
+def step(ranks, images, size, image, update, bandwidth, latency, micro_batch):
+    """Seconds of a step, by part: `images` a rank, `size` parameters, `image` and `update` seconds of each."""
+    bits, rounds = 4 * size * (ranks - 1) / ranks, math.log2(ranks)
+    total = 2 * bits / bandwidth + 2 * rounds * latency
+    hidden = min(total, OVERLAP * image * min(images, micro_batch))
+    return {
+        "compute": image * images,
+        "sum": total - hidden,
+        "update": update / ranks,
+        "weights": bits / bandwidth + rounds * latency,
+        "losses": 2 * rounds * latency,
+    }
+
+
+def run(command, **environment):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def trained(igpt, preset, ranks, threads, batch, steps, out):
+    """Seconds of a step of a real run, the median of its rows."""
+    width, layers, heads = PRESETS[preset]
+    command = [igpt, "pretrain", "--data", "emoji", "--n-px", "32", "--precision", "f32", "--optimizer", "adam"]
+    command += ["--threads", str(threads), "--batch", str(batch), "--steps", str(steps), "--out", str(out), "--json"]
+    for setting in [f"model.n_embd={width}", f"model.n_layer={layers}", f"model.n_head={heads}"]:
+        command += ["--set", setting]
+    for setting in ["train.sample_images=0", "train.eval_every=0", "train.eval_images=1", "train.checkpoint_every=0"]:
+        command += ["--set", setting]
+    command += ["--set", f"train.gradient_groups={2 if batch > 1 else 1}"]
+    if ranks > 1:
+        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command]
+    run(command, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    times = [row["step_ms"] / 1e3 for row in rows if row["split"] == "train"]
+    return statistics.median(times[1:])
+
+
+def measure(igpt):
+    found = {"threads": os.cpu_count(), "presets": {}, "ranks": {}}
+    for preset in ("tiny", "s"):
+        width, layers, heads = PRESETS[preset]
+        shape = ["--n-embd", str(width), "--n-layer", str(layers), "--n-head", str(heads), "--n-ctx", "1024"]
+        bench = [igpt, "bench", "train", *shape, "--batch", "1", "--precision", "f32", "--json"]
+        speed = json.loads(run(bench).splitlines()[-1])["tokens_per_second"]
+        found["presets"][preset] = {"image_s": POSITIONS / speed}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, preset, batch, steps in [("tiny, 8 images", "tiny", 8, 7), ("s, 8 images", "s", 8, 3)]:
+            place = lambda kind: pathlib.Path(folder) / f"{preset}-{kind}"
+            found["ranks"][name] = {
+                "preset": preset,
+                "batch": batch,
+                "one process, two threads": trained(igpt, preset, 1, 2, batch, steps, place("one")),
+                "two ranks, a thread each": trained(igpt, preset, 2, 1, batch, steps, place("two")),
+            }
+    RECORD.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def show(found):
+    own = found["presets"]["s"]["image_s"] / flops("s")
+    print("measured beside predicted, seconds a step; shared memory in place of a network")
+    for name, case in found["ranks"].items():
+        one, two = case["one process, two threads"], case["two ranks, a thread each"]
+        print(f"{name:<16} one process {one:.2f}, two ranks {two:.2f}: {one / two:.2f} of its speed")
+    for network, gigabits in NETWORKS.items():
+        for preset in ("s", "m", "l"):
+            cells = []
+            image = own * flops(preset)
+            for ranks in RANKS:
+                images = max(1, BATCH // ranks)
+                parts = step(ranks, images, parameters(preset), image, 0.0, gigabits / 8 * 1e9 * DELIVERED, LATENCY, 1)
+                cells.append(f"{parts['compute'] / sum(parts.values()):.2f}")
+            print(f"{network:<10} {preset}  " + " ".join(cells))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--igpt", default="target/release/igpt")
+    parser.add_argument("--measure", action="store_true")
+    args = parser.parse_args()
+    if args.measure:
+        measure(args.igpt)
+    show(json.loads(RECORD.read_text()))
+
+
+if __name__ == "__main__":
+    main()

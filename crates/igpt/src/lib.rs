@@ -43,6 +43,7 @@
 //! # }
 //! ```
 
+mod checksum;
 pub mod cpu;
 pub mod data;
 pub mod error;

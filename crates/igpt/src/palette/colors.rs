@@ -97,7 +97,7 @@ impl Palette {
                 sha.update((c + 0.0).to_le_bytes());
             }
         }
-        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::checksum::hex(&sha.finalize())
     }
 
     /// The token of a pixel, by definition: the smallest f32 squared Euclidean distance in the signed scale, the

@@ -10,16 +10,15 @@ mod source;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use ::safetensors::View;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use self::source::Source;
+use crate::checksum::{sha256, sha256_file};
 use crate::model::dir::safetensors;
 use crate::model::{Arena, Engine, Layout, Tensor};
 use crate::train::config::RunConfig;
@@ -367,24 +366,4 @@ fn write_state(path: &Path, engine: &dyn Engine, weights: bool) -> Result<()> {
 fn names(directory: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(directory).map_err(Error::io(directory))?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn sha256_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io(path))? {
-            0 => return Ok(hex(&hasher.finalize())),
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

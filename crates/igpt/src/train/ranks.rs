@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+use crate::checksum::{hex, sha256};
 use crate::data::{Damaged, Dataset, Images};
 use crate::model::Engine;
 use crate::model::ImageSize;
@@ -30,8 +31,8 @@ pub(super) fn expect_same_program(ranks: &mut Collective, config: &RunConfig) ->
     if ranks.size() == 1 {
         return Ok(());
     }
-    let program = std::env::current_exe().and_then(std::fs::read).map(|bytes| Sha256::digest(&bytes));
-    let program = program.map_or_else(|_| "unknown".into(), |hash| hex(&hash));
+    let program = std::env::current_exe().and_then(std::fs::read);
+    let program = program.map_or_else(|_| "unknown".into(), |bytes| sha256(&bytes));
     let isa = cpu::Options::training(config.train.precision).isa.name();
     let mut facts = vec![
         ("version of igpt".to_string(), env!("CARGO_PKG_VERSION").to_string()),
@@ -70,7 +71,7 @@ pub(super) fn expect_same_weights(ranks: &mut Collective, weights: &[f32]) -> Re
     if ranks.size() == 1 {
         return Ok(());
     }
-    let hash = hex(&Sha256::digest(bytemuck::cast_slice::<f32, u8>(weights)));
+    let hash = sha256(bytemuck::cast_slice(weights));
     ranks.expect_same(&[("start (the SHA-256 of its weights)".into(), hash)])
 }
 
@@ -79,7 +80,7 @@ fn fingerprint(images: &Images) -> String {
     let mut hash = Sha256::new();
     for i in 0..images.len() {
         hash.update(images.name(i));
-        hash.update(images.label(i).map_or(u32::MAX, |label| label).to_le_bytes());
+        hash.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
     }
     let looked_at = images.spread(COMPARED_IMAGES);
     for pixels in (0..looked_at.len()).filter_map(|i| looked_at.pixels(i).ok()) {
@@ -242,8 +243,4 @@ pub(super) fn all_damaged(ranks: &mut Collective, own: &[Damaged]) -> Result<Vec
         }
     }
     Ok(all.into_iter().collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

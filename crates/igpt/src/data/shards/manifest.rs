@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::format::VERSION;
+use crate::checksum::{hex, sha256};
 use crate::data::{Augment, Dataset, Images, Split};
 use crate::model::ImageSize;
 use crate::palette::Palette;
@@ -97,7 +98,7 @@ impl Manifest {
             sha256: String::new(),
         };
         manifest.shard_images = settings.shard_images.unwrap_or_else(|| manifest.usual_shard());
-        manifest.sha256 = hex(&Sha256::digest(manifest.text()));
+        manifest.sha256 = sha256(manifest.text().as_bytes());
         manifest
     }
 
@@ -117,7 +118,7 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_value(value).map_err(|e| damaged(format!("damaged ({e})")))?;
         let unsealed = Self { sha256: String::new(), ..manifest.clone() };
-        if manifest.sha256 != hex(&Sha256::digest(unsealed.text())) || manifest.text().as_bytes() != text {
+        if manifest.sha256 != sha256(unsealed.text().as_bytes()) || manifest.text().as_bytes() != text {
             return Err(damaged("damaged, not what its checksum says".into()));
         }
         Ok(manifest)
@@ -195,12 +196,8 @@ fn fingerprint(parts: [&Images; 3]) -> String {
             let name = images.name(i);
             sha.update((name.len() as u64).to_le_bytes());
             sha.update(name);
-            sha.update(images.label(i).map_or(u32::MAX, |label| label).to_le_bytes());
+            sha.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
         }
     }
     hex(&sha.finalize())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,7 +15,9 @@ pub(super) const NAME: &str = ".lock";
 
 /// Held until the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(super) struct Lock(#[allow(dead_code)] Arc<File>);
+pub(super) struct Lock {
+    _held: Arc<File>,
+}
 
 impl Lock {
     /// Takes the lock of the run in `root`; none where the file system has no locks.
@@ -43,6 +45,6 @@ impl Lock {
         let holder = format!("process {}{host}\n", std::process::id());
         // On a full disk the lock holds all the same.
         let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-        Ok(Some(Self(Arc::new(file))))
+        Ok(Some(Self { _held: Arc::new(file) }))
     }
 }

@@ -103,19 +103,28 @@ def measure(igpt):
     RECORD.write_text(json.dumps(found, indent=1) + "\n")
 
 
+def seconds(preset, ranks, images, image, gigabits):
+    """A step's parts on a network of so many Gbit/s, `image` seconds an image."""
+    bandwidth = gigabits / 8 * 1e9 * DELIVERED
+    return step(ranks, images, parameters(preset), image, 0.0, bandwidth, LATENCY, 1)
+
+
 def show(found):
-    print("| network | one process, two threads | two ranks, a thread each | speed of these |\n|---|---|---|---|")
+    print("| network | one process, two threads | two ranks, a thread each | speed of these | two ranks by the model |")
+    print("|---|---|---|---|---|")
     for name, case in found["ranks"].items():
         one, two = case["one process, two threads"], case["two ranks, a thread each"]
-        print(f"| {name} | {one:.2f} s a step | {two:.2f} s a step | {one / two:.2f} |")
+        # A rank has half of the threads.
+        image = 2 * found["presets"][case["preset"]]["image_s"]
+        model = sum(seconds(case["preset"], 2, case["batch"] // 2, image, 10).values())
+        print(f"| {name} | {one:.2f} s a step | {two:.2f} s a step | {one / two:.2f} | {model:.2f} s a step |")
     own = found["presets"]["s"]["image_s"] / flops("s") / QUICKER
     print("\n| network | size |", " | ".join(map(str, RANKS)), "|\n|---|---|" + "---|" * len(RANKS))
     for network, gigabits in NETWORKS.items():
         for preset in ("s", "m", "l"):
             shares = []
             for ranks in RANKS:
-                images, bandwidth = max(1, BATCH // ranks), gigabits / 8 * 1e9 * DELIVERED
-                parts = step(ranks, images, parameters(preset), own * flops(preset), 0.0, bandwidth, LATENCY, 1)
+                parts = seconds(preset, ranks, max(1, BATCH // ranks), own * flops(preset), gigabits)
                 shares.append(f"{parts['compute'] / sum(parts.values()):.2f}")
             print(f"| {network} | {preset.upper()} |", " | ".join(shares), "|")
 

@@ -33,14 +33,15 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A run under way, killed with the value.
+/// A run under way, killed with the value; what it says goes to the file `words`.
 struct Running(Child);
 
 impl Running {
     fn start(folder: &Path, arguments: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
         command.current_dir(folder).args(arguments.split_whitespace());
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        let words = fs::File::create(folder.join("words")).unwrap();
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words).spawn().unwrap())
     }
 }
 
@@ -211,6 +212,9 @@ fn images_that_vanish_end_the_run_with_their_name_and_it_goes_on_when_they_are_b
     fs::rename(folder.join("images"), folder.join("elsewhere")).unwrap();
     let status = running.0.wait().unwrap();
     assert_eq!(status.code(), Some(1), "the run was over before its images were gone");
+    let said = fs::read_to_string(folder.join("words")).unwrap();
+    let last = said.trim().lines().last().unwrap();
+    assert!(last.contains("damaged") && last.contains(".png"), "{last}");
     fs::rename(folder.join("elsewhere"), folder.join("images")).unwrap();
     json(&igpt(folder, "pretrain --resume --out run --json"));
     let weights = |run: &str| fs::read(folder.join(run).join("model/model.safetensors")).unwrap();

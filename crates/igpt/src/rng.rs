@@ -23,6 +23,10 @@ pub enum Purpose {
     Probe = 7,
     /// Masked positions: counters (what for, image), a draw for each pixel.
     Mask = 8,
+    /// Choices among candidates of a completion: counters (image, pixel).
+    Resample = 9,
+    /// The order in which a masked model fills a hole: counters (image, attempt).
+    Infill = 10,
 }
 
 /// One keyed stream; see the module's words.

@@ -354,6 +354,27 @@ fn a_decoder_row_does_not_depend_on_its_neighbours() {
 }
 
 #[test]
+fn a_copied_row_goes_on_to_the_bits_of_the_original() {
+    let config = odd();
+    let (weights, batch, n_vocab) = (random_weights(&config), random_batch(&config, 2), config.n_vocab);
+    for (precision, int8) in [(Precision::F32, false), (Precision::Bf16, false), (Precision::F32, true)] {
+        let options = Options { int8, ..options(precision, Isa::detect(), 2) };
+        let mut decoder = open(&config, &weights, options).unwrap().decoder(3).unwrap();
+        let mut logits = vec![0.0; 2 * n_vocab];
+        // The row that is copied over was at another pixel of another image.
+        decoder.start(0, &batch.image(0)[..7], &mut logits[..n_vocab]).unwrap();
+        decoder.start(2, &batch.image(1)[..20], &mut logits[n_vocab..]).unwrap();
+        decoder.copy(0, 2).unwrap();
+        for t in 7..config.n_ctx() - 1 {
+            let token = batch.image(0)[t];
+            decoder.step(&[(0, token), (2, token)], &mut logits).unwrap();
+            assert_eq!(logits[..n_vocab], logits[n_vocab..], "pixel {t} of {precision:?}, int8 {int8}");
+        }
+        assert!(decoder.copy(0, 3).is_err());
+    }
+}
+
+#[test]
 fn changing_a_pixel_leaves_the_logits_up_to_it_alone() {
     let config = odd();
     let mut engine = open(&config, &random_weights(&config), options(Precision::Bf16, Isa::detect(), 2)).unwrap();

@@ -21,18 +21,35 @@ pub const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "
 /// When it can't be read, is of none of the formats, or is cut off or otherwise damaged.
 pub fn read(path: &Path, channels: usize) -> Result<Pixels> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let damaged = |problem: String| Error::format(path, problem);
-    if bytes.starts_with(&[0xff, 0xd8]) && !jpeg_is_whole(&bytes) {
-        return Err(damaged("the JPEG data are cut off".into()));
+    decode(&bytes, channels, usize::MAX).map_err(|problem| Error::format(path, problem))
+}
+
+/// Decodes a file's bytes from somewhere that is not trusted: an image of more than `most` pixels, whatever it would
+/// have taken to decode it, is refused by its header.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: &[u8], channels: usize, most: usize) -> Result<Pixels> {
+    decode(bytes, channels, most).map_err(|problem| Error::Invalid(format!("the image can't be read: {problem}")))
+}
+
+/// The image, or what is wrong with it.
+fn decode(bytes: &[u8], channels: usize, most: usize) -> Result<Pixels, String> {
+    if bytes.starts_with(&[0xff, 0xd8]) && !jpeg_is_whole(bytes) {
+        return Err("the JPEG data are cut off".into());
     }
-    let mut decoder = decoder(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let mut decoder = decoder(bytes).map_err(|e| e.to_string())?;
+    let (width, height) = decoder.dimensions();
+    if width as u64 * height as u64 > most as u64 {
+        return Err(format!("it has {width}×{height} pixels, but at most {most} are allowed: shrink it"));
+    }
     // An unreadable orientation is none.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| damaged(e.to_string()))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
     image.apply_orientation(orientation);
     let size = ImageSize { height: image.height() as usize, width: image.width() as usize };
     if size.pixels() == 0 {
-        return Err(damaged(format!("an image of {size} pixels")));
+        return Err(format!("an image of {size} pixels"));
     }
     let pixels = match (image.color().has_alpha(), image.color().has_color()) {
         (false, false) => Pixels::new(size, 1, image.into_luma8().into_raw()),

@@ -24,12 +24,7 @@ impl Sampler {
     /// The token at `pixel` of attempt `attempt` at `image`: a pure function of these three, the settings and
     /// `logits` (n_vocab). Logits that are not numbers are an error: the weights behind them are damaged.
     pub fn draw(&mut self, logits: &[f32], image: u64, attempt: u64, pixel: usize) -> Result<u16> {
-        if let Some(i) = logits.iter().position(|v| v.is_nan() || *v == f32::INFINITY) {
-            let value = logits[i];
-            return Err(Error::Invalid(format!(
-                "the model's score of colour {i} at pixel {pixel} is {value}: its weights are damaged or diverged"
-            )));
-        }
+        check(logits, pixel)?;
         let best = likeliest(logits);
         let Settings { temperature, top_k, top_p, seed } = self.settings;
         if temperature == 0.0 || top_k == 1 {
@@ -78,6 +73,31 @@ impl Sampler {
             weights[i as usize] = 0.0;
         }
     }
+}
+
+/// Logits that are not numbers are an error: the weights behind them are damaged.
+fn check(logits: &[f32], pixel: usize) -> Result<()> {
+    match logits.iter().position(|v| v.is_nan() || *v == f32::INFINITY) {
+        Some(i) => Err(Error::Invalid(format!(
+            "the model's score of colour {i} at pixel {pixel} is {}: its weights are damaged or diverged",
+            logits[i]
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The logarithm of the probability that `logits` (n_vocab) give to `token` at `pixel`.
+pub(super) fn log_probability(logits: &[f32], token: u16, pixel: usize) -> Result<f64> {
+    check(logits, pixel)?;
+    let max = f64::from(logits[likeliest(logits)]);
+    let sum: f64 = logits.iter().map(|&v| (f64::from(v) - max).exp()).sum();
+    Ok(f64::from(logits[token as usize]) - max - sum.ln())
+}
+
+/// Two random numbers for choices among the candidates of an attempt at an image, at one pixel.
+pub(super) fn choices(seed: u64, image: u64, attempt: u64, pixel: usize) -> [f64; 2] {
+    let mut rng = Rng::new(seed, Purpose::Resample, image, attempt * PIXELS + pixel as u64);
+    [rng.uniform(), rng.uniform()]
 }
 
 /// Index of the largest logit, the lowest on a tie.

@@ -1,12 +1,17 @@
-//! Drawing images pixel by pixel from a trained model: samples from nothing, completions from the rows above.
+//! Drawing images pixel by pixel from a trained model: samples from nothing, completions from the rows above or around
+//! any hole.
 
+mod candidates;
 pub mod draw;
+pub mod infill;
 pub mod run;
+pub mod session;
 pub mod settings;
 #[cfg(test)]
 pub(crate) mod toy;
 
 pub use draw::Sampler;
-pub(crate) use run::good_rows;
-pub use run::{Drawing, complete, draw_all, sample};
+pub use infill::Infill;
+pub use run::{Drawing, complete, draw_all, good_rows, sample};
+pub use session::{Progress, Request, Session};
 pub use settings::Settings;

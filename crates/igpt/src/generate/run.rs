@@ -2,7 +2,8 @@
 //!
 //! Rows never influence one another and every draw is keyed by its image, so batches are only a matter of speed.
 
-use crate::generate::{Sampler, Settings};
+use crate::generate::Settings;
+use crate::generate::session::{Request, Session};
 use crate::model::{Engine, ModelConfig};
 use crate::{Error, Result};
 
@@ -61,50 +62,42 @@ pub fn draw_all(
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u16>>> {
     let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
-    let mut sampler = Sampler::new(settings)?;
+    settings.validate()?;
     for drawing in drawings {
         check(drawing, n_ctx, n_vocab)?;
     }
-    if drawings.is_empty() {
-        return Ok(Vec::new());
+    let mut images: Vec<Vec<u16>> = drawings.iter().map(|drawing| drawing.given.to_vec()).collect();
+    let mut waiting = (0u64..).zip(drawings).filter(|(_, drawing)| drawing.given.len() < n_ctx).peekable();
+    if waiting.peek().is_none() {
+        return Ok(images);
     }
     let total = drawings.iter().map(|d| n_ctx - d.given.len()).sum();
     let mut done = 0;
     let rows = if rows == 0 { good_rows(engine.config()) } else { rows };
     // As many batches as needed, all of about the same size.
     let batch = drawings.len().div_ceil(drawings.len().div_ceil(rows));
-    let mut decoder = engine.decoder(batch)?;
-    let mut logits = vec![0.0; batch * n_vocab];
-    let mut images = Vec::with_capacity(drawings.len());
-    for drawings in drawings.chunks(batch) {
-        let mut drawn: Vec<Vec<u16>> = drawings.iter().map(|d| d.given.to_vec()).collect();
-        // Which row each line of logits belongs to; rows whose image is whole drop out.
-        let mut active: Vec<usize> = (0..drawings.len()).filter(|&row| drawn[row].len() < n_ctx).collect();
-        for (line, &row) in active.iter().enumerate() {
-            decoder.start(row, drawings[row].given, &mut logits[line * n_vocab..][..n_vocab])?;
+    let mut session = Session::new(engine, batch)?;
+    loop {
+        while session.free() > 0
+            && let Some((id, drawing)) = waiting.next()
+        {
+            session.add(id, request(drawing, n_ctx, settings))?;
         }
-        let mut inputs = Vec::with_capacity(active.len());
-        while !active.is_empty() {
-            inputs.clear();
-            for (line, &row) in active.iter().enumerate() {
-                let Drawing { image, attempt, .. } = drawings[row];
-                let token = sampler.draw(&logits[line * n_vocab..][..n_vocab], image, attempt, drawn[row].len())?;
-                drawn[row].push(token);
-                if drawn[row].len() < n_ctx {
-                    inputs.push((row, token));
-                }
-            }
-            done += active.len();
-            on_progress(done, total);
-            active.clear();
-            active.extend(inputs.iter().map(|(row, _)| *row));
-            if !inputs.is_empty() {
-                decoder.step(&inputs, &mut logits[..inputs.len() * n_vocab])?;
-            }
+        if session.is_idle() {
+            return Ok(images);
         }
-        images.append(&mut drawn);
+        session.step(&mut |progress| {
+            done += progress.tokens.len();
+            images[progress.id as usize].extend_from_slice(progress.tokens);
+        })?;
+        on_progress(done, total);
     }
-    Ok(images)
+}
+
+fn request(drawing: &Drawing<'_>, n_ctx: usize, settings: &Settings) -> Request {
+    let Drawing { given, image, attempt } = *drawing;
+    let known = given.iter().map(|&token| Some(token)).chain(std::iter::repeat(None)).take(n_ctx).collect();
+    Request { known, image, attempt, settings: *settings, candidates: 1 }
 }
 
 fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
@@ -122,7 +115,7 @@ fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
 }
 
 /// Up to 64 images at once, fewer when their KV caches would take more than half a gigabyte.
-pub(crate) fn good_rows(config: &ModelConfig) -> usize {
+pub fn good_rows(config: &ModelConfig) -> usize {
     let cache = config.n_ctx() * config.n_layer * 2 * config.n_embd * size_of::<f32>();
     ((512 << 20) / cache).clamp(1, 64)
 }

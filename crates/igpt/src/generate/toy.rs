@@ -53,6 +53,11 @@ impl Decoder for Rows {
         Ok(())
     }
 
+    fn copy(&mut self, from: usize, to: usize) -> Result<()> {
+        self.drawn[to] = self.drawn[from].clone();
+        Ok(())
+    }
+
     fn step(&mut self, inputs: &[(usize, u16)], logits: &mut [f32]) -> Result<()> {
         assert_eq!(logits.len(), inputs.len() * self.n_vocab);
         for (&(row, token), logits) in inputs.iter().zip(logits.chunks_mut(self.n_vocab)) {

@@ -278,6 +278,8 @@ pub trait Decoder: Send {
     /// Starts `row` anew with the first `given.len()` tokens of its image (none: only sos) in one forward pass and
     /// writes the logits (n_vocab) of the next pixel.
     fn start(&mut self, row: usize, given: &[u16], logits: &mut [f32]) -> Result<()>;
+    /// Makes row `to` what row `from` is: the same image at the same pixel.
+    fn copy(&mut self, from: usize, to: usize) -> Result<()>;
     /// Feeds each (row, token) and writes the logits of each row's next pixel, (inputs, n_vocab). A row's result
     /// does not depend on which other rows are fed with it.
     fn step(&mut self, inputs: &[(usize, u16)], logits: &mut [f32]) -> Result<()>;

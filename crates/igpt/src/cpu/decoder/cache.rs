@@ -71,6 +71,17 @@ impl Cache {
         self.memory.piece(index).append(self.shape, isa, position % PIECE, [k, v]);
     }
 
+    /// Copies the first `positions` of row `from` to row `to`.
+    pub(super) fn copy(&mut self, from: usize, to: usize, positions: usize) {
+        let layers = self.memory.pieces() / (self.pieces * self.rows);
+        for layer in 0..layers {
+            for piece in 0..positions.div_ceil(PIECE) {
+                let first = (layer * self.pieces + piece) * self.rows;
+                self.memory.copy(first + from, first + to);
+            }
+        }
+    }
+
     /// Stores the keys and values of one position of some rows and writes what the queries see, each of its own row:
     /// `inputs` has the rows and positions, `qkv` (inputs × 3·heads·head size) and `out` (inputs × heads·head size)
     /// the activations.
@@ -129,6 +140,30 @@ impl Cache {
 }
 
 impl Memory {
+    /// Pieces of all layers and rows.
+    fn pieces(&self) -> usize {
+        match self {
+            Self::Native { units, each } => units.len() / each,
+            Self::Int8 { values, each, .. } => values.len() / each.0,
+        }
+    }
+
+    fn copy(&mut self, from: usize, to: usize) {
+        let copy = |each: usize| (from * each..(from + 1) * each, to * each);
+        match self {
+            Self::Native { units, each } => {
+                let (range, to) = copy(*each);
+                units.copy_within(range, to);
+            }
+            Self::Int8 { values, scales, each } => {
+                let (range, to) = copy(each.0);
+                values.copy_within(range, to);
+                let (range, to) = copy(each.1);
+                scales.copy_within(range, to);
+            }
+        }
+    }
+
     fn piece(&mut self, index: usize) -> Piece<'_> {
         match self {
             Self::Native { units, each } => Piece::Native(&mut units[index * *each..][..*each]),

@@ -182,6 +182,14 @@ impl<S: Scalar> Decoder for CpuDecoder<S> {
         Ok(())
     }
 
+    fn copy(&mut self, from: usize, to: usize) -> Result<()> {
+        self.check_row(from)?;
+        self.check_row(to)?;
+        self.cache.copy(from, to, self.consumed[from]);
+        self.consumed[to] = self.consumed[from];
+        Ok(())
+    }
+
     fn step(&mut self, inputs: &[(usize, u16)], logits: &mut [f32]) -> Result<()> {
         let (n_vocab, vocab, n_ctx) = (self.model.dims.n_vocab, self.model.dims.vocab, self.model.dims.n_ctx);
         for (i, &(row, token)) in inputs.iter().enumerate() {

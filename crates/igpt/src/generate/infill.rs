@@ -1,0 +1,136 @@
+//! Holes filled by a model of masked pixels: in rounds, each of which draws some of the missing pixels given all that are
+//! known by then.
+//!
+//! Pixels of one round do not see each other, and the model was trained with far fewer pixels missing, so this is
+//! approximate; the more rounds, the less so (Ghazvininejad et al. 2019, "Mask-Predict"; here in a random order).
+
+use crate::data::Batch;
+use crate::generate::{Sampler, Settings};
+use crate::model::{Engine, Objective};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// Several attempts at one image, filled side by side.
+pub struct Infill {
+    n_ctx: usize,
+    image: u64,
+    settings: Settings,
+    rounds: usize,
+    done: usize,
+    /// (attempts, T); what is masked still is 0.
+    tokens: Vec<u16>,
+    masked: Vec<bool>,
+    /// The missing pixels of each attempt, in the order in which they are drawn.
+    orders: Vec<Vec<usize>>,
+}
+
+/// What a round drew of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// The attempt.
+    pub attempt: usize,
+    /// Which pixels.
+    pub pixels: Vec<usize>,
+    /// Their tokens.
+    pub tokens: Vec<u16>,
+}
+
+impl Infill {
+    /// `attempts` at filling the pixels that are none in `known` (T), in `rounds` rounds (or fewer, where fewer pixels
+    /// are missing). Attempt `j` is the same whatever is filled beside it.
+    ///
+    /// # Errors
+    /// When the model is not of masked pixels, nothing is missing, or a token or setting is none that can be used.
+    pub fn new(
+        engine: &dyn Engine,
+        known: &[Option<u16>],
+        image: u64,
+        attempts: usize,
+        rounds: usize,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
+        if engine.config().objective != Objective::Masked {
+            return Err(Error::Invalid("only a model of masked pixels fills holes in rounds".into()));
+        }
+        settings.validate()?;
+        if known.len() != n_ctx {
+            let pixels = known.len();
+            return Err(Error::Mismatch(format!("an image of {pixels} pixels, but the model's have {n_ctx}")));
+        }
+        if let Some(token) = known.iter().flatten().find(|token| **token as usize >= n_vocab) {
+            return Err(Error::Mismatch(format!(
+                "token {token}, but the model knows {n_vocab} colours: use the model's own palette"
+            )));
+        }
+        let missing: Vec<usize> = (0..n_ctx).filter(|&t| known[t].is_none()).collect();
+        if missing.is_empty() || attempts == 0 || rounds == 0 || image >> 32 != 0 {
+            return Err(Error::Invalid(format!(
+                "{} missing pixels, {attempts} attempts and {rounds} rounds at image {image}: at least one of each is needed, \
+                 and an image below 2^32",
+                missing.len()
+            )));
+        }
+        let order = |attempt| {
+            let mut order = missing.clone();
+            let mut rng = Rng::new(settings.seed, Purpose::Infill, image, attempt as u64);
+            (1..order.len()).rev().for_each(|i| order.swap(i, rng.below(i as u64 + 1) as usize));
+            order
+        };
+        Ok(Self {
+            n_ctx,
+            image,
+            settings: *settings,
+            rounds: rounds.min(missing.len()),
+            done: 0,
+            tokens: known.iter().map(|token| token.unwrap_or(0)).collect::<Vec<_>>().repeat(attempts),
+            masked: known.iter().map(Option::is_none).collect::<Vec<_>>().repeat(attempts),
+            orders: (0..attempts).map(order).collect(),
+        })
+    }
+
+    /// Whether nothing is missing any more.
+    pub fn is_done(&self) -> bool {
+        self.done == self.rounds
+    }
+
+    /// The images, (attempts, T).
+    pub fn images(&self) -> Vec<Vec<u16>> {
+        self.tokens.chunks_exact(self.n_ctx).map(<[u16]>::to_vec).collect()
+    }
+
+    /// One round: one pass through the network, and what it drew of each attempt; nothing once all are whole.
+    ///
+    /// # Errors
+    /// When the engine fails, or the model's scores are no numbers.
+    pub fn round(&mut self, engine: &mut dyn Engine) -> Result<Vec<Filled>> {
+        if self.is_done() {
+            return Ok(Vec::new());
+        }
+        let (n_ctx, n_vocab) = (self.n_ctx, engine.config().n_vocab);
+        let batch = Batch::new(self.tokens.clone(), n_ctx).with_masks(self.masked.clone());
+        let mut logits = vec![0.0; self.tokens.len() * n_vocab];
+        engine.logits(&batch, &mut logits)?;
+        let mut sampler = Sampler::new(&self.settings)?;
+        let missing = self.orders[0].len();
+        let part = missing * self.done / self.rounds..missing * (self.done + 1) / self.rounds;
+        let mut filled = Vec::with_capacity(self.orders.len());
+        for (attempt, order) in self.orders.iter().enumerate() {
+            let pixels = order[part.clone()].to_vec();
+            let mut tokens = Vec::with_capacity(pixels.len());
+            for &pixel in &pixels {
+                let place = attempt * n_ctx + pixel;
+                let logits = &logits[place * n_vocab..][..n_vocab];
+                let token = sampler.draw(logits, self.image, attempt as u64, pixel)?;
+                (self.tokens[place], self.masked[place]) = (token, false);
+                tokens.push(token);
+            }
+            filled.push(Filled { attempt, pixels, tokens });
+        }
+        self.done += 1;
+        Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

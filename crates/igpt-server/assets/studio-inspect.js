@@ -102,7 +102,7 @@ class Probabilities {
     const shown = colors <= WHOLE_PALETTE ? order : order.slice(0, MOST_LIKELY);
     if (!shown.includes(own)) shown.push(own);
     const entries = shown.map((token) => ({
-      name: [colorDot(palette[token]), code(palette[token]), token === own ? " in the picture" : ""],
+      name: [colorDot(palette[token]), code(palette[token]), token === own ? small("now") : ""],
       share: probabilities[token], own: token === own,
     }));
     element("probabilities-at").textContent = `row ${this.#pixel.row + 1}, column ${this.#pixel.column + 1}`;
@@ -145,7 +145,7 @@ class Surprise {
     const { nats, nats_per_pixel: each, bits_per_dim: bits, png_nats: png } = this.#score;
     element("legend-top").textContent = `${this.#top().toFixed(1)} nats`;
     element("nats").textContent = `${nats.toFixed(0)} nats in all, ${each.toFixed(2)} a pixel`
-      + (bits == null ? "" : ` (${bits.toFixed(2)} bits a dimension)`) + (png == null ? "." : `; as a PNG ${png.toFixed(0)}.`);
+      + (bits == null ? "" : ` (${bits.toFixed(2)} bits a dimension)`) + (png == null ? "." : `; a PNG of it takes ${png.toFixed(0)} nats.`);
   }
 
   #top() { return Math.max(...this.#score.surprise, 0.1); }
@@ -162,18 +162,23 @@ class Surprise {
 
 /** What a fine-tuned model takes the picture for. */
 class Classes {
+  #shown = null;
+
   constructor(picture) {
     this.picture = picture;
     element("classes-panel").hidden = false;
   }
 
   async refresh(signal) {
+    const wanted = this.picture.tokens.join();
+    if (wanted === this.#shown) return;
     try {
       const { classes, images } = await ask("classify", { tokens: [[...this.picture.tokens]] }, signal);
       const { probabilities } = images[0];
       const order = classes.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]).slice(0, MOST_LIKELY);
       const entries = order.map((i, rank) => ({ name: [classes[i]], share: probabilities[i], own: rank === 0 }));
       element("classes").replaceChildren(bars(entries));
+      this.#shown = wanted;
     } catch (error) {
       if (error.name !== "AbortError") element("classes").replaceChildren(problem(error));
     }
@@ -182,6 +187,8 @@ class Classes {
 
 /** The pictures whose features are nearest. */
 class Neighbors {
+  #shown = null;
+
   constructor(model, picture) {
     this.picture = picture;
     element("neighbors-panel").hidden = false;
@@ -189,11 +196,14 @@ class Neighbors {
   }
 
   async refresh(signal) {
+    const wanted = this.picture.tokens.join();
+    if (wanted === this.#shown) return;
     try {
       const { neighbors } = await ask("neighbors", { tokens: [...this.picture.tokens], k: NEIGHBORS }, signal);
       const list = Object.assign(document.createElement("ul"), { className: "nearest" });
       list.append(...neighbors.map(neighborItem));
       element("neighbors").replaceChildren(list);
+      this.#shown = wanted;
     } catch (error) {
       if (error.name !== "AbortError") element("neighbors").replaceChildren(problem(error));
     }
@@ -241,6 +251,10 @@ function colorDot(hex) {
 
 function code(text) {
   return Object.assign(document.createElement("code"), { textContent: text });
+}
+
+function small(text) {
+  return Object.assign(document.createElement("small"), { textContent: text });
 }
 
 function problem(error) {

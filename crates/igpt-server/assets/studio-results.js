@@ -89,7 +89,7 @@ export class Results {
     canvas.setAttribute("role", "img");
     const progress = Object.assign(document.createElement("p"), { className: "progress" });
     const use = button("use", "Use this one", `Use this one: completion ${i + 1} becomes the picture`);
-    const keep = button("download", "Download", `Download completion ${i + 1} as a PNG`);
+    const keep = button("download", "⤓", `Download completion ${i + 1} as a PNG`);
     const buttons = Object.assign(document.createElement("div"), { className: "actions" });
     buttons.append(use, keep);
     article.append(canvas, progress, buttons);
@@ -138,5 +138,6 @@ export class Results {
 function button(className, text, label) {
   const made = Object.assign(document.createElement("button"), { type: "button", className, textContent: text, disabled: true });
   made.setAttribute("aria-label", label);
+  made.title = label;
   return made;
 }

@@ -19,9 +19,9 @@ function say(text) {
   element("status").textContent = text;
 }
 
-/** Shows what went wrong beside what caused it. */
-function showError(error, place) {
-  place.append(element("error"));
+/** Shows what went wrong right after what caused it. */
+function showError(error, cause) {
+  cause.after(element("error"));
   element("error").textContent = error.message;
   element("error").hidden = false;
   setState("error");
@@ -49,7 +49,7 @@ async function load() {
     say("");
     if (error.status === 401) askForToken();
     else {
-      showError(error, document.querySelector("main"));
+      showError(error, element("status"));
       element("retry").hidden = false;
     }
   }
@@ -74,6 +74,8 @@ function open(model) {
   const palette = model.palette.map(rgbOf);
   const picture = new Picture(model.height, model.width);
   element("studio").hidden = false;
+  // From here on there is news only of drawing.
+  element("method").before(element("status"));
   boundSettings(model);
   const editor = new Editor(element("editor"), picture, palette);
   const tools = connectTools(editor, model.palette);
@@ -91,16 +93,18 @@ function open(model) {
   element("complete").hidden = !model.can.complete;
   element("sample").hidden = !model.can.sample;
   element("steps-field").hidden = model.objective !== "masked";
-  element("complete").addEventListener("click", complete);
-  element("sample").addEventListener("click", () => draw("sample"));
+  element("complete").addEventListener("click", () => { complete(); bringIntoView(); });
+  element("sample").addEventListener("click", () => { draw("sample"); bringIntoView(); });
   element("stop").addEventListener("click", () => running?.abort());
   element("download-all").addEventListener("click", () => results.downloadAll());
   picture.addEventListener("change", showPlan);
+  picture.addEventListener("change", forgiveError);
   begin();
 
   /** The first sight: an example with its lower half erased, and the model at work on it. */
   function begin() {
-    const [example] = model.examples;
+    // Sets often begin with their plainest images.
+    const example = model.examples[Math.floor((2 * model.examples.length) / 3)];
     if (example) picture.tokens.set(example.tokens);
     else picture.tokens.fill(lightest(model.palette));
     picture.keepRows(example ? Math.ceil(model.height / 2) : 0);
@@ -138,7 +142,7 @@ function open(model) {
       take(tokens, file.name);
     } catch (error) {
       say("");
-      showError(error, element("source"));
+      showError(error, element("drop"));
     }
   }
 
@@ -147,14 +151,20 @@ function open(model) {
       picture.tokens.set(tokens);
       picture.keepRows(model.height);
     });
+    tools.choose("erase");
     say(`Completion ${number} is now the picture. Rub out a part to go on.`);
   }
 
   function complete() {
     if (picture.erasedCount === 0) {
-      showError(new Error("Nothing is rubbed out: rub out a part of the picture, or keep fewer rows."), element("go"));
+      showError(new Error("Nothing is rubbed out: rub out a part of the picture, or keep fewer rows."), element("draw"));
     } else if (picture.erasedCount === picture.pixels && model.can.sample) draw("sample");
     else draw("complete");
+  }
+
+  /** On a phone what is drawn may be below the edge of the screen. */
+  function bringIntoView() {
+    if (document.body.dataset.state === "drawing") document.querySelector(".result").scrollIntoView({ block: "nearest" });
   }
 
   function request(what, settings) {
@@ -201,7 +211,7 @@ function open(model) {
       say(error.name === "AbortError" ? "Stopped." : "");
       setState("ready");
       if (error.status === 401) askForToken();
-      else if (error.name !== "AbortError") showError(error, element("go"));
+      else if (error.name !== "AbortError") showError(error, element("draw"));
     }
     if (own === running) setDrawing(false);
   }
@@ -214,9 +224,15 @@ function open(model) {
   }
 
   function sayProgress() {
-    const text = `Drawing: completion ${Math.min(results.doneCount + 1, results.count)} of ${results.count}`;
-    const done = results.doneCount ? `Completion ${results.doneCount} of ${results.count} done` : text;
-    if (element("status").textContent !== done) say(done);
+    const { doneCount, count } = results;
+    const text = doneCount ? `Completion ${doneCount} of ${count} done.` : `Drawing ${count} …`;
+    if (element("status").textContent !== text) say(text);
+  }
+
+  /** What went wrong before an edit is of no more interest after it. */
+  function forgiveError() {
+    clearError();
+    if (document.body.dataset.state === "error") setState("ready");
   }
 
   function showPlan() {

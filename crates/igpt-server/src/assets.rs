@@ -41,6 +41,14 @@ pub(crate) const LIVE: &[Asset] = &[
     asset!("/base.css", CSS, "base.css"),
     asset!("/live.css", CSS, "live.css"),
     asset!("/live.js", JS, "live.js"),
+    asset!("/live-chart.js", JS, "live-chart.js"),
+    asset!("/live-charts.js", JS, "live-charts.js"),
+    asset!("/live-feed.js", JS, "live-feed.js"),
+    asset!("/live-format.js", JS, "live-format.js"),
+    asset!("/live-palette.js", JS, "live-palette.js"),
+    asset!("/live-pictures.js", JS, "live-pictures.js"),
+    asset!("/live-run.js", JS, "live-run.js"),
+    asset!("/live-scale.js", JS, "live-scale.js"),
 ];
 
 /// Routes to `assets`.

@@ -62,6 +62,8 @@ pub struct Options {
     pub examples: Option<Dataset>,
     /// Images among which the nearest are looked for.
     pub neighbors: Option<Dataset>,
+    /// Told how many of these are embedded, and of how many.
+    pub progress: Box<dyn FnMut(usize, usize)>,
 }
 
 /// Serves until `stop` is raised, then finishes what is under way, as far as the limits give it time. `ready` is told
@@ -71,9 +73,9 @@ pub struct Options {
 /// When the model can't be opened, images can't be had, or the address is taken; and when requests were cut off at the
 /// end.
 pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
-    let Options { model, name, access, ui, limits, rows, engine, examples, neighbors } = options;
+    let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, mut progress } = options;
     let mut computing = cpu::open(&model.config, &model.weights, engine)?;
-    let served = Served::new(model, name, &mut *computing, examples, neighbors)?;
+    let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
     let (listen, grace) = (access.listen(), Duration::from_secs(limits.grace));
     let state = routes::Shared::new(served, worker, access, limits);

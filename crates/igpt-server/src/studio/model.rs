@@ -131,6 +131,7 @@ impl Served {
         engine: &mut dyn Engine,
         examples: Option<Dataset>,
         neighbors: Option<Dataset>,
+        progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let classes = model.classes();
         let quantizer = Quantizer::new(model.palette);
@@ -145,7 +146,7 @@ impl Served {
             served.examples = (0..set.images()).map(example).collect();
         }
         if let Some(dataset) = neighbors {
-            served.neighbors = Some(Neighbors::embed(engine, &served.quantizer, &dataset)?);
+            served.neighbors = Some(Neighbors::embed(engine, &served.quantizer, &dataset, progress)?);
         }
         Ok(served)
     }
@@ -216,7 +217,12 @@ impl Served {
 
 impl Neighbors {
     /// Features of all images of `dataset`, of the layer in the network's middle.
-    fn embed(engine: &mut dyn Engine, quantizer: &Quantizer, dataset: &Dataset) -> Result<Self> {
+    fn embed(
+        engine: &mut dyn Engine,
+        quantizer: &Quantizer,
+        dataset: &Dataset,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
         let (layer, n_embd) = (engine.config().n_layer / 2, engine.config().n_embd);
         let all = dataset.split(Split::All)?;
         let (mut values, mut images) = (Vec::with_capacity(all.len() * n_embd), Vec::with_capacity(all.len()));
@@ -228,7 +234,7 @@ impl Neighbors {
             }));
             Ok(())
         };
-        features(engine, &all, quantizer, &[layer], Pooling::Mean, &mut take, &mut |_| ())?;
+        features(engine, &all, quantizer, &[layer], Pooling::Mean, &mut take, &mut |done| progress(done, all.len()))?;
         let n = images.len() as f32;
         let mut mean = vec![0.0; n_embd];
         values.iter().zip((0..n_embd).cycle()).for_each(|(value, c)| mean[c] += value / n);

@@ -50,4 +50,6 @@ function move(event) {
 }
 
 palette.addEventListener("keydown", move);
-palette.addEventListener("pointerover", ({ target }) => target.id.startsWith("token-") && choose([...palette.children].indexOf(target)));
+palette.addEventListener("pointerover", ({ target }) => {
+  if (target.parentElement === palette) choose([...palette.children].indexOf(target));
+});

@@ -36,7 +36,8 @@ follow({
   },
   lost() {
     document.body.dataset.state = "lost";
-    put("connection", run ? "Connection lost, trying again. What is shown is the newest there was." : "No connection, trying again.");
+    const shown = run ? " What is shown is the newest there was." : "";
+    put("connection", `Connection lost, trying again.${shown}`);
   },
   token: askForToken,
 });

@@ -128,7 +128,7 @@ fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, St
         let network = config.network(n_px, palette.n_vocab());
         facts.push(("size", n_px.to_string()));
         facts.push(("colours", palette.n_vocab().to_string()));
-        facts.push(("parameters", network.parameters().to_string()));
+        facts.push(("parameters", grouped(network.parameters())));
         facts.push(("blocks", network.n_layer.to_string()));
         facts.push(("width", network.n_embd.to_string()));
         facts.push(("heads", network.n_head.to_string()));
@@ -146,10 +146,12 @@ fn sheets(run: &RunDir, kind: &str) -> Vec<Sheet> {
     run.pictures(kind).into_iter().map(sheet).collect()
 }
 
-/// The last lines of the log.
+/// The last lines of the log, in which the run's directory has its name alone.
 pub(super) fn notes(run: &RunDir) -> Vec<String> {
     let log = fs::read(run.log_file()).unwrap_or_default();
-    let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(Into::into).collect();
+    let root = run.root().display().to_string();
+    let name = base_name(&root);
+    let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(|line| line.replace(&root, &name)).collect();
     lines[lines.len().saturating_sub(NOTES)..].to_vec()
 }
 
@@ -161,6 +163,13 @@ pub(super) fn colors(run: &RunDir) -> Vec<String> {
         format!("#{r:02x}{g:02x}{b:02x}")
     };
     (0..palette.n_vocab()).map(color).collect()
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let parts: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).unwrap_or("")).collect();
+    parts.join(",")
 }
 
 /// The last part of a folder's path, or a name.
@@ -198,6 +207,11 @@ mod tests {
         rows.extend((11..=40).map(|step| row(step, 0.1, 1000.0 + (step - 10) as f64)));
         assert_eq!(left(&rows, 100).map(f64::round), Some(60.0));
         assert_eq!(left(&rows[..1], 100), None);
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!([7, 249_472, 1_230_592].map(grouped), ["7", "249,472", "1,230,592"]);
     }
 
     #[test]

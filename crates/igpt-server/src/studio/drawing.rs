@@ -13,9 +13,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::images;
+use super::images::{self, EXAMPLE};
 use super::routes::{Shared, Slot};
-use super::stream;
+use super::stream::{self, SentEvent};
 use super::worker::{Drawn, Hole};
 use crate::http::{Problem, Refusal};
 
@@ -63,6 +63,7 @@ pub(crate) struct SampleRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompleteRequest {
     /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
     tokens: Option<Vec<u16>>,
@@ -239,7 +240,7 @@ impl Under {
     path = "/v1/sample",
     request_body(content((SampleRequest = "application/json"), (SampleRequest = "multipart/form-data"))),
     responses(
-        (status = 200, description = "The images, or events while they are drawn", content((Pictures = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "The images, or events while they are drawn", content((Pictures = "application/json"), (SentEvent = "text/event-stream"))),
         (status = "4XX", body = Problem, description = "Why this can't be done"),
         (status = "5XX", body = Problem, description = "Too busy, or something failed"),
     )
@@ -264,7 +265,7 @@ pub(super) async fn sample(
     path = "/v1/complete",
     request_body(content((CompleteRequest = "application/json"), (CompleteRequest = "multipart/form-data"))),
     responses(
-        (status = 200, description = "The completions, or events while they are drawn", content((Pictures = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "The completions, or events while they are drawn", content((Pictures = "application/json"), (SentEvent = "text/event-stream"))),
         (status = "4XX", body = Problem, description = "Why this can't be done"),
         (status = "5XX", body = Problem, description = "Too busy, or something failed"),
     )

@@ -8,6 +8,10 @@ use super::Limits;
 use super::model::Served;
 use crate::http::Refusal;
 
+/// A file of one pixel, for the API's document.
+pub(super) const EXAMPLE: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
 /// One image in either form, as tokens.
 pub(crate) fn one(
     served: &Served,

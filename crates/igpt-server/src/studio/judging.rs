@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::images;
+use super::images::{self, EXAMPLE};
 use super::model::{Neighbor, Neighbors};
 use super::routes::Shared;
 use crate::http::{Problem, Refusal};
@@ -20,6 +20,7 @@ use crate::http::{Problem, Refusal};
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImageRequest {
     /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
     tokens: Option<Vec<u16>>,
@@ -30,6 +31,7 @@ pub(crate) struct ImageRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImagesRequest {
     /// Files in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!([EXAMPLE]))]
     images: Option<Vec<String>>,
     /// Or tokens, each image's in raster order.
     tokens: Option<Vec<Vec<u16>>>,
@@ -134,6 +136,7 @@ fn score_one(shared: &Shared, engine: &mut dyn Engine, tokens: Vec<u16>) -> igpt
 #[serde(deny_unknown_fields)]
 pub(crate) struct PredictRequest {
     /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
     tokens: Option<Vec<u16>>,
@@ -206,6 +209,7 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbedRequest {
     /// Files in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!([EXAMPLE]))]
     images: Option<Vec<String>>,
     /// Or tokens, each image's in raster order.
     tokens: Option<Vec<Vec<u16>>>,
@@ -352,6 +356,7 @@ pub(super) async fn classify(
 #[serde(deny_unknown_fields)]
 pub(crate) struct NeighborsRequest {
     /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
     tokens: Option<Vec<u16>>,

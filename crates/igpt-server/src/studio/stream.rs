@@ -10,6 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::drawing::Under;
 use super::routes::Slot;
@@ -18,6 +19,16 @@ use crate::http::Refusal;
 
 /// Between two messages of a request.
 const FRAME: Duration = Duration::from_millis(25);
+
+/// A server-sent event, as the API's document has it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SentEvent {
+    /// `start`, `pixels`, `done` or `error`.
+    event: String,
+    /// JSON: of `start` the method and the number of images; of `pixels` an image, the pixel `from` which on `tokens` are
+    /// its pixels now, or the pixels `at` which they are; of `done` the whole answer.
+    data: String,
+}
 
 /// Pixels of one image since the last message.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -22,8 +22,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         if !kind.starts_with("multipart/form-data") {
-            let Json(body) = Json::<T>::from_request(request, state).await.map_err(refused_json)?;
-            return Ok(Self(body));
+            // An object: a list would be taken for its fields in their order.
+            let Json(body) = Json::<Map<String, Value>>::from_request(request, state).await.map_err(refused_json)?;
+            return from_fields(body).map(Self);
         }
         let mut form = Multipart::from_request(request, state)
             .await
@@ -36,9 +37,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             let value = if is_file { Value::String(STANDARD.encode(&bytes)) } else { text_value(&bytes)? };
             add(&mut fields, name, value);
         }
-        let body = serde_json::from_value(Value::Object(fields)).map_err(|e| Refusal::bad(format!("the form: {e}")))?;
-        Ok(Self(body))
+        from_fields(fields).map(Self)
     }
+}
+
+fn from_fields<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, Refusal> {
+    serde_json::from_value(Value::Object(fields)).map_err(|e| Refusal::bad(format!("the request: {e}")))
 }
 
 /// A field's text: JSON where it is some (numbers, lists), otherwise itself.

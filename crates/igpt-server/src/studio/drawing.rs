@@ -253,9 +253,8 @@ pub(super) async fn sample(
     let SampleRequest { n, first_image, seed, temperature, top_k, top_p, stream } = request;
     let settings = Settings { temperature, top_k, top_p, seed };
     let known = vec![None; shared.served.config.n_ctx()];
-    let image = first_image.checked_add(n as u64).map(|_| first_image);
-    let image = image.ok_or_else(|| Refusal::bad("first_image is too large"))?;
-    let under = begin(shared, Wish { known, image, n, images: true, candidates: None, steps: None, settings })?;
+    let under =
+        begin(shared, Wish { known, image: first_image, n, images: true, candidates: None, steps: None, settings })?;
     under.respond(stream, slot).await
 }
 
@@ -325,8 +324,9 @@ fn begin(shared: Shared, wish: Wish) -> Result<Under, Refusal> {
     if n == 0 || n > shared.limits.images {
         return Err(Refusal::bad(format!("{n} images were asked for: 1 to {} are possible", shared.limits.images)));
     }
-    if (image + n as u64) >> 32 != 0 {
-        return Err(Refusal::bad(format!("image {image}: numbers below 2^32 are possible")));
+    let last = if images { image.saturating_add(n as u64 - 1) } else { image };
+    if last >> 32 != 0 {
+        return Err(Refusal::bad(format!("first_image {image}: numbers of images below 2^32 are possible")));
     }
     let number = known.iter().flatten().count();
     let begun = Instant::now();

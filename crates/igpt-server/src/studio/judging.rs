@@ -201,7 +201,12 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f64> = logits.iter().map(|&v| f64::from(v - max).exp()).collect();
     let sum: f64 = weights.iter().sum();
-    weights.iter().map(|weight| (weight / sum * 1e4).round() / 1e4).collect()
+    weights.iter().map(|weight| four_digits(weight / sum)).collect()
+}
+
+/// A share with four significant digits.
+fn four_digits(share: f64) -> f64 {
+    format!("{share:.3e}").parse().expect("a number's own form")
 }
 
 /// Some images, and which features are wanted.

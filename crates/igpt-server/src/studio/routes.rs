@@ -215,7 +215,7 @@ async fn ready(State(shared): State<Shared>) -> Result<&'static str, Refusal> {
 
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses(
-    (status = 200, body = String, description = "In the OpenMetrics text format"),
+    (status = 200, body = String, content_type = "application/openmetrics-text", description = "In their text format"),
     (status = "4XX", body = Problem, description = "Why not"),
 ))]
 async fn metrics(State(shared): State<Shared>) -> Response {

@@ -1,6 +1,5 @@
 //! What both servers share: errors as JSON, strict headers, and serving until told to stop.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,10 +124,8 @@ pub(crate) async fn run(
 }
 
 /// Waits until `stop` is raised.
-fn raised(stop: Arc<AtomicBool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        while !stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(GLANCE).await;
-        }
+async fn raised(stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(GLANCE).await;
     }
 }

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!((steps(&rows), rows.generation), (vec![1, 2], 0));
         // The half line becomes whole, and another one comes.
         let mut file = fs::File::options().append(true).open(&path).unwrap();
-        file.write_all(line(3, 1.0)[10..].as_bytes()).unwrap();
+        file.write_all(&line(3, 1.0).as_bytes()[10..]).unwrap();
         file.write_all(line(4, 1.0).as_bytes()).unwrap();
         rows.refresh();
         assert_eq!((steps(&rows), rows.generation), (vec![1, 2, 3, 4], 0));

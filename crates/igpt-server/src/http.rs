@@ -110,7 +110,7 @@ pub(crate) async fn run(
     listen: SocketAddr,
     stop: Arc<AtomicBool>,
     grace: Duration,
-    ready: impl FnOnce(SocketAddr),
+    ready: &mut dyn FnMut(SocketAddr),
 ) -> Result<bool> {
     let taken = |e| Error::Invalid(format!("{listen} can't be listened on ({e}): choose another address or port"));
     let listener = TcpListener::bind(listen).await.map_err(taken)?;

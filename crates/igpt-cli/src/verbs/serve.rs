@@ -117,8 +117,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let options = Options { model, name, access, ui, limits, rows: args.rows, engine, examples, neighbors, progress };
     let stop = stop_on_signals()?;
     let what = if ui { "the page and the API" } else { "the API" };
-    let ready = |address| eprintln!("{what}: http://{address}; Ctrl-C ends");
-    igpt_server::serve(options, stop, ready)
+    let mut ready = |address| eprintln!("{what}: http://{address}; Ctrl-C ends");
+    igpt_server::serve(options, stop, &mut ready)
 }
 
 fn limits(args: &Args) -> Result<Limits> {

@@ -28,6 +28,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Missing(format!("{run} is no directory: give the --out of an igpt pretrain or finetune")));
     }
     let stop = stop_on_signals()?;
-    let ready = |address| eprintln!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());
-    igpt_server::watch(&args.run, args.access.at(&args.listen)?, stop, ready)
+    let mut ready = |address| eprintln!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());
+    igpt_server::watch(&args.run, args.access.at(&args.listen)?, stop, &mut ready)
 }

@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the address is taken.
-pub fn watch(run: &Path, access: Access, stop: Arc<AtomicBool>, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+pub fn watch(run: &Path, access: Access, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io(PathBuf::from("the page's thread")))?;
     let listen = access.listen();
@@ -59,7 +59,7 @@ impl LivePage {
         let (tell, heard) = std::sync::mpsc::channel();
         let (run, own, ready) = (run.to_path_buf(), stop.clone(), tell.clone());
         let serve = move || {
-            if let Err(error) = watch(&run, access, own, |address| drop(ready.send(Ok(address)))) {
+            if let Err(error) = watch(&run, access, own, &mut |address| drop(ready.send(Ok(address)))) {
                 let _ = tell.send(Err(error));
             }
         };

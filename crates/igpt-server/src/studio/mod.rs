@@ -10,6 +10,7 @@ mod routes;
 mod stream;
 mod worker;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -72,7 +73,7 @@ pub struct Options {
 /// # Errors
 /// When the model can't be opened, images can't be had, or the address is taken; and when requests were cut off at the
 /// end.
-pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
+pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
     let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, mut progress } = options;
     let mut computing = cpu::open(&model.config, &model.weights, engine)?;
     let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;

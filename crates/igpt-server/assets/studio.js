@@ -83,6 +83,8 @@ function open(model) {
   const inspector = new Inspector(model, picture, editor);
   const seed = new Seed();
   let running = null;
+  // Whether the visitor has asked for a drawing: the first one comes by itself.
+  let asked = false;
 
   describeModel(model);
   connectRows(picture);
@@ -93,8 +95,8 @@ function open(model) {
   element("complete").hidden = !model.can.complete;
   element("sample").hidden = !model.can.sample;
   element("steps-field").hidden = model.objective !== "masked";
-  element("complete").addEventListener("click", () => { complete(); bringIntoView(); });
-  element("sample").addEventListener("click", () => { draw("sample"); bringIntoView(); });
+  element("complete").addEventListener("click", () => { asked = true; complete(); });
+  element("sample").addEventListener("click", () => { asked = true; draw("sample"); });
   element("stop").addEventListener("click", () => running?.abort());
   element("download-all").addEventListener("click", () => results.downloadAll());
   picture.addEventListener("change", showPlan);
@@ -164,7 +166,7 @@ function open(model) {
 
   /** On a phone what is drawn may be below the edge of the screen. */
   function bringIntoView() {
-    if (document.body.dataset.state === "drawing") document.querySelector(".result").scrollIntoView({ block: "nearest" });
+    if (asked) document.querySelector(".result").scrollIntoView({ block: "nearest" });
   }
 
   function request(what, settings) {
@@ -195,6 +197,7 @@ function open(model) {
           method = start.method;
           results.setCandidates(start.candidates);
           element("method").textContent = methodSentence(method, settings);
+          bringIntoView();
         },
         pixels: (pixels) => {
           results.add(pixels);

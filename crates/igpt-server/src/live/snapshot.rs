@@ -46,7 +46,7 @@ enum State {
     Running,
     /// It was stopped, killed, or it failed.
     Stopped,
-    /// It has its model.
+    /// It is over.
     Finished,
 }
 
@@ -68,11 +68,10 @@ impl Snapshot {
         let (last, newest) = (rows.last(), train().next_back());
         let step = last.map_or(0, |row| row.step);
         let steps = config.as_ref().zip(last).and_then(|(config, row)| steps(config, row));
-        let finished = run.model().join("config.json").is_file();
         let state = match (run.is_training(), config.is_some()) {
             (true, _) => State::Running,
             (false, false) => State::Waiting,
-            (false, true) if finished => State::Finished,
+            (false, true) if run.summary().is_file() => State::Finished,
             (false, true) => State::Stopped,
         };
         let left_s = steps.filter(|_| state == State::Running).and_then(|steps| left(rows, steps));

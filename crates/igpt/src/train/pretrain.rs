@@ -184,6 +184,9 @@ pub fn pretrain_among(
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
+    if !summary.stopped {
+        run.finish(&summary)?;
+    }
     Ok(summary)
 }
 

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::lock::{self, Lock};
 use crate::{Error, Result};
 
@@ -29,8 +31,15 @@ pub struct RunDir {
 }
 
 /// Everything that a run (or a report on it) writes.
-const FILES: [&str; 6] =
-    ["config.resolved.toml", "preprocessor_config.json", "metrics.jsonl", "train.log", "index.html", "baselines.json"];
+const FILES: [&str; 7] = [
+    "config.resolved.toml",
+    "preprocessor_config.json",
+    "metrics.jsonl",
+    "train.log",
+    "index.html",
+    "baselines.json",
+    "summary.json",
+];
 const FOLDERS: [&str; 5] = ["checkpoints", "samples", "model", "probe", LR_SEARCH];
 /// Where the runs of a learning rate search lie, beforehand.
 pub(crate) const LR_SEARCH: &str = "lr-search";
@@ -149,6 +158,8 @@ impl RunDir {
         if self.lock.is_none() {
             self.lock = Lock::take(&self.root)?;
         }
+        // It is not over any more.
+        let _ = fs::remove_file(self.summary());
         Ok(self)
     }
 
@@ -205,6 +216,20 @@ impl RunDir {
     /// `baselines.json`: what a page computed of the models that only count.
     pub fn baselines(&self) -> PathBuf {
         self.root.join("baselines.json")
+    }
+
+    /// `summary.json`: what the run came to. Only a run that is over has one.
+    pub fn summary(&self) -> PathBuf {
+        self.root.join("summary.json")
+    }
+
+    /// Writes what the run came to, now that it is over.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn finish(&self, summary: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(summary).map_err(|problem| Error::Invalid(problem.to_string()))?;
+        fs::write(self.summary(), text + "\n").map_err(Error::io(self.summary()))
     }
 
     /// Whether a process trains in it.

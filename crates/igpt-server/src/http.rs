@@ -1,9 +1,6 @@
-//! What both servers share: errors as JSON, strict headers, and serving until told to stop.
+//! What all answers of both servers share: errors as JSON, and strict headers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -13,17 +10,14 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use igpt::{Error, Result};
+use igpt::Error;
 use serde::Serialize;
-use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::ToSchema;
 
 use crate::Access;
 
-/// Between looks at whether the server is to stop.
-const GLANCE: Duration = Duration::from_millis(50);
 /// Pages load nothing from elsewhere, run only their own scripts and are shown in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                       connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -101,31 +95,4 @@ pub(crate) fn finish(router: Router) -> Router {
         .layer(header(X_FRAME_OPTIONS, "DENY"))
         .layer(header(REFERRER_POLICY, "no-referrer"))
         .layer(header(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
-}
-
-/// Serves `router` until `stop` is raised, then for `grace` at most what is under way. `ready` is told the address.
-/// Gives whether all that was under way came to its end.
-pub(crate) async fn run(
-    router: Router,
-    listen: SocketAddr,
-    stop: Arc<AtomicBool>,
-    grace: Duration,
-    ready: &mut dyn FnMut(SocketAddr),
-) -> Result<bool> {
-    let taken = |e| Error::Invalid(format!("{listen} can't be listened on ({e}): choose another address or port"));
-    let listener = TcpListener::bind(listen).await.map_err(taken)?;
-    ready(listener.local_addr().map_err(taken)?);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(raised(stop.clone())).into_future();
-    tokio::select! {
-        served = serving => served.map(|()| true).map_err(taken),
-        () = async { raised(stop).await; tokio::time::sleep(grace).await } => Ok(false),
-    }
-}
-
-/// Waits until `stop` is raised.
-async fn raised(stop: Arc<AtomicBool>) {
-    while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(GLANCE).await;
-    }
 }

@@ -17,10 +17,11 @@ use axum::{Router, middleware};
 use igpt::{Error, Result};
 
 use self::feed::Watched;
+use crate::connections::{self, Patience};
 use crate::{Access, assets, http};
 
-/// Time that open pages have when the server is told to stop; they would stay for ever.
-const GRACE: Duration = Duration::from_millis(200);
+/// Open pages would stay for ever when the server is told to stop.
+const PATIENCE: Patience = Patience { client: Duration::from_secs(60), grace: Duration::from_millis(200) };
 
 /// Shows the run in `run` until `stop` is raised; it may not have begun yet. `ready` is told the address.
 ///
@@ -31,7 +32,7 @@ pub fn watch(run: &Path, access: Access, stop: Arc<AtomicBool>, ready: &mut dyn 
     let runtime = runtime.map_err(Error::io(PathBuf::from("the page's thread")))?;
     let listen = access.listen();
     let router = http::finish(router(Watched::new(run), access));
-    let served = runtime.block_on(http::run(router, listen, stop, GRACE, ready)).map(|_| ());
+    let served = runtime.block_on(connections::serve(router, listen, stop, PATIENCE, ready)).map(|_| ());
     runtime.shutdown_background();
     served
 }

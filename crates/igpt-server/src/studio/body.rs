@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::http::Refusal;
@@ -22,27 +23,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         if !kind.starts_with("multipart/form-data") {
-            // An object: a list would be taken for its fields in their order.
-            let Json(body) = Json::<Map<String, Value>>::from_request(request, state).await.map_err(refused_json)?;
-            return from_fields(body).map(Self);
+            let Json(body) = Json::<Box<RawValue>>::from_request(request, state).await.map_err(refused_json)?;
+            // A list would be taken for the fields in their order.
+            if !body.get().starts_with('{') {
+                return Err(Refusal::bad("the request is no JSON object"));
+            }
+            return fields(&mut serde_json::Deserializer::from_str(body.get())).map(Self);
         }
         let mut form = Multipart::from_request(request, state)
             .await
             .map_err(|e| Refusal::bad(format!("the form can't be read: {e}")))?;
-        let mut fields = Map::new();
+        let mut all = Map::new();
         while let Some(field) = form.next_field().await.map_err(refused_form)? {
             let name = field.name().unwrap_or_default().to_string();
             let is_file = field.file_name().is_some();
             let bytes = field.bytes().await.map_err(refused_form)?;
             let value = if is_file { Value::String(STANDARD.encode(&bytes)) } else { text_value(&bytes)? };
-            add(&mut fields, name, value);
+            add(&mut all, name, value);
         }
-        from_fields(fields).map(Self)
+        fields(Value::Object(all)).map(Self)
     }
 }
 
-fn from_fields<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, Refusal> {
-    serde_json::from_value(Value::Object(fields)).map_err(|e| Refusal::bad(format!("the request: {e}")))
+/// The request itself; what is wrong in it is named.
+fn fields<'a, T: DeserializeOwned>(body: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T, Refusal> {
+    serde_path_to_error::deserialize(body).map_err(|e| Refusal::bad(format!("the request: {e}")))
 }
 
 /// A field's text: JSON where it is some (numbers, lists), otherwise itself.
@@ -85,6 +90,6 @@ fn refused_form(error: MultipartError) -> Refusal {
     }
 }
 
-fn too_large() -> Refusal {
+pub(super) fn too_large() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than is allowed here: shrink the images")
 }

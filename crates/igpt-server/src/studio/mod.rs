@@ -22,6 +22,7 @@ use igpt::{Error, Result, cpu};
 
 use self::model::Served;
 use self::worker::Worker;
+use crate::connections::{self, Patience};
 use crate::{Access, http};
 
 /// What a server takes at most.
@@ -78,13 +79,14 @@ pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(Sock
     let mut computing = cpu::open(&model.config, &model.weights, engine)?;
     let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
-    let (listen, grace) = (access.listen(), Duration::from_secs(limits.grace));
+    let listen = access.listen();
+    let patience = Patience { client: Duration::from_secs(limits.seconds), grace: Duration::from_secs(limits.grace) };
     let state = routes::Shared::new(served, worker, access, limits);
     let router = http::finish(routes::router(state.clone(), ui));
     // Two threads carry bytes; the arithmetic has its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Error::io(PathBuf::from("the server's threads")))?;
-    let finished = runtime.block_on(http::run(router, listen, stop, grace, ready))?;
+    let finished = runtime.block_on(connections::serve(router, listen, stop, patience, ready))?;
     let open = state.metrics.open();
     runtime.shutdown_background();
     match finished {

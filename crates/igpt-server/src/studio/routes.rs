@@ -6,25 +6,30 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::body::HttpBody;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use futures_util::StreamExt;
 use serde::Serialize;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::body::too_large;
 use super::metrics::{Metrics, Open};
 use super::model::{ModelFacts, Served};
 use super::worker::{Busy, Worker};
 use super::{Limits, drawing, judging};
 use crate::http::{Problem, Refusal, guard};
 use crate::{Access, assets};
+
+/// Time in which a body is still taken in that is refused already.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -89,14 +94,11 @@ pub(super) fn router(shared: Shared, ui: bool) -> Router {
         .routes(routes!(judging::embed))
         .routes(routes!(judging::classify))
         .routes(routes!(judging::neighbors));
-    // A body that doesn't arrive is given up; answers have their own time.
-    let slow =
-        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(shared.limits.seconds + 5));
     let guarded = OpenApiRouter::new()
         .merge(drawing)
         .merge(judging)
-        .layer(slow)
         .layer(DefaultBodyLimit::max(shared.limits.body))
+        .layer(middleware::from_fn_with_state(shared.clone(), bounded))
         .routes(routes!(models))
         .routes(routes!(metrics))
         .layer(middleware::from_fn_with_state(shared.clone(), one_of_few))
@@ -109,6 +111,22 @@ pub(super) fn router(shared: Shared, ui: bool) -> Router {
     let pages = if ui { assets::router(assets::STUDIO) } else { Router::new() };
     let watched = middleware::from_fn_with_state(shared.clone(), watched);
     router.route("/openapi.json", axum::routing::get(document)).merge(pages).route_layer(watched).with_state(shared)
+}
+
+/// Refuses a body that is announced too large, and gives up one that doesn't arrive; answers have their own time.
+async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let announced = request.body().size_hint().lower();
+    if announced > shared.limits.body as u64 {
+        // A client that is cut off in the middle may not read why.
+        let mut data = request.into_body().into_data_stream();
+        let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = data.next().await {} }).await;
+        return too_large().into_response();
+    }
+    let patience = Duration::from_secs(shared.limits.seconds + 5);
+    match tokio::time::timeout(patience, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not come whole in time").into_response(),
+    }
 }
 
 /// Counts every answer.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::data::Batch;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{Layout, ModelConfig, Rates};
 use crate::{Error, Result};
 
 /// The number format of weights and activations inside matrix products. Sums are always f32.
@@ -47,6 +47,8 @@ pub struct Update {
     pub adam: AdamUpdate,
     /// For the hidden matrices of an engine for Muon.
     pub muon: Option<MuonUpdate>,
+    /// How the rates of both differ from tensor to tensor.
+    pub rates: Rates,
 }
 
 impl Update {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::data::{Augment, MASK_PROB};
 use crate::model::{
-    AdamUpdate, ImageSize, Initialization, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset, SaveType,
-    Update,
+    AdamUpdate, ImageSize, Initialization, Layout, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset,
+    Rates, SaveType, Update, initial_weights,
 };
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::plan::Plan;
@@ -130,6 +130,9 @@ pub struct TrainSection {
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,
+    /// Whether the matrices by which attention and MLP write into the residual stream start as zeros instead, so that a
+    /// new network's blocks change nothing.
+    pub zero_projections: bool,
     /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
     pub optimizer: Optimizer,
     /// Peak learning rate of Adam.
@@ -147,6 +150,13 @@ pub struct TrainSection {
     /// Whether Muon makes every head's q, k and v orthogonal by themselves; false where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muon_heads: Option<bool>,
+    /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
+    /// with the first block, the final norm and the output matrix with the last.
+    pub layer_decay: f64,
+    /// The width at which `lr` was found, for a network of another: Adam's rate of matrices that sum over the width
+    /// (inside blocks, of the output) is multiplied by `lr_width` / `n_embd`, that of embeddings, gains and biases is not (µP
+    /// for Adam: Yang et al. 2022, table 3). 0 takes `lr` for all. Muon's rate and how weights are drawn stay the same.
+    pub lr_width: usize,
     /// The way of the learning rate after the warm-up: to zero by a `cosine` or a `linear` decay, or `constant`.
     pub schedule: Decay,
     /// Adam's decay of the first moment.
@@ -222,12 +232,15 @@ impl Default for TrainSection {
             repack: None,
             gradient_groups: 1,
             init: Initialization::Paper,
+            zero_projections: false,
             optimizer: Optimizer::Adam,
             lr: 3e-3,
             muon_lr: None,
             muon_momentum: None,
             muon_weight_decay: None,
             muon_heads: None,
+            layer_decay: 1.0,
+            lr_width: 0,
             schedule: Decay::Cosine,
             beta1: 0.9,
             beta2: 0.95,
@@ -322,6 +335,15 @@ impl TrainSection {
         })
     }
 
+    /// The weights that a new `network` starts with, an arena as [`Layout`] lays it out.
+    pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
+        let mut weights = initial_weights(network, self.init, self.seed);
+        if self.zero_projections {
+            Layout::new(network).init_zero_projections(&mut weights);
+        }
+        weights
+    }
+
     /// Writes out what is left open: the batch of images of `n_ctx` tokens, and the optimizer's settings.
     pub(crate) fn resolve(&mut self, n_ctx: usize) {
         if self.batch == 0 {
@@ -346,8 +368,8 @@ impl TrainSection {
         }
     }
 
-    /// Step `step` (from 0) of the optimiser under `schedule`.
-    pub fn update(&self, schedule: &Schedule, step: u64) -> Update {
+    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`.
+    pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
         let adam = AdamUpdate {
             lr: schedule.lr_at(step) as f32,
             beta1: self.beta1 as f32,
@@ -361,7 +383,8 @@ impl TrainSection {
             weight_decay: muon.weight_decay as f32,
             heads: muon.heads,
         });
-        Update { clip: self.clip as f32, adam, muon }
+        let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
+        Update { clip: self.clip as f32, adam, muon, rates: Rates { layer_decay: self.layer_decay as f32, width } }
     }
 
     /// Names of the budgets that are given.
@@ -392,6 +415,7 @@ impl TrainSection {
         let warmup = self.warmup_epochs.unwrap_or(0.0);
         number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
         number("lr", self.lr, self.lr > 0.0, "above 0");
+        number("layer_decay", self.layer_decay, self.layer_decay > 0.0, "above 0");
         let mask = self.mask_prob.unwrap_or(MASK_PROB);
         number("mask_prob", mask, mask > 0.0 && mask < 1.0, "above 0 and below 1");
         number("eps", self.eps, self.eps > 0.0, "above 0");
@@ -528,5 +552,32 @@ mod tests {
         assert_eq!(parse_n_px("8x12").unwrap(), ImageSize { height: 8, width: 12 });
         assert!(parse_n_px("8x").is_err() && parse_n_px("a").is_err() && parse_n_px("1x2x3").is_err());
         assert!(read("[model]\nn_px = \"big\"\n").unwrap_err().to_string().contains("n_px must be"));
+    }
+
+    #[test]
+    fn zero_projections_go_with_either_start_and_change_nothing_else() {
+        let config = ModelConfig::new(ImageSize::square(8), 61, 72, 2, 3);
+        for init in [Initialization::Paper, Initialization::Grid] {
+            let weights = |zero_projections| {
+                TrainSection { init, zero_projections, ..Default::default() }.initial_weights(&config)
+            };
+            let (usual, zero) = (weights(false), weights(true));
+            for tensor in Layout::new(&config).tensors() {
+                let (usual, zero) = (&usual[tensor.range()], &zero[tensor.range()]);
+                match tensor.name.contains("c_proj") {
+                    true => assert!(zero.iter().all(|w| *w == 0.0) && usual != zero, "{}", tensor.name),
+                    false => assert!(usual == zero, "{}", tensor.name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn adams_rates_are_scaled_from_the_width_that_they_were_found_at() {
+        let schedule = Schedule { lr: 1.0, decay: Decay::Constant, warmup: 0, plans: Vec::new() };
+        let rates =
+            |lr_width, n_embd| TrainSection { lr_width, ..Default::default() }.update(&schedule, 0, n_embd).rates;
+        assert_eq!((rates(0, 96), rates(96, 96)), (Rates::EVEN, Rates::EVEN));
+        assert_eq!((rates(64, 256).width, rates(64, 32).width), (0.25, 2.0));
     }
 }

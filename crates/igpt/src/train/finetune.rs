@@ -14,7 +14,7 @@ use super::ranks::{
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
-use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
+use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
 use crate::probe::few;
 use crate::train::collective::Collective;
@@ -322,7 +322,7 @@ fn network(
 
 /// The source's weights, or fresh ones; the classifier starts at zero.
 fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &TrainSection) -> Result<Vec<f32>> {
-    let Some(source) = source else { return Ok(initial_weights(network, train.init, train.seed)) };
+    let Some(source) = source else { return Ok(train.initial_weights(network)) };
     let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
     let mut weights = vec![0.0; layout.arena_len()];
     for tensor in layout.tensors().iter().filter(|tensor| tensor.name != "score.weight") {

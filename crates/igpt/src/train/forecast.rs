@@ -13,7 +13,7 @@ use super::token_data::settle;
 use crate::cpu::{self, Memory, Options};
 use crate::data::{Batch, Loader, Preprocess, Split};
 use crate::machine::{self, Limits};
-use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset, initial_weights};
+use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
@@ -194,7 +194,7 @@ impl Pace {
         batch: &Batch,
         measured: Duration,
     ) -> Result<Self> {
-        let weights = initial_weights(network, train.init, train.seed);
+        let weights = train.initial_weights(network);
         let mut engine = cpu::open(network, &weights, options)?;
         drop(weights);
         let most = micro_batch(train.micro_batch, train.batch / train.gradient_groups, network.n_ctx());
@@ -202,7 +202,7 @@ impl Pace {
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
         let step = seconds_of(measured.mul_f64(0.7), || {
             tree.accumulate(engine.as_mut(), batch, &mut Collective::solo(), &AtomicBool::new(false))?;
-            engine.step(&train.update(&schedule, 0)).map(|_| ())
+            engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
         })?;
         let images = most.min(batch.images());
         let some = batch.slice(0..images);

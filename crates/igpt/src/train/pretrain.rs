@@ -12,7 +12,7 @@ use super::ranks::{
 };
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{Dataset, Loader, Preprocess, Split};
-use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
+use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::collective::Collective;
@@ -134,7 +134,7 @@ pub fn pretrain_among(
     let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
-    let weights = initial_weights(&network, train.init, train.seed);
+    let weights = train.initial_weights(&network);
     expect_same_weights(ranks, &weights)?;
     let mut engine = engine(&run, &network, options, weights, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {

@@ -231,7 +231,8 @@ impl Loop<'_> {
             return self.refuse(Error::NotFinite { step, loss });
         }
         let lr = self.planner.schedule().lr_at(index);
-        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index))?;
+        let n_embd = self.t.engine.config().n_embd;
+        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index, n_embd))?;
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }

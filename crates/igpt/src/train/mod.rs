@@ -18,6 +18,7 @@ mod lock;
 mod losses;
 pub mod lr_search;
 pub mod metrics;
+pub mod noise;
 pub mod observer;
 pub mod overrides;
 pub mod plan;

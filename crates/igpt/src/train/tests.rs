@@ -211,6 +211,48 @@ fn micro_batches_and_validations_do_not_change_a_bit() {
 }
 
 #[test]
+fn the_noise_of_gradients_is_the_variance_between_images_and_only_told_of_several_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = |name: &str, edit: fn(&mut TrainSection)| {
+        let out = dir.path().join(name);
+        train(&config(edit), &out, Start::New, WHOLE).outcome.unwrap();
+        let row = Metrics::read(&out.join("metrics.jsonl")).unwrap().remove(0);
+        row.gradient_signal.zip(row.gradient_noise)
+    };
+    // The gradients of the first batch's images, by hand.
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    let gradients: Vec<Vec<f64>> = (0..8)
+        .map(|i| {
+            engine.gradients().fill(0.0);
+            engine.accumulate(&Batch::new(image(i), N_PX.pixels()), 1.0 / N_PX.pixels() as f32).unwrap();
+            engine.gradients().iter().map(|value| f64::from(*value)).collect()
+        })
+        .collect();
+    let mean = |of: &[Vec<f64>], at: usize| of.iter().map(|gradient| gradient[at]).sum::<f64>() / of.len() as f64;
+    let sum = |each: &dyn Fn(usize) -> f64| (0..gradients[0].len()).map(each).sum::<f64>();
+    // Of runs of `size` images: n − 1 makes a variance right on average, and a mean of them has a share of it.
+    let variance = |size: usize| {
+        let count = 8 / size;
+        sum(&|at| {
+            let off = |run: &[Vec<f64>]| (mean(run, at) - mean(&gradients, at)).powi(2);
+            gradients.chunks(size).map(off).sum::<f64>() / (count - 1) as f64 * size as f64
+        })
+    };
+    for (size, found) in [
+        (1, first("images", |train| train.gradient_groups = 8)),
+        (2, first("pairs", |train| train.gradient_groups = 4)),
+        (2, first("cut", |train| (train.gradient_groups, train.micro_batch) = (4, 1))),
+    ] {
+        let (signal, noise) = found.unwrap();
+        let expected = variance(size);
+        assert!((noise / expected - 1.0).abs() < 1e-3, "{noise} {expected}");
+        let expected = sum(&|at| mean(&gradients, at).powi(2)) - expected / 8.0;
+        assert!((signal / expected - 1.0).abs() < 1e-3, "{signal} {expected}");
+    }
+    assert_eq!(first("one", |_| ()), None);
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let ran = train(&config(|_| ()), dir.path(), Start::New, Go { breaks_at: 12, ..WHOLE });

@@ -19,6 +19,7 @@ use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
 use crate::train::losses;
 use crate::train::metrics::{Metrics, Row};
+use crate::train::noise::Noise;
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
@@ -242,7 +243,10 @@ impl Loop<'_> {
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
             let accuracy = right.map(|right| right as f64 / train.batch as f64);
-            let found = Row { class_loss, accuracy, ..self.blank_row("train", loss) };
+            let noise = tree.squares().map(|sum| Noise::of(train.batch, norm.into(), train.gradient_groups, sum));
+            let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
+            let blank = self.blank_row("train", loss);
+            let found = Row { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
             self.train_row(found, lr, norm, self.t.ranks.size() * batch.tokens().len());
         }
         let steps = self.planner.steps(step);
@@ -283,6 +287,8 @@ impl Loop<'_> {
             accuracy: None,
             lr: None,
             grad_norm: None,
+            gradient_signal: None,
+            gradient_noise: None,
             tokens_per_s: None,
             step_ms: None,
             data_wait_ms: None,

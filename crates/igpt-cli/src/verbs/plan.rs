@@ -61,9 +61,10 @@ fn tell(found: &Forecast) {
         found.batch
     );
     let engine = &memory.engine;
+    let weights = if memory.average > 0 { "weights and their average" } else { "weights" };
     let again = if found.recompute { "activations, computed again" } else { "activations" };
     let parts = [
-        ("weights", engine.weights),
+        (weights, engine.weights + memory.average),
         ("packed weights", engine.packed),
         ("gradients", engine.gradients + memory.groups),
         ("moments", engine.moments),

@@ -437,6 +437,15 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         Ok(())
     }
 
+    fn exchange(&mut self, weights: &mut [f32]) -> Result<()> {
+        expect_len("weights to exchange", weights.len(), self.model.weights.len());
+        self.quantized = OnceLock::new();
+        let model = Arc::make_mut(&mut self.model);
+        model.weights.swap_with_slice(weights);
+        model.pack(Cpu { isa: self.isa, pool: &self.pool });
+        Ok(())
+    }
+
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
         let mut sum = LossSum { tokens: batch.tokens().len(), ..LossSum::default() };
         self.runs(batch, |engine, shape, images| {

@@ -223,6 +223,10 @@ pub trait Engine: Send {
     fn renew(&mut self, _parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
         Err(Error::Invalid("this engine owns all of its weights".into()))
     }
+    /// Takes over `weights`, an arena, and leaves its own there; moments stay.
+    fn exchange(&mut self, _weights: &mut [f32]) -> Result<()> {
+        Err(Error::Invalid("this engine keeps its weights".into()))
+    }
     /// All weights, and the moments of what is owned, to be saved.
     fn state(&self) -> State<'_>;
     /// Takes over saved weights and moments: `fill` writes each arena, one after the other. After an error of `fill`

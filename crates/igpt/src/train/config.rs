@@ -169,6 +169,9 @@ pub struct TrainSection {
     pub clip: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// Decay of an exponential average of the weights, such as 0.999, which validations, samples, probes and the finished
+    /// model then use; 0 uses the weights themselves. Costs the memory of the weights once more.
+    pub ema: f64,
     /// Warm-up in epochs; one where no warm-up is said. It lasts at most half of the run in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<f64>,
@@ -247,6 +250,7 @@ impl Default for TrainSection {
             eps: 1e-8,
             clip: 1.0,
             weight_decay: 0.0,
+            ema: 0.0,
             warmup_epochs: None,
             warmup_steps: None,
             seed: 0,
@@ -421,6 +425,7 @@ impl TrainSection {
         number("eps", self.eps, self.eps > 0.0, "above 0");
         number("clip", self.clip, self.clip >= 0.0, "at least 0");
         number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");
+        number("ema", self.ema, (0.0..1.0).contains(&self.ema), "from 0 to below 1");
         let muon = self.muon_lr.unwrap_or(1.0);
         number("muon_lr", muon, muon > 0.0, "above 0");
         let momentum = self.muon_momentum.unwrap_or(0.0);

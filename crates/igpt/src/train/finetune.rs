@@ -17,6 +17,7 @@ use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
 use crate::probe::few;
+use crate::train::average;
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
@@ -172,11 +173,12 @@ fn fit(
     observer.event(Event::Phase("preparing the network"));
     let weights = first_weights(&network, source.as_ref(), train)?;
     expect_same_weights(ranks, &weights)?;
-    let mut engine = engine(&run, &network, options, weights, checkpoint)?;
+    let (mut engine, mut average) = engine(&run, &network, options, weights, train.ema, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
+        average: average.as_mut(),
         ranks: &mut *ranks,
         next: &mut batches(&mut loader, &network, train, from),
         probe: None,
@@ -189,6 +191,9 @@ fn fit(
         stop,
     }
     .run()?;
+    if let Some(mut average) = average.take() {
+        average.exchange(engine.as_mut())?;
+    }
 
     let damaged = all_damaged(ranks, &loader.damaged())?;
     if leads {
@@ -341,14 +346,15 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
     };
     let mut lines = vec![format!(
         "{origin} with igpt on the train split of `{}`: {} steps of {} images, learning rate {}, generative weight {}, seed \
-         {}; the weights are those after step {}.",
+         {}; the weights are those after step {}.{}",
         config.data.spec,
         outcome.step,
         train.batch,
         train.main_rate(),
         result.generative_weight,
         train.seed,
-        result.best_step.unwrap_or(outcome.step)
+        result.best_step.unwrap_or(outcome.step),
+        average::card(train.ema)
     )];
     if let Some(share) = train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         lines.push(format!(

@@ -68,6 +68,8 @@ pub struct MemoryParts {
     pub engine: Memory,
     /// Sums of gradient groups that wait for others.
     pub groups: u64,
+    /// The average of the weights, if one is kept.
+    pub average: u64,
     /// Keys and values of the images that are drawn on the way; at the end a copy of the weights takes their place.
     pub cache: u64,
     /// The program and the data, as measured.
@@ -155,11 +157,13 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
 
 fn memory_parts(network: &ModelConfig, train: &TrainSection, options: Options, data: u64, before: u64) -> MemoryParts {
     let engine = cpu::memory(network, &options);
-    let groups = room::needed(network, &options, train.gradient_groups) - engine.total();
+    let average = room::average(network, train);
+    let beside = room::needed(network, &options, train) - engine.total();
     let drawn = train.sample_images.min(generate::good_rows(network));
     let drawing = if draws(network, train, &options) { cpu::decoder_memory(network, &options, drawn) } else { 0 };
     let cache = drawing.max(engine.weights);
-    MemoryParts { engine, groups, cache, data, total: (data + engine.total() + groups + cache).max(before) }
+    let total = (data + engine.total() + beside + cache).max(before);
+    MemoryParts { engine, groups: beside - average, average, cache, data, total }
 }
 
 /// Whether a run draws samples on the way.
@@ -167,11 +171,12 @@ fn draws(network: &ModelConfig, train: &TrainSection, options: &Options) -> bool
     train.sample_images > 0 && network.objective == Objective::Autoregressive && !options.repack
 }
 
-/// Bytes of the values in a checkpoint: weights and moments without padding.
+/// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, without padding.
 fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
     let values = |layout: &Layout| layout.tensors().iter().map(|tensor| tensor.len() as u64).sum::<u64>();
     let (first, second) = (values(layout), values(&layout.second_moments(train.optimizer)));
-    size_of::<f32>() as u64 * (2 * first + second)
+    let averages = u64::from(train.ema > 0.0);
+    size_of::<f32>() as u64 * ((2 + averages) * first + second)
 }
 
 /// Seconds of the things that a run does again and again.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::average::Average;
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
 use super::collective::Collective;
 use super::collective::tests::on_ranks;
@@ -58,6 +59,7 @@ const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u
 struct Ran {
     outcome: Result<Outcome>,
     weights: Vec<f32>,
+    average: Option<Vec<f32>>,
     warnings: Vec<String>,
 }
 
@@ -72,12 +74,15 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
     engine.breaks_at = go.breaks_at;
     let mut warnings = Vec::new();
     let mut meta = Meta::new(0, 0, IMAGES, "hash", config);
+    let mut average = Average::new(config.train.ema, engine.state().weights.to_vec());
     if start == Start::Resume {
         let newest = leads.then(|| {
             Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap()
         });
         if let Some(checkpoint) = share_checkpoint(ranks, newest.flatten()).unwrap() {
             meta = checkpoint.meta.clone();
+            let kept = checkpoint.average(engine.layout()).unwrap();
+            average = kept.and_then(|weights| Average::new(config.train.ema, weights));
             checkpoint.restore(&mut engine).unwrap();
         }
     }
@@ -109,6 +114,7 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         config,
         run: &run,
         engine: &mut engine,
+        average: average.as_mut(),
         ranks,
         next: &mut next,
         validation: Some(&set),
@@ -121,7 +127,8 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         stop: &stop,
     }
     .run();
-    Ran { outcome, weights: engine.state().weights.to_vec(), warnings }
+    let average = average.map(|average| average.weights().to_vec());
+    Ran { outcome, weights: engine.state().weights.to_vec(), average, warnings }
 }
 
 fn losses(out: &Path) -> Vec<(u64, String, u64)> {
@@ -165,6 +172,39 @@ fn stop_and_resume_gives_the_bits_of_an_uninterrupted_run() {
     let again = train(&config, &parts, Start::Resume, WHOLE);
     assert_eq!(again.outcome.unwrap().step, 20);
     assert!(again.weights == last.weights);
+}
+
+#[test]
+fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_without_it_and_resumes_to_its_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let averaging = config(|train| train.ema = 0.9);
+    let expected = train(&averaging, &whole, Start::New, WHOLE);
+    let without = train(&config(|_| ()), &dir.path().join("without"), Start::New, WHOLE);
+    assert!(expected.weights == without.weights);
+    // Of the weights after every step.
+    let mut average = Average::new(0.9, vec![0.0; expected.weights.len()]).unwrap();
+    let every = dir.path().join("every");
+    let keeping = config(|train| (train.checkpoint_every, train.keep_last) = (Some(1), 20));
+    train(&keeping, &every, Start::New, WHOLE).outcome.unwrap();
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    for step in 1..=20 {
+        let path = Checkpoints::look(every.join("checkpoints")).unwrap().path(step);
+        Checkpoint::read(&path).unwrap().restore(&mut engine).unwrap();
+        average.follow(step - 1, engine.state().weights);
+    }
+    assert!(expected.average.unwrap() == average.weights());
+    average.exchange(&mut engine).unwrap();
+    let loss = engine.evaluate(&validation().batch(0..10)).unwrap().mean();
+    assert_eq!(expected.outcome.unwrap().validation_loss, Some(loss));
+    assert_ne!(without.outcome.unwrap().validation_loss, Some(loss));
+    for stop_after in [7, 13, u64::MAX] {
+        let start = if stop_after == 7 { Start::New } else { Start::Resume };
+        train(&averaging, &parts, start, Go { stop_after, ..WHOLE }).outcome.unwrap();
+    }
+    assert_eq!(losses(&whole), losses(&parts));
+    let state = |out: &Path| fs::read(out.join("checkpoints/step-00000020/state.safetensors")).unwrap();
+    assert!(state(&whole) == state(&parts));
 }
 
 #[test]
@@ -392,7 +432,7 @@ fn a_run_of_minutes_repeats_to_the_bit_from_its_resolved_config() {
 #[test]
 fn one_two_and_four_ranks_train_to_the_same_bits_and_go_on_with_each_others_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(|train| train.gradient_groups = 4);
+    let config = config(|train| (train.gradient_groups, train.ema) = (4, 0.8));
     let on = |size: usize, out: &Path, start: Start, stop_after: u64| {
         on_ranks(size, |mut ranks| {
             // Any rank may be told to stop.

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::data::{Batch, Masking, TokenSet};
 use crate::files::write_atomic;
 use crate::model::{Engine, LossSum, Objective};
+use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
@@ -38,6 +39,8 @@ pub struct Trainer<'a> {
     pub run: &'a RunDir,
     /// Initialised, or restored from `start`.
     pub engine: &'a mut dyn Engine,
+    /// The average of its weights to keep, if one is kept.
+    pub average: Option<&'a mut Average>,
     /// The processes that train together; every one has such a trainer.
     pub ranks: &'a mut Collective,
     /// Gives this rank's part of the batch of the next step, from step `start.step` on.
@@ -171,13 +174,13 @@ impl Loop<'_> {
             let planned = self.planner.after_step(step, elapsed);
             self.tell_plan(planned);
             if self.planner.validates(step) {
-                self.validate(most)?;
+                self.averaged(|run| run.validate(most))?;
                 let elapsed = self.common_elapsed()?;
                 let planned = self.planner.after_validation(step, elapsed);
                 self.tell_plan(planned);
             }
             if self.planner.samples(step) {
-                self.sample(step);
+                self.averaged(|run| run.sample(step))?;
             }
             if self.planner.saves(step) || self.is_best_classifier(step) {
                 saved = self.save_or_warn();
@@ -238,6 +241,9 @@ impl Loop<'_> {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
         share_weights(self.t.ranks, self.t.engine)?;
+        if let Some(average) = &mut self.t.average {
+            average.follow(index, self.t.engine.state().weights);
+        }
         self.outcome.step = step;
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
@@ -383,19 +389,31 @@ impl Loop<'_> {
         Ok(())
     }
 
+    /// Does something with the average of the weights, if one is kept, in place of them.
+    fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let exchange = |run: &mut Self| match &mut run.t.average {
+            Some(average) => average.exchange(run.t.engine),
+            None => Ok(()),
+        };
+        exchange(self)?;
+        act(self)?;
+        exchange(self)
+    }
+
     /// How long ago the row began if nothing was trained since.
     fn row_pause(&self) -> std::time::Duration {
         if self.row.2 == self.outcome.step { self.row.0.elapsed() } else { std::time::Duration::ZERO }
     }
 
-    fn sample(&mut self, step: u64) {
+    fn sample(&mut self, step: u64) -> Result<()> {
         let path = self.t.run.sample(step);
-        let Some(hook) = &mut self.t.sample else { return };
+        let Some(hook) = &mut self.t.sample else { return Ok(()) };
         match hook(self.t.engine, step, &path) {
             Ok(()) => self.t.observer.event(Event::Sampled(&path)),
             Err(error) => self.warn(&format!("no samples at step {step}: {error}")),
         }
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
+        Ok(())
     }
 
     fn tell_plan(&mut self, plan: Option<crate::train::Plan>) {
@@ -452,7 +470,8 @@ impl Loop<'_> {
         meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
         meta.files = shards;
-        let path = checkpoints.save(self.t.engine, &meta)?;
+        let average = self.t.average.as_ref().map(|average| average.weights());
+        let path = checkpoints.save(self.t.engine, average, &meta)?;
         checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
         self.t.run.log(&format!("step {step}: saved {}", path.display()));
         self.t.observer.event(Event::Saved(&path));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::{Augment, MASK_PROB};
+use crate::data::{Augment, BatchSizes, MASK_PROB};
 use crate::model::{
     AdamUpdate, ImageSize, Initialization, Layout, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset,
     Rates, SaveType, Update, initial_weights,
@@ -114,6 +114,10 @@ pub struct TrainSection {
     pub minutes: Option<f64>,
     /// Images of a step; 0 chooses about 4096 tokens.
     pub batch: usize,
+    /// Images of the last steps, `batch` times a power of two: the batch doubles after equal shares of the run's steps.
+    /// 0 keeps it as it is. Rates follow the steps as ever. Not for budgets of minutes, whose steps aren't known at the
+    /// start.
+    pub batch_end: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
     /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
@@ -230,6 +234,7 @@ impl Default for TrainSection {
             epochs: None,
             minutes: None,
             batch: 128,
+            batch_end: 0,
             micro_batch: 0,
             recompute: None,
             repack: None,
@@ -359,6 +364,25 @@ impl TrainSection {
         (self.muon_weight_decay, self.muon_heads) = (Some(weight_decay), Some(heads));
     }
 
+    /// Steps of the run over so many training `images`; none where minutes are its budget.
+    pub(crate) fn fixed_steps(&self, images: usize) -> Option<u64> {
+        let epoch = images as f64 / BatchSizes::doubling(self.batch, self.batch_end, 1).mean();
+        self.steps.or(self.epochs.map(|epochs| ((epochs * epoch).round() as u64).max(1)))
+    }
+
+    /// Images of each step of a run over so many training `images`.
+    pub fn batch_sizes(&self, images: usize) -> BatchSizes {
+        BatchSizes::doubling(self.batch, self.batch_end, self.fixed_steps(images).unwrap_or(1))
+    }
+
+    /// The images of a step, in words for a model's card.
+    pub(crate) fn batch_words(&self) -> String {
+        match self.batch_end {
+            0 => self.batch.to_string(),
+            last => format!("{} to {last}", self.batch),
+        }
+    }
+
     /// Peak learning rate of the optimiser: Muon's, or Adam's where it is for everything.
     pub fn main_rate(&self) -> f64 {
         self.muon().map_or(self.lr, |muon| muon.lr)
@@ -459,6 +483,17 @@ impl TrainSection {
                 self.batch, self.gradient_groups
             ));
         }
+        if self.batch_end != 0 {
+            let (first, last) = (self.batch, self.batch_end);
+            if first == 0 {
+                problems.push("train.batch_end is given, but train.batch is left open: give both".into());
+            } else if !(last.is_multiple_of(first) && (last / first).is_power_of_two()) {
+                problems.push(format!("train.batch_end {last} is not train.batch {first} times a power of two"));
+            }
+            if self.minutes.is_some() {
+                problems.push("train.batch_end needs a budget of train.steps or train.epochs, not of minutes".into());
+            }
+        }
         if self.keep_last == 0 {
             problems.push("train.keep_last must be at least 1".into());
         }
@@ -522,7 +557,7 @@ mod tests {
     #[test]
     fn validate_reports_every_problem_at_once() {
         let text = "[model]\nn_embd = 100\nn_head = 3\nn_px = [4, 12]\n[palette]\ncolors = 1\nfile = \"p.npy\"\n\
-                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
+                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\nbatch_end = 20\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
         let message = read(text).unwrap().validate().unwrap_err().to_string();
         for part in [
             "n_embd 100 is not divisible by n_head 3",
@@ -535,6 +570,8 @@ mod tests {
             "train.lr is NaN",
             "train.beta2 is 1",
             "train.keep_last",
+            "train.batch_end 20 is not train.batch 6 times a power of two",
+            "train.batch_end needs a budget of train.steps",
         ] {
             assert!(message.contains(part), "{part}: {message}");
         }

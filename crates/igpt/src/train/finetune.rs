@@ -166,8 +166,7 @@ fn fit(
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
     let part = part(ranks, train.batch);
-    let from = (meta.step, part.start);
-    let (of, seed) = ((train.batch, part), train.seed);
+    let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);
     let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
@@ -180,7 +179,7 @@ fn fit(
         engine: engine.as_mut(),
         average: average.as_mut(),
         ranks: &mut *ranks,
-        next: &mut batches(&mut loader, &network, train, from),
+        next: &mut batches(&mut loader, &network, train),
         probe: None,
         validation: validation.as_ref(),
         sample: None,
@@ -349,7 +348,7 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
          {}; the weights are those after step {}.{}",
         config.data.spec,
         outcome.step,
-        train.batch,
+        train.batch_words(),
         train.main_rate(),
         result.generative_weight,
         train.seed,

@@ -110,7 +110,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, train.batch, 0)?;
-    let mut next = batches(&mut loader, &network, train, (0, 0));
+    let mut next = batches(&mut loader, &network, train);
     let batch = next()?;
     let prepared = start.elapsed().as_secs_f64();
 
@@ -222,13 +222,14 @@ impl Pace {
     fn run(&self, planner: &Planner, train: &TrainSection, validated: usize) -> (u64, f64) {
         // A probe is a forward pass of all its images through two thirds of the network.
         let probed = 1.5 * train.probe_images as f64 * 2.0 / 3.0;
+        let step = self.step * train.batch_sizes(1).mean() / train.batch as f64;
         let validation = self.validation * (validated as f64 + probed);
         match planner.steps(0) {
             Some(steps) => {
                 let times = |due: &dyn Fn(u64) -> bool| (1..=steps).filter(|step| due(*step)).count() as f64;
                 let validations = validation * times(&|step| planner.validates(step));
                 let grids = self.grid * times(&|step| planner.samples(step));
-                (steps, self.step * steps as f64 + validations + grids)
+                (steps, step * steps as f64 + validations + grids)
             }
             // Minutes: ten validations and four grids are part of them.
             None => {

@@ -130,8 +130,7 @@ pub fn pretrain_among(
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
     let part = part(ranks, train.batch);
-    let from = (meta.step, part.start);
-    let (of, seed) = ((train.batch, part), train.seed);
+    let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);
     let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
@@ -153,7 +152,7 @@ pub fn pretrain_among(
         engine: engine.as_mut(),
         average: average.as_mut(),
         ranks: &mut *ranks,
-        next: &mut batches(&mut loader, &network, train, from),
+        next: &mut batches(&mut loader, &network, train),
         validation: validation.as_ref(),
         probe: probe.as_ref(),
         sample: draws.then_some(&mut draw),
@@ -169,7 +168,7 @@ pub fn pretrain_among(
     }
 
     let damaged = all_damaged(ranks, &loader.damaged())?;
-    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
+    let summary = summary(&run, &config, &network, palette, &outcome, (images.len(), damaged.len()));
     if !leads {
         return Ok(summary);
     }
@@ -258,9 +257,9 @@ fn summary(
     network: &ModelConfig,
     palette: &Palette,
     outcome: &Outcome,
-    damaged_images: usize,
+    (images, damaged_images): (usize, usize),
 ) -> Summary {
-    let tokens_per_step = (config.train.batch * network.n_ctx()) as u64;
+    let tokens = |steps: u64| config.train.batch_sizes(images).before(steps) * network.n_ctx() as u64;
     let (seconds, steps) = outcome.session;
     Summary {
         steps: outcome.step,
@@ -271,9 +270,9 @@ fn summary(
         bits_per_dim: outcome.validation_loss.map(|loss| bits_per_dim(loss, palette.channels())),
         best_validation_loss: outcome.best.map(|(loss, _)| loss),
         best_step: outcome.best.map(|(_, step)| step),
-        tokens: outcome.step * tokens_per_step,
+        tokens: tokens(outcome.step),
         seconds: outcome.elapsed_s,
-        tokens_per_second: (steps * tokens_per_step) as f64 / seconds.max(1e-9),
+        tokens_per_second: (tokens(outcome.step) - tokens(outcome.step - steps)) as f64 / seconds.max(1e-9),
         parameters: network.parameters(),
         n_vocab: network.n_vocab,
         damaged_images,
@@ -297,7 +296,7 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}{}",
         config.data.spec,
         summary.steps,
-        train.batch,
+        train.batch_words(),
         train.seed,
         average::card(train.ema)
     );

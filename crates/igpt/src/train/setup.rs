@@ -96,26 +96,21 @@ pub(super) fn engine(
     Ok((engine, average))
 }
 
-/// The loader's batches (or parts of them that begin at place `from`) from step `first` on, masked if the network wants
-/// that.
+/// The loader's batches, masked if the network wants that.
 pub(super) fn batches<'a>(
     loader: &'a mut Loader,
     network: &ModelConfig,
     train: &TrainSection,
-    (first, from): (u64, usize),
 ) -> impl FnMut() -> Result<Batch> + use<'a> {
     let masked = network.objective == Objective::Masked;
     let masking = masked.then(|| Masking::training(train.seed, network.mask_prob));
-    let images = train.batch as u64;
-    let mut position = first * images + from as u64;
     move || {
+        let position = loader.position();
         let batch = loader.next()?;
-        let batch = match masking {
+        Ok(match masking {
             Some(masking) => masking.mask(batch, position),
             None => batch,
-        };
-        position += images;
-        Ok(batch)
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::data::{Batch, Masking, TokenSet};
+use crate::data::{Batch, BatchSizes, Masking, TokenSet};
 use crate::files::write_atomic;
 use crate::model::{Engine, LossSum, Objective};
 use crate::train::average::Average;
@@ -92,6 +92,7 @@ pub struct Outcome {
 struct Loop<'a> {
     t: Trainer<'a>,
     planner: Planner,
+    sizes: BatchSizes,
     /// What rank 0 writes.
     files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
@@ -142,7 +143,8 @@ impl<'a> Trainer<'a> {
         let now = Instant::now();
         let row = (now, 0.0, start.step);
         let waited = start.validations_since_best;
-        Loop { t: self, planner, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
+        let sizes = train.batch_sizes(self.images);
+        Loop { t: self, planner, sizes, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
 
@@ -150,7 +152,7 @@ impl Loop<'_> {
     fn run(mut self) -> Result<Outcome> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
-        let group = train.batch / train.gradient_groups;
+        let group = self.sizes.largest() / train.gradient_groups;
         let most = micro_batch(train.micro_batch, group, n_ctx);
         let groups = train.gradient_groups / self.t.ranks.size();
         let mut tree = GradientTree::new(groups, most, self.t.engine.layout().arena_len())?;
@@ -229,6 +231,7 @@ impl Loop<'_> {
         };
         let right = right_ones(&own, &batch);
         let (sum, right) = losses::gather(self.t.ranks, own, right)?;
+        let images = self.sizes.at(index);
         let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
         if let Some(loss) = [loss, class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
@@ -248,17 +251,17 @@ impl Loop<'_> {
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
-            let accuracy = right.map(|right| right as f64 / train.batch as f64);
-            let noise = tree.squares().map(|sum| Noise::of(train.batch, norm.into(), train.gradient_groups, sum));
+            let accuracy = right.map(|right| right as f64 / images as f64);
+            let noise = tree.squares().map(|sum| Noise::of(images, norm.into(), train.gradient_groups, sum));
             let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
             let blank = self.blank_row("train", loss);
             let found = Row { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
-            self.train_row(found, lr, norm, self.t.ranks.size() * batch.tokens().len());
+            self.train_row(found, lr, norm);
         }
         let steps = self.planner.steps(step);
         let left_s = steps.map(|steps| {
-            let pace = self.clock.elapsed().as_secs_f64() / (step - self.t.start.step) as f64;
-            pace * steps.saturating_sub(step) as f64
+            let [begun, now, end] = [self.t.start.step, step, steps.max(step)].map(|step| self.sizes.before(step));
+            self.clock.elapsed().as_secs_f64() / (now - begun) as f64 * (end - now) as f64
         });
         let tokens_per_s = self.tokens_per_s;
         self.t.observer.event(Event::Step(&StepReport {
@@ -281,7 +284,7 @@ impl Loop<'_> {
 
     fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
         let loss = loss.unwrap_or(f64::NAN);
-        let images = self.outcome.step * self.t.config.train.batch as u64;
+        let images = self.sizes.before(self.outcome.step);
         Row {
             step: self.outcome.step,
             tokens: images * self.t.engine.config().n_ctx() as u64,
@@ -305,11 +308,12 @@ impl Loop<'_> {
         }
     }
 
-    fn train_row(&mut self, found: Row, lr: f64, norm: f32, tokens: usize) {
+    fn train_row(&mut self, found: Row, lr: f64, norm: f32) {
         let (since, waited, from) = self.row;
         let steps = (self.outcome.step - from) as f64;
         let seconds = since.elapsed().as_secs_f64().max(1e-9);
-        self.tokens_per_s = steps * tokens as f64 / seconds;
+        let images = self.sizes.before(self.outcome.step) - self.sizes.before(from);
+        self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
         let row = Row {
             lr: Some(lr),
             grad_norm: Some(norm as f64),
@@ -463,7 +467,7 @@ impl Loop<'_> {
         let Some((checkpoints, _)) = &self.files else { return Ok(()) };
         let step = self.outcome.step;
         let train = &self.t.config.train;
-        let images = step * train.batch as u64;
+        let images = self.sizes.before(step);
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         meta.elapsed_s = self.elapsed();
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();

@@ -57,10 +57,14 @@ enum Verb {
     Sample(verbs::sample::Args),
     /// Rank images by how odd they are, with maps of where
     Score(verbs::score::Args),
+    /// Serve a model: a page to play and work with, and an API
+    Serve(Box<verbs::serve::Args>),
     /// Say what a run will take in memory, time and disk before it is begun
     Plan(Box<verbs::plan::Args>),
     /// Prove on this machine that a killed run goes on to the same bits
     VerifyResume(verbs::verify_resume::Args),
+    /// Show a run that is under way or over on a live page
+    Watch(verbs::watch::Args),
     /// Train a model on images
     Pretrain(Box<verbs::pretrain::Args>),
 }
@@ -102,6 +106,8 @@ fn run(verb: Option<Verb>) -> igpt::Result<()> {
         Some(Verb::Report(args)) => verbs::report::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Score(args)) => verbs::score::run(args),
+        Some(Verb::Serve(args)) => verbs::serve::run(*args),
+        Some(Verb::Watch(args)) => verbs::watch::run(args),
         Some(Verb::Plan(args)) => verbs::plan::run(*args),
         Some(Verb::VerifyResume(args)) => verbs::verify_resume::run(args),
         Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),

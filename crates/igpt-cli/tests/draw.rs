@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use igpt::data::{self, OpenOptions};
-use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::{Palette, Quantizer};
 
 use program::{igpt, json};
@@ -99,6 +99,46 @@ fn completions_keep_the_given_rows_and_show_the_original() {
     let file = std::io::BufReader::new(std::fs::File::open(folder.path().join("c.png")).unwrap());
     let reader = png::Decoder::new(file).read_info().unwrap();
     assert_eq!((reader.info().width, reader.info().height), (4 * 128 + 6, 3 * 128 + 4));
+}
+
+#[test]
+fn a_hole_is_filled_and_every_pixel_around_it_is_kept_whatever_the_objective() {
+    let folder = tempfile::tempdir().unwrap();
+    let quantizer = Quantizer::new(model(folder.path()));
+    let mut masked = ModelDir::open(folder.path().join("m")).unwrap();
+    masked.config.objective = Objective::Masked;
+    masked.save(folder.path().join("masked"), &Card::default(), SaveType::F32).unwrap();
+    let hole = |pixel: usize| (2..5).contains(&(pixel / SIDE)) && (1..6).contains(&(pixel % SIDE));
+    let white: Vec<u8> = (0..SIDE * SIDE).map(|pixel| if hole(pixel) { 255 } else { 0 }).collect();
+    mask(&folder.path().join("hole.png"), SIDE, &white);
+    let test = data::open("emoji", &OpenOptions::default()).unwrap().test.take(2);
+    let tokens = data::tokenize(&test, ImageSize::square(SIDE), &quantizer).unwrap();
+    for name in ["m --candidates 3", "masked --steps 4"] {
+        let fill = format!("complete --model {name} -n 2 --mask hole.png --completions 2 --out c.npy --json");
+        let summary = json(&igpt(folder.path(), &fill));
+        assert_eq!((&summary["completions"], &summary["images"]), (&2.into(), &4.into()));
+        let images = array(&folder.path().join("c.npy"), "(4, 8, 8, 3,)");
+        for (i, completion) in images.chunks(SIDE * SIDE * 3).enumerate() {
+            let original = quantizer.pixels(tokens.image(i / 2), ImageSize::square(SIDE)).data;
+            let (drawn, given): (Vec<_>, Vec<_>) = (0..SIDE * SIDE).partition(|pixel| hole(*pixel));
+            let same = |pixel: &usize| completion[3 * pixel..][..3] == original[3 * pixel..][..3];
+            assert!(given.iter().all(same), "{name}: image {i}");
+            assert!(!drawn.iter().all(same), "{name}: image {i}");
+        }
+    }
+    mask(&folder.path().join("small.png"), 2, &[255; 4]);
+    for (mask, problem) in [("small.png", "2×2"), ("nowhere.png", "nowhere.png"), ("hole.png --rows 3", "--rows")] {
+        let output = igpt(folder.path(), &format!("complete --model m --mask {mask} --out d.npy"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{mask}: {output:?}");
+    }
+    assert!(!folder.path().join("d.npy").exists());
+}
+
+/// Writes a square grey picture.
+fn mask(path: &Path, side: usize, grey: &[u8]) {
+    let mut encoder = png::Encoder::new(std::fs::File::create(path).unwrap(), side as u32, side as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(grey).unwrap();
 }
 
 #[test]

@@ -1,8 +1,12 @@
-//! `igpt complete`: images of which the model sees the first rows and draws the rest.
+//! `igpt complete`: images of which the model sees a part and draws the rest.
 
-use igpt::data::{self, Split};
-use igpt::generate::complete;
-use igpt::report::not_given;
+use std::path::PathBuf;
+
+use igpt::data::{self, Split, TokenSet, decode};
+use igpt::generate::infill::infill;
+use igpt::generate::{Request, draw_requests};
+use igpt::model::{ImageSize, Objective};
+use igpt::report::hidden;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, with_bar};
@@ -11,17 +15,32 @@ use crate::shared::DataArgs;
 
 /// Flags of `igpt complete`.
 #[derive(clap::Args)]
-#[command(after_help = "Example: igpt complete --split test -n 8 --completions 4 --out completions.png\n\n\
-                        Columns of the picture: what was given, the completions, the original.")]
+#[command(after_help = "Examples:\n  \
+    igpt complete --split test -n 8 --completions 4 --out completions.png\n  \
+    igpt complete --mask hole.png --candidates 64 -n 8 --out filled.png\n\n\
+    Columns of the picture: what was given, the completions, the original.\n\n\
+    Pixels are drawn in raster order, so known rows above condition what is drawn. Known pixels after a hole do so \
+    through candidates: several are drawn side by side and kept in proportion to how likely they make the known \
+    pixels; the more, the nearer to the exact conditional. A model of masked pixels fills the hole in steps instead, \
+    given all known pixels, which is approximate.")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Which images: train, validation, test or all
     #[arg(long, default_value = "test")]
     split: Split,
-    /// Rows that are given; half of the image if not said
+    /// Rows that are given; half of the image if neither this nor a mask is said
     #[arg(long, value_name = "R")]
     rows: Option<usize>,
+    /// A picture of the model's size whose white pixels are drawn; all others are given
+    #[arg(long, value_name = "FILE.png", conflicts_with = "rows")]
+    mask: Option<PathBuf>,
+    /// Candidates of each completion, where given pixels come after a hole
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    candidates: usize,
+    /// Steps in which a model of masked pixels fills the hole
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    steps: usize,
     /// How many images
     #[arg(short = 'n', long = "images", value_name = "N", default_value_t = 8)]
     images: usize,
@@ -39,42 +58,93 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.images == 0 || args.completions == 0 {
         return Err(Error::Invalid("-n and --completions must be at least 1".into()));
     }
-    let artist = Artist::open(&args.draw)?;
+    let mut artist = Artist::open(&args.draw)?;
     let size = artist.engine.config().n_px;
-    let rows = args.rows.unwrap_or(size.height / 2);
-    if rows >= size.height {
-        let most = size.height - 1;
-        return Err(Error::Invalid(format!("--rows {rows} leaves nothing to draw: give at most {most} rows")));
-    }
+    let missing = missing(&args, size)?;
     let images = args.data.open()?.split(args.split)?;
     let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };
     let originals = data::tokenize(&images, size, &artist.quantizer)?;
 
-    let given_pixels = rows * size.width;
-    let given: Vec<&[u16]> = (0..originals.images()).map(|i| &originals.image(i)[..given_pixels]).collect();
     let k = args.completions;
     let (completions, time) =
-        with_bar("completing", |progress| complete(&*artist.engine, &given, 0, k, &artist.settings, 0, progress))?;
+        with_bar("completing", |progress| draw(&args, &mut artist, &originals, &missing, progress))?;
 
     let mut cells = Vec::new();
-    let mut all = Vec::new();
-    for (i, completions) in completions.iter().enumerate() {
+    for (i, completions) in completions.chunks(k).enumerate() {
         let original = artist.quantizer.pixels(originals.image(i), size);
-        let completions = artist.pixels(completions);
-        cells.push(not_given(&original, given_pixels));
-        cells.extend_from_slice(&completions);
+        cells.push(hidden(&original, |pixel| missing[pixel]));
+        cells.extend(artist.pixels(completions));
         cells.push(original);
-        all.extend(completions);
     }
-    let title = format!("Completions of {} {} after {rows} rows", args.data.data, args.split);
+    let all = artist.pixels(&completions);
+    let known = match (&args.mask, missing.iter().position(|missing| *missing).unwrap_or(0) / size.width) {
+        (Some(mask), _) => format!("around {}", mask.display()),
+        (None, rows) => format!("after {rows} rows"),
+    };
+    let title = format!("Completions of {} {} {known}", args.data.data, args.split);
     artist.save(&title, &all, &cells, k + 2)?;
-    artist.save_gif(&completions.concat(), given_pixels, k)?;
-    let drawn = all.len() * (size.pixels() - given_pixels);
+    let given = missing.iter().take_while(|missing| !**missing).count();
+    artist.save_gif(&completions, given, k)?;
+    let drawn = all.len() * missing.iter().filter(|missing| **missing).count();
     let mut summary = artist.summary(all.len(), drawn, time);
-    summary["rows"] = rows.into();
+    if args.mask.is_none() {
+        summary["rows"] = (given / size.width).into();
+    }
     summary["completions"] = k.into();
     if args.draw.json.json {
         print_json(&summary);
     }
     Ok(())
+}
+
+/// Which pixels are to be drawn.
+fn missing(args: &Args, size: ImageSize) -> Result<Vec<bool>> {
+    if let Some(path) = &args.mask {
+        let mask = decode::read(path, 1)?;
+        if mask.size != size {
+            return Err(Error::format(
+                path,
+                format!("a mask of {} pixels, but the model's images have {size}", mask.size),
+            ));
+        }
+        return Ok(mask.data.iter().map(|&grey| grey > 127).collect());
+    }
+    let rows = args.rows.unwrap_or(size.height / 2);
+    if rows >= size.height {
+        let most = size.height - 1;
+        return Err(Error::Invalid(format!("--rows {rows} leaves nothing to draw: give at most {most} rows")));
+    }
+    Ok((0..size.pixels()).map(|pixel| pixel >= rows * size.width).collect())
+}
+
+/// The completions of all images, image after image.
+fn draw(
+    args: &Args,
+    artist: &mut Artist,
+    originals: &TokenSet,
+    missing: &[bool],
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<u16>>> {
+    let known = |i: usize| -> Vec<Option<u16>> {
+        originals.image(i).iter().zip(missing).map(|(token, missing)| (!missing).then_some(*token)).collect()
+    };
+    let n = originals.images();
+    if artist.engine.config().objective == Objective::Masked {
+        let mut filled = Vec::new();
+        for i in 0..n {
+            let (attempts, settings) = (args.completions, &artist.settings);
+            filled.extend(infill(&mut *artist.engine, &known(i), i as u64, attempts, args.steps, settings)?);
+            progress(i + 1, n);
+        }
+        return Ok(filled);
+    }
+    let request = |i: usize, attempt: usize| Request {
+        known: known(i),
+        image: i as u64,
+        attempt: attempt as u64,
+        settings: artist.settings,
+        candidates: args.candidates,
+    };
+    let requests = (0..n).flat_map(|i| (0..args.completions).map(move |attempt| (i, attempt)));
+    draw_requests(&*artist.engine, requests.map(|(i, attempt)| request(i, attempt)).collect(), 0, progress)
 }

@@ -148,14 +148,18 @@ pub(crate) fn with_bar<T>(
     with_phases(|progress| work(&mut |done, total| progress(what, done, total)))
 }
 
+/// A bar with the time left.
+pub(crate) fn bar(what: &'static str) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{msg:12} {wide_bar} {percent:>3} %  {eta} left")
+        .map_err(|e| Error::Invalid(e.to_string()))?;
+    Ok(ProgressBar::new(0).with_style(style).with_message(what))
+}
+
 /// As [`with_bar`], for work that says itself what it is doing.
 pub(crate) fn with_phases<T>(
     work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> Result<T>,
 ) -> Result<(T, Duration)> {
-    let style = ProgressStyle::with_template("{msg:12} {wide_bar} {percent:>3} %  {eta} left")
-        .map_err(|e| Error::Invalid(e.to_string()))?;
-    let bar = ProgressBar::new(0).with_style(style);
-    let (start, mut phase) = (Instant::now(), "");
+    let (bar, start, mut phase) = (bar("")?, Instant::now(), "");
     let result = work(&mut |what, done, total| {
         if what != phase {
             phase = what;

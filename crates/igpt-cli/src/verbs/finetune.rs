@@ -6,6 +6,7 @@ use igpt::train::{self, Collective, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
+use super::page_args::PageArgs;
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
@@ -50,6 +51,8 @@ pub(crate) struct Args {
     run: RunArgs,
     #[command(flatten)]
     rates: LrSearchArgs,
+    #[command(flatten)]
+    page: PageArgs,
     /// Weight of the generative loss beside that of the classes; 1 by default, 0 trains on the classes alone
     #[arg(long, value_name = "W")]
     generative_weight: Option<f64>,
@@ -82,6 +85,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let mut config = settings(args)?;
     config.validate()?;
     let stop = stop_on_signals()?;
+    let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
     let mut progress = Led::new(ranks);
     let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
     let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, &stop);

@@ -4,6 +4,7 @@ use igpt::model::Objective;
 use igpt::train::{self, Collective, Overrides, Summary};
 use igpt::{Error, Result};
 
+use super::page_args::PageArgs;
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
@@ -14,6 +15,7 @@ Examples:
   igpt pretrain --data emoji --preset nano --n-px 16 --minutes 5 --out runs/emoji
   igpt pretrain --data fashion-mnist --colors 16 --epochs 10 --out runs/fashion
   igpt pretrain --data fashion-mnist --objective masked --epochs 10 --out runs/masked
+  igpt pretrain --data fashion-mnist --epochs 10 --page --out runs/fashion    # a live page at http://127.0.0.1:8001
   igpt pretrain --resume --out runs/fashion
   igpt pretrain --config runs/fashion/config.resolved.toml --set train.seed=1 --out runs/fashion-1
 
@@ -28,6 +30,8 @@ pub(crate) struct Args {
     run: RunArgs,
     #[command(flatten)]
     rates: LrSearchArgs,
+    #[command(flatten)]
+    page: PageArgs,
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
     json: bool,
@@ -41,6 +45,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let mut config = args.run.layers(Overrides::default())?.finish()?;
     config.validate()?;
     let stop = stop_on_signals()?;
+    let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
     let mut progress = Led::new(ranks);
     let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
     let summary = train::pretrain_among(ranks, &config, &args.run.out, start, &mut progress, &stop);

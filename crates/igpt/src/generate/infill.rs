@@ -132,5 +132,24 @@ impl Infill {
     }
 }
 
+/// Fills what is missing of `known`, `attempts` times; gives whole images. See [`Infill::new`].
+///
+/// # Errors
+/// As [`Infill::new`] and [`Infill::round`].
+pub fn infill(
+    engine: &mut dyn Engine,
+    known: &[Option<u16>],
+    image: u64,
+    attempts: usize,
+    rounds: usize,
+    settings: &Settings,
+) -> Result<Vec<Vec<u16>>> {
+    let mut infill = Infill::new(engine, known, image, attempts, rounds, settings)?;
+    while !infill.is_done() {
+        infill.round(engine)?;
+    }
+    Ok(infill.images())
+}
+
 #[cfg(test)]
 mod tests;

@@ -66,38 +66,58 @@ pub fn draw_all(
     for drawing in drawings {
         check(drawing, n_ctx, n_vocab)?;
     }
+    // An image that is whole already is not drawn.
     let mut images: Vec<Vec<u16>> = drawings.iter().map(|drawing| drawing.given.to_vec()).collect();
-    let mut waiting = (0u64..).zip(drawings).filter(|(_, drawing)| drawing.given.len() < n_ctx).peekable();
-    if waiting.peek().is_none() {
-        return Ok(images);
+    let open: Vec<usize> = (0..drawings.len()).filter(|&i| drawings[i].given.len() < n_ctx).collect();
+    let requests = open.iter().map(|&i| request(&drawings[i], n_ctx, settings)).collect();
+    for (i, image) in open.into_iter().zip(draw_requests(engine, requests, rows, on_progress)?) {
+        images[i] = image;
     }
-    let total = drawings.iter().map(|d| n_ctx - d.given.len()).sum();
-    let mut done = 0;
-    let rows = if rows == 0 { good_rows(engine.config()) } else { rows };
-    // As many batches as needed, all of about the same size.
-    let batch = drawings.len().div_ceil(drawings.len().div_ceil(rows));
-    let mut session = Session::new(engine, batch)?;
-    loop {
-        while session.free() > 0
-            && let Some((id, drawing)) = waiting.next()
-        {
-            session.add(id, request(drawing, n_ctx, settings))?;
-        }
-        if session.is_idle() {
-            return Ok(images);
-        }
-        session.step(&mut |progress| {
-            done += progress.tokens.len();
-            images[progress.id as usize].extend_from_slice(progress.tokens);
-        })?;
-        on_progress(done, total);
-    }
+    Ok(images)
 }
 
 fn request(drawing: &Drawing<'_>, n_ctx: usize, settings: &Settings) -> Request {
     let Drawing { given, image, attempt } = *drawing;
     let known = given.iter().map(|&token| Some(token)).chain(std::iter::repeat(None)).take(n_ctx).collect();
     Request { known, image, attempt, settings: *settings, candidates: 1 }
+}
+
+/// Draws every one of `requests`, holes included; see [`sample`] for `rows` and `on_progress`. At least as many rows are
+/// used as one request needs.
+///
+/// # Errors
+/// When a request can't be drawn; see [`Session::add`].
+pub fn draw_requests(
+    engine: &dyn Engine,
+    requests: Vec<Request>,
+    rows: usize,
+    on_progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<u16>>> {
+    let wanted: usize = requests.iter().map(Request::rows).sum();
+    let Some(widest) = requests.iter().map(Request::rows).max() else { return Ok(Vec::new()) };
+    let rows = if rows == 0 { good_rows(engine.config()) } else { rows }.max(widest);
+    // As many batches as needed, all of about the same size.
+    let batch = wanted.div_ceil(wanted.div_ceil(rows)).max(widest);
+    let given = |request: &Request| request.known.iter().map_while(|token| *token).collect::<Vec<u16>>();
+    let mut images: Vec<Vec<u16>> = requests.iter().map(given).collect();
+    let (mut done, total) = (0, images.iter().map(|given| engine.config().n_ctx() - given.len()).sum());
+    let mut session = Session::new(engine, batch)?;
+    let mut waiting = (0u64..).zip(requests).peekable();
+    loop {
+        while let Some((id, request)) = waiting.next_if(|(_, request)| request.rows() <= session.free()) {
+            session.add(id, request)?;
+        }
+        if session.is_idle() {
+            return Ok(images);
+        }
+        session.step(&mut |progress| {
+            let image = &mut images[progress.id as usize];
+            image.truncate(progress.from);
+            image.extend_from_slice(progress.tokens);
+            done += 1;
+        })?;
+        on_progress(done, total);
+    }
 }
 
 fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {

@@ -39,8 +39,13 @@ pub fn grid(cells: &[Pixels], columns: usize, scale: usize) -> Pixels {
 
 /// The image as the model was shown it: its first `given` pixels in raster order, a grey checkerboard for the rest.
 pub fn not_given(image: &Pixels, given: usize) -> Pixels {
+    hidden(image, |pixel| pixel >= given)
+}
+
+/// The image with a grey checkerboard in place of the pixels (in raster order) that are `hidden`.
+pub fn hidden(image: &Pixels, hidden: impl Fn(usize) -> bool) -> Pixels {
     let mut shown = image.clone();
-    for (i, pixel) in shown.data.chunks_exact_mut(image.channels).enumerate().skip(given) {
+    for (i, pixel) in shown.data.chunks_exact_mut(image.channels).enumerate().filter(|(i, _)| hidden(*i)) {
         pixel.fill(checker(i / image.size.width, i % image.size.width));
     }
     shown

@@ -13,7 +13,7 @@ pub mod runs;
 
 pub use chart::Chart;
 pub use embeddings::{Embeddings, Entry, csv_field};
-pub use grid::{GAP, grid, not_given, readable_scale};
+pub use grid::{GAP, grid, hidden, not_given, readable_scale};
 pub use heat::heat;
 pub use page::Page;
 pub use png::Text;

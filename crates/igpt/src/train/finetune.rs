@@ -237,6 +237,9 @@ fn fit(
     model.set_classes(&dataset.classes);
     model.save(run.model(), &card(&config, &outcome, &result, tested), config.train.save)?;
     run.log(&format!("step {}: saved {}", result.steps, result.model.display()));
+    if !result.stopped {
+        run.finish(&result)?;
+    }
     Ok(result)
 }
 

@@ -7,11 +7,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Error, Result, machine};
 
 /// Its name in the run directory.
 pub(super) const NAME: &str = ".lock";
+
+/// How often a held lock is tried again before it counts as a trainer's.
+const PATIENCE: usize = 5;
 
 /// Held until the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -20,6 +24,12 @@ pub(super) struct Lock {
 }
 
 impl Lock {
+    /// Whether a process holds the lock of the run in `root`.
+    pub(super) fn is_held(root: &Path) -> bool {
+        // Shared, so that two that look don't see each other.
+        File::open(root.join(NAME)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Takes the lock of the run in `root`; none where the file system has no locks.
     ///
     /// # Errors
@@ -28,7 +38,15 @@ impl Lock {
         let path = root.join(NAME);
         let open = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
         let mut file = open.map_err(Error::io(&path))?;
-        match file.try_lock() {
+        // Whoever looks whether it is held holds it for a moment.
+        let mut locked = file.try_lock();
+        for _ in 0..PATIENCE {
+            if matches!(locked, Err(TryLockError::WouldBlock)) {
+                std::thread::sleep(Duration::from_millis(10));
+                locked = file.try_lock();
+            }
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = std::fs::read_to_string(&path).unwrap_or_default();

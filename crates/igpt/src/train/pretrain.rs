@@ -11,7 +11,7 @@ use super::ranks::{
     share_palette, with_groups,
 };
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
-use crate::data::{Dataset, Loader, Preprocess, Split};
+use crate::data::{Dataset, Loader, Preprocess, Split, TokenSet};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::train::average;
@@ -24,6 +24,9 @@ use crate::train::run_dir::{RunDir, Start};
 use crate::train::token_data::settle;
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
 use crate::{Error, Result, generate, report};
+
+/// One of so many images of a sample grid is completed beside it.
+pub(super) const COMPLETED: usize = 4;
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
@@ -138,7 +141,9 @@ pub fn pretrain_among(
     expect_same_weights(ranks, &weights)?;
     let (mut engine, mut average) = engine(&run, &network, options, weights, train.ema, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
-        sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)
+        sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)?;
+        let Some(set) = &validation else { return Ok(()) };
+        completion_grid(engine, &quantizer, set, train.sample_images, train.seed, step, &run.completions(step))
     };
     // There is no order in which masked pixels could be drawn.
     let mut draws = leads && train.sample_images > 0 && train.objective == Objective::Autoregressive;
@@ -183,6 +188,9 @@ pub fn pretrain_among(
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
+    if !summary.stopped {
+        run.finish(&summary)?;
+    }
     Ok(summary)
 }
 
@@ -248,6 +256,38 @@ fn sample_grid(
     let columns = (images as f64).sqrt().ceil() as usize;
     let grid = report::grid::grid(&cells, columns, report::grid::readable_scale(n_px));
     let text = report::png::Text::new("Samples while training").with("Step", step).with_settings(&settings);
+    report::png::save(path, &grid, &text)
+}
+
+/// Completes the upper halves of a quarter as many validation images: what was given, two completions, the original.
+fn completion_grid(
+    engine: &dyn Engine,
+    quantizer: &Quantizer,
+    set: &TokenSet,
+    images: usize,
+    seed: u64,
+    step: u64,
+    path: &Path,
+) -> Result<()> {
+    let n = images.div_ceil(COMPLETED).min(set.images());
+    if n == 0 {
+        return Ok(());
+    }
+    let n_px = engine.config().n_px;
+    let given = n_px.height / 2 * n_px.width;
+    let originals: Vec<&[u16]> = (0..n).map(|i| set.image(i * set.images() / n)).collect();
+    let halves: Vec<&[u16]> = originals.iter().map(|tokens| &tokens[..given]).collect();
+    let settings = generate::Settings { seed, ..Default::default() };
+    let completed = generate::complete(engine, &halves, 0, 2, &settings, 0, &mut |_, _| ())?;
+    let mut cells = Vec::new();
+    for (original, completed) in originals.iter().zip(&completed) {
+        let original = quantizer.pixels(original, n_px);
+        cells.push(report::not_given(&original, given));
+        cells.extend(completed.iter().map(|tokens| quantizer.pixels(tokens, n_px)));
+        cells.push(original);
+    }
+    let grid = report::grid::grid(&cells, 4, report::grid::readable_scale(n_px));
+    let text = report::png::Text::new("Completions while training").with("Step", step).with_settings(&settings);
     report::png::save(path, &grid, &text)
 }
 

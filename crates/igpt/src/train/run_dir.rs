@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::lock::{self, Lock};
 use crate::{Error, Result};
 
@@ -29,8 +31,15 @@ pub struct RunDir {
 }
 
 /// Everything that a run (or a report on it) writes.
-const FILES: [&str; 5] =
-    ["config.resolved.toml", "preprocessor_config.json", "metrics.jsonl", "train.log", "index.html"];
+const FILES: [&str; 7] = [
+    "config.resolved.toml",
+    "preprocessor_config.json",
+    "metrics.jsonl",
+    "train.log",
+    "index.html",
+    "baselines.json",
+    "summary.json",
+];
 const FOLDERS: [&str; 5] = ["checkpoints", "samples", "model", "probe", LR_SEARCH];
 /// Where the runs of a learning rate search lie, beforehand.
 pub(crate) const LR_SEARCH: &str = "lr-search";
@@ -53,6 +62,11 @@ impl RunDir {
     /// Whether it is written elsewhere.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.elsewhere
+    }
+
+    /// The directory of a run that is only watched: it may not be there yet, and another process may train in it.
+    pub fn watch(root: impl Into<PathBuf>) -> Self {
+        Self::elsewhere(root)
     }
 
     /// The run in `root`, only to be read: another process may be training in it.
@@ -144,6 +158,8 @@ impl RunDir {
         if self.lock.is_none() {
             self.lock = Lock::take(&self.root)?;
         }
+        // It is not over any more.
+        let _ = fs::remove_file(self.summary());
         Ok(self)
     }
 
@@ -177,6 +193,50 @@ impl RunDir {
         self.root.join("samples").join(format!("step-{step:08}.png"))
     }
 
+    /// `samples/completions-00001000.png`.
+    pub fn completions(&self, step: u64) -> PathBuf {
+        self.root.join("samples").join(format!("completions-{step:08}.png"))
+    }
+
+    /// Pictures drawn while it trained, by step: `step-…` of the samples, `completions-…` of the completions.
+    pub fn pictures(&self, kind: &str) -> Vec<(u64, PathBuf)> {
+        let Ok(entries) = fs::read_dir(self.root.join("samples")) else { return Vec::new() };
+        let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix(kind)?.strip_suffix(".png")?.parse().ok();
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let mut pictures: Vec<(u64, PathBuf)> = paths.filter_map(|path| Some((step(&path)?, path))).collect();
+        pictures.sort();
+        pictures
+    }
+
+    /// `train.log`.
+    pub fn log_file(&self) -> PathBuf {
+        self.root.join("train.log")
+    }
+
+    /// `baselines.json`: what a page computed of the models that only count.
+    pub fn baselines(&self) -> PathBuf {
+        self.root.join("baselines.json")
+    }
+
+    /// `summary.json`: what the run came to. Only a run that is over has one.
+    pub fn summary(&self) -> PathBuf {
+        self.root.join("summary.json")
+    }
+
+    /// Writes what the run came to, now that it is over.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn finish(&self, summary: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(summary).map_err(|problem| Error::Invalid(problem.to_string()))?;
+        fs::write(self.summary(), text + "\n").map_err(Error::io(self.summary()))
+    }
+
+    /// Whether a process trains in it.
+    pub fn is_training(&self) -> bool {
+        Lock::is_held(&self.root)
+    }
+
     /// `model/`: the directory that the run stands for wherever a model is asked for.
     pub fn model(&self) -> PathBuf {
         self.root.join("model")
@@ -187,7 +247,7 @@ impl RunDir {
         if self.elsewhere {
             return;
         }
-        let file = OpenOptions::new().create(true).append(true).open(self.root.join("train.log"));
+        let file = OpenOptions::new().create(true).append(true).open(self.log_file());
         if let Ok(mut file) = file {
             let _ = writeln!(file, "{line}");
         }

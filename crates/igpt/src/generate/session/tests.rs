@@ -12,7 +12,7 @@ fn nothing_known(toy: &Toy) -> Vec<Option<u16>> {
 }
 
 /// Runs a session to its end; gives what was told of each image, pixel by pixel.
-fn finish(session: &mut Session, images: &mut Vec<Vec<u16>>) {
+fn finish(session: &mut Session, images: &mut [Vec<u16>]) {
     while !session.is_idle() {
         step(session, images);
     }

@@ -9,6 +9,7 @@ use crate::model::Engine;
 use crate::palette::Quantizer;
 use crate::report::page::{Completion, Pair};
 use crate::report::{heat, not_given};
+use crate::train::RunDir;
 use crate::{Error, Result};
 
 use super::findings::Progress;
@@ -70,12 +71,7 @@ impl Drawn {
 
 /// (step, file) of samples drawn while a run trained, spread evenly over those there are.
 pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
-    let Ok(entries) = std::fs::read_dir(run.join("samples")) else { return Ok(Vec::new()) };
-    let step = |path: &Path| path.file_stem()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
-    let mut files: Vec<_> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "png"));
-    let mut files: Vec<_> = files.into_iter().filter_map(|path| Some((step(&path)?, path))).collect();
-    files.sort();
+    let files = RunDir::watch(run).pictures("step-");
     let (n, last) = (files.len().min(SHEETS), files.len().saturating_sub(1));
     // The first and the last are always among them.
     let chosen = (0..n).map(|i| &files[if n > 1 { i * last / (n - 1) } else { last }]);

@@ -1,0 +1,33 @@
+//! `igpt watch`: the live page of a run that is under way, or over.
+
+use std::path::PathBuf;
+
+use igpt::{Error, Result};
+
+use super::page_args::{AccessArgs, LIVE};
+use super::run_args::stop_on_signals;
+
+/// Flags of `igpt watch`.
+#[derive(clap::Args)]
+#[command(after_help = "Example: igpt watch runs/fashion\n\n\
+                        Another process may train in the directory, stop and go on; the page follows. Ctrl-C closes it.")]
+pub(crate) struct Args {
+    /// Run directory
+    #[arg(value_name = "RUN", env = "IGPT_RUN")]
+    run: PathBuf,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", env = "IGPT_LISTEN", default_value = LIVE)]
+    listen: String,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    if !args.run.is_dir() {
+        let run = args.run.display();
+        return Err(Error::Missing(format!("{run} is no directory: give the --out of an igpt pretrain or finetune")));
+    }
+    let stop = stop_on_signals()?;
+    let mut ready = |address| eprintln!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());
+    igpt_server::watch(&args.run, args.access.at(&args.listen)?, stop, &mut ready)
+}

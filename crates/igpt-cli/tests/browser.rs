@@ -1,0 +1,19 @@
+//! The studio and the live page in a real browser, against the real program. Without Chromium they are left out.
+
+#[path = "program/chromium.rs"]
+mod chromium;
+#[path = "program/server.rs"]
+#[allow(dead_code, reason = "it is made for the tests of the API, and not all of it is needed here")]
+mod server;
+
+mod browser {
+    mod connection;
+    mod drawing;
+    mod editing;
+    mod hands;
+    mod keyboard;
+    mod live;
+    mod looks;
+    mod pictures;
+    mod studio;
+}

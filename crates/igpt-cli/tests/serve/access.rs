@@ -1,0 +1,157 @@
+//! Who is let in, and what the page and all answers keep to themselves.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use igpt::model::Objective;
+use serde_json::json;
+
+use super::material::{classifier, model, requests};
+use crate::program::igpt;
+use crate::server::{Server, command};
+
+#[test]
+fn nobody_is_let_in_without_the_token_but_to_the_page_and_signs_of_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--token swordfish");
+    let with = |path: &str, headers: &[(&str, &str)]| server.send("GET", path, headers, b"");
+    for path in ["/", "/studio.js", "/studio.css", "/base.css", "/healthz", "/readyz", "/openapi.json"] {
+        with(path, &[]).ok();
+    }
+    for path in ["/v1/models", "/metrics", "/v1/models?token=swordfish"] {
+        let answer = with(path, &[]);
+        assert!(answer.refused(401).contains("oken"));
+        for wrong in ["swordfish", "Bearer", "Bearer ", "Bearer swordfis", "Bearer swordfishh", "Basic swordfish"] {
+            with(path, &[("Authorization", wrong)]).refused(401);
+        }
+        with(path, &[("Authorization", "Bearer swordfish")]).ok();
+    }
+    for (path, body) in requests(16) {
+        server.post(path, &body).refused(401);
+        // Neither is anything read from a stranger.
+        server.send("POST", path, &[("Content-Type", "application/json")], b"{").refused(401);
+    }
+    let (path, body) = &requests(16)[0];
+    let headers = [("Content-Type", "application/json"), ("Authorization", "Bearer swordfish")];
+    server.send("POST", path, &headers, body.to_string().as_bytes()).ok();
+    server.terminate();
+    assert!(!server.ended().1.contains("swordfish"));
+}
+
+#[test]
+fn another_address_than_this_machine_s_wants_a_token_or_a_clear_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |arguments: &str| Server::try_run(folder.path(), &mut command(folder.path(), arguments));
+    for arguments in ["--listen 0.0.0.0:0", "--listen [::]:0"] {
+        let said = start(arguments).err().unwrap();
+        assert!(said.contains("--token") && said.contains("--allow-anyone"), "{arguments}: {said}");
+    }
+    let said = start("--listen 0.0.0.0:0 --token=").err().unwrap();
+    assert!(said.contains("empty"), "{said}");
+    for arguments in ["--listen 0.0.0.0:0 --token swordfish", "--listen 0.0.0.0:0 --allow-anyone"] {
+        start(arguments).unwrap().get("/healthz").ok();
+    }
+    start("--listen 0.0.0.0:0 --token swordfish").unwrap().get("/v1/models").refused(401);
+    let taken = start("").unwrap();
+    let said = start(&format!("--listen {}", taken.address())).err().unwrap();
+    assert!(said.contains(taken.address()), "{said}");
+}
+
+#[test]
+fn the_page_is_whole_and_has_nothing_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "");
+    let page = server.get("/").ok();
+    assert!(page.header("content-type").starts_with("text/html"));
+    let page = page.text();
+    for banned in ["<script>", "<style", "style=\"", "onclick", "javascript:", "src=\"http", "href=\"http"] {
+        assert!(!page.contains(banned), "{banned}");
+    }
+    let quoted = |text: &str, before: &str| -> Vec<String> {
+        text.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_string()).collect()
+    };
+    let mut wanted = [quoted(page, "src=\""), quoted(page, "href=\"")].concat();
+    let mut seen = BTreeSet::new();
+    while let Some(path) = wanted.pop() {
+        // Parts of the page itself, or data in it.
+        if path.starts_with('#') || path.starts_with("data:") || !seen.insert(path.clone()) {
+            continue;
+        }
+        let name = path.trim_start_matches(['.', '/']);
+        let asset = server.get(&format!("/{name}")).ok();
+        let kind = if name.ends_with(".js") { "text/javascript" } else { "text/css" };
+        assert!(asset.header("content-type").starts_with(kind), "{path}: {}", asset.header("content-type"));
+        wanted.extend(quoted(asset.text(), "from \"").into_iter().filter(|module| module.ends_with(".js")));
+    }
+    assert!(["studio.js", "studio.css", "base.css"].iter().all(|name| seen.iter().any(|path| path.ends_with(name))));
+}
+
+#[test]
+fn the_page_is_left_out_if_the_api_alone_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--no-ui");
+    for path in ["/", "/index.html", "/studio.js", "/studio.css", "/base.css"] {
+        server.get(path).refused(404);
+    }
+    server.get("/v1/models").ok();
+    server.get("/openapi.json").ok();
+}
+
+#[test]
+fn no_answer_tells_a_path_of_the_host_or_lets_other_sites_read_it() {
+    // Each answer is searched by the server's `checked`, and so are its headers.
+    let folder = tempfile::tempdir().unwrap();
+    classifier(folder.path());
+    let server = Server::start(folder.path(), "--model run --examples classes --neighbors classes");
+    let models = server.get("/v1/models").json();
+    assert_eq!(models["models"][0]["name"], "run");
+    let examples = models["models"][0]["examples"].as_array().unwrap();
+    assert!(!examples.is_empty() && examples.len() <= 12);
+    assert!(examples.iter().all(|example| !example["name"].as_str().unwrap().contains('/')), "{examples:?}");
+    for path in ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/nothing"] {
+        server.send("GET", path, &[("Origin", "http://elsewhere.example")], b"");
+    }
+    // Files are removed that a careless server would open late, and then name.
+    fs::remove_dir_all(folder.path().join("classes")).unwrap();
+    for (path, body) in requests(8) {
+        server.post(path, &body).ok();
+        let mut wrong = body.clone();
+        wrong["nothing"] = 1.into();
+        server.post(path, &wrong).refused(400);
+        server.send("POST", path, &[("Content-Type", "application/json")], b"{").refused(400);
+        server.send("POST", path, &[("Content-Type", "text/plain")], b"{}").refused(415);
+        server.send("OPTIONS", path, &[("Origin", "http://elsewhere.example")], b"").refused(405);
+    }
+    for path in
+        ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/studio.js/../../Cargo.toml", "//etc/passwd", "/v1/"]
+    {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        server.raw(head.as_bytes()).unwrap().refused(404);
+    }
+}
+
+#[test]
+fn every_flag_has_an_environment_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = String::from_utf8(igpt(folder.path(), "serve --help").stdout).unwrap();
+    let flags: Vec<&str> = help.split("\n      --").skip(1).collect();
+    assert!(flags.len() >= 19, "{help}");
+    for flag in flags {
+        let name = flag.split([' ', '\n']).next().unwrap();
+        let variable = format!("[env: IGPT_{}", name.replace('-', "_").to_uppercase());
+        assert!(flag.contains(&variable), "{variable}: {flag}");
+    }
+}
+
+#[test]
+fn what_the_environment_says_is_done_unless_a_flag_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "other", Objective::Autoregressive);
+    let mut command = command(folder.path(), "--max-images 3");
+    command.envs([("IGPT_MODEL", "other"), ("IGPT_NO_UI", "true"), ("IGPT_TOKEN", "t"), ("IGPT_MAX_IMAGES", "2")]);
+    let server = Server::run(folder.path(), &mut command);
+    server.get("/").refused(404);
+    server.get("/v1/models").refused(401);
+    let facts = server.send("GET", "/v1/models", &[("Authorization", "Bearer t")], b"").json()["models"][0].clone();
+    assert_eq!((&facts["name"], &facts["limits"]["images"]), (&"other".into(), &json!(3)));
+}

@@ -1,0 +1,185 @@
+//! What one client can take is limited, and what is too much is refused with the limit.
+
+use std::io::{Read, Write};
+
+use igpt::model::Objective;
+use serde_json::json;
+
+use super::material::{ENDLESS, base64, long, model, picture};
+use crate::server::{Server, until};
+
+#[test]
+fn a_body_above_the_limit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--max-body 1");
+    let most = 1 << 20;
+    let sent = |letters: usize| {
+        let body = format!("{{\"images\": [\"{}\"]}}", "A".repeat(letters));
+        server.send("POST", "/v1/score", &[("Content-Type", "application/json")], body.as_bytes())
+    };
+    // Below the limit it is looked at.
+    assert!(sent(most - 100).refused(400).contains("image"));
+    sent(most).refused(413);
+    for kind in ["application/json", "multipart/form-data; boundary=cut"] {
+        let head = format!("POST /v1/score HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+        // Nothing is announced here, so it has to be counted.
+        let mut chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+        let part = "--cut\r\nContent-Disposition: form-data; name=\"images\"; filename=\"a.png\"\r\n\r\n";
+        let start = if kind.contains("json") { "{\"images\": [\"" } else { part };
+        let body = format!("{start}{}", "A".repeat(most + 1 - start.len()));
+        chunked += &format!("{:x}\r\n{body}\r\n", body.len());
+        server.raw(chunked.as_bytes()).unwrap().refused(413);
+    }
+}
+
+#[test]
+fn a_body_that_is_announced_above_the_limit_is_refused_before_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--max-body 1 --timeout 1");
+    for kind in ["application/json", "multipart/form-data; boundary=cut"] {
+        let head = format!("POST /v1/score HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+        server.raw(format!("{head}Content-Length: {}\r\n\r\n", (1 << 20) + 1).as_bytes()).unwrap().refused(413);
+    }
+}
+
+#[test]
+fn more_pixels_than_the_limit_are_refused_before_they_are_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--max-pixels 1");
+    let ask = |file: &[u8]| server.post("/v1/quantize", &json!({"image": base64(file)}));
+    ask(&picture(1000, 1)).ok();
+    let before = server.memory();
+    let problem = ask(&picture(1001, 1)).refused(400);
+    assert!(problem.contains("1001×1001"), "{problem}");
+    // No more than a head: 50000×50000 pixels would need 7 GB.
+    let mut bomb = picture(16, 1);
+    bomb[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
+    bomb.splice(29..33, crc(&bomb[12..29]).to_be_bytes());
+    for body in [json!({"image": base64(&bomb)}), json!({"image": base64(&bomb), "rows": 3})] {
+        let path = if body["rows"].is_null() { "/v1/quantize" } else { "/v1/complete" };
+        let problem = server.post(path, &body).refused(400);
+        assert!(problem.contains("50000"), "{problem}");
+    }
+    assert!(server.memory() < before + (64 << 10), "{} KiB, before {before}", server.memory());
+}
+
+/// The checksum of a PNG file's chunk.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
+    })
+}
+
+#[test]
+fn more_images_than_the_limit_are_refused_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "m", Objective::Autoregressive);
+    let server = Server::start(folder.path(), "--model m --max-images 3");
+    let limits = server.get("/v1/models").json()["models"][0]["limits"].clone();
+    assert_eq!((&limits["images"], &limits["completions"]), (&3.into(), &3.into()));
+    let tokens = vec![1; 64];
+    for most in [3, 4] {
+        let sent = [
+            ("/v1/sample", json!({"n": most})),
+            ("/v1/complete", json!({"tokens": tokens, "rows": 7, "completions": most})),
+            ("/v1/score", json!({"tokens": vec![&tokens; most]})),
+            ("/v1/embed", json!({"tokens": vec![&tokens; most]})),
+        ];
+        for (path, body) in sent {
+            let answer = server.post(path, &body);
+            if most == 3 {
+                answer.ok();
+            } else {
+                let problem = answer.refused(400);
+                assert!(problem.contains('3') && problem.contains('4'), "{path}: {problem}");
+            }
+        }
+    }
+    // Candidates have a limit of their own.
+    let mut hole = vec![false; 64];
+    hole[3] = true;
+    let most = limits["candidates"].as_u64().unwrap();
+    let ask = |n: u64| server.post("/v1/complete", &json!({"tokens": tokens, "mask": hole, "candidates": n}));
+    ask(most).ok();
+    let problem = ask(most + 1).refused(400);
+    assert!(problem.contains(&most.to_string()), "{problem}");
+}
+
+#[test]
+fn a_full_queue_says_when_to_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--rows 1 --max-images 2000 --queue 1999");
+    let stream = server.events("/v1/sample", &long());
+    until(|| server.metric("igpt_busy_rows") == 1.0);
+    let answer = server.post("/v1/sample", &json!({"n": 2}));
+    answer.refused(503);
+    assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
+    drop(stream);
+    until(|| server.post("/v1/sample", &json!({"n": 2})).status == 200);
+}
+
+#[test]
+fn a_client_has_only_so_many_requests_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &format!("--rows 1 {ENDLESS} --per-client 2"));
+    let streams = [(); 2].map(|()| server.events("/v1/sample", &long()));
+    let problem = server.post("/v1/sample", &json!({})).refused(429);
+    assert!(problem.contains('2'), "{problem}");
+    // Whoever looks after the server must not be kept out by its clients.
+    assert_eq!(server.get("/healthz").ok().text(), "ok");
+    drop(streams);
+    until(|| server.post("/v1/sample", &json!({})).status == 200);
+}
+
+#[test]
+fn without_a_limit_for_each_client_a_proxy_may_have_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--rows 1 --max-images 2000 --queue 500000 --per-client 0");
+    let streams = [(); 70].map(|()| server.events("/v1/sample", &long()));
+    server.post("/v1/quantize", &json!({"image": base64(&picture(16, 1))})).ok();
+    drop(streams);
+    server.becomes_idle();
+}
+
+#[test]
+fn what_takes_longer_than_the_limit_is_ended_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &format!("--rows 1 {ENDLESS} --timeout 1"));
+    let problem = server.post("/v1/sample", &long()).refused(503);
+    assert!(problem.contains("1 s"), "{problem}");
+    let (name, data) = server.events("/v1/sample", &long()).last().unwrap();
+    assert_eq!(name, "error");
+    assert!(data["error"].as_str().unwrap().contains("1 s"), "{data}");
+    server.becomes_idle();
+}
+
+#[test]
+fn a_body_that_never_comes_whole_is_ended_with_the_limit_and_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--timeout 1");
+    let head = "POST /v1/sample HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    server.raw(format!("{head}{{").as_bytes()).unwrap().refused(408);
+    server.becomes_idle();
+}
+
+#[test]
+fn a_head_that_never_comes_whole_is_ended_with_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "--timeout 1");
+    for start in ["", "GET /healthz HTTP/1.1\r\nHost: "] {
+        let mut client = server.connect();
+        client.write_all(start.as_bytes()).unwrap();
+        client.read_to_end(&mut vec![]).unwrap_or_else(|_| panic!("after {start:?} the connection stays open"));
+    }
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_ended_with_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "m", Objective::Autoregressive);
+    let server = Server::start(folder.path(), "--model m --max-images 20000 --queue 20000 --timeout 15");
+    // More than the buffers between the two hold.
+    let stream = server.events("/v1/sample", &json!({"n": 20_000}));
+    server.becomes_idle();
+    drop(stream);
+}

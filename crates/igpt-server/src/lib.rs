@@ -1,0 +1,16 @@
+//! igpt over HTTP: a model as an API with a page to play and work with ([`serve`]), and the live page of a training run
+//! ([`watch`]).
+//!
+//! `access` says who may come in, `connections` and `http` are what both servers share. Below `studio`: `worker` is the one thread that
+//! computes, everything else turns requests into its jobs and back.
+
+mod access;
+mod assets;
+mod connections;
+mod http;
+mod live;
+mod studio;
+
+pub use access::Access;
+pub use live::{LivePage, watch};
+pub use studio::{Limits, Options, serve};

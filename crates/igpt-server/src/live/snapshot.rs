@@ -1,0 +1,220 @@
+//! What the page shows of a run, from its directory.
+
+use std::fs;
+
+use igpt::model::Objective;
+use igpt::palette::Palette;
+use igpt::train::{Row, RunConfig, RunDir};
+use serde::Serialize;
+
+use super::baselines::Baseline;
+
+/// Lines of the log.
+const NOTES: usize = 200;
+/// Steps over which the speed is measured that the time left follows from.
+const RECENT: usize = 20;
+
+/// How a run is doing.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Snapshot {
+    name: String,
+    state: State,
+    title: String,
+    facts: Vec<(&'static str, String)>,
+    step: u64,
+    steps: Option<u64>,
+    epoch: f64,
+    elapsed_s: f64,
+    left_s: Option<f64>,
+    loss: Option<f64>,
+    validation: Option<f64>,
+    best: Option<f64>,
+    tokens_per_s: Option<f64>,
+    lr: Option<f64>,
+    objective: Objective,
+    baselines: Vec<Baseline>,
+    samples: Vec<Sheet>,
+    completions: Vec<Sheet>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// Nobody has begun it.
+    Waiting,
+    /// A process trains in it.
+    Running,
+    /// It was stopped, killed, or it failed.
+    Stopped,
+    /// It is over.
+    Finished,
+}
+
+/// A picture drawn while training.
+#[derive(Clone, Debug, Serialize)]
+struct Sheet {
+    step: u64,
+    url: String,
+}
+
+impl Snapshot {
+    pub(super) fn of(run: &RunDir, rows: &[Row], baselines: &[Baseline]) -> Self {
+        let path = run.config();
+        let config = fs::read_to_string(&path).ok().and_then(|text| RunConfig::from_toml(&text, &path).ok());
+        let palette = Palette::open(run.palette()).ok();
+        let name = run.root().file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned());
+        let train = || rows.iter().filter(|row| row.split == "train");
+        let validated = || rows.iter().filter(|row| row.split == "validation" && row.loss.is_finite());
+        let (last, newest) = (rows.last(), train().next_back());
+        let step = last.map_or(0, |row| row.step);
+        let steps = config.as_ref().zip(last).and_then(|(config, row)| steps(config, row));
+        let state = match (run.is_training(), config.is_some()) {
+            (true, _) => State::Running,
+            (false, false) => State::Waiting,
+            (false, true) if run.summary().is_file() => State::Finished,
+            (false, true) => State::Stopped,
+        };
+        let left_s = steps.filter(|_| state == State::Running).and_then(|steps| left(rows, steps));
+        Self {
+            title: config
+                .as_ref()
+                .map_or_else(String::new, |config| format!("{name} on {}", base_name(&config.data.spec))),
+            name,
+            state,
+            facts: config.as_ref().map_or_else(Vec::new, |config| facts(config, palette.as_ref())),
+            step,
+            steps,
+            epoch: last.map_or(0.0, |row| row.epoch),
+            elapsed_s: last.map_or(0.0, |row| row.elapsed_s),
+            left_s,
+            loss: newest.map(|row| row.loss).filter(|loss| loss.is_finite()),
+            validation: validated().next_back().map(|row| row.loss),
+            best: validated().map(|row| row.loss).min_by(f64::total_cmp),
+            tokens_per_s: newest.and_then(|row| row.tokens_per_s),
+            lr: newest.and_then(|row| row.lr),
+            objective: config.map_or(Objective::Autoregressive, |config| config.train.objective),
+            baselines: baselines.to_vec(),
+            samples: sheets(run, "step-"),
+            completions: sheets(run, "completions-"),
+        }
+    }
+}
+
+/// Steps of the whole run; of a budget in epochs or minutes as many as follow from those taken.
+fn steps(config: &RunConfig, row: &Row) -> Option<u64> {
+    let train = &config.train;
+    let share = match (train.steps, train.epochs, train.minutes) {
+        (Some(steps), ..) => return Some(steps),
+        (_, Some(epochs), _) => row.epoch / epochs,
+        (.., Some(minutes)) => row.elapsed_s / (60.0 * minutes),
+        _ => return None,
+    };
+    (share > 0.0).then(|| ((row.step as f64 / share).round() as u64).max(row.step))
+}
+
+/// Seconds to the end at the speed of late.
+fn left(rows: &[Row], steps: u64) -> Option<f64> {
+    let (last, first) = (rows.last()?, &rows[rows.len().saturating_sub(RECENT)]);
+    let done = last.step.checked_sub(first.step).filter(|done| *done > 0)?;
+    Some((last.elapsed_s - first.elapsed_s) / done as f64 * steps.saturating_sub(last.step) as f64)
+}
+
+/// Settings that say what the run is.
+fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, String)> {
+    let (model, train) = (&config.model, &config.train);
+    let mut facts = vec![("images", base_name(&config.data.spec))];
+    if let (Some(n_px), Some(palette)) = (model.n_px, palette) {
+        let network = config.network(n_px, palette.n_vocab());
+        facts.push(("size", n_px.to_string()));
+        facts.push(("colours", palette.n_vocab().to_string()));
+        facts.push(("parameters", grouped(network.parameters())));
+        facts.push(("blocks", network.n_layer.to_string()));
+        facts.push(("width", network.n_embd.to_string()));
+        facts.push(("heads", network.n_head.to_string()));
+    }
+    facts.push(("recipe", train.recipe.name().into()));
+    facts.push(("optimiser", train.optimizer.name().into()));
+    facts.push(("peak rate", format!("{}", train.muon_lr.unwrap_or(train.lr))));
+    facts.push(("images a step", train.batch.to_string()));
+    facts.push(("seed", train.seed.to_string()));
+    facts
+}
+
+fn sheets(run: &RunDir, kind: &str) -> Vec<Sheet> {
+    let sheet = |(step, _): (u64, _)| Sheet { step, url: format!("/api/picture/{kind}{step:08}.png") };
+    run.pictures(kind).into_iter().map(sheet).collect()
+}
+
+/// The last lines of the log, in which the run's directory has its name alone.
+pub(super) fn notes(run: &RunDir) -> Vec<String> {
+    let log = fs::read(run.log_file()).unwrap_or_default();
+    let root = run.root().display().to_string();
+    let name = base_name(&root);
+    let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(|line| line.replace(&root, &name)).collect();
+    lines[lines.len().saturating_sub(NOTES)..].to_vec()
+}
+
+/// The palette as `#rrggbb`.
+pub(super) fn colors(run: &RunDir) -> Vec<String> {
+    let Ok(palette) = Palette::open(run.palette()) else { return Vec::new() };
+    let color = |token: usize| {
+        let [r, g, b] = palette.bytes(token as u16);
+        format!("#{r:02x}{g:02x}{b:02x}")
+    };
+    (0..palette.n_vocab()).map(color).collect()
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let parts: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).unwrap_or("")).collect();
+    parts.join(",")
+}
+
+/// The last part of a folder's path, or a name.
+fn base_name(spec: &str) -> String {
+    spec.trim_end_matches('/').rsplit('/').next().unwrap_or(spec).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(step: u64, epoch: f64, elapsed_s: f64) -> Row {
+        let text = format!(
+            r#"{{"step":{step},"tokens":1,"epoch":{epoch},"split":"train","loss":1.0,"bits_per_dim":1.0,"elapsed_s":{elapsed_s}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_end_follows_from_each_kind_of_budget() {
+        let config = |steps, epochs, minutes| {
+            let mut config = RunConfig::default();
+            (config.train.steps, config.train.epochs, config.train.minutes) = (steps, epochs, minutes);
+            config
+        };
+        let row = row(100, 0.5, 30.0);
+        assert_eq!(steps(&config(Some(900), None, None), &row), Some(900));
+        assert_eq!(steps(&config(None, Some(2.0), None), &row), Some(400));
+        assert_eq!(steps(&config(None, None, Some(2.0)), &row), Some(400));
+    }
+
+    #[test]
+    fn the_time_left_follows_from_the_speed_of_late() {
+        let mut rows: Vec<Row> = (1..=10).map(|step| row(step, 0.1, 100.0 * step as f64)).collect();
+        rows.extend((11..=40).map(|step| row(step, 0.1, 1000.0 + (step - 10) as f64)));
+        assert_eq!(left(&rows, 100).map(f64::round), Some(60.0));
+        assert_eq!(left(&rows[..1], 100), None);
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!([7, 249_472, 1_230_592].map(grouped), ["7", "249,472", "1,230,592"]);
+    }
+
+    #[test]
+    fn folders_are_named_without_their_way() {
+        assert_eq!(["emoji", "/home/me/cats/", "a/cats"].map(base_name), ["emoji", "cats", "cats"]);
+    }
+}

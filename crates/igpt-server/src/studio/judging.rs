@@ -1,0 +1,412 @@
+//! What a model says of images: scores, probabilities, features, classes, neighbours.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use igpt::data::{Batch, TokenSet};
+use igpt::evaluate::{Layers, Reference, classify as classes_of, surprise, surprise_maps};
+use igpt::model::{Engine, Pooling};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::Body;
+use super::images::{self, EXAMPLE};
+use super::model::{Neighbor, Neighbors};
+use super::routes::Shared;
+use crate::http::{Problem, Refusal};
+
+/// One image.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImageRequest {
+    /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
+    image: Option<String>,
+    /// Or its tokens in raster order.
+    tokens: Option<Vec<u16>>,
+}
+
+/// Some images.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImagesRequest {
+    /// Files in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!([EXAMPLE]))]
+    images: Option<Vec<String>>,
+    /// Or tokens, each image's in raster order.
+    tokens: Option<Vec<Vec<u16>>>,
+}
+
+/// An image in the model's palette.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Quantized {
+    /// In raster order.
+    tokens: Vec<u16>,
+    /// A PNG file in base64.
+    png: String,
+}
+
+/// An image as the model sees it: shrunk, in the colours of the palette.
+#[utoipa::path(
+    post,
+    path = "/v1/quantize",
+    request_body(content((ImageRequest = "application/json"), (ImageRequest = "multipart/form-data"))),
+    responses(
+        (status = 200, body = Quantized, description = "The image in the palette"),
+        (status = "4XX", body = Problem, description = "Why this can't be done"),
+        (status = "5XX", body = Problem, description = "Too busy, or something failed"),
+    )
+)]
+pub(super) async fn quantize(
+    State(shared): State<Shared>,
+    Body(request): Body<ImageRequest>,
+) -> Result<Json<Quantized>, Refusal> {
+    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    Ok(Json(Quantized { png: shared.served.png(&tokens), tokens }))
+}
+
+/// Scores of some images.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Scores {
+    scores: Vec<Score>,
+}
+
+/// How likely an image is.
+#[derive(Serialize, ToSchema)]
+struct Score {
+    /// Its negative log-likelihood.
+    nats: f64,
+    /// The same for each pixel.
+    nats_per_pixel: f64,
+    /// The same in bits for each channel.
+    bits_per_dim: f64,
+    /// The size of a PNG file of it, as nats: how complex it is.
+    png_nats: f64,
+    /// How many nats more than its complexity the model needs: the higher, the odder.
+    excess: f64,
+    /// Nats of each pixel in raster order.
+    surprise: Vec<f32>,
+}
+
+/// How likely images are, and which of their pixels surprise.
+#[utoipa::path(
+    post,
+    path = "/v1/score",
+    request_body(content((ImagesRequest = "application/json"), (ImagesRequest = "multipart/form-data"))),
+    responses(
+        (status = 200, body = Scores, description = "Their scores"),
+        (status = "4XX", body = Problem, description = "Why this can't be done"),
+        (status = "5XX", body = Problem, description = "Too busy, or something failed"),
+    )
+)]
+pub(super) async fn score(
+    State(shared): State<Shared>,
+    Body(request): Body<ImagesRequest>,
+) -> Result<Json<Scores>, Refusal> {
+    if !shared.served.is_autoregressive() {
+        return Err(Refusal::bad("a model of masked pixels has no likelihood of an image"));
+    }
+    let images = images::several(&shared.served, &shared.limits, request.images.as_ref(), request.tokens)?;
+    let mut scores = Vec::with_capacity(images.len());
+    for tokens in images {
+        let own = shared.clone();
+        scores.push(shared.worker.pass(move |engine| score_one(&own, engine, tokens)).await??);
+    }
+    Ok(Json(Scores { scores }))
+}
+
+fn score_one(shared: &Shared, engine: &mut dyn Engine, tokens: Vec<u16>) -> igpt::Result<Score> {
+    let quantizer = &shared.served.quantizer;
+    let n_px = shared.served.config.n_px;
+    let set = TokenSet { tokens, n_px, labels: vec![None], names: vec![String::new()], damaged: Vec::new() };
+    let found = surprise(engine, &set, Reference::Png(quantizer), &mut |_| ())?[0];
+    let nats_per_pixel = found.nats / n_px.pixels() as f64;
+    Ok(Score {
+        nats: found.nats,
+        nats_per_pixel,
+        bits_per_dim: nats_per_pixel / (quantizer.palette().channels() as f64 * std::f64::consts::LN_2),
+        png_nats: found.reference,
+        excess: found.excess(),
+        surprise: surprise_maps(engine, &set, 0..1)?,
+    })
+}
+
+/// One row of an image.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PredictRequest {
+    /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
+    image: Option<String>,
+    /// Or its tokens in raster order.
+    tokens: Option<Vec<u16>>,
+    /// The row, from 0.
+    row: usize,
+}
+
+/// Probabilities of every colour at the pixels of a row.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Prediction {
+    row: usize,
+    /// (width, n_vocab), four digits of each.
+    probabilities: Vec<Vec<f64>>,
+}
+
+/// How probable each colour is at each pixel of a row: given all pixels before it or, of a model of masked pixels, given
+/// all others.
+#[utoipa::path(
+    post,
+    path = "/v1/predict",
+    request_body(content((PredictRequest = "application/json"), (PredictRequest = "multipart/form-data"))),
+    responses(
+        (status = 200, body = Prediction, description = "The probabilities"),
+        (status = "4XX", body = Problem, description = "Why this can't be done"),
+        (status = "5XX", body = Problem, description = "Too busy, or something failed"),
+    )
+)]
+pub(super) async fn predict(
+    State(shared): State<Shared>,
+    Body(request): Body<PredictRequest>,
+) -> Result<Json<Prediction>, Refusal> {
+    let (row, height) = (request.row, shared.served.config.n_px.height);
+    if row >= height {
+        return Err(Refusal::bad(format!("row {row} of an image of {height} rows: 0 to {} are possible", height - 1)));
+    }
+    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    let own = shared.clone();
+    let probabilities = shared.worker.pass(move |engine| row_of(&own, engine, tokens, row)).await??;
+    Ok(Json(Prediction { row, probabilities }))
+}
+
+fn row_of(shared: &Shared, engine: &mut dyn Engine, tokens: Vec<u16>, row: usize) -> igpt::Result<Vec<Vec<f64>>> {
+    let (width, n_ctx, n_vocab) = (shared.served.config.n_px.width, engine.config().n_ctx(), engine.config().n_vocab);
+    let pixels = row * width..(row + 1) * width;
+    let mut probabilities = Vec::with_capacity(width);
+    let mut logits = vec![0.0; n_ctx * n_vocab];
+    if shared.served.is_autoregressive() {
+        engine.logits(&Batch::new(tokens, n_ctx), &mut logits)?;
+        probabilities.extend(pixels.map(|pixel| softmax(&logits[pixel * n_vocab..][..n_vocab])));
+    } else {
+        for pixel in pixels {
+            let masked = (0..n_ctx).map(|t| t == pixel).collect();
+            engine.logits(&Batch::new(tokens.clone(), n_ctx).with_masks(masked), &mut logits)?;
+            probabilities.push(softmax(&logits[pixel * n_vocab..][..n_vocab]));
+        }
+    }
+    Ok(probabilities)
+}
+
+/// Probabilities to four digits, which is what a page can show.
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&v| f64::from(v - max).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| four_digits(weight / sum)).collect()
+}
+
+/// A share with four significant digits.
+fn four_digits(share: f64) -> f64 {
+    format!("{share:.3e}").parse().expect("a number's own form")
+}
+
+/// Some images, and which features are wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbedRequest {
+    /// Files in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!([EXAMPLE]))]
+    images: Option<Vec<String>>,
+    /// Or tokens, each image's in raster order.
+    tokens: Option<Vec<Vec<u16>>>,
+    /// Layers, 0 to n_layer, or `all`; the one in the middle if none is given.
+    layers: Option<LayerChoice>,
+    /// How the values of an image's positions become one: `mean`, `max` or `last`.
+    #[serde(default)]
+    #[schema(default = "mean")]
+    pool: Pool,
+}
+
+/// Layers by number, or `all`.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+enum LayerChoice {
+    Some(Vec<usize>),
+    All(AllLayers),
+}
+
+/// All layers.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum AllLayers {
+    All,
+}
+
+/// How the values of an image's positions become one.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Pool {
+    #[default]
+    Mean,
+    Max,
+    Last,
+}
+
+/// Features of images.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Embeddings {
+    /// Which layers these are.
+    layers: Vec<usize>,
+    n_embd: usize,
+    /// (images, layers, n_embd).
+    features: Vec<Vec<Vec<f32>>>,
+}
+
+/// Features that the network has of images.
+#[utoipa::path(
+    post,
+    path = "/v1/embed",
+    request_body(content((EmbedRequest = "application/json"), (EmbedRequest = "multipart/form-data"))),
+    responses(
+        (status = 200, body = Embeddings, description = "The features"),
+        (status = "4XX", body = Problem, description = "Why this can't be done"),
+        (status = "5XX", body = Problem, description = "Too busy, or something failed"),
+    )
+)]
+pub(super) async fn embed(
+    State(shared): State<Shared>,
+    Body(request): Body<EmbedRequest>,
+) -> Result<Json<Embeddings>, Refusal> {
+    let config = &shared.served.config;
+    let (n_layer, n_embd) = (config.n_layer, config.n_embd);
+    let layers = match request.layers {
+        None => vec![n_layer / 2],
+        Some(LayerChoice::All(AllLayers::All)) => Layers::All.of(n_layer)?,
+        Some(LayerChoice::Some(layers)) => Layers::Some(layers).of(n_layer)?,
+    };
+    if layers.is_empty() || layers.len() > n_layer + 1 {
+        let n = layers.len();
+        return Err(Refusal::bad(format!("{n} layers were asked for, but the model has {}", n_layer + 1)));
+    }
+    let pooling = match request.pool {
+        Pool::Mean => Pooling::Mean,
+        Pool::Max => Pooling::Max,
+        Pool::Last => Pooling::Last,
+    };
+    let images = images::several(&shared.served, &shared.limits, request.images.as_ref(), request.tokens)?;
+    let mut features = Vec::with_capacity(images.len());
+    for tokens in images {
+        let wanted = layers.clone();
+        let pass = move |engine: &mut dyn Engine| -> igpt::Result<Vec<Vec<f32>>> {
+            let mut out = vec![0.0; wanted.len() * n_embd];
+            engine.features(&Batch::new(tokens, engine.config().n_ctx()), &wanted, pooling, &mut out)?;
+            Ok(out.chunks_exact(n_embd).map(<[f32]>::to_vec).collect())
+        };
+        features.push(shared.worker.pass(pass).await??);
+    }
+    Ok(Json(Embeddings { layers, n_embd, features }))
+}
+
+/// Classes of images.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Classes {
+    /// Names of all classes, in the order of the probabilities.
+    classes: Vec<String>,
+    images: Vec<Class>,
+}
+
+/// The class of an image.
+#[derive(Serialize, ToSchema)]
+struct Class {
+    /// The likeliest.
+    class: String,
+    probability: f64,
+    /// Of every class.
+    probabilities: Vec<f64>,
+}
+
+/// The classes of images, by a fine-tuned model.
+#[utoipa::path(
+    post,
+    path = "/v1/classify",
+    request_body(content((ImagesRequest = "application/json"), (ImagesRequest = "multipart/form-data"))),
+    responses(
+        (status = 200, body = Classes, description = "Their classes"),
+        (status = "4XX", body = Problem, description = "Why this can't be done"),
+        (status = "5XX", body = Problem, description = "Too busy, or something failed"),
+    )
+)]
+pub(super) async fn classify(
+    State(shared): State<Shared>,
+    Body(request): Body<ImagesRequest>,
+) -> Result<Json<Classes>, Refusal> {
+    let classes = shared.served.classes.clone();
+    if classes.is_empty() {
+        return Err(Refusal::bad("the model has no classifier: serve one that igpt finetune made"));
+    }
+    let tokens = images::several(&shared.served, &shared.limits, request.images.as_ref(), request.tokens)?;
+    let mut images = Vec::with_capacity(tokens.len());
+    for tokens in tokens {
+        let batch = Batch::new(tokens, shared.served.config.n_ctx());
+        let pass = move |engine: &mut dyn Engine| classes_of(engine, &batch, 0);
+        let found = shared.worker.pass(pass).await??.remove(0);
+        let class = found.class as usize;
+        let (probability, probabilities) = (found.probabilities[class], found.probabilities);
+        images.push(Class { class: classes[class].clone(), probability, probabilities });
+    }
+    Ok(Json(Classes { classes, images }))
+}
+
+/// One image, and how many neighbours are wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NeighborsRequest {
+    /// A file in base64: PNG, JPEG, WebP, GIF, BMP or TIFF of any size.
+    #[schema(example = json!(EXAMPLE))]
+    image: Option<String>,
+    /// Or its tokens in raster order.
+    tokens: Option<Vec<u16>>,
+    /// How many.
+    #[serde(default = "eight")]
+    #[schema(default = 8, minimum = 1)]
+    k: usize,
+}
+
+fn eight() -> usize {
+    8
+}
+
+/// The nearest images.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Nearest {
+    /// The nearest first.
+    neighbors: Vec<Neighbor>,
+}
+
+/// The nearest of the images that the server was given, by the features of its middle layer.
+#[utoipa::path(
+    post,
+    path = "/v1/neighbors",
+    request_body(content((NeighborsRequest = "application/json"), (NeighborsRequest = "multipart/form-data"))),
+    responses(
+        (status = 200, body = Nearest, description = "The nearest"),
+        (status = "4XX", body = Problem, description = "Why this can't be done"),
+        (status = "5XX", body = Problem, description = "Too busy, or something failed"),
+    )
+)]
+pub(super) async fn neighbors(
+    State(shared): State<Shared>,
+    Body(request): Body<NeighborsRequest>,
+) -> Result<Json<Nearest>, Refusal> {
+    let Some(neighbors) = &shared.served.neighbors else {
+        let error = "this server was given no images to look among: start it with --neighbors";
+        return Err(Refusal::new(StatusCode::NOT_FOUND, error));
+    };
+    let k = request.k;
+    if k == 0 || k > shared.limits.images {
+        return Err(Refusal::bad(format!("{k} neighbours were asked for: 1 to {} are possible", shared.limits.images)));
+    }
+    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    let layer = neighbors.layer();
+    let features = shared.worker.pass(move |engine| Neighbors::features(layer, engine, tokens)).await??;
+    Ok(Json(Nearest { neighbors: shared.served.nearest(neighbors, &features, k) }))
+}

@@ -1,0 +1,305 @@
+//! What is known of the model without computing: its sizes, palette and classes, examples to begin with, and images
+//! among which the nearest are found.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use igpt::Result;
+use igpt::data::{Augment, Batch, Dataset, Pixels, Preprocess, Split, tokenize};
+use igpt::evaluate::features;
+use igpt::model::{Engine, ModelConfig, ModelDir, Objective, Pooling};
+use igpt::palette::Quantizer;
+use igpt::report::{Text, png};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Limits;
+
+/// Examples that the page offers.
+const EXAMPLES: usize = 12;
+
+/// The model's side of every answer.
+pub(crate) struct Served {
+    pub(crate) name: String,
+    pub(crate) config: ModelConfig,
+    pub(crate) quantizer: Quantizer,
+    pub(crate) classes: Vec<String>,
+    examples: Vec<Example>,
+    pub(crate) neighbors: Option<Neighbors>,
+}
+
+/// An image to begin with.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct Example {
+    name: String,
+    /// A PNG file in base64, in the model's palette and size.
+    png: String,
+    /// Its tokens in raster order.
+    tokens: Vec<u16>,
+}
+
+/// Images with their features.
+pub(crate) struct Neighbors {
+    /// The layer whose features are compared.
+    layer: usize,
+    /// Of length 1, (images, n_embd).
+    features: Vec<f32>,
+    /// Subtracted from features before they are compared.
+    mean: Vec<f32>,
+    images: Vec<(String, Option<String>, Vec<u16>)>,
+}
+
+/// A model and what it can do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelFacts {
+    /// Its name.
+    name: String,
+    /// What it predicts: the next pixel, or masked ones.
+    #[schema(value_type = String)]
+    objective: Objective,
+    /// Trainable parameters.
+    parameters: usize,
+    /// Blocks.
+    n_layer: usize,
+    /// Channels of the residual stream.
+    n_embd: usize,
+    /// Heads of a block.
+    n_head: usize,
+    /// Pixels of a column.
+    height: usize,
+    /// Pixels of a row.
+    width: usize,
+    /// 1 for a palette of greys, otherwise 3.
+    channels: usize,
+    /// Colours.
+    n_vocab: usize,
+    /// Every colour as `#rrggbb`, by token.
+    palette: Vec<String>,
+    /// Names of a classifier's classes.
+    classes: Option<Vec<String>>,
+    /// What can be asked of it.
+    can: Abilities,
+    /// The most that a request may ask for.
+    limits: Most,
+    /// Images to begin with.
+    examples: Vec<Example>,
+    /// The images among which neighbours are found, if there are any.
+    neighbors: Option<NeighborFacts>,
+}
+
+/// What can be asked of a model.
+#[derive(Serialize, ToSchema)]
+struct Abilities {
+    sample: bool,
+    complete: bool,
+    score: bool,
+    embed: bool,
+    classify: bool,
+    neighbors: bool,
+}
+
+/// The most that a request may ask for.
+#[derive(Serialize, ToSchema)]
+struct Most {
+    completions: usize,
+    candidates: usize,
+    images: usize,
+}
+
+/// The images among which neighbours are found.
+#[derive(Serialize, ToSchema)]
+struct NeighborFacts {
+    images: usize,
+}
+
+/// One of the nearest images.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Neighbor {
+    /// Its file's name, without folders.
+    name: String,
+    /// Its class, if known.
+    label: Option<String>,
+    /// Cosine of the angle between the features.
+    similarity: f32,
+    /// A PNG file in base64.
+    png: String,
+}
+
+impl Served {
+    pub(crate) fn new(
+        model: ModelDir,
+        name: String,
+        engine: &mut dyn Engine,
+        examples: Option<Dataset>,
+        neighbors: Option<Dataset>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        let classes = model.classes();
+        let quantizer = Quantizer::new(model.palette);
+        let mut served = Self { name, config: model.config, quantizer, classes, examples: Vec::new(), neighbors: None };
+        if let Some(dataset) = examples {
+            let images = dataset.split(Split::Test)?.spread(EXAMPLES);
+            let set = tokenize(&images, served.config.n_px, &served.quantizer)?;
+            let example = |i: usize| {
+                let tokens = set.image(i).to_vec();
+                Example { name: base_name(&set.names[i]), png: served.png(&tokens), tokens }
+            };
+            served.examples = (0..set.images()).map(example).collect();
+        }
+        if let Some(dataset) = neighbors {
+            served.neighbors = Some(Neighbors::embed(engine, &served.quantizer, &dataset, progress)?);
+        }
+        Ok(served)
+    }
+
+    /// An image of any size as tokens.
+    pub(crate) fn tokens(&self, pixels: &Pixels) -> Vec<u16> {
+        let preprocess = Preprocess { size: self.config.n_px, augment: Augment::None };
+        let mut tokens = vec![0; self.config.n_ctx()];
+        self.quantizer.tokens(&preprocess.evaluation(pixels), &mut tokens);
+        tokens
+    }
+
+    /// Tokens as a PNG file in base64.
+    pub(crate) fn png(&self, tokens: &[u16]) -> String {
+        let image = self.quantizer.pixels(tokens, self.config.n_px);
+        STANDARD.encode(png::encode(&image, &Text::new("Image")))
+    }
+
+    pub(crate) fn is_autoregressive(&self) -> bool {
+        self.config.objective == Objective::Autoregressive
+    }
+
+    pub(crate) fn facts(&self, limits: &Limits, rows: usize) -> ModelFacts {
+        let Self { config, quantizer, classes, neighbors, .. } = self;
+        let palette = quantizer.palette();
+        let color = |token: usize| {
+            let [r, g, b] = palette.bytes(token as u16);
+            format!("#{r:02x}{g:02x}{b:02x}")
+        };
+        let draws = self.is_autoregressive();
+        ModelFacts {
+            name: self.name.clone(),
+            objective: config.objective,
+            parameters: config.parameters(),
+            n_layer: config.n_layer,
+            n_embd: config.n_embd,
+            n_head: config.n_head,
+            height: config.n_px.height,
+            width: config.n_px.width,
+            channels: palette.channels(),
+            n_vocab: config.n_vocab,
+            palette: (0..config.n_vocab).map(color).collect(),
+            classes: (!classes.is_empty()).then(|| classes.clone()),
+            can: Abilities {
+                sample: true,
+                complete: true,
+                score: draws,
+                embed: true,
+                classify: !classes.is_empty(),
+                neighbors: neighbors.is_some(),
+            },
+            limits: Most { completions: limits.images, candidates: rows.max(1), images: limits.images },
+            examples: self.examples.clone(),
+            neighbors: neighbors.as_ref().map(|neighbors| NeighborFacts { images: neighbors.images.len() }),
+        }
+    }
+
+    /// The `k` nearest of the neighbours to an image with these features.
+    pub(crate) fn nearest(&self, neighbors: &Neighbors, features: &[f32], k: usize) -> Vec<Neighbor> {
+        let found = neighbors.nearest(features, k).into_iter();
+        let neighbor = |(i, similarity): (usize, f32)| {
+            let (name, label, tokens) = &neighbors.images[i];
+            Neighbor { name: name.clone(), label: label.clone(), similarity, png: self.png(tokens) }
+        };
+        found.map(neighbor).collect()
+    }
+}
+
+impl Neighbors {
+    /// Features of all images of `dataset`, of the layer in the network's middle.
+    fn embed(
+        engine: &mut dyn Engine,
+        quantizer: &Quantizer,
+        dataset: &Dataset,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        let (layer, n_embd) = (engine.config().n_layer / 2, engine.config().n_embd);
+        let all = dataset.split(Split::All)?;
+        let (mut values, mut images) = (Vec::with_capacity(all.len() * n_embd), Vec::with_capacity(all.len()));
+        let mut take = |set: &igpt::data::TokenSet, features: &[f32]| {
+            values.extend_from_slice(features);
+            images.extend((0..set.images()).map(|i| {
+                let label = set.labels[i].and_then(|label| dataset.classes.get(label as usize).cloned());
+                (base_name(&set.names[i]), label, set.image(i).to_vec())
+            }));
+            Ok(())
+        };
+        features(engine, &all, quantizer, &[layer], Pooling::Mean, &mut take, &mut |done| progress(done, all.len()))?;
+        let n = images.len() as f32;
+        let mut mean = vec![0.0; n_embd];
+        values.iter().zip((0..n_embd).cycle()).for_each(|(value, c)| mean[c] += value / n);
+        values.chunks_exact_mut(n_embd).for_each(|features| center(features, &mean));
+        Ok(Self { layer, features: values, mean, images })
+    }
+
+    /// The features of one image that these are compared with.
+    pub(crate) fn features(layer: usize, engine: &mut dyn Engine, tokens: Vec<u16>) -> Result<Vec<f32>> {
+        let batch = Batch::new(tokens, engine.config().n_ctx());
+        let mut features = vec![0.0; engine.config().n_embd];
+        engine.features(&batch, &[layer], Pooling::Mean, &mut features)?;
+        Ok(features)
+    }
+
+    pub(crate) fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// Positions and cosines of the `k` nearest, the nearest first.
+    fn nearest(&self, features: &[f32], k: usize) -> Vec<(usize, f32)> {
+        let mut point = features.to_vec();
+        center(&mut point, &self.mean);
+        let cosine = |other: &[f32]| point.iter().zip(other).map(|(a, b)| a * b).sum();
+        let mut all: Vec<(usize, f32)> = self.features.chunks_exact(point.len()).map(cosine).enumerate().collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(k);
+        all
+    }
+}
+
+/// Subtracts the mean and makes the length 1.
+fn center(features: &mut [f32], mean: &[f32]) {
+    features.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
+    let length = features.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        features.iter_mut().for_each(|value| *value /= length);
+    }
+}
+
+/// A name without its folders: no path leaves this machine.
+fn base_name(name: &str) -> String {
+    name.rsplit(['/', '\\']).next().unwrap_or(name).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_are_those_of_the_smallest_angle_to_the_mean() {
+        let mut features = vec![1.0, 0.0, 0.0, 1.0, -1.0, 0.1];
+        let mean = vec![0.0, 0.0];
+        features.chunks_exact_mut(2).for_each(|features| center(features, &mean));
+        let images = ["a", "b", "c"].map(|name| (name.to_string(), None, Vec::new())).to_vec();
+        let neighbors = Neighbors { layer: 0, features, mean, images };
+        let found = neighbors.nearest(&[3.0, 1.0], 2);
+        assert_eq!(found.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [0, 1]);
+        assert!((found[0].1 - 3.0 / 10f32.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn names_lose_their_folders() {
+        for name in ["cat.png", "/home/me/cat.png", "cats\\cat.png", "a/b/cat.png"] {
+            assert_eq!(base_name(name), "cat.png");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The one thread that computes. Images of all requests are drawn side by side in one decoder, pixel by pixel; between
+//! two pixels there is time for one pass of another kind (scores, features, classes), so that neither waits for long.
+//!
+//! Who asks gets what is drawn through a channel of their own, which the worker never waits for. When they go away the
+//! channel closes, and the rows are free before the next pixel.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use igpt::Result;
+use igpt::generate::{Infill, Request, Session, Settings, good_rows};
+use igpt::model::{Engine, Objective};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+/// Most rows of the decoder.
+const MOST_ROWS: usize = 64;
+
+/// What was drawn of one image of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Drawn {
+    /// Pixels from one on, in raster order; see [`igpt::generate::Progress`].
+    Run { image: usize, from: usize, tokens: Vec<u16>, effective: Option<f64>, done: bool },
+    /// Some pixels of a hole.
+    Filled { image: usize, pixels: Vec<usize>, tokens: Vec<u16>, done: bool },
+    /// Nothing more will come.
+    Failed(String),
+}
+
+/// A hole to be filled by a model of masked pixels.
+pub(crate) struct Hole {
+    pub(crate) known: Vec<Option<u16>>,
+    pub(crate) image: u64,
+    pub(crate) attempts: usize,
+    pub(crate) rounds: usize,
+    pub(crate) settings: Settings,
+}
+
+/// Something else to be computed.
+type Pass = Box<dyn FnOnce(&mut dyn Engine) + Send>;
+type Listener = UnboundedSender<Drawn>;
+
+/// Why nothing was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// The queue is full.
+    Full,
+    /// The thread is gone.
+    Dead,
+}
+
+/// A handle on the thread.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Most that may wait.
+    most: usize,
+    /// Rows of the decoder; 0 where the model draws nothing.
+    rows: usize,
+}
+
+/// What waits, and how it stands.
+#[derive(Default)]
+struct Queue {
+    images: VecDeque<(Request, usize, Listener)>,
+    holes: VecDeque<(Hole, Listener)>,
+    passes: VecDeque<Pass>,
+    busy_rows: usize,
+    pixels: u64,
+    dead: bool,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.images.len() + self.holes.len() + self.passes.len()
+    }
+}
+
+/// How the worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) waiting: usize,
+    pub(crate) busy_rows: usize,
+    pub(crate) pixels: u64,
+    pub(crate) alive: bool,
+}
+
+impl Worker {
+    /// Starts the thread, with `rows` rows of a decoder (0: a good number) and room for `most` that wait.
+    pub(crate) fn start(engine: Box<dyn Engine>, rows: usize, most: usize) -> Result<Self> {
+        let session = match engine.config().objective {
+            Objective::Autoregressive => {
+                let rows = if rows == 0 { good_rows(engine.config()).min(MOST_ROWS) } else { rows };
+                Some(Session::new(&*engine, rows)?)
+            }
+            Objective::Masked => None,
+        };
+        let rows = session.as_ref().map_or(0, Session::free);
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), most, rows });
+        let (own, thread) = (shared.clone(), std::thread::Builder::new().name("igpt-worker".into()));
+        let work = move || {
+            let mut computing = Computing { engine, session, drawing: HashMap::new(), filling: Vec::new(), next: 0 };
+            if catch_unwind(AssertUnwindSafe(|| computing.run(&own))).is_err() {
+                let mut queue = own.lock();
+                // Channels close with what waits.
+                *queue = Queue { dead: true, ..Queue::default() };
+            }
+        };
+        thread.spawn(work).map_err(igpt::Error::io("the worker's thread"))?;
+        Ok(Self { shared })
+    }
+
+    /// Rows of the decoder: the most candidates that a completion may have.
+    pub(crate) fn rows(&self) -> usize {
+        self.shared.rows
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let queue = self.shared.lock();
+        Standing { waiting: queue.len(), busy_rows: queue.busy_rows, pixels: queue.pixels, alive: !queue.dead }
+    }
+
+    /// Draws images; what is drawn of the i-th comes through the channel, in steps.
+    pub(crate) fn draw(&self, requests: Vec<Request>) -> Result<UnboundedReceiver<Drawn>, Busy> {
+        let (tell, heard) = unbounded_channel();
+        let n = requests.len();
+        let images = requests.into_iter().enumerate().map(|(i, request)| (request, i, tell.clone()));
+        self.put(n, |queue| queue.images.extend(images)).map(|()| heard)
+    }
+
+    /// Fills a hole by a model of masked pixels.
+    pub(crate) fn fill(&self, hole: Hole) -> Result<UnboundedReceiver<Drawn>, Busy> {
+        let (tell, heard) = unbounded_channel();
+        self.put(1, |queue| queue.holes.push_back((hole, tell))).map(|()| heard)
+    }
+
+    /// Runs `work` with the engine and gives what it gives; if nobody waits for that any more, it is not run.
+    pub(crate) async fn pass<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Engine) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let (tell, heard) = oneshot::channel();
+        let pass = move |engine: &mut dyn Engine| {
+            if !tell.is_closed() {
+                let _ = tell.send(work(engine));
+            }
+        };
+        self.put(1, |queue| queue.passes.push_back(Box::new(pass)))?;
+        heard.await.map_err(|_| Busy::Dead)
+    }
+
+    fn put(&self, n: usize, add: impl FnOnce(&mut Queue)) -> Result<(), Busy> {
+        let mut queue = self.shared.lock();
+        if queue.dead {
+            return Err(Busy::Dead);
+        }
+        // A request larger than the queue may come when nothing waits.
+        if queue.len() > 0 && queue.len() + n > self.shared.most {
+            return Err(Busy::Full);
+        }
+        add(&mut queue);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread works on.
+struct Computing {
+    engine: Box<dyn Engine>,
+    session: Option<Session>,
+    /// Whom to tell of each image of the session, and which of theirs it is.
+    drawing: HashMap<u64, (usize, Listener)>,
+    filling: Vec<(Infill, Listener)>,
+    /// The session's name for the next image.
+    next: u64,
+}
+
+impl Computing {
+    /// Works for as long as there is a program.
+    fn run(&mut self, shared: &Shared) {
+        loop {
+            let pass = self.take_up(shared);
+            if let Some(pass) = pass {
+                pass(&mut *self.engine);
+            }
+            self.fill();
+            let pixels = self.draw();
+            let mut queue = shared.lock();
+            queue.pixels += pixels;
+            queue.busy_rows = self.session.as_ref().map_or(0, |session| shared.rows - session.free());
+        }
+    }
+
+    /// Begins what waits and finds room; where nothing is under way, waits for something.
+    fn take_up(&mut self, shared: &Shared) -> Option<Pass> {
+        let mut queue = shared.lock();
+        while queue.len() == 0 && self.drawing.is_empty() && self.filling.is_empty() {
+            queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut begun = Vec::new();
+        if let Some(session) = &self.session {
+            let mut free = session.free();
+            while let Some((request, ..)) = queue.images.front()
+                && request.rows() <= free
+            {
+                free -= request.rows();
+                begun.extend(queue.images.pop_front());
+            }
+        }
+        let holes = std::mem::take(&mut queue.holes);
+        let pass = queue.passes.pop_front();
+        drop(queue);
+        begun.into_iter().for_each(|(request, image, listener)| self.begin(request, image, listener));
+        holes.into_iter().for_each(|(hole, listener)| self.begin_hole(hole, listener));
+        pass
+    }
+
+    fn begin(&mut self, request: Request, image: usize, listener: Listener) {
+        let Some(session) = self.session.as_mut().filter(|_| !listener.is_closed()) else { return };
+        match session.add(self.next, request) {
+            Ok(()) => {
+                self.drawing.insert(self.next, (image, listener));
+                self.next += 1;
+            }
+            Err(error) => drop(listener.send(Drawn::Failed(error.to_string()))),
+        }
+    }
+
+    fn begin_hole(&mut self, hole: Hole, listener: Listener) {
+        let Hole { known, image, attempts, rounds, settings } = hole;
+        match Infill::new(&*self.engine, &known, image, attempts, rounds, &settings) {
+            Ok(infill) => self.filling.push((infill, listener)),
+            Err(error) => drop(listener.send(Drawn::Failed(error.to_string()))),
+        }
+    }
+
+    /// One round of every hole.
+    fn fill(&mut self) {
+        let engine = &mut *self.engine;
+        self.filling.retain_mut(|(infill, listener)| match infill.round(engine) {
+            Ok(filled) => {
+                let done = infill.is_done();
+                let told = filled.into_iter().all(|filled| {
+                    let igpt::generate::infill::Filled { attempt: image, pixels, tokens } = filled;
+                    listener.send(Drawn::Filled { image, pixels, tokens, done }).is_ok()
+                });
+                told && !done
+            }
+            Err(error) => {
+                let _ = listener.send(Drawn::Failed(error.to_string()));
+                false
+            }
+        });
+    }
+
+    /// The next pixel of every image; gives how many pixels that were.
+    fn draw(&mut self) -> u64 {
+        let Some(session) = self.session.as_mut() else { return 0 };
+        let drawing = &mut self.drawing;
+        drawing.retain(|id, (_, listener)| {
+            let listens = !listener.is_closed();
+            if !listens {
+                session.remove(*id);
+            }
+            listens
+        });
+        if session.is_idle() {
+            return 0;
+        }
+        let mut pixels = 0;
+        let stepped = session.step(&mut |progress| {
+            pixels += 1;
+            let Some((image, listener)) = drawing.get(&progress.id) else { return };
+            let igpt::generate::Progress { from, effective, done, .. } = progress;
+            let run = Drawn::Run { image: *image, from, tokens: progress.tokens.to_vec(), effective, done };
+            // Whoever is gone is found before the next pixel.
+            let _ = listener.send(run);
+            if done {
+                drawing.remove(&progress.id);
+            }
+        });
+        if let Err(error) = stepped {
+            for (id, (_, listener)) in self.drawing.drain() {
+                let _ = listener.send(Drawn::Failed(error.to_string()));
+                session.remove(id);
+            }
+        }
+        pixels
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,10 @@ def arms():
         # As if the rate had been found at half the width: Adam's for the output matrix is halved, or for all matrices.
         ("small/lr-width-32", small(modern, lr_width=32), 1),
         ("small/adam-lr-width-32", small(adam, lr_width=32), 1),
+        # As many images as 800 steps of 4.
+        ("small/batch-2-to-8", small(modern, batch=2, batch_end=8, steps=686, warmup_steps=100), 1),
+        ("small/batch-1-to-16", small(modern, batch=1, batch_end=16, steps=516, warmup_steps=120), 1),
+        ("small/constant-batch-2-to-16", small(modern, schedule="constant", batch=2, batch_end=16, steps=427, warmup_steps=60), 1),
         # For the noise scale in the metrics.
         ("small/batch-8-groups-8", small(modern, batch=8, steps=400, warmup_steps=30, gradient_groups=8), 1),
         # Minutes on 2 quiet cores of a Zen 1, AVX2: 0.17 s a step, validations included.

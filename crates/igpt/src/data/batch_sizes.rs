@@ -1,5 +1,6 @@
 //! How many images each step takes: all alike, or twice as many from stage to stage of a run.
 
+use std::fmt;
 use std::ops::Range;
 
 /// The sizes of a run's batches.
@@ -17,10 +18,22 @@ impl From<usize> for BatchSizes {
     }
 }
 
+impl fmt::Display for BatchSizes {
+    /// The size, or the first and the last.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stages {
+            1 => write!(f, "{}", self.first),
+            _ => write!(f, "{} to {}", self.first, self.largest()),
+        }
+    }
+}
+
 impl BatchSizes {
-    /// From `first` images to `last`, a power of two times as many, doubled after equal shares of so many `steps`.
+    /// From `first` images to `last`, a power of two times as many, doubled after equal shares of so many `steps`; all
+    /// alike where `last` is 0 or `first`.
     pub fn doubling(first: usize, last: usize, steps: u64) -> Self {
-        Self { first, stages: 1 + u64::from((last / first).max(1).ilog2()), steps: steps.max(1) }
+        let times = last.checked_div(first).unwrap_or(1).max(1);
+        Self { first, stages: 1 + u64::from(times.ilog2()), steps: steps.max(1) }
     }
 
     /// Images of step `step`, counted from 0.
@@ -87,5 +100,6 @@ mod tests {
         let mean = BatchSizes::doubling(4, 16, 9).mean();
         assert_eq!((BatchSizes::doubling(4, 16, 9).before(9), mean * 9.0), (84, 84.0));
         assert_eq!((BatchSizes::from(5).mean(), BatchSizes::from(5).largest(), sizes.largest()), (5.0, 5, 16));
+        assert_eq!((sizes.to_string(), BatchSizes::from(5).to_string()), ("4 to 16".into(), "5".into()));
     }
 }

@@ -1,10 +1,10 @@
 //! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
 //!
-//! The batch of a step holds the positions that follow on those of the step before ([`BatchSizes`]) in the endless row of epochs, each epoch a seeded permutation of
-//! the images ([`Permutation`]); a rank of several makes its own part of each. It is a pure function of (seed, step):
-//! threads only decide when a batch is ready, never what is in it, and a resumed run starts at any step. Thread w of n
-//! makes the batches of the steps that leave w when divided by n and keeps two of them ready, so memory is bounded and
-//! batches arrive in order.
+//! The batch of a step holds the positions that follow on those of the step before ([`BatchSizes`]) in the endless row of
+//! epochs, each epoch a seeded permutation of the images ([`Permutation`]); a rank of several makes its own part of each. It
+//! is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it, and a resumed run
+//! starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n and keeps two of them
+//! ready, so memory is bounded and batches arrive in order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -115,8 +115,8 @@ pub struct TrainSection {
     /// Images of a step; 0 chooses about 4096 tokens.
     pub batch: usize,
     /// Images of the last steps, `batch` times a power of two: the batch doubles after equal shares of the run's steps.
-    /// 0 keeps it as it is. Rates follow the steps as ever. Not for budgets of minutes, whose steps aren't known at the
-    /// start.
+    /// 0 keeps it as it is. Rates follow the steps as ever, and a warm-up in epochs counts steps of the first size. Not
+    /// for budgets of minutes, whose steps aren't known at the start.
     pub batch_end: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
@@ -373,14 +373,6 @@ impl TrainSection {
     /// Images of each step of a run over so many training `images`.
     pub fn batch_sizes(&self, images: usize) -> BatchSizes {
         BatchSizes::doubling(self.batch, self.batch_end, self.fixed_steps(images).unwrap_or(1))
-    }
-
-    /// The images of a step, in words for a model's card.
-    pub(crate) fn batch_words(&self) -> String {
-        match self.batch_end {
-            0 => self.batch.to_string(),
-            last => format!("{} to {last}", self.batch),
-        }
     }
 
     /// Peak learning rate of the optimiser: Muon's, or Adam's where it is for everything.

@@ -351,7 +351,7 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
          {}; the weights are those after step {}.{}",
         config.data.spec,
         outcome.step,
-        train.batch_words(),
+        train.batch_sizes(1),
         train.main_rate(),
         result.generative_weight,
         train.seed,

@@ -32,8 +32,10 @@ pub struct Forecast {
     pub parameters: usize,
     /// Training images.
     pub images: usize,
-    /// Images of a step.
+    /// Images of the first steps.
     pub batch: usize,
+    /// Images of the last steps.
+    pub batch_end: usize,
     /// Optimiser steps of the budget; none where none is given. Of a budget of minutes an estimate.
     pub steps: Option<u64>,
     /// Most memory by part, in bytes.
@@ -109,7 +111,8 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
-    let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, train.batch, 0)?;
+    let sizes = train.batch_sizes(images.len());
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, sizes.largest(), 0)?;
     let mut next = batches(&mut loader, &network, train);
     let batch = next()?;
     let prepared = start.elapsed().as_secs_f64();
@@ -139,13 +142,14 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         parameters: network.parameters(),
         images: images.len(),
         batch: train.batch,
+        batch_end: sizes.largest(),
         steps,
         memory_bytes: memory_parts(&network, train, options, data, before),
         memory_left: left,
         recompute: options.recompute,
         repack: options.repack,
         problem: found.err().map(|error| error.to_string()),
-        tokens_per_second: pace.as_ref().map(|pace| batch.tokens().len() as f64 / pace.step),
+        tokens_per_second: pace.as_ref().map(|pace| sizes.mean() * network.n_ctx() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
         checkpoint_bytes,
         checkpoints_bytes: checkpoints * checkpoint_bytes,
@@ -182,7 +186,7 @@ fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
 /// Seconds of the things that a run does again and again.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// An optimiser step.
+    /// An optimiser step, on average over a batch that grows.
     step: f64,
     /// The validation of an image.
     validation: f64,
@@ -191,7 +195,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Trains, validates and draws for about `measured` in all, but at least a little of each.
+    /// Trains, validates and draws for about `measured` in all, but at least a little of each. `batch` is as large as the
+    /// run's largest.
     fn measure(
         network: &ModelConfig,
         train: &TrainSection,
@@ -202,13 +207,24 @@ impl Pace {
         let weights = train.initial_weights(network);
         let mut engine = cpu::open(network, &weights, options)?;
         drop(weights);
-        let most = micro_batch(train.micro_batch, train.batch / train.gradient_groups, network.n_ctx());
+        let most = micro_batch(train.micro_batch, batch.images() / train.gradient_groups, network.n_ctx());
         let mut tree = GradientTree::new(train.gradient_groups, most, engine.layout().arena_len())?;
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
-        let step = seconds_of(measured.mul_f64(0.7), || {
-            tree.accumulate(engine.as_mut(), batch, &mut Collective::solo(), &AtomicBool::new(false))?;
-            engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
-        })?;
+        let mut step = |images: usize, share: f64| {
+            let batch = batch.slice(0..images);
+            seconds_of(measured.mul_f64(share), || {
+                tree.accumulate(engine.as_mut(), &batch, &mut Collective::solo(), &AtomicBool::new(false))?;
+                engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
+            })
+        };
+        let step = match (train.batch, batch.images()) {
+            (first, last) if first == last => step(first, 0.7)?,
+            // An update takes the same time after any number of images.
+            (first, last) => {
+                let (least, most) = (step(first, 0.2)?, step(last, 0.5)?);
+                least + (most - least) * (train.batch_sizes(1).mean() - first as f64) / (last - first) as f64
+            }
+        };
         let images = most.min(batch.images());
         let some = batch.slice(0..images);
         let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;
@@ -225,14 +241,13 @@ impl Pace {
     fn run(&self, planner: &Planner, train: &TrainSection, validated: usize) -> (u64, f64) {
         // A probe is a forward pass of all its images through two thirds of the network.
         let probed = 1.5 * train.probe_images as f64 * 2.0 / 3.0;
-        let step = self.step * train.batch_sizes(1).mean() / train.batch as f64;
         let validation = self.validation * (validated as f64 + probed);
         match planner.steps(0) {
             Some(steps) => {
                 let times = |due: &dyn Fn(u64) -> bool| (1..=steps).filter(|step| due(*step)).count() as f64;
                 let validations = validation * times(&|step| planner.validates(step));
                 let grids = self.grid * times(&|step| planner.samples(step));
-                (steps, step * steps as f64 + validations + grids)
+                (steps, self.step * steps as f64 + validations + grids)
             }
             // Minutes: ten validations and four grids are part of them.
             None => {

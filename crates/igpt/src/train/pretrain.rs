@@ -336,7 +336,7 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}{}",
         config.data.spec,
         summary.steps,
-        train.batch_words(),
+        train.batch_sizes(1),
         train.seed,
         average::card(train.ema)
     );

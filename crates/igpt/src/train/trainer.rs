@@ -161,7 +161,7 @@ impl Loop<'_> {
         self.t.observer.event(Event::Started(&Started {
             network: self.t.engine.config().clone(),
             images: self.t.images,
-            batch: train.batch,
+            batch: self.sizes,
             step: first,
             steps: self.planner.steps(first),
         }));

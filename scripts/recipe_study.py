@@ -49,6 +49,22 @@ def arms():
         ("small/weight-decay-0.1", small(modern, muon_weight_decay=0.1), 1),
         ("small/beta2-0.99", small(modern, beta2=0.99), 1),
         ("small/no-clipping", small(modern, clip=0.0), 1),
+        ("small/ema-0.99", small(modern, ema=0.99), 1),
+        ("small/ema-0.999", small(modern, ema=0.999), 1),
+        ("small/constant-ema-0.99", small(modern, schedule="constant", ema=0.99), 1),
+        ("small/layer-decay-0.8", small(modern, layer_decay=0.8), 1),
+        ("small/layer-decay-1.25", small(modern, layer_decay=1.25), 1),
+        ("small/zero-projections", small(modern, zero_projections="true"), 1),
+        ("small/adam-zero-projections", small(adam, zero_projections="true"), 1),
+        # As if the rate had been found at half the width: Adam's for the output matrix is halved, or for all matrices.
+        ("small/lr-width-32", small(modern, lr_width=32), 1),
+        ("small/adam-lr-width-32", small(adam, lr_width=32), 1),
+        # As many images as 800 steps of 4.
+        ("small/batch-2-to-8", small(modern, batch=2, batch_end=8, steps=686, warmup_steps=100), 1),
+        ("small/batch-1-to-16", small(modern, batch=1, batch_end=16, steps=516, warmup_steps=120), 1),
+        ("small/constant-batch-2-to-16", small(modern, schedule="constant", batch=2, batch_end=16, steps=427, warmup_steps=60), 1),
+        # For the noise scale in the metrics.
+        ("small/batch-8-groups-8", small(modern, batch=8, steps=400, warmup_steps=30, gradient_groups=8), 1),
         # Minutes on 2 quiet cores of a Zen 1, AVX2: 0.17 s a step, validations included.
         ("hour/modern-7", small(modern, steps=2333, eval_every=500), 3),
         ("hour/adam-20", small(adam, steps=7000, eval_every=500, lr=4.5e-3, warmup_steps=200), 3),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use igpt::data::BatchSizes;
 use igpt::train::{self, Forecast, Overrides};
 use igpt::{Error, Result};
 
@@ -58,12 +59,13 @@ fn tell(found: &Forecast) {
         network.n_px,
         network.n_vocab,
         found.images,
-        found.batch
+        BatchSizes::doubling(found.batch, found.batch_end, 1)
     );
     let engine = &memory.engine;
+    let weights = if memory.average > 0 { "weights and their average" } else { "weights" };
     let again = if found.recompute { "activations, computed again" } else { "activations" };
     let parts = [
-        ("weights", engine.weights),
+        (weights, engine.weights + memory.average),
         ("packed weights", engine.packed),
         ("gradients", engine.gradients + memory.groups),
         ("moments", engine.moments),

@@ -74,7 +74,7 @@ pub(crate) fn backward<S: Scalar>(
 
     if fresh {
         // Weights of products are written before they are added to.
-        model.places.others.iter().for_each(|place| grads[place.clone()].fill(0.0));
+        model.places.others.iter().for_each(|(place, _)| grads[place.clone()].fill(0.0));
     }
     let classes = losses.classes.map(|classes| (classes.layer, classes.backward(model, shape.len, grads)));
     let tokens = Tokens::new::<S>(&model.dims, shape);

@@ -14,7 +14,7 @@ use super::classes::{self, ClassGradient};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::{Cpu, Shape, forward};
 use super::model::{Model, OneBlock};
-use super::update::{self, Descent, Share};
+use super::update::{self, Share};
 use super::workspace::Workspace;
 use super::{Options, head, muon};
 use crate::data::Batch;
@@ -371,11 +371,11 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         let cpu = Cpu { isa, pool: &pool };
         let frozen = model.places.frozen(self.fine_tuning.frozen_blocks);
         let share = Share { owned: owned.clone(), frozen };
-        let descent = update.muon.map(|muon| {
-            muon::directions(cpu, model, &muon, grad_scale, &share, moment1, gradients, scratch);
-            Descent { keep: 1.0 - muon.lr * muon.weight_decay, stride: muon.lr }
-        });
-        update::step(cpu, &adam, descent, &share, model, moment1, moment2, gradients);
+        let muon = update.muon.as_ref();
+        if let Some(muon) = muon {
+            muon::directions(cpu, model, muon, grad_scale, &share, moment1, gradients, scratch);
+        }
+        update::step(cpu, &adam, muon, &update.rates, &share, model, moment1, moment2, gradients);
         *fresh = true;
         Ok(norm)
     }
@@ -434,6 +434,15 @@ impl<S: Scalar> Engine for CpuEngine<S> {
                 weights.pack(cpu);
             }
         });
+        Ok(())
+    }
+
+    fn exchange(&mut self, weights: &mut [f32]) -> Result<()> {
+        expect_len("weights to exchange", weights.len(), self.model.weights.len());
+        self.quantized = OnceLock::new();
+        let model = Arc::make_mut(&mut self.model);
+        model.weights.swap_with_slice(weights);
+        model.pack(Cpu { isa: self.isa, pool: &self.pool });
         Ok(())
     }
 

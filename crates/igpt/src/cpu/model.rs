@@ -10,7 +10,7 @@ use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
 use super::dims::Dims;
 use super::forward::Cpu;
 use super::update::WeightsMut;
-use crate::model::{Layout, ModelConfig, Optimizer};
+use crate::model::{Layout, ModelConfig, Optimizer, RateGroup, Tensor};
 
 /// Where one block's tensors lie in the arena.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Product {
     pub(crate) bias: Option<Range<usize>>,
     /// Whether it lies inside a block, so that Muon may update it.
     pub(crate) hidden: bool,
+    /// What the matrix's learning rate depends on.
+    pub(crate) rate: RateGroup,
 }
 
 /// Where everything lies.
@@ -51,8 +53,8 @@ pub(crate) struct Places {
     pub(crate) head: Product,
     /// The classifier's matrix, if there is one.
     pub(crate) score: Option<Range<usize>>,
-    /// All of the arena that is not a product's matrix, in order.
-    pub(crate) others: Vec<Range<usize>>,
+    /// All tensors that are not a product's matrix, in order, and what their learning rates depend on.
+    pub(crate) others: Vec<(Range<usize>, RateGroup)>,
 }
 
 impl Places {
@@ -61,7 +63,8 @@ impl Places {
         let product = |name: &str| {
             let weight = tensor(&format!("{name}.weight"));
             let bias = layout.tensor(&format!("{name}.bias")).map(|t| t.range());
-            Product { weight: weight.range(), rows: weight.rows, cols: weight.cols, bias, hidden: weight.hidden }
+            let Tensor { rows, cols, hidden, .. } = *weight;
+            Product { weight: weight.range(), rows, cols, bias, hidden, rate: RateGroup::of(weight, n_layer) }
         };
         let block = |i: usize| {
             let h = format!("transformer.h.{i}");
@@ -83,15 +86,9 @@ impl Places {
             score: layout.tensor("score.weight").map(|t| t.range()),
             others: Vec::new(),
         };
-        let mut end = 0;
-        let products = places.blocks.iter().flat_map(BlockPlaces::products).chain([&places.head]);
-        let mut products: Vec<_> = products.map(|product| product.weight.clone()).collect();
-        products.sort_by_key(|weight| weight.start);
-        products.push(layout.arena_len()..layout.arena_len());
-        for weight in products {
-            places.others.push(end..weight.start);
-            end = weight.end;
-        }
+        let is_product = |tensor: &&Tensor| tensor.hidden || tensor.range() == places.head.weight;
+        let others = layout.tensors().iter().filter(|tensor| !is_product(tensor));
+        places.others = others.map(|tensor| (tensor.range(), RateGroup::of(tensor, n_layer))).collect();
         places
     }
 

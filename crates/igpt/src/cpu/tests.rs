@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::data::{Batch, Masking};
-use crate::model::{AdamUpdate, ClassHead, ImageSize, MuonUpdate, Objective, Pooling, State, Update};
+use crate::model::{AdamUpdate, ClassHead, ImageSize, MuonUpdate, Objective, Pooling, RateGroup, Rates, State, Update};
 use crate::rng::{Purpose, Rng};
 
 const ADAM: Update = Update {
     clip: 1.0,
     adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
     muon: None,
+    rates: Rates::EVEN,
 };
 
 const MUON: Update =
@@ -533,6 +534,51 @@ fn frozen_blocks_and_embeddings_keep_every_bit() {
         ..Options::training(Precision::F32)
     };
     assert!(init(&odd(), 0, options).err().unwrap().to_string().contains("3 blocks are to be frozen"));
+}
+
+/// The weights after two steps, so that moments count, over the same gradients whatever the weights are.
+fn stepped(config: &ModelConfig, update: &Update) -> Vec<f32> {
+    let options = Options { training: Some(update.optimizer()), ..options(Precision::F32, Isa::detect(), 2) };
+    let mut engine = open(config, &random_weights(config), options).unwrap();
+    for seed in 1..3u32 {
+        let gradients = engine.gradients();
+        gradients.copy_from_slice(&random_weights(config));
+        gradients.iter_mut().for_each(|value| *value *= 0.01 * seed as f32);
+        engine.step(update).unwrap();
+    }
+    engine.state().weights.to_vec()
+}
+
+#[test]
+fn the_rate_of_each_tensor_is_that_of_its_block_and_of_the_networks_width() {
+    let config = classifier(ModelConfig { n_layer: 3, ..odd() }, 2);
+    let decay = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
+    let (layer_decay, width) = (0.5, 0.375);
+    for update in [Update { adam: decay, ..ADAM }, Update { adam: decay, ..MUON }] {
+        let uneven = stepped(&config, &Update { rates: Rates { layer_decay, width }, ..update });
+        let mut even = std::collections::BTreeMap::new();
+        for tensor in Layout::new(&config).tensors() {
+            let name = tensor.name.as_str();
+            let above = match name.split('.').nth(2) {
+                Some("0") => 2,
+                Some("1") => 1,
+                _ if name.contains("wte") || name.contains("wpe") => 2,
+                _ => 0,
+            };
+            let wide = tensor.hidden || name == "lm_head.weight" || name == "score.weight";
+            assert_eq!(RateGroup::of(tensor, 3), RateGroup { blocks_above: above, sums_width: wide }, "{name}");
+            let muon = update.muon.is_some() && tensor.hidden;
+            let factor = layer_decay.powi(above as i32) * if wide && !muon { width } else { 1.0 };
+            let expected = even.entry(factor.to_bits()).or_insert_with(|| {
+                let mut even = Update { rates: Rates::EVEN, ..update };
+                even.adam.lr *= factor;
+                even.muon.iter_mut().for_each(|muon| muon.lr *= factor);
+                stepped(&config, &even)
+            });
+            assert!(uneven[tensor.range()] == expected[tensor.range()], "{name} {update:?}");
+        }
+        assert!(even.len() > 3);
+    }
 }
 
 #[test]

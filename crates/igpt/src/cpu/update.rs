@@ -10,7 +10,7 @@ use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar};
 
 use super::forward::Cpu;
 use super::model::Model;
-use crate::model::Optimizer;
+use crate::model::{MuonUpdate, Optimizer, Rates};
 
 /// Rows of a matrix that one piece updates: a panel of its transpose.
 const BAND: usize = LANE_PAD;
@@ -18,15 +18,6 @@ const BAND: usize = LANE_PAD;
 const COLUMNS: usize = 512;
 /// Other parameters that one piece updates.
 const PIECE: usize = 1 << 15;
-
-/// Factors of a step of Muon along the directions that [`super::muon`] left.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Descent {
-    /// What is kept of the weights.
-    pub(crate) keep: f32,
-    /// How far along the direction.
-    pub(crate) stride: f32,
-}
 
 /// What a step changes of the arena.
 #[derive(Clone, Debug)]
@@ -44,13 +35,14 @@ impl Share {
     }
 }
 
-/// One step over a share of the arena: by Adam or, given `muon`, of hidden matrices along the directions in their
-/// gradients' place. `moment2` is laid out by [`crate::model::Layout::second_moments`].
+/// One step over a share of the arena: by Adam or, given `muon`, of hidden matrices along the directions that
+/// [`super::muon`] left in their gradients' place. `moment2` is laid out by [`crate::model::Layout::second_moments`].
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn step<S: Scalar>(
     cpu: Cpu<'_>,
     step: &AdamStep,
-    muon: Option<Descent>,
+    muon: Option<&MuonUpdate>,
+    rates: &Rates,
     share: &Share,
     model: &mut Model<S>,
     moment1: &mut [f32],
@@ -59,20 +51,23 @@ pub(crate) fn step<S: Scalar>(
 ) {
     let optimizer = if muon.is_some() { Optimizer::Muon } else { Optimizer::Adam };
     let places = model.places.clone();
-    let Share { owned, frozen } = share;
+    let owned = &share.owned;
     let base = places.second_moments(owned, optimizer).start;
     let first = |place: &Range<usize>| place.start - owned.start..place.end - owned.start;
     let second = |place: &Range<usize>| {
         let place = places.second_moments(place, optimizer);
         place.start - base..place.end - base
     };
+    let adam_step = |rate| AdamStep { lr: step.lr * rates.adam(rate), ..*step };
     model.each_product(|product, weights| {
         let place = product.weight.clone();
         if !share.has(&place) {
             return;
         }
         let gradient = MatRef::new(&gradients[place.clone()], product.rows, product.cols);
-        if let Some(Descent { keep, stride }) = muon.filter(|_| product.hidden) {
+        if let Some(muon) = muon.filter(|_| product.hidden) {
+            let stride = muon.lr * rates.muon(product.rate);
+            let keep = 1.0 - stride * muon.weight_decay;
             let bands = 0..product.rows / BAND;
             weights.renew(cpu, bands, |band, row, cols, weights, _| {
                 descend(cpu.isa, keep, stride, weights, &gradient.row(band * BAND + row)[cols]);
@@ -81,21 +76,19 @@ pub(crate) fn step<S: Scalar>(
         }
         let bands = |arena| rows(MatMut::new(arena, product.rows, product.cols), BAND);
         let moments = (bands(&mut moment1[first(&place)]), bands(&mut moment2[second(&place)]));
+        let step = adam_step(product.rate);
         weights.renew(cpu, moments, |band, row, cols, weights, (m, v)| {
             let gradient = &gradient.row(band * BAND + row)[cols.clone()];
-            adam(cpu.isa, step, weights, &mut m.row_mut(row)[cols.clone()], &mut v.row_mut(row)[cols], gradient);
+            adam(cpu.isa, &step, weights, &mut m.row_mut(row)[cols.clone()], &mut v.row_mut(row)[cols], gradient);
         });
     });
-    for place in &places.others {
-        let place = place.start.max(*frozen).max(owned.start)..place.end.min(owned.end);
-        if place.is_empty() {
-            continue;
-        }
+    for (place, rate) in places.others.iter().filter(|(place, _)| share.has(place)) {
+        let step = adam_step(*rate);
         let gradients = &gradients[place.clone()];
-        let (weights, m) = (&mut model.weights[place.clone()], &mut moment1[first(&place)]);
-        let v = &mut moment2[second(&place)];
+        let (weights, m) = (&mut model.weights[place.clone()], &mut moment1[first(place)]);
+        let v = &mut moment2[second(place)];
         cpu.pool.for_each((chunks(weights, PIECE), chunks(m, PIECE), chunks(v, PIECE)), |i, (weights, m, v)| {
-            adam(cpu.isa, step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
+            adam(cpu.isa, &step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
         });
     }
 }

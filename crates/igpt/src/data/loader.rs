@@ -1,10 +1,10 @@
 //! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
 //!
-//! The batch of step s holds positions s·B .. (s+1)·B of the endless row of epochs, each epoch a seeded permutation of
-//! the images ([`Permutation`]); a rank of several makes its own part of each. It is a pure function of (seed, step):
-//! threads only decide when a batch is ready, never what is in it, and a resumed run starts at any step. Thread w of n
-//! makes the batches of the steps that leave w when divided by n and keeps two of them ready, so memory is bounded and
-//! batches arrive in order.
+//! The batch of a step holds the positions that follow on those of the step before ([`BatchSizes`]) in the endless row of
+//! epochs, each epoch a seeded permutation of the images ([`Permutation`]); a rank of several makes its own part of each. It
+//! is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it, and a resumed run
+//! starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n and keeps two of them
+//! ready, so memory is bounded and batches arrive in order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::permutation::Permutation;
 use super::tokens::{check_damaged, tokenize_with};
-use super::{Augment, Batch, Damaged, Images, Pixels, Preprocess, TokenSet};
+use super::{Augment, Batch, BatchSizes, Damaged, Images, Pixels, Preprocess, TokenSet};
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -48,8 +48,8 @@ struct Recipe {
     preprocess: Preprocess,
     quantize: Box<Quantize>,
     seed: u64,
-    batch: usize,
-    /// The places of a batch that are made.
+    sizes: BatchSizes,
+    /// The places of the first step's batch that are made, and as large a part of every other.
     part: Range<usize>,
     damaged: Mutex<BTreeMap<usize, Damaged>>,
     /// Images at the model's size, where the recipe starts from those and they fit into [`KEPT_BYTES`].
@@ -71,16 +71,17 @@ impl Loader {
         batch: usize,
         first_step: u64,
     ) -> Result<Self> {
-        Self::of_part(images, preprocess, quantizer, seed, (batch, 0..batch), first_step)
+        Self::of_part(images, preprocess, quantizer, seed, (batch.into(), 0..batch), first_step)
     }
 
-    /// As [`Loader::new`], but of each batch only the images at the places `part`.
+    /// As [`Loader::new`] with batches of any sizes, of which only the images at the places `part` of the first step's are
+    /// made, and as large a part of every other.
     pub fn of_part(
         images: Images,
         preprocess: Preprocess,
         quantizer: Arc<Quantizer>,
         seed: u64,
-        (batch, part): (usize, Range<usize>),
+        (sizes, part): (BatchSizes, Range<usize>),
         first_step: u64,
     ) -> Result<Self> {
         if let Some(tokens) = images.tokens() {
@@ -89,7 +90,7 @@ impl Loader {
         }
         let quantize = Box::new(move |pixels: &Pixels, out: &mut [u16]| quantizer.tokens(pixels, out));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_quantize(images, preprocess, quantize, seed, (batch, part), first_step, threads)
+        Self::with_quantize(images, preprocess, quantize, seed, (sizes, part), first_step, threads)
     }
 
     /// As [`Loader::of_part`], with the tokens made by `quantize` on `threads` threads.
@@ -98,10 +99,11 @@ impl Loader {
         preprocess: Preprocess,
         quantize: Box<Quantize>,
         seed: u64,
-        (batch, part): (usize, Range<usize>),
+        (sizes, part): (BatchSizes, Range<usize>),
         first_step: u64,
         threads: usize,
     ) -> Result<Self> {
+        let batch = sizes.at(0);
         if images.is_empty() || batch == 0 {
             return Err(Error::Invalid(format!("batches of {batch} out of {} images: both must be > 0", images.len())));
         }
@@ -117,7 +119,7 @@ impl Loader {
             preprocess,
             quantize,
             seed,
-            batch,
+            sizes,
             part,
             damaged: Mutex::default(),
             kept,
@@ -135,9 +137,14 @@ impl Loader {
         Ok(Self { recipe, feed, step: first_step, waited: Duration::ZERO })
     }
 
-    /// Optimiser steps that together see about every image once: images / batch, rounded up.
+    /// Steps that together see about every image once, in batches as the first: images / batch, rounded up.
     pub fn steps_per_epoch(&self) -> u64 {
-        self.recipe.images.len().div_ceil(self.recipe.batch) as u64
+        self.recipe.images.len().div_ceil(self.recipe.sizes.at(0)) as u64
+    }
+
+    /// Where the first image of the next step's batch stands in the row of epochs.
+    pub fn position(&self) -> u64 {
+        self.recipe.positions(self.step).start
     }
 
     /// Time that [`Loader::next`] has waited for images so far.
@@ -223,15 +230,16 @@ impl Recipe {
 
     /// Where the images of `step` stand in the row of epochs.
     fn positions(&self, step: u64) -> Range<u64> {
-        let first = step * self.batch as u64;
-        first + self.part.start as u64..first + self.part.end as u64
+        self.sizes.positions(step, &self.part)
     }
 
     /// The batch of `step`; none when the loader is being dropped.
     fn batch(&self, order: &mut Order, step: u64) -> Result<Option<Batch>> {
         let n_ctx = self.preprocess.size.pixels();
-        let (mut tokens, mut labels) = (vec![0; self.part.len() * n_ctx], Vec::with_capacity(self.part.len()));
-        for (position, out) in self.positions(step).zip(tokens.chunks_exact_mut(n_ctx)) {
+        let positions = self.positions(step);
+        let images = (positions.end - positions.start) as usize;
+        let (mut tokens, mut labels) = (vec![0; images * n_ctx], Vec::with_capacity(images));
+        for (position, out) in positions.zip(tokens.chunks_exact_mut(n_ctx)) {
             if self.stop.load(Relaxed) {
                 return Ok(None);
             }

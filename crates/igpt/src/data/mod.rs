@@ -1,6 +1,7 @@
 //! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
 
 pub mod batch;
+pub mod batch_sizes;
 mod bundle;
 pub mod catalog;
 pub mod check;
@@ -26,6 +27,7 @@ pub mod stl10;
 pub mod tokens;
 
 pub use batch::Batch;
+pub use batch_sizes::BatchSizes;
 pub use dataset::{Dataset, OpenOptions, open};
 pub use loader::Loader;
 pub use masking::{MASK_PROB, Masking};

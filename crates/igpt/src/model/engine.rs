@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::data::Batch;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{Layout, ModelConfig, Rates};
 use crate::{Error, Result};
 
 /// The number format of weights and activations inside matrix products. Sums are always f32.
@@ -47,6 +47,8 @@ pub struct Update {
     pub adam: AdamUpdate,
     /// For the hidden matrices of an engine for Muon.
     pub muon: Option<MuonUpdate>,
+    /// How the rates of both differ from tensor to tensor.
+    pub rates: Rates,
 }
 
 impl Update {
@@ -220,6 +222,10 @@ pub trait Engine: Send {
     /// Takes over weights of other parts, which their owners have updated.
     fn renew(&mut self, _parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
         Err(Error::Invalid("this engine owns all of its weights".into()))
+    }
+    /// Takes over `weights`, an arena, and leaves its own there; moments stay.
+    fn exchange(&mut self, _weights: &mut [f32]) -> Result<()> {
+        Err(Error::Invalid("this engine keeps its weights".into()))
     }
     /// All weights, and the moments of what is owned, to be saved.
     fn state(&self) -> State<'_>;

@@ -1,4 +1,5 @@
-//! The weights of a new network: the official code's, or the same with positions that know their place on the grid.
+//! The weights of a new network: the official code's, or the same with positions that know their place on the grid, with
+//! blocks that start as nothing, or both.
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,14 @@ impl Layout {
                 let (sin, cos) = (at as f64 * frequency).sin_cos();
                 *pair = [(AMPLITUDE * sin) as f32, (AMPLITUDE * cos) as f32];
             }
+        }
+    }
+
+    /// Lets every block in `arena` start as one that changes nothing: the matrices by which attention and MLP write into
+    /// the residual stream are zero.
+    pub fn init_zero_projections(&self, arena: &mut [f32]) {
+        for tensor in self.tensors().iter().filter(|tensor| tensor.name.ends_with(".c_proj.weight")) {
+            arena[tensor.range()].fill(0.0);
         }
     }
 }

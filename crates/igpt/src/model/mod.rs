@@ -6,6 +6,7 @@ pub mod dir;
 pub mod engine;
 pub mod init;
 pub mod params;
+pub mod rates;
 
 pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
@@ -14,3 +15,4 @@ pub use engine::{
 };
 pub use init::{Initialization, initial_weights};
 pub use params::{Layout, Tensor};
+pub use rates::{RateGroup, Rates};

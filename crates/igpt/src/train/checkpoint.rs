@@ -1,9 +1,9 @@
 //! Checkpoints: everything that a run needs to go on to the same bits, written so that a crash never leaves half.
 //!
-//! `checkpoints/step-00001000/` holds `state.safetensors` (weights and moments under Hugging Face's names,
-//! little-endian f32, without the arena's padding, so that a change of padding does not outdate it; second moments
-//! only of what Adam updates; of several ranks the moments of the others in `state-1-of-2.safetensors` and so on),
-//! `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
+//! `checkpoints/step-00001000/` holds `state.safetensors` (weights, their average if one is kept, and moments under
+//! Hugging Face's names, little-endian f32, without the arena's padding, so that a change of padding does not outdate it;
+//! second moments only of what Adam updates; of several ranks the moments of the others in `state-1-of-2.safetensors` and
+//! so on), `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
 //! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
 
 mod source;
@@ -146,22 +146,31 @@ impl Checkpoints {
         self.root.join(format!("step-{step:08}"))
     }
 
-    /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and
-    /// the earlier checkpoints are as they were. `meta.files` are the shards that other ranks have written before.
-    pub fn save(&self, engine: &dyn Engine, meta: &Meta) -> Result<PathBuf> {
+    /// Writes a checkpoint of `engine`'s state, and of the weights' `average` if one is kept, and points `last` to it. On
+    /// failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that other ranks have written before.
+    pub fn save(&self, engine: &dyn Engine, average: Option<&[f32]>, meta: &Meta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
-        let written = self.write(&temporary, &path, engine, meta);
+        let written = self.write(&temporary, &path, engine, average, meta);
         if written.is_err() {
             let _ = fs::remove_dir_all(&temporary);
         }
         written.map(|()| path)
     }
 
-    fn write(&self, temporary: &Path, path: &Path, engine: &dyn Engine, meta: &Meta) -> Result<()> {
+    fn write(
+        &self,
+        temporary: &Path,
+        path: &Path,
+        engine: &dyn Engine,
+        average: Option<&[f32]>,
+        meta: &Meta,
+    ) -> Result<()> {
         fs::create_dir_all(temporary).map_err(Error::io(temporary))?;
         let state_path = temporary.join(STATE);
-        write_state(&state_path, engine, true)?;
+        let whole =
+            [("weights", engine.state().weights)].into_iter().chain(average.map(|average| ("average", average)));
+        write_state(&state_path, engine, whole)?;
         let mut meta = meta.clone();
         meta.format = FORMAT;
         meta.files.insert(STATE.to_string(), sha256_file(&state_path)?);
@@ -254,7 +263,7 @@ pub(super) fn write_shard(
 ) -> Result<(String, String)> {
     let name = format!("state-{rank}-of-{size}.safetensors");
     let path = root.join(format!("{TEMPORARY}{step:08}")).join(&name);
-    write_state(&path, engine, false)?;
+    write_state(&path, engine, std::iter::empty())?;
     Ok((name, sha256_file(&path)?))
 }
 
@@ -287,6 +296,27 @@ impl Checkpoint {
         Ok(Self { path: path.to_path_buf(), meta })
     }
 
+    fn source(&self) -> Result<Source> {
+        Source::open(self.meta.files.keys().map(|name| self.path.join(name)))
+    }
+
+    /// The average of the weights, an arena of `layout`; none where the run keeps none.
+    ///
+    /// # Errors
+    /// When it is missing, or of another shape.
+    pub fn average(&self, layout: &Layout) -> Result<Option<Vec<f32>>> {
+        if self.meta.config.train.ema == 0.0 {
+            return Ok(None);
+        }
+        let source = self.source()?;
+        let mut average = vec![0.0; layout.arena_len()];
+        for tensor in layout.tensors() {
+            let stored = source.find(&self.path, &format!("average.{}", tensor.name), &tensor.shape)?;
+            layout.import(tensor, &stored.read()?, &mut average)?;
+        }
+        Ok(Some(average))
+    }
+
     /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that
     /// no second copy of them is ever in memory.
     ///
@@ -303,7 +333,7 @@ impl Checkpoint {
         let layout = engine.layout().clone();
         let owned = layout.part(&engine.owned());
         let second = owned.second_moments(optimizer);
-        let source = Source::open(self.meta.files.keys().map(|name| self.path.join(name)))?;
+        let source = self.source()?;
         let find =
             |kind: &str, tensor: &Tensor| source.find(&self.path, &format!("{kind}.{}", tensor.name), &tensor.shape);
         let part = |arena: Arena| match arena {
@@ -349,14 +379,18 @@ impl View for Exported<'_> {
     }
 }
 
-/// Writes the moments that `engine` owns, and all weights if asked to.
-fn write_state(path: &Path, engine: &dyn Engine, weights: bool) -> Result<()> {
+/// Writes arenas of all parameters with their names, and the moments that `engine` owns.
+fn write_state<'a>(
+    path: &Path,
+    engine: &'a dyn Engine,
+    whole: impl Iterator<Item = (&'static str, &'a [f32])>,
+) -> Result<()> {
     let (layout, state) = (engine.layout(), engine.state());
     let owned = &layout.part(&engine.owned());
     let second = &owned.second_moments(state.optimizer);
-    let arenas =
-        [("weights", layout, state.weights), ("moment1", owned, state.moment1), ("moment2", second, state.moment2)];
-    let tensors = arenas.into_iter().skip(usize::from(!weights)).flat_map(|(kind, layout, arena)| {
+    let moments = [("moment1", owned, state.moment1), ("moment2", second, state.moment2)];
+    let arenas = whole.map(|(kind, arena)| (kind, layout, arena)).chain(moments);
+    let tensors = arenas.flat_map(|(kind, layout, arena)| {
         let tensors = layout.tensors().iter();
         tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Exported { layout, tensor, arena }))
     });

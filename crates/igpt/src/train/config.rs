@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::{Augment, MASK_PROB};
+use crate::data::{Augment, BatchSizes, MASK_PROB};
 use crate::model::{
-    AdamUpdate, ImageSize, Initialization, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset, SaveType,
-    Update,
+    AdamUpdate, ImageSize, Initialization, Layout, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset,
+    Rates, SaveType, Update, initial_weights,
 };
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::plan::Plan;
@@ -114,6 +114,10 @@ pub struct TrainSection {
     pub minutes: Option<f64>,
     /// Images of a step; 0 chooses about 4096 tokens.
     pub batch: usize,
+    /// Images of the last steps, `batch` times a power of two: the batch doubles after equal shares of the run's steps.
+    /// 0 keeps it as it is. Rates follow the steps as ever, and a warm-up in epochs counts steps of the first size. Not
+    /// for budgets of minutes, whose steps aren't known at the start.
+    pub batch_end: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
     pub micro_batch: usize,
     /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
@@ -130,6 +134,9 @@ pub struct TrainSection {
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,
+    /// Whether the matrices by which attention and MLP write into the residual stream start as zeros instead, so that a
+    /// new network's blocks change nothing.
+    pub zero_projections: bool,
     /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
     pub optimizer: Optimizer,
     /// Peak learning rate of Adam.
@@ -147,6 +154,13 @@ pub struct TrainSection {
     /// Whether Muon makes every head's q, k and v orthogonal by themselves; false where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muon_heads: Option<bool>,
+    /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
+    /// with the first block, the final norm and the output matrix with the last.
+    pub layer_decay: f64,
+    /// The width at which `lr` was found, for a network of another: Adam's rate of matrices that sum over the width
+    /// (inside blocks, of the output) is multiplied by `lr_width` / `n_embd`, that of embeddings, gains and biases is not (µP
+    /// for Adam: Yang et al. 2022, table 3). 0 takes `lr` for all. Muon's rate and how weights are drawn stay the same.
+    pub lr_width: usize,
     /// The way of the learning rate after the warm-up: to zero by a `cosine` or a `linear` decay, or `constant`.
     pub schedule: Decay,
     /// Adam's decay of the first moment.
@@ -159,6 +173,9 @@ pub struct TrainSection {
     pub clip: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// Decay of an exponential average of the weights, such as 0.999, which validations, samples, probes and the finished
+    /// model then use; 0 uses the weights themselves. Costs the memory of the weights once more.
+    pub ema: f64,
     /// Warm-up in epochs; one where no warm-up is said. It lasts at most half of the run in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<f64>,
@@ -217,23 +234,28 @@ impl Default for TrainSection {
             epochs: None,
             minutes: None,
             batch: 128,
+            batch_end: 0,
             micro_batch: 0,
             recompute: None,
             repack: None,
             gradient_groups: 1,
             init: Initialization::Paper,
+            zero_projections: false,
             optimizer: Optimizer::Adam,
             lr: 3e-3,
             muon_lr: None,
             muon_momentum: None,
             muon_weight_decay: None,
             muon_heads: None,
+            layer_decay: 1.0,
+            lr_width: 0,
             schedule: Decay::Cosine,
             beta1: 0.9,
             beta2: 0.95,
             eps: 1e-8,
             clip: 1.0,
             weight_decay: 0.0,
+            ema: 0.0,
             warmup_epochs: None,
             warmup_steps: None,
             seed: 0,
@@ -322,6 +344,15 @@ impl TrainSection {
         })
     }
 
+    /// The weights that a new `network` starts with, an arena as [`Layout`] lays it out.
+    pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
+        let mut weights = initial_weights(network, self.init, self.seed);
+        if self.zero_projections {
+            Layout::new(network).init_zero_projections(&mut weights);
+        }
+        weights
+    }
+
     /// Writes out what is left open: the batch of images of `n_ctx` tokens, and the optimizer's settings.
     pub(crate) fn resolve(&mut self, n_ctx: usize) {
         if self.batch == 0 {
@@ -331,6 +362,17 @@ impl TrainSection {
         let Some(MuonSettings { lr, momentum, weight_decay, heads }) = self.muon() else { return };
         (self.muon_lr, self.muon_momentum) = (Some(lr), Some(momentum));
         (self.muon_weight_decay, self.muon_heads) = (Some(weight_decay), Some(heads));
+    }
+
+    /// Steps of the run over so many training `images`; none where minutes are its budget.
+    pub(crate) fn fixed_steps(&self, images: usize) -> Option<u64> {
+        let epoch = images as f64 / BatchSizes::doubling(self.batch, self.batch_end, 1).mean();
+        self.steps.or(self.epochs.map(|epochs| ((epochs * epoch).round() as u64).max(1)))
+    }
+
+    /// Images of each step of a run over so many training `images`.
+    pub fn batch_sizes(&self, images: usize) -> BatchSizes {
+        BatchSizes::doubling(self.batch, self.batch_end, self.fixed_steps(images).unwrap_or(1))
     }
 
     /// Peak learning rate of the optimiser: Muon's, or Adam's where it is for everything.
@@ -346,8 +388,8 @@ impl TrainSection {
         }
     }
 
-    /// Step `step` (from 0) of the optimiser under `schedule`.
-    pub fn update(&self, schedule: &Schedule, step: u64) -> Update {
+    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`.
+    pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
         let adam = AdamUpdate {
             lr: schedule.lr_at(step) as f32,
             beta1: self.beta1 as f32,
@@ -361,7 +403,8 @@ impl TrainSection {
             weight_decay: muon.weight_decay as f32,
             heads: muon.heads,
         });
-        Update { clip: self.clip as f32, adam, muon }
+        let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
+        Update { clip: self.clip as f32, adam, muon, rates: Rates { layer_decay: self.layer_decay as f32, width } }
     }
 
     /// Names of the budgets that are given.
@@ -392,11 +435,13 @@ impl TrainSection {
         let warmup = self.warmup_epochs.unwrap_or(0.0);
         number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
         number("lr", self.lr, self.lr > 0.0, "above 0");
+        number("layer_decay", self.layer_decay, self.layer_decay > 0.0, "above 0");
         let mask = self.mask_prob.unwrap_or(MASK_PROB);
         number("mask_prob", mask, mask > 0.0 && mask < 1.0, "above 0 and below 1");
         number("eps", self.eps, self.eps > 0.0, "above 0");
         number("clip", self.clip, self.clip >= 0.0, "at least 0");
         number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");
+        number("ema", self.ema, (0.0..1.0).contains(&self.ema), "from 0 to below 1");
         let muon = self.muon_lr.unwrap_or(1.0);
         number("muon_lr", muon, muon > 0.0, "above 0");
         let momentum = self.muon_momentum.unwrap_or(0.0);
@@ -429,6 +474,17 @@ impl TrainSection {
                 "train.batch {} is not divisible by train.gradient_groups {}",
                 self.batch, self.gradient_groups
             ));
+        }
+        if self.batch_end != 0 {
+            let (first, last) = (self.batch, self.batch_end);
+            if first == 0 {
+                problems.push("train.batch_end is given, but train.batch is left open: give both".into());
+            } else if !(last.is_multiple_of(first) && (last / first).is_power_of_two()) {
+                problems.push(format!("train.batch_end {last} is not train.batch {first} times a power of two"));
+            }
+            if self.minutes.is_some() {
+                problems.push("train.batch_end needs a budget of train.steps or train.epochs, not of minutes".into());
+            }
         }
         if self.keep_last == 0 {
             problems.push("train.keep_last must be at least 1".into());
@@ -493,7 +549,7 @@ mod tests {
     #[test]
     fn validate_reports_every_problem_at_once() {
         let text = "[model]\nn_embd = 100\nn_head = 3\nn_px = [4, 12]\n[palette]\ncolors = 1\nfile = \"p.npy\"\n\
-                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
+                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\nbatch_end = 20\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
         let message = read(text).unwrap().validate().unwrap_err().to_string();
         for part in [
             "n_embd 100 is not divisible by n_head 3",
@@ -506,6 +562,8 @@ mod tests {
             "train.lr is NaN",
             "train.beta2 is 1",
             "train.keep_last",
+            "train.batch_end 20 is not train.batch 6 times a power of two",
+            "train.batch_end needs a budget of train.steps",
         ] {
             assert!(message.contains(part), "{part}: {message}");
         }
@@ -528,5 +586,32 @@ mod tests {
         assert_eq!(parse_n_px("8x12").unwrap(), ImageSize { height: 8, width: 12 });
         assert!(parse_n_px("8x").is_err() && parse_n_px("a").is_err() && parse_n_px("1x2x3").is_err());
         assert!(read("[model]\nn_px = \"big\"\n").unwrap_err().to_string().contains("n_px must be"));
+    }
+
+    #[test]
+    fn zero_projections_go_with_either_start_and_change_nothing_else() {
+        let config = ModelConfig::new(ImageSize::square(8), 61, 72, 2, 3);
+        for init in [Initialization::Paper, Initialization::Grid] {
+            let weights = |zero_projections| {
+                TrainSection { init, zero_projections, ..Default::default() }.initial_weights(&config)
+            };
+            let (usual, zero) = (weights(false), weights(true));
+            for tensor in Layout::new(&config).tensors() {
+                let (usual, zero) = (&usual[tensor.range()], &zero[tensor.range()]);
+                match tensor.name.contains("c_proj") {
+                    true => assert!(zero.iter().all(|w| *w == 0.0) && usual != zero, "{}", tensor.name),
+                    false => assert!(usual == zero, "{}", tensor.name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn adams_rates_are_scaled_from_the_width_that_they_were_found_at() {
+        let schedule = Schedule { lr: 1.0, decay: Decay::Constant, warmup: 0, plans: Vec::new() };
+        let rates =
+            |lr_width, n_embd| TrainSection { lr_width, ..Default::default() }.update(&schedule, 0, n_embd).rates;
+        assert_eq!((rates(0, 96), rates(96, 96)), (Rates::EVEN, Rates::EVEN));
+        assert_eq!((rates(64, 256).width, rates(64, 32).width), (0.25, 2.0));
     }
 }

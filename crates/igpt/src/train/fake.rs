@@ -83,6 +83,11 @@ impl Engine for Fake {
         Ok(norm)
     }
 
+    fn exchange(&mut self, weights: &mut [f32]) -> Result<()> {
+        self.weights.swap_with_slice(weights);
+        Ok(())
+    }
+
     fn state(&self) -> State<'_> {
         let [moment1, moment2] = &self.moments;
         State { weights: &self.weights, optimizer: Optimizer::Adam, moment1, moment2, step: self.step }

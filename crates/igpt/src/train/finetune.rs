@@ -14,9 +14,10 @@ use super::ranks::{
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
-use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, initial_weights};
+use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
 use crate::probe::few;
+use crate::train::average;
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
@@ -165,20 +166,20 @@ fn fit(
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
     let part = part(ranks, train.batch);
-    let from = (meta.step, part.start);
-    let (of, seed) = ((train.batch, part), train.seed);
+    let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);
     let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
     let weights = first_weights(&network, source.as_ref(), train)?;
     expect_same_weights(ranks, &weights)?;
-    let mut engine = engine(&run, &network, options, weights, checkpoint)?;
+    let (mut engine, mut average) = engine(&run, &network, options, weights, train.ema, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
+        average: average.as_mut(),
         ranks: &mut *ranks,
-        next: &mut batches(&mut loader, &network, train, from),
+        next: &mut batches(&mut loader, &network, train),
         probe: None,
         validation: validation.as_ref(),
         sample: None,
@@ -189,6 +190,9 @@ fn fit(
         stop,
     }
     .run()?;
+    if let Some(mut average) = average.take() {
+        average.exchange(engine.as_mut())?;
+    }
 
     let damaged = all_damaged(ranks, &loader.damaged())?;
     if leads {
@@ -325,7 +329,7 @@ fn network(
 
 /// The source's weights, or fresh ones; the classifier starts at zero.
 fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &TrainSection) -> Result<Vec<f32>> {
-    let Some(source) = source else { return Ok(initial_weights(network, train.init, train.seed)) };
+    let Some(source) = source else { return Ok(train.initial_weights(network)) };
     let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
     let mut weights = vec![0.0; layout.arena_len()];
     for tensor in layout.tensors().iter().filter(|tensor| tensor.name != "score.weight") {
@@ -344,14 +348,15 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
     };
     let mut lines = vec![format!(
         "{origin} with igpt on the train split of `{}`: {} steps of {} images, learning rate {}, generative weight {}, seed \
-         {}; the weights are those after step {}.",
+         {}; the weights are those after step {}.{}",
         config.data.spec,
         outcome.step,
-        train.batch,
+        train.batch_sizes(1),
         train.main_rate(),
         result.generative_weight,
         train.seed,
-        result.best_step.unwrap_or(outcome.step)
+        result.best_step.unwrap_or(outcome.step),
+        average::card(train.ema)
     )];
     if let Some(share) = train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         lines.push(format!(

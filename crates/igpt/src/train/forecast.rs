@@ -13,7 +13,7 @@ use super::token_data::settle;
 use crate::cpu::{self, Memory, Options};
 use crate::data::{Batch, Loader, Preprocess, Split};
 use crate::machine::{self, Limits};
-use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset, initial_weights};
+use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
@@ -32,8 +32,10 @@ pub struct Forecast {
     pub parameters: usize,
     /// Training images.
     pub images: usize,
-    /// Images of a step.
+    /// Images of the first steps.
     pub batch: usize,
+    /// Images of the last steps.
+    pub batch_end: usize,
     /// Optimiser steps of the budget; none where none is given. Of a budget of minutes an estimate.
     pub steps: Option<u64>,
     /// Most memory by part, in bytes.
@@ -68,6 +70,8 @@ pub struct MemoryParts {
     pub engine: Memory,
     /// Sums of gradient groups that wait for others.
     pub groups: u64,
+    /// The average of the weights, if one is kept.
+    pub average: u64,
     /// Keys and values of the images that are drawn on the way; at the end a copy of the weights takes their place.
     pub cache: u64,
     /// The program and the data, as measured.
@@ -107,8 +111,9 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
-    let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, train.batch, 0)?;
-    let mut next = batches(&mut loader, &network, train, (0, 0));
+    let sizes = train.batch_sizes(images.len());
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, sizes.largest(), 0)?;
+    let mut next = batches(&mut loader, &network, train);
     let batch = next()?;
     let prepared = start.elapsed().as_secs_f64();
 
@@ -137,13 +142,14 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         parameters: network.parameters(),
         images: images.len(),
         batch: train.batch,
+        batch_end: sizes.largest(),
         steps,
         memory_bytes: memory_parts(&network, train, options, data, before),
         memory_left: left,
         recompute: options.recompute,
         repack: options.repack,
         problem: found.err().map(|error| error.to_string()),
-        tokens_per_second: pace.as_ref().map(|pace| batch.tokens().len() as f64 / pace.step),
+        tokens_per_second: pace.as_ref().map(|pace| sizes.mean() * network.n_ctx() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
         checkpoint_bytes,
         checkpoints_bytes: checkpoints * checkpoint_bytes,
@@ -155,11 +161,13 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
 
 fn memory_parts(network: &ModelConfig, train: &TrainSection, options: Options, data: u64, before: u64) -> MemoryParts {
     let engine = cpu::memory(network, &options);
-    let groups = room::needed(network, &options, train.gradient_groups) - engine.total();
+    let average = room::average(network, train);
+    let beside = room::needed(network, &options, train) - engine.total();
     let drawn = train.sample_images.min(generate::good_rows(network));
     let drawing = if draws(network, train, &options) { cpu::decoder_memory(network, &options, drawn) } else { 0 };
     let cache = drawing.max(engine.weights);
-    MemoryParts { engine, groups, cache, data, total: (data + engine.total() + groups + cache).max(before) }
+    let total = (data + engine.total() + beside + cache).max(before);
+    MemoryParts { engine, groups: beside - average, average, cache, data, total }
 }
 
 /// Whether a run draws samples on the way.
@@ -167,17 +175,18 @@ fn draws(network: &ModelConfig, train: &TrainSection, options: &Options) -> bool
     train.sample_images > 0 && network.objective == Objective::Autoregressive && !options.repack
 }
 
-/// Bytes of the values in a checkpoint: weights and moments without padding.
+/// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, without padding.
 fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
     let values = |layout: &Layout| layout.tensors().iter().map(|tensor| tensor.len() as u64).sum::<u64>();
     let (first, second) = (values(layout), values(&layout.second_moments(train.optimizer)));
-    size_of::<f32>() as u64 * (2 * first + second)
+    let averages = u64::from(train.ema > 0.0);
+    size_of::<f32>() as u64 * ((2 + averages) * first + second)
 }
 
 /// Seconds of the things that a run does again and again.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// An optimiser step.
+    /// An optimiser step, on average over a batch that grows.
     step: f64,
     /// The validation of an image.
     validation: f64,
@@ -186,7 +195,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Trains, validates and draws for about `measured` in all, but at least a little of each.
+    /// Trains, validates and draws for about `measured` in all, but at least a little of each. `batch` is as large as the
+    /// run's largest.
     fn measure(
         network: &ModelConfig,
         train: &TrainSection,
@@ -194,16 +204,27 @@ impl Pace {
         batch: &Batch,
         measured: Duration,
     ) -> Result<Self> {
-        let weights = initial_weights(network, train.init, train.seed);
+        let weights = train.initial_weights(network);
         let mut engine = cpu::open(network, &weights, options)?;
         drop(weights);
-        let most = micro_batch(train.micro_batch, train.batch / train.gradient_groups, network.n_ctx());
+        let most = micro_batch(train.micro_batch, batch.images() / train.gradient_groups, network.n_ctx());
         let mut tree = GradientTree::new(train.gradient_groups, most, engine.layout().arena_len())?;
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
-        let step = seconds_of(measured.mul_f64(0.7), || {
-            tree.accumulate(engine.as_mut(), batch, &mut Collective::solo(), &AtomicBool::new(false))?;
-            engine.step(&train.update(&schedule, 0)).map(|_| ())
-        })?;
+        let mut step = |images: usize, share: f64| {
+            let batch = batch.slice(0..images);
+            seconds_of(measured.mul_f64(share), || {
+                tree.accumulate(engine.as_mut(), &batch, &mut Collective::solo(), &AtomicBool::new(false))?;
+                engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
+            })
+        };
+        let step = match (train.batch, batch.images()) {
+            (first, last) if first == last => step(first, 0.7)?,
+            // An update takes the same time after any number of images.
+            (first, last) => {
+                let (least, most) = (step(first, 0.2)?, step(last, 0.5)?);
+                least + (most - least) * (train.batch_sizes(1).mean() - first as f64) / (last - first) as f64
+            }
+        };
         let images = most.min(batch.images());
         let some = batch.slice(0..images);
         let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;

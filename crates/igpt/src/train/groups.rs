@@ -7,6 +7,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use igpt_kernels::{Isa, reduce};
+
 use crate::data::Batch;
 use crate::model::{Engine, LossSum};
 use crate::train::collective::Collective;
@@ -37,6 +39,7 @@ pub struct GradientTree {
     /// Sums of complete subtrees: `levels[l]` holds 2^l groups when `filled[l]`.
     levels: Vec<Vec<f32>>,
     filled: Vec<bool>,
+    squares: Option<f64>,
 }
 
 impl GradientTree {
@@ -50,7 +53,7 @@ impl GradientTree {
             return Err(Error::Invalid(format!("train.gradient_groups is {groups}, but must be a power of two")));
         }
         let depth = groups.ilog2() as usize;
-        Ok(Self { groups, most, levels: vec![vec![0.0; len]; depth], filled: vec![false; depth] })
+        Ok(Self { groups, most, levels: vec![vec![0.0; len]; depth], filled: vec![false; depth], squares: None })
     }
 
     /// Adds the gradient of the mean loss per token of all ranks' parts of a batch to the engine's (zero) gradients;
@@ -69,6 +72,7 @@ impl GradientTree {
         assert_eq!(images * self.groups, batch.images(), "{} groups of a batch", self.groups);
         let mut total = LossSum { nats: Vec::with_capacity(batch.images()), ..LossSum::default() };
         self.filled.fill(false);
+        self.squares = (alone && self.groups > 1).then_some(0.0);
         for group in 0..self.groups {
             let mut runs = even_runs(group * images..(group + 1) * images, self.most).peekable();
             while let Some(run) = runs.next() {
@@ -80,6 +84,9 @@ impl GradientTree {
                     true => self.sum_among(engine, &run, scale, ranks)?,
                     false => engine.accumulate(&run, scale)?,
                 });
+            }
+            if let Some(squares) = &mut self.squares {
+                *squares += reduce::sum_squares(Isa::detect(), engine.gradients());
             }
             if alone || group + 1 < self.groups {
                 self.join(engine.gradients());
@@ -107,6 +114,12 @@ impl GradientTree {
             gradients[range].copy_from_slice(&ranks.finish_sum()?);
         }
         Ok(found)
+    }
+
+    /// The sum over the groups of the squared norms of their gradients in the last batch; none where there is one group
+    /// only, or another rank has some of them.
+    pub fn squares(&self) -> Option<f64> {
+        self.squares
     }
 
     /// Joins a finished group with the complete subtrees before it; parks the sum unless it is the whole tree.

@@ -41,6 +41,13 @@ pub struct Row {
     /// Global gradient norm before clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
+    /// Estimate of the true gradient's squared norm, where a process alone has several `train.gradient_groups`; see
+    /// [`super::noise`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_signal: Option<f64>,
+    /// Estimate of the variance of an image's gradient. Means over many rows of this and of the signal make the noise scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_noise: Option<f64>,
     /// Tokens per second since the last train row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_s: Option<f64>,
@@ -137,6 +144,8 @@ mod tests {
             accuracy: None,
             lr: Some(1e-3),
             grad_norm: None,
+            gradient_signal: None,
+            gradient_noise: None,
             tokens_per_s: None,
             step_ms: None,
             data_wait_ms: None,

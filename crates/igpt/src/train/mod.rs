@@ -1,9 +1,10 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`collective`], [`checkpoint`],
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`average`], [`collective`], [`checkpoint`],
 //! [`trainer`], `ranks`, `setup`, [`mod@pretrain`], [`mod@finetune`].
 
+pub mod average;
 pub mod checkpoint;
 pub mod collective;
 pub mod comparison;
@@ -18,6 +19,7 @@ mod lock;
 mod losses;
 pub mod lr_search;
 pub mod metrics;
+pub mod noise;
 pub mod observer;
 pub mod overrides;
 pub mod plan;
@@ -34,6 +36,7 @@ mod tests;
 mod token_data;
 pub mod trainer;
 
+pub use average::Average;
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use collective::{Collective, Transport};
 pub use comparison::{Compared, Comparison};

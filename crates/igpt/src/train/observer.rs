@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::BatchSizes;
 use crate::data::download::Hook;
 use crate::model::ModelConfig;
 
@@ -46,7 +47,7 @@ pub struct Started {
     /// Training images.
     pub images: usize,
     /// Images of a step.
-    pub batch: usize,
+    pub batch: BatchSizes,
     /// Steps already taken, above 0 on resume.
     pub step: u64,
     /// Steps of the whole run, if known yet.

@@ -55,14 +55,12 @@ impl Planner {
     /// minutes goes on planning from them, while plans in the config are followed as they are.
     pub fn new(train: &TrainSection, images: usize, made: &[Plan]) -> Self {
         let epoch = images as f64 / train.batch as f64;
-        let in_steps = |epochs: f64| ((epochs * epoch).round() as u64).max(1);
         let warmup = match (train.warmup_steps, train.warmup_epochs) {
             (Some(steps), _) => steps,
             (None, Some(epochs)) => (epochs * epoch).round() as u64,
-            (None, None) => in_steps(1.0),
+            (None, None) => (epoch.round() as u64).max(1),
         };
-        let fixed = train.steps.or(train.epochs.map(in_steps));
-        let (plans, seconds) = match (fixed, train.plan.is_empty()) {
+        let (plans, seconds) = match (train.fixed_steps(images), train.plan.is_empty()) {
             (Some(steps), _) => (vec![Plan { from_step: 0, steps }], None),
             (None, false) => (train.plan.clone(), None),
             (None, true) => (made.to_vec(), train.minutes.map(|m| m * 60.0)),

@@ -12,8 +12,9 @@ use super::ranks::{
 };
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{Dataset, Loader, Preprocess, Split, TokenSet};
-use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective, initial_weights};
+use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
+use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::collective::Collective;
 use crate::train::config::RunConfig;
@@ -132,14 +133,13 @@ pub fn pretrain_among(
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
     let part = part(ranks, train.batch);
-    let from = (meta.step, part.start);
-    let (of, seed) = ((train.batch, part), train.seed);
+    let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);
     let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
 
     observer.event(Event::Phase("preparing the network"));
-    let weights = initial_weights(&network, train.init, train.seed);
+    let weights = train.initial_weights(&network);
     expect_same_weights(ranks, &weights)?;
-    let mut engine = engine(&run, &network, options, weights, checkpoint)?;
+    let (mut engine, mut average) = engine(&run, &network, options, weights, train.ema, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)?;
         let Some(set) = &validation else { return Ok(()) };
@@ -155,8 +155,9 @@ pub fn pretrain_among(
         config: &config,
         run: &run,
         engine: engine.as_mut(),
+        average: average.as_mut(),
         ranks: &mut *ranks,
-        next: &mut batches(&mut loader, &network, train, from),
+        next: &mut batches(&mut loader, &network, train),
         validation: validation.as_ref(),
         probe: probe.as_ref(),
         sample: draws.then_some(&mut draw),
@@ -167,9 +168,12 @@ pub fn pretrain_among(
         stop,
     }
     .run()?;
+    if let Some(mut average) = average.take() {
+        average.exchange(engine.as_mut())?;
+    }
 
     let damaged = all_damaged(ranks, &loader.damaged())?;
-    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
+    let summary = summary(&run, &config, &network, palette, &outcome, (images.len(), damaged.len()));
     if !leads {
         return Ok(summary);
     }
@@ -208,7 +212,10 @@ pub(super) fn take_best(
         return Ok(());
     }
     run.log(&format!("step {step} had the best validation, {loss:.4}: the model is its"));
-    Checkpoint::read(&path)?.restore(engine)
+    let checkpoint = Checkpoint::read(&path)?;
+    let average = checkpoint.average(engine.layout())?;
+    checkpoint.restore(engine)?;
+    average.map_or(Ok(()), |mut average| engine.exchange(&mut average))
 }
 
 /// The images of the probes, if they are asked for; where they can't be had, a warning.
@@ -290,9 +297,9 @@ fn summary(
     network: &ModelConfig,
     palette: &Palette,
     outcome: &Outcome,
-    damaged_images: usize,
+    (images, damaged_images): (usize, usize),
 ) -> Summary {
-    let tokens_per_step = (config.train.batch * network.n_ctx()) as u64;
+    let tokens = |steps: u64| config.train.batch_sizes(images).before(steps) * network.n_ctx() as u64;
     let (seconds, steps) = outcome.session;
     Summary {
         steps: outcome.step,
@@ -303,9 +310,9 @@ fn summary(
         bits_per_dim: outcome.validation_loss.map(|loss| bits_per_dim(loss, palette.channels())),
         best_validation_loss: outcome.best.map(|(loss, _)| loss),
         best_step: outcome.best.map(|(_, step)| step),
-        tokens: outcome.step * tokens_per_step,
+        tokens: tokens(outcome.step),
         seconds: outcome.elapsed_s,
-        tokens_per_second: (steps * tokens_per_step) as f64 / seconds.max(1e-9),
+        tokens_per_second: (tokens(outcome.step) - tokens(outcome.step - steps)) as f64 / seconds.max(1e-9),
         parameters: network.parameters(),
         n_vocab: network.n_vocab,
         damaged_images,
@@ -326,8 +333,12 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         None => String::new(),
     };
     let line = format!(
-        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}",
-        config.data.spec, summary.steps, train.batch, train.seed
+        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}{}",
+        config.data.spec,
+        summary.steps,
+        train.batch_sizes(1),
+        train.seed,
+        average::card(train.ema)
     );
     let mut figures = Vec::new();
     if let (Some(loss), Some(bits)) = (summary.validation_loss, summary.bits_per_dim) {
@@ -339,24 +350,69 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::cpu;
     use crate::data::{self, OpenOptions};
-    use crate::model::Precision;
+    use crate::model::{Layout, Precision};
+    use crate::train::config::TrainSection;
 
-    #[test]
-    fn the_best_weights_are_taken_when_the_run_ends_worse() {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("run");
+    /// A network of a few thousand parameters on emoji.
+    fn small(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
         let mut config = RunConfig::default();
         (config.model.n_embd, config.model.n_layer, config.model.n_head) = (Some(16), Some(1), Some(1));
         config.model.n_px = Some(ImageSize::square(8));
         config.palette.colors = Some(8);
         let train = &mut config.train;
+        (train.batch, train.precision, train.eval_images, train.sample_images) = (8, Precision::F32, 24, 0);
+        edit(train);
+        config
+    }
+
+    #[test]
+    fn the_finished_model_has_the_average_of_the_weights_whether_the_last_or_the_best_are_taken_or_the_run_was_resumed()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut models = Vec::new();
+        for (name, take_best, sessions) in
+            [("last", false, vec![8]), ("best", true, vec![8]), ("parts", false, vec![3, 8])]
+        {
+            let out = folder.path().join(name);
+            // Rising to a learning rate at which the loss leaps about.
+            let config = small(|train| {
+                (train.steps, train.lr, train.warmup_steps, train.ema) = (Some(8), 3.0, Some(8), 0.5);
+                (train.eval_every, train.keep_last, train.take_best) = (Some(1), 8, take_best);
+            });
+            let mut step = 0;
+            for end in sessions {
+                let stop = AtomicBool::new(false);
+                let mut observer = |event: Event<'_>| match event {
+                    Event::Step(report) if report.step == end => stop.store(true, Ordering::Relaxed),
+                    _ => {}
+                };
+                let start = if step == 0 { Start::New } else { Start::Resume };
+                let summary = pretrain(&config, &out, start, &mut observer, &stop).unwrap();
+                step = if take_best { summary.best_step.unwrap() } else { end };
+            }
+            assert!(!take_best || step < 8);
+            let model = ModelDir::open(&out).unwrap();
+            let checkpoint = Checkpoint::read(&out.join(format!("checkpoints/step-{step:08}"))).unwrap();
+            assert!(checkpoint.average(&Layout::new(&model.config)).unwrap().unwrap() == model.weights);
+            models.push(model.weights);
+        }
+        assert!(models[0] == models[2] && models[0] != models[1]);
+    }
+
+    #[test]
+    fn the_best_weights_are_taken_when_the_run_ends_worse() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
         // Rising to a learning rate at which the loss leaps about.
-        (train.steps, train.batch, train.lr, train.warmup_steps) = (Some(8), 8, 3.0, Some(8));
-        (train.precision, train.eval_every, train.eval_images, train.take_best) = (Precision::F32, Some(1), 24, true);
-        (train.sample_images, train.keep_last) = (0, 1);
+        let config = small(|train| {
+            (train.steps, train.lr, train.warmup_steps) = (Some(8), 3.0, Some(8));
+            (train.eval_every, train.take_best, train.keep_last) = (Some(1), true, 1);
+        });
         let stop = AtomicBool::new(false);
         let summary = pretrain(&config, &out, Start::New, &mut |_: Event<'_>| (), &stop).unwrap();
         let (best, last) = (summary.best_validation_loss.unwrap(), summary.validation_loss.unwrap());

@@ -24,13 +24,23 @@ pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usi
 /// Copies of the gradient or the weights that a rank of several has on their way to and from the others.
 const ON_THEIR_WAY: u64 = 3;
 
-/// Bytes of an engine, of the sums of gradient groups beside it, and of what is exchanged with other ranks.
-pub(super) fn needed(network: &ModelConfig, options: &Options, groups: usize) -> u64 {
+/// Bytes of the average of the weights, if one is kept.
+pub(super) fn average(network: &ModelConfig, train: &TrainSection) -> u64 {
+    if train.ema > 0.0 { arena(network) } else { 0 }
+}
+
+/// Bytes of one copy of the weights.
+fn arena(network: &ModelConfig) -> u64 {
+    (size_of::<f32>() * Layout::new(network).arena_len()) as u64
+}
+
+/// Bytes of an engine, of the sums of gradient groups and the average of the weights beside it, and of what is exchanged
+/// with other ranks.
+pub(super) fn needed(network: &ModelConfig, options: &Options, train: &TrainSection) -> u64 {
     let (_, ranks) = options.share;
-    let arena = (size_of::<f32>() * Layout::new(network).arena_len()) as u64;
-    let parked = u64::from((groups / ranks).max(1).ilog2());
+    let parked = u64::from((train.gradient_groups / ranks).max(1).ilog2());
     let exchanged = if ranks > 1 { ON_THEIR_WAY } else { 0 };
-    cpu::memory(network, options).total() + (parked + exchanged) * arena
+    cpu::memory(network, options).total() + (parked + exchanged) * arena(network) + average(network, train)
 }
 
 /// The options of [`options`]; where that does not fit, with activations computed again, and then weights packed again,
@@ -53,13 +63,13 @@ pub(super) fn fitting(
 
 /// As [`fitting`], where so many bytes are left.
 pub(super) fn within(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> Result<Options> {
-    let fits = |options: &Options| needed(network, options, train.gradient_groups) <= left;
+    let fits = |options: &Options| needed(network, options, train) <= left;
     let recompute = Options { recompute: train.recompute.unwrap_or(true), ..options };
     let repack = Options { repack: train.repack.unwrap_or(true), ..recompute };
     if let Some(fitting) = [options, recompute, repack].into_iter().find(fits) {
         return Ok(fitting);
     }
-    let need = needed(network, &options, train.gradient_groups);
+    let need = needed(network, &options, train);
     Err(Error::Invalid(format!(
         "training {} parameters needs {} of memory, but {} are left: {}",
         network.parameters(),
@@ -89,12 +99,12 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Optio
         }
         let mut alone = options;
         change(&mut alone);
-        if needed(network, &alone, train.gradient_groups) <= left {
+        if needed(network, &alone, train) <= left {
             return format!("train with {setting}");
         }
         change(&mut changed);
         settings.push(setting);
-        if needed(network, &changed, train.gradient_groups) <= left {
+        if needed(network, &changed, train) <= left {
             return format!("train with {}", settings.join(" "));
         }
     }
@@ -118,7 +128,7 @@ pub(super) fn largest_preset(
     let options = Options { recompute, repack, ..options };
     Preset::ALL.into_iter().rev().find(|preset| {
         let preset = ModelConfig::preset(*preset, network.n_px, network.n_vocab);
-        needed(&preset, &options, train.gradient_groups) <= left
+        needed(&preset, &options, train) <= left
     })
 }
 
@@ -140,7 +150,8 @@ mod tests {
     fn activations_and_packed_weights_are_made_again_only_where_they_do_not_fit_otherwise() {
         let (network, mut train) = (network(Preset::S), TrainSection::default());
         let keeping = options(&train, FineTuning::default(), (0, 1));
-        let need = |recompute, repack| needed(&network, &Options { recompute, repack, ..keeping }, 1);
+        let need =
+            |recompute, repack| needed(&network, &Options { recompute, repack, ..keeping }, &TrainSection::default());
         let (all, less, least) = (need(false, false), need(true, false), need(true, true));
         assert!(less < all * 2 / 3 && least < less, "{all} {less} {least}");
         let chosen = |left, train: &TrainSection| {
@@ -163,7 +174,7 @@ mod tests {
     fn what_does_not_fit_is_refused_with_a_setting_that_mends_it() {
         let (network, train) = (network(Preset::Tiny), TrainSection::default());
         let given = Options { precision: Precision::F32, ..options(&train, FineTuning::default(), (0, 1)) };
-        let mut left = needed(&network, &given, 1);
+        let mut left = needed(&network, &given, &train);
         let mut said = std::collections::BTreeSet::new();
         while left > 1_000_000 {
             left = left * 97 / 100;
@@ -179,11 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_of_gradients_that_wait_are_counted() {
+    fn the_groups_of_gradients_that_wait_and_the_average_of_the_weights_are_counted() {
         let network = network(Preset::Nano);
         let options = options(&TrainSection::default(), FineTuning::default(), (0, 1));
         let arena = 4 * Layout::new(&network).arena_len() as u64;
-        assert_eq!(needed(&network, &options, 8) - needed(&network, &options, 1), 3 * arena);
+        let need = |gradient_groups, ema| {
+            needed(&network, &options, &TrainSection { gradient_groups, ema, ..TrainSection::default() })
+        };
+        assert_eq!(need(8, 0.0) - need(1, 0.0), 3 * arena);
+        assert_eq!(need(1, 0.9) - need(1, 0.0), arena);
     }
 
     #[test]
@@ -193,7 +208,7 @@ mod tests {
         let find = |left| largest_preset(left, &nano, &train, options);
         assert_eq!(find(1_000_000), None);
         assert_eq!(find(u64::MAX), Some(Preset::Xl));
-        let m = needed(&network(Preset::M), &Options { recompute: true, repack: true, ..options }, 1);
+        let m = needed(&network(Preset::M), &Options { recompute: true, repack: true, ..options }, &train);
         assert_eq!((find(m), find(m - 1)), (Some(Preset::M), Some(Preset::S)));
     }
 }

@@ -7,6 +7,7 @@ use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Sp
 use crate::files::write_atomic;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
+use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
@@ -77,42 +78,39 @@ pub(super) fn options(
     Ok(options)
 }
 
-/// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`.
+/// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`, and their average
+/// with the decay `ema`.
 pub(super) fn engine(
     run: &RunDir,
     network: &ModelConfig,
     options: cpu::Options,
     weights: Vec<f32>,
+    ema: f64,
     checkpoint: Option<Checkpoint>,
-) -> Result<Box<dyn Engine>> {
+) -> Result<(Box<dyn Engine>, Option<Average>)> {
     let mut engine = cpu::open(network, &weights, options)?;
-    if let Some(checkpoint) = checkpoint {
-        run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
-        checkpoint.restore(engine.as_mut())?;
-    }
-    Ok(engine)
+    let Some(checkpoint) = checkpoint else { return Ok((engine, Average::new(ema, weights))) };
+    run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
+    let average = checkpoint.average(engine.layout())?.and_then(|weights| Average::new(ema, weights));
+    checkpoint.restore(engine.as_mut())?;
+    Ok((engine, average))
 }
 
-/// The loader's batches (or parts of them that begin at place `from`) from step `first` on, masked if the network wants
-/// that.
+/// The loader's batches, masked if the network wants that.
 pub(super) fn batches<'a>(
     loader: &'a mut Loader,
     network: &ModelConfig,
     train: &TrainSection,
-    (first, from): (u64, usize),
 ) -> impl FnMut() -> Result<Batch> + use<'a> {
     let masked = network.objective == Objective::Masked;
     let masking = masked.then(|| Masking::training(train.seed, network.mask_prob));
-    let images = train.batch as u64;
-    let mut position = first * images + from as u64;
     move || {
+        let position = loader.position();
         let batch = loader.next()?;
-        let batch = match masking {
+        Ok(match masking {
             Some(masking) => masking.mask(batch, position),
             None => batch,
-        };
-        position += images;
-        Ok(batch)
+        })
     }
 }
 
@@ -261,7 +259,9 @@ mod tests {
         other.train.keep_last = 7;
         other.train.eval_every = Some(3);
         assert_eq!(changed_keys(&config, &other), [""; 0]);
-        other.train.lr = 0.5;
+        other.train.ema = 0.9;
+        assert_eq!(changed_keys(&config, &other), ["train.ema"]);
+        (other.train.lr, other.train.ema) = (0.5, 0.0);
         (other.train.steps, other.train.epochs) = (None, Some(2.0));
         assert_eq!(changed_keys(&config, &other), ["train.lr", "train.steps", "train.epochs"]);
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::average::Average;
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
 use super::collective::Collective;
 use super::collective::tests::on_ranks;
@@ -58,6 +59,7 @@ const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u
 struct Ran {
     outcome: Result<Outcome>,
     weights: Vec<f32>,
+    average: Option<Vec<f32>>,
     warnings: Vec<String>,
 }
 
@@ -72,23 +74,25 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
     engine.breaks_at = go.breaks_at;
     let mut warnings = Vec::new();
     let mut meta = Meta::new(0, 0, IMAGES, "hash", config);
+    let mut average = Average::new(config.train.ema, engine.state().weights.to_vec());
     if start == Start::Resume {
         let newest = leads.then(|| {
             Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap()
         });
         if let Some(checkpoint) = share_checkpoint(ranks, newest.flatten()).unwrap() {
             meta = checkpoint.meta.clone();
+            let kept = checkpoint.average(engine.layout()).unwrap();
+            average = kept.and_then(|weights| Average::new(config.train.ema, weights));
             checkpoint.restore(&mut engine).unwrap();
         }
     }
     let stop = AtomicBool::new(false);
-    let mut at = meta.images;
-    let batch = config.train.batch as u64;
+    let (mut step, sizes) = (meta.step, config.train.batch_sizes(IMAGES));
+    assert_eq!(meta.images, sizes.before(step));
     let places = part(ranks, config.train.batch);
     let mut next = || {
-        let places = at + places.start as u64..at + places.end as u64;
-        let tokens = places.flat_map(|i| image(i % IMAGES as u64)).collect();
-        at += batch;
+        let tokens = sizes.positions(step, &places).flat_map(|i| image(i % IMAGES as u64)).collect();
+        step += 1;
         Ok(Batch::new(tokens, N_PX.pixels()))
     };
     let set = validation();
@@ -109,6 +113,7 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         config,
         run: &run,
         engine: &mut engine,
+        average: average.as_mut(),
         ranks,
         next: &mut next,
         validation: Some(&set),
@@ -121,7 +126,8 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         stop: &stop,
     }
     .run();
-    Ran { outcome, weights: engine.state().weights.to_vec(), warnings }
+    let average = average.map(|average| average.weights().to_vec());
+    Ran { outcome, weights: engine.state().weights.to_vec(), average, warnings }
 }
 
 fn losses(out: &Path) -> Vec<(u64, String, u64)> {
@@ -168,6 +174,69 @@ fn stop_and_resume_gives_the_bits_of_an_uninterrupted_run() {
 }
 
 #[test]
+fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_without_it_and_resumes_to_its_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let averaging = config(|train| train.ema = 0.9);
+    let expected = train(&averaging, &whole, Start::New, WHOLE);
+    let without = train(&config(|_| ()), &dir.path().join("without"), Start::New, WHOLE);
+    assert!(expected.weights == without.weights);
+    // Of the weights after every step.
+    let mut average = Average::new(0.9, vec![0.0; expected.weights.len()]).unwrap();
+    let every = dir.path().join("every");
+    let keeping = config(|train| (train.checkpoint_every, train.keep_last) = (Some(1), 20));
+    train(&keeping, &every, Start::New, WHOLE).outcome.unwrap();
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    for step in 1..=20 {
+        let path = Checkpoints::look(every.join("checkpoints")).unwrap().path(step);
+        Checkpoint::read(&path).unwrap().restore(&mut engine).unwrap();
+        average.follow(step - 1, engine.state().weights);
+    }
+    assert!(expected.average.unwrap() == average.weights());
+    average.exchange(&mut engine).unwrap();
+    let loss = engine.evaluate(&validation().batch(0..10)).unwrap().mean();
+    assert_eq!(expected.outcome.unwrap().validation_loss, Some(loss));
+    assert_ne!(without.outcome.unwrap().validation_loss, Some(loss));
+    for stop_after in [7, 13, u64::MAX] {
+        let start = if stop_after == 7 { Start::New } else { Start::Resume };
+        train(&averaging, &parts, start, Go { stop_after, ..WHOLE }).outcome.unwrap();
+    }
+    assert_eq!(losses(&whole), losses(&parts));
+    let state = |out: &Path| fs::read(out.join("checkpoints/step-00000020/state.safetensors")).unwrap();
+    assert!(state(&whole) == state(&parts));
+}
+
+#[test]
+fn a_growing_batch_sees_the_epochs_asked_for_and_resumes_and_divides_to_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(|train| {
+        (train.steps, train.epochs, train.batch, train.batch_end) = (None, Some(7.0), 4, 16);
+        train.gradient_groups = 2;
+    });
+    let (whole, parts, pair) = (dir.path().join("whole"), dir.path().join("parts"), dir.path().join("pair"));
+    let expected = train(&config, &whole, Start::New, WHOLE);
+    // 7 · 40 images in steps of 4, 8 and 16, ten of each.
+    assert_eq!(expected.outcome.unwrap().step, 30);
+    let rows = Metrics::read(&whole.join("metrics.jsonl")).unwrap();
+    let images: Vec<u64> = rows.iter().filter(|row| row.split == "train").map(|row| row.tokens / 64).collect();
+    assert_eq!([0, 9, 10, 19, 20, 29].map(|step| images[step]), [4, 40, 48, 120, 136, 280]);
+    assert_eq!(rows.last().unwrap().epoch, 7.0);
+    for stop_after in [7, 15, 21, u64::MAX] {
+        let start = if stop_after == 7 { Start::New } else { Start::Resume };
+        train(&config, &parts, start, Go { stop_after, ..WHOLE }).outcome.unwrap();
+    }
+    on_ranks(2, |mut ranks| {
+        train_among(&mut ranks, &config, &pair, Start::New, WHOLE).outcome.unwrap();
+        ranks.close().unwrap();
+    });
+    let state = |out: &Path| fs::read(out.join("checkpoints/step-00000030/state.safetensors")).unwrap();
+    for other in [parts, pair] {
+        assert_eq!(losses(&whole), losses(&other));
+        assert!(state(&whole) == state(&other));
+    }
+}
+
+#[test]
 fn patience_ends_a_resumed_run_at_the_same_step_even_without_its_metrics() {
     let dir = tempfile::tempdir().unwrap();
     // At this rate no weight changes, so that the first validation stays the best.
@@ -208,6 +277,48 @@ fn micro_batches_and_validations_do_not_change_a_bit() {
     assert!(single != expected, "the tree of four groups should round differently");
     let close = single.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3);
     assert!(close);
+}
+
+#[test]
+fn the_noise_of_gradients_is_the_variance_between_images_and_only_told_of_several_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = |name: &str, edit: fn(&mut TrainSection)| {
+        let out = dir.path().join(name);
+        train(&config(edit), &out, Start::New, WHOLE).outcome.unwrap();
+        let row = Metrics::read(&out.join("metrics.jsonl")).unwrap().remove(0);
+        row.gradient_signal.zip(row.gradient_noise)
+    };
+    // The gradients of the first batch's images, by hand.
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    let gradients: Vec<Vec<f64>> = (0..8)
+        .map(|i| {
+            engine.gradients().fill(0.0);
+            engine.accumulate(&Batch::new(image(i), N_PX.pixels()), 1.0 / N_PX.pixels() as f32).unwrap();
+            engine.gradients().iter().map(|value| f64::from(*value)).collect()
+        })
+        .collect();
+    let mean = |of: &[Vec<f64>], at: usize| of.iter().map(|gradient| gradient[at]).sum::<f64>() / of.len() as f64;
+    let sum = |each: &dyn Fn(usize) -> f64| (0..gradients[0].len()).map(each).sum::<f64>();
+    // Of runs of `size` images: n − 1 makes a variance right on average, and a mean of them has a share of it.
+    let variance = |size: usize| {
+        let count = 8 / size;
+        sum(&|at| {
+            let off = |run: &[Vec<f64>]| (mean(run, at) - mean(&gradients, at)).powi(2);
+            gradients.chunks(size).map(off).sum::<f64>() / (count - 1) as f64 * size as f64
+        })
+    };
+    for (size, found) in [
+        (1, first("images", |train| train.gradient_groups = 8)),
+        (2, first("pairs", |train| train.gradient_groups = 4)),
+        (2, first("cut", |train| (train.gradient_groups, train.micro_batch) = (4, 1))),
+    ] {
+        let (signal, noise) = found.unwrap();
+        let expected = variance(size);
+        assert!((noise / expected - 1.0).abs() < 1e-3, "{noise} {expected}");
+        let expected = sum(&|at| mean(&gradients, at).powi(2)) - expected / 8.0;
+        assert!((signal / expected - 1.0).abs() < 1e-3, "{signal} {expected}");
+    }
+    assert_eq!(first("one", |_| ()), None);
 }
 
 #[test]
@@ -350,7 +461,7 @@ fn a_run_of_minutes_repeats_to_the_bit_from_its_resolved_config() {
 #[test]
 fn one_two_and_four_ranks_train_to_the_same_bits_and_go_on_with_each_others_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(|train| train.gradient_groups = 4);
+    let config = config(|train| (train.gradient_groups, train.ema) = (4, 0.8));
     let on = |size: usize, out: &Path, start: Start, stop_after: u64| {
         on_ranks(size, |mut ranks| {
             // Any rank may be told to stop.

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::data::{Batch, Masking, TokenSet};
+use crate::data::{Batch, BatchSizes, Masking, TokenSet};
 use crate::files::write_atomic;
 use crate::model::{Engine, LossSum, Objective};
+use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
@@ -19,6 +20,7 @@ use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
 use crate::train::losses;
 use crate::train::metrics::{Metrics, Row};
+use crate::train::noise::Noise;
 use crate::train::observer::{Event, Observer, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
@@ -37,6 +39,8 @@ pub struct Trainer<'a> {
     pub run: &'a RunDir,
     /// Initialised, or restored from `start`.
     pub engine: &'a mut dyn Engine,
+    /// The average of its weights to keep, if one is kept.
+    pub average: Option<&'a mut Average>,
     /// The processes that train together; every one has such a trainer.
     pub ranks: &'a mut Collective,
     /// Gives this rank's part of the batch of the next step, from step `start.step` on.
@@ -88,6 +92,7 @@ pub struct Outcome {
 struct Loop<'a> {
     t: Trainer<'a>,
     planner: Planner,
+    sizes: BatchSizes,
     /// What rank 0 writes.
     files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
@@ -138,7 +143,8 @@ impl<'a> Trainer<'a> {
         let now = Instant::now();
         let row = (now, 0.0, start.step);
         let waited = start.validations_since_best;
-        Loop { t: self, planner, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
+        let sizes = train.batch_sizes(self.images);
+        Loop { t: self, planner, sizes, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
 
@@ -146,7 +152,7 @@ impl Loop<'_> {
     fn run(mut self) -> Result<Outcome> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
-        let group = train.batch / train.gradient_groups;
+        let group = self.sizes.largest() / train.gradient_groups;
         let most = micro_batch(train.micro_batch, group, n_ctx);
         let groups = train.gradient_groups / self.t.ranks.size();
         let mut tree = GradientTree::new(groups, most, self.t.engine.layout().arena_len())?;
@@ -155,7 +161,7 @@ impl Loop<'_> {
         self.t.observer.event(Event::Started(&Started {
             network: self.t.engine.config().clone(),
             images: self.t.images,
-            batch: train.batch,
+            batch: self.sizes,
             step: first,
             steps: self.planner.steps(first),
         }));
@@ -170,13 +176,13 @@ impl Loop<'_> {
             let planned = self.planner.after_step(step, elapsed);
             self.tell_plan(planned);
             if self.planner.validates(step) {
-                self.validate(most)?;
+                self.averaged(|run| run.validate(most))?;
                 let elapsed = self.common_elapsed()?;
                 let planned = self.planner.after_validation(step, elapsed);
                 self.tell_plan(planned);
             }
             if self.planner.samples(step) {
-                self.sample(step);
+                self.averaged(|run| run.sample(step))?;
             }
             if self.planner.saves(step) || self.is_best_classifier(step) {
                 saved = self.save_or_warn();
@@ -225,29 +231,37 @@ impl Loop<'_> {
         };
         let right = right_ones(&own, &batch);
         let (sum, right) = losses::gather(self.t.ranks, own, right)?;
+        let images = self.sizes.at(index);
         let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
         if let Some(loss) = [loss, class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
         }
         let lr = self.planner.schedule().lr_at(index);
-        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index))?;
+        let n_embd = self.t.engine.config().n_embd;
+        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index, n_embd))?;
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
         share_weights(self.t.ranks, self.t.engine)?;
+        if let Some(average) = &mut self.t.average {
+            average.follow(index, self.t.engine.state().weights);
+        }
         self.outcome.step = step;
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
-            let accuracy = right.map(|right| right as f64 / train.batch as f64);
-            let found = Row { class_loss, accuracy, ..self.blank_row("train", loss) };
-            self.train_row(found, lr, norm, self.t.ranks.size() * batch.tokens().len());
+            let accuracy = right.map(|right| right as f64 / images as f64);
+            let noise = tree.squares().map(|sum| Noise::of(images, norm.into(), train.gradient_groups, sum));
+            let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
+            let blank = self.blank_row("train", loss);
+            let found = Row { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
+            self.train_row(found, lr, norm);
         }
         let steps = self.planner.steps(step);
         let left_s = steps.map(|steps| {
-            let pace = self.clock.elapsed().as_secs_f64() / (step - self.t.start.step) as f64;
-            pace * steps.saturating_sub(step) as f64
+            let [begun, now, end] = [self.t.start.step, step, steps.max(step)].map(|step| self.sizes.before(step));
+            self.clock.elapsed().as_secs_f64() / (now - begun) as f64 * (end - now) as f64
         });
         let tokens_per_s = self.tokens_per_s;
         self.t.observer.event(Event::Step(&StepReport {
@@ -270,7 +284,7 @@ impl Loop<'_> {
 
     fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
         let loss = loss.unwrap_or(f64::NAN);
-        let images = self.outcome.step * self.t.config.train.batch as u64;
+        let images = self.sizes.before(self.outcome.step);
         Row {
             step: self.outcome.step,
             tokens: images * self.t.engine.config().n_ctx() as u64,
@@ -282,6 +296,8 @@ impl Loop<'_> {
             accuracy: None,
             lr: None,
             grad_norm: None,
+            gradient_signal: None,
+            gradient_noise: None,
             tokens_per_s: None,
             step_ms: None,
             data_wait_ms: None,
@@ -292,11 +308,12 @@ impl Loop<'_> {
         }
     }
 
-    fn train_row(&mut self, found: Row, lr: f64, norm: f32, tokens: usize) {
+    fn train_row(&mut self, found: Row, lr: f64, norm: f32) {
         let (since, waited, from) = self.row;
         let steps = (self.outcome.step - from) as f64;
         let seconds = since.elapsed().as_secs_f64().max(1e-9);
-        self.tokens_per_s = steps * tokens as f64 / seconds;
+        let images = self.sizes.before(self.outcome.step) - self.sizes.before(from);
+        self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
         let row = Row {
             lr: Some(lr),
             grad_norm: Some(norm as f64),
@@ -376,19 +393,31 @@ impl Loop<'_> {
         Ok(())
     }
 
+    /// Does something with the average of the weights, if one is kept, in place of them.
+    fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let exchange = |run: &mut Self| match &mut run.t.average {
+            Some(average) => average.exchange(run.t.engine),
+            None => Ok(()),
+        };
+        exchange(self)?;
+        act(self)?;
+        exchange(self)
+    }
+
     /// How long ago the row began if nothing was trained since.
     fn row_pause(&self) -> std::time::Duration {
         if self.row.2 == self.outcome.step { self.row.0.elapsed() } else { std::time::Duration::ZERO }
     }
 
-    fn sample(&mut self, step: u64) {
+    fn sample(&mut self, step: u64) -> Result<()> {
         let path = self.t.run.sample(step);
-        let Some(hook) = &mut self.t.sample else { return };
+        let Some(hook) = &mut self.t.sample else { return Ok(()) };
         match hook(self.t.engine, step, &path) {
             Ok(()) => self.t.observer.event(Event::Sampled(&path)),
             Err(error) => self.warn(&format!("no samples at step {step}: {error}")),
         }
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
+        Ok(())
     }
 
     fn tell_plan(&mut self, plan: Option<crate::train::Plan>) {
@@ -438,14 +467,15 @@ impl Loop<'_> {
         let Some((checkpoints, _)) = &self.files else { return Ok(()) };
         let step = self.outcome.step;
         let train = &self.t.config.train;
-        let images = step * train.batch as u64;
+        let images = self.sizes.before(step);
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         meta.elapsed_s = self.elapsed();
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
         meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
         meta.files = shards;
-        let path = checkpoints.save(self.t.engine, &meta)?;
+        let average = self.t.average.as_ref().map(|average| average.weights());
+        let path = checkpoints.save(self.t.engine, average, &meta)?;
         checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
         self.t.run.log(&format!("step {step}: saved {}", path.display()));
         self.t.observer.event(Event::Saved(&path));

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use igpt::cpu::{self, Isa};
 use igpt::data::Batch;
-use igpt::model::{AdamUpdate, Engine, ImageSize, Layout, ModelConfig, Optimizer, Pooling, Precision, Update};
+use igpt::model::{AdamUpdate, Engine, ImageSize, Layout, ModelConfig, Optimizer, Pooling, Precision, Rates, Update};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -174,7 +174,7 @@ fn errors(model: &mut Model) -> Vec<(String, f64)> {
         errors.push((format!("features of layer {l}"), wanted.error(&of_layer)));
     }
 
-    let update = Update { clip: 1.0, adam: ADAM, muon: None };
+    let update = Update { clip: 1.0, adam: ADAM, muon: None, rates: Rates::EVEN };
     let mut norms = Vec::new();
     for step in 0..3 {
         let loss = engine.accumulate(batch, 1.0 / (b * t) as f32).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use igpt::cpu::Isa;
-use igpt::model::{MuonUpdate, Optimizer, Precision, Update};
+use igpt::model::{MuonUpdate, Optimizer, Precision, Rates, Update};
 use serde::Deserialize;
 
 use super::{ADAM, Summary, open, read, travel};
@@ -23,7 +23,7 @@ fn errors(case: &str, cut: &str, precision: Precision, isa: Isa) -> [f64; 4] {
     let golden = &golden[cut];
     let mut model = open(case, precision, isa, Optimizer::Muon);
     let muon = MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.1, heads: cut == "heads" };
-    let update = Update { clip: 1.0, adam: ADAM, muon: Some(muon) };
+    let update = Update { clip: 1.0, adam: ADAM, muon: Some(muon), rates: Rates::EVEN };
     for _ in 0..3 {
         model.engine.accumulate(&model.batch, 1.0 / model.batch.tokens().len() as f32).unwrap();
         model.engine.step(&update).unwrap();

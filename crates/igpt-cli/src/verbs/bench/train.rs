@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use igpt::data::Batch;
-use igpt::model::{AdamUpdate, MuonUpdate, Optimizer, Update};
+use igpt::model::{AdamUpdate, MuonUpdate, Optimizer, Rates, Update};
 use igpt::{Result, cpu};
 
 use super::report::Timing;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<Timing> {
     let mut engine = cpu::init(&config, 0, shape.options(Some(optimizer)))?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     let adam = AdamUpdate { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 };
-    let update = Update { clip: 1.0, adam, muon };
+    let update = Update { clip: 1.0, adam, muon, rates: Rates::EVEN };
     let mut updates = Vec::new();
     let timing = Timing::of(shape.tokens(), 3.0 * shape.forward_flops(&config), None, || {
         shape.time(2, || {

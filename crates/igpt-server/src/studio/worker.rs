@@ -7,15 +7,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use igpt::Result;
-use igpt::generate::{Infill, Request, Session, Settings, good_rows};
+use igpt::generate::{Infill, Progress, Request, Session, Settings, good_rows};
 use igpt::model::{Engine, Objective};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 /// Most rows of the decoder.
 const MOST_ROWS: usize = 64;
+
+/// Between two messages about an image.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What was drawn of one image of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,11 +184,44 @@ impl Shared {
 struct Computing {
     engine: Box<dyn Engine>,
     session: Option<Session>,
-    /// Whom to tell of each image of the session, and which of theirs it is.
-    drawing: HashMap<u64, (usize, Listener)>,
+    /// Who hears of each image of the session.
+    drawing: HashMap<u64, Audience>,
     filling: Vec<(Infill, Listener)>,
     /// The session's name for the next image.
     next: u64,
+}
+
+/// Who hears of an image, and what they have not heard yet.
+struct Audience {
+    /// Which of their images it is.
+    image: usize,
+    listener: Listener,
+    told: Option<Instant>,
+    /// The pixel that `unheard` begins with.
+    from: usize,
+    unheard: Vec<u16>,
+}
+
+impl Audience {
+    fn new(image: usize, listener: Listener) -> Self {
+        Self { image, listener, told: None, from: 0, unheard: Vec::new() }
+    }
+
+    /// Tells the first pixel at once, and others together: whoever wakes for a message takes time from drawing.
+    fn hear(&mut self, progress: Progress<'_>) {
+        let Progress { from, tokens, effective, done, .. } = progress;
+        if self.unheard.is_empty() || from < self.from {
+            self.from = from;
+        }
+        self.unheard.truncate(from - self.from);
+        self.unheard.extend_from_slice(tokens);
+        if done || self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
+            let (image, from, tokens) = (self.image, self.from, std::mem::take(&mut self.unheard));
+            // Whoever is gone is found before the next pixel.
+            let _ = self.listener.send(Drawn::Run { image, from, tokens, effective, done });
+            self.told = Some(Instant::now());
+        }
+    }
 }
 
 impl Computing {
@@ -231,7 +268,7 @@ impl Computing {
         let Some(session) = self.session.as_mut().filter(|_| !listener.is_closed()) else { return };
         match session.add(self.next, request) {
             Ok(()) => {
-                self.drawing.insert(self.next, (image, listener));
+                self.drawing.insert(self.next, Audience::new(image, listener));
                 self.next += 1;
             }
             Err(error) => drop(listener.send(Drawn::Failed(error.to_string()))),
@@ -269,8 +306,8 @@ impl Computing {
     fn draw(&mut self) -> u64 {
         let Some(session) = self.session.as_mut() else { return 0 };
         let drawing = &mut self.drawing;
-        drawing.retain(|id, (_, listener)| {
-            let listens = !listener.is_closed();
+        drawing.retain(|id, audience| {
+            let listens = !audience.listener.is_closed();
             if !listens {
                 session.remove(*id);
             }
@@ -282,18 +319,16 @@ impl Computing {
         let mut pixels = 0;
         let stepped = session.step(&mut |progress| {
             pixels += 1;
-            let Some((image, listener)) = drawing.get(&progress.id) else { return };
-            let igpt::generate::Progress { from, effective, done, .. } = progress;
-            let run = Drawn::Run { image: *image, from, tokens: progress.tokens.to_vec(), effective, done };
-            // Whoever is gone is found before the next pixel.
-            let _ = listener.send(run);
-            if done {
+            if let Some(audience) = drawing.get_mut(&progress.id) {
+                audience.hear(progress);
+            }
+            if progress.done {
                 drawing.remove(&progress.id);
             }
         });
         if let Err(error) = stepped {
-            for (id, (_, listener)) in self.drawing.drain() {
-                let _ = listener.send(Drawn::Failed(error.to_string()));
+            for (id, audience) in self.drawing.drain() {
+                let _ = audience.listener.send(Drawn::Failed(error.to_string()));
                 session.remove(id);
             }
         }

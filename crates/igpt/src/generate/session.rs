@@ -258,7 +258,10 @@ impl Image {
             false => candidates::weightiest(&self.candidates),
         };
         let tokens = &self.candidates[chosen].tokens;
-        let from = self.shown.iter().zip(tokens).take_while(|(shown, token)| shown == token).count();
+        let from = match self.steered {
+            true => self.shown.iter().zip(tokens).take_while(|(shown, token)| shown == token).count(),
+            false => tokens.len() - 1,
+        };
         let effective = self.steered.then(|| candidates::effective(&self.candidates));
         hear(Progress { id: self.id, from, tokens: &tokens[from..], effective, done });
         if self.steered {

@@ -150,10 +150,15 @@ impl Session {
         let given: Vec<u16> = request.known.iter().map_while(|token| *token).collect();
         let rows: Vec<usize> = self.free.iter().copied().take(wanted).collect();
         let n_vocab = self.n_vocab;
-        self.decoder.start(rows[0], &given, &mut self.logits[rows[0] * n_vocab..][..n_vocab])?;
-        for &row in &rows[1..] {
-            self.decoder.copy(rows[0], row)?;
-            self.logits.copy_within(rows[0] * n_vocab..(rows[0] + 1) * n_vocab, row * n_vocab);
+        // Another image may be where this one begins: several completions of one image are added together.
+        let twin = self.images.iter().map(|image| &image.candidates[0]).find(|twin| twin.tokens == given);
+        let read = twin.map_or(rows[0], |twin| twin.row);
+        if twin.is_none() {
+            self.decoder.start(read, &given, &mut self.logits[read * n_vocab..][..n_vocab])?;
+        }
+        for &row in rows.iter().filter(|row| **row != read) {
+            self.decoder.copy(read, row)?;
+            self.logits.copy_within(read * n_vocab..(read + 1) * n_vocab, row * n_vocab);
         }
         rows.iter().for_each(|row| assert!(self.free.remove(row)));
         let candidates =

@@ -2,6 +2,8 @@
 //! row or position changes all that follows.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Result;
 use crate::data::Batch;
@@ -14,12 +16,18 @@ use crate::rng::{Purpose, Rng};
 pub(crate) struct Toy {
     config: ModelConfig,
     layout: Layout,
+    starts: Arc<AtomicUsize>,
 }
 
 impl Toy {
     pub(crate) fn new(n_px: usize, n_vocab: usize) -> Self {
         let config = ModelConfig::new(ImageSize::square(n_px), n_vocab, 8, 1, 1);
-        Self { layout: Layout::new(&config), config }
+        Self { layout: Layout::new(&config), config, starts: Arc::default() }
+    }
+
+    /// How often a row was started rather than copied.
+    pub(crate) fn starts(&self) -> usize {
+        self.starts.load(Ordering::Relaxed)
     }
 
     /// Logits of the token after `tokens`.
@@ -39,6 +47,7 @@ struct Rows {
     drawn: Vec<Vec<u16>>,
     n_vocab: usize,
     n_ctx: usize,
+    starts: Arc<AtomicUsize>,
 }
 
 impl Decoder for Rows {
@@ -48,6 +57,7 @@ impl Decoder for Rows {
 
     fn start(&mut self, row: usize, given: &[u16], logits: &mut [f32]) -> Result<()> {
         assert!(given.len() < self.n_ctx, "nothing left to draw");
+        self.starts.fetch_add(1, Ordering::Relaxed);
         self.drawn[row] = given.to_vec();
         logits.copy_from_slice(&logits_after(given, self.n_vocab));
         Ok(())
@@ -111,6 +121,6 @@ impl Engine for Toy {
     }
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
         let (n_vocab, n_ctx) = (self.config.n_vocab, self.config.n_ctx());
-        Ok(Box::new(Rows { drawn: vec![Vec::new(); rows], n_vocab, n_ctx }))
+        Ok(Box::new(Rows { drawn: vec![Vec::new(); rows], n_vocab, n_ctx, starts: self.starts.clone() }))
     }
 }

@@ -53,6 +53,36 @@ fn images_that_join_later_are_the_same_as_alone() {
 }
 
 #[test]
+fn what_several_images_begin_with_is_read_once_and_each_is_the_same_as_alone() {
+    let toy = Toy::new(6, 5);
+    let mut images = vec![Vec::new(); 4];
+    let mut session = Session::new(&toy, 4).unwrap();
+    let known = |given: &[u16]| {
+        let open = std::iter::repeat_n(None, 36 - given.len());
+        given.iter().map(|token| Some(*token)).chain(open).collect::<Vec<_>>()
+    };
+    for image in 0..2 {
+        images[image as usize] = vec![4, 0, 2];
+        session.add(image, request(known(&[4, 0, 2]), image, 3, 1)).unwrap();
+    }
+    assert_eq!(toy.starts(), 1);
+    step(&mut session, &mut images);
+    // Where the first image is now, and where it was.
+    for (image, given) in [(2, images[0].clone()), (3, vec![4, 0, 2])] {
+        images[image as usize].clone_from(&given);
+        session.add(image, request(known(&given), image, 3, 1)).unwrap();
+    }
+    assert_eq!(toy.starts(), 2);
+    let begun: Vec<Vec<u16>> = vec![vec![4, 0, 2], vec![4, 0, 2], images[2].clone(), vec![4, 0, 2]];
+    finish(&mut session, &mut images);
+    let settings = Settings { seed: 3, ..Settings::default() };
+    for (image, given) in begun.iter().enumerate() {
+        let drawing = Drawing { given, image: image as u64, attempt: 0 };
+        assert_eq!(images[image], generate::draw_all(&toy, &[drawing], &settings, 1, &mut |_, _| ()).unwrap()[0]);
+    }
+}
+
+#[test]
 fn who_leaves_frees_rows_and_changes_nobody() {
     let toy = Toy::new(6, 5);
     let mut holed = nothing_known(&toy);

@@ -147,7 +147,8 @@ impl Checkpoints {
     }
 
     /// Writes a checkpoint of `engine`'s state, and of the weights' `average` if one is kept, and points `last` to it. On
-    /// failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that other ranks have written before.
+    /// failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that
+    /// other ranks have written before.
     pub fn save(&self, engine: &dyn Engine, average: Option<&[f32]>, meta: &Meta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));

@@ -67,12 +67,17 @@ impl Snapshot {
         let validated = || rows.iter().filter(|row| row.split == "validation" && row.loss.is_finite());
         let (last, newest) = (rows.last(), train().next_back());
         let step = last.map_or(0, |row| row.step);
-        let steps = config.as_ref().zip(last).and_then(|(config, row)| steps(config, row));
         let state = match (run.is_training(), config.is_some()) {
             (true, _) => State::Running,
             (false, false) => State::Waiting,
             (false, true) if run.summary().is_file() => State::Finished,
             (false, true) => State::Stopped,
+        };
+        let steps = match (config.as_ref().zip(last), state) {
+            // What follows from minutes is only about right.
+            (Some((_, row)), State::Finished) => Some(row.step),
+            (Some((config, row)), _) => steps(config, row),
+            (None, _) => None,
         };
         let left_s = steps.filter(|_| state == State::Running).and_then(|steps| left(rows, steps));
         Self {

@@ -21,6 +21,7 @@ const completions = new Pictures("completions");
 const draw = sparingly(() => show(run));
 
 let run = null;
+let triedToken = false;
 
 follow({
   whole(answer) {
@@ -133,7 +134,8 @@ function put(id, text) {
 function askForToken() {
   const form = byId("token-form");
   form.hidden = false;
-  put("state", "Waiting for the token");
+  put("state", triedToken ? "The server does not accept this token" : "Waiting for the token");
+  triedToken = true;
   byId("token").focus();
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {

@@ -72,9 +72,9 @@ enum Verb {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     output::start_logging();
-    // Trainings divide their work among the processes of an mpirun; the rest is for one of them.
+    // These divide their work among the processes of an mpirun; the rest is for one of them.
     let result = match cli.verb {
-        Some(Verb::Pretrain(_) | Verb::Finetune(_)) => run(cli.verb),
+        Some(Verb::Pretrain(_) | Verb::Finetune(_) | Verb::Embed(_) | Verb::Eval(_) | Verb::Probe(_)) => run(cli.verb),
         verb => ranks::led(|| run(verb)),
     };
     match result {

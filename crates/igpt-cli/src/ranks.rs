@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use igpt::Result;
 use igpt::data::download::Hook;
-use igpt::train::{Collective, Event, Observer};
+use igpt::model::Precision;
+use igpt::ranks::{Collective, expect_same_program};
+use igpt::train::{Event, Observer};
 
 use crate::progress::Progress;
 
@@ -54,6 +56,19 @@ pub(crate) fn among<T>(work: impl FnOnce(&mut Collective) -> Result<T>) -> Resul
         }
         Err(error) => Err(error),
     }
+}
+
+/// Refuses ranks of another program or with other values of these flags of `verb`, an object.
+pub(crate) fn expect_same_command(
+    ranks: &mut Collective,
+    precision: Precision,
+    verb: &str,
+    flags: &serde_json::Value,
+) -> Result<()> {
+    let mut settings = vec![("command".to_owned(), verb.to_owned())];
+    settings
+        .extend(flags.as_object().into_iter().flatten().map(|(flag, value)| (format!("--{flag}"), value.to_string())));
+    expect_same_program(ranks, precision, settings)
 }
 
 /// Does `work` on rank 0 alone.

@@ -276,12 +276,52 @@ fn numbers_of_ranks_that_can_not_divide_the_work_are_refused() {
 }
 
 #[test]
+fn evaluation_features_and_probes_are_divided_and_give_the_figures_of_one_process() {
+    let dir = pictures();
+    let dir = dir.path();
+    fs::create_dir(dir.join("classes")).unwrap();
+    ["a", "b"].iter().for_each(|class| more_pictures(&dir.join("classes").join(class), 41));
+    done(alone(dir, &pretrain("run", &["--steps", "2"])));
+    let igpt = |said: &str| words(&[&[env!("CARGO_BIN_EXE_igpt")], &said.split(' ').collect::<Vec<_>>()[..]].concat());
+
+    let eval = igpt("eval --model run --data pictures --split all --json");
+    let embed = |out: &str| igpt(&format!("embed --model run --data pictures --out {out} --json"));
+    let probe = igpt("probe --model run --data classes --solver ridge --concat 2 --labels-per-class 3 --json");
+    let [of_eval, mut of_probe] = [&eval, &probe].map(|command| done(alone(dir, command)).0.remove(0));
+    done(alone(dir, &embed("one.npy")));
+    for size in [2, 4] {
+        let (mut found, said) = done(among(dir, size, eval.clone()));
+        assert_eq!(found.len(), 1, "only rank 0 tells: {said}");
+        for figure in ["nats_per_image", "interval95", "images", "baselines", "palette_mse"] {
+            assert_eq!(found[0][figure], of_eval[figure], "{figure}, {size} ranks");
+        }
+        let out = format!("{size}.npy");
+        assert_eq!(done(among(dir, size, embed(&out))).0.len(), 1);
+        let bytes = |file: &str| fs::read(dir.join(file)).unwrap();
+        assert!(bytes(&out) == bytes("one.npy") && bytes(&format!("{size}.tsv")) == bytes("one.tsv"), "{size} ranks");
+        found = done(among(dir, size, probe.clone())).0;
+        assert_eq!(found.len(), 1);
+        for report in [&mut found[0], &mut of_probe] {
+            ["seconds", "command"].iter().for_each(|key| drop(report.as_object_mut().unwrap().remove(*key)));
+        }
+        assert_eq!(found[0], of_probe, "{size} ranks");
+    }
+
+    let of_test = igpt("eval --model run --data pictures --split test --json");
+    let said = refused(mpirun(dir, &[(1, eval.clone()), (1, of_test)]));
+    assert!(said.contains("rank 1") && said.contains("another --split") && said.contains("not \"all\""), "{said}");
+    let said = refused(mpirun(dir, &[(1, eval), (1, embed("two.npy"))]));
+    assert!(said.contains("another command") && said.contains("embed, not eval"), "{said}");
+    assert!(!dir.join("two.npy").exists());
+}
+
+#[test]
 fn other_verbs_are_done_once() {
     let dir = pictures();
     let dir = dir.path();
     done(among(dir, 2, pretrain("run", &["--steps", "2"])));
-    let eval = words(&[env!("CARGO_BIN_EXE_igpt"), "eval", "--model", "run", "--data", "pictures", "--json"]);
-    let (results, said) = done(among(dir, 2, eval.clone()));
-    assert_eq!(results.len(), 1, "{said}");
-    assert_eq!(results[0]["nats_per_image"], done(alone(dir, &eval)).0[0]["nats_per_image"]);
+    let sample =
+        words(&[env!("CARGO_BIN_EXE_igpt"), "sample", "--model", "run", "-n", "2", "--out", "a.png", "--json"]);
+    let (results, said) = done(among(dir, 2, sample));
+    assert!(results.len() == 1 && dir.join("a.png").exists(), "{said}");
 }

@@ -10,7 +10,7 @@ mod watch;
 use std::env;
 use std::time::Duration;
 
-use igpt::train::Collective;
+use igpt::ranks::Collective;
 use igpt::{Error, Result};
 
 use transport::Mpi;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use igpt::train::Transport;
+use igpt::ranks::Transport;
 use igpt::{Error, Result};
 use mpi::Threading;
 use mpi::environment::Universe;

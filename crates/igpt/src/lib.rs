@@ -54,6 +54,7 @@ pub mod machine;
 pub mod model;
 pub mod palette;
 pub mod probe;
+pub mod ranks;
 pub mod report;
 pub mod rng;
 pub mod train;

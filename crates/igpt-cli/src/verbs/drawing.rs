@@ -145,7 +145,16 @@ pub(crate) fn with_bar<T>(
     what: &'static str,
     work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>,
 ) -> Result<(T, Duration)> {
-    with_phases(|progress| work(&mut |done, total| progress(what, done, total)))
+    with_bar_if(true, what, work)
+}
+
+/// As [`with_bar`], with a bar only where it is to be `shown`: by rank 0 of several.
+pub(crate) fn with_bar_if<T>(
+    shown: bool,
+    what: &'static str,
+    work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<T>,
+) -> Result<(T, Duration)> {
+    with_phases_if(shown, |progress| work(&mut |done, total| progress(what, done, total)))
 }
 
 /// A bar with the time left.
@@ -159,7 +168,16 @@ pub(crate) fn bar(what: &'static str) -> Result<ProgressBar> {
 pub(crate) fn with_phases<T>(
     work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> Result<T>,
 ) -> Result<(T, Duration)> {
-    let (bar, start, mut phase) = (bar("")?, Instant::now(), "");
+    with_phases_if(true, work)
+}
+
+/// As [`with_bar_if`], for work that says itself what it is doing.
+pub(crate) fn with_phases_if<T>(
+    shown: bool,
+    work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> Result<T>,
+) -> Result<(T, Duration)> {
+    let bar = if shown { bar("")? } else { ProgressBar::hidden() };
+    let (start, mut phase) = (Instant::now(), "");
     let result = work(&mut |what, done, total| {
         if what != phase {
             phase = what;

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
 use igpt::data::{Dataset, Split, TokenSet};
-use igpt::evaluate::{Layers, features};
+use igpt::evaluate::{Layers, features_among};
 use igpt::model::{ModelDir, Pooling};
 use igpt::palette::Quantizer;
+use igpt::ranks::{Collective, expect_same_model, in_turn};
 use igpt::report::embeddings::ENDINGS;
 use igpt::report::{Embeddings, Entry};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::drawing::with_bar;
+use super::drawing::with_bar_if;
 use crate::output::print_json;
+use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
 
 /// Flags of `igpt embed`.
@@ -81,35 +83,46 @@ fn table(path: &str) -> Result<PathBuf, String> {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
+    ranks::among(|ranks| run_among(&args, ranks))
+}
+
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+    let (pooling, precision) = (Pooling::from(args.pool), args.precision.get());
+    let flags =
+        json!({"split": args.split, "layers": args.layers.to_string(), "pool": pooling, "precision": precision});
+    ranks::expect_same_command(ranks, precision, "embed", &flags)?;
     let model = match &args.model {
         Some(path) => ModelDir::open(path)?,
         None => ModelDir::bundled()?,
     };
     let layers = args.layers.of(model.config.n_layer)?;
-    let dataset = args.data.open()?;
+    let dataset = in_turn(ranks, || args.data.open())?;
     let images = dataset.split(args.split)?;
-    let options = Options { threads: args.threads.threads, ..Options::inference(args.precision.get()) };
+    expect_same_model(ranks, &model, &[&images])?;
+    let options = Options { threads: args.threads.threads, ..Options::inference(precision) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
 
-    let (pooling, n_embd) = (Pooling::from(args.pool), model.config.n_embd);
+    let n_embd = model.config.n_embd;
     let shape = match pooling {
         Pooling::None => vec![layers.len(), model.config.n_ctx(), n_embd],
         Pooling::Mean | Pooling::Max | Pooling::Last => vec![layers.len(), n_embd],
     };
-    let mut file = Embeddings::create(&args.out, &shape)?;
+    let mut file = if ranks.leads() { Some(Embeddings::create(&args.out, &shape)?) } else { None };
     let (mut count, total, values) = (0, images.len(), shape.iter().product());
     let mut take = |set: &TokenSet, features: &[f32]| {
         count += set.images();
-        file.push(&entries(&dataset, set, features, values))
+        file.as_mut().map_or(Ok(()), |file| file.push(&entries(&dataset, set, features, values)))
     };
-    let (damaged, time) = with_bar("embedding", |progress| {
+    let leads = ranks.leads();
+    let (damaged, time) = with_bar_if(leads, "embedding", |progress| {
         let mut progress = |images| progress(images, total);
-        features(&mut *engine, &images, &quantizer, &layers, pooling, &mut take, &mut progress)
+        features_among(ranks, &mut *engine, &images, &quantizer, (&layers, pooling), &mut take, &mut progress)
     })?;
     if count == 0 {
         return Err(Error::Missing(format!("no image of {} could be decoded", args.data.data)));
     }
+    let Some(file) = file else { return Ok(()) };
     let files = file.finish()?;
 
     for image in &damaged {
@@ -125,7 +138,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "shape": shape,
             "layers": layers,
             "pool": pooling,
-            "precision": args.precision.get(),
+            "precision": precision,
             "data": args.data.data,
             "split": args.split,
             "files": files,

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
 use igpt::data::{self, Images, Split};
-use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
+use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood_among, likelihood_by_decoding_among};
 use igpt::model::{ModelDir, Objective};
 use igpt::palette::{Distortion, Histogram, Quantizer};
+use igpt::ranks::{Collective, expect_same_model, in_turn};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::drawing::with_bar;
+use super::drawing::with_bar_if;
 use crate::output::print_json;
+use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, Quantize, ThreadArgs};
 
 /// Flags of `igpt eval`.
@@ -43,35 +45,46 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let ModelDir { config, palette, weights, .. } = ModelDir::open(&args.model)?;
-    let dataset = args.data.open()?;
+    ranks::among(|ranks| run_among(&args, ranks))
+}
+
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+    let precision = args.precision.get();
+    let int8 = args.quantize == Some(Quantize::Int8);
+    let flags = json!({"split": args.split, "images": args.images, "precision": precision, "quantize": int8});
+    ranks::expect_same_command(ranks, precision, "eval", &flags)?;
+    let model = ModelDir::open(&args.model)?;
+    let dataset = in_turn(ranks, || args.data.open())?;
     let images = dataset.split(args.split)?;
     let images = if args.images > 0 { images.spread(args.images) } else { images };
+    expect_same_model(ranks, &model, &[&images])?;
+    let ModelDir { config, palette, weights, .. } = model;
     let quantizer = Quantizer::new(palette);
     let palette = quantizer.palette();
     let channels = palette.channels();
     let set = data::tokenize(&images, config.n_px, &quantizer)?;
     let masked = config.objective == Objective::Masked;
     // What baselines give is a likelihood of whole images, which masked pixels' loss does not compare with.
-    let baselines = if masked { None } else { baselines(&dataset.split(Split::Train), &set, &quantizer)? };
+    let baselines =
+        if masked || !ranks.leads() { None } else { baselines(&dataset.split(Split::Train), &set, &quantizer)? };
+    let options = Options { threads: args.threads.threads, int8, ..Options::inference(precision) };
+    let mut engine = cpu::open(&config, &weights, options)?;
+    let (total, leads) = (set.images(), ranks.leads());
+    let (found, time) = with_bar_if(leads, "scoring", |progress| {
+        let mut progress = |images| progress(images, total);
+        if int8 {
+            likelihood_by_decoding_among(ranks, &*engine, &set, channels, &mut progress)
+        } else {
+            likelihood_among(ranks, &mut *engine, &set, channels, &mut progress)
+        }
+    })?;
+    if !leads {
+        return Ok(());
+    }
     let (histogram, _) = Histogram::of_images(&images, Some(config.n_px), channels, None, args.threads.threads)?;
     let distortion = Distortion::of(&histogram, &quantizer);
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
-
-    let precision = args.precision.get();
-    let int8 = args.quantize == Some(Quantize::Int8);
-    let options = Options { threads: args.threads.threads, int8, ..Options::inference(precision) };
-    let mut engine = cpu::open(&config, &weights, options)?;
-    let total = set.images();
-    let (found, time) = with_bar("scoring", |progress| {
-        let mut progress = |images| progress(images, total);
-        if int8 {
-            likelihood_by_decoding(&*engine, &set, channels, &mut progress)
-        } else {
-            likelihood(&mut *engine, &set, channels, &mut progress)
-        }
-    })?;
 
     let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
     if masked {

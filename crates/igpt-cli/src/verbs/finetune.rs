@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use igpt::train::{self, Collective, FineTuned, Overrides, RunConfig, Value};
+use igpt::ranks::Collective;
+use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 

@@ -1,7 +1,8 @@
 //! `igpt pretrain`: trains a model and leaves a run directory.
 
 use igpt::model::Objective;
-use igpt::train::{self, Collective, Overrides, Summary};
+use igpt::ranks::Collective;
+use igpt::train::{self, Overrides, Summary};
 use igpt::{Error, Result};
 
 use super::page_args::PageArgs;

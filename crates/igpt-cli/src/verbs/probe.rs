@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::Options;
+use igpt::data::Split;
 use igpt::evaluate::Layers;
 use igpt::model::ModelDir;
 use igpt::probe::{self, Report, Settings, Solver};
+use igpt::ranks::{Collective, expect_same_model, in_turn};
 use igpt::report::chart::by_layer;
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::drawing::with_phases;
+use super::drawing::with_phases_if;
 use crate::output::{own_command, print_json};
+use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
 
 /// Classes beyond which no confusion matrix is printed.
@@ -88,23 +91,48 @@ impl From<Kind> for Solver {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
+    ranks::among(|ranks| run_among(&args, ranks))
+}
+
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+    let precision = args.precision.get();
+    let solver = Solver::from(args.solver);
+    let flags = json!({
+        "layers": args.layers.to_string(),
+        "solver": solver,
+        "images": args.images,
+        "held-out": args.held_out,
+        "concat": args.concat,
+        "labels-per-class": args.labels_per_class,
+        "seeds": args.seeds,
+        "seed": args.seed.seed,
+        "precision": precision,
+    });
+    ranks::expect_same_command(ranks, precision, "probe", &flags)?;
     let model = match &args.model {
         Some(path) => ModelDir::open(path)?,
         None => ModelDir::bundled()?,
     };
-    let dataset = args.data.open()?;
+    let dataset = in_turn(ranks, || args.data.open())?;
+    let splits: Vec<_> = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split).ok()).into();
+    expect_same_model(ranks, &model, &splits.iter().flatten().collect::<Vec<_>>())?;
     let settings = Settings {
-        layers: args.layers,
+        layers: args.layers.clone(),
         images: args.images.map(|n| n as usize),
         held_out: args.held_out.map(|n| n as usize),
-        solver: args.solver.into(),
+        solver,
         concat: args.concat,
         labels_per_class: args.labels_per_class.iter().map(|&n| n as usize).collect(),
         seeds: args.seeds,
         seed: args.seed.seed,
-        options: Options { threads: args.threads.threads, ..Options::inference(args.precision.get()) },
+        options: Options { threads: args.threads.threads, ..Options::inference(precision) },
     };
-    let (report, time) = with_phases(|progress| probe::probe(&model, &dataset, &settings, progress))?;
+    let leads = ranks.leads();
+    let (report, time) =
+        with_phases_if(leads, |progress| probe::probe_among(ranks, &model, &dataset, &settings, progress))?;
+    if !leads {
+        return Ok(());
+    }
 
     let name = args.model.as_ref().map_or("the emoji model that comes with igpt".into(), |m| m.display().to_string());
     eprintln!("{name} on {}\n{}", args.data.data, table(&report));
@@ -115,7 +143,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     value["command"] = json!(own_command());
     value["model"] = json!(args.model);
     value["data"] = json!(args.data.data);
-    value["precision"] = json!(args.precision.get());
+    value["precision"] = json!(precision);
     value["seed"] = json!(args.seed.seed);
     value["damaged"] = json!(report.damaged.len());
     value["seconds"] = json!(time.as_secs_f64());

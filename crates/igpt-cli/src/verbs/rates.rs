@@ -3,8 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use igpt::Result;
+use igpt::ranks::Collective;
 use igpt::train::config::TrainSection;
-use igpt::train::{self, Collective, LrSearch, RunConfig, Start};
+use igpt::train::{self, LrSearch, RunConfig, Start};
 use serde_json::{Value, json};
 
 use super::run_args::RunArgs;

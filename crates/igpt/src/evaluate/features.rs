@@ -6,9 +6,10 @@ use std::str::FromStr;
 use crate::data::{Damaged, Images, TokenSet, check_damaged, tokenize_unchecked};
 use crate::model::{Engine, Pooling};
 use crate::palette::Quantizer;
+use crate::ranks::Collective;
 use crate::{Error, Result};
 
-/// Images of a run, unless their features are very long.
+/// Images of a run for each rank, unless their features are very long.
 const RUN: usize = 64;
 /// Values of a run at most, as far as a single image allows.
 const VALUES: usize = 1 << 24;
@@ -81,13 +82,30 @@ pub fn features(
     take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Damaged>> {
+    features_among(&mut Collective::solo(), engine, images, quantizer, (layers, pooling), take, progress)
+}
+
+/// As [`features()`], by several ranks, each of which calls this with the same images: they divide every run for the
+/// forward pass, and all of them are handed all of it. The same bits for any number of ranks.
+///
+/// # Errors
+/// As [`features()`], and when a rank is gone.
+pub fn features_among(
+    ranks: &mut Collective,
+    engine: &mut dyn Engine,
+    images: &Images,
+    quantizer: &Quantizer,
+    (layers, pooling): (&[usize], Pooling),
+    take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Damaged>> {
     let config = engine.config().clone();
     if quantizer.palette().n_vocab() != config.n_vocab {
         let (colors, n_vocab) = (quantizer.palette().n_vocab(), config.n_vocab);
         return Err(Error::Mismatch(format!("a palette of {colors} colours was given to a model of {n_vocab}")));
     }
     let values = layers.len() * pooling.rows(config.n_ctx()) * config.n_embd;
-    let run = (VALUES / values.max(1)).clamp(1, RUN);
+    let run = (VALUES / values.max(1)).clamp(1, RUN * ranks.size());
     let mut out = vec![0.0; run * values];
     let mut damaged = Vec::new();
     for first in (0..images.len()).step_by(run) {
@@ -96,7 +114,15 @@ pub fn features(
         damaged.append(&mut set.damaged);
         check_damaged(&damaged, images.len())?;
         let out = &mut out[..set.images() * values];
-        engine.features(&set.batch(0..set.images()), layers, pooling, out)?;
+        let share = ranks.share(set.images());
+        let own = &mut out[share.start * values..share.end * values];
+        if !share.is_empty() {
+            engine.features(&set.batch(share), layers, pooling, own)?;
+        }
+        if ranks.size() > 1 {
+            let all = ranks.gather(bytemuck::cast_slice(own))?.concat();
+            bytemuck::cast_slice_mut(out).copy_from_slice(&all);
+        }
         take(&set, out)?;
         progress(end);
     }
@@ -106,6 +132,43 @@ pub fn features(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu;
+    use crate::model::{ImageSize, ModelConfig, Precision};
+    use crate::ranks::collective::tests::on_ranks;
+
+    #[test]
+    fn any_number_of_ranks_finds_the_same_features_in_the_same_order() {
+        let emoji = crate::data::open("emoji", &crate::data::OpenOptions::default()).unwrap();
+        // More than a run for each of two ranks, and an odd number; then fewer than there are ranks.
+        for (count, pooling) in [(139, Pooling::Mean), (139, Pooling::None), (3, Pooling::Last)] {
+            let images = emoji.split(crate::data::Split::Test).unwrap().spread(count);
+            let palette = crate::model::ModelDir::bundled().unwrap().palette;
+            let config = ModelConfig::new(ImageSize::square(8), palette.n_vocab(), 16, 2, 2);
+            let found = |size: usize| {
+                on_ranks(size, |mut ranks| {
+                    let options = cpu::Options { threads: 1, ..cpu::Options::inference(Precision::F32) };
+                    let mut engine = cpu::init(&config, 0, options).unwrap();
+                    let quantizer = Quantizer::new(palette.clone());
+                    let (mut names, mut values) = (Vec::new(), Vec::new());
+                    let mut take = |set: &TokenSet, features: &[f32]| {
+                        names.extend(set.names.clone());
+                        values.extend(features.iter().map(|value| value.to_bits()));
+                        Ok(())
+                    };
+                    let layers = (&[2, 0][..], pooling);
+                    features_among(&mut ranks, &mut *engine, &images, &quantizer, layers, &mut take, &mut |_| ())
+                        .unwrap();
+                    ranks.close().unwrap();
+                    (names, values)
+                })
+            };
+            let alone = &found(1)[0];
+            assert_eq!(alone.0.len(), count);
+            for size in [2, 4] {
+                assert!(found(size).iter().all(|all| all == alone), "{size} ranks, {count} images, {pooling:?}");
+            }
+        }
+    }
 
     #[test]
     fn layers_read_what_they_print_and_are_checked_against_the_model() {

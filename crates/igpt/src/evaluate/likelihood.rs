@@ -3,7 +3,8 @@
 use std::f64::consts::LN_2;
 
 use crate::data::{Masking, TokenSet};
-use crate::model::{Engine, ModelConfig, Objective};
+use crate::model::{Engine, LossSum, ModelConfig, Objective};
+use crate::ranks::{Collective, losses};
 use crate::{Error, Result};
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
@@ -67,19 +68,35 @@ pub fn likelihood(
     channels: usize,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
+    likelihood_among(&mut Collective::solo(), engine, set, channels, progress)
+}
+
+/// As [`likelihood`], by several ranks, each of which calls this with the same images and scores its share of them. The
+/// same bits on every rank and for any number of ranks; `progress` counts as if all were as far as this one.
+///
+/// # Errors
+/// As [`likelihood`], and when a rank is gone.
+pub fn likelihood_among(
+    ranks: &mut Collective,
+    engine: &mut dyn Engine,
+    set: &TokenSet,
+    channels: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Likelihood> {
     check(engine.config(), set)?;
-    let mut nats = Vec::with_capacity(set.images());
+    let share = ranks.share(set.images());
+    let mut nats = Vec::with_capacity(share.len());
     let (objective, mask_prob) = (engine.config().objective, engine.config().mask_prob);
-    for start in (0..set.images()).step_by(BATCH) {
-        let end = (start + BATCH).min(set.images());
+    for start in share.clone().step_by(BATCH) {
+        let end = (start + BATCH).min(share.end);
         let mut batch = set.batch(start..end).without_labels();
         if objective == Objective::Masked {
             batch = Masking::evaluation(mask_prob, 0).mask(batch, start as u64);
         }
         nats.extend(engine.evaluate(&batch)?.nats);
-        progress(end);
+        progress(nats.len() * set.images() / share.len());
     }
-    Likelihood::of(&nats, set.n_px.pixels(), channels)
+    Likelihood::of(&of_all(ranks, nats)?, set.n_px.pixels(), channels)
 }
 
 /// As [`likelihood`], but pixel by pixel with the engine's decoder: the same up to rounding, unless the decoder uses
@@ -93,14 +110,29 @@ pub fn likelihood_by_decoding(
     channels: usize,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
+    likelihood_by_decoding_among(&mut Collective::solo(), engine, set, channels, progress)
+}
+
+/// As [`likelihood_by_decoding`], by several ranks: see [`likelihood_among`].
+///
+/// # Errors
+/// As [`likelihood_among`].
+pub fn likelihood_by_decoding_among(
+    ranks: &mut Collective,
+    engine: &dyn Engine,
+    set: &TokenSet,
+    channels: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Likelihood> {
     check(engine.config(), set)?;
     let n_vocab = engine.config().n_vocab;
-    let rows = DECODED.min(set.images().max(1));
+    let share = ranks.share(set.images());
+    let rows = DECODED.min(share.len().max(1));
     let mut decoder = engine.decoder(rows)?;
     let mut logits = vec![0.0; rows * n_vocab];
-    let mut nats = Vec::with_capacity(set.images());
-    for start in (0..set.images()).step_by(rows) {
-        let images: Vec<&[u16]> = (start..set.images().min(start + rows)).map(|i| set.image(i)).collect();
+    let mut nats = Vec::with_capacity(share.len());
+    for start in share.clone().step_by(rows) {
+        let images: Vec<&[u16]> = (start..share.end.min(start + rows)).map(|i| set.image(i)).collect();
         for (row, logits) in (0..images.len()).zip(logits.chunks_exact_mut(n_vocab)) {
             decoder.start(row, &[], logits)?;
         }
@@ -115,9 +147,15 @@ pub fn likelihood_by_decoding(
             }
         }
         nats.extend(sums);
-        progress(nats.len());
+        progress(nats.len() * set.images() / share.len());
     }
-    Likelihood::of(&nats, set.n_px.pixels(), channels)
+    Likelihood::of(&of_all(ranks, nats)?, set.n_px.pixels(), channels)
+}
+
+/// The nats of all ranks' images, in their order.
+fn of_all(ranks: &mut Collective, nats: Vec<f64>) -> Result<Vec<f64>> {
+    let own = LossSum { nats, ..LossSum::default() };
+    losses::gather(ranks, own, None).map(|(all, _)| all.nats)
 }
 
 /// Nats of `token` under the softmax of `logits`.
@@ -146,6 +184,7 @@ mod tests {
     use super::*;
     use crate::cpu;
     use crate::model::{ImageSize, Precision};
+    use crate::ranks::collective::tests::on_ranks;
 
     fn set(images: usize, tokens: impl Fn(usize) -> u16) -> TokenSet {
         let n_px = ImageSize { height: 8, width: 9 };
@@ -160,14 +199,7 @@ mod tests {
 
     #[test]
     fn decoding_gives_the_likelihood_of_the_forward_pass() {
-        let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 7, 32, 2, 2);
-        let layout = crate::model::Layout::new(&config);
-        let mut weights = vec![0.0; layout.arena_len()];
-        layout.init(3, &mut weights);
-        // The official initialisation knows nothing: give the output matrix something to say.
-        let head = layout.tensor("lm_head.weight").unwrap();
-        let values: Vec<f32> = (0..head.len()).map(|i| 0.1 * (i as f32 * 0.7).sin()).collect();
-        layout.import(head, &values, &mut weights).unwrap();
+        let (config, weights) = network();
         let set = set(35, |i| (i * i % 7) as u16);
         let options = cpu::Options::inference(Precision::F32);
         let mut engine = cpu::open(&config, &weights, options).unwrap();
@@ -179,6 +211,47 @@ mod tests {
         assert!(int8 != decoded, "8 bits are not used");
         // Every product of this random network adds about half a percent.
         assert!((whole.nats_per_token - int8.nats_per_token).abs() < 2e-2, "{whole:?} {int8:?}");
+    }
+
+    /// A random network that has something to say: the official initialisation starts the output matrix at zero.
+    fn network() -> (ModelConfig, Vec<f32>) {
+        let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 7, 32, 2, 2);
+        let layout = crate::model::Layout::new(&config);
+        let mut weights = vec![0.0; layout.arena_len()];
+        layout.init(3, &mut weights);
+        let head = layout.tensor("lm_head.weight").unwrap();
+        let values: Vec<f32> = (0..head.len()).map(|i| 0.1 * (i as f32 * 0.7).sin()).collect();
+        layout.import(head, &values, &mut weights).unwrap();
+        (config, weights)
+    }
+
+    #[test]
+    fn any_number_of_ranks_finds_the_same_likelihood() {
+        let (config, weights) = network();
+        // More than a batch for each of two ranks, and an odd number; then fewer than there are ranks.
+        for images in [139, 3] {
+            let set = set(images, |i| (i * i % 7) as u16);
+            for objective in [Objective::Autoregressive, Objective::Masked] {
+                let config = ModelConfig { objective, ..config.clone() };
+                let found = |size: usize, decoded: bool| {
+                    on_ranks(size, |mut ranks| {
+                        let mut engine = cpu::open(&config, &weights, cpu::Options::inference(Precision::F32)).unwrap();
+                        let found = match decoded {
+                            true => likelihood_by_decoding_among(&mut ranks, &*engine, &set, 1, &mut |_| ()),
+                            false => likelihood_among(&mut ranks, &mut *engine, &set, 1, &mut |_| ()),
+                        };
+                        ranks.close().unwrap();
+                        found.unwrap()
+                    })
+                };
+                for decoded in [false, true].into_iter().take(if objective == Objective::Masked { 1 } else { 2 }) {
+                    let alone = &found(1, decoded)[0];
+                    for size in [2, 4] {
+                        assert!(found(size, decoded).iter().all(|all| all == alone), "{size} ranks, {objective:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

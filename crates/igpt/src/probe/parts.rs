@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use crate::data::{Damaged, Dataset, Images, Split};
-use crate::evaluate::features;
+use crate::evaluate::features_among;
 use crate::model::{Engine, Pooling};
 use crate::palette::Quantizer;
+use crate::ranks::Collective;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -132,11 +133,12 @@ pub struct Part {
     pub damaged: Vec<Damaged>,
 }
 
-/// Runs labelled images through the engine once.
+/// Runs labelled images through the engine once, divided among the ranks; every rank gets all features.
 ///
 /// # Errors
-/// As [`features`].
+/// As [`features_among`].
 pub fn collect(
+    ranks: &mut Collective,
     engine: &mut dyn Engine,
     images: &Images,
     quantizer: &Quantizer,
@@ -159,8 +161,7 @@ pub fn collect(
         }
         Ok(())
     };
-    let damaged = features(engine, images, quantizer, layers, Pooling::Mean, &mut take, progress)?;
-    part.damaged = damaged;
+    part.damaged = features_among(ranks, engine, images, quantizer, (layers, Pooling::Mean), &mut take, progress)?;
     Ok(part)
 }
 

@@ -7,6 +7,7 @@
 use super::solver::{Choice, Fitter};
 use super::{Examples, Standardizer, accuracy};
 use crate::Result;
+use crate::ranks::Collective;
 
 /// One kind of features of the three parts: a layer, several of them, or pixels.
 #[derive(Clone, Copy, Debug)]
@@ -26,16 +27,33 @@ pub struct Sweep {
     pub choices: Vec<Choice>,
 }
 
-/// Finds the best setting of each view and the best view, on validation alone. `progress` is told how many are done.
-pub fn choose(fitter: &Fitter<'_>, views: &[View<'_>], progress: &mut dyn FnMut(usize)) -> Result<Sweep> {
-    let mut choices: Vec<Choice> = Vec::with_capacity(views.len());
-    for view in views {
+/// Finds the best setting of each view and the best view, on validation alone. Ranks divide the views and learn of each
+/// other's choices. `progress` is told how many are done, as if all ranks were as far as this one.
+pub fn choose(
+    ranks: &mut Collective,
+    fitter: &Fitter<'_>,
+    views: &[View<'_>],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Sweep> {
+    let share = ranks.share(views.len());
+    let mut own = Vec::with_capacity(share.len());
+    for view in &views[share.clone()] {
         let standardizer = Standardizer::fit(view.train.features(), view.train.width());
-        choices.push(fitter.choose(&standardizer, view.train, view.validation)?);
-        progress(choices.len());
+        own.push(fitter.choose(&standardizer, view.train, view.validation)?);
+        progress(own.len() * views.len() / share.len());
     }
+    let choices = of_all(ranks, &own)?;
     let better = |best: usize, i: usize| if choices[i].accuracy > choices[best].accuracy { i } else { best };
     Ok(Sweep { best: (0..choices.len()).fold(0, better), choices })
+}
+
+/// The choices of all ranks, in their order; on the way a setting that there is none of is not a number.
+fn of_all(ranks: &mut Collective, own: &[Choice]) -> Result<Vec<Choice>> {
+    let own: Vec<f64> = own.iter().flat_map(|choice| [choice.setting.unwrap_or(f64::NAN), choice.accuracy]).collect();
+    let all = ranks.gather(bytemuck::cast_slice(&own))?.concat();
+    let all: Vec<[f64; 2]> = bytemuck::pod_collect_to_vec(&all);
+    let choice = |[setting, accuracy]: [f64; 2]| Choice { setting: Some(setting).filter(|s| !s.is_nan()), accuracy };
+    Ok(all.into_iter().map(choice).collect())
 }
 
 /// What a choice is worth on the test images.
@@ -105,6 +123,7 @@ mod tests {
     use super::*;
     use crate::probe::testing::clouds;
     use crate::probe::{Solver, Workers};
+    use crate::ranks::collective::tests::on_ranks;
 
     const SOLVERS: [Solver; 4] = [Solver::Lbfgs, Solver::Sgd, Solver::Ridge, Solver::Knn];
 
@@ -122,7 +141,7 @@ mod tests {
                     validation: Examples::new(&parts[1].0, 5, &parts[1].1).unwrap(),
                 });
                 let permuted: Vec<u32> = clear[2].1.iter().map(|label| (label + turn) % 3).collect();
-                let sweep = choose(&fitter, &views, &mut |_| ()).unwrap();
+                let sweep = choose(&mut Collective::solo(), &fitter, &views, &mut |_| ()).unwrap();
                 let test = Examples::new(&clear[2].0, 5, &permuted).unwrap();
                 let verdict = judge(&fitter, views[sweep.best], &sweep.choices[sweep.best], test).unwrap();
                 (sweep, verdict)
@@ -135,6 +154,32 @@ mod tests {
             assert!(verdict.test_accuracy > 0.7 && other.test_accuracy < 0.3, "{solver:?}: {verdict:?}");
             // The columns of the confusion matrix are what was predicted: the same, with rows turned.
             (0..3).for_each(|c| assert_eq!(verdict.confusion[c], other.confusion[(c + 1) % 3]));
+        }
+    }
+
+    #[test]
+    fn ranks_that_divide_the_views_make_the_choices_of_one() {
+        let parts = [1, 2, 3, 4, 5].map(|seed| clouds(80, 4, 3, seed as f64, seed));
+        for solver in SOLVERS {
+            let found = |size: usize| {
+                on_ranks(size, |mut ranks| {
+                    let workers = Workers::new(1);
+                    let fitter = Fitter { workers: &workers, solver, classes: 3, seed: 0 };
+                    let views = [0, 1, 2, 3].map(|i| View {
+                        train: Examples::new(&parts[i].0, 4, &parts[i].1).unwrap(),
+                        validation: Examples::new(&parts[i + 1].0, 4, &parts[i + 1].1).unwrap(),
+                    });
+                    let few = choose(&mut ranks, &fitter, &views[..1], &mut |_| ()).unwrap();
+                    let sweep = choose(&mut ranks, &fitter, &views[..3], &mut |_| ()).unwrap();
+                    ranks.close().unwrap();
+                    (few, sweep)
+                })
+            };
+            let alone = &found(1)[0];
+            assert_eq!((alone.0.choices.len(), alone.1.choices.len()), (1, 3));
+            for size in [2, 4] {
+                assert!(found(size).iter().all(|all| all == alone), "{size} ranks, {solver:?}: {alone:?}");
+            }
         }
     }
 

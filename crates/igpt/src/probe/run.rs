@@ -5,10 +5,11 @@ use super::parts::{Labelled, Part, collect, labels};
 use super::protocol::{Verdict, View, centred, choose, judge, majority};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
-use crate::data::{Damaged, Dataset};
+use crate::data::{Damaged, Dataset, Images};
 use crate::evaluate::Layers;
 use crate::model::{Engine, ModelDir};
 use crate::palette::Quantizer;
+use crate::ranks::Collective;
 use crate::{Error, Result, cpu};
 
 /// What to probe and how.
@@ -123,6 +124,21 @@ type Parts = [Part; 3];
 /// When the labels don't allow it (see [`Labelled::of`]), a layer is out of range, a class has too few images for
 /// `labels_per_class`, or features are not finite.
 pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> Result<Report> {
+    probe_among(&mut Collective::solo(), model, dataset, settings, progress)
+}
+
+/// As [`probe`], by several ranks, each of which calls this with the same model and images: they divide the forward
+/// passes and, of each sweep, the layers. The same report on every rank and for any number of ranks.
+///
+/// # Errors
+/// As [`probe`], and when a rank is gone.
+pub fn probe_among(
+    ranks: &mut Collective,
+    model: &ModelDir,
+    dataset: &Dataset,
+    settings: &Settings,
+    progress: Progress<'_>,
+) -> Result<Report> {
     let mut layers = settings.layers.of(model.config.n_layer)?;
     layers.sort_unstable();
     let mut images = Labelled::of(dataset, settings.images, settings.seed)?;
@@ -146,20 +162,21 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
     let quantizer = Quantizer::new(model.palette.clone());
 
     let mut engine = cpu::open(&model.config, &model.weights, settings.options)?;
-    let mut parts = read(&mut *engine, &images, &quantizer, &layers, true, "features", progress)?;
+    let reader = Reader { images: &images, quantizer: &quantizer, layers: &layers };
+    let mut parts = reader.read(ranks, &mut *engine, true, "features", progress)?;
     drop(engine);
-    let (best, choices) = sweep(&fitter, &parts, "layers", progress)?;
+    let (best, choices) = sweep(ranks, &fitter, &parts, "layers", progress)?;
     let verdict = test(&fitter, &parts, best, &choices[best])?;
 
     let concat = match settings.concat {
-        Some(count) => Some(concat(&fitter, &parts, &layers, best, count)?),
+        Some(count) => Some(concat(ranks, &fitter, &parts, (&layers, best, count))?),
         None => None,
     };
     let pixels = parts.each_mut().map(|part| {
         let values = std::mem::take(&mut part.pixels);
         Part { layers: vec![values], ..labels_of(part) }
     });
-    let (_, of_pixels) = sweep(&fitter, &pixels, "pixels", progress)?;
+    let (_, of_pixels) = sweep(ranks, &fitter, &pixels, "pixels", progress)?;
     let raw_pixels = test(&fitter, &pixels, 0, &of_pixels[0])?;
     let mut few = Vec::new();
     for (i, &count) in settings.labels_per_class.iter().enumerate() {
@@ -176,8 +193,8 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
     let damaged = parts.into_iter().flat_map(|part| part.damaged).collect();
 
     let mut engine = cpu::init(&model.config, settings.seed, settings.options)?;
-    let random = read(&mut *engine, &images, &quantizer, &layers, false, "random net", progress)?;
-    let (random_best, of_random) = sweep(&fitter, &random, "random net", progress)?;
+    let random = reader.read(ranks, &mut *engine, false, "random net", progress)?;
+    let (random_best, of_random) = sweep(ranks, &fitter, &random, "random net", progress)?;
     let random_init = test(&fitter, &random, random_best, &of_random[random_best])?;
 
     Ok(Report {
@@ -206,32 +223,42 @@ pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress:
     })
 }
 
-/// Features of the three parts.
-fn read(
-    engine: &mut dyn Engine,
-    images: &Labelled,
-    quantizer: &Quantizer,
-    layers: &[usize],
-    with_pixels: bool,
-    what: &'static str,
-    progress: Progress<'_>,
-) -> Result<Parts> {
-    let total = images.train.len() + images.validation.len() + images.test.len();
-    let mut before = 0;
-    let mut part = |images: &crate::data::Images| {
-        let mut told = |done: usize| progress(what, before + done, total);
-        let part = collect(engine, images, quantizer, layers, with_pixels, &mut told)?;
-        before += images.len();
-        if part.labels.is_empty() {
-            return Err(Error::Missing("no labelled image of a split could be decoded".into()));
-        }
-        Ok(part)
-    };
-    Ok([part(&images.train)?, part(&images.validation)?, part(&images.test)?])
+/// Whose features are read.
+struct Reader<'a> {
+    images: &'a Labelled,
+    quantizer: &'a Quantizer,
+    layers: &'a [usize],
+}
+
+impl Reader<'_> {
+    /// Features of the three parts.
+    fn read(
+        &self,
+        ranks: &mut Collective,
+        engine: &mut dyn Engine,
+        with_pixels: bool,
+        what: &'static str,
+        progress: Progress<'_>,
+    ) -> Result<Parts> {
+        let Labelled { train, validation, test, .. } = self.images;
+        let total = train.len() + validation.len() + test.len();
+        let mut before = 0;
+        let mut part = |images: &Images| {
+            let mut told = |done: usize| progress(what, before + done, total);
+            let part = collect(ranks, engine, images, self.quantizer, self.layers, with_pixels, &mut told)?;
+            before += images.len();
+            if part.labels.is_empty() {
+                return Err(Error::Missing("no labelled image of a split could be decoded".into()));
+            }
+            Ok(part)
+        };
+        Ok([part(train)?, part(validation)?, part(test)?])
+    }
 }
 
 /// The best of the parts' layers and every layer's choice, on validation.
 fn sweep(
+    ranks: &mut Collective,
     fitter: &Fitter<'_>,
     [train, validation, _]: &Parts,
     what: &'static str,
@@ -240,7 +267,7 @@ fn sweep(
     let total = train.layers.len();
     let view = |slot: usize| Ok(View { train: examples(train, slot)?, validation: examples(validation, slot)? });
     let views = (0..total).map(view).collect::<Result<Vec<_>>>()?;
-    let sweep = choose(fitter, &views, &mut |done| progress(what, done, total))?;
+    let sweep = choose(ranks, fitter, &views, &mut |done| progress(what, done, total))?;
     Ok((sweep.best, sweep.choices))
 }
 
@@ -250,10 +277,16 @@ fn test(fitter: &Fitter<'_>, parts: &Parts, slot: usize, choice: &Choice) -> Res
     judge(fitter, view, choice, examples(&parts[2], slot)?)
 }
 
-fn concat(fitter: &Fitter<'_>, parts: &Parts, layers: &[usize], best: usize, count: usize) -> Result<Concat> {
+/// `count` layers around the best one side by side.
+fn concat(
+    ranks: &mut Collective,
+    fitter: &Fitter<'_>,
+    parts: &Parts,
+    (layers, best, count): (&[usize], usize, usize),
+) -> Result<Concat> {
     let around: Vec<usize> = centred(best, count, layers.len() - 1).collect();
     let joined = joined(parts, &around)?;
-    let (_, choices) = sweep(fitter, &joined, "concat", &mut |_, _, _| ())?;
+    let (_, choices) = sweep(ranks, fitter, &joined, "concat", &mut |_, _, _| ())?;
     let verdict = test(fitter, &joined, 0, &choices[0])?;
     Ok(Concat { layers: around.iter().map(|&slot| layers[slot]).collect(), verdict })
 }

@@ -7,18 +7,16 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::pretrain::take_best;
-use super::ranks::{
-    all_damaged, expect_same_data, expect_same_program, expect_same_weights, in_turn, part, share_checkpoint,
-    share_palette, with_groups,
-};
+use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
 use crate::probe::few;
+use crate::ranks::same::{expect_same_data, expect_same_weights};
+use crate::ranks::{Collective, in_turn};
 use crate::train::average;
-use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::observer::{Event, Observer};
@@ -121,7 +119,7 @@ fn fit(
     let Some(settings) = &config.finetune else {
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
     };
-    expect_same_program(ranks, config)?;
+    expect_same_run(ranks, config)?;
     let config = &with_groups(ranks, config, start, observer)?;
     let leads = ranks.leads();
     let source = settings.model.as_ref().map(ModelDir::open).transpose()?;

@@ -15,7 +15,7 @@ use crate::data::{Batch, Loader, Preprocess, Split};
 use crate::machine::{self, Limits};
 use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
-use crate::train::collective::Collective;
+use crate::ranks::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::observer::{Event, Observer};
 use crate::train::plan::Planner;

@@ -11,7 +11,7 @@ use igpt_kernels::{Isa, reduce};
 
 use crate::data::Batch;
 use crate::model::{Engine, LossSum};
-use crate::train::collective::Collective;
+use crate::ranks::Collective;
 use crate::{Error, Result};
 
 /// Tokens of a micro-batch when its size is not said: enough to keep matrix products efficient.
@@ -123,7 +123,7 @@ impl GradientTree {
     }
 
     /// Joins a finished group with the complete subtrees before it; parks the sum unless it is the whole tree.
-    pub(super) fn join(&mut self, gradients: &mut [f32]) {
+    pub(crate) fn join(&mut self, gradients: &mut [f32]) {
         for (level, filled) in self.levels.iter_mut().zip(&mut self.filled) {
             if !*filled {
                 level.copy_from_slice(gradients);

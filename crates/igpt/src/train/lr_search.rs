@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::files::write_atomic;
-use crate::train::collective::Collective;
+use crate::ranks::Collective;
 use crate::train::config::RunConfig;
 use crate::train::finetune::finetune_untested;
 use crate::train::observer::{Event, Observer};

@@ -1,12 +1,11 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`average`], [`collective`], [`checkpoint`],
+//! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`average`], [`checkpoint`],
 //! [`trainer`], `ranks`, `setup`, [`mod@pretrain`], [`mod@finetune`].
 
 pub mod average;
 pub mod checkpoint;
-pub mod collective;
 pub mod comparison;
 pub mod config;
 #[cfg(test)]
@@ -16,7 +15,6 @@ pub mod finetune;
 pub mod forecast;
 pub mod groups;
 mod lock;
-mod losses;
 pub mod lr_search;
 pub mod metrics;
 pub mod noise;
@@ -38,7 +36,6 @@ pub mod trainer;
 
 pub use average::Average;
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use collective::{Collective, Transport};
 pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};
 pub use fine_tuning::FineTuneSection;

@@ -6,17 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::ranks::{
-    all_damaged, expect_same_data, expect_same_program, expect_same_weights, in_turn, part, share_checkpoint,
-    share_palette, with_groups,
-};
+use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
 use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
 use crate::data::{Dataset, Loader, Preprocess, Split, TokenSet};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
+use crate::ranks::same::{expect_same_data, expect_same_weights};
+use crate::ranks::{Collective, in_turn};
 use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
-use crate::train::collective::Collective;
 use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
 use crate::train::probe::RunProbe;
@@ -104,7 +102,7 @@ pub fn pretrain_among(
             "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
         ));
     }
-    expect_same_program(ranks, config)?;
+    expect_same_run(ranks, config)?;
     let config = &with_groups(ranks, config, start, observer)?;
     let run = if ranks.leads() { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
     let own = if ranks.leads() { newest(&run, start, observer)? } else { None };

@@ -1,4 +1,4 @@
-//! What the ranks of a run settle before and after training: that they are the same program on the same data, who has
+//! What the ranks of a run settle before and after training: that they are of the same config, who has
 //! which gradient groups, and what rank 0 alone reads from or writes to the run directory.
 
 use std::collections::BTreeMap;
@@ -6,87 +6,31 @@ use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
-
-use crate::checksum::{hex, sha256};
-use crate::data::{Damaged, Dataset, Images};
+use crate::data::Damaged;
 use crate::model::Engine;
 use crate::model::ImageSize;
 use crate::palette::Palette;
+use crate::ranks::{Collective, expect_same_program};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
-use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, WITHOUT_EFFECT};
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::Start;
 use crate::train::trainer::expect_divisible;
-use crate::{Error, Result, cpu};
+use crate::{Error, Result};
 
 /// Settings in which ranks may differ beside those without effect.
 const PLACES: [&str; 1] = ["data.dir"];
-/// Images whose pixels are compared between ranks.
-const COMPARED_IMAGES: usize = 8;
 
 /// Refuses ranks of another program, instruction set or config.
-pub(super) fn expect_same_program(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
-    if ranks.size() == 1 {
-        return Ok(());
-    }
-    let program = std::env::current_exe().and_then(std::fs::read);
-    let program = program.map_or_else(|_| "unknown".into(), |bytes| sha256(&bytes));
-    let isa = cpu::Options::training(config.train.precision).isa.name();
-    let mut facts = vec![
-        ("version of igpt".to_string(), env!("CARGO_PKG_VERSION").to_string()),
-        ("program (its SHA-256)".into(), program),
-        ("instruction set (see IGPT_ISA)".into(), isa.into()),
-    ];
+pub(super) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
+    let mut settings = Vec::new();
     let table = toml::Table::try_from(config).expect("a config of plain values has a TOML form");
     for (section, values) in &table {
-        let settings = values.as_table().into_iter().flatten().map(|(key, value)| (format!("{section}.{key}"), value));
-        let settings = settings.filter(|(key, _)| !PLACES.iter().chain(&WITHOUT_EFFECT).any(|free| free == key));
-        facts.extend(settings.map(|(key, value)| (key, value.to_string())));
+        let values = values.as_table().into_iter().flatten().map(|(key, value)| (format!("{section}.{key}"), value));
+        let values = values.filter(|(key, _)| !PLACES.iter().chain(&WITHOUT_EFFECT).any(|free| free == key));
+        settings.extend(values.map(|(key, value)| (key, value.to_string())));
     }
-    ranks.expect_same(&facts)
-}
-
-/// Refuses ranks with other images, or that have not understood the palette.
-pub(super) fn expect_same_data(
-    ranks: &mut Collective,
-    dataset: &Dataset,
-    train: &Images,
-    palette: &Palette,
-) -> Result<()> {
-    if ranks.size() == 1 {
-        return Ok(());
-    }
-    let images = |set: &Images| format!("{} images, {}", set.len(), fingerprint(set));
-    ranks.expect_same(&[
-        ("palette".into(), palette.hash()),
-        (format!("train split of {}", dataset.name), images(train)),
-        (format!("validation split of {}", dataset.name), images(&dataset.validation)),
-    ])
-}
-
-/// Refuses ranks that start from other weights: fresh ones drawn otherwise, or another model of the same name.
-pub(super) fn expect_same_weights(ranks: &mut Collective, weights: &[f32]) -> Result<()> {
-    if ranks.size() == 1 {
-        return Ok(());
-    }
-    let hash = sha256(bytemuck::cast_slice(weights));
-    ranks.expect_same(&[("start (the SHA-256 of its weights)".into(), hash)])
-}
-
-/// A hash of all names and labels, and of the pixels of some images.
-fn fingerprint(images: &Images) -> String {
-    let mut hash = Sha256::new();
-    for i in 0..images.len() {
-        hash.update(images.name(i));
-        hash.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
-    }
-    let looked_at = images.spread(COMPARED_IMAGES);
-    for pixels in (0..looked_at.len()).filter_map(|i| looked_at.pixels(i).ok()) {
-        hash.update(&pixels.data);
-    }
-    hex(&hash.finalize())
+    expect_same_program(ranks, config.train.precision, settings)
 }
 
 /// The config with a gradient group for each rank, where a new run doesn't say how many there are.
@@ -113,18 +57,6 @@ pub(super) fn with_groups(
     }
     expect_divisible(train.gradient_groups, size)?;
     config.validate().map(|()| config)
-}
-
-/// Rank 0 does it first, such as a download, then the others, for which everything is there.
-pub(super) fn in_turn<T>(ranks: &mut Collective, each: impl FnOnce() -> Result<T>) -> Result<T> {
-    if !ranks.leads() {
-        ranks.barrier()?;
-    }
-    let done = each()?;
-    if ranks.leads() {
-        ranks.barrier()?;
-    }
-    Ok(done)
 }
 
 /// Rank 0's checkpoint on every rank, which reads of it what it needs: all see the run directory.

@@ -7,9 +7,9 @@ use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Sp
 use crate::files::write_atomic;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
+use crate::ranks::Collective;
 use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
-use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
 use crate::train::observer::{Event, Observer};
 use crate::train::room;

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::average::Average;
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
-use super::collective::Collective;
-use super::collective::tests::on_ranks;
 use super::config::{RunConfig, TrainSection};
 use super::fake::Fake;
 use super::observer::Event;
@@ -18,6 +16,8 @@ use super::{FineTuneSection, Metrics, Plan};
 use crate::data::{Batch, TokenSet};
 use crate::files::full_disk;
 use crate::model::{Engine, ImageSize, ModelConfig};
+use crate::ranks::Collective;
+use crate::ranks::collective::tests::on_ranks;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 

@@ -12,13 +12,13 @@ use std::time::Instant;
 use crate::data::{Batch, BatchSizes, Masking, TokenSet};
 use crate::files::write_atomic;
 use crate::model::{Engine, LossSum, Objective};
+use crate::ranks::Collective;
+use crate::ranks::losses;
 use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoints, Meta};
-use crate::train::collective::Collective;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{GradientTree, even_runs, micro_batch};
-use crate::train::losses;
 use crate::train::metrics::{Metrics, Row};
 use crate::train::noise::Noise;
 use crate::train::observer::{Event, Observer, Started, StepReport};
@@ -347,9 +347,7 @@ impl Loop<'_> {
         let masked = network.objective == Objective::Masked;
         let masking = masked.then(|| Masking::evaluation(network.mask_prob, 0));
         let (mut own, mut right) = (LossSum::default(), None);
-        let bound = |rank: usize| rank * set.images() / self.t.ranks.size();
-        let part = bound(self.t.ranks.rank())..bound(self.t.ranks.rank() + 1);
-        for run in even_runs(part, most) {
+        for run in even_runs(self.t.ranks.share(set.images()), most) {
             let batch = set.batch(run.clone());
             let batch = match masking {
                 Some(masking) => masking.mask(batch, run.start as u64),

@@ -1,7 +1,7 @@
-//! Several processes that train one network: who they are, and the sums that they make together.
+//! Several processes with one network: who they are, and the sums that they make together.
 //!
 //! The order of every sum is ours, not the transport's: ranks are the leaves of a binary tree in their order, as the
-//! gradient groups are of [`super::groups`], and neighbours are added first. So any power of two of ranks gives the
+//! gradient groups are of [`crate::train::groups`], and neighbours are added first. So any power of two of ranks gives the
 //! bits that one process gives. A sum is made by recursive halving (each rank ends with the sum of its own piece) and
 //! handed round by recursive doubling. All talk goes through a thread of its own, so that it goes on while the engine
 //! computes.
@@ -61,7 +61,7 @@ enum Done {
     Closed,
 }
 
-/// The processes that train together; of each rank its end. A single process is [`Collective::solo`].
+/// The processes that work together; of each rank its end. A single process is [`Collective::solo`].
 #[derive(Debug)]
 pub struct Collective {
     rank: usize,
@@ -115,6 +115,12 @@ impl Collective {
     /// Whether this is rank 0, which writes files and tells the user.
     pub fn leads(&self) -> bool {
         self.rank == 0
+    }
+
+    /// Of `len` things in a row those that are this rank's to do: all ranks' follow each other, in their order.
+    pub fn share(&self, len: usize) -> std::ops::Range<usize> {
+        let bound = |rank: usize| rank * len / self.size;
+        bound(self.rank)..bound(self.rank + 1)
     }
 
     /// `rank 1 on host b`.
@@ -391,7 +397,7 @@ fn split(mut message: &[u8]) -> Result<Vec<Vec<u8>>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::train::groups::GradientTree;
 

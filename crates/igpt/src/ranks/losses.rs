@@ -1,12 +1,12 @@
 //! What all ranks found on their parts of a batch or of the validation images, put together in the images' order.
 
 use crate::model::LossSum;
-use crate::train::collective::Collective;
+use crate::ranks::Collective;
 use crate::{Error, Result};
 
 /// The losses of all ranks, whose images follow each other in the order of the ranks, and how many images were
 /// classified rightly, if any were classified. The same bits on every rank.
-pub(super) fn gather(ranks: &mut Collective, own: LossSum, right: Option<usize>) -> Result<(LossSum, Option<usize>)> {
+pub(crate) fn gather(ranks: &mut Collective, own: LossSum, right: Option<usize>) -> Result<(LossSum, Option<usize>)> {
     if ranks.size() == 1 {
         return Ok((own, right));
     }
@@ -46,7 +46,7 @@ fn read(bytes: &[u8]) -> Option<(LossSum, Option<usize>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::collective::tests::on_ranks;
+    use crate::ranks::collective::tests::on_ranks;
 
     #[test]
     fn losses_of_all_ranks_come_together_in_the_order_of_their_images() {

@@ -1,0 +1,9 @@
+//! Several processes that work as one: who they are and the sums that they make ([`collective`]), what they must have in
+//! common, and what they find on their parts of some images.
+
+pub mod collective;
+pub(crate) mod losses;
+pub mod same;
+
+pub use collective::{Collective, Transport};
+pub use same::{expect_same_model, expect_same_program, in_turn};

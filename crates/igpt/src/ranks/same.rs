@@ -1,0 +1,108 @@
+//! What ranks must have in common before they work as one: the program, its settings, images and weights.
+
+use sha2::{Digest, Sha256};
+
+use crate::checksum::{hex, sha256};
+use crate::data::{Dataset, Images};
+use crate::model::{ModelDir, Precision};
+use crate::palette::Palette;
+use crate::ranks::Collective;
+use crate::{Result, cpu};
+
+/// Images whose pixels are compared between ranks.
+const COMPARED_IMAGES: usize = 8;
+
+/// Refuses ranks of another program, instruction set or of other `settings`, (name, value), by name.
+///
+/// # Errors
+/// When ranks differ, or one is gone.
+pub fn expect_same_program(
+    ranks: &mut Collective,
+    precision: Precision,
+    settings: Vec<(String, String)>,
+) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let program = std::env::current_exe().and_then(std::fs::read);
+    let program = program.map_or_else(|_| "unknown".into(), |bytes| sha256(&bytes));
+    let isa = cpu::Options::training(precision).isa.name();
+    let mut facts = vec![
+        ("version of igpt".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+        ("program (its SHA-256)".into(), program),
+        ("instruction set (see IGPT_ISA)".into(), isa.into()),
+    ];
+    facts.extend(settings);
+    ranks.expect_same(&facts)
+}
+
+/// Refuses ranks with another model or other images of it to work on.
+///
+/// # Errors
+/// When ranks differ, or one is gone.
+pub fn expect_same_model(ranks: &mut Collective, model: &ModelDir, images: &[&Images]) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let images: Vec<String> = images.iter().map(|images| described(images)).collect();
+    ranks.expect_same(&[
+        ("palette".into(), model.palette.hash()),
+        ("model (the SHA-256 of its weights)".into(), sha256(bytemuck::cast_slice(&model.weights))),
+        ("set of images".into(), images.join(", ")),
+    ])
+}
+
+/// Refuses ranks with other images, or that have not understood the palette.
+pub(crate) fn expect_same_data(
+    ranks: &mut Collective,
+    dataset: &Dataset,
+    train: &Images,
+    palette: &Palette,
+) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    ranks.expect_same(&[
+        ("palette".into(), palette.hash()),
+        (format!("train split of {}", dataset.name), described(train)),
+        (format!("validation split of {}", dataset.name), described(&dataset.validation)),
+    ])
+}
+
+/// Refuses ranks that start from other weights: fresh ones drawn otherwise, or another model of the same name.
+pub(crate) fn expect_same_weights(ranks: &mut Collective, weights: &[f32]) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let hash = sha256(bytemuck::cast_slice(weights));
+    ranks.expect_same(&[("start (the SHA-256 of its weights)".into(), hash)])
+}
+
+/// How many images, and a hash of all names and labels and of the pixels of some.
+fn described(images: &Images) -> String {
+    let mut hash = Sha256::new();
+    for i in 0..images.len() {
+        hash.update(images.name(i));
+        hash.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
+    }
+    let looked_at = images.spread(COMPARED_IMAGES);
+    for pixels in (0..looked_at.len()).filter_map(|i| looked_at.pixels(i).ok()) {
+        hash.update(&pixels.data);
+    }
+    format!("{} images, {}", images.len(), hex(&hash.finalize()))
+}
+
+/// Rank 0 does it first, such as a download, then the others, for which everything is there.
+///
+/// # Errors
+/// As `each`, and when a rank is gone.
+pub fn in_turn<T>(ranks: &mut Collective, each: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !ranks.leads() {
+        ranks.barrier()?;
+    }
+    let done = each()?;
+    if ranks.leads() {
+        ranks.barrier()?;
+    }
+    Ok(done)
+}

@@ -3,42 +3,55 @@
 
     scripts/curve.py --out docs/images/curve.svg --level unigram=2.18 --from 0.6 --to 1.2 name=runs/name other=runs/a,runs/b
 
-Runs with a comma between them are seeds of one curve: their mean is drawn, with the range of all. Minutes are those of
+Runs with a comma between them are seeds of one curve: their mean is drawn, with its 95 % interval. Minutes are those of
 the run; NAME@SECONDS=RUN takes them from the steps instead, at so many seconds a step, for runs on a shared machine.
+With --record FILE a RUN is an arm of a study in benches/record.
 """
 
 import argparse
+import functools
 import json
 import pathlib
+import re
+
+from study import mean_and_reach
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 360, 56, 150, 18, 40
 COLORS = ["#3366cc", "#dc3912", "#109618", "#990099", "#ff9900", "#0099c6"]
 
 
-def validation(run, unit, pace):
-    """The run's (x, nats per pixel), x in minutes or images."""
-    rows = list(map(json.loads, pathlib.Path(run, "metrics.jsonl").read_text().splitlines()))
-    batch = next(line for line in pathlib.Path(run, "config.resolved.toml").read_text().splitlines() if line.startswith("batch ="))
-    per_step = int(batch.split("=")[1])
+def recorded(record, arm):
+    """The validations of an arm and its images a step."""
+    return record[arm]["curve"], re.search(r"batch[= ](\d+)", record[arm]["command"])[1]
+
+
+def read(run):
+    """The validations of a run directory and its images a step."""
+    rows = map(json.loads, pathlib.Path(run, "metrics.jsonl").read_text().splitlines())
+    config = pathlib.Path(run, "config.resolved.toml").read_text()
+    return [row for row in rows if row["split"] == "validation"], re.search(r"^batch = (\d+)", config, re.M)[1]
+
+
+def validation(rows, images, unit, pace):
+    """(x, nats per pixel), x in minutes or images."""
     x = {
-        "images": lambda row: row["step"] * per_step,
+        "images": lambda row: row["step"] * int(images),
         "minutes": lambda row: (row["step"] * pace if pace else row["elapsed_s"]) / 60,
     }[unit]
-    return [(x(row), row["loss"]) for row in rows if row["split"] == "validation"]
+    return [(x(row), row["loss"]) for row in rows]
 
 
 def seeds(curves):
-    """(x, mean, lowest, highest) where every seed was validated."""
-    return [
-        (sum(x for x, _ in point) / len(point), sum(y for _, y in point) / len(point), min(y for _, y in point), max(y for _, y in point))
-        for point in zip(*curves)
-    ]
+    """(x, mean, low, high) where every seed was validated."""
+    for point in zip(*curves):
+        mean, reach = mean_and_reach([y for _, y in point])
+        yield sum(x for x, _ in point) / len(point), mean, mean - reach, mean + reach
 
 
-def curve(argument, unit):
+def curve(argument, unit, read):
     name, runs = argument.split("=", 1)
     name, _, pace = name.partition("@")
-    return name, seeds([validation(run, unit, float(pace or 0)) for run in runs.split(",")])
+    return name, list(seeds([validation(*read(run), unit, float(pace or 0)) for run in runs.split(",")]))
 
 
 def text(x, y, words, anchor="middle", extra=""):
@@ -53,8 +66,10 @@ def main():
     parser.add_argument("--level", action="append", default=[], metavar="NAME=NATS")
     parser.add_argument("--from", dest="low", type=float, required=True)
     parser.add_argument("--to", dest="high", type=float, required=True)
+    parser.add_argument("--record", type=pathlib.Path)
     args = parser.parse_args()
-    curves = [curve(run, args.x) for run in args.runs]
+    record = json.loads(args.record.read_text()) if args.record else None
+    curves = [curve(run, args.x, functools.partial(recorded, record) if record else read) for run in args.runs]
     longest = max(point[0] for _, points in curves for point in points)
     px = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * x / longest
     py = lambda y: TOP + (HEIGHT - TOP - BOTTOM) * (args.high - min(y, args.high)) / (args.high - args.low)

@@ -3,6 +3,7 @@
 
     scripts/scaling.py                   # from the constants in benches/record/scaling.json
     scripts/scaling.py --measure         # measures them on this machine first: target/release/igpt, built with --features mpi
+    scripts/scaling.py --lines           # measures two ranks on lines of 1 and 10 Gbit/s, by scripts/two_hosts.sh, as root
 
 The model of a step of N ranks, b images each, is in docs/scaling.md.
 """
@@ -20,6 +21,7 @@ RECORD = pathlib.Path("benches/record/scaling.json")
 # n_embd, n_layer, n_head; 512 colours, 32×32 pixels.
 PRESETS = {"tiny": (256, 8, 8), "s": (512, 24, 8), "m": (1024, 36, 8), "l": (1536, 48, 16)}
 COLORS, POSITIONS = 512, 1024
+LINES = {"1 Gbit/s": 1, "10 Gbit/s": 10}
 NETWORKS = {"10 Gbit/s": 10, "25 Gbit/s": 25, "100 Gbit/s": 100}
 # What a network delivers of its name, and the time of a message: assumptions, those of TCP over Ethernet.
 DELIVERED, LATENCY = 0.85, 30e-6
@@ -65,8 +67,8 @@ def run(command, **environment):
     return done.stdout
 
 
-def trained(igpt, preset, ranks, threads, batch, steps, out):
-    """Seconds of a step of a real run, the median of its rows."""
+def trained(igpt, preset, ranks, threads, batch, steps, out, line=None):
+    """Seconds of a step of a real run, the median of its rows; of two ranks on a `line` of so many Gbit/s, if it is given."""
     width, layers, heads = PRESETS[preset]
     command = [igpt, "pretrain", "--data", "emoji", "--n-px", "32", "--precision", "f32", "--optimizer", "adam"]
     command += ["--threads", str(threads), "--batch", str(batch), "--steps", str(steps), "--out", str(out), "--json"]
@@ -75,7 +77,9 @@ def trained(igpt, preset, ranks, threads, batch, steps, out):
     for setting in ["train.sample_images=0", "train.eval_every=0", "train.eval_images=1", "train.checkpoint_every=0"]:
         command += ["--set", setting]
     command += ["--set", f"train.gradient_groups={2 if batch > 1 else 1}"]
-    if ranks > 1:
+    if line:
+        command = [str(pathlib.Path(__file__).with_name("two_hosts.sh")), f"{line}gbit", *command]
+    elif ranks > 1:
         command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), *command]
     run(command, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -100,7 +104,18 @@ def measure(igpt):
                 "one process, two threads": trained(igpt, preset, 1, 2, batch, steps, place("one")),
                 "two ranks, a thread each": trained(igpt, preset, 2, 1, batch, steps, place("two")),
             }
-    RECORD.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def measure_lines(igpt):
+    """Two ranks with an image each, where messages count most."""
+    with tempfile.TemporaryDirectory() as folder:
+        step = lambda preset, steps, line: trained(igpt, preset, 2, 1, 2, steps, pathlib.Path(folder, f"{preset}-{line}"), line)
+        lines = {"shared memory": None, **LINES}
+        return {
+            preset: {name: step(preset, steps, line) for name, line in lines.items()}
+            for preset, steps in [("tiny", 10), ("s", 3)]
+        }
 
 
 def seconds(preset, ranks, images, image, gigabits):
@@ -118,6 +133,13 @@ def show(found):
         image = 2 * found["presets"][case["preset"]]["image_s"]
         model = sum(seconds(case["preset"], 2, case["batch"] // 2, image, 10).values())
         print(f"| {name} | {one:.2f} s a step | {two:.2f} s a step | {one / two:.2f} | {model:.2f} s a step |")
+    if "lines" in found:
+        print("\n| network, 2 images |", " | ".join(f"{line}, by the model" for line in found["lines"]["tiny"]), "|")
+        print("|---|" + "---|" * len(found["lines"]["tiny"]))
+    for preset, times in found.get("lines", {}).items():
+        image = 2 * found["presets"][preset]["image_s"]
+        model = {line: sum(seconds(preset, 2, 1, image, LINES.get(line, 10)).values()) for line in times}
+        print(f"| {preset} |", " | ".join(f"{time:.2f} s, {model[line]:.2f} s" for line, time in times.items()), "|")
     own = found["presets"]["s"]["image_s"] / flops("s") / QUICKER
     print("\n| network | size |", " | ".join(map(str, RANKS)), "|\n|---|---|" + "---|" * len(RANKS))
     for network, gigabits in NETWORKS.items():
@@ -133,10 +155,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--igpt", default="target/release/igpt")
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--lines", action="store_true")
     args = parser.parse_args()
+    found = json.loads(RECORD.read_text())
     if args.measure:
-        measure(args.igpt)
-    show(json.loads(RECORD.read_text()))
+        found |= measure(args.igpt)
+    if args.lines:
+        found["lines"] = measure_lines(args.igpt)
+    RECORD.write_text(json.dumps(found, indent=1) + "\n")
+    show(found)
 
 
 if __name__ == "__main__":

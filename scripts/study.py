@@ -112,10 +112,14 @@ class Study:
                     print(f"done: {name}", flush=True)
 
 
-def interval(values):
-    """The mean of some seeds, and the half of its 95 % interval, as text."""
-    mean = f"{statistics.mean(values):.4f}"
+def mean_and_reach(values):
+    """The mean of some seeds, and the half of its 95 % interval; 0 of a single one."""
     if len(values) < 2:
-        return f"{mean} (1 seed)"
-    reach = STUDENT[len(values)] * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean} ± {reach:.4f} ({len(values)} seeds)"
+        return values[0], 0.0
+    return statistics.mean(values), STUDENT[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+
+
+def interval(values):
+    """These as text."""
+    mean, reach = mean_and_reach(values)
+    return f"{mean:.4f} ± {reach:.4f} ({len(values)} seeds)" if len(values) > 1 else f"{mean:.4f} (1 seed)"

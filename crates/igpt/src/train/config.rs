@@ -3,20 +3,20 @@
 //! Unknown keys are errors, and [`RunConfig::validate`] reports every problem at once. `config.resolved.toml` in a
 //! run directory is this struct with nothing left open, so that giving it back repeats the run.
 
+mod check;
+mod train;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::{Augment, BatchSizes, MASK_PROB};
-use crate::model::{
-    AdamUpdate, ImageSize, Initialization, Layout, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Preset,
-    Rates, SaveType, Update, initial_weights,
-};
+use crate::data::{Augment, MASK_PROB};
+use crate::model::{ImageSize, ModelConfig, Preset};
 use crate::train::fine_tuning::FineTuneSection;
-use crate::train::plan::Plan;
-use crate::train::recipe::{self, Recipe};
-use crate::train::schedule::{Decay, Schedule};
+use crate::train::recipe;
 use crate::{Error, Result};
+
+pub use train::{MuonSettings, TrainSection};
 
 /// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
 /// Its default trains as the paper did; files and [`crate::train::Overrides`] start from the recipe that they name,
@@ -90,192 +90,6 @@ impl Default for DataSection {
     }
 }
 
-/// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them; what is read from a
-/// file or flags starts from a [`Recipe`] instead.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainSection {
-    /// The bundle of settings below all files and flags.
-    pub recipe: Recipe,
-    /// What is predicted: the next pixel (`autoregressive`), or masked ones (`masked`).
-    pub objective: Objective,
-    /// The probability that a position is masked, where the objective is `masked`. Where nothing is said 0.15, or that
-    /// of the model to fine-tune.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mask_prob: Option<f64>,
-    /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    /// Budget in passes over the training images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<f64>,
-    /// Budget in minutes of training, validation and samples included; see [`Plan`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub minutes: Option<f64>,
-    /// Images of a step; 0 chooses about 4096 tokens.
-    pub batch: usize,
-    /// Images of the last steps, `batch` times a power of two: the batch doubles after equal shares of the run's steps.
-    /// 0 keeps it as it is. Rates follow the steps as ever, and a warm-up in epochs counts steps of the first size. Not
-    /// for budgets of minutes, whose steps aren't known at the start.
-    pub batch_end: usize,
-    /// Images that go through the engine at once; 0 chooses about 4096 tokens. Does not change a bit of the result.
-    pub micro_batch: usize,
-    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
-    /// arithmetic for a fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change
-    /// a bit of the result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recompute: Option<bool>,
-    /// Whether each block's weights are packed for the matrix products when a pass comes to it instead of being kept
-    /// packed: less memory, a little more time, and no samples on the way. Where nothing is said only if it doesn't fit
-    /// otherwise. Does not change a bit of the result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repack: Option<bool>,
-    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two. Several ranks divide them.
-    pub gradient_groups: usize,
-    /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
-    pub init: Initialization,
-    /// Whether the matrices by which attention and MLP write into the residual stream start as zeros instead, so that a
-    /// new network's blocks change nothing.
-    pub zero_projections: bool,
-    /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
-    pub optimizer: Optimizer,
-    /// Peak learning rate of Adam.
-    pub lr: f64,
-    /// Peak learning rate of Muon, which rises and falls with Adam's; 0.02 where nothing is said. This and the other
-    /// `muon_` settings are given only where the optimizer is `muon`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_lr: Option<f64>,
-    /// Muon's decay of the momentum; 0.95 where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_momentum: Option<f64>,
-    /// Muon's decoupled weight decay; 0 where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_weight_decay: Option<f64>,
-    /// Whether Muon makes every head's q, k and v orthogonal by themselves; false where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_heads: Option<bool>,
-    /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
-    /// with the first block, the final norm and the output matrix with the last.
-    pub layer_decay: f64,
-    /// The width at which `lr` was found, for a network of another: Adam's rate of matrices that sum over the width
-    /// (inside blocks, of the output) is multiplied by `lr_width` / `n_embd`, that of embeddings, gains and biases is not (µP
-    /// for Adam: Yang et al. 2022, table 3). 0 takes `lr` for all. Muon's rate and how weights are drawn stay the same.
-    pub lr_width: usize,
-    /// The way of the learning rate after the warm-up: to zero by a `cosine` or a `linear` decay, or `constant`.
-    pub schedule: Decay,
-    /// Adam's decay of the first moment.
-    pub beta1: f64,
-    /// Adam's decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of Adam's second moment.
-    pub eps: f64,
-    /// Largest global gradient norm; 0 turns clipping off.
-    pub clip: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Decay of an exponential average of the weights, such as 0.999, which validations, samples, probes and the finished
-    /// model then use; 0 uses the weights themselves. Costs the memory of the weights once more.
-    pub ema: f64,
-    /// Warm-up in epochs; one where no warm-up is said. It lasts at most half of the run in any case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warmup_epochs: Option<f64>,
-    /// Warm-up in steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warmup_steps: Option<u64>,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Number format inside matrix products.
-    pub precision: Precision,
-    /// Number format of the weights in the finished model directory; checkpoints are always exact.
-    pub save: SaveType,
-    /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
-    pub threads: usize,
-    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart. A
-    /// classifier, of which the best is kept, is validated twenty times, or less often where that would take long.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_every: Option<u64>,
-    /// Images of the validation split that are scored, always the first ones; 0 is all.
-    pub eval_images: usize,
-    /// Steps between sample grids, 0 for only the last; where nothing is said four in a run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sample_every: Option<u64>,
-    /// Images in a sample grid; 0 draws none.
-    pub sample_images: usize,
-    /// Labelled training images for a quick probe of the middle layers at every validation, with half as many of
-    /// validation: `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through two
-    /// thirds of the network each time.
-    pub probe_images: usize,
-    /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub checkpoint_every: Option<u64>,
-    /// Whether the finished model has the weights of the lowest validation loss rather than the last: for few images,
-    /// where a long run ends by memorising them. Seen only where checkpoints are saved.
-    pub take_best: bool,
-    /// Newest checkpoints kept, beside the best by validation loss.
-    pub keep_last: usize,
-    /// Checkpoints at multiples of this step are never deleted; 0 is none.
-    pub keep_every: u64,
-    /// The plans that a run of `minutes` made: written into the resolved config; where given they are followed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub plan: Vec<Plan>,
-}
-
-/// Tokens of a step where its images are not counted: small steps learn most in little time, and this many still keep
-/// the matrix products efficient.
-const TOKENS_OF_A_STEP: usize = 4096;
-
-impl Default for TrainSection {
-    fn default() -> Self {
-        Self {
-            recipe: Recipe::Paper,
-            objective: Objective::Autoregressive,
-            mask_prob: None,
-            steps: None,
-            epochs: None,
-            minutes: None,
-            batch: 128,
-            batch_end: 0,
-            micro_batch: 0,
-            recompute: None,
-            repack: None,
-            gradient_groups: 1,
-            init: Initialization::Paper,
-            zero_projections: false,
-            optimizer: Optimizer::Adam,
-            lr: 3e-3,
-            muon_lr: None,
-            muon_momentum: None,
-            muon_weight_decay: None,
-            muon_heads: None,
-            layer_decay: 1.0,
-            lr_width: 0,
-            schedule: Decay::Cosine,
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            clip: 1.0,
-            weight_decay: 0.0,
-            ema: 0.0,
-            warmup_epochs: None,
-            warmup_steps: None,
-            seed: 0,
-            precision: Precision::Bf16,
-            save: SaveType::F32,
-            threads: 0,
-            eval_every: None,
-            eval_images: 512,
-            sample_every: None,
-            sample_images: 16,
-            probe_images: 0,
-            checkpoint_every: None,
-            take_best: false,
-            keep_last: 2,
-            keep_every: 0,
-            plan: Vec::new(),
-        }
-    }
-}
-
 impl RunConfig {
     /// Reads a TOML text on top of its recipe. The error names `path`, the line and the unknown or wrong key.
     pub fn from_toml(text: &str, path: &std::path::Path) -> Result<Self> {
@@ -320,184 +134,6 @@ impl RunConfig {
 /// Settings that decide how a run computes, not what: none of them changes a bit of the result.
 pub(super) const WITHOUT_EFFECT: [&str; 4] = ["train.threads", "train.micro_batch", "train.recompute", "train.repack"];
 
-/// Muon's settings with nothing left open.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MuonSettings {
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Decay of the momentum.
-    pub momentum: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Whether heads are made orthogonal one by one.
-    pub heads: bool,
-}
-
-impl TrainSection {
-    /// Muon's settings, if it is the optimiser. Defaults are Jordan et al.'s (2024).
-    pub fn muon(&self) -> Option<MuonSettings> {
-        (self.optimizer == Optimizer::Muon).then(|| MuonSettings {
-            lr: self.muon_lr.unwrap_or(0.02),
-            momentum: self.muon_momentum.unwrap_or(0.95),
-            weight_decay: self.muon_weight_decay.unwrap_or(0.0),
-            heads: self.muon_heads.unwrap_or(false),
-        })
-    }
-
-    /// The weights that a new `network` starts with, an arena as [`Layout`] lays it out.
-    pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
-        let mut weights = initial_weights(network, self.init, self.seed);
-        if self.zero_projections {
-            Layout::new(network).init_zero_projections(&mut weights);
-        }
-        weights
-    }
-
-    /// Writes out what is left open: the batch of images of `n_ctx` tokens, and the optimizer's settings.
-    pub(crate) fn resolve(&mut self, n_ctx: usize) {
-        if self.batch == 0 {
-            let images = (TOKENS_OF_A_STEP as f64 / n_ctx as f64).round() as usize;
-            self.batch = images.max(1).next_multiple_of(self.gradient_groups);
-        }
-        let Some(MuonSettings { lr, momentum, weight_decay, heads }) = self.muon() else { return };
-        (self.muon_lr, self.muon_momentum) = (Some(lr), Some(momentum));
-        (self.muon_weight_decay, self.muon_heads) = (Some(weight_decay), Some(heads));
-    }
-
-    /// Steps of the run over so many training `images`; none where minutes are its budget.
-    pub(crate) fn fixed_steps(&self, images: usize) -> Option<u64> {
-        let epoch = images as f64 / BatchSizes::doubling(self.batch, self.batch_end, 1).mean();
-        self.steps.or(self.epochs.map(|epochs| ((epochs * epoch).round() as u64).max(1)))
-    }
-
-    /// Images of each step of a run over so many training `images`.
-    pub fn batch_sizes(&self, images: usize) -> BatchSizes {
-        BatchSizes::doubling(self.batch, self.batch_end, self.fixed_steps(images).unwrap_or(1))
-    }
-
-    /// Peak learning rate of the optimiser: Muon's, or Adam's where it is for everything.
-    pub fn main_rate(&self) -> f64 {
-        self.muon().map_or(self.lr, |muon| muon.lr)
-    }
-
-    /// Sets the peak learning rate of the optimiser; with Muon that of Adam changes in the same ratio.
-    pub fn set_main_rate(&mut self, rate: f64) {
-        match self.muon() {
-            Some(muon) => (self.lr, self.muon_lr) = (rate * (self.lr / muon.lr), Some(rate)),
-            None => self.lr = rate,
-        }
-    }
-
-    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`.
-    pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
-        let adam = AdamUpdate {
-            lr: schedule.lr_at(step) as f32,
-            beta1: self.beta1 as f32,
-            beta2: self.beta2 as f32,
-            eps: self.eps as f32,
-            weight_decay: self.weight_decay as f32,
-        };
-        let muon = self.muon().map(|muon| MuonUpdate {
-            lr: schedule.rate_at(step, muon.lr) as f32,
-            momentum: muon.momentum as f32,
-            weight_decay: muon.weight_decay as f32,
-            heads: muon.heads,
-        });
-        let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
-        Update { clip: self.clip as f32, adam, muon, rates: Rates { layer_decay: self.layer_decay as f32, width } }
-    }
-
-    /// Names of the budgets that are given.
-    fn budgets(&self) -> Vec<&'static str> {
-        let given =
-            [("steps", self.steps.is_some()), ("epochs", self.epochs.is_some()), ("minutes", self.minutes.is_some())];
-        given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect()
-    }
-
-    fn check(&self, problems: &mut Vec<String>) {
-        match self.budgets().as_slice() {
-            [] => problems.push("no budget: give one of train.steps, train.epochs and train.minutes".into()),
-            [_] => {}
-            several => problems.push(format!("train.{} are given: keep one", several.join(" and train."))),
-        }
-        if self.steps == Some(0) {
-            problems.push("train.steps must be at least 1".into());
-        }
-        let mut number = |name: &str, value: f64, fits: bool, wanted: &str| {
-            if !(fits && value.is_finite()) {
-                problems.push(format!("train.{name} is {value}, but must be {wanted}"));
-            }
-        };
-        for (name, value) in [("epochs", self.epochs), ("minutes", self.minutes)] {
-            let value = value.unwrap_or(1.0);
-            number(name, value, value > 0.0, "above 0");
-        }
-        let warmup = self.warmup_epochs.unwrap_or(0.0);
-        number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
-        number("lr", self.lr, self.lr > 0.0, "above 0");
-        number("layer_decay", self.layer_decay, self.layer_decay > 0.0, "above 0");
-        let mask = self.mask_prob.unwrap_or(MASK_PROB);
-        number("mask_prob", mask, mask > 0.0 && mask < 1.0, "above 0 and below 1");
-        number("eps", self.eps, self.eps > 0.0, "above 0");
-        number("clip", self.clip, self.clip >= 0.0, "at least 0");
-        number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");
-        number("ema", self.ema, (0.0..1.0).contains(&self.ema), "from 0 to below 1");
-        let muon = self.muon_lr.unwrap_or(1.0);
-        number("muon_lr", muon, muon > 0.0, "above 0");
-        let momentum = self.muon_momentum.unwrap_or(0.0);
-        number("muon_momentum", momentum, (0.0..1.0).contains(&momentum), "from 0 to below 1");
-        let decay = self.muon_weight_decay.unwrap_or(0.0);
-        number("muon_weight_decay", decay, decay >= 0.0, "at least 0");
-        number("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "from 0 to below 1");
-        number("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "from 0 to below 1");
-        if self.warmup_epochs.is_some() && self.warmup_steps.is_some() {
-            problems.push("train.warmup_epochs and train.warmup_steps are both given: keep one".into());
-        }
-        if self.optimizer != Optimizer::Muon {
-            let given = [
-                ("lr", self.muon_lr.is_some()),
-                ("momentum", self.muon_momentum.is_some()),
-                ("weight_decay", self.muon_weight_decay.is_some()),
-                ("heads", self.muon_heads.is_some()),
-            ];
-            for (name, _) in given.iter().filter(|(_, given)| *given) {
-                problems.push(format!(
-                    "train.muon_{name} is given, but train.optimizer is {}: leave it out or set train.optimizer = \"muon\"",
-                    self.optimizer.name()
-                ));
-            }
-        }
-        if !self.gradient_groups.is_power_of_two() {
-            problems.push(format!("train.gradient_groups is {}, but must be a power of two", self.gradient_groups));
-        } else if !self.batch.is_multiple_of(self.gradient_groups) {
-            problems.push(format!(
-                "train.batch {} is not divisible by train.gradient_groups {}",
-                self.batch, self.gradient_groups
-            ));
-        }
-        if self.batch_end != 0 {
-            let (first, last) = (self.batch, self.batch_end);
-            if first == 0 {
-                problems.push("train.batch_end is given, but train.batch is left open: give both".into());
-            } else if !(last.is_multiple_of(first) && (last / first).is_power_of_two()) {
-                problems.push(format!("train.batch_end {last} is not train.batch {first} times a power of two"));
-            }
-            if self.minutes.is_some() {
-                problems.push("train.batch_end needs a budget of train.steps or train.epochs, not of minutes".into());
-            }
-        }
-        if self.keep_last == 0 {
-            problems.push("train.keep_last must be at least 1".into());
-        }
-        if !self.plan.is_empty() && self.minutes.is_none() {
-            problems.push("train.plan belongs to a budget of train.minutes".into());
-        }
-        if let Err(problem) = Plan::check(&self.plan) {
-            problems.push(problem);
-        }
-    }
-}
-
 /// Reads an image size as flags write it: `28` or `8x12` (height × width).
 pub fn parse_n_px(text: &str) -> Result<ImageSize> {
     let sides: Vec<Result<usize, _>> = text.split(['x', '×']).map(|s| s.trim().parse()).collect();
@@ -533,6 +169,7 @@ fn read_n_px<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::plan::Plan;
 
     fn read(text: &str) -> Result<RunConfig> {
         RunConfig::from_toml(text, std::path::Path::new("run.toml"))
@@ -586,32 +223,5 @@ mod tests {
         assert_eq!(parse_n_px("8x12").unwrap(), ImageSize { height: 8, width: 12 });
         assert!(parse_n_px("8x").is_err() && parse_n_px("a").is_err() && parse_n_px("1x2x3").is_err());
         assert!(read("[model]\nn_px = \"big\"\n").unwrap_err().to_string().contains("n_px must be"));
-    }
-
-    #[test]
-    fn zero_projections_go_with_either_start_and_change_nothing_else() {
-        let config = ModelConfig::new(ImageSize::square(8), 61, 72, 2, 3);
-        for init in [Initialization::Paper, Initialization::Grid] {
-            let weights = |zero_projections| {
-                TrainSection { init, zero_projections, ..Default::default() }.initial_weights(&config)
-            };
-            let (usual, zero) = (weights(false), weights(true));
-            for tensor in Layout::new(&config).tensors() {
-                let (usual, zero) = (&usual[tensor.range()], &zero[tensor.range()]);
-                match tensor.name.contains("c_proj") {
-                    true => assert!(zero.iter().all(|w| *w == 0.0) && usual != zero, "{}", tensor.name),
-                    false => assert!(usual == zero, "{}", tensor.name),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn adams_rates_are_scaled_from_the_width_that_they_were_found_at() {
-        let schedule = Schedule { lr: 1.0, decay: Decay::Constant, warmup: 0, plans: Vec::new() };
-        let rates =
-            |lr_width, n_embd| TrainSection { lr_width, ..Default::default() }.update(&schedule, 0, n_embd).rates;
-        assert_eq!((rates(0, 96), rates(96, 96)), (Rates::EVEN, Rates::EVEN));
-        assert_eq!((rates(64, 256).width, rates(64, 32).width), (0.25, 2.0));
     }
 }

@@ -258,6 +258,37 @@ fn masked_pretraining_goes_on_after_a_kill_and_fills_holes_but_draws_nothing_in_
 }
 
 #[test]
+fn images_without_a_label_are_left_out_and_change_nothing_of_the_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for (root, loose) in [("whole", false), ("partly", true)] {
+        for split in ["train", "validation", "test"] {
+            for class in ["across", "down"] {
+                let folder = dir.join(root).join(split).join(class);
+                fs::create_dir_all(&folder).unwrap();
+                (0..10).for_each(|i| picture(&folder.join(format!("{i:02}.png")), class == "down", i));
+            }
+            (0..5)
+                .filter(|_| loose)
+                .for_each(|i| picture(&dir.join(root).join(split).join(format!("{i}.png")), true, i));
+        }
+    }
+    let run = |root: &str, palette: &str| {
+        // One palette for both: it is fitted to all training images, labelled or not.
+        let network = NETWORK.replace("--colors 6", palette);
+        done(igpt(dir, &format!("finetune --from-scratch {network} --steps 3 --data {root} --out {root}-run --json")))
+    };
+    let (whole, quiet) = run("whole", "--colors 6");
+    let (partly, said) = run("partly", "--set palette.file=whole-run");
+    assert!(!quiet.contains("without a label"), "{quiet}");
+    assert!(said.contains("5 training images without a label are left out"), "{said}");
+    for figure in ["test_accuracy", "test_images", "validation_images", "validation_class_loss"] {
+        assert_eq!(whole[figure], partly[figure], "{figure}");
+    }
+    assert!(weights(dir, "whole-run") == weights(dir, "partly-run"));
+}
+
+#[test]
 fn what_can_not_be_learned_is_refused_with_the_reason() {
     let dir = pictures();
     let dir = dir.path();
@@ -268,7 +299,7 @@ fn what_can_not_be_learned_is_refused_with_the_reason() {
         (0..20).for_each(|i| picture(&folder.join(format!("{i:02}.png")), false, i));
     }
     for (more, parts) in [
-        ("--data flat", &["flat has no labels", "00.png"][..]),
+        ("--data flat", &["train images of flat have no labels", ".png has none"][..]),
         ("--data one", &["single class (across)"]),
         ("--data missing", &["no training images of c"]),
         ("--layer 3", &["layer is 3", "0 to 2"]),

@@ -4,6 +4,7 @@ use std::fs;
 
 use igpt::model::Objective;
 use igpt::palette::Palette;
+use igpt::report::runs::grouped;
 use igpt::train::{Row, RunConfig, RunDir};
 use serde::Serialize;
 
@@ -169,13 +170,6 @@ pub(super) fn colors(run: &RunDir) -> Vec<String> {
     (0..palette.n_vocab()).map(color).collect()
 }
 
-/// 1234567 as 1,234,567.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let parts: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).unwrap_or("")).collect();
-    parts.join(",")
-}
-
 /// The last part of a folder's path, or a name.
 fn base_name(spec: &str) -> String {
     spec.trim_end_matches('/').rsplit('/').next().unwrap_or(spec).into()
@@ -211,11 +205,6 @@ mod tests {
         rows.extend((11..=40).map(|step| row(step, 0.1, 1000.0 + (step - 10) as f64)));
         assert_eq!(left(&rows, 100).map(f64::round), Some(60.0));
         assert_eq!(left(&rows[..1], 100), None);
-    }
-
-    #[test]
-    fn long_numbers_are_grouped() {
-        assert_eq!([7, 249_472, 1_230_592].map(grouped), ["7", "249,472", "1,230,592"]);
     }
 
     #[test]

@@ -123,13 +123,14 @@ fn fit(
     let config = &with_groups(ranks, config, start, observer)?;
     let leads = ranks.leads();
     let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
-    let dataset = in_turn(ranks, || dataset(config, observer))?;
+    let mut dataset = in_turn(ranks, || dataset(config, observer))?;
+    // Palettes need no labels, and see all training images.
     let images = dataset.split(Split::Train)?;
-    let counts = count_classes(&dataset, &images)?;
-    expect_labels(&dataset, &dataset.split(Split::Validation)?)?;
-    let test = tests.then(|| dataset.split(Split::Test)).transpose()?;
-    test.iter().try_for_each(|images| expect_labels(&dataset, images))?;
-    let chosen = chosen(&images, settings, counts.len(), config.train.seed)?;
+    dataset.train = labelled(&dataset, Split::Train)?;
+    dataset.validation = labelled(&dataset, Split::Validation)?;
+    let test = tests.then(|| labelled(&dataset, Split::Test)).transpose()?;
+    let counts = count_classes(&dataset)?;
+    let chosen = chosen(&dataset.train, settings, counts.len(), config.train.seed)?;
 
     let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
     let own = if leads { newest(&run, start, observer)? } else { None };
@@ -150,7 +151,7 @@ fn fit(
     };
     let palette = share_palette(ranks, n_px, || palette(&config, &run, start, &images, n_px, observer))?;
     let quantizer = Arc::new(Quantizer::new(palette));
-    // Palettes need no labels, and see all training images.
+    let unlabelled = images.len() - dataset.train.len();
     let images = chosen;
     let palette = quantizer.palette();
     expect_same_data(ranks, &dataset, &images, palette)?;
@@ -159,6 +160,9 @@ fn fit(
     let options = options(&run, &network, &config.train, settings.engine(), ranks)?;
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
+    if unlabelled > 0 {
+        warn(&run, observer, &format!("{unlabelled} training images without a label are left out"));
+    }
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
@@ -241,27 +245,31 @@ fn fit(
     Ok(result)
 }
 
-/// Refuses images without a class.
-fn expect_labels(dataset: &Dataset, images: &Images) -> Result<()> {
+/// The images of a split that have a class.
+///
+/// # Errors
+/// When none has.
+fn labelled(dataset: &Dataset, split: Split) -> Result<Images> {
+    let images = dataset.split(split)?;
     let known = |label: Option<u32>| label.is_some_and(|label| (label as usize) < dataset.classes.len());
-    match (0..images.len()).find(|&i| !known(images.label(i))) {
-        Some(i) => Err(Error::Missing(format!(
-            "{} has no labels ({} has none): give a data set with classes, such as a folder with a folder of pictures for \
-             each class",
+    let labelled = images.pick((0..images.len()).filter(|&i| known(images.label(i))));
+    if labelled.is_empty() {
+        return Err(Error::Missing(format!(
+            "the {split} images of {} have no labels ({} has none): give a data set with classes, such as a folder with a \
+             folder of pictures for each class",
             dataset.name,
-            images.name(i)
-        ))),
-        None => Ok(()),
+            images.name(0)
+        )));
     }
+    Ok(labelled)
 }
 
 /// Training images of each class.
 ///
 /// # Errors
-/// When there are no labels, fewer than two classes, or a class without training images.
-fn count_classes(dataset: &Dataset, images: &Images) -> Result<Vec<usize>> {
-    expect_labels(dataset, images)?;
-    let name = &dataset.name;
+/// When there are fewer than two classes, or a class without training images.
+fn count_classes(dataset: &Dataset) -> Result<Vec<usize>> {
+    let (name, images) = (&dataset.name, &dataset.train);
     let mut counts = vec![0; dataset.classes.len()];
     (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
     if counts.len() < 2 {

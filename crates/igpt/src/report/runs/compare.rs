@@ -50,7 +50,7 @@ pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
             last.map_or(String::new(), |row| format!("{:.1}", row.elapsed_s / 60.0)),
             run.with_interval() + masked,
             format!("{:.4}", run.best_baseline().1),
-            format!("{:.1} dB", run.distortion.psnr_db),
+            run.psnr_db().map_or(String::new(), |psnr_db| format!("{psnr_db:.1} dB")),
         ];
         let probe = |run: &Findings| {
             let probed = run.probe.as_ref()?;

@@ -67,8 +67,10 @@ pub struct Findings {
     pub likelihood: Likelihood,
     /// Models that only count, on the same images.
     pub baselines: BaselineScores,
-    /// What the palette costs.
+    /// What the palette costs; nothing is known of its errors where there are only tokens.
     pub distortion: Distortion,
+    /// Whether the images' own pixels are there, or only their tokens.
+    pub has_pixels: bool,
     /// Samples and completions; a model of masked pixels draws nothing.
     pub drawn: Option<Drawn>,
     /// (step, PNG file) of the samples drawn while training, at most as many as fit beside each other.
@@ -142,6 +144,7 @@ impl Findings {
             taken,
             baselines: counts.score(&tokens),
             distortion: Distortion::of(&histogram, &quantizer),
+            has_pixels: test.tokens().is_none(),
             drawn,
             over_time: pictures::over_time(run)?,
             odd: pictures::odd(&mut *engine, &quantizer, &tokens, &scored.surprise)?,
@@ -185,6 +188,11 @@ impl Findings {
             }
             None => format!("{nats:.4}"),
         }
+    }
+
+    /// What the palette costs in dB PSNR, where the images' pixels are there to tell.
+    pub fn psnr_db(&self) -> Option<f64> {
+        self.has_pixels.then_some(self.distortion.psnr_db)
     }
 
     /// How far below the best baseline the model is, as a share of it.

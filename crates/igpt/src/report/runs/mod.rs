@@ -14,4 +14,4 @@ pub use features::{Cloud, FeatureMap, Probed};
 pub use findings::{Findings, Progress, Settings};
 pub use page::page;
 pub use pictures::{Drawn, surprise_pairs};
-pub use words::quoted;
+pub use words::{grouped, quoted};

@@ -85,6 +85,8 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
             .push((format!("{:.1} %", 100.0 * classifier.accuracy), "of the test images classified rightly".into()));
     }
     let colors = run.config.n_vocab;
-    headline.push((format!("{:.1} dB", run.distortion.psnr_db), format!("PSNR of the {colors}-colour palette")));
+    if let Some(psnr_db) = run.psnr_db() {
+        headline.push((format!("{psnr_db:.1} dB"), format!("PSNR of the {colors}-colour palette")));
+    }
     (title, lead, headline)
 }

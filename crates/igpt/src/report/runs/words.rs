@@ -27,7 +27,7 @@ pub(super) fn readable_order(palette: &Palette) -> Vec<[u8; 3]> {
 }
 
 /// 1234567 as 1,234,567.
-pub(super) fn grouped(n: usize) -> String {
+pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -111,15 +111,18 @@ pub(in super::super) fn palettes(runs: &[Findings]) -> Vec<Block> {
     each(runs, |run| {
         let palette = run.quantizer.palette();
         let distortion = &run.distortion;
-        let caption = format!(
-            "{} colours; {} of them occur in the test images, with an entropy of {:.2} bits per pixel. Replacing each pixel by its \
-             nearest colour costs {:.2} dB PSNR (mean squared error {:.2}).",
+        let mut caption = format!(
+            "{} colours; {} of them occur in the test images, with an entropy of {:.2} bits per pixel.",
             palette.n_vocab(),
             distortion.used,
             distortion.entropy_bits,
-            distortion.psnr_db,
-            distortion.mse
         );
+        if let Some(psnr_db) = run.psnr_db() {
+            caption += &format!(
+                " Replacing each pixel by its nearest colour costs {psnr_db:.2} dB PSNR (mean squared error {:.2}).",
+                distortion.mse
+            );
+        }
         vec![Block::Swatch(Swatch { colors: readable_order(palette), caption })]
     })
 }

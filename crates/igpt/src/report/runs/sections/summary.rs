@@ -7,7 +7,7 @@ use crate::report::runs::words::{duration, grouped, percent};
 
 /// The table of a single run.
 pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
-    let Findings { likelihood, baselines, distortion, config, .. } = run;
+    let Findings { likelihood, baselines, config, .. } = run;
     let masked = run.is_masked();
     let shown = run.shown();
     let mut figures = vec![figure(
@@ -46,11 +46,10 @@ pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
             format!("of {} test images classified rightly, 95 % interval {low} to {high}", grouped(found.images));
         figures.push(figure("Classifier", percent(found.accuracy), &meaning));
     }
-    figures.push(figure(
-        "Palette",
-        format!("{:.2} dB PSNR", distortion.psnr_db),
-        "what replacing each pixel by its nearest colour costs, on the test images",
-    ));
+    if let Some(psnr_db) = run.psnr_db() {
+        let meaning = "what replacing each pixel by its nearest colour costs, on the test images";
+        figures.push(figure("Palette", format!("{psnr_db:.2} dB PSNR"), meaning));
+    }
     figures.push(figure(
         "Model",
         format!("{} parameters", grouped(config.parameters())),

@@ -10,6 +10,17 @@ use std::time::{Duration, Instant};
 
 use program::{igpt, json};
 
+/// So many coloured pictures of 16×16 in a folder.
+fn pictures(folder: &Path, count: u32) {
+    fs::create_dir(folder).unwrap();
+    for i in 0..count {
+        let pixels: Vec<u8> = (0..3 * 16 * 16).map(|p| ((p * 7 + i * 31) % 251) as u8).collect();
+        let mut encoder = png::Encoder::new(fs::File::create(folder.join(format!("{i:02}.png"))).unwrap(), 16, 16);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    }
+}
+
 /// Eight steps with a checkpoint after every second one, all kept.
 const RUN: &str = "pretrain --n-px 8 --colors 8 --set model.n_embd=16 --set model.n_layer=1 --set model.n_head=2 --batch 2 \
                    --steps 8 --set train.checkpoint_every=2 --set train.eval_every=4 --set train.eval_images=4 \
@@ -195,14 +206,7 @@ fn writes_that_fail_past_any_size_lose_no_checkpoint() {
 fn images_that_vanish_end_the_run_with_their_name_and_it_goes_on_when_they_are_back() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for i in 0..40u32 {
-        let pixels: Vec<u8> = (0..16 * 16).map(|p| ((p * 7 + i * 31) % 251) as u8).collect();
-        let path = folder.join(format!("images/{i:02}.png"));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), 16, 16);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
-    }
+    pictures(&folder.join("images"), 40);
     // This augmentation reads every image again in every epoch.
     let long = RUN.replace("--steps 8", "--steps 600").replace("every=2", "every=50").replace("every=4", "every=50");
     let run = format!("{long} --data images --augment imagenet --json");
@@ -219,4 +223,33 @@ fn images_that_vanish_end_the_run_with_their_name_and_it_goes_on_when_they_are_b
     json(&igpt(folder, "pretrain --resume --out run --json"));
     let weights = |run: &str| fs::read(folder.join(run).join("model/model.safetensors")).unwrap();
     assert!(weights("run") == weights("whole"));
+}
+
+#[cfg(unix)]
+#[test]
+fn images_that_come_slowly_change_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    pictures(&folder.join("quick"), 20);
+    fs::create_dir(folder.join("slow")).unwrap();
+    // Pipes, each of which lets a reader wait before it gives the picture.
+    for image in fs::read_dir(folder.join("quick")).unwrap() {
+        let image = image.unwrap();
+        let (bytes, pipe) = (fs::read(image.path()).unwrap(), folder.join("slow").join(image.file_name()));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::thread::spawn(move || {
+            while let Ok(mut reader) = fs::OpenOptions::new().write(true).open(&pipe) {
+                std::thread::sleep(Duration::from_millis(40));
+                let _ = std::io::Write::write_all(&mut reader, &bytes);
+                drop(reader);
+                // The reader is to see the end before the next one comes.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+    }
+    for data in ["quick", "slow"] {
+        // This augmentation reads every image again in every epoch.
+        json(&igpt(folder, &format!("{RUN} --data {data} --augment imagenet --out {data}-run --json")));
+    }
+    assert!(state(folder, "slow-run") == state(folder, "quick-run"));
 }

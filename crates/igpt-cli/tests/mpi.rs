@@ -1,4 +1,5 @@
-//! Claims about several processes that a real `mpirun` starts: `cargo test -p igpt-cli --features mpi --test mpi`.
+//! Claims about several processes that a real `mpirun` starts: `cargo test -p igpt-cli --features mpi --test mpi`. With
+//! the environment's `MPIRUN` it is another program, that of the library that `MPICC` has the build link.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -54,7 +55,7 @@ fn pretrain(run: &str, more: &[&str]) -> Vec<OsString> {
 
 /// `mpirun` in `dir` with so many processes of each command, the first being rank 0.
 fn mpirun(dir: &Path, commands: &[(usize, Vec<OsString>)]) -> Command {
-    let mut mpirun = Command::new("mpirun");
+    let mut mpirun = Command::new(std::env::var_os("MPIRUN").unwrap_or("mpirun".into()));
     mpirun.current_dir(dir).env("IGPT_MPI_TIMEOUT", TIMEOUT.to_string());
     // What OpenMPI wants of root, and of more ranks than cores.
     for name in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_rmaps_base_oversubscribe"] {
@@ -84,7 +85,8 @@ fn done(mut command: Command) -> (Vec<serde_json::Value>, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     let lines = String::from_utf8(output.stdout).unwrap();
-    (lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), said)
+    let value = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    (lines.lines().map(value).collect(), said)
 }
 
 /// What a failing command says.
@@ -101,7 +103,7 @@ fn refused(mut command: Command) -> String {
 fn started(dir: &Path, size: usize, command: Vec<OsString>, path: &Path) -> Child {
     let numbered = [words(&["sh", "-c", NUMBERED, "sh"]), command].concat();
     let mut mpirun = among(dir, size, numbered);
-    let mut child = mpirun.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = mpirun.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     while !dir.join(path).exists() {
         assert!(child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(120), "no {path:?}");
@@ -124,7 +126,7 @@ fn send(signal: &str, pid: impl AsRef<OsStr>) {
 fn ended(child: Child, fails: bool) -> String {
     let begun = Instant::now();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(begun.elapsed() < END, "it took {:?}: {said}", begun.elapsed());
     assert_eq!(!output.status.success(), fails, "{said}");
     said
@@ -185,7 +187,9 @@ fn a_killed_rank_ends_the_run_which_goes_on_to_the_same_bytes_on_another_number_
     let run = started(dir, 4, pretrain("parts", &budget), &checkpoint("parts", 3));
     signal(dir, "-KILL", 2);
     let said = ended(run, true);
-    assert!(said.contains("rank 2") && said.contains("on node") && said.contains("signal 9"), "{said}");
+    // This is mpirun's to say: OpenMPI names the rank, MPICH only its process and host.
+    let by_open_mpi = said.contains("rank 2") && said.contains("on node") && said.contains("signal 9");
+    assert!(by_open_mpi || (said.contains("RUNNING AT") && said.contains("EXIT CODE: 9")), "{said}");
     assert!(!dir.join("parts/model").exists(), "the run was over before it was killed");
     let (_, said) = done(among(dir, 2, pretrain("parts", &["--resume"])));
     assert!(said.contains("going on after step"), "{said}");

@@ -17,6 +17,8 @@ const MESSAGE: usize = 1 << 28;
 const TAG: i32 = 1;
 /// Tests of a request before the thread sleeps between them, a few microseconds each.
 const EAGER_TESTS: u32 = 200;
+/// For the reason of an end to reach the user.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// Between tests of a request that takes longer.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -37,6 +39,12 @@ impl Mpi {
         let watch = Watch::new(world.rank() as usize, world.size() as usize, timeout);
         universe.set_buffer_size(watch.buffer_bytes());
         Ok(Self { world, watch, _universe: universe })
+    }
+}
+
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        self.watch.hear_the_last(&self.world);
     }
 }
 
@@ -93,8 +101,19 @@ impl Transport for Mpi {
         self.watch.look(&self.world, false);
     }
 
-    fn abort(&mut self, message: &str) {
-        eprintln!("igpt: {message}");
-        self.world.abort(1);
+    fn hush(&mut self) {
+        self.watch.hush();
     }
+
+    fn abort(&mut self, message: &str) {
+        end_all(&self.world, message);
+    }
+}
+
+/// Says why, and ends all ranks.
+pub(crate) fn end_all(world: &SimpleCommunicator, message: &str) {
+    eprintln!("igpt: {message}");
+    // MPICH's mpirun passes on nothing more once it knows of the end.
+    std::thread::sleep(LAST_WORDS);
+    world.abort(1);
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Destination, Source};
 
+use crate::transport::end_all;
+
 /// Tag of signs of life.
 const TAG: i32 = 2;
 /// Signs of life in a timeout, at least.
@@ -18,6 +20,9 @@ const PATIENCE: u32 = 60;
 /// Room for a sign of life on its way, MPI's own data included.
 const SIGN_BYTES: usize = 512;
 
+/// For the last signs to come.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
+
 /// What is known of the other ranks.
 pub(crate) struct Watch {
     rank: usize,
@@ -26,6 +31,8 @@ pub(crate) struct Watch {
     /// When each was last heard of, and whether it was waiting then.
     heard: Vec<(Instant, bool)>,
     told: Instant,
+    /// Whether no more signs are to be sent.
+    hushed: bool,
 }
 
 impl Watch {
@@ -33,7 +40,8 @@ impl Watch {
         let now = Instant::now();
         // So that seldom several ranks tell of the same.
         let timeout = timeout + Duration::from_millis(50) * rank as u32;
-        Self { rank, timeout, hosts: vec!["unknown".into(); size], heard: vec![(now, false); size], told: now }
+        let (hosts, heard) = (vec!["unknown".into(); size], vec![(now, false); size]);
+        Self { rank, timeout, hosts, heard, told: now, hushed: false }
     }
 
     pub(crate) fn introduce(&mut self, hosts: &[String]) {
@@ -63,6 +71,27 @@ impl Watch {
         self.end(world, busy, &format!("lives, but has not come to where the others wait for {seconds} s"));
     }
 
+    /// Takes in what has come.
+    fn hear(&mut self, world: &SimpleCommunicator, now: Instant) {
+        while let Some((message, _)) = world.any_process().immediate_matched_probe_with_tag(TAG) {
+            let (waits, status): (bool, _) = mpi::point_to_point::Message::matched_receive(message);
+            self.heard[status.source_rank() as usize] = (now, waits);
+        }
+    }
+
+    /// Sends no more signs.
+    pub(crate) fn hush(&mut self) {
+        self.hushed = true;
+    }
+
+    /// Takes in what is still on its way when all have hushed: MPICH complains of what is not taken.
+    pub(crate) fn hear_the_last(&mut self, world: &SimpleCommunicator) {
+        if self.hushed {
+            std::thread::sleep(ON_ITS_WAY);
+            self.hear(world, Instant::now());
+        }
+    }
+
     /// Sends and receives what is due, and ends all ranks if one has been silent for too long.
     pub(crate) fn look(&mut self, world: &SimpleCommunicator, waiting: bool) {
         let now = Instant::now();
@@ -70,12 +99,9 @@ impl Watch {
             return;
         }
         self.told = now;
-        while let Some((message, _)) = world.any_process().immediate_matched_probe_with_tag(TAG) {
-            let (waits, status): (bool, _) = mpi::point_to_point::Message::matched_receive(message);
-            self.heard[status.source_rank() as usize] = (now, waits);
-        }
+        self.hear(world, now);
         let others = (0..self.heard.len()).filter(|&rank| rank != self.rank);
-        for rank in others.clone() {
+        for rank in others.clone().filter(|_| !self.hushed) {
             world.process_at_rank(rank as i32).buffered_send_with_tag(&waiting, TAG);
         }
         let silent = others.map(|rank| (now - self.heard[rank].0, rank)).max();
@@ -88,10 +114,10 @@ impl Watch {
 
     fn end(&self, world: &SimpleCommunicator, rank: usize, problem: &str) {
         let host = &self.hosts[rank];
-        eprintln!(
-            "igpt: rank {rank} on host {host} {problem}. All ranks end; igpt pretrain --resume goes on from the newest \
-             checkpoint (IGPT_MPI_TIMEOUT sets the seconds)"
+        let message = format!(
+            "rank {rank} on host {host} {problem}. All ranks end; igpt pretrain --resume goes on from the newest checkpoint \
+             (IGPT_MPI_TIMEOUT sets the seconds)"
         );
-        world.abort(1);
+        end_all(world, &message);
     }
 }

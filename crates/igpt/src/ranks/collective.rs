@@ -35,6 +35,8 @@ pub trait Transport {
     fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()>;
     /// Called several times a second while there is nothing to exchange.
     fn look(&mut self) {}
+    /// Told that all ranks have come to their end: one more exchange follows, and nothing else is to be sent.
+    fn hush(&mut self) {}
     /// Ends all ranks, saying why.
     fn abort(&mut self, message: &str);
 }
@@ -287,7 +289,7 @@ impl<T: Transport> Talk<T> {
                 Ok(Job::Gather(own)) => self.gather(own).map(Done::Gathered),
                 Ok(Job::Broadcast(own)) => self.broadcast(own).map(Done::Broadcast),
                 Ok(Job::Close) => {
-                    let _ = answer.send(self.gather(Vec::new()).map(|_| Done::Closed));
+                    let _ = answer.send(self.close().map(|()| Done::Closed));
                     return;
                 }
                 Ok(Job::Abort(message)) => return self.transport.abort(&message),
@@ -301,6 +303,13 @@ impl<T: Transport> Talk<T> {
                 return;
             }
         }
+    }
+
+    /// Waits until all are here, then until all have fallen silent.
+    fn close(&mut self) -> Result<()> {
+        self.gather(Vec::new())?;
+        self.transport.hush();
+        self.gather(Vec::new()).map(drop)
     }
 
     /// Distances of the partners, neighbours first.

@@ -22,6 +22,10 @@ COLORS = ["#3366cc", "#dc3912", "#109618", "#990099", "#ff9900", "#0099c6"]
 
 def recorded(record, arm):
     """The validations of an arm and its images a step."""
+    if "curve" not in record.get(arm, {}):
+        raise SystemExit(f"{arm} has no curve in the record")
+    if "batch_end" in record[arm]["command"]:
+        raise SystemExit(f"{arm}: its batch grows, so steps don't tell its images")
     return record[arm]["curve"], re.search(r"batch[= ](\d+)", record[arm]["command"])[1]
 
 
@@ -34,6 +38,8 @@ def read(run):
 
 def validation(rows, images, unit, pace):
     """(x, nats per pixel), x in minutes or images."""
+    if unit == "minutes" and not pace and "elapsed_s" not in rows[0]:
+        raise SystemExit("a record has no minutes: say NAME@SECONDS of a step")
     x = {
         "images": lambda row: row["step"] * int(images),
         "minutes": lambda row: (row["step"] * pace if pace else row["elapsed_s"]) / 60,
@@ -72,7 +78,7 @@ def main():
     curves = [curve(run, args.x, functools.partial(recorded, record) if record else read) for run in args.runs]
     longest = max(point[0] for _, points in curves for point in points)
     px = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * x / longest
-    py = lambda y: TOP + (HEIGHT - TOP - BOTTOM) * (args.high - min(y, args.high)) / (args.high - args.low)
+    py = lambda y: TOP + (HEIGHT - TOP - BOTTOM) * (args.high - min(max(y, args.low), args.high)) / (args.high - args.low)
     line = lambda points: " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)
 
     parts = [

@@ -23,6 +23,7 @@ ALL = RUN.replace("--out", "--set train.eval_images=512 --out")
 MODERN = dict(optimizer="muon", init="grid", batch=4, lr=1.5e-3, muon_lr=0.01, schedule="linear", warmup_steps=60)
 ADAM = dict(batch=4, lr=1.5e-3, warmup_steps=60)
 THREEFOLD = {"by-3": 1 / 3, "1": 1, "times-3": 3}
+FINE_TUNING = {"by-10": 0.1, **THREEFOLD}
 
 
 def settings(**values):
@@ -129,13 +130,14 @@ def emoji():
 
 def finetuning():
     """Muon's and Adam's rates for a classifier on what 2,000 steps at 14×14 had learned."""
-    yield Arm("classes/pretrain", f"pretrain {FASHION} {NETWORK} --n-px 14 --recipe modern --batch 20 --steps 2000 {RUN}")
+    network = f"{FASHION} {NETWORK} --n-px 14 --recipe paper {settings(**MODERN | dict(batch=20), steps=2000)}"
+    yield Arm("classes/pretrain", f"pretrain {network} {RUN}")
     budget = dict(batch=16, steps=300, eval_every=60, warmup_steps=30, schedule="linear")
     for name, base in [("muon", MODERN), ("adam", dict(optimizer="adam", lr=4.5e-3))]:
-        for part in (0.1, 0.3, 1, 3):
-            flags = settings(**base | budget | rates(part, base) | dict(eval_images=1024))
-            finetune = f"finetune --data fashion-mnist --model {{classes/pretrain}} {flags} {RUN}"
-            yield Arm(f"classes/{name}-{part}", finetune, ("classes/pretrain",))
+        for factor_name, factor in FINE_TUNING.items():
+            flags = settings(**base | budget | rates(factor, base) | dict(eval_images=1024))
+            finetune = f"finetune --data fashion-mnist --model {{classes/pretrain}} {flags} --seed 0 {RUN}"
+            yield Arm(f"classes/{name}-rates-{factor_name}-0", finetune, ("classes/pretrain",))
 
 
 def to_a_loss():
@@ -149,8 +151,10 @@ def arms():
 
 
 def reached(result):
-    """What decides between arms, and its name: the whole validation part's loss, a probe's or classifier's accuracy, a run's loss."""
-    for key in ("nats_per_token", "test_accuracy", "validation_loss"):
+    """What arms are compared by, and its name."""
+    if "best_layer" in result:  # A probe: its layer and strength were chosen on validation.
+        return "test_accuracy", result["test_accuracy"]
+    for key in ("nats_per_token", "validation_accuracy", "validation_loss"):  # An evaluation, a classifier, a run.
         if result.get(key) is not None:
             return key, result[key]
     raise SystemExit(f"a result without a measure: {result}")
@@ -164,7 +168,7 @@ def main():
         measure, value = reached(study.recorded(name)["result"])
         arms_of.setdefault((re.sub(r"-\d(/|$)", r"\1", name), measure), []).append(value)
     for (name, measure), values in arms_of.items():
-        print(f"{name:<40} {measure:<16} {interval(values)}")
+        print(f"{name:<40} {measure:<19} {interval(values)}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Image GPT trained on Fashion-MNIST (28×28, 16 greys) in PyTorch on a CPU, by the paper's Adam and cosine: how many
-images, and how many minutes, it takes to a loss.
+"""Image GPT trained on Fashion-MNIST's tokens in PyTorch on a CPU, by the paper's Adam and cosine: how many images, and how
+much time, it takes to a loss.
 
-    python fashion.py IDX_DIR N_EMBD N_LAYER N_HEAD BATCH IMAGES LR f32|bf16
+    igpt data tokenize --data fashion-mnist --colors 16 --out tokens
+    python fashion.py tokens N_EMBD N_LAYER N_HEAD BATCH IMAGES LR f32|bf16
 
-IDX_DIR holds train-images-idx3-ubyte.gz. The last 6,000 images are set apart, the loss is that of the first 512 of
-them. Greys are k-means' of the training pixels.
+The loss is that of the first 512 validation images, those of igpt's `--set train.eval_images=512`.
 """
 
-import gzip
 import json
 import math
 import pathlib
@@ -17,25 +16,31 @@ import time
 import numpy as np
 import torch
 import torch.nn as nn
-from sklearn.cluster import KMeans
 from train import ImageGPT, update
 
-COLORS, HELD_OUT, SCORED, WARMUP = 16, 6000, 512, 100
+SCORED, WARMUP, HEADER = 512, 100, 128
 
 folder = pathlib.Path(sys.argv[1])
 n_embd, n_layer, n_head, batch, images = map(int, sys.argv[2:7])
 lr, bf16 = float(sys.argv[7]), sys.argv[8] == "bf16"
 torch.manual_seed(0)
 
-pixels = np.frombuffer(gzip.open(folder / "train-images-idx3-ubyte.gz").read(), np.uint8, offset=16).reshape(-1, 784)
-counts = np.bincount(pixels[:-HELD_OUT].ravel(), minlength=256)
-greys = KMeans(COLORS, n_init=3, random_state=0).fit(np.arange(256)[:, None], sample_weight=counts).cluster_centers_[:, 0]
-nearest = np.abs(np.arange(256)[:, None] - np.sort(greys)).argmin(1)
-tokens = torch.from_numpy(nearest[pixels])
-train, scored = tokens[:-HELD_OUT], tokens[-HELD_OUT:][:SCORED]
 
-model = ImageGPT(n_embd, n_layer, n_head, 784, COLORS)
-# The paper's code: embeddings and matrices drawn as here, the output matrix zero.
+def split(name):
+    """The tokens of a split, (images, T): bytes behind the header of each shard (crates/igpt/src/data/shards/format.rs)."""
+    shards = []
+    for path in sorted(folder.glob(f"{name}-*.tokens")):
+        images, copies, height, width, colors, token_bytes = np.frombuffer(path.read_bytes(), "<u4", 6, offset=20)
+        assert copies == token_bytes == 1, "make the tokens without views, of at most 256 colours"
+        shape = int(images), int(height * width)
+        shards.append(np.frombuffer(path.read_bytes(), np.uint8, shape[0] * shape[1], offset=HEADER).reshape(shape))
+    return torch.from_numpy(np.concatenate(shards).astype(np.int64)), int(colors)
+
+
+(train, COLORS), scored = split("train"), split("validation")[0][:SCORED]
+
+model = ImageGPT(n_embd, n_layer, n_head, train.shape[1], COLORS)
+# Drawn as in the official code; the output matrix starts at zero.
 nn.init.normal_(model.wte.weight, 0, 0.02)
 nn.init.normal_(model.wpe.weight, 0, 0.01)
 nn.init.zeros_(model.head.weight)

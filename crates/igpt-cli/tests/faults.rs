@@ -230,7 +230,8 @@ fn images_that_vanish_end_the_run_with_their_name_and_it_goes_on_when_they_are_b
 fn images_that_come_slowly_change_no_byte() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    pictures(&folder.join("quick"), 20);
+    // More than the run looks at and reads ahead: no pipe has two readers.
+    pictures(&folder.join("quick"), 60);
     fs::create_dir(folder.join("slow")).unwrap();
     // Pipes, each of which lets a reader wait before it gives the picture.
     for image in fs::read_dir(folder.join("quick")).unwrap() {

@@ -55,6 +55,14 @@ fn training_on_tokens_is_training_on_the_images_to_the_last_bit() {
         let weights = |run: &str| fs::read(folder.path().join(run).join("model/model.safetensors")).unwrap();
         assert!(weights(&format!("images-{augment}")) == weights(&format!("tokens-{augment}")), "{augment}");
     }
+    // A page tells how far the palette is from the pixels, which tokens don't know.
+    for (run, told) in [("images-none", true), ("tokens-none", false)] {
+        let out = format!("report {run} --images 4 --out {run}.html");
+        assert!(igpt(folder.path(), &out).status.success());
+        let page = fs::read_to_string(folder.path().join(format!("{run}.html"))).unwrap();
+        assert_eq!(page.contains("PSNR"), told, "{run}");
+        assert!(!page.contains("inf dB"), "{run}");
+    }
     // It goes on where it was, and everything that opens images opens tokens.
     let on = json(&igpt(folder.path(), "pretrain --resume --out tokens-none --json"));
     assert_eq!(on["steps"], 3);

@@ -18,7 +18,7 @@ const TAG: i32 = 1;
 /// Tests of a request before the thread sleeps between them, a few microseconds each.
 const EAGER_TESTS: u32 = 200;
 /// For the reason of an end to reach the user.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Between tests of a request that takes longer.
 const NAP: Duration = Duration::from_micros(50);
 

@@ -115,8 +115,8 @@ impl Watch {
     fn end(&self, world: &SimpleCommunicator, rank: usize, problem: &str) {
         let host = &self.hosts[rank];
         let message = format!(
-            "rank {rank} on host {host} {problem}. All ranks end; igpt pretrain --resume goes on from the newest checkpoint \
-             (IGPT_MPI_TIMEOUT sets the seconds)"
+            "rank {rank} on host {host} {problem}. All ranks end; start them again, a training with --resume to go on from its \
+             newest checkpoint (IGPT_MPI_TIMEOUT sets the seconds)"
         );
         end_all(world, &message);
     }

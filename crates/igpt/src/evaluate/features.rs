@@ -7,11 +7,12 @@ use crate::data::{Damaged, Images, TokenSet, check_damaged, tokenize_unchecked};
 use crate::model::{Engine, Pooling};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
+use crate::ranks::same::expect_same_tokens;
 use crate::{Error, Result};
 
 /// Images of a run for each rank, unless their features are very long.
 const RUN: usize = 64;
-/// Values of a run at most, as far as a single image allows.
+/// Values of a run at most, as far as a single image for each rank allows.
 const VALUES: usize = 1 << 24;
 
 /// Which layers' inputs are the features: `all`, or numbers with commas between. Layer l is `ln_1` of block l's input,
@@ -105,7 +106,7 @@ pub fn features_among(
         return Err(Error::Mismatch(format!("a palette of {colors} colours was given to a model of {n_vocab}")));
     }
     let values = layers.len() * pooling.rows(config.n_ctx()) * config.n_embd;
-    let run = (VALUES / values.max(1)).clamp(1, RUN * ranks.size());
+    let run = (VALUES / values.max(1)).clamp(ranks.size(), RUN * ranks.size());
     let mut out = vec![0.0; run * values];
     let mut damaged = Vec::new();
     for first in (0..images.len()).step_by(run) {
@@ -114,6 +115,7 @@ pub fn features_among(
         damaged.append(&mut set.damaged);
         check_damaged(&damaged, images.len())?;
         let out = &mut out[..set.images() * values];
+        expect_same_tokens(ranks, &set)?;
         let share = ranks.share(set.images());
         let own = &mut out[share.start * values..share.end * values];
         if !share.is_empty() {

@@ -4,6 +4,7 @@ use std::f64::consts::LN_2;
 
 use crate::data::{Masking, TokenSet};
 use crate::model::{Engine, LossSum, ModelConfig, Objective};
+use crate::ranks::same::expect_same_tokens;
 use crate::ranks::{Collective, losses};
 use crate::{Error, Result};
 
@@ -84,6 +85,7 @@ pub fn likelihood_among(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
     check(engine.config(), set)?;
+    expect_same_tokens(ranks, set)?;
     let share = ranks.share(set.images());
     let mut nats = Vec::with_capacity(share.len());
     let (objective, mask_prob) = (engine.config().objective, engine.config().mask_prob);
@@ -126,6 +128,7 @@ pub fn likelihood_by_decoding_among(
 ) -> Result<Likelihood> {
     check(engine.config(), set)?;
     let n_vocab = engine.config().n_vocab;
+    expect_same_tokens(ranks, set)?;
     let share = ranks.share(set.images());
     let rows = DECODED.min(share.len().max(1));
     let mut decoder = engine.decoder(rows)?;
@@ -228,14 +231,18 @@ mod tests {
     #[test]
     fn any_number_of_ranks_finds_the_same_likelihood() {
         let (config, weights) = network();
+        let masked = ModelConfig { objective: Objective::Masked, ..config.clone() };
+        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(cpu::Options::inference);
+        let int8 = cpu::Options { int8: true, ..f32 };
         // More than a batch for each of two ranks, and an odd number; then fewer than there are ranks.
         for images in [139, 3] {
             let set = set(images, |i| (i * i % 7) as u16);
-            for objective in [Objective::Autoregressive, Objective::Masked] {
-                let config = ModelConfig { objective, ..config.clone() };
-                let found = |size: usize, decoded: bool| {
+            for (config, options, decoded) in
+                [(&config, f32, false), (&config, bf16, false), (&masked, f32, false), (&config, int8, true)]
+            {
+                let found = |size: usize| {
                     on_ranks(size, |mut ranks| {
-                        let mut engine = cpu::open(&config, &weights, cpu::Options::inference(Precision::F32)).unwrap();
+                        let mut engine = cpu::open(config, &weights, options).unwrap();
                         let found = match decoded {
                             true => likelihood_by_decoding_among(&mut ranks, &*engine, &set, 1, &mut |_| ()),
                             false => likelihood_among(&mut ranks, &mut *engine, &set, 1, &mut |_| ()),
@@ -244,11 +251,9 @@ mod tests {
                         found.unwrap()
                     })
                 };
-                for decoded in [false, true].into_iter().take(if objective == Objective::Masked { 1 } else { 2 }) {
-                    let alone = &found(1, decoded)[0];
-                    for size in [2, 4] {
-                        assert!(found(size, decoded).iter().all(|all| all == alone), "{size} ranks, {objective:?}");
-                    }
+                let alone = &found(1)[0];
+                for size in [2, 4] {
+                    assert!(found(size).iter().all(|all| all == alone), "{size} ranks, {options:?}");
                 }
             }
         }

@@ -119,9 +119,10 @@ impl Collective {
         self.rank == 0
     }
 
-    /// Of `len` things in a row those that are this rank's to do: all ranks' follow each other, in their order.
+    /// Of `len` things in a row those that are this rank's to do: all ranks' follow each other, in their order. A single
+    /// one is rank 0's.
     pub fn share(&self, len: usize) -> std::ops::Range<usize> {
-        let bound = |rank: usize| rank * len / self.size;
+        let bound = |rank: usize| (rank * len).div_ceil(self.size);
         bound(self.rank)..bound(self.rank + 1)
     }
 

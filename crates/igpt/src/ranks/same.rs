@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::checksum::{hex, sha256};
-use crate::data::{Dataset, Images};
+use crate::data::{Dataset, Images, TokenSet};
 use crate::model::{ModelDir, Precision};
 use crate::palette::Palette;
 use crate::ranks::Collective;
@@ -46,10 +46,23 @@ pub fn expect_same_model(ranks: &mut Collective, model: &ModelDir, images: &[&Im
     }
     let images: Vec<String> = images.iter().map(|images| described(images)).collect();
     ranks.expect_same(&[
+        ("network".into(), format!("{:?}", model.config)),
         ("palette".into(), model.palette.hash()),
         ("model (the SHA-256 of its weights)".into(), sha256(bytemuck::cast_slice(&model.weights))),
         ("set of images".into(), images.join(", ")),
     ])
+}
+
+/// Refuses ranks that have made other tokens of the same images: one of which a file could not be read, say.
+pub(crate) fn expect_same_tokens(ranks: &mut Collective, set: &TokenSet) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let mut hash = Sha256::new();
+    set.names.iter().for_each(|name| hash.update(name));
+    hash.update(bytemuck::cast_slice(&set.tokens));
+    let facts = format!("{} images, {}", set.images(), hex(&hash.finalize()));
+    ranks.expect_same(&[("set of images that could be decoded".into(), facts)])
 }
 
 /// Refuses ranks with other images, or that have not understood the palette.

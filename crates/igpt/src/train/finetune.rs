@@ -67,8 +67,8 @@ pub struct FineTuned {
 /// [`super::pretrain()`].
 ///
 /// # Errors
-/// Images without labels, a single class or one that the training images lack, a layer that the model doesn't have, and
-/// as [`super::pretrain()`].
+/// A split without any labelled image, a single class or one that the training images lack, a layer that the model doesn't
+/// have, and as [`super::pretrain()`].
 pub fn finetune(
     config: &RunConfig,
     out: &Path,
@@ -126,9 +126,12 @@ fn fit(
     let mut dataset = in_turn(ranks, || dataset(config, observer))?;
     // Palettes need no labels, and see all training images.
     let images = dataset.split(Split::Train)?;
+    let mut unlabelled = dataset.train.len() + dataset.validation.len();
     dataset.train = labelled(&dataset, Split::Train)?;
     dataset.validation = labelled(&dataset, Split::Validation)?;
+    unlabelled -= dataset.train.len() + dataset.validation.len();
     let test = tests.then(|| labelled(&dataset, Split::Test)).transpose()?;
+    unlabelled += test.as_ref().map_or(0, |test| dataset.test.len() - test.len());
     let counts = count_classes(&dataset)?;
     let chosen = chosen(&dataset.train, settings, counts.len(), config.train.seed)?;
 
@@ -151,7 +154,6 @@ fn fit(
     };
     let palette = share_palette(ranks, n_px, || palette(&config, &run, start, &images, n_px, observer))?;
     let quantizer = Arc::new(Quantizer::new(palette));
-    let unlabelled = images.len() - dataset.train.len();
     let images = chosen;
     let palette = quantizer.palette();
     expect_same_data(ranks, &dataset, &images, palette)?;
@@ -161,7 +163,7 @@ fn fit(
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
 
     if unlabelled > 0 {
-        warn(&run, observer, &format!("{unlabelled} training images without a label are left out"));
+        warn(&run, observer, &format!("{unlabelled} images without a label are left out"));
     }
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;

@@ -103,7 +103,7 @@ def hour():
             model = f"--model {{{arm.name}}} --data fashion-mnist"
             yield Arm(f"{arm.name}/eval", f"eval {model} --split validation --precision f32", (arm.name,))
             if name.endswith("-20"):
-                yield Arm(f"{arm.name}/probe", f"probe {model} --solver ridge --out {{out}}", (arm.name,))
+                yield Arm(f"{arm.name}/probe", f"probe {model} --solver ridge --images 5000 --held-out 2000 --out {{out}}", (arm.name,))
 
 
 def sizes():

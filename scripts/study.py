@@ -39,8 +39,11 @@ class Study:
         parser.add_argument("--list", action="store_true", help="only print what is recorded")
         self.args = parser.parse_args()
         self.path = record
-        self.record = json.loads(record.read_text()) if record.exists() else {}
+        self.record = self.read()
         self.chosen = [name for name in self.arms if name.startswith(tuple(self.args.only.split(",")))]
+
+    def read(self):
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
 
     def recorded(self, name):
         """The result of an arm, if its command is still the same."""
@@ -107,7 +110,9 @@ class Study:
                 done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
-                    self.record[name] = future.result()
+                    result = future.result()
+                    # Another call of the script may have added arms of its own meanwhile.
+                    self.record = self.read() | {name: result}
                     self.path.write_text(json.dumps(self.record, indent=1, sort_keys=True) + "\n")
                     print(f"done: {name}", flush=True)
 

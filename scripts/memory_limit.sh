@@ -37,9 +37,11 @@ forget() { sync && { echo 1 > /proc/sys/vm/drop_caches; } 2> /dev/null || true; 
 
 [ $# -gt 0 ] || set -- --steps 60
 train="pretrain --data $tokens --set train.sample_images=0 --set train.eval_images=64 --json"
-speed() { sed -n 's/.*"tokens_per_second":\([0-9.]*\).*/\1/p'; }
+speed() {
+    "$@" 2> "$out/words" | sed -n 's/.*"tokens_per_second":\([0-9.]*\).*/\1 tokens\/s/p' | grep . || tail -1 "$out/words"
+}
 forget
-echo "free:    $("$igpt" $train "$@" --out "$out/free" 2> /dev/null | speed) tokens/s"
+echo "free:    $(speed "$igpt" $train "$@" --out "$out/free")"
 forget
-echo "limited: $(limited "$igpt" $train "$@" --out "$out/limited" 2> /dev/null | speed) tokens/s"
+echo "limited: $(speed limited "$igpt" $train "$@" --out "$out/limited")"
 cmp "$out/free/model/model.safetensors" "$out/limited/model/model.safetensors" && echo "the same weights"

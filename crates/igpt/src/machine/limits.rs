@@ -93,9 +93,18 @@ fn memory_limit(group: &Path) -> Option<u64> {
     text("memory.max").or_else(|| text("memory.limit_in_bytes"))?.trim().parse().ok()
 }
 
+/// Without the cache of files, which the system takes back when memory is asked for.
 fn memory_used(group: &Path) -> u64 {
     let number = |name: &str| std::fs::read_to_string(group.join(name)).ok()?.trim().parse().ok();
-    number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or(0)
+    let used: u64 = number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or(0);
+    let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let part = |key: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse::<u64>().ok())
+    };
+    // Old control groups tell of themselves and, as "total", of those within.
+    let cache = |kind: &str| part(&format!("total_{kind}")).or_else(|| part(kind)).unwrap_or(0);
+    used.saturating_sub(cache("inactive_file") + cache("active_file"))
 }
 
 #[cfg(test)]
@@ -124,6 +133,8 @@ mod tests {
         assert_eq!(limits.usable(), Some(2_048_000));
         write(root, "sys/fs/cgroup/jobs/memory.current", "48000\n");
         assert_eq!(Limits::read(root).usable(), Some(2_000_000));
+        write(root, "sys/fs/cgroup/jobs/memory.stat", "anon 8000\ninactive_file 10000\nactive_file 20000\n");
+        assert_eq!(Limits::read(root).usable(), Some(2_030_000), "cached files can be dropped");
     }
 
     #[test]
@@ -139,6 +150,10 @@ mod tests {
         assert_eq!((limits.cpu_quota, limits.memory_limit), (Some(0.5), None));
         write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "1000\n");
         assert_eq!(Limits::read(root).usable(), Some(1000));
+        write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "900\n");
+        let stat = "inactive_file 1\nactive_file 2\ntotal_inactive_file 300\ntotal_active_file 50\n";
+        write(root, "sys/fs/cgroup/memory/memory.stat", stat);
+        assert_eq!(Limits::read(root).usable(), Some(450));
     }
 
     #[test]

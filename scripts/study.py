@@ -95,8 +95,10 @@ class Study:
             result["result"].pop(key, None)
         metrics = out / "metrics.jsonl"
         if metrics.exists():
-            rows = [row for row in map(json.loads, metrics.read_text().splitlines()) if row["split"] == "validation"]
-            result["curve"] = [{key: row[key] for key in CURVE if key in row} for row in rows]
+            rows = list(map(json.loads, metrics.read_text().splitlines()))
+            result["curve"] = [{key: row[key] for key in CURVE if key in row} for row in rows if row["split"] == "validation"]
+            if any("gradient_noise" in row for row in rows):
+                result["noise_scale"] = list(noise_scale(rows))
         return result
 
     def run_missing(self):
@@ -115,6 +117,14 @@ class Study:
                     self.record = self.read() | {name: result}
                     self.path.write_text(json.dumps(self.record, indent=1, sort_keys=True) + "\n")
                     print(f"done: {name}", flush=True)
+
+
+def noise_scale(rows, parts=4):
+    """The gradient's noise scale, in images, in equal parts of a run: both estimates are right only on average."""
+    rows = [(row["gradient_noise"], row["gradient_signal"]) for row in rows if row.get("gradient_noise") is not None]
+    size = len(rows) // parts
+    for noise, signal in (map(sum, zip(*rows[i * size : (i + 1) * size])) for i in range(parts)):
+        yield noise / signal
 
 
 def mean_and_reach(values):

@@ -18,17 +18,17 @@ Examples:
   igpt finetune --model runs/fashion --data fashion-mnist --minutes 30 --out runs/fashion-classes
   igpt finetune --from-scratch --data fashion-mnist --preset nano --colors 16 --minutes 30 --out runs/scratch
   igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --generative-weight 0 --out runs/ablation
-  igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --lr-search 3e-3,1e-3,3e-4 --out runs/searched
+  igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --lr-search 0.03,0.01,0.003 --out runs/searched
   igpt finetune --resume --out runs/fashion-classes
 
-The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). From a \
-model, rates are a tenth of the recipe's unless --lr and --muon-lr say otherwise; a few hundred steps want more: see --lr-search. \
-They stay constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
+The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). Rates \
+are the recipe's; from a model, Adam's is a tenth of that with --recipe paper, for long runs. They stay constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
 rising; the model has the weights of the highest, and only these are tested. --lr-search goes by the accuracy on the \
 validation images too.";
 
-/// Learning rates beside those of pretraining: the paper's search often found about a tenth (section 4.5).
-const SHARE_OF_RATE: f64 = 0.1;
+/// Adam's learning rate beside that of pretraining: the paper's search often found about a tenth (section 4.5). Muon takes
+/// pretraining's rates as they are: docs/recipe.md.
+const SHARE_OF_ADAM_RATE: f64 = 0.1;
 /// Validation images, more than for a loss since an accuracy is coarser.
 const EVAL_IMAGES: i64 = 1024;
 const WARMUP_STEPS: i64 = 100;
@@ -135,15 +135,9 @@ fn settings(args: &Args) -> Result<RunConfig> {
     } else if finetune.model.is_none() && !args.run.resume {
         return Err(Error::Missing("no model to start from: name one with --model, or say --from-scratch".into()));
     }
-    if args.model.is_some() && settings.config.is_none() {
-        // What isn't said is a tenth of the recipe's.
-        let said = |key: &str| settings.set.iter().any(|setting| setting.starts_with(&format!("train.{key}=")));
-        if settings.lr.is_none() && !said("lr") {
-            config.train.lr *= SHARE_OF_RATE;
-        }
-        if let Some(muon) = config.train.muon().filter(|_| settings.muon_lr.is_none() && !said("muon_lr")) {
-            config.train.muon_lr = Some(SHARE_OF_RATE * muon.lr);
-        }
+    let is_said = settings.lr.is_some() || settings.set.iter().any(|setting| setting.starts_with("train.lr="));
+    if args.model.is_some() && settings.config.is_none() && config.train.muon().is_none() && !is_said {
+        config.train.lr *= SHARE_OF_ADAM_RATE;
     }
     Ok(config)
 }

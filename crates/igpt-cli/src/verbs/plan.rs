@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use igpt::data::BatchSizes;
+use igpt::machine::size_in_words;
 use igpt::train::{self, Forecast, Overrides};
 use igpt::{Error, Result};
 
@@ -76,18 +77,18 @@ fn tell(found: &Forecast) {
         ("memory in all", memory.total),
     ];
     for (name, bytes) in parts {
-        eprintln!("{name:<28} {:>12}", size(bytes));
+        eprintln!("{name:<28} {:>12}", size_in_words(bytes));
     }
     if let Some(left) = found.memory_left {
-        eprintln!("{:<28} {:>12}", "left on this machine", size(left));
+        eprintln!("{:<28} {:>12}", "left on this machine", size_in_words(left));
     }
     eprintln!(
         "{:<28} {:>12}   at most {} at once",
         "a checkpoint",
-        size(found.checkpoint_bytes),
-        size(found.checkpoints_bytes)
+        size_in_words(found.checkpoint_bytes),
+        size_in_words(found.checkpoints_bytes)
     );
-    eprintln!("{:<28} {:>12}", "the images as tokens", size(found.token_bytes));
+    eprintln!("{:<28} {:>12}", "the images as tokens", size_in_words(found.token_bytes));
     if let Some(preset) = found.largest_preset {
         eprintln!("{:<28} {:>12}", "largest preset that fits", preset.name());
     }
@@ -97,13 +98,6 @@ fn tell(found: &Forecast) {
     match (found.steps, found.seconds) {
         (Some(steps), Some(seconds)) => eprintln!("{:<28} {:>12}   {steps} steps", "time to finish", time(seconds)),
         _ => eprintln!("time to finish: not known without --steps, --epochs or --minutes"),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
 }
 

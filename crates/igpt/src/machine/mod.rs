@@ -4,6 +4,14 @@ mod limits;
 
 pub use limits::Limits;
 
+/// A number of bytes for people: megabytes below a gigabyte.
+pub fn size_in_words(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
 /// The most memory this process has had resident, in bytes; known on Linux.
 pub fn peak_rss_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
@@ -66,6 +74,11 @@ impl CpuTime {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_told_in_megabytes_or_gigabytes() {
+        assert_eq!([0, 999_999_999, 1_234_567_890].map(size_in_words), ["0.0 MB", "1000.0 MB", "1.23 GB"]);
+    }
 
     #[test]
     fn peak_memory_is_at_least_what_was_just_filled() {

@@ -126,6 +126,11 @@ impl Collective {
         bound(self.rank)..bound(self.rank + 1)
     }
 
+    /// How many of the processes are on this one's computer, itself among them.
+    pub fn on_this_host(&self) -> usize {
+        self.hosts.iter().filter(|host| **host == self.hosts[self.rank]).count()
+    }
+
     /// `rank 1 on host b`.
     pub fn name(&self, rank: usize) -> String {
         let host = self.hosts.get(rank).map_or("?", String::as_str);
@@ -411,7 +416,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::train::groups::GradientTree;
 
-    /// Ranks that are threads of one process.
+    /// Ranks that are threads of one process, two on each of their computers.
     struct Threads {
         rank: usize,
         to: Vec<Option<Sender<Vec<u8>>>>,
@@ -428,7 +433,7 @@ pub(crate) mod tests {
         }
 
         fn host(&self) -> String {
-            format!("h{}", self.rank)
+            format!("h{}", self.rank / 2)
         }
 
         fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()> {
@@ -538,6 +543,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn ranks_know_how_many_share_their_computer() {
+        let counts = on_ranks(4, |ranks| {
+            let count = ranks.on_this_host();
+            ranks.close().unwrap();
+            count
+        });
+        assert_eq!((counts, Collective::solo().on_this_host()), (vec![2; 4], 1));
+    }
+
+    #[test]
     fn a_rank_that_differs_is_named_with_both_values_on_every_rank() {
         for message in on_ranks(4, |mut ranks| {
             let value = if ranks.rank() == 2 { "avx2" } else { "portable" };
@@ -546,7 +561,7 @@ pub(crate) mod tests {
             ranks.close().unwrap();
             message
         }) {
-            let wanted = "rank 2 on host h2 has another instruction set than rank 0 on host h0: avx2, not portable";
+            let wanted = "rank 2 on host h1 has another instruction set than rank 0 on host h0: avx2, not portable";
             assert!(message.contains(wanted), "{message}");
         }
     }

@@ -1,7 +1,7 @@
 //! Whether training fits into the memory that is left, and what to change where it doesn't.
 
 use crate::cpu::{self, Options};
-use crate::machine::Limits;
+use crate::machine::size_in_words;
 use crate::model::{FineTuning, Layout, ModelConfig, Optimizer, Precision, Preset};
 use crate::train::config::TrainSection;
 use crate::{Error, Result};
@@ -43,19 +43,20 @@ pub(super) fn needed(network: &ModelConfig, options: &Options, train: &TrainSect
     cpu::memory(network, options).total() + (parked + exchanged) * arena(network) + average(network, train)
 }
 
-/// The options of [`options`]; where that does not fit, with activations computed again, and then weights packed again,
-/// as far as the config leaves that open.
+/// The options of [`options`]; where that does not fit into the bytes that are `left`, with activations computed again, and
+/// then weights packed again, as far as the config leaves that open.
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
 pub(super) fn fitting(
+    left: Option<u64>,
     network: &ModelConfig,
     train: &TrainSection,
     fine_tuning: FineTuning,
     share: (usize, usize),
 ) -> Result<Options> {
     let options = options(train, fine_tuning, share);
-    match Limits::now().usable() {
+    match left {
         Some(left) => within(left, network, train, options),
         None => Ok(options),
     }
@@ -73,8 +74,8 @@ pub(super) fn within(left: u64, network: &ModelConfig, train: &TrainSection, opt
     Err(Error::Invalid(format!(
         "training {} parameters needs {} of memory, but {} are left: {}",
         network.parameters(),
-        gigabytes(need),
-        gigabytes(left),
+        size_in_words(need),
+        size_in_words(left),
         remedy(left, network, train, options)
     )))
 }
@@ -130,11 +131,6 @@ pub(super) fn largest_preset(
         let preset = ModelConfig::preset(*preset, network.n_px, network.n_vocab);
         needed(&preset, &options, train) <= left
     })
-}
-
-/// A size for people.
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Split, TokenSet};
 use crate::files::write_atomic;
+use crate::machine::Limits;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
 use crate::ranks::Collective;
@@ -60,15 +61,19 @@ pub(super) fn begin(
     Ok(meta)
 }
 
-/// How the engine of a `share` of `network` computes, so that it fits into memory; to be asked before anything large is made.
+/// How the engine of this rank's share of `network` computes, so that it fits into memory, which the ranks on a computer
+/// divide; to be asked before anything large is made.
 pub(super) fn options(
     run: &RunDir,
     network: &ModelConfig,
     train: &TrainSection,
     fine_tuning: FineTuning,
-    ranks: &Collective,
+    ranks: &mut Collective,
 ) -> Result<cpu::Options> {
-    let options = room::fitting(network, train, fine_tuning, (ranks.rank(), ranks.size()))?;
+    let left = Limits::now().usable().map(|left| left / ranks.on_this_host() as u64);
+    // None takes its part before all have seen what is left.
+    ranks.barrier()?;
+    let options = room::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))?;
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }

@@ -22,7 +22,8 @@ Examples:
   igpt finetune --resume --out runs/fashion-classes
 
 The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). Rates \
-are the recipe's; from a model, Adam's is a tenth of that with --recipe paper, for long runs. They stay constant after 100 steps of warm-up. Training ends early when the accuracy on the validation images stops \
+are the recipe's; from a model and without Muon (--recipe paper) Adam's is a tenth of that. They stay constant after 100 \
+steps of warm-up. Training ends early when the accuracy on the validation images stops \
 rising; the model has the weights of the highest, and only these are tested. --lr-search goes by the accuracy on the \
 validation images too.";
 

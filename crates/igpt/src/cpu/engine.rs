@@ -422,15 +422,17 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         self.training.as_ref().map_or(0..self.model.weights.len(), |training| training.owned.clone())
     }
 
-    fn renew(&mut self, parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
+    fn renew(&mut self, weights: &[f32]) -> Result<()> {
+        expect_len("weights to renew", weights.len(), self.model.weights.len());
+        let owned = self.owned();
         self.quantized = OnceLock::new();
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         let model = Arc::make_mut(&mut self.model);
-        for (range, values) in parts {
-            model.weights[range.clone()].copy_from_slice(values);
+        for others in [0..owned.start, owned.end..weights.len()] {
+            model.weights[others.clone()].copy_from_slice(&weights[others]);
         }
         model.each_product(|product, weights| {
-            if parts.iter().any(|(range, _)| range.contains(&product.weight.start)) {
+            if !owned.contains(&product.weight.start) {
                 weights.pack(cpu);
             }
         });

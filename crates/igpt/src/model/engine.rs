@@ -219,8 +219,8 @@ pub trait Engine: Send {
     fn owned(&self) -> Range<usize> {
         0..self.layout().arena_len()
     }
-    /// Takes over weights of other parts, which their owners have updated.
-    fn renew(&mut self, _parts: &[(Range<usize>, Vec<f32>)]) -> Result<()> {
+    /// Takes over `weights`, an arena, but for what is [`Engine::owned`]: the owners of the other parts have updated them.
+    fn renew(&mut self, _weights: &[f32]) -> Result<()> {
         Err(Error::Invalid("this engine owns all of its weights".into()))
     }
     /// Takes over `weights`, an arena, and leaves its own there; moments stay.

@@ -8,6 +8,8 @@
 //!
 //! [`Transport`] is all that a way of talking has to offer; igpt-mpi has one over MPI.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,6 +49,8 @@ enum Job {
     Sum(Vec<f32>),
     /// The bytes of all ranks, in their order.
     Gather(Vec<u8>),
+    /// Of the values what each rank's range says, in the ranks' order.
+    Complete(Vec<f32>, Vec<Range<usize>>),
     /// The bytes of rank 0.
     Broadcast(Vec<u8>),
     /// Nothing more will be asked.
@@ -59,6 +63,7 @@ enum Job {
 enum Done {
     Sum(Vec<f32>),
     Gathered(Vec<Vec<u8>>),
+    Completed(Vec<f32>),
     Broadcast(Vec<u8>),
     Closed,
 }
@@ -70,6 +75,10 @@ pub struct Collective {
     size: usize,
     hosts: Vec<String>,
     line: Option<Line>,
+    /// What finished sums lay in, for the next ones: fresh memory would cost more than the sum.
+    spare: VecDeque<Vec<f32>>,
+    /// What was completed last.
+    whole: Vec<f32>,
 }
 
 /// The thread that talks.
@@ -83,7 +92,7 @@ struct Line {
 impl Collective {
     /// One process by itself, which talks to nobody.
     pub fn solo() -> Self {
-        Self { rank: 0, size: 1, hosts: vec![String::new()], line: None }
+        Self { rank: 0, size: 1, hosts: vec![String::new()], line: None, spare: VecDeque::new(), whole: Vec::new() }
     }
 
     /// Joins the others over the transport that `open` makes, on a thread of its own.
@@ -93,15 +102,15 @@ impl Collective {
     pub fn join<T: Transport>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (answer, done), (tell, told)) = (channel(), channel(), channel());
         let thread = std::thread::spawn(move || {
-            let begun = open().and_then(|transport| Talk { transport }.introduced());
+            let begun = open().and_then(|transport| Talk { transport, incoming: Vec::new() }.introduced());
             let (talk, place) = begun.map_or_else(|error| (None, Err(error)), |(talk, place)| (Some(talk), Ok(place)));
             if let (Ok(()), Some(talk)) = (tell.send(place), talk) {
                 talk.run(&asked, &answer);
             }
         });
         let (rank, hosts) = told.recv().map_err(|_| gone())??;
-        let line = Line { jobs, done, thread: Some(thread) };
-        Ok(Self { rank, size: hosts.len(), hosts, line: Some(line) })
+        let line = Some(Line { jobs, done, thread: Some(thread) });
+        Ok(Self { rank, size: hosts.len(), hosts, line, spare: VecDeque::new(), whole: Vec::new() })
     }
 
     /// This process among all, from 0.
@@ -121,7 +130,7 @@ impl Collective {
 
     /// Of `len` things in a row those that are this rank's to do: all ranks' follow each other, in their order. A single
     /// one is rank 0's.
-    pub fn share(&self, len: usize) -> std::ops::Range<usize> {
+    pub fn share(&self, len: usize) -> Range<usize> {
         let bound = |rank: usize| (rank * len).div_ceil(self.size);
         bound(self.rank)..bound(self.rank + 1)
     }
@@ -142,16 +151,33 @@ impl Collective {
     ///
     /// # Errors
     /// As of all that follow, when a rank is gone.
-    pub fn start_sum(&mut self, values: Vec<f32>) -> Result<()> {
-        self.ask(Job::Sum(values))
+    pub fn start_sum(&mut self, values: &[f32]) -> Result<()> {
+        let mut copy = self.spare.pop_front().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(values);
+        self.ask(Job::Sum(copy))
     }
 
-    /// The oldest sum that was started.
-    pub fn finish_sum(&mut self) -> Result<Vec<f32>> {
-        match self.done()? {
-            Done::Sum(values) => Ok(values),
-            _ => Err(gone()),
+    /// The oldest sum that was started, into `sum`, which is as long.
+    pub fn finish_sum(&mut self, sum: &mut [f32]) -> Result<()> {
+        let Done::Sum(values) = self.done()? else { return Err(gone()) };
+        sum.copy_from_slice(&values);
+        self.spare.push_back(values);
+        Ok(())
+    }
+
+    /// The values of all ranks, of which this one gives `own`: rank r has those in `parts[r]`, which follow each other.
+    pub fn complete(&mut self, own: &[f32], parts: Vec<Range<usize>>) -> Result<&[f32]> {
+        let mut whole = std::mem::take(&mut self.whole);
+        whole.resize(parts.last().map_or(0, |last| last.end), 0.0);
+        whole[parts[self.rank].clone()].copy_from_slice(own);
+        if self.size > 1 {
+            self.ask(Job::Complete(whole, parts))?;
+            let Done::Completed(all) = self.done()? else { return Err(gone()) };
+            whole = all;
         }
+        self.whole = whole;
+        Ok(&self.whole)
     }
 
     /// What every rank gives, in their order.
@@ -270,6 +296,8 @@ fn gone() -> Error {
 /// The thread's own: the algorithms.
 struct Talk<T> {
     transport: T,
+    /// For the values of another rank.
+    incoming: Vec<f32>,
 }
 
 impl<T: Transport> Talk<T> {
@@ -293,6 +321,7 @@ impl<T: Transport> Talk<T> {
             let done = match asked.recv_timeout(LOOK_EVERY) {
                 Ok(Job::Sum(values)) => self.sum(values).map(Done::Sum),
                 Ok(Job::Gather(own)) => self.gather(own).map(Done::Gathered),
+                Ok(Job::Complete(own, parts)) => self.complete(own, &parts).map(Done::Completed),
                 Ok(Job::Broadcast(own)) => self.broadcast(own).map(Done::Broadcast),
                 Ok(Job::Close) => {
                     let _ = answer.send(self.close().map(|()| Done::Closed));
@@ -325,7 +354,7 @@ impl<T: Transport> Talk<T> {
 
     /// The part of `len` values that a rank is left with at each distance: at each the lower rank of a pair keeps the
     /// lower half of what both had. Begins with all.
-    fn parts(&self, len: usize) -> Vec<std::ops::Range<usize>> {
+    fn parts(&self, len: usize) -> Vec<Range<usize>> {
         let mut part = 0..len;
         let mut parts = vec![part.clone()];
         for distance in self.distances() {
@@ -339,25 +368,47 @@ impl<T: Transport> Talk<T> {
     fn sum(&mut self, mut values: Vec<f32>) -> Result<Vec<f32>> {
         let rank = self.transport.rank();
         let parts = self.parts(values.len());
-        let other = |whole: &std::ops::Range<usize>, kept: &std::ops::Range<usize>| {
+        let other = |whole: &Range<usize>, kept: &Range<usize>| {
             if kept.start == whole.start { kept.end..whole.end } else { whole.start..kept.start }
         };
-        let mut incoming = vec![0.0f32; values.len().div_ceil(2)];
         for (distance, pair) in self.distances().into_iter().zip(parts.windows(2)) {
             let (kept, given) = (pair[1].clone(), other(&pair[0], &pair[1]));
-            let incoming = &mut incoming[..kept.len()];
-            let (out, into) = (bytemuck::cast_slice(&values[given]), bytemuck::cast_slice_mut(incoming));
+            self.incoming.resize(kept.len(), 0.0);
+            let (out, into) = (bytemuck::cast_slice(&values[given]), bytemuck::cast_slice_mut(&mut self.incoming));
             self.transport.exchange(rank ^ distance, out, into)?;
-            values[kept].iter_mut().zip(incoming).for_each(|(sum, part)| *sum += *part);
+            values[kept].iter_mut().zip(&self.incoming).for_each(|(sum, part)| *sum += *part);
         }
         for (distance, pair) in self.distances().into_iter().zip(parts.windows(2)).rev() {
             let (held, wanted) = (pair[1].clone(), other(&pair[0], &pair[1]));
-            let incoming = &mut incoming[..wanted.len()];
-            let (out, into) = (bytemuck::cast_slice(&values[held]), bytemuck::cast_slice_mut(incoming));
-            self.transport.exchange(rank ^ distance, out, into)?;
-            values[wanted].copy_from_slice(incoming);
+            self.swap(rank ^ distance, &mut values, held, wanted)?;
         }
         Ok(values)
+    }
+
+    fn complete(&mut self, mut values: Vec<f32>, parts: &[Range<usize>]) -> Result<Vec<f32>> {
+        let rank = self.transport.rank();
+        // What a rank and its neighbours hold between them at a distance.
+        let held = |rank: usize, distance: usize| {
+            let first = rank / distance * distance;
+            parts[first].start..parts[first + distance - 1].end
+        };
+        for distance in self.distances() {
+            let other = rank ^ distance;
+            self.swap(other, &mut values, held(rank, distance), held(other, distance))?;
+        }
+        Ok(values)
+    }
+
+    /// Gives rank `with` the values in `held` for its own in `wanted`, which lies before or behind them.
+    fn swap(&mut self, with: usize, values: &mut [f32], held: Range<usize>, wanted: Range<usize>) -> Result<()> {
+        let (out, into) = if wanted.end <= held.start {
+            let (low, high) = values.split_at_mut(held.start);
+            (&high[..held.len()], &mut low[wanted])
+        } else {
+            let (low, high) = values.split_at_mut(wanted.start);
+            (&low[held], &mut high[..wanted.len()])
+        };
+        self.transport.exchange(with, bytemuck::cast_slice(out), bytemuck::cast_slice_mut(into))
     }
 
     /// As [`Transport::exchange`] of any lengths.
@@ -373,8 +424,8 @@ impl<T: Transport> Talk<T> {
         let rank = self.transport.rank();
         let mut held = vec![own];
         for distance in self.distances() {
-            let out: Vec<u8> =
-                held.iter().flat_map(|one| [&(one.len() as u64).to_le_bytes(), one.as_slice()].concat()).collect();
+            let out = held.iter().map(|one| [&(one.len() as u64).to_le_bytes(), one.as_slice()].concat());
+            let out = out.collect::<Vec<_>>().concat();
             let incoming = self.exchange(rank ^ distance, &out)?;
             let mut theirs = split(&incoming)?;
             if rank & distance == 0 {
@@ -472,8 +523,8 @@ pub(crate) mod tests {
     }
 
     fn sum(ranks: &mut Collective, values: &mut [f32]) {
-        ranks.start_sum(values.to_vec()).unwrap();
-        values.copy_from_slice(&ranks.finish_sum().unwrap());
+        ranks.start_sum(values).unwrap();
+        ranks.finish_sum(values).unwrap();
     }
 
     fn values(group: usize, len: usize) -> Vec<f32> {
@@ -515,12 +566,38 @@ pub(crate) mod tests {
     fn sums_that_are_under_way_together_come_in_their_order() {
         for sums in on_ranks(4, |mut ranks| {
             let rank = ranks.rank() as f32;
-            (0..3).for_each(|i| ranks.start_sum(vec![rank + i as f32; 5 + i]).unwrap());
-            let sums = [(); 3].map(|()| ranks.finish_sum().unwrap());
+            let sums = [5, 6, 7, 6].map(|len| {
+                // Twice, so that the second time is in memory of the first.
+                let mut sums = [0, 1, 2].map(|i| vec![rank + i as f32; len + i]);
+                sums.iter().for_each(|values| ranks.start_sum(values).unwrap());
+                sums.iter_mut().for_each(|values| ranks.finish_sum(values).unwrap());
+                sums
+            });
             ranks.close().unwrap();
             sums
         }) {
-            assert_eq!(sums, [vec![6.0; 5], vec![10.0; 6], vec![14.0; 7]]);
+            assert_eq!(sums, [5, 6, 7, 6].map(|len| [vec![6.0; len], vec![10.0; len + 1], vec![14.0; len + 2]]));
+        }
+    }
+
+    #[test]
+    fn parts_of_all_ranks_of_any_length_are_completed_on_each() {
+        for (size, lens) in [(1, vec![3]), (2, vec![0, 5]), (4, vec![2, 0, 7, 1]), (8, vec![1, 2, 3, 0, 0, 4, 5, 9])] {
+            let end = |rank: usize| lens[..rank].iter().sum::<usize>();
+            let parts: Vec<_> = (0..size).map(|rank| end(rank)..end(rank + 1)).collect();
+            for all in on_ranks(size, |mut ranks| {
+                let own = parts[ranks.rank()].clone().map(|i| i as f32).collect::<Vec<_>>();
+                let mut all = Vec::new();
+                for sign in [1.0, -1.0] {
+                    let own: Vec<f32> = own.iter().map(|value| sign * value).collect();
+                    all.push(ranks.complete(&own, parts.clone()).unwrap().to_vec());
+                }
+                ranks.close().unwrap();
+                all
+            }) {
+                let expected = |sign: f32| (0..end(size)).map(|i| sign * i as f32).collect::<Vec<_>>();
+                assert_eq!(all, [expected(1.0), expected(-1.0)], "{size} ranks");
+            }
         }
     }
 

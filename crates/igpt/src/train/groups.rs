@@ -104,14 +104,14 @@ impl GradientTree {
                 values.iter_mut().zip(&level[range.clone()]).for_each(|(sum, earlier)| *sum += *earlier);
             }
             if started.is_ok() {
-                started = ranks.start_sum(values.to_vec());
+                started = ranks.start_sum(values);
                 sums.push(range);
             }
         })?;
         started?;
         let gradients = engine.gradients();
         for range in sums {
-            gradients[range].copy_from_slice(&ranks.finish_sum()?);
+            ranks.finish_sum(&mut gradients[range])?;
         }
         Ok(found)
     }

@@ -105,13 +105,9 @@ pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn Engine) -> 
     if owned.len() == layout.arena_len() {
         return Ok(());
     }
-    let (rank, size) = (ranks.rank(), ranks.size());
-    let shares: Vec<_> = (0..size).map(|rank| layout.share((rank, size))).collect();
-    let all = ranks.gather(bytemuck::cast_slice(&engine.state().weights[owned]))?;
-    let others = shares.into_iter().zip(all).enumerate().filter(|(other, _)| *other != rank);
-    let others: Vec<_> =
-        others.map(|(_, (share, bytes))| (share, bytemuck::pod_collect_to_vec::<u8, f32>(&bytes))).collect();
-    engine.renew(&others)
+    let shares = (0..ranks.size()).map(|rank| layout.share((rank, ranks.size()))).collect();
+    let all = ranks.complete(&engine.state().weights[owned], shares)?;
+    engine.renew(all)
 }
 
 /// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it;

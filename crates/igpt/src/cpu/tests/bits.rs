@@ -134,13 +134,9 @@ fn engines_of_shares_step_to_the_bits_of_one_that_owns_all() {
                 engine.accumulate(&batch, 0.01).unwrap();
                 engine.step(&update).unwrap();
             }
-            let parts: Vec<_> =
-                shares.iter().map(|engine| (engine.owned(), engine.state().weights[engine.owned()].to_vec())).collect();
-            for engine in &mut shares {
-                let own = engine.owned();
-                let others: Vec<_> = parts.iter().filter(|(range, _)| *range != own).cloned().collect();
-                engine.renew(&others).unwrap();
-            }
+            let parts: Vec<_> = shares.iter().map(|engine| &engine.state().weights[engine.owned()]).collect();
+            let all = parts.concat();
+            shares.iter_mut().for_each(|engine| engine.renew(&all).unwrap());
         }
         let state = whole.state();
         let batch = batch_for(&config, 3);

@@ -207,7 +207,7 @@ impl Pace {
         let weights = train.initial_weights(network);
         let mut engine = cpu::open(network, &weights, options)?;
         drop(weights);
-        let most = micro_batch(train.micro_batch, batch.images() / train.gradient_groups, network.n_ctx());
+        let most = micro_batch(train, batch.images() / train.gradient_groups, network.n_ctx());
         let mut tree = GradientTree::new(train.gradient_groups, most, engine.layout().arena_len())?;
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
         let mut step = |images: usize, share: f64| {

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use igpt_kernels::{Isa, reduce};
 
+use crate::cpu::tokens_at_once;
 use crate::data::Batch;
 use crate::model::{Engine, LossSum};
 use crate::ranks::Collective;
+use crate::train::config::TrainSection;
 use crate::{Error, Result};
 
-/// Tokens of a micro-batch when its size is not said: enough to keep matrix products efficient.
-const TOKENS_AT_ONCE: usize = 4096;
-
-/// Images of the largest micro-batch: `asked`, or about 4096 tokens, but at least one image and at most `images`.
-pub fn micro_batch(asked: usize, images: usize, n_ctx: usize) -> usize {
-    let most = if asked > 0 { asked } else { TOKENS_AT_ONCE / n_ctx };
+/// Images of the largest micro-batch: those that the config says, or about [`tokens_at_once`], but at least one image and at
+/// most `images`.
+pub(super) fn micro_batch(train: &TrainSection, images: usize, n_ctx: usize) -> usize {
+    let most = if train.micro_batch > 0 { train.micro_batch } else { tokens_at_once(train.threads) / n_ctx };
     most.clamp(1, images.max(1))
 }
 
@@ -149,8 +149,11 @@ mod tests {
         assert_eq!(runs(0..10, 4), [0..3, 3..6, 6..10]);
         assert_eq!(runs(4..8, 4), std::iter::once(4..8).collect::<Vec<_>>());
         assert_eq!(runs(5..5, 4), []);
-        assert_eq!((micro_batch(0, 128, 1024), micro_batch(0, 128, 16384), micro_batch(0, 2, 64)), (4, 1, 2));
-        assert_eq!(micro_batch(7, 128, 1024), 7);
+        let most = |threads, micro_batch, images, n_ctx| {
+            super::micro_batch(&TrainSection { threads, micro_batch, ..TrainSection::default() }, images, n_ctx)
+        };
+        assert_eq!((most(2, 0, 128, 1024), most(1, 0, 128, 1024)), (4, 2));
+        assert_eq!((most(2, 0, 128, 16384), most(2, 0, 2, 64), most(1, 7, 128, 1024)), (1, 2, 7));
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Loop<'_> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
         let group = self.sizes.largest() / train.gradient_groups;
-        let most = micro_batch(train.micro_batch, group, n_ctx);
+        let most = micro_batch(&train, group, n_ctx);
         let groups = train.gradient_groups / self.t.ranks.size();
         let mut tree = GradientTree::new(groups, most, self.t.engine.layout().arena_len())?;
         let first = self.t.start.step;

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -23,12 +24,15 @@ PRESETS = {"tiny": (256, 8, 8), "s": (512, 24, 8), "m": (1024, 36, 8), "l": (153
 COLORS, POSITIONS = 512, 1024
 LINES = {"1 Gbit/s": 1, "10 Gbit/s": 10}
 NETWORKS = {"10 Gbit/s": 10, "25 Gbit/s": 25, "100 Gbit/s": 100}
+# Ranks and threads of each; preset, images and steps of a run, runs of each kind.
+KINDS = {"one process, two threads": (1, 2), "two ranks, a thread each": (2, 1)}
+CASES = [("tiny", 8, 7, 3), ("tiny", 128, 3, 1), ("s", 2, 5, 3), ("s", 8, 4, 3), ("s", 128, 2, 1)]
 # What a network delivers of its name, and the time of a message: assumptions, those of TCP over Ethernet.
 DELIVERED, LATENCY = 0.85, 30e-6
 # Of the last micro-batch's time, the part of the backward pass that a sum can go on beside.
 OVERLAP = 0.5
-# A computer of the tables beside the one measured: a server of 64 cores with bf16 instructions, roughly.
-QUICKER = 100
+# A computer of the tables beside the one measured: a server of 64 cores of its kind.
+QUICKER = 32
 RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 BATCH = 128
 
@@ -70,7 +74,7 @@ def run(command, **environment):
 def trained(igpt, preset, ranks, threads, batch, steps, out, line=None):
     """Seconds of a step of a real run, the median of its rows; of two ranks on a `line` of so many Gbit/s, if it is given."""
     width, layers, heads = PRESETS[preset]
-    command = [igpt, "pretrain", "--data", "emoji", "--n-px", "32", "--precision", "f32", "--optimizer", "adam"]
+    command = [igpt, "pretrain", "--data", "emoji", "--n-px", "32", "--optimizer", "adam"]
     command += ["--threads", str(threads), "--batch", str(batch), "--steps", str(steps), "--out", str(out), "--json"]
     for setting in [f"model.n_embd={width}", f"model.n_layer={layers}", f"model.n_head={heads}"]:
         command += ["--set", setting]
@@ -87,23 +91,33 @@ def trained(igpt, preset, ranks, threads, batch, steps, out, line=None):
     return statistics.median(times[1:])
 
 
-def measure(igpt):
-    found = {"threads": os.cpu_count(), "presets": {}, "ranks": {}}
+def measure_images(igpt):
+    found = {}
     for preset in ("tiny", "s"):
         width, layers, heads = PRESETS[preset]
         shape = ["--n-embd", str(width), "--n-layer", str(layers), "--n-head", str(heads), "--n-ctx", "1024"]
-        bench = [igpt, "bench", "train", *shape, "--batch", "1", "--precision", "f32", "--json"]
+        bench = [igpt, "bench", "train", *shape, "--batch", "1", "--json"]
         speed = json.loads(run(bench).splitlines()[-1])["tokens_per_second"]
-        found["presets"][preset] = {"image_s": POSITIONS / speed}
+        found[preset] = {"image_s": POSITIONS / speed}
+    return found
+
+
+def measure_ranks(igpt, chosen):
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, preset, batch, steps in [("tiny, 8 images", "tiny", 8, 6), ("s, 2 images", "s", 2, 3)]:
-            place = lambda kind: pathlib.Path(folder) / f"{preset}-{kind}"
-            found["ranks"][name] = {
-                "preset": preset,
-                "batch": batch,
-                "one process, two threads": trained(igpt, preset, 1, 2, batch, steps, place("one")),
-                "two ranks, a thread each": trained(igpt, preset, 2, 1, batch, steps, place("two")),
-            }
+        for preset, batch, steps, rounds in CASES:
+            name = f"{preset}, {batch} images"
+            if not name.startswith(chosen):
+                continue
+            times = {kind: [] for kind in KINDS}
+            # By turns, so that what else the machine does in a minute hits both.
+            for turn in range(rounds):
+                for kind, (ranks, threads) in KINDS.items():
+                    out = pathlib.Path(folder, f"{preset}-{batch}-{ranks}-{turn}")
+                    times[kind].append(trained(igpt, preset, ranks, threads, batch, steps, out))
+                    shutil.rmtree(out)
+            medians = {kind: statistics.median(seconds) for kind, seconds in times.items()}
+            found[name] = {"preset": preset, "batch": batch, **medians}
     return found
 
 
@@ -157,10 +171,12 @@ def main():
     parser.add_argument("--igpt", default="target/release/igpt")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--lines", action="store_true")
+    parser.add_argument("--cases", default="", metavar="START", help="with --measure only the networks whose names begin so")
     args = parser.parse_args()
     found = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if args.measure:
-        found |= measure(args.igpt)
+        found["presets"] = measure_images(args.igpt)
+        found["ranks"] = found.get("ranks", {}) | measure_ranks(args.igpt, args.cases)
     if args.lines:
         found["lines"] = measure_lines(args.igpt)
     if args.measure or args.lines:

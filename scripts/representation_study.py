@@ -2,10 +2,11 @@
 """Runs the arms behind EXPERIMENTS.md's comparisons of representations on Fashion-MNIST, and prints their tables.
 
     cargo build --release
-    scripts/representation_study.py [--only 14/,28/] [--jobs 2]
+    scripts/representation_study.py [--only 14/,headline/] [--jobs 2]
 
 14/ are short arms at 14×14 pixels: three sizes, autoregressive beside masked, fine-tuning with and without the generative
-loss and without pretraining, few labels. 28/ are the headline: an hour of pretraining, its probe, its fine-tuning.
+loss and without pretraining, few labels. headline/ is the longest, to be run with --jobs 1:
+pretraining, its probe, its fine-tuning.
 What an arm reached is kept in benches/record/representations.json with its command, and not run again; --list only prints.
 """
 
@@ -55,12 +56,15 @@ def short():
 
 
 def headline():
-    yield Arm("28/pretrain", f"pretrain --config configs/fashion-mnist-features.toml {RUN}")
-    probe = "probe --data fashion-mnist --concat 5 --labels-per-class 4,25,400 --model {28/pretrain} --out {28/pretrain}/probe"
-    yield Arm("28/probe", probe, ("28/pretrain",))
-    finetune = f"finetune --config configs/fashion-mnist-finetune.toml {RUN}"
-    yield Arm("28/finetune", finetune + " --model {28/pretrain}", ("28/pretrain",))
-    yield Arm("28/scratch", finetune + " --from-scratch --preset nano --colors 16")
+    run = "--precision bf16 --set train.sample_images=0 --out {out}"
+    yield Arm("headline/pretrain", f"pretrain --config configs/fashion-mnist-features.toml {run}")
+    model, after = "--model {headline/pretrain}", ("headline/pretrain",)
+    probe = f"probe --data fashion-mnist --concat 5 --labels-per-class 4,25,400 --precision bf16 {model}"
+    yield Arm("headline/probe", probe + " --out {headline/pretrain}/probe", after)
+    finetune = f"finetune --config configs/fashion-mnist-finetune.toml --generative-weight 0 {run}"
+    yield Arm("headline/finetune", f"{finetune} {model}", after)
+    network = NETWORK.format(256, 6, 8)
+    yield Arm("headline/scratch", f"{finetune} --from-scratch --colors 16 --n-px 20 {network}")
 
 
 def percent(share):

@@ -39,7 +39,8 @@ pub struct TrainSection {
     /// 0 keeps it as it is. Rates follow the steps as ever, and a warm-up in epochs counts steps of the first size. Not
     /// for budgets of minutes, whose steps aren't known at the start.
     pub batch_end: usize,
-    /// Images that go through the engine at once; 0 chooses about 4096 tokens, or 2048 for one thread. Does not change a bit of the result.
+    /// Images that go through the engine at once; 0 chooses about 4096 tokens, or 2048 for one thread. Does not change a
+    /// bit of the result.
     pub micro_batch: usize,
     /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
     /// arithmetic for a fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change

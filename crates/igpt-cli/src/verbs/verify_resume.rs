@@ -17,7 +17,8 @@ use crate::shared::{JsonArgs, SeedArgs};
 
 /// How often a run is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
-/// How often it is looked whether a run is writing a checkpoint, and the longest that a kill waits then.
+/// How often it is looked whether a run is writing a checkpoint, and the longest that a kill waits then: half as long
+/// after each writing that was over before.
 const AIM: Duration = Duration::from_micros(200);
 const WRITE: Duration = Duration::from_millis(8);
 /// Threads and micro-batches of the sessions of the killed run, in turn, every other one of which computes activations
@@ -116,6 +117,8 @@ impl Trials<'_> {
         let straight = start.elapsed();
         progress(1, total);
         let (mut kills, mut in_writes, mut session) = (0, 0, 0);
+        // A run that was through before any of its writings was caught is followed by a random moment.
+        let mut escaped = false;
         loop {
             loop {
                 let start = SystemTime::now();
@@ -126,14 +129,17 @@ impl Trials<'_> {
                 session += 1;
                 // What an earlier session left half written doesn't count.
                 let writes = || is_writing_since(start, &self.killed.join("checkpoints"));
-                let moment = match kills % 2 {
-                    0 => Moment::After(straight.mul_f64(share)),
-                    _ => Moment::Writing(&writes, WRITE.mul_f64(share)),
+                let moment = if kills % 2 == 0 || escaped {
+                    Moment::After(straight.mul_f64(share))
+                } else {
+                    Moment::Writing(&writes, WRITE.mul_f64(share))
                 };
-                if kills == self.args.kills || !killed(&mut child, &moment)? {
+                if kills == self.args.kills || !killed(&mut child, moment)? {
                     self.ended(child, &self.killed)?;
+                    escaped = true;
                     break;
                 }
+                escaped = false;
                 kills += 1;
                 in_writes += u64::from(writes());
                 progress(1 + kills as usize, total);
@@ -206,19 +212,22 @@ const SMALL: &str = "--data emoji --n-px 8 --colors 16 --batch 4 --set model.n_e
 enum Moment<'a> {
     /// So long after its start.
     After(Duration),
-    /// So long after it was first seen to write a checkpoint.
+    /// So long after it was first seen to write a checkpoint, if it still writes then.
     Writing(&'a dyn Fn() -> bool, Duration),
 }
 
 /// Kills the run at `moment`; false if it ended before.
-fn killed(child: &mut Child, moment: &Moment<'_>) -> Result<bool> {
+fn killed(child: &mut Child, mut moment: Moment<'_>) -> Result<bool> {
     let start = Instant::now();
     loop {
-        match moment {
+        match &mut moment {
             Moment::After(life) if start.elapsed() >= *life => break,
             Moment::Writing(writes, wait) if writes() => {
                 sleep(*wait);
-                break;
+                if writes() {
+                    break;
+                }
+                *wait /= 2;
             }
             _ => {}
         }

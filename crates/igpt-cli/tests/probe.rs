@@ -218,15 +218,17 @@ fn labels_that_no_probe_can_be_made_of_are_refused() {
 #[test]
 fn a_run_that_probes_trains_the_same_model_and_writes_its_accuracy() {
     let folder = folder();
-    let train = |out: &str, images: usize| {
+    let train = |out: &str, probe: &str| {
         let sizes = "--set model.n_embd=16 --set model.n_layer=2 --set model.n_head=2 --n-px 8 --colors 8";
-        let budget = format!("--steps 4 --batch 4 --set train.eval_every=2 --set train.probe_images={images}");
+        let budget = format!("--steps 4 --batch 4 --set train.eval_every=2 {probe}");
         json(&igpt(folder.path(), &format!("pretrain --data pics {sizes} {budget} --out {out} --json")));
         let rows = std::fs::read_to_string(folder.path().join(out).join("metrics.jsonl")).unwrap();
         let rows = rows.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         rows.filter(|row| row["split"] == "validation").collect::<Vec<_>>()
     };
-    let (with, without) = (train("with", 40), train("without", 0));
+    let without = train("without", "--set train.probe_images=0");
+    // Wherever there are labels it does without being asked.
+    let with = train("with", "--set train.eval_images=40");
     assert_eq!(with.len(), 2);
     for (with, without) in with.iter().zip(&without) {
         assert!(with["probe_accuracy"].as_f64().unwrap() > 0.6, "{with}");

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::groups::{GradientTree, micro_batch};
 use super::room;
-use super::setup::{batches, dataset, palette, resolve, validation};
+use super::setup::{batches, dataset, palette, probe, resolve, validation};
 use super::token_data::settle;
 use crate::cpu::{self, Memory, Options};
 use crate::data::{Batch, Loader, Preprocess, Split};
@@ -112,7 +112,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let sizes = train.batch_sizes(images.len());
-    let mut loader = Loader::new(images.clone(), preprocess, quantizer, train.seed, sizes.largest(), 0)?;
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, sizes.largest(), 0)?;
     let mut next = batches(&mut loader, &network, train);
     let batch = next()?;
     let prepared = start.elapsed().as_secs_f64();
@@ -131,7 +131,8 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     };
 
     let planner = Planner::new(train, images.len(), &[]);
-    let validated = validation.map_or(0, |set| set.images());
+    let probed = probe(&dataset, &config, &network, &quantizer, &nowhere, observer).map_or(0.0, |probe| probe.passes());
+    let validated = validation.map_or(0, |set| set.images()) as f64 + probed;
     let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(&planner, train, validated));
     let layout = Layout::new(&network);
     let checkpoint_bytes = checkpoint_bytes(&layout, train);
@@ -237,11 +238,9 @@ impl Pace {
         Ok(Self { step, validation, grid })
     }
 
-    /// Steps and seconds of a run that validates `validated` images each time.
-    fn run(&self, planner: &Planner, train: &TrainSection, validated: usize) -> (u64, f64) {
-        // A probe is a forward pass of all its images through two thirds of the network.
-        let probed = 1.5 * train.probe_images as f64 * 2.0 / 3.0;
-        let validation = self.validation * (validated as f64 + probed);
+    /// Steps and seconds of a run that validates with so many forward passes of an image each time.
+    fn run(&self, planner: &Planner, train: &TrainSection, passes: f64) -> (u64, f64) {
+        let validation = self.validation * passes;
         match planner.steps(0) {
             Some(steps) => {
                 let times = |due: &dyn Fn(u64) -> bool| (1..=steps).filter(|step| due(*step)).count() as f64;

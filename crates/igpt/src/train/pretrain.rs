@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
-use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
-use crate::data::{Dataset, Loader, Preprocess, Split, TokenSet};
+use super::setup::{batches, begin, dataset, engine, newest, options, palette, probe, resolve, validation, warn};
+use crate::data::{Loader, Preprocess, Split, TokenSet};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::same::{expect_same_data, expect_same_weights};
@@ -17,7 +17,6 @@ use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::config::RunConfig;
 use crate::train::observer::{Event, Observer};
-use crate::train::probe::RunProbe;
 use crate::train::run_dir::{RunDir, Start};
 use crate::train::token_data::settle;
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
@@ -127,7 +126,7 @@ pub fn pretrain_among(
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
     let leads = ranks.leads();
-    let probe = leads.then(|| run_probe(&dataset, &config, &network, &quantizer, &run, observer)).flatten();
+    let probe = leads.then(|| probe(&dataset, &config, &network, &quantizer, &run, observer)).flatten();
     let preprocess = Preprocess { size: n_px, augment: config.data.augment };
     let train = &config.train;
     let part = part(ranks, train.batch);
@@ -214,29 +213,6 @@ pub(super) fn take_best(
     let average = checkpoint.average(engine.layout())?;
     checkpoint.restore(engine)?;
     average.map_or(Ok(()), |mut average| engine.exchange(&mut average))
-}
-
-/// The images of the probes, if they are asked for; where they can't be had, a warning.
-fn run_probe(
-    dataset: &Dataset,
-    config: &RunConfig,
-    network: &ModelConfig,
-    quantizer: &Quantizer,
-    run: &RunDir,
-    observer: &mut dyn Observer,
-) -> Option<RunProbe> {
-    let train = &config.train;
-    if train.probe_images == 0 {
-        return None;
-    }
-    let chosen = (train.seed, train.threads);
-    match RunProbe::of(dataset, train.probe_images, network.n_layer, network.n_px, quantizer, chosen) {
-        Ok(probe) => Some(probe),
-        Err(error) => {
-            warn(run, observer, &format!("no probe while training: {error}"));
-            None
-        }
-    }
 }
 
 fn sample_grid(

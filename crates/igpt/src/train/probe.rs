@@ -66,6 +66,11 @@ impl RunProbe {
         Ok(Self { train, measured, layers, workers: Workers::new(threads) })
     }
 
+    /// Forward passes of one image through two thirds of the network that a probe costs, in whole ones.
+    pub fn passes(&self) -> f64 {
+        (self.train.images() + self.measured.images()) as f64 * 2.0 / 3.0
+    }
+
     /// Probes the engine's present weights.
     ///
     /// # Errors

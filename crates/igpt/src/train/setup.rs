@@ -13,6 +13,7 @@ use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
 use crate::train::observer::{Event, Observer};
+use crate::train::probe::RunProbe;
 use crate::train::room;
 use crate::train::run_dir::{RunDir, Start};
 use crate::{Error, Result, cpu};
@@ -247,6 +248,31 @@ pub(super) fn validation(
         Err(error) => {
             warn(run, observer, &format!("no validation loss: {error}"));
             Ok(None)
+        }
+    }
+}
+
+/// The images of the quick probes, where there are labels; where they were asked for and can't be had, a warning.
+pub(super) fn probe(
+    dataset: &Dataset,
+    config: &RunConfig,
+    network: &ModelConfig,
+    quantizer: &Quantizer,
+    run: &RunDir,
+    observer: &mut dyn Observer,
+) -> Option<RunProbe> {
+    let train = &config.train;
+    let images = train.probed_images();
+    if images == 0 {
+        return None;
+    }
+    match RunProbe::of(dataset, images, network.n_layer, network.n_px, quantizer, (train.seed, train.threads)) {
+        Ok(probe) => Some(probe),
+        Err(error) => {
+            if train.probe_images.is_some() {
+                warn(run, observer, &format!("no probe while training: {error}"));
+            }
+            None
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     // Few images are soon known by heart, on a fast machine before the time is over.
     config.train.take_best = true;
     config.train.eval_images = 192;
+    // Two minutes are for learning.
+    config.train.probe_images = Some(0);
     Ok(config)
 }
 

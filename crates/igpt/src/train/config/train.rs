@@ -123,10 +123,12 @@ pub struct TrainSection {
     pub sample_every: Option<u64>,
     /// Images in a sample grid; 0 draws none.
     pub sample_images: usize,
-    /// Labelled training images for a quick probe of the middle layers at every validation, with half as many of
-    /// validation: `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through two
-    /// thirds of the network each time.
-    pub probe_images: usize,
+    /// Labelled training images for a quick probe of the middle layers at every validation of pretraining, with half as
+    /// many of validation: `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through
+    /// two thirds of the network each time. By default, where there are labels, as many as `eval_images`, at most 512:
+    /// as much as the validation itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_images: Option<usize>,
     /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
@@ -188,7 +190,7 @@ impl Default for TrainSection {
             eval_images: 512,
             sample_every: None,
             sample_images: 16,
-            probe_images: 0,
+            probe_images: None,
             checkpoint_every: None,
             take_best: false,
             keep_last: 2,
@@ -212,6 +214,12 @@ pub struct MuonSettings {
 }
 
 impl TrainSection {
+    /// Labelled training images for the quick probe.
+    pub fn probed_images(&self) -> usize {
+        const MOST: usize = 512;
+        self.probe_images.unwrap_or(if self.eval_images == 0 { MOST } else { self.eval_images.min(MOST) })
+    }
+
     /// Muon's settings, if it is the optimiser. Defaults are Jordan et al.'s (2024).
     pub fn muon(&self) -> Option<MuonSettings> {
         (self.optimizer == Optimizer::Muon).then(|| MuonSettings {

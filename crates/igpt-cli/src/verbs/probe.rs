@@ -26,7 +26,11 @@ const CLASSES: usize = 16;
                         Features are means over positions, standardised on the training images. The layer and the \
                         strength are chosen on the validation split; then train and validation are fitted together \
                         and the test split is seen once. With few labels the choices are the validation split's too, \
-                        and only the subset is fitted.")]
+                        and only the subset is fitted.\n\n\
+                        The random network of the baseline is drawn as the paper's code does, whatever the model's \
+                        own training began with. Features are those of the shifted input, sos and the tokens but the \
+                        last; a masked model sees its images whole. Features of all images are held in memory: \
+                        where they would not fit, take fewer --layers or --images.")]
 pub(crate) struct Args {
     /// Model directory, or a run directory; without it the emoji model that comes with igpt
     #[arg(long, value_name = "DIR")]
@@ -39,7 +43,7 @@ pub(crate) struct Args {
     /// Classifier
     #[arg(long, value_enum, default_value_t = Kind::Lbfgs)]
     solver: Kind,
-    /// Only so many training images, the first of a seeded shuffle
+    /// Only so many training images: the first of a seeded shuffle, and at least one of each class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     images: Option<u32>,
     /// Only so many images of validation and of test, each spread evenly: for a quick look
@@ -51,7 +55,7 @@ pub(crate) struct Args {
     /// Also with so few labels a class
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     labels_per_class: Vec<u32>,
-    /// Random subsets for each number of labels
+    /// Random subsets for each number of labels, those of the seeds 0 to K - 1 whatever --seed says
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     #[command(flatten)]
@@ -140,6 +144,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         eprintln!("skipped {}: {}", image.name, image.problem);
     }
     let mut value = serde_json::to_value(&report).map_err(|e| Error::Invalid(e.to_string()))?;
+    value["validation_interval"] = json!(report.validation_intervals());
     value["command"] = json!(own_command());
     value["model"] = json!(args.model);
     value["data"] = json!(args.data.data);
@@ -158,8 +163,9 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
 
 /// Writes the results and their chart.
 fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()> {
-    let points: Vec<(usize, f64)> =
-        report.layers.iter().copied().zip(report.validation_accuracy.iter().copied()).collect();
+    let shares = report.validation_accuracy.iter().copied().zip(report.validation_intervals());
+    let points: Vec<_> =
+        report.layers.iter().zip(shares).map(|(&layer, (share, within))| (layer, share, within)).collect();
     let levels = [
         ("raw pixels", report.baselines.raw_pixels_verdict.validation_accuracy),
         ("random network", report.baselines.random_init_verdict.validation_accuracy),
@@ -174,19 +180,22 @@ fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()>
 }
 
 fn table(report: &Report) -> String {
-    let mut text = String::from("layer  validation\n");
-    for (layer, accuracy) in report.layers.iter().zip(&report.validation_accuracy) {
-        let best = if *layer == report.best_layer { "  best" } else { "" };
-        text += &format!("{layer:>5}  {:>9.2} %{best}\n", 100.0 * accuracy);
-    }
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let [low, high] = report.interval.map(percent);
+    let within = |interval: [f64; 2]| interval.map(percent).join(" to ");
+    let mut text = String::from("layer  validation  95 % interval\n");
+    let shares = report.validation_accuracy.iter().zip(report.validation_intervals());
+    for (layer, (accuracy, interval)) in report.layers.iter().zip(shares) {
+        let best = if *layer == report.best_layer { "  best" } else { "" };
+        text += &format!("{layer:>5}  {:>9.2} %  {}{best}\n", 100.0 * accuracy, within(interval));
+    }
     let [train, validation, test] = report.images;
     text += &format!("test accuracy of layer {}: {}, ", report.best_layer, percent(report.test_accuracy));
-    text += &format!("95 % interval {low} to {high} ({train} + {validation} images fitted, {test} tested)\n");
+    let interval = within(report.interval);
+    text += &format!("95 % interval {interval} ({train} + {validation} images fitted, {test} tested)\n");
     if let Some(concat) = &report.concat {
         let layers: Vec<String> = concat.layers.iter().map(usize::to_string).collect();
-        text += &format!("layers {} together: {}\n", layers.join(", "), percent(concat.verdict.test_accuracy));
+        let (share, interval) = (percent(concat.verdict.test_accuracy), within(concat.verdict.interval));
+        text += &format!("layers {} together: {share}, {interval}\n", layers.join(", "));
     }
     let b = &report.baselines;
     text += &format!(
@@ -207,6 +216,14 @@ fn table(report: &Report) -> String {
             100.0 * pixels.mean,
             spread(pixels.deviation)
         );
+    }
+    let fits = [
+        ("the best layer", report.converged),
+        ("raw pixels", b.raw_pixels_verdict.converged),
+        ("the random network", b.random_init_verdict.converged),
+    ];
+    for (name, _) in fits.iter().filter(|(_, converged)| !converged) {
+        text += &format!("\nthe fit of {name} was broken off after 500 steps, still on its way");
     }
     if report.unlabelled > 0 {
         text += &format!("\n{} images without a label were left out", report.unlabelled);

@@ -38,7 +38,7 @@ pub fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Re
     for (class, mut images) in by_class.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
         if images.len() < per_class {
             return Err(Error::Invalid(format!(
-                "class {class} has {} training images, too few for {per_class} labels a class: ask for fewer",
+                "class {class} (counted from 0) has {} training images, too few for {per_class} labels a class: ask for fewer",
                 images.len()
             )));
         }
@@ -70,7 +70,7 @@ pub fn few_labels(
         let labels: Vec<u32> = taken.iter().map(|&i| view.train.labels()[i]).collect();
         let train = Examples::new(&features, width, &labels)?;
         let choice = fitter.choose(&standardizer, train, view.validation)?;
-        let classifier = fitter.fit(&standardizer, train, &choice)?;
+        let (classifier, _) = fitter.fit(&standardizer, train, &choice)?;
         found.push(accuracy(&classifier.predict(fitter.workers, test.features()), test.labels()));
     }
     let n = found.len() as f64;

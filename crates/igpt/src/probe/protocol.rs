@@ -67,6 +67,9 @@ pub struct Verdict {
     pub test_accuracy: f64,
     /// 95 % interval of `test_accuracy`, Wilson's.
     pub interval: [f64; 2],
+    /// Whether the fit that was tested came to its end: L-BFGS is broken off after 500 steps.
+    #[serde(default)]
+    pub converged: bool,
     /// Test images by (true class, predicted class).
     #[serde(skip)]
     pub confusion: Vec<Vec<usize>>,
@@ -79,7 +82,7 @@ pub fn judge(fitter: &Fitter<'_>, view: View<'_>, choice: &Choice, test: Example
     let labels = [view.train.labels(), view.validation.labels()].concat();
     let both = Examples::new(&features, width, &labels)?;
     let standardizer = Standardizer::fit(&features, width);
-    let classifier = fitter.fit(&standardizer, both, choice)?;
+    let (classifier, converged) = fitter.fit(&standardizer, both, choice)?;
     let predicted = classifier.predict(fitter.workers, test.features());
     let mut confusion = vec![vec![0; fitter.classes]; fitter.classes];
     for (&predicted, &label) in predicted.iter().zip(test.labels()) {
@@ -91,6 +94,7 @@ pub fn judge(fitter: &Fitter<'_>, view: View<'_>, choice: &Choice, test: Example
         validation_accuracy: choice.accuracy,
         test_accuracy,
         interval: wilson(test_accuracy, test.images()),
+        converged,
         confusion,
     })
 }

@@ -2,11 +2,12 @@
 
 use super::few::{FewLabels, few_labels};
 use super::parts::{Labelled, Part, collect, labels};
-use super::protocol::{Verdict, View, centred, choose, judge, majority};
+use super::protocol::{Verdict, View, centred, choose, judge, majority, wilson};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
 use crate::data::{Damaged, Dataset, Images};
 use crate::evaluate::Layers;
+use crate::machine::{Limits, size_in_words};
 use crate::model::{Engine, ModelDir};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
@@ -53,6 +54,9 @@ pub struct Report {
     pub test_accuracy: f64,
     /// 95 % interval of it, Wilson's.
     pub interval: [f64; 2],
+    /// Whether the fit that was tested came to its end: L-BFGS is broken off after 500 steps.
+    #[serde(default)]
+    pub converged: bool,
     /// What the same images give without the model.
     pub baselines: Baselines,
     /// Several layers side by side.
@@ -74,6 +78,13 @@ pub struct Report {
     /// Images that could not be decoded.
     #[serde(skip)]
     pub damaged: Vec<Damaged>,
+}
+
+impl Report {
+    /// 95 % intervals of `validation_accuracy`, Wilson's.
+    pub fn validation_intervals(&self) -> Vec<[f64; 2]> {
+        self.validation_accuracy.iter().map(|&share| wilson(share, self.images[1])).collect()
+    }
 }
 
 /// Test accuracies that a model must beat to have learned anything.
@@ -157,6 +168,7 @@ pub fn probe_among(
             layers.len()
         )));
     }
+    expect_room(Limits::now().usable(), &images, model, layers.len(), settings.concat.unwrap_or(1))?;
     let workers = Workers::new(settings.options.threads);
     let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
     let quantizer = Quantizer::new(model.palette.clone());
@@ -203,6 +215,7 @@ pub fn probe_among(
         strength: verdict.strength,
         test_accuracy: verdict.test_accuracy,
         interval: verdict.interval,
+        converged: verdict.converged,
         baselines: Baselines {
             raw_pixels: raw_pixels.test_accuracy,
             random_init: random_init.test_accuracy,
@@ -221,6 +234,29 @@ pub fn probe_among(
         damaged,
         layers,
     })
+}
+
+/// Refuses features that would not fit into the bytes that are `left`: those of all layers and the pixels are held at
+/// once, and beside them three copies of what a classifier is fitted to, `concat` layers or the pixels.
+pub(super) fn expect_room(
+    left: Option<u64>,
+    images: &Labelled,
+    model: &ModelDir,
+    layers: usize,
+    concat: usize,
+) -> Result<()> {
+    let (width, pixels) = (model.config.n_embd, model.config.n_ctx() * model.palette.channels());
+    let count = images.train.len() + images.validation.len() + images.test.len();
+    let need = (size_of::<f32>() * count * (layers * width + pixels + 3 * pixels.max(concat * width))) as u64;
+    match left {
+        Some(left) if need > left => Err(Error::Invalid(format!(
+            "the features of {count} images at {layers} layers need {} of memory, but {} are left: take fewer --layers, \
+             or fewer images with --images and --held-out",
+            size_in_words(need),
+            size_in_words(left)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Whose features are read.

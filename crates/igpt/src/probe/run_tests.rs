@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::parts::Labelled;
+use super::run::expect_room;
 use super::{Report, Settings, Solver, probe};
 use crate::cpu;
-use crate::data::{Dataset, Pixels, Source};
+use crate::data::{self, Dataset, Pixels, Source};
 use crate::evaluate::Layers;
 use crate::model::{ImageSize, Layout, ModelConfig, ModelDir, Precision};
 use crate::palette::Palette;
@@ -114,4 +116,15 @@ fn what_cannot_be_done_is_refused_before_features_are_computed() {
     assert!(words.contains("has 20 training images, too few for 21 labels"), "{words}");
     let words = refused(&Settings { concat: Some(4), ..settings });
     assert!(words.contains("say 2 to 3"), "{words}");
+}
+
+#[test]
+fn features_that_do_not_fit_into_memory_are_refused_with_what_mends_it() {
+    let model = ModelDir::bundled().unwrap();
+    let emoji = data::open("emoji", &data::OpenOptions::default()).unwrap();
+    let images = Labelled::of(&emoji, Some(400), 0).unwrap();
+    let error = expect_room(Some(1 << 20), &images, &model, 7, 1).unwrap_err().to_string();
+    assert!(error.contains("at 7 layers") && error.contains("fewer --layers"), "{error}");
+    expect_room(Some(1 << 30), &images, &model, 7, 1).unwrap();
+    expect_room(None, &images, &model, 7, 1).unwrap();
 }

@@ -107,22 +107,22 @@ impl Fitter<'_> {
         search.best.ok_or_else(|| Error::Invalid("there is no setting to choose from".into()))
     }
 
-    /// The classifier of a chosen setting.
-    pub fn fit(&self, standardizer: &Standardizer, train: Examples<'_>, choice: &Choice) -> Result<Classifier> {
+    /// The classifier of a chosen setting, and whether its fit came to an end: L-BFGS is broken off after some steps.
+    pub fn fit(&self, standardizer: &Standardizer, train: Examples<'_>, choice: &Choice) -> Result<(Classifier, bool)> {
         let Self { workers, classes, .. } = *self;
         let setting = choice.setting.unwrap_or(1.0);
-        Ok(match self.solver {
+        let mut converged = true;
+        let linear = match self.solver {
             Solver::Lbfgs => {
-                Classifier::Linear(Logistic::new(workers, standardizer, train, classes)?.fit(setting).linear)
+                let fit = Logistic::new(workers, standardizer, train, classes)?.fit(setting);
+                converged = fit.converged;
+                fit.linear
             }
-            Solver::Sgd => {
-                Classifier::Linear(Sgd::new(workers, standardizer, train, classes, self.seed)?.fit(workers, setting))
-            }
-            Solver::Ridge => {
-                Classifier::Linear(Ridge::new(workers, standardizer, train, classes).solve(workers, setting)?)
-            }
-            Solver::Knn => Classifier::Knn(Knn::new(workers, standardizer, train, classes)),
-        })
+            Solver::Sgd => Sgd::new(workers, standardizer, train, classes, self.seed)?.fit(workers, setting),
+            Solver::Ridge => Ridge::new(workers, standardizer, train, classes).solve(workers, setting)?,
+            Solver::Knn => return Ok((Classifier::Knn(Knn::new(workers, standardizer, train, classes)), true)),
+        };
+        Ok((Classifier::Linear(linear), converged))
     }
 }
 

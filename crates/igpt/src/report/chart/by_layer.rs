@@ -5,16 +5,16 @@ use std::fmt::Write;
 use super::{number, tick_step};
 use crate::report::page::escape;
 
-/// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right), `levels` shares to compare
-/// with.
-pub fn by_layer(points: &[(usize, f64)], levels: &[(&str, f64)]) -> String {
+/// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right, interval of it), `levels` shares
+/// to compare with.
+pub fn by_layer(points: &[(usize, f64, [f64; 2])], levels: &[(&str, f64)]) -> String {
     const LEFT: f64 = 64.0;
     const WIDTH: f64 = 560.0;
     const TOP: f64 = 20.0;
     const HEIGHT: f64 = 300.0;
     let last = points.iter().map(|point| point.0).max().unwrap_or(0).max(1) as f64;
-    let percents = || points.iter().map(|point| point.1).chain(levels.iter().map(|level| level.1)).map(|y| 100.0 * y);
-    let (low, high) = percents().fold((100.0f64, 0.0f64), |(low, high), y| (low.min(y), high.max(y)));
+    let shares = points.iter().flat_map(|point| point.2).chain(levels.iter().map(|level| level.1));
+    let (low, high) = shares.map(|y| 100.0 * y).fold((100.0f64, 0.0f64), |(low, high), y| (low.min(y), high.max(y)));
     let step = tick_step((high - low).max(1.0), 6.0);
     let bottom = ((low / step).floor() * step).max(0.0);
     let top = (high / step).ceil().max(bottom / step + 1.0) * step;
@@ -55,7 +55,11 @@ pub fn by_layer(points: &[(usize, f64)], levels: &[(&str, f64)]) -> String {
             100.0 * share
         );
     }
-    let place = |(layer, share): &(usize, f64)| (px(*layer as f64), py(100.0 * share));
+    for (layer, _, interval) in points {
+        let (x, [low, high]) = (px(*layer as f64), interval.map(|share| py(100.0 * share)));
+        let _ = writeln!(svg, "<path d='M{x:.1} {low:.1}V{high:.1}' stroke='#1769aa' stroke-opacity='0.5'/>");
+    }
+    let place = |(layer, share, _): &(usize, f64, _)| (px(*layer as f64), py(100.0 * share));
     let line: Vec<String> = points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ = writeln!(svg, "<polyline points='{}' fill='none' stroke='#1769aa' stroke-width='2'/>", line.join(" "));
     for (x, y) in points.iter().map(place) {
@@ -70,11 +74,12 @@ mod tests {
 
     #[test]
     fn a_chart_by_layer_places_all_points_within_the_picture() {
-        let svg = by_layer(&[(0, 0.5), (3, 0.9), (6, 0.7)], &[("raw <pixels>", 0.4)]);
+        let points = [(0, 0.5, [0.45, 0.55]), (3, 0.89, [0.88, 0.9]), (6, 0.7, [0.6, 0.8])];
+        let svg = by_layer(&points, &[("raw <pixels>", 0.4)]);
         assert!(svg.contains("raw &lt;pixels&gt; 40.0 %"), "{svg}");
         let circles: Vec<&str> = svg.split("<circle cx='").skip(1).map(|c| c.split('\'').next().unwrap()).collect();
         assert_eq!(circles, ["64.0", "344.0", "624.0"]);
-        assert!(svg.contains("cy='80.0'") || svg.contains("cy='20.0'"), "{svg}");
-        assert!(by_layer(&[(2, 1.0)], &[]).ends_with("</svg>\n"));
+        assert!(svg.contains("M344.0 32.0V20.0"), "{svg}");
+        assert!(by_layer(&[(2, 1.0, [0.9, 1.0])], &[]).ends_with("</svg>\n"));
     }
 }

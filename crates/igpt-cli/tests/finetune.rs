@@ -117,6 +117,35 @@ fn a_pretrained_model_learns_classes_and_names_them() {
     done(igpt(dir, "sample --model classes -n 2 --out s.png --json"));
 }
 
+/// Pictures of one part in folders of their classes, or of the other class each.
+fn part_of(folder: &Path, turned: bool) {
+    for class in ["across", "down"] {
+        let folder = folder.join(class);
+        fs::create_dir_all(&folder).unwrap();
+        (0..20).for_each(|i| picture(&folder.join(format!("{i:02}.png")), (class == "down") != turned, i));
+    }
+}
+
+#[test]
+fn wrong_labels_of_the_test_images_change_neither_weights_nor_any_choice() {
+    let dir = pictures();
+    let dir = dir.path();
+    let [right, wrong] = [("right", false), ("wrong", true)].map(|(data, turned)| {
+        ["train", "validation"].iter().for_each(|part| part_of(&dir.join(data).join(part), false));
+        part_of(&dir.join(data).join("test"), turned);
+        let budget = "--steps 60 --set train.warmup_steps=10 --set train.eval_every=20 --lr 0.003 --muon-lr 0.02";
+        let command = format!("finetune --from-scratch {NETWORK} {budget} --data {data} --out of-{data} --json");
+        let (result, _) = done(igpt(dir, &command));
+        (result, fs::read(dir.join(format!("of-{data}/model/model.safetensors"))).unwrap())
+    });
+    for key in ["best_step", "steps", "validation_accuracy"] {
+        assert_eq!(right.0[key], wrong.0[key], "{key}");
+    }
+    assert!(right.1 == wrong.1);
+    let [right, wrong] = [right, wrong].map(|(result, _)| result["test_accuracy"].as_f64().unwrap());
+    assert!((right + wrong - 1.0).abs() < 1e-9 && right != wrong, "{right} {wrong}");
+}
+
 #[test]
 fn the_search_chooses_a_rate_by_validation_accuracy_and_never_sees_the_test_images() {
     let dir = pictures();
@@ -139,13 +168,7 @@ fn the_search_chooses_a_rate_by_validation_accuracy_and_never_sees_the_test_imag
     assert!(card("run").contains("test images") && !card("run/lr-search/0.02").contains("test images"));
 
     // Test images without labels stop the run that tests, but not the search before it.
-    for (part, count) in [("train", 20), ("validation", 8)] {
-        for class in ["across", "down"] {
-            let folder = dir.join("parts").join(part).join(class);
-            fs::create_dir_all(&folder).unwrap();
-            (0..count).for_each(|i| picture(&folder.join(format!("{i:02}.png")), class == "down", i));
-        }
-    }
+    ["train", "validation"].iter().for_each(|part| part_of(&dir.join("parts").join(part), false));
     fs::create_dir_all(dir.join("parts/test")).unwrap();
     picture(&dir.join("parts/test/a.png"), true, 1);
     let parts = format!("--from-scratch {NETWORK} --steps 10 --lr-search 0.02 --data parts --out parts-run");

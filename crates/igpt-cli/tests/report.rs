@@ -48,7 +48,7 @@ fn runs_are_shown_alone_and_side_by_side_on_pages_that_need_nothing_else() {
     for outside in ["http:", "https:", "url(", "<script", "src='/", "@import"] {
         assert!(!page.contains(outside), "{outside}");
     }
-    for command in ["sample", "complete", "probe", "score", "eval", "pretrain"] {
+    for command in ["sample", "complete", "probe", "score", "eval", "pretrain", "palette", "report"] {
         assert!(page.contains(&format!("<code>igpt {command} ")), "{command}");
     }
 

@@ -5,7 +5,8 @@ mod program;
 use std::path::Path;
 
 use igpt::data::Pixels;
-use igpt::model::ImageSize;
+use igpt::evaluate::auroc;
+use igpt::model::{Card, ImageSize, ModelDir, Objective, SaveType};
 use igpt::report::{Text, png};
 
 use program::{igpt, json};
@@ -40,6 +41,57 @@ fn images_are_ranked_with_their_maps_and_strangers_are_told_apart() {
     // Eight columns of 16 pixels, 8 times enlarged; the second row has one pair.
     assert_eq!((sheet.info().width, sheet.info().height), (8 * 128 + 7 * 2, 2 * 128 + 2));
     assert_eq!(std::fs::read_dir(folder.path().join("odd/maps")).unwrap().count(), 5);
+}
+
+/// The column of excesses of a table, whose names have no commas: the last.
+fn excesses(table: &Path) -> Vec<f64> {
+    let table = std::fs::read_to_string(table).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0], "rank,image,class,nats,reference,excess");
+    lines[1..].iter().map(|line| line.rsplit_once(',').unwrap().1.parse().unwrap()).collect()
+}
+
+#[test]
+fn the_second_data_set_is_ranked_too_and_the_aurocs_are_those_of_both_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    strangers(folder.path());
+    let found = json(&igpt(folder.path(), "score --data emoji --images 20 --top 0 --against noise --out odd --json"));
+    let table = std::fs::read_to_string(folder.path().join("odd/against.csv")).unwrap();
+    let mut names: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+    let ranks: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["n0.png", "n1.png", "n2.png", "n3.png", "n4.png", "n5.png"]);
+    assert_eq!(ranks, ["1", "2", "3", "4", "5", "6"]);
+    let [usual, odd] = ["scores", "against"].map(|name| excesses(&folder.path().join(format!("odd/{name}.csv"))));
+    assert!(odd.is_sorted_by(|a, b| a >= b), "{odd:?}");
+    let told = found["auroc"]["excess"].as_f64().unwrap();
+    // The tables are rounded: to 0.001 nats.
+    assert!((told - auroc(&usual, &odd).unwrap()).abs() < 0.01, "{found}");
+}
+
+#[test]
+fn a_data_set_is_not_told_from_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "score --images 12 --top 0 --against emoji --against-split test --reference png --out odd --json";
+    let found = json(&igpt(folder.path(), arguments));
+    for score in ["excess", "likelihood"] {
+        assert_eq!(found["auroc"][score], 0.5, "{found}");
+    }
+    let [own, against] = ["scores", "against"].map(|name| folder.path().join(format!("odd/{name}.csv")));
+    assert_eq!(std::fs::read(own).unwrap(), std::fs::read(against).unwrap());
+}
+
+#[test]
+fn a_model_of_masked_pixels_is_refused_before_data_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = ModelDir::bundled().unwrap();
+    model.config.objective = Objective::Masked;
+    model.save(folder.path().join("masked"), &Card::default(), SaveType::F32).unwrap();
+    let output = igpt(folder.path(), "score --model masked --data nowhere --out odd");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && message.contains("masked was trained on masked pixels"), "{message}");
+    assert!(message.contains("no likelihood") && message.contains("--objective autoregressive"), "{message}");
+    assert!(!folder.path().join("odd").exists());
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! `igpt audit`: has the model memorised its training images?
 
-use std::path::PathBuf;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use igpt::cpu;
-use igpt::data::{self, Split, TokenSet};
+use igpt::data::{self, Images, Split, TokenSet};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, sample};
 use igpt::model::{Engine, ModelDir, Pooling, Precision};
 use igpt::palette::Quantizer;
-use igpt::report::{Text, grid, png, readable_scale};
+use igpt::report::{Text, csv_field, grid, png, readable_scale};
 use igpt::{Error, Result};
 use igpt_kernels::pool::Pool;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
+use super::score::expect_autoregressive;
 use crate::output::print_json;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
@@ -27,8 +30,14 @@ const TRIPLES: usize = 3;
 #[command(after_help = "Example: igpt audit --model runs/fashion --data fashion-mnist --out audit\n\n\
                         Each sample's nearest training image is looked for by pixels and by the features of a middle \
                         layer. What is near is told by held-out images, which the model cannot have copied: samples \
-                        that come nearer than they do are suspicious. The picture shows sample, nearest by pixels, \
-                        nearest by features.")]
+                        that come nearer than they do are suspicious.\n\n\
+                        Only --train-images N of the training images are searched, 10,000 unless said: a copy of \
+                        another one is not found. --train-images 0 searches all of them.\n\n\
+                        --out gets nearest.png, which shows sample, nearest by pixels, nearest by features, and \
+                        nearest.csv with number, name and distance of these images; --json has the same under \
+                        \"nearest\". A number counts the images of --split all from 0. A distance is the root of the \
+                        mean squared difference: of pixel values from 0 to 255, or of features in standard deviations \
+                        of the training images.")]
 pub(crate) struct Args {
     /// Model directory, or a run directory; without it the emoji model that comes with igpt
     #[arg(long, value_name = "DIR")]
@@ -38,7 +47,7 @@ pub(crate) struct Args {
     /// Samples to draw
     #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 36)]
     samples: usize,
-    /// Training images to look among, spread evenly; 0 is all
+    /// Training images to look among, spread evenly over the train split; 0 looks among all
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     train_images: usize,
     /// Held-out images to compare with, from the validation split, and training images for the gap of likelihoods
@@ -47,7 +56,7 @@ pub(crate) struct Args {
     /// Layer of the features; the middle one if not said
     #[arg(long, value_name = "L")]
     layer: Option<usize>,
-    /// Folder for the picture
+    /// Folder for the picture and the table
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -56,6 +65,23 @@ pub(crate) struct Args {
     threads: ThreadArgs,
     #[command(flatten)]
     json: JsonArgs,
+}
+
+/// The training image nearest to a sample.
+#[derive(Serialize)]
+struct Neighbor<'a> {
+    /// Its number among all images of the data set.
+    image: u32,
+    name: &'a str,
+    distance: f64,
+}
+
+/// A sample's nearest training images.
+#[derive(Serialize)]
+struct Neighbors<'a> {
+    sample: usize,
+    pixels: Neighbor<'a>,
+    features: Neighbor<'a>,
 }
 
 /// Images as they are compared.
@@ -111,6 +137,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Some(path) => (ModelDir::open(path)?, path.display().to_string()),
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
+    expect_autoregressive(&model, &name)?;
+    let n_px = model.config.n_px;
+    let layer = args.layer.unwrap_or(model.config.n_layer / 2);
+    if layer > model.config.n_layer {
+        return Err(Error::Invalid(format!("--layer {layer}: the model has 0 to {}", model.config.n_layer)));
+    }
     let dataset = args.data.open()?;
     let train = dataset.split(Split::Train)?;
     let train = if args.train_images > 0 { train.spread(args.train_images) } else { train };
@@ -118,21 +150,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
-    let n_px = model.config.n_px;
-    let layer = args.layer.unwrap_or(model.config.n_layer / 2);
-    if layer > model.config.n_layer {
-        return Err(Error::Invalid(format!("--layer {layer}: the model has 0 to {}", model.config.n_layer)));
-    }
 
     let settings = Settings { seed: args.seed.seed, ..Settings::default() };
-    let (drawn, _) = with_bar("drawing", |progress| sample(&*engine, args.samples, 0, &settings, 0, progress))?;
-    let samples = TokenSet {
-        tokens: drawn.concat(),
-        n_px,
-        labels: vec![None; drawn.len()],
-        names: (0..drawn.len()).map(|i| format!("sample {i}")).collect(),
-        damaged: Vec::new(),
-    };
+    let samples = draw(&*engine, args.samples, &settings)?;
     let sets = [data::tokenize(&train, n_px, &quantizer)?, samples, data::tokenize(&held_out, n_px, &quantizer)?];
     let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out)?;
 
@@ -141,49 +161,25 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Points::of_pixels(set, &quantizer)), &pool);
     let features = Space::of("features", "deviations", points(&mut *engine, &sets, layer)?, &pool);
     let spaces = [pixels, features];
+    let neighbors = neighbors(&numbers(&train, &sets[0]), &sets[0], &spaces);
     if let Some(out) = &args.out {
         let text = Text::new("Samples and their nearest training images").with_settings(&settings).with("Model", &name);
         png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
+        write(&out.join("nearest.csv"), &csv(&neighbors))?;
     }
-
-    let [trained, unseen] = &gap;
-    eprintln!(
-        "{name}: {} samples of seed {} against {} training images",
-        args.samples,
-        args.seed.seed,
-        sets[0].images()
-    );
-    eprintln!(
-        "likelihood  {:.4} nats/pixel on {} training images, {:.4} on {} held-out ones: a gap of {:.1} %",
-        trained.nats_per_token,
-        trained.images,
-        unseen.nats_per_token,
-        unseen.images,
-        100.0 * share(&gap)
-    );
-    for space in &spaces {
-        let [samples, held_out] = space.medians();
-        eprintln!(
-            "{:<11} nearest training image at {samples:.2} {} (median), of held-out images at {held_out:.2}: {} of {} \
-             samples as near as the nearest 1 % of these",
-            space.name,
-            space.unit,
-            space.suspicious(),
-            args.samples
-        );
-    }
-    eprintln!("{}", verdict(&spaces, &gap));
+    tell(&args, &name, sets[0].images(), &gap, &spaces);
     if args.json.json {
         print_json(&json!({
             "samples": args.samples,
             "train_images": sets[0].images(),
             "held_out_images": sets[2].images(),
             "layer": layer,
-            "train_nats_per_token": trained.nats_per_token,
-            "held_out_nats_per_token": unseen.nats_per_token,
+            "train_nats_per_token": gap[0].nats_per_token,
+            "held_out_nats_per_token": gap[1].nats_per_token,
             "gap": share(&gap),
             "pixels": spaces[0].json(),
             "features": spaces[1].json(),
+            "nearest": neighbors,
             "seed": args.seed.seed,
             "model": name,
             "data": args.data.data,
@@ -191,6 +187,86 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }));
     }
     Ok(())
+}
+
+/// `count` images by the model.
+fn draw(engine: &dyn Engine, count: usize, settings: &Settings) -> Result<TokenSet> {
+    let (drawn, _) = with_bar("drawing", |progress| sample(engine, count, 0, settings, 0, progress))?;
+    Ok(TokenSet {
+        tokens: drawn.concat(),
+        n_px: engine.config().n_px,
+        labels: vec![None; count],
+        names: (0..count).map(|i| format!("sample {i}")).collect(),
+        damaged: Vec::new(),
+    })
+}
+
+/// Numbers in the data set of the images of `set`, which are those of `images` that could be decoded.
+fn numbers(images: &Images, set: &TokenSet) -> Vec<u32> {
+    let mut decoded = set.names.iter().peekable();
+    let numbers = images.indices();
+    let was_decoded = |i: &usize| decoded.next_if(|name| **name == images.name(*i)).is_some();
+    (0..images.len()).filter(was_decoded).map(|i| numbers[i]).collect()
+}
+
+/// The nearest training images of each sample; `numbers` are those of the images of `train`.
+fn neighbors<'a>(numbers: &[u32], train: &'a TokenSet, spaces: &[Space; 2]) -> Vec<Neighbors<'a>> {
+    let neighbor = |&Nearest { image, distance }: &Nearest| Neighbor {
+        image: numbers[image],
+        name: &train.names[image],
+        distance,
+    };
+    let [pixels, features] = spaces;
+    let both = pixels.samples.iter().zip(&features.samples).enumerate();
+    both.map(|(sample, (pixels, features))| Neighbors {
+        sample,
+        pixels: neighbor(pixels),
+        features: neighbor(features),
+    })
+    .collect()
+}
+
+/// A line for each sample.
+fn csv(neighbors: &[Neighbors<'_>]) -> String {
+    let columns = ["pixels", "features"].map(|space| format!(",{space}_image,{space}_name,{space}_distance"));
+    let mut text = format!("sample{}\n", columns.concat());
+    for Neighbors { sample, pixels, features } in neighbors {
+        let [pixels, features] = [pixels, features]
+            .map(|Neighbor { image, name, distance }| format!("{image},{},{distance:.4}", csv_field(name)));
+        let _ = writeln!(text, "{sample},{pixels},{features}");
+    }
+    text
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(Error::io(path))
+}
+
+fn tell(args: &Args, model: &str, train_images: usize, gap: &[Likelihood; 2], spaces: &[Space; 2]) {
+    let (samples, [trained, unseen]) = (args.samples, gap);
+    eprintln!("{model}: {samples} samples of seed {} against {train_images} training images", args.seed.seed);
+    eprintln!(
+        "likelihood  {:.4} nats/pixel on {} training images, {:.4} on {} held-out ones: a gap of {:.1} %",
+        trained.nats_per_token,
+        trained.images,
+        unseen.nats_per_token,
+        unseen.images,
+        100.0 * share(gap)
+    );
+    for space in spaces {
+        let [median, held_out] = space.medians();
+        eprintln!(
+            "{:<11} nearest training image at {median:.2} {} (median), of held-out images at {held_out:.2}: {} of \
+             {samples} samples as near as the nearest 1 % of these",
+            space.name,
+            space.unit,
+            space.suspicious()
+        );
+    }
+    eprintln!("{}", verdict(spaces, gap));
+    if let Some(out) = &args.out {
+        eprintln!("each sample's nearest training images: nearest.png and nearest.csv in {}", out.display());
+    }
 }
 
 /// The likelihood of as many training as held-out images.
@@ -257,4 +333,25 @@ fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> 
     };
     let cells: Vec<_> = (0..samples.images()).flat_map(triple).collect();
     grid(&cells, 3 * TRIPLES, readable_scale(samples.n_px))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use igpt::data::packed::Packed;
+    use igpt::model::ImageSize;
+
+    use super::*;
+
+    #[test]
+    fn damaged_images_do_not_shift_the_numbers_of_those_behind_them() {
+        let mut source = Packed::new(ImageSize::square(8), 1);
+        source.push_file("train", &[0; 6 * 64], [0; 6]);
+        let images = Images::new(Arc::new(source), vec![5, 1, 3, 4]);
+        let names = ["train/00005", "train/00003", "train/00004"].map(String::from).to_vec();
+        let n_px = ImageSize::square(8);
+        let set = TokenSet { tokens: vec![0; 3 * 64], n_px, labels: vec![None; 3], names, damaged: Vec::new() };
+        assert_eq!(numbers(&images, &set), [5, 3, 4]);
+    }
 }

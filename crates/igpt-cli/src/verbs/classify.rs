@@ -1,12 +1,12 @@
 //! `igpt classify`: the classes of pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
 use igpt::data::decode;
 use igpt::data::{Augment, Batch, Preprocess};
 use igpt::evaluate::classify;
-use igpt::model::{ModelDir, Precision};
+use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
 use igpt::{Error, Result};
 use serde_json::json;
@@ -41,6 +41,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "{model} has no classifier, only a generative head: train one with igpt finetune --model {model} --data SPEC"
         )));
     }
+    expect_trained(&model, &args.model)?;
     let classes = model.classes();
     let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
@@ -77,4 +78,19 @@ pub(crate) fn run(args: Args) -> Result<()> {
         print_json(&json!({ "model": args.model, "images": results }));
     }
     Ok(())
+}
+
+/// Refuses a classifier of zeros, as fine-tuning starts with: every picture would be of its first class.
+fn expect_trained(model: &ModelDir, path: &Path) -> Result<()> {
+    let layout = Layout::new(&model.config);
+    let score = layout.tensor("score.weight").map(|score| layout.export(score, &model.weights));
+    if score.is_none_or(|score| score.iter().any(|weight| *weight != 0.0)) {
+        return Ok(());
+    }
+    let run = if path.join("config.json").is_file() { "RUN".into() } else { path.display().to_string() };
+    Err(Error::Missing(format!(
+        "{} has a classifier that was never trained (score.weight is all zeros): go on with its fine-tuning by igpt \
+         finetune --resume --out {run}",
+        path.display()
+    )))
 }

@@ -77,6 +77,7 @@ impl Artist {
             Some(path) => (ModelDir::open(path)?, path.display().to_string()),
             None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
         };
+        model.expect_generative(&name)?;
         let int8 = args.quantize.int8();
         let options = cpu::Options { threads: args.threads.threads, int8, ..cpu::Options::inference(Precision::F32) };
         let engine = cpu::open(&model.config, &model.weights, options)?;

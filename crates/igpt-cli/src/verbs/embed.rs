@@ -24,7 +24,14 @@ use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
                         FILE.npy is an array (images, layers, n_embd) of f32 with a list of the images' names and \
                         labels beside it, FILE.tsv. FILE.csv has columns filename, label, embedding_0 and so on, \
                         FILE.parquet the columns filename, label and embedding, a list. Without pooling the array is \
-                        (images, layers, positions, n_embd).")]
+                        (images, layers, positions, n_embd).\n\n\
+                        A row of FILE.csv or FILE.parquet is an image's part of that array, flattened in the same \
+                        order: layer by layer as --layers names them, within a layer position by position in raster \
+                        order if positions aren't pooled, within these the n_embd values. Reshaped to (images, layers, \
+                        n_embd), or (images, layers, positions, n_embd), the rows are the array again.\n\n\
+                        Features are those of the shifted input, sos and the tokens but the last: position t has seen \
+                        the pixels before t. A model of masked pixels is given all tokens in place, none of them \
+                        masked.")]
 pub(crate) struct Args {
     /// Model directory, or a run directory; without it the emoji model that comes with igpt
     #[arg(long, value_name = "DIR")]

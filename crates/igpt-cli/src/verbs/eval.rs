@@ -54,6 +54,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let flags = json!({"split": args.split, "images": args.images, "precision": precision, "quantize": int8});
     ranks::expect_same_command(ranks, precision, "eval", &flags)?;
     let model = ModelDir::open(&args.model)?;
+    model.expect_generative(&args.model.display().to_string())?;
     let dataset = in_turn(ranks, || args.data.open())?;
     let images = dataset.split(args.split)?;
     let images = if args.images > 0 { images.spread(args.images) } else { images };

@@ -28,7 +28,8 @@ const PAIRS: usize = 4;
                         An image's excess is what the model needs beyond a reference of its complexity, in nats: a \
                         plain likelihood calls flat images usual and busy ones odd, whatever they show. The folder \
                         gets scores.csv, oddest first, and the oddest images beside their surprise maps: odd.png, and \
-                        one by one in maps/.")]
+                        one by one in maps/. The scores of --against go to against.csv, which has the same columns; \
+                        its ranks are among its own images.")]
 pub(crate) struct Args {
     /// Model directory, or a run directory; without it the emoji model that comes with igpt
     #[arg(long, value_name = "DIR")]
@@ -92,12 +93,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Some(path) => (ModelDir::open(path)?, path.display().to_string()),
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
-    if model.config.objective == Objective::Masked {
-        return Err(Error::Invalid(format!(
-            "{name} was trained on masked pixels, which gives images no likelihood: take a model pretrained with \
-             --objective autoregressive"
-        )));
-    }
+    expect_autoregressive(&model, &name)?;
     let dataset = args.data.open()?;
     let quantizer = Quantizer::new(model.palette);
     let n_px = model.config.n_px;
@@ -125,8 +121,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let own = score(dataset.split(args.split)?)?;
     let against = match &args.against {
         Some(spec) => {
-            let data = DataArgs { data: spec.clone(), ..args.data.clone() };
-            Some(score(data.open()?.split(args.against_split)?)?)
+            let dataset = DataArgs { data: spec.clone(), ..args.data.clone() }.open()?;
+            let against = score(dataset.split(args.against_split)?)?;
+            write(&args.out.join("against.csv"), &csv(&against, &against.ranking(), &dataset.classes))?;
+            Some(against)
         }
         None => None,
     };
@@ -164,6 +162,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a model of masked pixels, and one without a generative head, where images are given a likelihood or drawn
+/// pixel by pixel.
+pub(super) fn expect_autoregressive(model: &ModelDir, name: &str) -> Result<()> {
+    match model.config.objective {
+        Objective::Autoregressive => model.expect_generative(name),
+        Objective::Masked => Err(Error::Invalid(format!(
+            "{name} was trained on masked pixels, which gives images no likelihood and draws none pixel by pixel: take \
+             a model pretrained with --objective autoregressive"
+        ))),
+    }
+}
+
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
@@ -193,13 +203,13 @@ fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[
     eprintln!("all scores and the {} oddest with their maps: {}", shown.len(), args.out.display());
 }
 
-/// All scores, the oddest image first.
-fn csv(own: &Scored, ranking: &[usize], classes: &[String]) -> String {
+/// All scores of a data set, the oddest image first.
+fn csv(scored: &Scored, ranking: &[usize], classes: &[String]) -> String {
     let mut text = String::from("rank,image,class,nats,reference,excess\n");
     for (rank, &i) in ranking.iter().enumerate() {
-        let class = own.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
-        let Surprise { nats, reference } = own.surprise[i];
-        let (name, class) = (csv_field(&own.set.names[i]), csv_field(class));
+        let class = scored.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
+        let Surprise { nats, reference } = scored.surprise[i];
+        let (name, class) = (csv_field(&scored.set.names[i]), csv_field(class));
         let _ = writeln!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3}", rank + 1, nats - reference);
     }
     text

@@ -4,6 +4,7 @@
 pub mod collective;
 pub(crate) mod losses;
 pub mod same;
+mod talk;
 
 pub use collective::{Collective, Transport};
 pub use same::{expect_same_model, expect_same_program, in_turn};

@@ -44,8 +44,8 @@ impl Card {
         }
         text += &match (config.objective, config.class_head) {
             (Objective::Masked, _) => MASKED.into(),
-            (_, Some(head)) => classification(config, head),
-            (_, None) => generation(config),
+            (_, Some(head)) => classification(config, head) + &features(config),
+            (_, None) => generation(config) + &features(config),
         };
         text += PICTURES;
         text
@@ -64,6 +64,17 @@ fn generation(config: &ModelConfig) -> String {
     format!(
         "## Use\n\n`igpt sample --model DIR`, or `ImageGPTForCausalImageModeling.from_pretrained(DIR)` in transformers. The input \
          is the token {sos} (sos) and then the image without its last pixel, so that position t scores pixel t.\n"
+    )
+}
+
+/// What features are, for whoever reads hidden states.
+fn features(config: &ModelConfig) -> String {
+    let (sos, last) = (config.n_vocab, config.n_layer);
+    format!(
+        "\nFeatures of layer l (`igpt embed --model DIR`) are hidden states through ln_1, the mean over positions of \
+         `transformer.h[l].ln_1(hidden_states[l])`; for l = {last} that of `hidden_states[{last}]`, which is ln_f's \
+         output already. They are those of the shifted input: the token {sos} (sos) followed by the tokens but the last; \
+         unshifted tokens give others.\n"
     )
 }
 
@@ -89,4 +100,32 @@ fn classification(config: &ModelConfig, head: ClassHead) -> String {
          which is not equivalent. The tensor lm_head.weight, which that class does not use, is the generative head.\n"
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ImageSize;
+
+    fn card(objective: Objective, class_layer: Option<usize>) -> String {
+        let class_head = class_layer.map(|layer| ClassHead { num_labels: 3, layer });
+        let config = ModelConfig::new(ImageSize::square(8), 5, 16, 2, 2);
+        Card::default().to_markdown(&ModelConfig { objective, class_head, ..config })
+    }
+
+    #[test]
+    fn whatever_transformers_can_read_says_of_which_input_its_features_are() {
+        for class_layer in [None, Some(1), Some(2)] {
+            let card = card(Objective::Autoregressive, class_layer);
+            for part in [
+                "mean over positions of `transformer.h[l].ln_1(hidden_states[l])`",
+                "for l = 2 that of `hidden_states[2]`",
+                "the token 5 (sos) followed by the tokens but the last",
+            ] {
+                assert!(card.contains(part), "{class_layer:?}: no {part} in {card}");
+            }
+        }
+        // Its input is not shifted, and transformers would compute something else.
+        assert!(!card(Objective::Masked, None).contains("hidden_states"));
+    }
 }

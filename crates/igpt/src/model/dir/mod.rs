@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 pub use self::card::Card;
 use self::weights::Catalogue;
 pub use self::weights::SaveType;
-use crate::model::{ImageSize, ModelConfig};
+use crate::model::{ImageSize, Layout, ModelConfig};
 use crate::palette::Palette;
 use crate::{Error, Result};
 
@@ -78,6 +78,25 @@ impl ModelDir {
                 path.display()
             )))
         }
+    }
+
+    /// Refuses a classifier called `name` that can't generate: transformers saves none of `lm_head`, and training on classes alone from
+    /// scratch leaves it as it began, at zero, where every colour is as likely as any other.
+    ///
+    /// # Errors
+    /// When the output matrix of a classifier is zero.
+    pub fn expect_generative(&self, name: &str) -> Result<()> {
+        let layout = Layout::new(&self.config);
+        let zero = layout
+            .tensor(weights::GENERATIVE_HEAD)
+            .is_some_and(|head| self.weights[head.range()].iter().all(|v| *v == 0.0));
+        if self.config.class_head.is_none() || !zero {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{name} is a classifier whose generative head was never trained: it can classify and be probed, but neither \
+             draw nor say how likely an image is; igpt finetune with a --generative-weight above 0 trains one that does both"
+        )))
     }
 
     /// Names of the classifier's classes, in order; empty without a classifier.

@@ -111,6 +111,30 @@ fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
 }
 
 #[test]
+fn a_classifier_as_transformers_saves_it_opens_without_a_generative_head_and_says_so() {
+    let mut before = model(false);
+    before.config.class_head = Some(ClassHead { num_labels: 3, layer: 2 });
+    let layout = Layout::new(&before.config);
+    before.weights.resize(layout.arena_len(), 0.0);
+    let score = layout.tensor("score.weight").unwrap();
+    layout.import(score, &[0.5; 3 * 72], &mut before.weights).unwrap();
+    before.expect_generative("m").unwrap();
+    let (_temp, dir) = saved(&before);
+    let path = dir.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let tensors = ::safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let kept = tensors.into_iter().filter(|(name, _)| name != "lm_head.weight");
+    ::safetensors::serialize_to_file(kept, None, &path).unwrap();
+    let after = ModelDir::open(&dir).unwrap();
+    assert_has(&after.expect_generative("m").unwrap_err().to_string(), &["m is", "never trained", "neither draw"]);
+    let (score, config) = (score.range(), &before.config);
+    assert_eq!((&after.config, &after.weights[score.clone()]), (config, &before.weights[score]));
+    // Without a classifier the head is missed.
+    edit(&dir, "config.json", |config| config["architectures"] = json!(["ImageGPTForCausalImageModeling"]));
+    assert_has(&refusal(&dir), &["lm_head.weight is missing"]);
+}
+
+#[test]
 fn zero_biases_are_written_and_left_out_when_read() {
     let (_temp, dir) = saved(&model(false));
     let header = header_of(&dir);

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// Key of the palette's content hash in the safetensors metadata.
 pub(super) const PALETTE_KEY: &str = "igpt_palette";
+/// The output matrix of the generative model, which transformers' classifiers are saved without.
+pub(super) const GENERATIVE_HEAD: &str = "lm_head.weight";
 
 /// The number format of saved weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -118,7 +120,9 @@ impl Catalogue {
         let full = Layout::new(config);
         let is_bias = |tensor: &Tensor| tensor.name.ends_with(".bias");
         let without = !full.tensors().iter().any(|t| is_bias(t) && self.tensors.contains_key(&t.name));
-        let expected: Vec<&Tensor> = full.tensors().iter().filter(|t| !(without && is_bias(t))).collect();
+        let headless = config.class_head.is_some() && !self.tensors.contains_key(GENERATIVE_HEAD);
+        let left_out = |tensor: &Tensor| (without && is_bias(tensor)) || (headless && tensor.name == GENERATIVE_HEAD);
+        let expected: Vec<&Tensor> = full.tensors().iter().filter(|tensor| !left_out(tensor)).collect();
         for tensor in &expected {
             let Some(stored) = self.tensors.get(&tensor.name) else {
                 return Err(self.mismatch(format!("tensor {} is missing", tensor.name)));
@@ -151,7 +155,7 @@ impl Catalogue {
         }
         let layout = Layout::new(config);
         let mut arena = vec![0.0; layout.arena_len()];
-        for tensor in layout.tensors() {
+        for tensor in layout.tensors().iter().filter(|tensor| !left_out(tensor)) {
             layout.import(tensor, &self.read(tensor)?, &mut arena)?;
         }
         Ok(arena)

@@ -63,8 +63,8 @@ def headline():
     yield Arm("headline/probe", probe + " --out {headline/pretrain}/probe", after)
     finetune = f"finetune --config configs/fashion-mnist-finetune.toml --generative-weight 0 {run}"
     yield Arm("headline/finetune", f"{finetune} {model}", after)
-    network = NETWORK.format(256, 6, 8)
-    yield Arm("headline/scratch", f"{finetune} --from-scratch --colors 16 --n-px 20 {network}")
+    network = NETWORK.format(384, 4, 6)
+    yield Arm("headline/scratch", f"{finetune} --from-scratch --lr 1.5e-3 --muon-lr 0.01 --colors 16 --n-px 16 {network}")
 
 
 def percent(share):

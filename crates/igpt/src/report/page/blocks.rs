@@ -43,6 +43,8 @@ pub enum Block {
     Figures(Vec<Figure>),
     /// Columns of values.
     Table(Table),
+    /// Classes taken for classes.
+    Matrix(Matrix),
     /// A palette.
     Swatch(Swatch),
     /// Commands to go on with.
@@ -107,6 +109,15 @@ pub struct Table {
     pub head: Vec<String>,
     /// As many cells as there are columns.
     pub rows: Vec<Vec<String>>,
+}
+
+/// A confusion matrix: images by (true class, predicted class), shown as shares of each true class.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    /// Names of the classes.
+    pub names: Vec<String>,
+    /// A row for each true class, with as many counts as there are classes.
+    pub counts: Vec<Vec<usize>>,
 }
 
 /// A command to go on with.
@@ -179,6 +190,7 @@ impl Block {
             Block::Chart(chart) => out.push_str(&chart.html()),
             Block::Figures(lines) => figures(lines, out),
             Block::Table(table) => table.html(out),
+            Block::Matrix(matrix) => matrix.html(out),
             Block::Swatch(swatch) => {
                 out.push_str("<div class='swatch' aria-hidden='true'>");
                 for [r, g, b] in &swatch.colors {
@@ -261,6 +273,32 @@ impl Table {
                 let _ = match i {
                     0 => write!(out, "<th scope='row'>{cell}</th>"),
                     _ => write!(out, "<td>{cell}</td>"),
+                };
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody>\n</table></div>\n");
+    }
+}
+
+impl Matrix {
+    /// The darker a cell, the larger its share; one without any image is left empty.
+    fn html(&self, out: &mut String) {
+        out.push_str("<div class='wide'><table class='matrix'>\n<thead><tr><td></td>");
+        for name in &self.names {
+            let _ = write!(out, "<th scope='col'>{}</th>", escape(name));
+        }
+        out.push_str("</tr></thead>\n<tbody>\n");
+        for (name, counts) in self.names.iter().zip(&self.counts) {
+            let _ = write!(out, "<tr><th scope='row'>{}</th>", escape(name));
+            let all = counts.iter().sum::<usize>() as f64;
+            for &count in counts {
+                let _ = match count {
+                    0 => write!(out, "<td></td>"),
+                    _ => {
+                        let share = 100.0 * count as f64 / all;
+                        write!(out, "<td style='--share:{share:.1}%'>{share:.0}</td>")
+                    }
                 };
             }
             out.push_str("</tr>\n");

@@ -30,6 +30,7 @@ fn page() -> Page {
     let pair = Pair { name: "<odd>".into(), image: image(1), map: image(2) };
     let file = png::encode(&image(3), &Text::none());
     let table = Table { head: vec!["run".into(), "<nats>".into()], rows: vec![vec!["a".into(), "1.4".into()]] };
+    let matrix = Matrix { names: vec!["<cats>".into()], counts: vec![vec![1]] };
     let figure = Figure { name: "loss".into(), value: "1.4 nats".into(), meaning: "lower is better".into() };
     let sections = vec![
         Section::new("Drawn from nothing", vec![Block::Images((0..6).map(image).collect())]),
@@ -41,7 +42,7 @@ fn page() -> Page {
         Section::new("Odd", vec![Block::Heading("run & run".into()), Block::Pairs(vec![pair])]),
         Section::new("Over time", vec![Block::Timeline(vec![("step 1".into(), file)])]),
         Section::new("Learning", vec![Block::Chart(chart)]),
-        Section::new("Figures", vec![Block::Figures(vec![figure]), Block::Table(table)]),
+        Section::new("Figures", vec![Block::Figures(vec![figure]), Block::Table(table), Block::Matrix(matrix)]),
         Section::new("Palette", vec![Block::Swatch(Swatch { colors, caption: "3 colours".into() })]),
         Section::new("Nothing", vec![]),
         Section::new(
@@ -103,6 +104,7 @@ fn words_from_outside_are_escaped() {
             && html.contains("&lt;script&gt;1")
             && html.contains("&lt;odd&gt;")
             && html.contains("&lt;nats&gt;")
+            && html.contains("&lt;cats&gt;")
     );
 }
 

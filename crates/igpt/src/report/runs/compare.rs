@@ -18,8 +18,8 @@ pub(super) fn heading(runs: &[Findings]) -> (String, String, Vec<(String, String
     (title, lead, Vec::new())
 }
 
-/// One row a run.
-pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
+/// One row a run. `made` is the command that makes the page, and so the table.
+pub(super) fn glance(runs: &[Findings], made: &str) -> Vec<Block> {
     let columns = [
         "run",
         "test images",
@@ -54,8 +54,8 @@ pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
         ];
         let probe = |run: &Findings| {
             let probed = run.probe.as_ref()?;
-            let quick = if probed.quick { ", quick" } else { "" };
-            Some(format!("{} (layer {}{quick})", percent(probed.report.test_accuracy), probed.report.best_layer))
+            let (accuracy, layer) = (percent(probed.report.test_accuracy), probed.report.best_layer);
+            Some(format!("{accuracy} (layer {layer}; {})", probed.how()))
         };
         row.extend(probed.then(|| probe(run).unwrap_or_default()));
         let classifier = run.classifier.map_or(String::new(), |found| percent(found.accuracy));
@@ -68,5 +68,6 @@ pub(super) fn glance(runs: &[Findings]) -> Vec<Block> {
             "On the test split, with the half of a 95 % interval over its images. Linear probe: test accuracy of the layer that \
              does best on validation.",
         ),
+        Block::Command(made.into()),
     ]
 }

@@ -1,9 +1,11 @@
 //! What a run's layers know of the classes: a probe, saved or quick, and a map of the features.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::findings::{Progress, Settings};
 use super::pca::Pca;
+use super::words::grouped;
 use crate::data::{Dataset, Images};
 use crate::evaluate::{Layers, features};
 use crate::model::{Engine, ModelDir, Pooling};
@@ -28,27 +30,20 @@ pub struct Probed {
 }
 
 impl Probed {
-    /// The probe saved in `run/probe/results.json`, if it is of this network's layers and these images; or else a quick
-    /// one if the settings want it.
+    /// The saved probe if it is of this network's layers and these images, or else a quick one if the settings want it.
+    /// `absent` is told of a saved one that is older than the weights.
     pub(super) fn of(
         run: &Path,
         spec: &str,
         model: &ModelDir,
         dataset: &Dataset,
         settings: &Settings,
+        absent: &mut Vec<String>,
         progress: Progress<'_>,
     ) -> Result<Option<Self>> {
-        let path = run.join("probe/results.json");
-        if path.is_file() {
-            let wrong = |e: serde_json::Error| Error::format(&path, e.to_string());
-            let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-            let value: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
-            let same = value["data"] == spec;
-            let command = value["command"].as_str().map(String::from);
-            let report: Report = serde_json::from_value(value).map_err(wrong)?;
-            if same && report.layers.iter().all(|layer| *layer <= model.config.n_layer) {
-                return Ok(Some(Self { report, command, quick: false }));
-            }
+        let saved = Self::saved(run, spec, model.config.n_layer, absent)?;
+        if saved.is_some() {
+            return Ok(saved);
         }
         if settings.probe_images == 0 {
             return Ok(None);
@@ -66,6 +61,61 @@ impl Probed {
         };
         Ok(Some(Self { report: probe(model, dataset, &quick, progress)?, command: None, quick: true }))
     }
+
+    /// The probe in `run/probe/results.json`. One that is older than the weights is of others, those before a run went
+    /// on.
+    pub(super) fn saved(run: &Path, spec: &str, n_layer: usize, absent: &mut Vec<String>) -> Result<Option<Self>> {
+        let path = run.join("probe/results.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let wrong = |e: serde_json::Error| Error::format(&path, e.to_string());
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+        let same = value["data"] == spec;
+        let command = value["command"].as_str().map(String::from);
+        let report: Report = serde_json::from_value(value).map_err(wrong)?;
+        if !same || report.layers.iter().any(|layer| *layer > n_layer) {
+            return Ok(None);
+        }
+        if written(&path)? < weights_written(&ModelDir::locate(run)?)? {
+            absent.push(format!("The probe in {}: it is older than the weights.", path.display()));
+            return Ok(None);
+        }
+        Ok(Some(Self { report, command, quick: false }))
+    }
+
+    /// The classifier's name.
+    pub(super) fn classifier(&self) -> &'static str {
+        match self.report.solver {
+            Solver::Lbfgs => "logistic regression",
+            Solver::Sgd => "logistic regression by SGD",
+            Solver::Ridge => "ridge regression",
+            Solver::Knn => "nearest neighbours",
+        }
+    }
+
+    /// The classifier and its training images, without which accuracies can't be compared.
+    pub(super) fn how(&self) -> String {
+        format!("{}, {} training images", self.classifier(), grouped(self.report.images[0]))
+    }
+}
+
+/// When a file was written.
+fn written(path: &Path) -> Result<SystemTime> {
+    path.metadata().and_then(|metadata| metadata.modified()).map_err(Error::io(path))
+}
+
+/// When the newest file of weights in a model directory was.
+fn weights_written(model: &Path) -> Result<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in model.read_dir().map_err(Error::io(model))? {
+        let path = entry.map_err(Error::io(model))?.path();
+        if path.extension().is_some_and(|end| end == "safetensors" || end == "bin") {
+            newest = newest.max(written(&path)?);
+        }
+    }
+    Ok(newest)
 }
 
 /// Points of the map.

@@ -127,7 +127,8 @@ impl Findings {
             }
             None => None,
         };
-        let probe = Probed::of(run, &spec, &model, &dataset, settings, progress).unwrap_or_else(|error| {
+        let probe = Probed::of(run, &spec, &model, &dataset, settings, &mut absent, progress);
+        let probe = probe.unwrap_or_else(|error| {
             absent.push(format!("What the layers know: {error}."));
             None
         });

@@ -8,6 +8,8 @@ mod page;
 mod pca;
 mod pictures;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use features::{Cloud, FeatureMap, Probed};

@@ -10,7 +10,7 @@ use crate::report::page::Section;
 pub fn page(runs: &[Findings], made: &str, isa: &str, seed: u64) -> Page {
     let first = &runs[0];
     let (title, lead, headline) = if runs.len() == 1 { alone(first) } else { compare::heading(runs) };
-    let glance = if runs.len() == 1 { Vec::new() } else { compare::glance(runs) };
+    let glance = if runs.len() == 1 { Vec::new() } else { compare::glance(runs, made) };
     let section = Section::new;
     let sections = vec![
         section("At a glance", glance),
@@ -19,9 +19,9 @@ pub fn page(runs: &[Findings], made: &str, isa: &str, seed: u64) -> Page {
         section("Learning", sections::learning(runs)),
         section("Samples over time", sections::over_time(runs)),
         section("Figures", if runs.len() == 1 { sections::figures(first) } else { Vec::new() }),
-        section("What the layers know", sections::layers(runs)),
+        section("What the layers know", sections::layers(runs, made)),
         section("Likelihood and features", sections::likelihood_and_probe(runs)),
-        section("A map of the features", sections::maps(runs)),
+        section("A map of the features", sections::maps(runs, made)),
         section("Where it is surprised", sections::odd(runs)),
         section("Palette", sections::palettes(runs)),
         section("Not shown", sections::absent(runs)),

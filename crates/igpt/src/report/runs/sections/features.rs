@@ -1,39 +1,54 @@
 //! What the layers know of the classes.
 
-use super::{each, loss_name, name, place, push_chart, source, validations};
-use crate::probe::FewLabels;
+use super::{each, loss_name, name, place, push_chart, source, training, validations};
+use crate::probe::{Baselines, FewLabels, Verdict};
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
-use crate::report::page::{Block, Table};
+use crate::report::page::{Block, Matrix, Table};
 use crate::report::runs::words::{grouped, percent};
 use crate::report::runs::{Findings, Probed};
 
 /// A run and what its layers know.
 type Row<'a> = (&'a Findings, &'a Probed);
 
-pub(in super::super) fn layers(runs: &[Findings]) -> Vec<Block> {
+/// Levels of a baseline in the chart: more would hide the curves, and the table has them all.
+const LEVELS: usize = 3;
+/// How far, in per cent, runs' baselines lie apart that share a level.
+const ALIKE: f64 = 0.5;
+/// Classes beyond which no confusion matrix is shown.
+const CLASSES: usize = 16;
+
+/// `made` is the command that makes the page, and with it quick probes.
+pub(in super::super) fn layers(runs: &[Findings], made: &str) -> Vec<Block> {
     let probed: Vec<Row<'_>> = runs.iter().filter_map(|run| Some((run, run.probe.as_ref()?))).collect();
     let mut blocks = Vec::new();
     if probed.is_empty() {
         return blocks;
     }
-    push_chart(
-        &mut blocks,
-        by_layer(&probed),
+    let chart = by_layer(&probed);
+    let mut caption = String::from(
         "Accuracy on validation images of a classifier on each layer’s features: means over positions of the inputs of \
          the blocks, after their first norm; the last layer is the network’s output.",
     );
+    if !chart.levels.is_empty() {
+        caption += " Dashed lines are the same classifier on raw pixels, and on the best layer of the network with \
+                    random weights.";
+    }
+    push_chart(&mut blocks, chart, &caption);
     blocks.push(Block::Table(tested(&probed)));
     blocks.push(Block::caption(
-        "Fitted to train and validation together. Layer and strength were chosen on validation; test was seen once.",
+        "Fitted to train and validation together, so many images of each. Layer and strength were chosen on \
+         validation; test was seen once.",
     ));
-    if probed.iter().any(|(_, probe)| probe.quick) {
-        blocks.push(Block::caption(
-            "Quick ones are ridge classifiers on few images, made for this page. The command makes a thorough one, which this \
-             page then shows.",
-        ));
+    if runs.len() == 1 {
+        probed.iter().for_each(|(_, probe)| blocks.extend(confusion(probe)));
     }
     blocks.extend(few_labels(&probed));
+    if probed.iter().any(|(_, probe)| probe.quick) {
+        blocks.push(Block::caption("Quick ones are classifiers on few images, made with this page:"));
+        blocks.push(Block::Command(made.into()));
+        blocks.push(Block::caption("Thorough ones, which this page then shows, are made so:"));
+    }
     blocks.extend(probed.iter().map(|(run, probe)| {
         let out = place(run, "/probe");
         Block::Command(match &probe.command {
@@ -44,37 +59,70 @@ pub(in super::super) fn layers(runs: &[Findings]) -> Vec<Block> {
     blocks
 }
 
-/// Accuracy by layer; of a single run beside its baselines.
+/// Accuracy by layer beside the baselines.
 fn by_layer(probed: &[Row<'_>]) -> Chart {
     let points = |probe: &Probed| {
         let both = probe.report.layers.iter().zip(&probe.report.validation_accuracy);
         both.map(|(&layer, accuracy)| (layer as f64, 100.0 * accuracy)).collect()
     };
-    let level = |name: &str, value: f64| Level { name: name.into(), value: 100.0 * value, own: false };
-    let levels = match probed {
-        [(_, probe)] => {
-            let baselines = &probe.report.baselines;
-            vec![
-                level("raw pixels", baselines.raw_pixels_verdict.validation_accuracy),
-                level("random weights", baselines.random_init_verdict.validation_accuracy),
-            ]
-        }
-        _ => Vec::new(),
-    };
+    let series =
+        |(run, probe): &Row<'_>| Series::new(format!("{} ({})", name(run), probe.how()), Look::Dots, points(probe));
+    let mut levels = baseline(probed, "raw pixels", |baselines| &baselines.raw_pixels_verdict);
+    levels.extend(baseline(probed, "random weights", |baselines| &baselines.random_init_verdict));
     Chart {
         title: "Validation accuracy of a classifier by layer".into(),
         x: "layer".into(),
         y: "% right".into(),
-        series: probed.iter().map(|(run, probe)| Series::new(name(run), Look::Dots, points(probe))).collect(),
+        series: probed.iter().map(series).collect(),
         levels,
         ..Chart::default()
     }
 }
 
+/// One baseline of all runs, at one level for those that are alike, the highest of them.
+fn baseline(probed: &[Row<'_>], kind: &str, of: fn(&Baselines) -> &Verdict) -> Vec<Level> {
+    let value = |probe: &Probed| 100.0 * of(&probe.report.baselines).validation_accuracy;
+    let mut values: Vec<(f64, String)> = probed.iter().map(|(run, probe)| (value(probe), name(run))).collect();
+    values.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut levels, mut rest) = (Vec::new(), &values[..]);
+    while let Some(&(value, _)) = rest.first() {
+        let (alike, others) = rest.split_at(rest.partition_point(|(other, _)| value - other <= ALIKE));
+        let names: Vec<&str> = alike.iter().map(|(_, name)| name.as_str()).collect();
+        let whose = if alike.len() == probed.len() { String::new() } else { format!(" ({})", names.join(", ")) };
+        levels.push(Level { name: format!("{kind}{whose}"), value, own: false });
+        rest = others;
+    }
+    if levels.len() > LEVELS { Vec::new() } else { levels }
+}
+
+/// Which classes a saved probe takes for which.
+fn confusion(probe: &Probed) -> Vec<Block> {
+    let report = &probe.report;
+    if probe.quick || report.classes.len() > CLASSES {
+        return Vec::new();
+    }
+    let matrix = Matrix { names: report.classes.clone(), counts: report.confusion.clone() };
+    let layer = report.best_layer;
+    let caption = format!(
+        "Of the test images of each class (rows), the shares in per cent that the classifier on layer {layer} takes \
+         for each class (columns)."
+    );
+    vec![Block::Matrix(matrix), Block::Caption(caption)]
+}
+
 /// Accuracy on the test images: of the best layer, of several together, and of what they must beat.
 fn tested(probed: &[Row<'_>]) -> Table {
-    let head =
-        ["", "test accuracy", "95 % interval", "raw pixels", "random weights", "commonest class", "fitted", "tested"];
+    let head = [
+        "",
+        "test accuracy",
+        "95 % interval",
+        "raw pixels",
+        "random weights",
+        "commonest class",
+        "classifier",
+        "fitted",
+        "tested",
+    ];
     let row = |(run, probe): &Row<'_>| {
         let (report, b) = (&probe.report, &probe.report.baselines);
         let [low, high] = report.interval.map(percent);
@@ -86,7 +134,8 @@ fn tested(probed: &[Row<'_>]) -> Table {
             percent(b.raw_pixels),
             percent(b.random_init),
             percent(b.majority),
-            grouped(train + validation),
+            probe.classifier().into(),
+            format!("{} + {}", grouped(train), grouped(validation)),
             grouped(test),
         ]
     };
@@ -148,11 +197,15 @@ pub(in super::super) fn likelihood_and_probe(runs: &[Findings]) -> Vec<Block> {
         chart,
         "Each dot is a validation while training, which goes from right to left: does a better likelihood mean better features?",
     );
+    if !blocks.is_empty() {
+        blocks.extend(training(runs, |run| validations(run).any(|row| row.probe_accuracy.is_some())));
+    }
     blocks
 }
 
-pub(in super::super) fn maps(runs: &[Findings]) -> Vec<Block> {
-    each(runs, |run| {
+/// `made` is the command that makes the page, and with it the maps.
+pub(in super::super) fn maps(runs: &[Findings], made: &str) -> Vec<Block> {
+    let mut blocks = each(runs, |run| {
         let Some(map) = &run.map else { return Vec::new() };
         let series = map.classes.iter().map(|(name, points)| Series::new(name.clone(), Look::Cloud, points.clone()));
         let chart = Chart {
@@ -171,5 +224,9 @@ pub(in super::super) fn maps(runs: &[Findings]) -> Vec<Block> {
             caption += " The network was told no class.";
         }
         vec![Block::Chart(chart), Block::Caption(caption)]
-    })
+    });
+    if !blocks.is_empty() {
+        blocks.push(Block::Command(made.into()));
+    }
+    blocks
 }

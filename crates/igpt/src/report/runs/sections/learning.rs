@@ -1,6 +1,6 @@
 //! Loss and accuracy while runs were trained.
 
-use super::{loss_name, name, place, push_chart, validations};
+use super::{loss_name, name, push_chart, training, validations};
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
 use crate::report::page::Block;
@@ -14,16 +14,7 @@ pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
         _ => losses(runs, &mut blocks),
     }
     accuracies(runs, &mut blocks);
-    let trained = runs.iter().filter(|run| !run.metrics.is_empty());
-    blocks.extend(trained.map(|run| {
-        let verb = match (run.config.class_head, run.from_scratch) {
-            (None, _) => "pretrain",
-            (Some(_), false) => "finetune",
-            (Some(_), true) => "finetune --from-scratch",
-        };
-        let (config, again) = (place(run, "/config.resolved.toml"), place(run, "-again"));
-        Block::Command(format!("igpt {verb} --config {config} --out {again}"))
-    }));
+    blocks.extend(training(runs, |run| !run.metrics.is_empty()));
     blocks
 }
 

@@ -54,6 +54,19 @@ fn images(run: &Findings) -> String {
     if shown < run.test_images { format!(" --images {shown}") } else { String::new() }
 }
 
+/// The commands that train those runs again that `are_shown`.
+fn training(runs: &[Findings], are_shown: impl Fn(&Findings) -> bool) -> impl Iterator<Item = Block> {
+    runs.iter().filter(move |run| are_shown(run)).map(|run| {
+        let verb = match (run.config.class_head, run.from_scratch) {
+            (None, _) => "pretrain",
+            (Some(_), false) => "finetune",
+            (Some(_), true) => "finetune --from-scratch",
+        };
+        let (config, again) = (place(run, "/config.resolved.toml"), place(run, "-again"));
+        Block::Command(format!("igpt {verb} --config {config} --out {again}"))
+    })
+}
+
 /// A run's name for a legend of losses, which don't compare between objectives.
 fn loss_name(run: &Findings) -> String {
     name(run) + if run.is_masked() { " (masked)" } else { "" }

@@ -1,6 +1,6 @@
 //! What runs draw, what they find odd, and their colours.
 
-use super::{each, images, place, source};
+use super::{data, each, images, place, source, training};
 use crate::data::Pixels;
 use crate::report::page::{Block, Swatch};
 use crate::report::runs::Findings;
@@ -85,6 +85,7 @@ pub(in super::super) fn over_time(runs: &[Findings]) -> Vec<Block> {
         blocks.push(Block::caption(
             "The same seed at several steps of training, so that each sheet can be compared with the next.",
         ));
+        blocks.extend(training(runs, |run| !run.over_time.is_empty()));
     }
     blocks
 }
@@ -112,9 +113,10 @@ pub(in super::super) fn palettes(runs: &[Findings]) -> Vec<Block> {
         let palette = run.quantizer.palette();
         let distortion = &run.distortion;
         let mut caption = format!(
-            "{} colours; {} of them occur in the test images, with an entropy of {:.2} bits per pixel.",
+            "{} colours; {} of them occur in {}, with an entropy of {:.2} bits per pixel.",
             palette.n_vocab(),
             distortion.used,
+            run.shown(),
             distortion.entropy_bits,
         );
         if let Some(psnr_db) = run.psnr_db() {
@@ -123,6 +125,15 @@ pub(in super::super) fn palettes(runs: &[Findings]) -> Vec<Block> {
                 distortion.mse
             );
         }
-        vec![Block::Swatch(Swatch { colors: readable_order(palette), caption })]
+        let size = run.config.n_px;
+        // The command knows squares only; without a side it judges the images as they are.
+        let side = if size.height == size.width { format!(" --n-px {}", size.width) } else { String::new() };
+        let (place, data) = (place(run, ""), data(run));
+        vec![
+            Block::Swatch(Swatch { colors: readable_order(palette), caption }),
+            Block::Command(format!(
+                "igpt palette inspect --palette {place} {data} --split test{side} --out palette.png"
+            )),
+        ]
     })
 }

@@ -5,6 +5,8 @@
 //! against [`Simd`], all of it `#[inline(always)]`, and is compiled whole for every instruction set there (the
 //! technique of the `pulp` crate).
 
+use crate::Scalar;
+use crate::amx::Amx;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
@@ -20,7 +22,13 @@ pub enum Isa {
     /// AVX-512 F, BW, VL, DQ and BF16, sixteen lanes and bf16 dot products in hardware.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    /// AVX-512, and matrix instructions for products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Amx(Avx512, Amx),
 }
+
+/// The instruction sets, the slowest first.
+const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "amx"];
 
 /// A computation written once for all instruction sets. `run` must be `#[inline(always)]`, as must be all that
 /// it calls with vectors in hand; closures are not inlined reliably and don't belong in one.
@@ -32,12 +40,12 @@ pub trait Kernel {
 }
 
 impl Isa {
-    /// The best instruction set here. `IGPT_ISA=portable|avx2|avx512` in the environment keeps it from using a
+    /// The best instruction set here. `IGPT_ISA=portable|avx2|avx512|amx` in the environment keeps it from using a
     /// better one than that, for bug reports and comparisons; other values have no effect.
     pub fn detect() -> Isa {
         let limit = std::env::var("IGPT_ISA").unwrap_or_default();
         let all = Isa::available();
-        let known = ["portable", "avx2", "avx512"].iter().position(|&name| name == limit).map_or(3, |i| i + 1);
+        let known = NAMES.iter().position(|&name| name == limit).map_or(NAMES.len(), |i| i + 1);
         all[known.min(all.len()) - 1]
     }
 
@@ -48,19 +56,41 @@ impl Isa {
         {
             let avx2 = Avx2::detect();
             all.extend(avx2.map(Isa::Avx2));
-            all.extend(avx2.and_then(|_| Avx512::detect()).map(Isa::Avx512));
+            let avx512 = avx2.and_then(|_| Avx512::detect());
+            all.extend(avx512.map(Isa::Avx512));
+            all.extend(avx512.and_then(|avx512| Some(Isa::Amx(avx512, Amx::detect()?))));
         }
         all
     }
 
-    /// `"portable"`, `"avx2"` or `"avx512"`.
+    /// `"portable"`, `"avx2"`, `"avx512"` or `"amx"`.
     pub fn name(self) -> &'static str {
+        NAMES[match self {
+            Isa::Portable => 0,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => 1,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => 2,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx(..) => 3,
+        }]
+    }
+
+    /// Whether it has instructions for products of bf16, which are then quicker than those of f32.
+    pub fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self, Isa::Avx512(_) | Isa::Amx(..)) {
+            return true;
+        }
+        false
+    }
+
+    /// The matrix instructions for products of format `S`, where there are any.
+    pub(crate) fn amx<S: Scalar>(self) -> Option<Amx> {
         match self {
-            Isa::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(_) => "avx512",
+            Isa::Amx(_, amx) if S::PACK == 2 => Some(amx),
+            _ => None,
         }
     }
 
@@ -74,7 +104,7 @@ impl Isa {
             Isa::Avx2(simd) => unsafe { run_avx2(kernel, simd) },
             // SAFETY: an Avx512 exists only where the processor has these features.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(simd) => unsafe { run_avx512(kernel, simd) },
+            Isa::Avx512(simd) | Isa::Amx(simd, _) => unsafe { run_avx512(kernel, simd) },
         }
     }
 }
@@ -100,6 +130,6 @@ mod tests {
         let all = Isa::available();
         assert_eq!(all[0], Isa::Portable);
         let names: Vec<_> = all.iter().map(|isa| isa.name()).collect();
-        assert_eq!(names, ["portable", "avx2", "avx512"][..all.len()]);
+        assert_eq!(names, NAMES[..all.len()]);
     }
 }

@@ -10,6 +10,7 @@
 //! textbook loops that define every operation and that all kernels are tested against.
 
 pub mod activation;
+mod amx;
 pub mod attention;
 pub mod buffer;
 pub mod convert;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use crate::Scalar;
+use crate::amx::{self, Amx, TILE_UNITS, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
@@ -15,14 +16,36 @@ const CHAINS: usize = 14;
 const ROUND: usize = 20_000;
 
 /// Flops a second (a multiply-add counts as two) of one thread that does nothing but the micro-kernel's
-/// multiply-adds of format `S`, from registers, for at least `time`.
+/// multiply-adds of format `S`, from registers, for at least `time`; with AMX, products of blocks out of its first cache.
 pub fn flops<S: Scalar>(isa: Isa, time: Duration) -> f64 {
-    isa.run(Chains::<S>(PhantomData)); // the clock of a core that slept needs a moment
+    let round = || match isa.amx::<S>() {
+        Some(amx) => blocks(amx),
+        None => isa.run(Chains::<S>(PhantomData)),
+    };
+    round(); // the clock of a core that slept needs a moment
     let (start, mut flops) = (Instant::now(), 0.0);
     while start.elapsed() < time {
-        flops += isa.run(Chains::<S>(PhantomData));
+        flops += round();
     }
     flops / start.elapsed().as_secs_f64()
+}
+
+/// Products of a block and a panel of 30 KiB; flops done.
+fn blocks(amx: Amx) -> f64 {
+    const UNITS: usize = 15 * TILE_UNITS;
+    const TIMES: usize = 1000;
+    let left = [[0_u32; TILE_UNITS]; amx::BLOCK];
+    let right = vec![0_u32; UNITS * amx::BLOCK];
+    let mut tiles = Tiles::new(amx);
+    let halves = [0, amx::TILE_ROWS].map(|row| left[row].as_ptr().cast());
+    for _ in 0..TIMES {
+        // SAFETY: the left operand's only block of units is taken again and again, the right one has all units.
+        unsafe {
+            let left = amx::Left { halves, row: size_of_val(&left[0]), block: 0 };
+            black_box(tiles.product(amx::BLOCK, UNITS / TILE_UNITS, left, black_box(&right).as_ptr()));
+        }
+    }
+    (2 * 2 * UNITS * amx::BLOCK * amx::BLOCK * TIMES) as f64
 }
 
 struct Chains<S>(PhantomData<S>);

@@ -22,7 +22,7 @@ const SLOW: f64 = 50e6;
 /// Flags of `igpt doctor`.
 #[derive(clap::Args)]
 #[command(after_help = "Example: igpt doctor --dir runs --json\n\n\
-                        IGPT_ISA=portable|avx2|avx512 keeps igpt from a better instruction set.")]
+                        IGPT_ISA=portable|avx2|avx512|amx keeps igpt from a better instruction set.")]
 pub(crate) struct Args {
     /// Where runs are to lie: the disk is measured there, with a file of 64 MiB that goes again
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -71,9 +71,10 @@ fn instructions() -> Finding {
             format!("IGPT_ISA={asked} holds igpt to this: unset it for the best there is")
         }
         (_, Ok(asked)) => format!("IGPT_ISA={asked} asks for what this machine hasn't"),
-        ("avx512", _) => "the quickest that igpt has".into(),
+        ("amx", _) => "the quickest that igpt has".into(),
+        ("avx512", _) => "the quickest that igpt has without matrix instructions (AMX)".into(),
         ("avx2", _) => {
-            "a processor with AVX-512 and bf16 (Zen 4, Sapphire Rapids or newer) trains several times as fast".into()
+            "a processor with AVX-512 and bf16 (Zen 4 or newer) or AMX (Sapphire Rapids or newer) trains several times as fast".into()
         }
         _ => "a processor with AVX2 or AVX-512 trains many times as fast".into(),
     };

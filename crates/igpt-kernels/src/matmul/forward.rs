@@ -5,6 +5,7 @@
 
 use super::out::{Finish, Target};
 use super::{Out, PANEL_COLS, PanelsRef, Tile, run_rows, tile};
+use crate::amx::{self, Amx, Sums, TILE_UNITS, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatRef, Scalar};
@@ -27,7 +28,7 @@ pub fn matmul<'b, S: Scalar>(
     assert!(m <= 1 || a.stride().is_multiple_of(S::PACK), "rows of the left operand start at whole units");
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias for {n} columns");
     let target = out.checked(m, n);
-    isa.run(Product { a, b, bias, target });
+    isa.run(Product { a, b, bias, target, amx: isa.amx::<S>() });
 }
 
 struct Product<'a, S> {
@@ -35,18 +36,23 @@ struct Product<'a, S> {
     b: PanelsRef<'a, S>,
     bias: Option<&'a [f32]>,
     target: Target<S>,
+    amx: Option<Amx>,
 }
 
 /// Rows are taken in blocks of about this many bytes of the left operand, half of a usual L2 cache: they stay there
 /// while all panels pass by once.
 const ROW_BLOCK_BYTES: usize = 256 << 10;
+/// A multiple of every tile's height.
+const ROW_STEP: usize = 96;
 
 impl<S: Scalar> Kernel for Product<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
         let (m, units) = (self.a.rows(), self.b.k / S::PACK);
-        let row_block = (ROW_BLOCK_BYTES / (4 * units.max(1))).next_multiple_of(24);
+        // Whole tiles of the summed dimension, where there are matrix instructions; the vectors sum the rest.
+        let mut tiles = self.amx.filter(|_| units >= TILE_UNITS).map(Tiles::new);
+        let row_block = (ROW_BLOCK_BYTES / (4 * units.max(1))).next_multiple_of(ROW_STEP);
         for first in (0..m).step_by(row_block) {
             for col in (0..self.b.n).step_by(2 * V::LANES) {
                 let panel = &self.b.units[col / PANEL_COLS * units * PANEL_COLS..][..units * PANEL_COLS];
@@ -58,6 +64,7 @@ impl<S: Scalar> Kernel for Product<'_, S> {
                         a: self.a.as_ptr().add(first * self.a.stride()).cast(),
                         a_row: self.a.stride() / S::PACK,
                         b: panel.as_ptr().wrapping_add(col % PANEL_COLS),
+                        begun: None,
                         finish: Finish {
                             bias: self.bias.map(|bias| bias.as_ptr().add(col)),
                             target: self.target,
@@ -66,23 +73,58 @@ impl<S: Scalar> Kernel for Product<'_, S> {
                         },
                     }
                 };
-                // SAFETY: see `Strip::rows`; `a` and the target have rows first .. first + rows.
-                unsafe { run_rows::<V, S>(simd, row_block.min(m - first), &mut strip) };
+                let rows = row_block.min(m - first);
+                // SAFETY: see `Strip::rows`; `a` and the target have rows first .. first + rows. With tiles vectors have
+                // sixteen lanes, so that a strip is a whole panel.
+                unsafe {
+                    match &mut tiles {
+                        None => run_rows::<V, S>(simd, rows, &mut strip),
+                        Some(tiles) => strip.run_with_tiles(simd, rows, tiles),
+                    }
+                }
             }
         }
     }
 }
 
 /// A block of rows times two vectors of columns of one panel.
-struct Strip<S> {
+struct Strip<'s, S> {
     units: usize,
     a: *const u32,
     a_row: usize,
     b: *const u32,
+    /// The sums of all units before these.
+    begun: Option<&'s Sums>,
     finish: Finish<S>,
 }
 
-impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
+impl<S: Scalar> Strip<'_, S> {
+    /// All of the strip, the bulk of each sum by tiles.
+    ///
+    /// # Safety
+    /// As [`Tile::rows`] for rows 0 .. `rows`; a strip must be as wide as a panel.
+    #[inline(always)]
+    unsafe fn run_with_tiles<V: Simd>(&self, simd: V, rows: usize, tiles: &mut Tiles) {
+        let blocks = self.units / TILE_UNITS;
+        let summed = blocks * TILE_UNITS;
+        for row in (0..rows).step_by(amx::BLOCK) {
+            let height = amx::BLOCK.min(rows - row);
+            // SAFETY: these rows are the caller's, and both operands have `units` units.
+            unsafe {
+                let a = self.a.add(row * self.a_row);
+                let halves = [a, a.wrapping_add(amx::TILE_ROWS * self.a_row)].map(<*const u32>::cast);
+                let left = amx::Left { halves, row: 4 * self.a_row, block: 4 * TILE_UNITS };
+                let sums = tiles.product(height, blocks, left, self.b);
+                let finish = Finish { row: self.finish.row + row, ..self.finish };
+                let (a, b) = (a.wrapping_add(summed), self.b.wrapping_add(summed * PANEL_COLS));
+                let mut rest = Strip { units: self.units - summed, a, a_row: self.a_row, b, begun: Some(sums), finish };
+                run_rows::<V, S>(simd, height, &mut rest);
+            }
+        }
+    }
+}
+
+impl<V: Simd, S: Scalar> Tile<V> for Strip<'_, S> {
     /// # Safety
     /// `a` and the target must have rows `row .. row + MR` from `first` on.
     #[inline(always)]
@@ -91,9 +133,9 @@ impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
         // targets n columns, a multiple of 32; the caller promises the rows.
         unsafe {
             self.finish.prefetch::<V, MR>(simd, row);
-            let zero = [[simd.zero(); 2]; MR];
-            let a = self.a.add(row * self.a_row);
-            let acc = tile::<V, S, MR, 2>(simd, self.units, a, self.a_row, 1, self.b, PANEL_COLS, zero);
+            let begun = self.begun.map_or([[simd.zero(); 2]; MR], |sums| amx::vectors(simd, sums, row));
+            let a = self.a.wrapping_add(row * self.a_row);
+            let acc = tile::<V, S, MR, 2>(simd, self.units, a, self.a_row, 1, self.b, PANEL_COLS, begun);
             self.finish.store(simd, row, acc);
         }
     }

@@ -128,6 +128,7 @@ pub(super) enum Target<S> {
 }
 
 /// Two vectors of columns of a product: their bias and where they go.
+#[derive(Clone, Copy)]
 pub(super) struct Finish<S> {
     /// The biases of these columns.
     pub(super) bias: Option<*const f32>,

@@ -173,7 +173,7 @@ impl<S: Scalar> Kernel for Transposed<'_, S> {
                         simd.write(block, read_up_to(simd, row, unit * S::PACK + part * V::LANES));
                     }
                 }
-                let columns = transpose(simd, &block);
+                let columns = transpose(simd, block.0.as_flattened(), 16);
                 for (i, &column) in columns[..V::LANES.min(units - unit)].iter().enumerate() {
                     let dst = &mut dst[(unit + i) * PANEL_COLS + col..][..V::LANES];
                     // SAFETY: the slice is one vector long.
@@ -184,13 +184,15 @@ impl<S: Scalar> Kernel for Transposed<'_, S> {
     }
 }
 
-/// The block's columns. Zipping the first half of the rows with the second moves the highest bit of the row
-/// number to the lowest of the lane number and all others up; after log2(LANES) rounds the two have changed places.
+/// The columns of LANES rows of LANES units, `stride` apart. Zipping the first half of the rows with the second moves the
+/// highest bit of the row number to the lowest of the lane number and all others up; after log2(LANES) rounds the two
+/// have changed places.
 #[inline(always)]
-fn transpose<V: Simd>(simd: V, block: &Block) -> [V::U32; 16] {
+pub(super) fn transpose<V: Simd>(simd: V, units: &[u32], stride: usize) -> [V::U32; 16] {
     let mut rows = [simd.splat_unit(0); 16];
-    for (row, units) in rows.iter_mut().zip(&block.0).take(V::LANES) {
-        // SAFETY: a row of the block is as long as the widest vector.
+    for (row, units) in rows.iter_mut().zip(units.chunks(stride)).take(V::LANES) {
+        let units = &units[..V::LANES];
+        // SAFETY: the slice is one vector long.
         *row = unsafe { simd.load_units(units.as_ptr()) };
     }
     for _ in 0..V::LANES.trailing_zeros() {

@@ -4,6 +4,7 @@
 //! everyone who works on a block of the left one's columns; that block here, 512 tokens at a time.
 
 use super::{PANEL_COLS, PanelsRef, Tile, panels, run_rows, tile};
+use crate::amx::{self, Amx, TILE_UNITS, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{Buffer, MatMut, MatRef, Scalar};
@@ -47,7 +48,7 @@ pub fn matmul_tn<'b, S: Scalar>(
     for first in (0..x.rows()).step_by(TOKEN_BLOCK) {
         let x = x.view(first, TOKEN_BLOCK.min(x.rows() - first), 0, x.cols());
         let (first_unit, add) = (first / S::PACK, add || first > 0);
-        isa.run(Block { x, dy, first_unit, dw: dw.reborrow(), add, packed: &mut scratch.units });
+        isa.run(Block { x, dy, first_unit, dw: dw.reborrow(), add, packed: &mut scratch.units, amx: isa.amx::<S>() });
     }
 }
 
@@ -59,6 +60,7 @@ struct Block<'a, S> {
     dw: MatMut<'a, f32>,
     add: bool,
     packed: &'a mut [u32],
+    amx: Option<Amx>,
 }
 
 impl<S: Scalar> Kernel for Block<'_, S> {
@@ -67,31 +69,41 @@ impl<S: Scalar> Kernel for Block<'_, S> {
     fn run<V: Simd>(mut self, simd: V) {
         let (k, n) = (self.x.cols(), self.dy.n);
         let units = self.x.rows().div_ceil(S::PACK);
-        pack(simd, self.x, units, self.packed);
+        // Units that tiles sum, where there are matrix instructions; the vectors sum the rest.
+        let tiled = if self.amx.is_some() { units / TILE_UNITS * TILE_UNITS } else { 0 };
+        let mut tiles = self.amx.filter(|_| tiled > 0).map(Tiles::new);
+        pack(simd, self.x, units, tiled, self.packed);
         let panel_units = self.dy.k / S::PACK * PANEL_COLS;
+        // As many groups at once as fit a block of tiles.
+        let step = if tiles.is_some() { amx::BLOCK } else { GROUP };
         for col in (0..n).step_by(2 * V::LANES) {
             let panel = &self.dy.units[col / PANEL_COLS * panel_units..][..panel_units];
             let right = &panel[self.first_unit * PANEL_COLS..][..units * PANEL_COLS];
-            for (group, left) in self.packed.chunks_exact(units * GROUP).take(k.div_ceil(GROUP)).enumerate() {
-                let first = group * GROUP;
-                let mut dw = self.dw.view(first, GROUP.min(k - first), col, 2 * V::LANES);
+            for first in (0..k).step_by(step) {
+                let mut dw = self.dw.view(first, step.min(k - first), col, 2 * V::LANES);
                 // SAFETY: a group is `units` rows of 16 units and `right` as many rows of 32, of which the strip reads
-                // two vectors from the column's place in the panel on; `dw` is two vectors wide.
+                // two vectors from the column's place in the panel on, with tiles the whole panel; `dw` is two vectors
+                // wide.
                 unsafe {
+                    let left = &self.packed[first * units..];
                     let right = right.as_ptr().add(col % PANEL_COLS);
-                    let (left, add) = (left.as_ptr(), self.add);
-                    let (out, stride) = (dw.as_mut_ptr(), dw.stride());
-                    let mut strip = Strip::<S> { units, left, right, out, stride, add, format: PhantomData };
-                    run_rows::<V, S>(simd, dw.rows(), &mut strip);
+                    let (rows, out, stride) = (dw.rows(), dw.as_mut_ptr(), dw.stride());
+                    let (left, add, format) = (left.as_ptr(), self.add, PhantomData);
+                    let mut strip = Strip::<S> { units, left, right, begun: None, out, stride, add, format };
+                    match &mut tiles {
+                        None => run_rows::<V, S>(simd, rows, &mut strip),
+                        Some(tiles) => strip.run_with_tiles(simd, rows, tiled, tiles),
+                    }
                 }
             }
         }
     }
 }
 
-/// Packs `x` into groups of 16 columns, each `units` rows of 16 units: `[k/16][units][16]`, columns beyond `x` zero.
+/// Packs `x` into groups of 16 columns, each `units` rows of 16 units: `[k/16][units][16]`, columns beyond `x` zero. The
+/// first `tiled` units are turned in blocks, to `[column][unit]`: a tile's rows are columns of `x`.
 #[inline(always)]
-fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, packed: &mut [u32]) {
+fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, tiled: usize, packed: &mut [u32]) {
     let whole = x.cols() / GROUP;
     for unit in 0..units {
         for group in 0..whole {
@@ -108,20 +120,63 @@ fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, packed: &mut [u
             panels::interleave_rows(simd, edge, 0, &mut packed[(whole * units + unit) * GROUP..][..GROUP]);
         }
     }
+    // With tiles vectors have sixteen lanes: a block of units and columns is one of a transposition.
+    for group in packed.chunks_exact_mut(GROUP * units).take(x.cols().div_ceil(GROUP)) {
+        for block in group[..GROUP * tiled].chunks_exact_mut(GROUP * TILE_UNITS) {
+            let columns = panels::transpose(simd, block, GROUP);
+            for (row, column) in block.chunks_exact_mut(GROUP).zip(columns) {
+                // SAFETY: with sixteen lanes the chunk is one vector long.
+                unsafe { simd.store_units(row.as_mut_ptr(), column) };
+            }
+        }
+    }
 }
 
-/// One group of the left operand times two vectors of columns of the right one.
-struct Strip<S> {
+/// Some rows of the left operand times two vectors of columns of the right one.
+struct Strip<'s, S> {
     units: usize,
     left: *const u32,
     right: *const u32,
+    /// The sums of all units before these.
+    begun: Option<&'s [[f32; amx::BLOCK]]>,
     out: *mut f32,
     stride: usize,
     add: bool,
     format: PhantomData<S>,
 }
 
-impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
+impl<S: Scalar> Strip<'_, S> {
+    /// All of the strip, up to two groups, its first `tiled` units by tiles.
+    ///
+    /// # Safety
+    /// As [`Tile::rows`] for rows 0 .. `rows`, the second group behind the first; a strip must be as wide as a panel.
+    #[inline(always)]
+    unsafe fn run_with_tiles<V: Simd>(&self, simd: V, rows: usize, tiled: usize, tiles: &mut Tiles) {
+        let group = |i: usize| self.left.wrapping_add(i * GROUP * self.units);
+        // SAFETY: the caller's promises.
+        unsafe {
+            let left = amx::Left {
+                halves: [group(0), group(1)].map(<*const u32>::cast),
+                row: 4 * TILE_UNITS,
+                block: 4 * TILE_UNITS * GROUP,
+            };
+            let sums = tiles.product(rows, tiled / TILE_UNITS, left, self.right);
+            for first in (0..rows).step_by(GROUP) {
+                let mut rest = Strip::<S> {
+                    units: self.units - tiled,
+                    left: group(first / GROUP).wrapping_add(tiled * GROUP),
+                    right: self.right.wrapping_add(tiled * PANEL_COLS),
+                    begun: Some(&sums[first..]),
+                    out: self.out.add(first * self.stride),
+                    ..*self
+                };
+                run_rows::<V, S>(simd, GROUP.min(rows - first), &mut rest);
+            }
+        }
+    }
+}
+
+impl<V: Simd, S: Scalar> Tile<V> for Strip<'_, S> {
     /// # Safety
     /// The group and `out` must have rows `row .. row + MR`.
     #[inline(always)]
@@ -134,9 +189,9 @@ impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
                     simd.prefetch(self.out.add((row + r) * self.stride + v * V::LANES));
                 }
             }
-            let zero = [[simd.zero(); 2]; MR];
-            let left = self.left.add(row);
-            let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, zero);
+            let begun = self.begun.map_or([[simd.zero(); 2]; MR], |sums| amx::vectors(simd, sums, row));
+            let left = self.left.wrapping_add(row);
+            let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, begun);
             for (r, acc) in acc.iter().enumerate() {
                 for (v, &sum) in acc.iter().enumerate() {
                     let at = self.out.add((row + r) * self.stride + v * V::LANES);

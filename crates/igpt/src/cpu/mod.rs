@@ -68,7 +68,7 @@ fn threads_or_all(threads: usize) -> usize {
 
 /// The format in which this processor multiplies fastest: bfloat16 only where it has instructions for it.
 pub fn quickest_precision() -> Precision {
-    if Isa::detect().name() == "avx512" { Precision::Bf16 } else { Precision::F32 }
+    if Isa::detect().multiplies_bf16() { Precision::Bf16 } else { Precision::F32 }
 }
 
 impl Options {

@@ -1,0 +1,235 @@
+//! Products of whole tiles with AMX, Intel's matrix instructions: 16 rows × 32 bf16 times 32 × 16 in one (`tdpbf16ps`).
+//!
+//! The compiler offers no stable intrinsics for them, so they are written as assembly, here and nowhere else. Left and
+//! right operands lie in memory exactly as the vector kernels want them: rows of bf16 are a tile's rows as they are,
+//! rows of units (see [`simd`](crate::simd)) are what the instruction asks of its right side.
+
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+
+use crate::simd::Simd;
+
+/// Units, pairs of bf16, that one instruction sums over.
+pub(crate) const TILE_UNITS: usize = 16;
+/// Rows and columns of a block: two tiles either way, whose four sums keep the unit busy.
+pub(crate) const BLOCK: usize = 32;
+/// Rows of one tile.
+pub(crate) const TILE_ROWS: usize = 16;
+
+/// The proof that this processor has AMX for bf16 and that the kernel lets this process use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amx(());
+
+impl Amx {
+    /// Asks the processor, then the operating system (only Linux is known to grant it).
+    pub(crate) fn detect() -> Option<Self> {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        {
+            let bits = 1 << 22 | 1 << 24; // AMX-BF16, AMX-TILE
+            let leaves = core::arch::x86_64::__cpuid(0).eax;
+            let has = leaves >= 7 && core::arch::x86_64::__cpuid_count(7, 0).edx & bits == bits;
+            if has && asked_for_tiles() {
+                return Some(Self(()));
+            }
+        }
+        None
+    }
+}
+
+/// Linux hands out the 8 KiB of tiles only to processes that ask; asking again is free.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn asked_for_tiles() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+    const XFEATURE_XTILEDATA: u64 = 18;
+    let mut result = ARCH_PRCTL;
+    // SAFETY: the call takes two numbers and touches no memory of ours; the instruction overwrites rcx and r11.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inout("rax") result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+/// The sums of a block, `[row][column]`.
+pub(crate) type Sums = [[f32; BLOCK]; BLOCK];
+
+/// The first two vectors of rows `row .. row + MR` of a block's sums.
+#[inline(always)]
+pub(crate) fn vectors<V: Simd, const MR: usize>(simd: V, sums: &[[f32; BLOCK]], row: usize) -> [[V::F32; 2]; MR] {
+    let mut vectors = [[simd.zero(); 2]; MR];
+    for (to, from) in vectors.iter_mut().zip(&sums[row..row + MR]) {
+        *to = [simd.read(from), simd.read(&from[V::LANES..])];
+    }
+    vectors
+}
+
+/// Where a left operand's blocks of 16 rows × 16 units lie, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Left {
+    /// The first 16 rows, and the next.
+    pub(crate) halves: [*const u8; 2],
+    /// From one row to the next.
+    pub(crate) row: usize,
+    /// From 16 units to the next.
+    pub(crate) block: usize,
+}
+
+/// The tile registers of this thread while products of blocks are under way. Given back when dropped.
+#[repr(C, align(64))]
+pub(crate) struct Tiles {
+    sums: Sums,
+    /// Rows that the registers are set up for.
+    rows: usize,
+}
+
+impl Tiles {
+    /// Makes the registers available.
+    pub(crate) fn new(_: Amx) -> Self {
+        Self { sums: [[0.0; BLOCK]; BLOCK], rows: 0 }
+    }
+
+    /// Sums `[r][c] = Σ left[r][u] · right[u][c]` for `rows` rows, 1 to 32, of which the left operand has whole 16 in
+    /// its first half before it has any in its second; 32 columns, `16 * blocks` units. Rows behind the last are
+    /// anything. Every element is summed in the order of units, whatever `rows`; subnormal values count as 0.
+    ///
+    /// # Safety
+    /// The left operand must be valid for reading these rows and units, `right` for `16 * blocks` rows of 32 units.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    pub(crate) unsafe fn product(&mut self, rows: usize, blocks: usize, left: Left, right: *const u32) -> &Sums {
+        assert!((1..=BLOCK).contains(&rows) && blocks > 0);
+        // SAFETY: whoever made the Tiles had an Amx; the caller promises the operands; `sums` has 32 rows of 128 bytes.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            if self.rows != rows {
+                configure(rows);
+                self.rows = rows;
+            }
+            let sums = self.sums.as_mut_ptr().cast();
+            if rows > TILE_ROWS { two_high(blocks, left, right, sums) } else { one_high(blocks, left, right, sums) }
+        }
+        &self.sums
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if self.rows > 0 {
+            // SAFETY: tiles were set up, so the processor has the instruction; nobody needs what is in them.
+            unsafe { core::arch::asm!("tilerelease", options(nostack, preserves_flags)) }
+        }
+    }
+}
+
+/// Sets up tiles for blocks of `rows` rows: sums in 0 to 3 (row by row), left halves in 4 and 5, right ones in 6 and 7.
+///
+/// # Safety
+/// The processor must have AMX, and `rows` be 1 to 32.
+#[cfg(target_arch = "x86_64")]
+unsafe fn configure(rows: usize) {
+    /// What `ldtilecfg` reads.
+    #[repr(C, align(64))]
+    struct Config {
+        palette: u8,
+        start_row: u8,
+        reserved: [u8; 14],
+        row_bytes: [u16; 16],
+        rows: [u8; 16],
+    }
+    let (upper, lower) = (rows.min(TILE_ROWS) as u8, rows.saturating_sub(TILE_ROWS) as u8);
+    let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let all = TILE_ROWS as u8;
+    for (tile, rows) in [upper, upper, lower, lower, upper, lower, all, all].into_iter().enumerate() {
+        config.rows[tile] = rows;
+        config.row_bytes[tile] = if rows > 0 { 64 } else { 0 };
+    }
+    // SAFETY: reads the 64 bytes of `config`; the caller promises the instruction.
+    unsafe {
+        core::arch::asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack, readonly, preserves_flags));
+    }
+}
+
+/// # Safety
+/// As [`Tiles::product`] for more than 16 rows, tiles set up; `sums` must be valid for writing 32 rows of 128 bytes.
+#[cfg(target_arch = "x86_64")]
+unsafe fn two_high(blocks: usize, left: Left, right: *const u32, sums: *mut u8) {
+    // SAFETY: the caller's promises; all registers that change are named.
+    unsafe {
+        core::arch::asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "2:",
+            "tileloadd tmm4, [{upper} + {row}]",
+            "tileloadd tmm6, [{right} + {width}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{lower} + {row}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{right} + {width} + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {upper}, {block}",
+            "add {lower}, {block}",
+            "add {right}, 2048",
+            "dec {blocks}",
+            "jnz 2b",
+            "tilestored [{sums} + {width}], tmm0",
+            "tilestored [{sums} + {width} + 64], tmm1",
+            "tilestored [{sums} + {width} + 2048], tmm2",
+            "tilestored [{sums} + {width} + 2112], tmm3",
+            upper = inout(reg) left.halves[0] => _,
+            lower = inout(reg) left.halves[1] => _,
+            row = in(reg) left.row,
+            block = in(reg) left.block,
+            right = inout(reg) right => _,
+            width = in(reg) 128_usize,
+            blocks = inout(reg) blocks => _,
+            sums = in(reg) sums,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// # Safety
+/// As [`Tiles::product`] for up to 16 rows, tiles set up; `sums` must be valid for writing 16 rows of 128 bytes.
+#[cfg(target_arch = "x86_64")]
+unsafe fn one_high(blocks: usize, left: Left, right: *const u32, sums: *mut u8) {
+    // SAFETY: the caller's promises; all registers that change are named.
+    unsafe {
+        core::arch::asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "2:",
+            "tileloadd tmm4, [{upper} + {row}]",
+            "tileloadd tmm6, [{right} + {width}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{right} + {width} + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "add {upper}, {block}",
+            "add {right}, 2048",
+            "dec {blocks}",
+            "jnz 2b",
+            "tilestored [{sums} + {width}], tmm0",
+            "tilestored [{sums} + {width} + 64], tmm1",
+            upper = inout(reg) left.halves[0] => _,
+            row = in(reg) left.row,
+            block = in(reg) left.block,
+            right = inout(reg) right => _,
+            width = in(reg) 128_usize,
+            blocks = inout(reg) blocks => _,
+            sums = in(reg) sums,
+            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}

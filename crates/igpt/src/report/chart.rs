@@ -36,12 +36,19 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// How they are drawn.
     pub look: Look,
+    /// Where the values may lie, lowest and highest, of each point; empty where that isn't known.
+    pub intervals: Vec<[f64; 2]>,
 }
 
 impl Series {
     /// `points` under a name.
     pub fn new(name: impl Into<String>, look: Look, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), points, look }
+        Self { name: name.into(), points, look, intervals: Vec::new() }
+    }
+
+    /// Drawn with bars from the lowest to the highest value of each point.
+    pub fn with_intervals(self, intervals: Vec<[f64; 2]>) -> Self {
+        Self { intervals, ..self }
     }
 }
 
@@ -114,6 +121,10 @@ impl Chart {
         let frame = self.axes(&series, &mut lines, &mut words);
         self.draw_levels(&frame, &mut lines, &mut words);
         for (i, (series, points)) in series.iter().enumerate() {
+            for (&(x, _), &[low, high]) in series.points.iter().zip(&series.intervals) {
+                let d = frame.path(&[(x, low), (x, high)]);
+                let _ = write!(lines, "<path class='interval c{}' d='{d}'/>", i % COLORS);
+            }
             draw(series.look, points, i % COLORS, &frame, &mut lines, &mut words);
         }
         let bare = if self.bare { " bare" } else { "" };
@@ -141,6 +152,7 @@ impl Chart {
         let (low, high) = span(
             &mut all()
                 .map(|(_, y)| y)
+                .chain(self.series.iter().flat_map(|series| series.intervals.iter().flatten().copied()))
                 .chain(self.levels.iter().map(|level| level.value).filter(|value| value.is_finite())),
         );
         let wide = if high > low { high - low } else { 0.1 * high.abs().max(1e-3) };
@@ -160,6 +172,8 @@ impl Chart {
             let _ = write!(words, "<span class='tick y' style='bottom:{y:.2}%'>{}</span>", number(tick, step));
         }
         let step = tick_step(right - left, 6.0);
+        // Between two layers or steps there is nothing to name.
+        let step = if all().all(|(x, _)| x.fract() == 0.0) { step.max(1.0) } else { step };
         let first = (left / step - 1e-9).ceil();
         for tick in (0..).map(|i| (first + f64::from(i)) * step).take_while(|x| *x <= right + 1e-9 * step) {
             let x = frame.x(tick);
@@ -266,6 +280,26 @@ mod tests {
             assert!((tick_step(span, 5.0) - step).abs() < 1e-9 * step, "{span}");
             assert_eq!(number(step, step), label);
         }
+    }
+
+    #[test]
+    fn whole_numbers_have_no_ticks_between_them() {
+        let ticks = |points: Vec<(f64, f64)>| {
+            let html = Chart { series: vec![Series::new("s", Look::Dots, points)], ..Chart::default() }.html();
+            html.matches("tick x").count()
+        };
+        assert_eq!(ticks(vec![(0.0, 1.0), (1.0, 3.0), (2.0, 2.0)]), 3);
+        assert!(ticks(vec![(0.0, 1.0), (1.5, 3.0), (2.0, 2.0)]) > 3);
+    }
+
+    #[test]
+    fn intervals_are_drawn_and_never_cut_off() {
+        let series = Series::new("s", Look::Dots, vec![(0.0, 50.0), (1.0, 60.0)]);
+        let html =
+            Chart { series: vec![series.with_intervals(vec![[40.0, 55.0], [58.0, 62.0]])], ..Chart::default() }.html();
+        assert_eq!(html.matches("class='interval c0'").count(), 2);
+        // From the axis, 40 % here, up.
+        assert!(html.contains("<span class='tick y' style='bottom:0.00%'>35</span>"), "{html}");
     }
 
     #[test]

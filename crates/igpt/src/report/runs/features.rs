@@ -86,7 +86,7 @@ impl Probed {
     }
 
     /// The classifier's name.
-    pub(super) fn classifier(&self) -> &'static str {
+    fn classifier(&self) -> &'static str {
         match self.report.solver {
             Solver::Lbfgs => "logistic regression",
             Solver::Sgd => "logistic regression by SGD",

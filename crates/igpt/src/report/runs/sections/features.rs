@@ -27,8 +27,8 @@ pub(in super::super) fn layers(runs: &[Findings], made: &str) -> Vec<Block> {
     }
     let chart = by_layer(&probed);
     let mut caption = String::from(
-        "Accuracy on validation images of a classifier on each layer’s features: means over positions of the inputs of \
-         the blocks, after their first norm; the last layer is the network’s output.",
+        "Accuracy on validation images, with 95 % intervals, of a classifier on each layer’s features: means over \
+         positions of the inputs of the blocks, after their first norm; the last layer is the network’s output.",
     );
     if !chart.levels.is_empty() {
         caption += " Dashed lines are the same classifier on raw pixels, and on the best layer of the network with \
@@ -65,8 +65,12 @@ fn by_layer(probed: &[Row<'_>]) -> Chart {
         let both = probe.report.layers.iter().zip(&probe.report.validation_accuracy);
         both.map(|(&layer, accuracy)| (layer as f64, 100.0 * accuracy)).collect()
     };
-    let series =
-        |(run, probe): &Row<'_>| Series::new(format!("{} ({})", name(run), probe.how()), Look::Dots, points(probe));
+    let series = |(run, probe): &Row<'_>| {
+        let intervals = probe.report.validation_intervals();
+        let intervals = intervals.into_iter().map(|interval| interval.map(|share| 100.0 * share)).collect();
+        let name = format!("{} ({})", name(run), probe.how());
+        Series::new(name, Look::Dots, points(probe)).with_intervals(intervals)
+    };
     let mut levels = baseline(probed, "raw pixels", |baselines| &baselines.raw_pixels_verdict);
     levels.extend(baseline(probed, "random weights", |baselines| &baselines.random_init_verdict));
     Chart {
@@ -112,17 +116,8 @@ fn confusion(probe: &Probed) -> Vec<Block> {
 
 /// Accuracy on the test images: of the best layer, of several together, and of what they must beat.
 fn tested(probed: &[Row<'_>]) -> Table {
-    let head = [
-        "",
-        "test accuracy",
-        "95 % interval",
-        "raw pixels",
-        "random weights",
-        "commonest class",
-        "classifier",
-        "fitted",
-        "tested",
-    ];
+    let head =
+        ["", "test accuracy", "95 % interval", "raw pixels", "random weights", "commonest class", "fitted", "tested"];
     let row = |(run, probe): &Row<'_>| {
         let (report, b) = (&probe.report, &probe.report.baselines);
         let [low, high] = report.interval.map(percent);
@@ -134,7 +129,6 @@ fn tested(probed: &[Row<'_>]) -> Table {
             percent(b.raw_pixels),
             percent(b.random_init),
             percent(b.majority),
-            probe.classifier().into(),
             format!("{} + {}", grouped(train), grouped(validation)),
             grouped(test),
         ]

@@ -98,7 +98,10 @@ mod tests {
     #[test]
     fn too_few_images_of_a_class_are_refused_by_its_number() {
         let error = subset(&[0, 0, 1, 0], 2, 2, 0).unwrap_err().to_string();
-        assert!(error.contains("class 1 (counted from 0) has 1 training images") && error.contains("2 labels"), "{error}");
+        assert!(
+            error.contains("class 1 (counted from 0) has 1 training images") && error.contains("2 labels"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -64,7 +64,11 @@ def headline():
     finetune = f"finetune --config configs/fashion-mnist-finetune.toml --generative-weight 0 {run}"
     yield Arm("headline/finetune", f"{finetune} {model}", after)
     network = NETWORK.format(384, 4, 6)
-    yield Arm("headline/scratch", f"{finetune} --from-scratch --lr 1.5e-3 --muon-lr 0.01 --colors 16 --n-px 16 {network}")
+    scratch = f"{finetune} --from-scratch --lr 1.5e-3 --muon-lr 0.01 --colors 16 --n-px 20 {network}"
+    yield Arm("headline/scratch", scratch)
+    few = f"--labels-per-class {LABELS} --steps 240 --set train.eval_every=60 --set train.eval_images=1000"
+    for seed in range(SEEDS):
+        yield Arm(f"headline/few/scratch-{seed}", f"{scratch} {few} --seed {seed}")
 
 
 def percent(share):

@@ -89,6 +89,33 @@ pub(crate) struct Tiles {
     rows: usize,
 }
 
+/// Where a right operand's rows of 32 units lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Right {
+    /// The first row.
+    pub(crate) start: *const u32,
+    /// Bytes from one row to the next.
+    pub(crate) row: usize,
+}
+
+impl Right {
+    /// Rows that stand behind each other.
+    fn dense(start: *const u32) -> Self {
+        Self { start, row: 4 * BLOCK }
+    }
+}
+
+/// Where a block's sums lie, rows of 32.
+#[derive(Clone, Copy)]
+pub(crate) struct SumsAt {
+    /// The first row.
+    pub(crate) start: *mut f32,
+    /// Bytes from one row to the next.
+    pub(crate) row: usize,
+    /// Whether to add to what is there.
+    pub(crate) add: bool,
+}
+
 impl Tiles {
     /// Makes the registers available.
     pub(crate) fn new(_: Amx) -> Self {
@@ -107,14 +134,43 @@ impl Tiles {
         // SAFETY: whoever made the Tiles had an Amx; the caller promises the operands; `sums` has 32 rows of 128 bytes.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            if self.rows != rows {
-                configure(rows);
-                self.rows = rows;
+            self.set_up(rows);
+            let start = self.sums.as_mut_ptr().cast();
+            if rows > TILE_ROWS {
+                let sums = SumsAt { start, row: size_of_val(&self.sums[0]), add: false };
+                two_high(blocks, left, Right::dense(right), sums);
+            } else {
+                one_high(blocks, left, right, start.cast());
             }
-            let sums = self.sums.as_mut_ptr().cast();
-            if rows > TILE_ROWS { two_high(blocks, left, right, sums) } else { one_high(blocks, left, right, sums) }
         }
         &self.sums
+    }
+
+    /// As [`product`](Self::product) for all 32 rows, with sums and a right operand anywhere.
+    ///
+    /// # Safety
+    /// The left operand must be valid for reading 32 rows of `16 * blocks` units, `right` for `16 * blocks` rows of 32
+    /// units, `sums` for reading and writing 32 rows of 32.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    pub(crate) unsafe fn product_into(&mut self, blocks: usize, left: Left, right: Right, sums: SumsAt) {
+        assert!(blocks > 0);
+        // SAFETY: whoever made the Tiles had an Amx; the caller promises the memory.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            self.set_up(BLOCK);
+            two_high(blocks, left, right, sums);
+        }
+    }
+
+    /// # Safety
+    /// `rows` must be 1 to 32.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn set_up(&mut self, rows: usize) {
+        if self.rows != rows {
+            // SAFETY: whoever made the Tiles had an Amx; the caller promises the rows.
+            unsafe { configure(rows) }
+            self.rows = rows;
+        }
     }
 }
 
@@ -157,42 +213,54 @@ unsafe fn configure(rows: usize) {
 }
 
 /// # Safety
-/// As [`Tiles::product`] for more than 16 rows, tiles set up; `sums` must be valid for writing 32 rows of 128 bytes.
+/// As [`Tiles::product_into`], tiles set up for more than 16 rows.
 #[cfg(target_arch = "x86_64")]
-unsafe fn two_high(blocks: usize, left: Left, right: *const u32, sums: *mut u8) {
+unsafe fn two_high(blocks: usize, left: Left, right: Right, sums: SumsAt) {
     // SAFETY: the caller's promises; all registers that change are named.
     unsafe {
         core::arch::asm!(
+            "test {add:e}, {add:e}",
+            "jz 3f",
+            "tileloadd tmm0, [{sums} + {sums_row}]",
+            "tileloadd tmm1, [{sums} + {sums_row} + 64]",
+            "tileloadd tmm2, [{lower_sums} + {sums_row}]",
+            "tileloadd tmm3, [{lower_sums} + {sums_row} + 64]",
+            "jmp 2f",
+            "3:",
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
             "2:",
             "tileloadd tmm4, [{upper} + {row}]",
-            "tileloadd tmm6, [{right} + {width}]",
+            "tileloadd tmm6, [{right} + {right_row}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm5, [{lower} + {row}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
-            "tileloadd tmm7, [{right} + {width} + 64]",
+            "tileloadd tmm7, [{right} + {right_row} + 64]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm3, tmm5, tmm7",
             "add {upper}, {block}",
             "add {lower}, {block}",
-            "add {right}, 2048",
+            "add {right}, {right_block}",
             "dec {blocks}",
             "jnz 2b",
-            "tilestored [{sums} + {width}], tmm0",
-            "tilestored [{sums} + {width} + 64], tmm1",
-            "tilestored [{sums} + {width} + 2048], tmm2",
-            "tilestored [{sums} + {width} + 2112], tmm3",
+            "tilestored [{sums} + {sums_row}], tmm0",
+            "tilestored [{sums} + {sums_row} + 64], tmm1",
+            "tilestored [{lower_sums} + {sums_row}], tmm2",
+            "tilestored [{lower_sums} + {sums_row} + 64], tmm3",
             upper = inout(reg) left.halves[0] => _,
             lower = inout(reg) left.halves[1] => _,
             row = in(reg) left.row,
             block = in(reg) left.block,
-            right = inout(reg) right => _,
-            width = in(reg) 128_usize,
+            right = inout(reg) right.start => _,
+            right_row = in(reg) right.row,
+            right_block = in(reg) TILE_UNITS * right.row,
             blocks = inout(reg) blocks => _,
-            sums = in(reg) sums,
+            sums = in(reg) sums.start,
+            sums_row = in(reg) sums.row,
+            lower_sums = in(reg) sums.start.wrapping_byte_add(TILE_ROWS * sums.row),
+            add = in(reg) u32::from(sums.add),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),

@@ -2,7 +2,9 @@
 
 use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
+use super::tiles::{self, SPAN};
 use super::{AttentionScratch, BLOCK, Mask, check, pack};
+use crate::amx::Amx;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
@@ -36,7 +38,7 @@ pub fn attention_backward<S: Scalar>(
         assert_eq!((x.rows(), x.cols()), shape, "{name} must have the shape of q");
     }
     assert_eq!(lse.len(), shape.0, "one lse per query");
-    isa.run(Backward { mask, scale, q, k, v, out, dout, lse, dq, dk, dv, scratch });
+    isa.run(Backward { mask, scale, q, k, v, out, dout, lse, dq, dk, dv, scratch, amx: isa.amx::<S>() });
 }
 
 struct Backward<'a, S> {
@@ -52,6 +54,7 @@ struct Backward<'a, S> {
     dk: MatMut<'a, S>,
     dv: MatMut<'a, S>,
     scratch: &'a mut AttentionScratch,
+    amx: Option<Amx>,
 }
 
 impl<S: Scalar> Kernel for Backward<'_, S> {
@@ -85,10 +88,11 @@ struct Block<'a> {
 
 #[inline(always)]
 fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
-    let Backward { mask, scale, q, k, v, out, dout, lse, dq, mut dk, mut dv, scratch } = head;
+    let Backward { mask, scale, q, k, v, out, dout, lse, dq, mut dk, mut dv, scratch, amx } = head;
     let (n_ctx, width) = (q.rows(), q.cols());
     let units = width / S::PACK;
     let block_units = BLOCK / S::PACK;
+    let mut tiles = tiles::for_heads(amx, width);
 
     let [
         q_rows,
@@ -108,12 +112,16 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
         p_rows,
         ds_rows,
         ds_pairs,
+        scores,
+        dp,
+        ds_turned,
     ] = scratch.split(Shape::new::<S>(n_ctx, width).backward());
     let dq_sum: &mut [f32] = bytemuck::cast_slice_mut(dq_sum);
     let dk_sum: &mut [f32] = bytemuck::cast_slice_mut(dk_sum);
     let dv_sum: &mut [f32] = bytemuck::cast_slice_mut(dv_sum);
     let negative_lse: &mut [f32] = bytemuck::cast_slice_mut(negative_lse);
     let negative_delta: &mut [f32] = bytemuck::cast_slice_mut(negative_delta);
+    let (scores, dp): (&mut [f32], &mut [f32]) = (bytemuck::cast_slice_mut(scores), bytemuck::cast_slice_mut(dp));
     let mut block = Block { p_rows, ds_rows, ds_pairs };
 
     pack::rows(q, q_rows);
@@ -137,11 +145,15 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
     for first_key in (0..n_ctx).step_by(BLOCK) {
         let real = BLOCK.min(n_ctx - first_key);
         let keys = real.next_multiple_of(MR);
-        let k_block = &k_rows[first_key * units..][..keys * units];
-        let v_block = &v_rows[first_key * units..][..keys * units];
+        let k_block = &k_rows[first_key * units..];
+        let v_block = &v_rows[first_key * units..];
         let k_pairs = &k_pairs[first_key / S::PACK * width..][..block_units * width];
         dk_sum.fill(0.0);
         dv_sum.fill(0.0);
+        if tiles.is_some() {
+            // Tiles sum over whole spans of keys: those behind the last have no share.
+            block.ds_pairs[keys / 2 * BLOCK..keys.next_multiple_of(SPAN) / 2 * BLOCK].fill(0);
+        }
         let first_query = if mask == Mask::Causal { first_key } else { 0 };
         for first in (first_query..n_ctx).step_by(BLOCK) {
             let queries = BLOCK.min(n_ctx - first).next_multiple_of(2 * V::LANES);
@@ -157,6 +169,13 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
                 for key in (0..keys).step_by(MR) {
                     let k_rows = &k_block[key * units..];
                     let v_rows = &v_block[key * units..];
+                    if let Some(tiles) = tiles.as_mut().filter(|_| key % SPAN == 0) {
+                        let (q, dout) = ((lanes.q_columns, BLOCK), (lanes.dout_columns, BLOCK));
+                        tiles::product(tiles, units, (k_rows, units), q, SPAN, (scores, SPAN), false);
+                        tiles::product(tiles, units, (v_rows, units), dout, SPAN, (dp, SPAN), false);
+                    }
+                    let at = key % SPAN * SPAN;
+                    let known = tiles.as_ref().map(|_| [&scores[at..], &dp[at..]]);
                     let exponent = scale * LOG2_E;
                     let masked = diagonal && key + MR > query;
                     score_gradients::<V, S, MR>(
@@ -169,12 +188,31 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
                         (key, real),
                         query,
                         masked,
+                        known,
                         &mut block,
                     );
                 }
             }
             let dout_pairs = &dout_pairs[first / S::PACK * width..][..block_units * width];
             let q_pairs = &q_pairs[first / S::PACK * width..][..block_units * width];
+            if let Some(tiles) = &mut tiles {
+                for key in (0..keys).step_by(SPAN) {
+                    let skipped = if diagonal { key / S::PACK } else { 0 };
+                    let (summed, at) = (queries / S::PACK - skipped, key * block_units + skipped);
+                    let (p, ds) = ((&block.p_rows[at..], block_units), (&block.ds_rows[at..], block_units));
+                    let (dv, dk) = (&mut dv_sum[key * width..], &mut dk_sum[key * width..]);
+                    tiles::product(tiles, summed, p, (&dout_pairs[skipped * width..], width), width, (dv, width), true);
+                    tiles::product(tiles, summed, ds, (&q_pairs[skipped * width..], width), width, (dk, width), true);
+                }
+                for query in (0..queries).step_by(SPAN) {
+                    let keys = if diagonal { keys.min(query + SPAN) } else { keys };
+                    let summed = keys.next_multiple_of(SPAN) / S::PACK;
+                    tiles::turn(simd, summed, &block.ds_pairs[query..], BLOCK, ds_turned);
+                    let dq = &mut dq_sum[(first + query) * width..];
+                    tiles::product(tiles, summed, (ds_turned, block_units), (k_pairs, width), width, (dq, width), true);
+                }
+                continue;
+            }
             for key in (0..keys).step_by(MR) {
                 // Queries before the key have probability 0.
                 let skipped = if diagonal { key / S::PACK } else { 0 };
@@ -200,6 +238,7 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
 
 /// Probabilities of the keys `key..key + MR`, of which those below `real` exist, for two vectors of queries from `query`,
 /// all counted inside the block, recomputed from `lse`, and from the gradient of these probabilities that of the scores.
+/// `known` are the products of queries and keys and of the output's gradient and values, if they are there already.
 #[inline(always)]
 fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -211,10 +250,16 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     (key, real): (usize, usize),
     query: usize,
     masked: bool,
+    known: Option<[&[f32]; 2]>,
     block: &mut Block,
 ) {
-    let zero = [[simd.zero(); 2]; MR];
-    let mut p = tile::<V, S, MR, 2>(simd, units, (k_rows, units, 1), (lanes.q_columns, BLOCK), zero);
+    let mut p = match known {
+        Some([scores, _]) => tiles::rows(simd, scores),
+        None => {
+            let zero = [[simd.zero(); 2]; MR];
+            tile::<V, S, MR, 2>(simd, units, (k_rows, units, 1), (lanes.q_columns, BLOCK), zero)
+        }
+    };
     if masked {
         mask(simd, key, query, &mut p);
     }
@@ -239,7 +284,17 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
             ds[r][v] = negative_delta;
         }
     }
-    ds = tile::<V, S, MR, 2>(simd, units, (v_rows, units, 1), (lanes.dout_columns, BLOCK), ds);
+    match known {
+        Some([_, dp]) => {
+            let dp: [[V::F32; 2]; MR] = tiles::rows(simd, dp);
+            for r in 0..MR {
+                for v in 0..2 {
+                    ds[r][v] = simd.add(ds[r][v], dp[r][v]);
+                }
+            }
+        }
+        None => ds = tile::<V, S, MR, 2>(simd, units, (v_rows, units, 1), (lanes.dout_columns, BLOCK), ds),
+    }
     for r in 0..MR {
         for v in 0..2 {
             ds[r][v] = simd.mul(p[r][v], ds[r][v]);

@@ -2,7 +2,9 @@
 
 use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
+use super::tiles::{self, SPAN};
 use super::{AttentionScratch, BLOCK, KEYS, Mask, check, pack};
+use crate::amx::{Amx, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
@@ -33,7 +35,7 @@ pub fn attention_forward<S: Scalar>(
     assert_eq!((out.rows(), out.cols()), shape, "out must have the shape of q");
     assert_eq!(lse.len(), shape.0, "one lse per query");
     assert!(scale > 0.0, "scale {scale} must be positive");
-    isa.run(Forward { mask, scale, q, k, v, out, lse, scratch });
+    isa.run(Forward { mask, scale, q, k, v, out, lse, scratch, amx: isa.amx::<S>() });
 }
 
 struct Forward<'a, S> {
@@ -45,6 +47,7 @@ struct Forward<'a, S> {
     out: MatMut<'a, S>,
     lse: &'a mut [f32],
     scratch: &'a mut AttentionScratch,
+    amx: Option<Amx>,
 }
 
 impl<S: Scalar> Kernel for Forward<'_, S> {
@@ -67,12 +70,14 @@ struct Online {
 
 #[inline(always)]
 fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
-    let Forward { mask, scale, q, k, v, mut out, lse, scratch } = head;
+    let Forward { mask, scale, q, k, v, mut out, lse, scratch, amx } = head;
     let (n_ctx, width) = (q.rows(), q.cols());
     let units = width / S::PACK;
     let exponent = scale * LOG2_E;
+    let mut tiles = tiles::for_heads(amx, width);
 
-    let [k_rows, v_pairs, q_rows, q_columns, scores, p, o] = scratch.split(Shape::new::<S>(n_ctx, width).forward());
+    let [k_rows, v_pairs, q_rows, q_columns, scores, p, p_rows, o] =
+        scratch.split(Shape::new::<S>(n_ctx, width).forward());
     let (scores, o): (&mut [f32], &mut [f32]) = (bytemuck::cast_slice_mut(scores), bytemuck::cast_slice_mut(o));
     pack::rows(k, k_rows);
     pack::pairs(simd, v, v_pairs);
@@ -90,14 +95,28 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
             let keys = real.next_multiple_of(MR);
             // Where the block's queries stand among its keys: behind them all, unless it meets the diagonal.
             let start = if mask == Mask::Causal { first - first_key } else { KEYS };
-            let k_block = &k_rows[first_key * units..][..keys * units];
+            let k_block = &k_rows[first_key * units..];
             for query in (0..queries).step_by(2 * V::LANES) {
                 let keys = (keys.min(start + query + 2 * V::LANES), real);
                 let q_block = &q_block[query..];
-                block_scores::<V, S, MR>(simd, units, k_block, keys, q_block, query, start, scores, &mut online);
+                if let Some(tiles) = &mut tiles {
+                    for key in (0..keys.0).step_by(SPAN) {
+                        let (k, scores) = (&k_block[key * units..], &mut scores[key * SPAN..]);
+                        tiles::product(tiles, units, (k, units), (q_block, BLOCK), SPAN, (scores, SPAN), false);
+                    }
+                }
+                let known = tiles.is_some();
+                block_scores::<V, S, MR>(simd, units, k_block, keys, q_block, query, start, known, scores, &mut online);
                 block_softmax::<V, S>(simd, exponent, keys.0, query, scores, p, &mut online);
             }
             let v_block = &v_pairs[first_key / S::PACK * width..];
+            if let Some(tiles) = &mut tiles {
+                for query in (0..queries).step_by(SPAN) {
+                    let keys = keys.min(start + query + SPAN);
+                    add_values(simd, tiles, keys, query, (p, &mut *p_rows), (v_block, width), &online.rescale, o);
+                }
+                continue;
+            }
             for query in (0..queries).step_by(MR) {
                 let keys = keys.min(start + query + MR);
                 let (p, rescale) = ((&p[query..], 1, BLOCK), Some(&online.rescale[query..]));
@@ -116,8 +135,37 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
     }
 }
 
+/// The output of [`SPAN`] queries from `query` on: what it was, rescaled, and the first `keys` keys' share.
+#[inline(always)]
+fn add_values<V: Simd>(
+    simd: V,
+    tiles: &mut Tiles,
+    keys: usize,
+    query: usize,
+    (p, p_rows): (&mut [u32], &mut [u32]),
+    (v_block, width): (&[u32], usize),
+    rescale: &[f32],
+    o: &mut [f32],
+) {
+    for (o, &factor) in o[query * width..][..SPAN * width].chunks_exact_mut(width).zip(&rescale[query..]) {
+        let factor = simd.splat(factor);
+        for c in (0..width).step_by(V::LANES) {
+            let scaled = simd.mul(simd.read(&o[c..]), factor);
+            simd.write(&mut o[c..], scaled);
+        }
+    }
+    // Tiles sum over whole spans of keys: those behind the last have probability 0.
+    let units = keys.next_multiple_of(SPAN) / 2;
+    for unit in keys / 2..units {
+        p[unit * BLOCK + query..][..SPAN].fill(0);
+    }
+    tiles::turn(simd, units, &p[query..], BLOCK, p_rows);
+    let (p, o) = ((&*p_rows, KEYS / 2), (&mut o[query * width..], width));
+    tiles::product(tiles, units, p, (v_block, width), width, o, true);
+}
+
 /// Scores of the first `keys` keys, `real` of which there are, for two vectors of queries from `query`, unscaled;
-/// raises their maximum.
+/// raises their maximum. `known` says that their products are in `scores` already.
 #[inline(always)]
 fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -127,14 +175,19 @@ fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     q_block: &[u32],
     query: usize,
     start: usize,
+    known: bool,
     scores: &mut [f32],
     online: &mut Online,
 ) {
     let mut max = [simd.read(&online.max[query..]), simd.read(&online.max[query + V::LANES..])];
     let previous = max;
     for key in (0..keys).step_by(MR) {
-        let zero = [[simd.zero(); 2]; MR];
-        let mut acc = tile::<V, S, MR, 2>(simd, units, (&k_block[key * units..], units, 1), (q_block, BLOCK), zero);
+        let mut acc = if known {
+            tiles::rows(simd, &scores[key * SPAN..])
+        } else {
+            let zero = [[simd.zero(); 2]; MR];
+            tile::<V, S, MR, 2>(simd, units, (&k_block[key * units..], units, 1), (q_block, BLOCK), zero)
+        };
         if key + MR > start + query {
             mask(simd, key, start + query, &mut acc);
         }

@@ -25,6 +25,7 @@ mod product;
 mod scratch;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 pub use backward::attention_backward;
 pub use decode::{KvShape, PIECE, QueryScratch};

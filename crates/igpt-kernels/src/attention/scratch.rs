@@ -1,5 +1,6 @@
 //! The working memory of one attention head, allocated once per thread.
 
+use super::tiles::SPAN;
 use super::{BLOCK, KEYS};
 use crate::{Buffer, Scalar};
 
@@ -62,17 +63,18 @@ impl Shape {
     pub(super) fn matrix(self) -> usize {
         self.padded * self.head_size / self.pack
     }
-    /// Lengths of: k rows, v pairs, q rows, q columns, scores, probabilities, output.
-    pub(super) fn forward(self) -> [usize; 7] {
-        let matrix = self.matrix();
-        [matrix, matrix, matrix, matrix, KEYS * 32, KEYS * BLOCK / self.pack, BLOCK * self.head_size]
+    /// Lengths of: k rows, v pairs, q rows, q columns, scores, probabilities, their rows, output.
+    pub(super) fn forward(self) -> [usize; 8] {
+        let (m, p) = (self.matrix(), KEYS / self.pack);
+        [m, m, m, m, KEYS * SPAN, p * BLOCK, p * SPAN, BLOCK * self.head_size]
     }
     /// Lengths of: rows, columns and pairs of q and dout (six), rows and pairs of k, rows of v; dq, dk, dv; lse,
-    /// delta; p rows, ds rows, ds pairs.
-    pub(super) fn backward(self) -> [usize; 17] {
+    /// delta; p rows, ds rows, ds pairs; scores, gradients of probabilities and turned ds of a span.
+    pub(super) fn backward(self) -> [usize; 20] {
         let (matrix, block) = (self.matrix(), BLOCK * BLOCK / self.pack);
         let (all, one) = (self.padded * self.head_size, BLOCK * self.head_size);
         let [m, b, t] = [matrix, block, self.padded];
-        [m, m, m, m, m, m, m, m, m, all, one, one, t, t, b, b, b]
+        let span = SPAN * SPAN;
+        [m, m, m, m, m, m, m, m, m, all, one, one, t, t, b, b, b, span, span, BLOCK / self.pack * SPAN]
     }
 }

@@ -20,6 +20,7 @@ pub use int8::{QuantizedPanels, QuantizedRows, matmul_int8};
 pub use micro::{Tile, run_rows, tile};
 pub use narrow::{STRIP_COLS, matmul_narrow, matmul_tn_narrow};
 pub use out::Out;
+pub(crate) use panels::transpose;
 pub use panels::{Panels, PanelsRef, pack_panel, pack_tokens};
 pub use tn::{Scratch, TOKEN_BLOCK, matmul_tn};
 

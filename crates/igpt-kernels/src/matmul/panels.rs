@@ -188,7 +188,7 @@ impl<S: Scalar> Kernel for Transposed<'_, S> {
 /// highest bit of the row number to the lowest of the lane number and all others up; after log2(LANES) rounds the two
 /// have changed places.
 #[inline(always)]
-pub(super) fn transpose<V: Simd>(simd: V, units: &[u32], stride: usize) -> [V::U32; 16] {
+pub(crate) fn transpose<V: Simd>(simd: V, units: &[u32], stride: usize) -> [V::U32; 16] {
     let mut rows = [simd.splat_unit(0); 16];
     for (row, units) in rows.iter_mut().zip(units.chunks(stride)).take(V::LANES) {
         let units = &units[..V::LANES];

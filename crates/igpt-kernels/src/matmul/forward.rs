@@ -44,45 +44,64 @@ struct Product<'a, S> {
 const ROW_BLOCK_BYTES: usize = 256 << 10;
 /// A multiple of every tile's height.
 const ROW_STEP: usize = 96;
+/// With matrix instructions it is the other way round: so many bytes of panels stay in the L2 cache, which processors
+/// that have them have 2 MiB of, and pass by for every 32 rows, which stay in the L1 cache.
+const PANEL_BLOCK_BYTES: usize = 1 << 20;
 
 impl<S: Scalar> Kernel for Product<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        let (m, units) = (self.a.rows(), self.b.k / S::PACK);
+        let units = self.b.k / S::PACK;
         // Whole tiles of the summed dimension, where there are matrix instructions; the vectors sum the rest.
-        let mut tiles = self.amx.filter(|_| units >= TILE_UNITS).map(Tiles::new);
-        let row_block = (ROW_BLOCK_BYTES / (4 * units.max(1))).next_multiple_of(ROW_STEP);
+        match self.amx.filter(|_| units >= TILE_UNITS) {
+            Some(amx) => self.run_with_tiles(simd, &mut Tiles::new(amx)),
+            None => self.run_with_vectors(simd),
+        }
+    }
+}
+
+impl<S: Scalar> Product<'_, S> {
+    #[inline(always)]
+    fn run_with_vectors<V: Simd>(&self, simd: V) {
+        let m = self.a.rows();
+        let row_block = (ROW_BLOCK_BYTES / (4 * (self.b.k / S::PACK).max(1))).next_multiple_of(ROW_STEP);
         for first in (0..m).step_by(row_block) {
             for col in (0..self.b.n).step_by(2 * V::LANES) {
-                let panel = &self.b.units[col / PANEL_COLS * units * PANEL_COLS..][..units * PANEL_COLS];
-                // SAFETY: row `first` lies in `a`, and the column offset in a panel that is not empty; two vectors
-                // from `col` lie in the bias, whose length was checked, since n is a multiple of 32.
-                let mut strip = unsafe {
-                    Strip {
-                        units,
-                        a: self.a.as_ptr().add(first * self.a.stride()).cast(),
-                        a_row: self.a.stride() / S::PACK,
-                        b: panel.as_ptr().wrapping_add(col % PANEL_COLS),
-                        begun: None,
-                        finish: Finish {
-                            bias: self.bias.map(|bias| bias.as_ptr().add(col)),
-                            target: self.target,
-                            row: first,
-                            col,
-                        },
-                    }
-                };
-                let rows = row_block.min(m - first);
-                // SAFETY: see `Strip::rows`; `a` and the target have rows first .. first + rows. With tiles vectors have
-                // sixteen lanes, so that a strip is a whole panel.
-                unsafe {
-                    match &mut tiles {
-                        None => run_rows::<V, S>(simd, rows, &mut strip),
-                        Some(tiles) => strip.run_with_tiles(simd, rows, tiles),
-                    }
+                // SAFETY: the rows are `a`'s and the target's.
+                unsafe { run_rows::<V, S>(simd, row_block.min(m - first), &mut self.strip(first, col)) }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn run_with_tiles<V: Simd>(&self, simd: V, tiles: &mut Tiles) {
+        let (m, n, units) = (self.a.rows(), self.b.n, self.b.k / S::PACK);
+        let col_block = (PANEL_BLOCK_BYTES / (4 * units)).next_multiple_of(PANEL_COLS);
+        for first in (0..n).step_by(col_block) {
+            for row in (0..m).step_by(amx::BLOCK) {
+                for col in (first..n.min(first + col_block)).step_by(PANEL_COLS) {
+                    // SAFETY: the rows are `a`'s and the target's; with tiles vectors have sixteen lanes, so that a
+                    // strip is a whole panel.
+                    unsafe { self.strip(row, col).run_block(simd, amx::BLOCK.min(m - row), tiles) }
                 }
             }
+        }
+    }
+
+    /// The rows from `row` on, two vectors of columns from `col` on.
+    #[inline(always)]
+    fn strip(&self, row: usize, col: usize) -> Strip<'_, S> {
+        let units = self.b.k / S::PACK;
+        let panel = &self.b.units[col / PANEL_COLS * units * PANEL_COLS..][..units * PANEL_COLS];
+        let bias = self.bias.map(|bias| bias[col..].as_ptr());
+        Strip {
+            units,
+            a: self.a.as_ptr().wrapping_add(row * self.a.stride()).cast(),
+            a_row: self.a.stride() / S::PACK,
+            b: panel.as_ptr().wrapping_add(col % PANEL_COLS),
+            begun: None,
+            finish: Finish { bias, target: self.target, row, col },
         }
     }
 }
@@ -99,26 +118,30 @@ struct Strip<'s, S> {
 }
 
 impl<S: Scalar> Strip<'_, S> {
-    /// All of the strip, the bulk of each sum by tiles.
+    /// The first `rows` rows, at most a block of tiles, the bulk of each sum by these.
     ///
     /// # Safety
     /// As [`Tile::rows`] for rows 0 .. `rows`; a strip must be as wide as a panel.
     #[inline(always)]
-    unsafe fn run_with_tiles<V: Simd>(&self, simd: V, rows: usize, tiles: &mut Tiles) {
+    unsafe fn run_block<V: Simd>(&self, simd: V, rows: usize, tiles: &mut Tiles) {
         let blocks = self.units / TILE_UNITS;
         let summed = blocks * TILE_UNITS;
-        for row in (0..rows).step_by(amx::BLOCK) {
-            let height = amx::BLOCK.min(rows - row);
-            // SAFETY: these rows are the caller's, and both operands have `units` units.
-            unsafe {
-                let a = self.a.add(row * self.a_row);
-                let halves = [a, a.wrapping_add(amx::TILE_ROWS * self.a_row)].map(<*const u32>::cast);
-                let left = amx::Left { halves, row: 4 * self.a_row, block: 4 * TILE_UNITS };
-                let sums = tiles.product(height, blocks, left, self.b);
-                let finish = Finish { row: self.finish.row + row, ..self.finish };
-                let (a, b) = (a.wrapping_add(summed), self.b.wrapping_add(summed * PANEL_COLS));
-                let mut rest = Strip { units: self.units - summed, a, a_row: self.a_row, b, begun: Some(sums), finish };
-                run_rows::<V, S>(simd, height, &mut rest);
+        let halves = [self.a, self.a.wrapping_add(amx::TILE_ROWS * self.a_row)].map(<*const u32>::cast);
+        let left = amx::Left { halves, row: 4 * self.a_row, block: 4 * TILE_UNITS };
+        // SAFETY: these rows are the caller's, and both operands have `units` units.
+        unsafe {
+            for row in 0..rows {
+                self.finish.prefetch::<V, 1>(simd, row);
+            }
+            let sums = tiles.product(rows, blocks, left, self.b);
+            if summed == self.units {
+                for row in 0..rows {
+                    self.finish.store::<V, 1>(simd, row, amx::vectors(simd, sums, row));
+                }
+            } else {
+                let (a, b) = (self.a.wrapping_add(summed), self.b.wrapping_add(summed * PANEL_COLS));
+                let mut rest = Strip { units: self.units - summed, a, b, begun: Some(sums), ..*self };
+                run_rows::<V, S>(simd, rows, &mut rest);
             }
         }
     }

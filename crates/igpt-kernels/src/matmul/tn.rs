@@ -38,7 +38,8 @@ pub fn matmul_tn<'b, S: Scalar>(
     let dy = dy.into();
     assert_eq!(x.rows().next_multiple_of(S::PACK), dy.k, "tokens of both operands");
     assert_eq!((dw.rows(), dw.cols()), (x.cols(), dy.n), "the shape of a weight gradient");
-    let needed = x.cols().next_multiple_of(GROUP) * x.rows().min(TOKEN_BLOCK).div_ceil(S::PACK);
+    let units = x.rows().min(TOKEN_BLOCK).div_ceil(S::PACK).next_multiple_of(TILE_UNITS);
+    let needed = (x.cols().next_multiple_of(GROUP) + PANEL_COLS) * units;
     if scratch.units.len() < needed {
         scratch.units = Buffer::zeroed(needed);
     }
@@ -66,33 +67,66 @@ struct Block<'a, S> {
 impl<S: Scalar> Kernel for Block<'_, S> {
     type Output = ();
     #[inline(always)]
-    fn run<V: Simd>(mut self, simd: V) {
-        let (k, n) = (self.x.cols(), self.dy.n);
-        let units = self.x.rows().div_ceil(S::PACK);
-        // Units that tiles sum, where there are matrix instructions; the vectors sum the rest.
-        let tiled = if self.amx.is_some() { units / TILE_UNITS * TILE_UNITS } else { 0 };
-        let mut tiles = self.amx.filter(|_| tiled > 0).map(Tiles::new);
-        pack(simd, self.x, units, tiled, self.packed);
-        let panel_units = self.dy.k / S::PACK * PANEL_COLS;
-        // As many groups at once as fit a block of tiles.
-        let step = if tiles.is_some() { amx::BLOCK } else { GROUP };
-        for col in (0..n).step_by(2 * V::LANES) {
-            let panel = &self.dy.units[col / PANEL_COLS * panel_units..][..panel_units];
-            let right = &panel[self.first_unit * PANEL_COLS..][..units * PANEL_COLS];
-            for first in (0..k).step_by(step) {
-                let mut dw = self.dw.view(first, step.min(k - first), col, 2 * V::LANES);
+    fn run<V: Simd>(self, simd: V) {
+        match self.amx {
+            Some(amx) => self.run_with_tiles(simd, &mut Tiles::new(amx)),
+            None => self.run_with_vectors(simd),
+        }
+    }
+}
+
+impl<S: Scalar> Block<'_, S> {
+    #[inline(always)]
+    fn run_with_vectors<V: Simd>(mut self, simd: V) {
+        let (k, units) = (self.x.cols(), self.x.rows().div_ceil(S::PACK));
+        pack(simd, self.x, units, self.packed);
+        for col in (0..self.dy.n).step_by(2 * V::LANES) {
+            let right = &panel(self.dy, col, self.first_unit, units)[col % PANEL_COLS..];
+            for first in (0..k).step_by(GROUP) {
+                let mut dw = self.dw.view(first, GROUP.min(k - first), col, 2 * V::LANES);
+                let (rows, to, left) = (dw.rows(), Sum::new(&mut dw, self.add), &self.packed[first * units..]);
+                let (left, right, format) = (left.as_ptr(), right.as_ptr(), PhantomData);
                 // SAFETY: a group is `units` rows of 16 units and `right` as many rows of 32, of which the strip reads
-                // two vectors from the column's place in the panel on, with tiles the whole panel; `dw` is two vectors
-                // wide.
+                // two vectors from the column's place in the panel on; `dw` is two vectors wide.
+                unsafe { run_rows::<V, S>(simd, rows, &mut Strip::<S> { units, left, right, to, format }) }
+            }
+        }
+    }
+
+    /// Both operands are filled up with zeros to whole tiles of units.
+    #[inline(always)]
+    fn run_with_tiles<V: Simd>(mut self, simd: V, tiles: &mut Tiles) {
+        let (k, units) = (self.x.cols(), self.x.rows().div_ceil(S::PACK));
+        let padded = units.next_multiple_of(TILE_UNITS);
+        let (left, filled) = self.packed.split_at_mut(k.next_multiple_of(GROUP) * padded);
+        pack(simd, self.x, padded, left);
+        turn(simd, left);
+        let group = |row: usize| left.as_ptr().wrapping_add(row * padded);
+        for col in (0..self.dy.n).step_by(PANEL_COLS) {
+            let mut right = panel(self.dy, col, self.first_unit, units);
+            if padded > units {
+                let (whole, rest) = filled[..padded * PANEL_COLS].split_at_mut(right.len());
+                whole.copy_from_slice(right);
+                rest.fill(0);
+                right = &filled[..padded * PANEL_COLS];
+            }
+            for first in (0..k).step_by(amx::BLOCK) {
+                let mut dw = self.dw.view(first, amx::BLOCK.min(k - first), col, PANEL_COLS);
+                let (rows, to) = (dw.rows(), Sum::new(&mut dw, self.add));
+                let left = amx::Left {
+                    halves: [first, first + GROUP].map(|row| group(row).cast()),
+                    row: 4 * TILE_UNITS,
+                    block: 4 * TILE_UNITS * GROUP,
+                };
+                // SAFETY: a group is `padded` rows of 16 units, the second one read only where there are rows for it,
+                // `right` as many rows of 32, which with tiles is two vectors; as wide is `dw`.
                 unsafe {
-                    let left = &self.packed[first * units..];
-                    let right = right.as_ptr().add(col % PANEL_COLS);
-                    let (rows, out, stride) = (dw.rows(), dw.as_mut_ptr(), dw.stride());
-                    let (left, add, format) = (left.as_ptr(), self.add, PhantomData);
-                    let mut strip = Strip::<S> { units, left, right, begun: None, out, stride, add, format };
-                    match &mut tiles {
-                        None => run_rows::<V, S>(simd, rows, &mut strip),
-                        Some(tiles) => strip.run_with_tiles(simd, rows, tiled, tiles),
+                    for row in 0..rows {
+                        to.prefetch(simd, row);
+                    }
+                    let sums = tiles.product(rows, padded / TILE_UNITS, left, right.as_ptr());
+                    for row in 0..rows {
+                        to.store(simd, row, amx::vectors::<V, 1>(simd, sums, row)[0]);
                     }
                 }
             }
@@ -100,17 +134,23 @@ impl<S: Scalar> Kernel for Block<'_, S> {
     }
 }
 
-/// Packs `x` into groups of 16 columns, each `units` rows of 16 units: `[k/16][units][16]`, columns beyond `x` zero. The
-/// first `tiled` units are turned in blocks, to `[column][unit]`: a tile's rows are columns of `x`.
+/// Rows `first .. first + units` of units of the panel of column `col`.
 #[inline(always)]
-fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, tiled: usize, packed: &mut [u32]) {
-    let whole = x.cols() / GROUP;
-    for unit in 0..units {
+fn panel<'a, S: Scalar>(dy: PanelsRef<'a, S>, col: usize, first: usize, units: usize) -> &'a [u32] {
+    let rows = dy.k / S::PACK;
+    &dy.units[(col / PANEL_COLS * rows + first) * PANEL_COLS..][..units * PANEL_COLS]
+}
+
+/// Packs `x` into groups of 16 columns, each `units` rows of 16 units: `[k/16][units][16]`, zeros beyond `x`.
+#[inline(always)]
+fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, packed: &mut [u32]) {
+    let (whole, filled) = (x.cols() / GROUP, x.rows().div_ceil(S::PACK));
+    let rest = x.cols() - whole * GROUP;
+    for unit in 0..filled {
         for group in 0..whole {
             let dst = &mut packed[(group * units + unit) * GROUP..][..GROUP];
             panels::interleave_rows(simd, x.view(0, x.rows(), group * GROUP, GROUP), unit, dst);
         }
-        let rest = x.cols() - whole * GROUP;
         if rest > 0 {
             let mut edge = [S::default(); 2 * GROUP];
             for (i, row) in (unit * S::PACK..x.rows()).take(S::PACK).enumerate() {
@@ -120,83 +160,87 @@ fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, tiled: usize, p
             panels::interleave_rows(simd, edge, 0, &mut packed[(whole * units + unit) * GROUP..][..GROUP]);
         }
     }
-    // With tiles vectors have sixteen lanes: a block of units and columns is one of a transposition.
     for group in packed.chunks_exact_mut(GROUP * units).take(x.cols().div_ceil(GROUP)) {
-        for block in group[..GROUP * tiled].chunks_exact_mut(GROUP * TILE_UNITS) {
-            let columns = panels::transpose(simd, block, GROUP);
-            for (row, column) in block.chunks_exact_mut(GROUP).zip(columns) {
-                // SAFETY: with sixteen lanes the chunk is one vector long.
-                unsafe { simd.store_units(row.as_mut_ptr(), column) };
+        group[GROUP * filled..].fill(0);
+    }
+}
+
+/// Turns packed groups, block by block of 16 units, to `[column][unit]`: a tile's rows are columns of the operand.
+#[inline(always)]
+fn turn<V: Simd>(simd: V, packed: &mut [u32]) {
+    // With tiles vectors have sixteen lanes: a block of units and columns is one of a transposition.
+    for block in packed.chunks_exact_mut(GROUP * TILE_UNITS) {
+        let columns = panels::transpose(simd, block, GROUP);
+        for (row, column) in block.chunks_exact_mut(GROUP).zip(columns) {
+            // SAFETY: with sixteen lanes the chunk is one vector long.
+            unsafe { simd.store_units(row.as_mut_ptr(), column) };
+        }
+    }
+}
+
+/// Where the sums go: two vectors of columns of the gradient.
+#[derive(Clone, Copy)]
+struct Sum {
+    out: *mut f32,
+    stride: usize,
+    /// Whether they are added to what is there.
+    add: bool,
+}
+
+impl Sum {
+    fn new(dw: &mut MatMut<f32>, add: bool) -> Self {
+        Self { out: dw.as_mut_ptr(), stride: dw.stride(), add }
+    }
+
+    /// Asks for what is there, so that it has arrived when the sums are done.
+    ///
+    /// # Safety
+    /// The gradient must have this row.
+    #[inline(always)]
+    unsafe fn prefetch<V: Simd>(&self, simd: V, row: usize) {
+        for v in 0..2 {
+            // SAFETY: the caller's promise.
+            unsafe { simd.prefetch(self.out.add(row * self.stride + v * V::LANES)) }
+        }
+    }
+
+    /// # Safety
+    /// The gradient must have this row.
+    #[inline(always)]
+    unsafe fn store<V: Simd>(&self, simd: V, row: usize, sums: [V::F32; 2]) {
+        for (v, sum) in sums.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let at = self.out.add(row * self.stride + v * V::LANES);
+                simd.store_f32(at, if self.add { simd.add(simd.load_f32(at), sum) } else { sum });
             }
         }
     }
 }
 
 /// Some rows of the left operand times two vectors of columns of the right one.
-struct Strip<'s, S> {
+struct Strip<S> {
     units: usize,
     left: *const u32,
     right: *const u32,
-    /// The sums of all units before these.
-    begun: Option<&'s [[f32; amx::BLOCK]]>,
-    out: *mut f32,
-    stride: usize,
-    add: bool,
+    to: Sum,
     format: PhantomData<S>,
 }
 
-impl<S: Scalar> Strip<'_, S> {
-    /// All of the strip, up to two groups, its first `tiled` units by tiles.
-    ///
+impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
     /// # Safety
-    /// As [`Tile::rows`] for rows 0 .. `rows`, the second group behind the first; a strip must be as wide as a panel.
-    #[inline(always)]
-    unsafe fn run_with_tiles<V: Simd>(&self, simd: V, rows: usize, tiled: usize, tiles: &mut Tiles) {
-        let group = |i: usize| self.left.wrapping_add(i * GROUP * self.units);
-        // SAFETY: the caller's promises.
-        unsafe {
-            let left = amx::Left {
-                halves: [group(0), group(1)].map(<*const u32>::cast),
-                row: 4 * TILE_UNITS,
-                block: 4 * TILE_UNITS * GROUP,
-            };
-            let sums = tiles.product(rows, tiled / TILE_UNITS, left, self.right);
-            for first in (0..rows).step_by(GROUP) {
-                let mut rest = Strip::<S> {
-                    units: self.units - tiled,
-                    left: group(first / GROUP).wrapping_add(tiled * GROUP),
-                    right: self.right.wrapping_add(tiled * PANEL_COLS),
-                    begun: Some(&sums[first..]),
-                    out: self.out.add(first * self.stride),
-                    ..*self
-                };
-                run_rows::<V, S>(simd, GROUP.min(rows - first), &mut rest);
-            }
-        }
-    }
-}
-
-impl<V: Simd, S: Scalar> Tile<V> for Strip<'_, S> {
-    /// # Safety
-    /// The group and `out` must have rows `row .. row + MR`.
+    /// The group and the gradient must have rows `row .. row + MR`.
     #[inline(always)]
     unsafe fn rows<const MR: usize>(&mut self, simd: V, row: usize) {
         // SAFETY: whoever makes a strip sees to `units` rows of both operands; the caller promises the rows.
         unsafe {
-            // What is there should have arrived when the sums are done.
             for r in 0..MR {
-                for v in 0..2 {
-                    simd.prefetch(self.out.add((row + r) * self.stride + v * V::LANES));
-                }
+                self.to.prefetch(simd, row + r);
             }
-            let begun = self.begun.map_or([[simd.zero(); 2]; MR], |sums| amx::vectors(simd, sums, row));
-            let left = self.left.wrapping_add(row);
-            let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, begun);
-            for (r, acc) in acc.iter().enumerate() {
-                for (v, &sum) in acc.iter().enumerate() {
-                    let at = self.out.add((row + r) * self.stride + v * V::LANES);
-                    simd.store_f32(at, if self.add { simd.add(simd.load_f32(at), sum) } else { sum });
-                }
+            let (left, zeros) = (self.left.wrapping_add(row), [[simd.zero(); 2]; MR]);
+            let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, zeros);
+            for (r, acc) in acc.into_iter().enumerate() {
+                self.to.store(simd, row + r, acc);
             }
         }
     }

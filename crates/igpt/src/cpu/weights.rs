@@ -12,7 +12,7 @@ use super::forward::Shape;
 use super::model::Product;
 
 /// Rows of a weight gradient that one piece computes.
-const GRADIENT_ROWS: usize = 32;
+const GRADIENT_ROWS: usize = 128;
 
 /// How the tokens of a batch are cut for weight gradients: into spans that are summed in one go, these into pieces.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use super::model::OneBlock;
 
 /// Rows that one piece of the forward pass handles, and the most of the backward pass: a tile of activations that
 /// stays in the core's own cache.
-pub(crate) const FORWARD_ROWS: usize = 64;
+pub(crate) const FORWARD_ROWS: usize = 256;
 
 /// What one worker needs for itself.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ def headline():
     yield Arm("headline/probe", probe + " --out {headline/pretrain}/probe", after)
     finetune = f"finetune --config configs/fashion-mnist-finetune.toml --generative-weight 0 {run}"
     yield Arm("headline/finetune", f"{finetune} {model}", after)
-    network = NETWORK.format(384, 4, 6)
+    network = NETWORK.format(480, 4, 5)
     scratch = f"{finetune} --from-scratch --lr 1.5e-3 --muon-lr 0.01 --colors 16 --n-px 20 {network}"
     yield Arm("headline/scratch", scratch)
     few = f"--labels-per-class {LABELS} --steps 240 --set train.eval_every=60 --set train.eval_images=1000"

@@ -44,7 +44,7 @@ fn products(c: &mut Criterion) {
                     pack_tokens(isa, dy, MatMut::new(packed.units_mut(), count, len));
                     for first in (0..k).step_by(32) {
                         let dw = MatMut::new(&mut dw[first * n..(first + 32) * n], 32, n);
-                        matmul_tn(isa, x.view(0, t, first, 32), &packed, dw, false, &mut scratch);
+                        matmul_tn(isa, x.view(0, t, first, 32), &[(&packed).into()], dw, false, &mut scratch);
                     }
                 });
             });

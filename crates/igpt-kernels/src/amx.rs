@@ -1,15 +1,16 @@
 //! Products of whole tiles with AMX, Intel's matrix instructions: 16 rows × 32 bf16 times 32 × 16 in one (`tdpbf16ps`).
 //!
-//! The compiler offers no stable intrinsics for them, so they are written as assembly, here and nowhere else. Left and
-//! right operands lie in memory exactly as the vector kernels want them: rows of bf16 are a tile's rows as they are,
-//! rows of units (see [`simd`](crate::simd)) are what the instruction asks of its right side.
+//! The compiler offers no stable intrinsics for them, so they are written as assembly, here and nowhere else. A left
+//! operand's rows of bf16 are a tile's rows as they are, a right one's rows of units (see [`simd`](crate::simd)), as the
+//! vector kernels have them, are what the instruction asks of its right side.
 
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use crate::simd::Simd;
+use std::marker::PhantomData;
 
 /// Units, pairs of bf16, that one instruction sums over.
-pub(crate) const TILE_UNITS: usize = 16;
+pub const TILE_UNITS: usize = 16;
 /// Rows and columns of a block: two tiles either way, whose four sums keep the unit busy.
 pub(crate) const BLOCK: usize = 32;
 /// Rows of one tile.
@@ -60,11 +61,11 @@ fn asked_for_tiles() -> bool {
 /// The sums of a block, `[row][column]`.
 pub(crate) type Sums = [[f32; BLOCK]; BLOCK];
 
-/// The first two vectors of rows `row .. row + MR` of a block's sums.
+/// Two vectors of `MR` rows of a block's sums.
 #[inline(always)]
-pub(crate) fn vectors<V: Simd, const MR: usize>(simd: V, sums: &[[f32; BLOCK]], row: usize) -> [[V::F32; 2]; MR] {
+pub(crate) fn vectors<V: Simd, const MR: usize>(simd: V, sums: &[f32]) -> [[V::F32; 2]; MR] {
     let mut vectors = [[simd.zero(); 2]; MR];
-    for (to, from) in vectors.iter_mut().zip(&sums[row..row + MR]) {
+    for (to, from) in vectors.iter_mut().zip(sums.chunks_exact(BLOCK)) {
         *to = [simd.read(from), simd.read(&from[V::LANES..])];
     }
     vectors
@@ -81,12 +82,15 @@ pub(crate) struct Left {
     pub(crate) block: usize,
 }
 
-/// The tile registers of this thread while products of blocks are under way. Given back when dropped.
+/// The tile registers of this thread while products of blocks are under way: one of these a thread at a time. Given back
+/// when dropped.
 #[repr(C, align(64))]
 pub(crate) struct Tiles {
     sums: Sums,
     /// Rows that the registers are set up for.
     rows: usize,
+    /// They are this thread's.
+    thread: PhantomData<*const ()>,
 }
 
 /// Where a right operand's rows of 32 units lie.
@@ -100,7 +104,7 @@ pub(crate) struct Right {
 
 impl Right {
     /// Rows that stand behind each other.
-    fn dense(start: *const u32) -> Self {
+    pub(crate) fn dense(start: *const u32) -> Self {
         Self { start, row: 4 * BLOCK }
     }
 }
@@ -119,7 +123,7 @@ pub(crate) struct SumsAt {
 impl Tiles {
     /// Makes the registers available.
     pub(crate) fn new(_: Amx) -> Self {
-        Self { sums: [[0.0; BLOCK]; BLOCK], rows: 0 }
+        Self { sums: [[0.0; BLOCK]; BLOCK], rows: 0, thread: PhantomData }
     }
 
     /// Sums `[r][c] = Σ left[r][u] · right[u][c]` for `rows` rows, 1 to 32, of which the left operand has whole 16 in
@@ -128,37 +132,28 @@ impl Tiles {
     ///
     /// # Safety
     /// The left operand must be valid for reading these rows and units, `right` for `16 * blocks` rows of 32 units.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
     pub(crate) unsafe fn product(&mut self, rows: usize, blocks: usize, left: Left, right: *const u32) -> &Sums {
-        assert!((1..=BLOCK).contains(&rows) && blocks > 0);
-        // SAFETY: whoever made the Tiles had an Amx; the caller promises the operands; `sums` has 32 rows of 128 bytes.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            self.set_up(rows);
-            let start = self.sums.as_mut_ptr().cast();
-            if rows > TILE_ROWS {
-                let sums = SumsAt { start, row: size_of_val(&self.sums[0]), add: false };
-                two_high(blocks, left, Right::dense(right), sums);
-            } else {
-                one_high(blocks, left, right, start.cast());
-            }
-        }
+        let sums = SumsAt { start: self.sums.as_mut_ptr().cast(), row: size_of_val(&self.sums[0]), add: false };
+        // SAFETY: the caller promises the operands; `sums` has 32 rows of 32.
+        unsafe { self.product_into(rows, blocks, left, Right::dense(right), sums) };
         &self.sums
     }
 
-    /// As [`product`](Self::product) for all 32 rows, with sums and a right operand anywhere.
+    /// As [`product`](Self::product), with sums and a right operand anywhere. Sums that are added to begin with what is
+    /// there, so that a sum has the same bits whether its units come at once or in parts.
     ///
     /// # Safety
-    /// The left operand must be valid for reading 32 rows of `16 * blocks` units, `right` for `16 * blocks` rows of 32
-    /// units, `sums` for reading and writing 32 rows of 32.
+    /// The left operand must be valid for reading these rows and units, `right` for `16 * blocks` rows of 32 units,
+    /// `sums` for reading and writing `rows` rows of 32.
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
-    pub(crate) unsafe fn product_into(&mut self, blocks: usize, left: Left, right: Right, sums: SumsAt) {
-        assert!(blocks > 0);
-        // SAFETY: whoever made the Tiles had an Amx; the caller promises the memory.
+    pub(crate) unsafe fn product_into(&mut self, rows: usize, blocks: usize, left: Left, right: Right, sums: SumsAt) {
+        assert!((1..=BLOCK).contains(&rows) && blocks > 0);
+        // SAFETY: whoever made the Tiles had an Amx; the caller promises the memory, of which tiles set up for `rows`
+        // rows touch no more.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            self.set_up(BLOCK);
-            two_high(blocks, left, right, sums);
+            self.set_up(rows);
+            if rows > TILE_ROWS { two_high(blocks, left, right, sums) } else { one_high(blocks, left, right, sums) }
         }
     }
 
@@ -213,7 +208,7 @@ unsafe fn configure(rows: usize) {
 }
 
 /// # Safety
-/// As [`Tiles::product_into`], tiles set up for more than 16 rows.
+/// As [`Tiles::product_into`] for the rows that tiles are set up for, more than 16.
 #[cfg(target_arch = "x86_64")]
 unsafe fn two_high(blocks: usize, left: Left, right: Right, sums: SumsAt) {
     // SAFETY: the caller's promises; all registers that change are named.
@@ -269,33 +264,42 @@ unsafe fn two_high(blocks: usize, left: Left, right: Right, sums: SumsAt) {
 }
 
 /// # Safety
-/// As [`Tiles::product`] for up to 16 rows, tiles set up; `sums` must be valid for writing 16 rows of 128 bytes.
+/// As [`Tiles::product_into`] for the rows that tiles are set up for, no more than 16.
 #[cfg(target_arch = "x86_64")]
-unsafe fn one_high(blocks: usize, left: Left, right: *const u32, sums: *mut u8) {
+unsafe fn one_high(blocks: usize, left: Left, right: Right, sums: SumsAt) {
     // SAFETY: the caller's promises; all registers that change are named.
     unsafe {
         core::arch::asm!(
+            "test {add:e}, {add:e}",
+            "jz 3f",
+            "tileloadd tmm0, [{sums} + {sums_row}]",
+            "tileloadd tmm1, [{sums} + {sums_row} + 64]",
+            "jmp 2f",
+            "3:",
             "tilezero tmm0",
             "tilezero tmm1",
             "2:",
             "tileloadd tmm4, [{upper} + {row}]",
-            "tileloadd tmm6, [{right} + {width}]",
+            "tileloadd tmm6, [{right} + {right_row}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{right} + {width} + 64]",
+            "tileloadd tmm7, [{right} + {right_row} + 64]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "add {upper}, {block}",
-            "add {right}, 2048",
+            "add {right}, {right_block}",
             "dec {blocks}",
             "jnz 2b",
-            "tilestored [{sums} + {width}], tmm0",
-            "tilestored [{sums} + {width} + 64], tmm1",
+            "tilestored [{sums} + {sums_row}], tmm0",
+            "tilestored [{sums} + {sums_row} + 64], tmm1",
             upper = inout(reg) left.halves[0] => _,
             row = in(reg) left.row,
             block = in(reg) left.block,
-            right = inout(reg) right => _,
-            width = in(reg) 128_usize,
+            right = inout(reg) right.start => _,
+            right_row = in(reg) right.row,
+            right_block = in(reg) TILE_UNITS * right.row,
             blocks = inout(reg) blocks => _,
-            sums = in(reg) sums,
+            sums = in(reg) sums.start,
+            sums_row = in(reg) sums.row,
+            add = in(reg) u32::from(sums.add),
             out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );

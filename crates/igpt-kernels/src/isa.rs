@@ -85,6 +85,11 @@ impl Isa {
         false
     }
 
+    /// Whether products of format `S` are computed by matrix instructions.
+    pub fn has_tiles<S: Scalar>(self) -> bool {
+        self.amx::<S>().is_some()
+    }
+
     /// The matrix instructions for products of format `S`, where there are any.
     pub(crate) fn amx<S: Scalar>(self) -> Option<Amx> {
         match self {

@@ -102,7 +102,7 @@ pub fn orthogonalize<S: Scalar>(isa: Isa, mut x: MatMut<'_, f32>, scale: f32, sc
         let right = PanelsRef::<S>::new(tall_units, long, short);
         from_diagonal(gram, short, |block, out| {
             let view = tall.view(0, long, block * BLOCK, BLOCK);
-            matmul_tn(isa, view, right.panels(block..panels), out, false, columns);
+            matmul_tn(isa, view, &[right.panels(block..panels)], out, false, columns);
         });
         isa.run(Mirror { x: MatMut::new(gram, short, short) });
         // a I + A (b I + c A).

@@ -4,7 +4,7 @@ use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
 use super::tiles::{self, SPAN};
 use super::{AttentionScratch, BLOCK, Mask, check, pack};
-use crate::amx::Amx;
+use crate::amx::{self, Amx};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
@@ -254,7 +254,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     block: &mut Block,
 ) {
     let mut p = match known {
-        Some([scores, _]) => tiles::rows(simd, scores),
+        Some([scores, _]) => amx::vectors(simd, scores),
         None => {
             let zero = [[simd.zero(); 2]; MR];
             tile::<V, S, MR, 2>(simd, units, (k_rows, units, 1), (lanes.q_columns, BLOCK), zero)
@@ -276,7 +276,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     }
     write_tile::<V, S, MR>(simd, &p, block.p_rows, key, query);
 
-    // Starting from -delta the product is the gradient of the probability, already without the softmax's share.
+    // With -delta the product is the gradient of the probability, already without the softmax's share.
     let mut ds = [[simd.zero(); 2]; MR];
     for v in 0..2 {
         let negative_delta = simd.read(&lanes.negative_delta[v * V::LANES..]);
@@ -286,7 +286,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     }
     match known {
         Some([_, dp]) => {
-            let dp: [[V::F32; 2]; MR] = tiles::rows(simd, dp);
+            let dp: [[V::F32; 2]; MR] = amx::vectors(simd, dp);
             for r in 0..MR {
                 for v in 0..2 {
                     ds[r][v] = simd.add(ds[r][v], dp[r][v]);

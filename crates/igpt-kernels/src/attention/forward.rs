@@ -4,7 +4,7 @@ use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
 use super::tiles::{self, SPAN};
 use super::{AttentionScratch, BLOCK, KEYS, Mask, check, pack};
-use crate::amx::{Amx, Tiles};
+use crate::amx::{self, Amx, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
@@ -183,7 +183,7 @@ fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     let previous = max;
     for key in (0..keys).step_by(MR) {
         let mut acc = if known {
-            tiles::rows(simd, &scores[key * SPAN..])
+            amx::vectors(simd, &scores[key * SPAN..])
         } else {
             let zero = [[simd.zero(); 2]; MR];
             tile::<V, S, MR, 2>(simd, units, (&k_block[key * units..], units, 1), (q_block, BLOCK), zero)

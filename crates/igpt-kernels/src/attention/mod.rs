@@ -1,6 +1,7 @@
 //! Softmax attention of one head, causal or over all positions: forward, backward, and one query against a KV cache.
 //!
-//! All of it is built from the [micro-kernel](crate::matmul) and vertical arithmetic. Scores are computed
+//! All of it is built from the [micro-kernel](crate::matmul), or matrix instructions in its place, and vertical
+//! arithmetic. Scores are computed
 //! transposed: the rows of a tile are keys and its lanes are queries, so that maximum, sum and rescaling of the
 //! softmax work on whole vectors and nothing is ever added up across lanes. Exponentials are base 2, with
 //! log2(e) folded into the scale.

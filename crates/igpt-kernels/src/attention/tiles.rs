@@ -23,8 +23,9 @@ pub(super) fn product(
     (c, c_row): (&mut [f32], usize),
     add: bool,
 ) {
-    assert!(units.is_multiple_of(TILE_UNITS) && columns.is_multiple_of(BLOCK));
-    if units == 0 || columns == 0 {
+    assert!(units.is_multiple_of(TILE_UNITS) && columns > 0 && columns.is_multiple_of(BLOCK));
+    if units == 0 {
+        assert!(add, "a product of nothing");
         return;
     }
     assert!((SPAN - 1) * a_row + units <= a.len() && (units - 1) * b_row + columns <= b.len());
@@ -35,7 +36,7 @@ pub(super) fn product(
         let right = Right { start: b[column..].as_ptr(), row: 4 * b_row };
         let sums = SumsAt { start: c[column..].as_mut_ptr(), row: 4 * c_row, add };
         // SAFETY: the farthest that each is read or written was just compared with its length.
-        unsafe { tiles.product_into(units / TILE_UNITS, left, right, sums) }
+        unsafe { tiles.product_into(BLOCK, units / TILE_UNITS, left, right, sums) }
     }
 }
 
@@ -53,14 +54,4 @@ pub(super) fn turn<V: Simd>(simd: V, units: usize, from: &[u32], stride: usize, 
             }
         }
     }
-}
-
-/// Two vectors of `MR` rows of a block of scores, rows of [`SPAN`].
-#[inline(always)]
-pub(super) fn rows<V: Simd, const MR: usize>(simd: V, scores: &[f32]) -> [[V::F32; 2]; MR] {
-    let mut rows = [[simd.zero(); 2]; MR];
-    for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(SPAN)) {
-        *row = [simd.read(scores), simd.read(&scores[V::LANES..])];
-    }
-    rows
 }

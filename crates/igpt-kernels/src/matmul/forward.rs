@@ -45,7 +45,7 @@ const ROW_BLOCK_BYTES: usize = 256 << 10;
 /// A multiple of every tile's height.
 const ROW_STEP: usize = 96;
 /// With matrix instructions it is the other way round: so many bytes of panels stay in the L2 cache, which processors
-/// that have them have 2 MiB of, and pass by for every 32 rows, which stay in the L1 cache.
+/// that have them have 2 MiB of, and pass by for every 32 rows, which up to some 600 columns stay in the L1 cache.
 const PANEL_BLOCK_BYTES: usize = 1 << 20;
 
 impl<S: Scalar> Kernel for Product<'_, S> {
@@ -65,7 +65,7 @@ impl<S: Scalar> Product<'_, S> {
     #[inline(always)]
     fn run_with_vectors<V: Simd>(&self, simd: V) {
         let m = self.a.rows();
-        let row_block = (ROW_BLOCK_BYTES / (4 * (self.b.k / S::PACK).max(1))).next_multiple_of(ROW_STEP);
+        let row_block = (ROW_BLOCK_BYTES / (4 * (self.b.k / S::PACK).max(1))).max(1).next_multiple_of(ROW_STEP);
         for first in (0..m).step_by(row_block) {
             for col in (0..self.b.n).step_by(2 * V::LANES) {
                 // SAFETY: the rows are `a`'s and the target's.
@@ -77,7 +77,7 @@ impl<S: Scalar> Product<'_, S> {
     #[inline(always)]
     fn run_with_tiles<V: Simd>(&self, simd: V, tiles: &mut Tiles) {
         let (m, n, units) = (self.a.rows(), self.b.n, self.b.k / S::PACK);
-        let col_block = (PANEL_BLOCK_BYTES / (4 * units)).next_multiple_of(PANEL_COLS);
+        let col_block = (PANEL_BLOCK_BYTES / (4 * units)).max(1).next_multiple_of(PANEL_COLS);
         for first in (0..n).step_by(col_block) {
             for row in (0..m).step_by(amx::BLOCK) {
                 for col in (first..n.min(first + col_block)).step_by(PANEL_COLS) {
@@ -94,6 +94,7 @@ impl<S: Scalar> Product<'_, S> {
     fn strip(&self, row: usize, col: usize) -> Strip<'_, S> {
         let units = self.b.k / S::PACK;
         let panel = &self.b.units[col / PANEL_COLS * units * PANEL_COLS..][..units * PANEL_COLS];
+        // Panels are as wide as two vectors or wider, and `n` is a multiple of their width: so many values are there.
         let bias = self.bias.map(|bias| bias[col..].as_ptr());
         Strip {
             units,
@@ -136,7 +137,7 @@ impl<S: Scalar> Strip<'_, S> {
             let sums = tiles.product(rows, blocks, left, self.b);
             if summed == self.units {
                 for row in 0..rows {
-                    self.finish.store::<V, 1>(simd, row, amx::vectors(simd, sums, row));
+                    self.finish.store::<V, 1>(simd, row, amx::vectors(simd, &sums[row]));
                 }
             } else {
                 let (a, b) = (self.a.wrapping_add(summed), self.b.wrapping_add(summed * PANEL_COLS));
@@ -149,14 +150,19 @@ impl<S: Scalar> Strip<'_, S> {
 
 impl<V: Simd, S: Scalar> Tile<V> for Strip<'_, S> {
     /// # Safety
-    /// `a` and the target must have rows `row .. row + MR` from `first` on.
+    /// `a` and the target must have rows `row .. row + MR` from the strip's first on.
     #[inline(always)]
     unsafe fn rows<const MR: usize>(&mut self, simd: V, row: usize) {
         // SAFETY: `matmul` checked that all rows of `a` have `units` whole units, panels have `units` rows of 32, and
         // targets n columns, a multiple of 32; the caller promises the rows.
         unsafe {
-            self.finish.prefetch::<V, MR>(simd, row);
-            let begun = self.begun.map_or([[simd.zero(); 2]; MR], |sums| amx::vectors(simd, sums, row));
+            let begun = match self.begun {
+                Some(sums) => amx::vectors(simd, sums[row..].as_flattened()),
+                None => {
+                    self.finish.prefetch::<V, MR>(simd, row);
+                    [[simd.zero(); 2]; MR]
+                }
+            };
             let a = self.a.wrapping_add(row * self.a_row);
             let acc = tile::<V, S, MR, 2>(simd, self.units, a, self.a_row, 1, self.b, PANEL_COLS, begun);
             self.finish.store(simd, row, acc);

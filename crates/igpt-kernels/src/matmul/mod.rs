@@ -15,6 +15,7 @@ mod panels;
 mod tests;
 mod tn;
 
+pub use crate::amx::TILE_UNITS;
 pub use forward::matmul;
 pub use int8::{QuantizedPanels, QuantizedRows, matmul_int8};
 pub use micro::{Tile, run_rows, tile};

@@ -75,6 +75,7 @@ impl<'a, S: Scalar> PanelsRef<'a, S> {
     /// Panels of `k` rows (padded up to whole units) and `n` columns that lie in a larger buffer.
     pub fn new(units: &'a [u32], k: usize, n: usize) -> Self {
         let k = k.next_multiple_of(S::PACK);
+        assert_eq!(n % PANEL_COLS, 0, "columns of a packed operand come in panels of {PANEL_COLS}");
         assert_eq!(units.len(), k / S::PACK * n, "a packed {k}×{n} operand");
         Self { units, k, n, format: PhantomData }
     }

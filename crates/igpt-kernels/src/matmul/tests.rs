@@ -1,6 +1,6 @@
 //! Products on every instruction set and format against the f64 reference, inside canaries.
 
-use super::{Out, PANEL_COLS, Panels, Scratch, TOKEN_BLOCK, matmul, matmul_tn, pack_tokens};
+use super::{Out, PANEL_COLS, Panels, Scratch, TILE_UNITS, TOKEN_BLOCK, matmul, matmul_tn, pack_tokens};
 use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 use crate::{Isa, MatMut, MatRef, Scalar, activation, bf16, reference};
 use proptest::prelude::*;
@@ -126,7 +126,7 @@ fn check_tn<S: Scalar>(tokens: usize, k: usize, n: usize, seed: u64) {
         panels.pack_tokens(isa, dy.view());
         for add in [true, false] {
             let mut dw = Framed::<f32>::new(&old, k, n, n);
-            matmul_tn(isa, x.view(), &panels, dw.view_mut(), add, &mut scratch);
+            matmul_tn(isa, x.view(), &[(&panels).into()], dw.view_mut(), add, &mut scratch);
             dw.assert_intact(n);
             for (i, found) in dw.f64s(n).into_iter().enumerate() {
                 let old = if add { old[i] } else { 0.0 };
@@ -145,7 +145,13 @@ fn products_match_the_reference_at_every_edge() {
             check_product::<bf16>(m, k, n, 1);
             check_product::<f32>(m, k.max(1) - k % 4 / 2, n, 1); // odd k as well
         }
+        // Whole tiles of the summed dimension.
+        for (k, n) in [(32, 64), (64, 96), (128, 32)] {
+            check_product::<bf16>(m, k, n, 1);
+        }
     }
+    // So many panels that tiles take their columns in two blocks.
+    check_product::<bf16>(33, 4096, 160, 1);
 }
 
 #[test]
@@ -181,8 +187,8 @@ proptest! {
 }
 
 /// Whole products cut into rows, strips of rows and runs of panels.
-fn check_cuts<S: Scalar>() {
-    let (m, k, n) = (700, 258, 96);
+fn check_cuts<S: Scalar>(k: usize) {
+    let (m, n) = (700, 96);
     let a = Left::<S>::new(m, k, 5);
     let w = Framed::<f32>::new(&values(k * n, 6), k, n, n);
     for isa in Isa::available() {
@@ -207,8 +213,59 @@ fn check_cuts<S: Scalar>() {
 
 #[test]
 fn a_rows_bits_do_not_depend_on_its_company() {
-    check_cuts::<f32>();
-    check_cuts::<bf16>();
+    for k in [256, 258] {
+        check_cuts::<f32>(k);
+        check_cuts::<bf16>(k);
+    }
+}
+
+/// Several spans at once, one after the other, and in a scratch full of NaNs.
+fn check_spans<S: Scalar>(spans: usize, tokens: usize, k: usize) {
+    let n = 64;
+    let x = Framed::<S>::new(&values(spans * tokens * k, 11), spans * tokens, k, k);
+    let dy = Framed::<S>::new(&values(spans * tokens * n, 12), spans * tokens, n, n);
+    let span = |s: usize| (x.view().view(s * tokens, tokens, 0, k), dy.view().view(s * tokens, tokens, 0, n));
+    for isa in Isa::available() {
+        let what = format!("{} {} {spans} spans of {tokens}×{k}", isa.name(), S::NAME);
+        let mut panels = vec![Panels::<S>::new(tokens, n); spans];
+        (0..spans).for_each(|s| panels[s].pack_tokens(isa, span(s).1));
+        let dy: Vec<_> = panels.iter().map(Into::into).collect();
+        let (mut at_once, mut one_by_one) = (vec![1.0; k * n], vec![1.0; k * n]);
+        let mut scratch = Scratch::filled(f32::NAN.to_bits(), 1 << 20);
+        matmul_tn(isa, x.view(), &dy, MatMut::new(&mut at_once, k, n), false, &mut scratch);
+        for s in 0..spans {
+            let dw = MatMut::new(&mut one_by_one, k, n);
+            matmul_tn(isa, span(s).0, &dy[s..s + 1], dw, s > 0, &mut Scratch::default());
+        }
+        assert_eq!(at_once, one_by_one, "{what}");
+        for s in 0..spans {
+            // Rows of zeros behind the last token.
+            let mut filled = Panels::<S>::new(tokens.next_multiple_of(2 * TILE_UNITS), n);
+            let (count, len) = (n / PANEL_COLS, filled.panel_len());
+            let units = tokens.div_ceil(S::PACK) * PANEL_COLS;
+            pack_tokens(isa, span(s).1, MatMut::new(filled.units_mut(), count, len).view(0, count, 0, units));
+            let dw = MatMut::new(&mut one_by_one, k, n);
+            matmul_tn(isa, span(s).0, &[(&filled).into()], dw, s > 0, &mut Scratch::default());
+        }
+        assert_eq!(at_once, one_by_one, "{what}, filled up");
+        assert!(at_once.iter().all(|x| x.is_finite()), "{what}");
+        let mut grown = Scratch::default();
+        matmul_tn(isa, x.view(), &dy, MatMut::new(&mut at_once, k, n), false, &mut grown);
+        assert_eq!(grown.held(), Scratch::bytes::<S>(isa.has_tiles::<S>(), k, tokens, spans), "{what}");
+    }
+}
+
+#[test]
+fn spans_at_once_have_the_bits_of_one_after_the_other() {
+    for (spans, tokens) in [(1, 2), (3, 2), (2, 32), (5, 34), (3, 514), (2, 1024)] {
+        for k in [9, 17, 33, 64] {
+            check_spans::<f32>(spans, tokens, k);
+            check_spans::<bf16>(spans, tokens, k);
+        }
+    }
+    // An odd number of tokens fills the last unit with a zero; more than there is room for at a time.
+    check_spans::<bf16>(2, 31, 33);
+    check_spans::<bf16>(20, 512, 128);
 }
 
 /// A weight gradient cut into runs of columns of `x` and of panels of `dy`.
@@ -221,7 +278,7 @@ fn check_tn_cuts<S: Scalar>() {
         let mut panels = Panels::<S>::new(tokens, n);
         panels.pack_tokens(isa, dy.view());
         let mut whole = vec![0.0; k * n];
-        matmul_tn(isa, x.view(), &panels, MatMut::new(&mut whole, k, n), true, &mut scratch);
+        matmul_tn(isa, x.view(), &[(&panels).into()], MatMut::new(&mut whole, k, n), true, &mut scratch);
         for cols in [1, 5, 16] {
             let mut cut = vec![0.0; k * n];
             let mut dw = MatMut::new(&mut cut, k, n);
@@ -230,7 +287,7 @@ fn check_tn_cuts<S: Scalar>() {
                 for panel in 0..n / PANEL_COLS {
                     let x = x.view().view(0, tokens, first, cols);
                     let dw = dw.view(first, cols, panel * PANEL_COLS, PANEL_COLS);
-                    matmul_tn(isa, x, panels.panels(panel..panel + 1), dw, true, &mut scratch);
+                    matmul_tn(isa, x, &[panels.panels(panel..panel + 1)], dw, true, &mut scratch);
                 }
             }
             assert_eq!(cut, whole, "{} {} {cols} columns at a time", isa.name(), S::NAME);

@@ -3,68 +3,167 @@
 //! The sum runs down the rows of both operands, so both are packed: the right one once by the caller, shared by
 //! everyone who works on a block of the left one's columns; that block here, 512 tokens at a time.
 
+use super::out::{Finish, Out};
 use super::{PANEL_COLS, PanelsRef, Tile, panels, run_rows, tile};
 use crate::amx::{self, Amx, TILE_UNITS, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{Buffer, MatMut, MatRef, Scalar};
-use std::marker::PhantomData;
 
 /// Sums over tokens are cut after every so many tokens of an image.
 pub const TOKEN_BLOCK: usize = 512;
 
 /// Columns of the left operand that are packed side by side; a multiple of all LANES.
 const GROUP: usize = 16;
+/// Tiles take as many blocks of tokens at a time as there is room for in so many bytes of the left operand, half of the
+/// L2 cache, so that each panel's part of the gradient is fetched once for all of them.
+const LEFT_BYTES: usize = 1 << 20;
 
-/// Memory for a packed block of the left operand. Keep one per worker: it grows to the largest block and stays.
+/// Memory for packed blocks of the left operand, and one panel of the right one. Keep one per worker: it grows to the
+/// largest and stays.
 #[derive(Debug, Default)]
 pub struct Scratch {
     units: Buffer<u32>,
 }
 
-/// dw (k×n) = xᵀ · dy over the T tokens of one image, added to what is there if `add`: `x` is T×k (a view of some
-/// columns), `dy` T×n in panels packed by [`pack_tokens`](super::pack_tokens). Every 512 tokens are summed in order
-/// and then added to `dw`; the bits of an element depend on its own column of `x` and of `dy` alone.
+impl Scratch {
+    /// Bytes that it grows to, by `cols` columns of `spans` times `tokens` tokens, with matrix instructions or without.
+    pub fn bytes<S: Scalar>(tiles: bool, cols: usize, tokens: usize, spans: usize) -> usize {
+        Room::new::<S>(tiles, cols, tokens, spans).units() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+impl Scratch {
+    /// Room for so many units, all of them `unit`.
+    pub(super) fn filled(unit: u32, units: usize) -> Self {
+        let mut scratch = Self { units: Buffer::zeroed(units) };
+        scratch.units.fill(unit);
+        scratch
+    }
+
+    /// Bytes that it has now.
+    pub(super) fn held(&self) -> usize {
+        size_of_val(&self.units[..])
+    }
+}
+
+/// What the packed blocks take.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Units of a packed block, the largest.
+    block: usize,
+    /// Blocks at a time.
+    blocks: usize,
+    /// Units of a panel that is filled up for tiles.
+    panel: usize,
+}
+
+impl Room {
+    fn new<S: Scalar>(tiles: bool, cols: usize, tokens: usize, spans: usize) -> Self {
+        let units = tokens.min(TOKEN_BLOCK).div_ceil(S::PACK);
+        let cols = cols.next_multiple_of(GROUP);
+        if !tiles {
+            return Self { block: cols * units, blocks: 1, panel: 0 };
+        }
+        let units = units.next_multiple_of(TILE_UNITS);
+        let block = cols * units;
+        let most = spans * tokens.div_ceil(TOKEN_BLOCK);
+        let blocks = (LEFT_BYTES / (4 * block).max(1)).clamp(1, most.max(1));
+        Self { block, blocks, panel: PANEL_COLS * units }
+    }
+
+    fn units(&self) -> usize {
+        self.blocks * self.block + self.panel
+    }
+}
+
+/// dw (k×n) = xᵀ · dy over the tokens of some spans, such as images; added to what is there if `add`. `x` is (spans·T)×k
+/// (a view of some columns), each span's `dy` T×n in panels packed by [`pack_tokens`](super::pack_tokens), which may have
+/// rows of zeros behind the last token: tiles need not copy them where they have a multiple of [`TILE_UNITS`]. Sums run in
+/// the order of tokens: vectors sum every 512 of a span and then add them to `dw`, tiles go on from what is there. The
+/// bits of an element depend on its own column of `x` and of `dy` alone, and are the same when the spans come one by one.
 ///
 /// Panics unless the shapes agree.
-pub fn matmul_tn<'b, S: Scalar>(
+pub fn matmul_tn<S: Scalar>(
     isa: Isa,
     x: MatRef<S>,
-    dy: impl Into<PanelsRef<'b, S>>,
+    dy: &[PanelsRef<S>],
     mut dw: MatMut<f32>,
     add: bool,
     scratch: &mut Scratch,
 ) {
-    let dy = dy.into();
-    assert_eq!(x.rows().next_multiple_of(S::PACK), dy.k, "tokens of both operands");
-    assert_eq!((dw.rows(), dw.cols()), (x.cols(), dy.n), "the shape of a weight gradient");
-    let units = x.rows().min(TOKEN_BLOCK).div_ceil(S::PACK).next_multiple_of(TILE_UNITS);
-    let needed = (x.cols().next_multiple_of(GROUP) + PANEL_COLS) * units;
-    if scratch.units.len() < needed {
-        scratch.units = Buffer::zeroed(needed);
+    let tokens = x.rows() / dy.len().max(1);
+    assert_eq!(x.rows(), tokens * dy.len(), "spans of as many tokens each");
+    for dy in dy {
+        assert!(tokens <= dy.k, "{tokens} tokens of the left operand, {} of the right one", dy.k);
+        assert_eq!((dw.rows(), dw.cols()), (x.cols(), dy.n), "the shape of a weight gradient");
     }
     if x.rows() == 0 && !add {
         (0..dw.rows()).for_each(|i| dw.row_mut(i).fill(0.0));
     }
-    for first in (0..x.rows()).step_by(TOKEN_BLOCK) {
-        let x = x.view(first, TOKEN_BLOCK.min(x.rows() - first), 0, x.cols());
-        let (first_unit, add) = (first / S::PACK, add || first > 0);
-        isa.run(Block { x, dy, first_unit, dw: dw.reborrow(), add, packed: &mut scratch.units, amx: isa.amx::<S>() });
+    let room = Room::new::<S>(isa.has_tiles::<S>(), x.cols(), tokens, dy.len());
+    if scratch.units.len() < room.units() {
+        scratch.units = Buffer::zeroed(room.units());
+    }
+    let blocks = Blocks::new(x, dy);
+    for first in (0..blocks.count).step_by(room.blocks) {
+        let blocks = Blocks { first, count: room.blocks.min(blocks.count - first), ..blocks };
+        let (dw, add, packed) = (dw.reborrow(), add || first > 0, &mut scratch.units[..]);
+        isa.run(Sum { blocks, dw, add, room, packed, amx: isa.amx::<S>() });
     }
 }
 
-/// Up to [`TOKEN_BLOCK`] tokens.
-struct Block<'a, S> {
+/// Some of the operands' blocks of up to [`TOKEN_BLOCK`] tokens.
+#[derive(Clone, Copy)]
+struct Blocks<'a, S> {
     x: MatRef<'a, S>,
-    dy: PanelsRef<'a, S>,
-    first_unit: usize,
+    dy: &'a [PanelsRef<'a, S>],
+    /// Tokens of a span.
+    tokens: usize,
+    first: usize,
+    count: usize,
+}
+
+impl<'a, S: Scalar> Blocks<'a, S> {
+    /// All of them.
+    fn new(x: MatRef<'a, S>, dy: &'a [PanelsRef<'a, S>]) -> Self {
+        let tokens = x.rows() / dy.len().max(1);
+        Self { x, dy, tokens, first: 0, count: dy.len() * tokens.div_ceil(TOKEN_BLOCK) }
+    }
+
+    /// The span of a block, counted from the first, and its first token in there.
+    fn place(&self, block: usize) -> (usize, usize) {
+        let (block, in_span) = (self.first + block, self.tokens.div_ceil(TOKEN_BLOCK));
+        (block / in_span, block % in_span * TOKEN_BLOCK)
+    }
+
+    /// A block of the left operand, tokens × k.
+    fn left(&self, block: usize) -> MatRef<'a, S> {
+        let (span, first) = self.place(block);
+        self.x.view(span * self.tokens + first, TOKEN_BLOCK.min(self.tokens - first), 0, self.x.cols())
+    }
+
+    /// A block's first `units` rows of the panel that column `col` lies in, or as many as there are.
+    fn right(&self, block: usize, col: usize, units: usize) -> &'a [u32] {
+        let (span, first) = self.place(block);
+        let panel = self.dy[span].panels(col / PANEL_COLS..col / PANEL_COLS + 1).units;
+        let rows = &panel[first / S::PACK * PANEL_COLS..];
+        &rows[..rows.len().min(units * PANEL_COLS)]
+    }
+}
+
+/// The sum over some blocks: one without matrix instructions.
+struct Sum<'a, S> {
+    blocks: Blocks<'a, S>,
     dw: MatMut<'a, f32>,
     add: bool,
+    room: Room,
     packed: &'a mut [u32],
     amx: Option<Amx>,
 }
 
-impl<S: Scalar> Kernel for Block<'_, S> {
+impl<S: Scalar> Kernel for Sum<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
@@ -75,20 +174,23 @@ impl<S: Scalar> Kernel for Block<'_, S> {
     }
 }
 
-impl<S: Scalar> Block<'_, S> {
+impl<S: Scalar> Sum<'_, S> {
     #[inline(always)]
-    fn run_with_vectors<V: Simd>(mut self, simd: V) {
-        let (k, units) = (self.x.cols(), self.x.rows().div_ceil(S::PACK));
-        pack(simd, self.x, units, self.packed);
-        for col in (0..self.dy.n).step_by(2 * V::LANES) {
-            let right = &panel(self.dy, col, self.first_unit, units)[col % PANEL_COLS..];
+    fn run_with_vectors<V: Simd>(self, simd: V) {
+        let (k, n) = (self.dw.rows(), self.dw.cols());
+        let x = self.blocks.left(0);
+        let units = x.rows().div_ceil(S::PACK);
+        pack(simd, x, units, self.packed);
+        let out = if self.add { Out::<S>::AddF32(self.dw) } else { Out::F32(self.dw) };
+        let target = out.checked(k, n);
+        for col in (0..n).step_by(2 * V::LANES) {
+            let right = self.blocks.right(0, col, units)[col % PANEL_COLS..].as_ptr();
             for first in (0..k).step_by(GROUP) {
-                let mut dw = self.dw.view(first, GROUP.min(k - first), col, 2 * V::LANES);
-                let (rows, to, left) = (dw.rows(), Sum::new(&mut dw, self.add), &self.packed[first * units..]);
-                let (left, right, format) = (left.as_ptr(), right.as_ptr(), PhantomData);
+                let left = self.packed[first * units..].as_ptr();
+                let finish = Finish { bias: None, target, row: first, col };
                 // SAFETY: a group is `units` rows of 16 units and `right` as many rows of 32, of which the strip reads
-                // two vectors from the column's place in the panel on; `dw` is two vectors wide.
-                unsafe { run_rows::<V, S>(simd, rows, &mut Strip::<S> { units, left, right, to, format }) }
+                // two vectors from the column's place in the panel on; the target is `dw`.
+                unsafe { run_rows::<V, S>(simd, GROUP.min(k - first), &mut Strip { units, left, right, finish }) }
             }
         }
     }
@@ -96,37 +198,28 @@ impl<S: Scalar> Block<'_, S> {
     /// Both operands are filled up with zeros to whole tiles of units.
     #[inline(always)]
     fn run_with_tiles<V: Simd>(mut self, simd: V, tiles: &mut Tiles) {
-        let (k, units) = (self.x.cols(), self.x.rows().div_ceil(S::PACK));
-        let padded = units.next_multiple_of(TILE_UNITS);
-        let (left, filled) = self.packed.split_at_mut(k.next_multiple_of(GROUP) * padded);
-        pack(simd, self.x, padded, left);
-        turn(simd, left);
-        let group = |row: usize| left.as_ptr().wrapping_add(row * padded);
-        for col in (0..self.dy.n).step_by(PANEL_COLS) {
-            let mut right = panel(self.dy, col, self.first_unit, units);
-            if padded > units {
-                let (whole, rest) = filled[..padded * PANEL_COLS].split_at_mut(right.len());
-                whole.copy_from_slice(right);
-                rest.fill(0);
-                right = &filled[..padded * PANEL_COLS];
-            }
-            for first in (0..k).step_by(amx::BLOCK) {
-                let mut dw = self.dw.view(first, amx::BLOCK.min(k - first), col, PANEL_COLS);
-                let (rows, to) = (dw.rows(), Sum::new(&mut dw, self.add));
-                let left = amx::Left {
-                    halves: [first, first + GROUP].map(|row| group(row).cast()),
-                    row: 4 * TILE_UNITS,
-                    block: 4 * TILE_UNITS * GROUP,
-                };
-                // SAFETY: a group is `padded` rows of 16 units, the second one read only where there are rows for it,
-                // `right` as many rows of 32, which with tiles is two vectors; as wide is `dw`.
-                unsafe {
-                    for row in 0..rows {
-                        to.prefetch(simd, row);
-                    }
-                    let sums = tiles.product(rows, padded / TILE_UNITS, left, right.as_ptr());
-                    for row in 0..rows {
-                        to.store(simd, row, amx::vectors::<V, 1>(simd, sums, row)[0]);
+        let (k, n, size) = (self.dw.rows(), self.dw.cols(), self.room.block.max(1));
+        let units = |block: usize| self.blocks.left(block).rows().div_ceil(S::PACK).next_multiple_of(TILE_UNITS);
+        let (left, spare) = self.packed.split_at_mut(self.blocks.count * self.room.block);
+        for (block, left) in left.chunks_exact_mut(size).enumerate() {
+            pack(simd, self.blocks.left(block), units(block), left);
+            turn(simd, left);
+        }
+        let (stride, dw) = (self.dw.stride(), self.dw.as_mut_ptr());
+        for col in (0..n).step_by(PANEL_COLS) {
+            for (block, left) in left.chunks_exact(size).enumerate() {
+                let units = units(block);
+                let right = fill_up(self.blocks.right(block, col, units), units, spare);
+                for first in (0..k).step_by(amx::BLOCK) {
+                    let halves = [first, first + GROUP].map(|row| left.as_ptr().wrapping_add(row * units).cast());
+                    let left = amx::Left { halves, row: 4 * TILE_UNITS, block: 4 * TILE_UNITS * GROUP };
+                    let right = amx::Right::dense(right.as_ptr());
+                    // SAFETY: a group is `units` rows of 16 units, the second one read only where there are rows for it,
+                    // `right` as many rows of 32; `dw` is k×n, n a multiple of 32.
+                    unsafe {
+                        let start = dw.add(first * stride + col);
+                        let sums = amx::SumsAt { start, row: 4 * stride, add: self.add || block > 0 };
+                        tiles.product_into(amx::BLOCK.min(k - first), units / TILE_UNITS, left, right, sums);
                     }
                 }
             }
@@ -134,11 +227,17 @@ impl<S: Scalar> Block<'_, S> {
     }
 }
 
-/// Rows `first .. first + units` of units of the panel of column `col`.
+/// A panel's rows, zeros behind them up to `units`; `spare` has room for so many.
 #[inline(always)]
-fn panel<'a, S: Scalar>(dy: PanelsRef<'a, S>, col: usize, first: usize, units: usize) -> &'a [u32] {
-    let rows = dy.k / S::PACK;
-    &dy.units[(col / PANEL_COLS * rows + first) * PANEL_COLS..][..units * PANEL_COLS]
+fn fill_up<'a>(rows: &'a [u32], units: usize, spare: &'a mut [u32]) -> &'a [u32] {
+    let len = units * PANEL_COLS;
+    if rows.len() == len {
+        return rows;
+    }
+    let (whole, rest) = spare[..len].split_at_mut(rows.len());
+    whole.copy_from_slice(rows);
+    rest.fill(0);
+    &spare[..len]
 }
 
 /// Packs `x` into groups of 16 columns, each `units` rows of 16 units: `[k/16][units][16]`, zeros beyond `x`.
@@ -160,7 +259,7 @@ fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, packed: &mut [u
             panels::interleave_rows(simd, edge, 0, &mut packed[(whole * units + unit) * GROUP..][..GROUP]);
         }
     }
-    for group in packed.chunks_exact_mut(GROUP * units).take(x.cols().div_ceil(GROUP)) {
+    for group in packed.chunks_exact_mut((GROUP * units).max(1)).take(x.cols().div_ceil(GROUP)) {
         group[GROUP * filled..].fill(0);
     }
 }
@@ -178,70 +277,25 @@ fn turn<V: Simd>(simd: V, packed: &mut [u32]) {
     }
 }
 
-/// Where the sums go: two vectors of columns of the gradient.
-#[derive(Clone, Copy)]
-struct Sum {
-    out: *mut f32,
-    stride: usize,
-    /// Whether they are added to what is there.
-    add: bool,
-}
-
-impl Sum {
-    fn new(dw: &mut MatMut<f32>, add: bool) -> Self {
-        Self { out: dw.as_mut_ptr(), stride: dw.stride(), add }
-    }
-
-    /// Asks for what is there, so that it has arrived when the sums are done.
-    ///
-    /// # Safety
-    /// The gradient must have this row.
-    #[inline(always)]
-    unsafe fn prefetch<V: Simd>(&self, simd: V, row: usize) {
-        for v in 0..2 {
-            // SAFETY: the caller's promise.
-            unsafe { simd.prefetch(self.out.add(row * self.stride + v * V::LANES)) }
-        }
-    }
-
-    /// # Safety
-    /// The gradient must have this row.
-    #[inline(always)]
-    unsafe fn store<V: Simd>(&self, simd: V, row: usize, sums: [V::F32; 2]) {
-        for (v, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let at = self.out.add(row * self.stride + v * V::LANES);
-                simd.store_f32(at, if self.add { simd.add(simd.load_f32(at), sum) } else { sum });
-            }
-        }
-    }
-}
-
 /// Some rows of the left operand times two vectors of columns of the right one.
 struct Strip<S> {
     units: usize,
     left: *const u32,
     right: *const u32,
-    to: Sum,
-    format: PhantomData<S>,
+    finish: Finish<S>,
 }
 
 impl<V: Simd, S: Scalar> Tile<V> for Strip<S> {
     /// # Safety
-    /// The group and the gradient must have rows `row .. row + MR`.
+    /// The group and the target must have rows `row .. row + MR` from `finish.row` on.
     #[inline(always)]
     unsafe fn rows<const MR: usize>(&mut self, simd: V, row: usize) {
         // SAFETY: whoever makes a strip sees to `units` rows of both operands; the caller promises the rows.
         unsafe {
-            for r in 0..MR {
-                self.to.prefetch(simd, row + r);
-            }
+            self.finish.prefetch::<V, MR>(simd, row);
             let (left, zeros) = (self.left.wrapping_add(row), [[simd.zero(); 2]; MR]);
             let acc = tile::<V, S, MR, 2>(simd, self.units, left, 1, GROUP, self.right, PANEL_COLS, zeros);
-            for (r, acc) in acc.into_iter().enumerate() {
-                self.to.store(simd, row + r, acc);
-            }
+            self.finish.store(simd, row, acc);
         }
     }
 }

@@ -242,7 +242,7 @@ impl<S: Scalar> Pass<'_, S> {
         let (n, qkv, width) = (shape.rows(), dims.qkv, dims.n_head * dims.head);
         let [dq, dk, dv] = MatMut::new(&mut dqkv[..n * qkv], n, qkv).columns([width, width, width]);
         let heads = (grid(dq, shape.len, dims.head), grid(dk, shape.len, dims.head), grid(dv, shape.len, dims.head));
-        cpu.pool.each(then(heads, weight_rows(&jobs, grads)), scratch, |_, part, scratch| match part {
+        cpu.pool.each(then(heads, weight_rows(tokens, &jobs, grads)), scratch, |_, part, scratch| match part {
             Either::First(i, dqkv) => self.head_backward(acts, i, dattn, dqkv, scratch),
             Either::Second(_, (job, i, dw)) => jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns),
         });
@@ -361,7 +361,7 @@ impl<S: Scalar> Pass<'_, S> {
         let Pass { cpu, tokens, fresh, .. } = *self;
         let Some(late) = self.late_weights(l, g) else { return };
         let jobs = [late];
-        cpu.pool.each(weight_rows(&jobs, grads), scratch, |_, (job, i, dw), scratch| {
+        cpu.pool.each(weight_rows(tokens, &jobs, grads), scratch, |_, (job, i, dw), scratch| {
             jobs[job].rows(cpu.isa, tokens, i, dw, fresh, &mut scratch.columns);
         });
         jobs[0].bias(cpu.isa, tokens, grads);
@@ -411,8 +411,8 @@ impl<S: Scalar> Pass<'_, S> {
         });
         let (place, positions) = matrix(&model.places.wpe);
         let dwpe = MatMut::new(&mut grads[place], positions, c);
-        cpu.pool.each(rows(dwpe, model.dims.piece()), scratch, |i, mut dwpe, _| {
-            let first = i * model.dims.piece();
+        cpu.pool.each(rows(dwpe, STRIP), scratch, |i, mut dwpe, _| {
+            let first = i * STRIP;
             let m = dwpe.rows().min(len.saturating_sub(first));
             for b in 0..shape.images {
                 let dx = dx.view(b * len + first.min(len), m, 0, c);

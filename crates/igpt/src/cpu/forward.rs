@@ -10,7 +10,7 @@ use igpt_kernels::pool::{Pool, chunks, grid, rows};
 use igpt_kernels::{Isa, MatMut, MatRef, Scalar, embedding, norm};
 
 use super::model::{BlockPanels, Model, OneBlock, forward_panels, pack_forward};
-use super::workspace::{FORWARD_ROWS, LayerActivations, Scratch, Workspace};
+use super::workspace::{LayerActivations, Scratch, Workspace};
 
 /// A batch of sequences of equal length going through the network.
 #[derive(Clone, Copy, Debug)]
@@ -123,8 +123,9 @@ fn enter_block<S: Scalar>(
     let n = x.len() / c;
     let x = MatRef::new(x, n, c);
     let qkv = MatMut::new(&mut layer.qkv[..n * model.dims.qkv], n, model.dims.qkv);
-    cpu.pool.each(rows(qkv, FORWARD_ROWS), scratch, |i, qkv, scratch| {
-        query_key_value(cpu.isa, model, l, &panels.attn, x.view(i * FORWARD_ROWS, qkv.rows(), 0, c), qkv, scratch);
+    let piece = model.dims.forward_rows();
+    cpu.pool.each(rows(qkv, piece), scratch, |i, qkv, scratch| {
+        query_key_value(cpu.isa, model, l, &panels.attn, x.view(i * piece, qkv.rows(), 0, c), qkv, scratch);
     });
 }
 
@@ -226,15 +227,16 @@ fn leave_block<S: Scalar>(
     // What is not computed has tiles without columns.
     let (gives_out, width) = (!x_out.is_empty(), if next.is_some() { dims.qkv } else { 0 });
     let c_out = if gives_out { c } else { 0 };
+    let piece = dims.forward_rows();
     let parts = (
-        rows(MatMut::new(&mut mid[..n * c], n, c), FORWARD_ROWS),
-        rows(MatMut::new(&mut fc[..n * inner], n, inner), FORWARD_ROWS),
-        rows(MatMut::new(x_out, n, c_out), FORWARD_ROWS),
-        rows(MatMut::new(&mut qkv[..n * width], n, width), FORWARD_ROWS),
+        rows(MatMut::new(&mut mid[..n * c], n, c), piece),
+        rows(MatMut::new(&mut fc[..n * inner], n, inner), piece),
+        rows(MatMut::new(x_out, n, c_out), piece),
+        rows(MatMut::new(&mut qkv[..n * width], n, width), piece),
     );
     cpu.pool.each(parts, scratch, |i, (mut mid, fc, mut x_out, qkv), scratch| {
         let m = mid.rows();
-        let first = i * FORWARD_ROWS;
+        let first = i * piece;
         let attn = attn.view(first, m, 0, dims.heads);
         let sum = Out::SumF32 { to: x.view(first, m, 0, c), out: mid.reborrow() };
         matmul(isa, attn, &panels.proj, model.bias(&places.proj), sum);

@@ -8,7 +8,7 @@ use igpt_kernels::{MatMut, MatRef, Scalar};
 
 use super::forward::{Cpu, Shape, rms_norm};
 use super::model::Model;
-use super::workspace::{FORWARD_ROWS, Scratch, Workspace};
+use super::workspace::{Scratch, Workspace};
 use crate::model::Pooling;
 
 /// `ln_f` and the output matrix over some rows; the logits (m, V padded) are left in the scratch.
@@ -41,9 +41,10 @@ pub(crate) fn losses<S: Scalar>(
         (Some(_), Some(g)) => (&mut g.dlogits[..n * vocab], vocab),
         _ => (&mut [], 0),
     };
-    let parts = (chunks(&mut losses[..n], FORWARD_ROWS), rows(MatMut::new(dlogits, n, width), FORWARD_ROWS));
+    let piece = model.dims.forward_rows();
+    let parts = (chunks(&mut losses[..n], piece), rows(MatMut::new(dlogits, n, width), piece));
     cpu.pool.each(parts, scratch, |i, (losses, dlogits), scratch| {
-        let (first, m) = (i * FORWARD_ROWS, losses.len());
+        let (first, m) = (i * piece, losses.len());
         let weights = weights.map(|weights| &weights[first..first + m]);
         if weights.is_some_and(|weights| weights.iter().all(|w| *w == 0.0)) {
             losses.fill(0.0);
@@ -100,9 +101,10 @@ pub(crate) fn logits<S: Scalar>(
     let (c, vocab, n_vocab, n) = (model.dims.channels, model.dims.vocab, model.dims.n_vocab, shape.rows());
     let Workspace { residual, scratch, .. } = work;
     let x = MatRef::new(&residual[last][..n * c], n, c);
-    cpu.pool.each(rows(MatMut::new(out, n, n_vocab), FORWARD_ROWS), scratch, |i, mut out, scratch| {
+    let piece = model.dims.forward_rows();
+    cpu.pool.each(rows(MatMut::new(out, n, n_vocab), piece), scratch, |i, mut out, scratch| {
         let m = out.rows();
-        head_rows(cpu, model, x.view(i * FORWARD_ROWS, m, 0, c), scratch);
+        head_rows(cpu, model, x.view(i * piece, m, 0, c), scratch);
         for (r, logits) in scratch.logits[..m * vocab].chunks_exact(vocab).enumerate() {
             out.row_mut(r).copy_from_slice(&logits[..n_vocab]);
         }

@@ -51,7 +51,7 @@ pub fn decoder_memory(config: &ModelConfig, options: &Options, rows: usize) -> u
 }
 
 fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
-    let (dims, layout) = (Dims::new(config), Layout::new(config));
+    let (dims, layout) = (Dims::new::<S>(config, options.isa), Layout::new(config));
     let arena = size_of::<f32>() * layout.arena_len();
     let bytes = |is: &dyn Fn(&Tensor) -> bool| {
         let tensors = layout.tensors().iter().filter(|tensor| is(tensor));
@@ -78,16 +78,16 @@ fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
         gradients: (if trains { arena } else { 0 }) as u64,
         moments: moments as u64,
         activations: Workspace::<S>::activation_bytes(&dims, images, n_ctx, options.passes()) as u64,
-        scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, n_ctx) + muon)) as u64,
+        scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, images, n_ctx, options.passes()) + muon)) as u64,
     }
 }
 
 fn decoder<S: Scalar>(config: &ModelConfig, options: &Options, rows: usize) -> u64 {
-    let dims = Dims::new(config);
+    let dims = Dims::new::<S>(config, options.isa);
     let shape = KvShape::new(dims.n_head, dims.head);
     let pieces = config.n_ctx().div_ceil(igpt_kernels::attention::PIECE) * rows;
     let cache = config.n_layer * pieces * shape.units::<S>() * size_of::<u32>();
     let prefill = Workspace::<S>::activation_bytes(&dims, 1, config.n_ctx(), Passes::Forward);
-    let scratch = options.threads() * Workspace::<S>::scratch_bytes(&dims, config.n_ctx());
+    let scratch = options.threads() * Workspace::<S>::scratch_bytes(&dims, 1, config.n_ctx(), Passes::Forward);
     (cache + pieces * shape.partial_len() * size_of::<f32>() + prefill + scratch) as u64
 }

@@ -11,25 +11,26 @@ use super::dims::Dims;
 use super::forward::Shape;
 use super::model::Product;
 
-/// Rows of a weight gradient that one piece computes.
-const GRADIENT_ROWS: usize = 128;
-
-/// How the tokens of a batch are cut for weight gradients: into spans that are summed in one go, these into pieces.
+/// How weight gradients are computed in pieces: tokens cut into spans, these into pieces; the gradients cut by rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tokens {
     /// Tokens of a span.
     span: usize,
     spans: usize,
-    /// Rows of units of a span and of a piece.
+    /// Rows of units of a span, those of its tokens, and those of a piece.
     units: usize,
+    filled_units: usize,
     piece_units: usize,
+    /// Rows of a gradient that one piece computes.
+    rows: usize,
 }
 
 impl Tokens {
     pub(crate) fn new<S: Scalar>(dims: &Dims, shape: Shape) -> Self {
         let span = dims.span::<S>();
-        let [units, piece_units] = [span, dims.piece()].map(|tokens| tokens.div_ceil(S::PACK));
-        Self { span, spans: shape.rows() / span, units, piece_units }
+        let [filled_units, piece_units] = [span, dims.piece()].map(|tokens| tokens.div_ceil(S::PACK));
+        let (units, rows) = (dims.span_units::<S>(), dims.gradient_rows());
+        Self { span, spans: shape.rows() / span, units, filled_units, piece_units, rows }
     }
 
     /// Units that panels of `width` columns take for each span.
@@ -40,7 +41,9 @@ impl Tokens {
     /// Cuts the panels of `width` columns by pieces of tokens.
     pub(crate) fn pieces<'a>(&self, panels: &'a mut [u32], width: usize) -> Grid<'a, u32> {
         let (per_span, len) = (width / LANE_PAD, self.units * LANE_PAD);
-        let panels = MatMut::new(&mut panels[..self.spans * self.span_len(width)], self.spans * per_span, len);
+        let panels = &mut panels[..self.spans * self.span_len(width)];
+        // The units behind the last token are never written: zero, as the buffer began.
+        let panels = MatMut::strided(panels, self.spans * per_span, self.filled_units * LANE_PAD, len);
         grid(panels, per_span, self.piece_units * LANE_PAD)
     }
 }
@@ -58,13 +61,14 @@ pub(crate) struct WeightGradient<'a, S> {
 
 /// The weights' gradients of some products, cut into pieces: (number of the product, number of the piece, rows).
 pub(crate) fn weight_rows<'a, S, const N: usize>(
+    tokens: Tokens,
     jobs: &[WeightGradient<'_, S>; N],
     grads: &'a mut [f32],
 ) -> All<Grid<'a, f32>> {
     let places = jobs.each_ref().map(|job| job.product.weight.clone());
     let grads = grads.get_disjoint_mut(places).expect("every product has weights of its own");
     let cuts = grads.into_iter().zip(jobs).map(|(grads, WeightGradient { product, .. })| {
-        rows(MatMut::new(grads, product.rows, product.cols), GRADIENT_ROWS)
+        rows(MatMut::new(grads, product.rows, product.cols), tokens.rows)
     });
     all(cuts.collect())
 }
@@ -76,15 +80,14 @@ impl<S: Scalar> WeightGradient<'_, S> {
         isa: Isa,
         tokens: Tokens,
         i: usize,
-        mut dw: MatMut<'_, f32>,
+        dw: MatMut<'_, f32>,
         fresh: bool,
         scratch: &mut Scratch,
     ) {
-        for (s, dy) in self.spans(tokens).enumerate() {
-            let x = self.x.view(s * tokens.span, tokens.span, i * GRADIENT_ROWS, dw.rows());
-            let dy = PanelsRef::<S>::new(dy, tokens.span, self.product.cols);
-            matmul_tn(isa, x, dy, dw.reborrow(), !fresh || s > 0, scratch);
-        }
+        let x = self.x.view(0, tokens.span * tokens.spans, i * tokens.rows, dw.rows());
+        let panels = |dy| PanelsRef::<S>::new(dy, tokens.units * S::PACK, self.product.cols);
+        let dy: Vec<_> = self.spans(tokens).map(panels).collect();
+        matmul_tn(isa, x, &dy, dw, !fresh, scratch);
     }
 
     /// Adds the column sums of `dy` to the bias's gradient, if there is a bias.

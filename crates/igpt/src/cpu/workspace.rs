@@ -6,22 +6,18 @@ use igpt_kernels::{Buffer, Scalar, matmul};
 use super::dims::Dims;
 use super::model::OneBlock;
 
-/// Rows that one piece of the forward pass handles, and the most of the backward pass: a tile of activations that
-/// stays in the core's own cache.
-pub(crate) const FORWARD_ROWS: usize = 256;
-
-/// What one worker needs for itself.
+/// What one worker needs for itself; rows are those of a piece ([`Dims::rows`]).
 #[derive(Debug)]
 pub(crate) struct Scratch<S: Scalar> {
-    /// Normed rows or their gradient, (FORWARD_ROWS, C).
+    /// Normed rows or their gradient, (rows, C).
     pub(crate) norm: Buffer<S>,
-    /// The rounded gradient of rows of the residual stream, (FORWARD_ROWS, C).
+    /// The rounded gradient of rows of the residual stream, (rows, C).
     pub(crate) stream: Buffer<S>,
-    /// 1/rms of those rows, (FORWARD_ROWS).
+    /// 1/rms of those rows, (rows).
     pub(crate) rstd: Buffer<f32>,
-    /// Activated rows of the MLP's middle, or the gradient before activation, (FORWARD_ROWS, inner).
+    /// Activated rows of the MLP's middle, or the gradient before activation, (rows, inner).
     pub(crate) inner: Buffer<S>,
-    /// Logits of some rows, (FORWARD_ROWS, V).
+    /// Logits of some rows, (rows, V).
     pub(crate) logits: Buffer<f32>,
     /// Normed rows in f32 for pooled features, (1, C).
     pub(crate) feature: Buffer<f32>,
@@ -140,16 +136,21 @@ impl<S: Scalar> Workspace<S> {
             return forward;
         }
         let gradients = c * f32s + (3 * c + dims.vocab + inner + heads + qkv) * scalars;
-        let units = rows / dims.span::<S>() * dims.span::<S>().div_ceil(S::PACK);
+        let units = rows / dims.span::<S>() * dims.span_units::<S>();
         let packed = units * (2 * c + inner + qkv.max(c)) * size_of::<u32>();
         forward + rows * gradients + packed + rows / dims.piece() * c * f32s
     }
 
     /// Bytes that each thread needs for itself.
-    pub(crate) fn scratch_bytes(dims: &Dims, len: usize) -> usize {
+    pub(crate) fn scratch_bytes(dims: &Dims, images: usize, len: usize, passes: Passes) -> usize {
         let row = (2 * dims.channels + dims.inner) * size_of::<S>() + (1 + dims.vocab) * size_of::<f32>();
         let attention = AttentionScratch::new::<S>(len, dims.head).bytes();
-        FORWARD_ROWS * row + dims.channels * size_of::<f32>() + attention
+        let span = dims.span::<S>();
+        let columns = match passes {
+            Passes::Forward => 0,
+            _ => matmul::Scratch::bytes::<S>(dims.tiles, dims.gradient_rows(), span, images * len / span),
+        };
+        dims.rows() * row + dims.channels * size_of::<f32>() + attention + columns
     }
 
     pub(crate) fn new(dims: &Dims, images: usize, len: usize, threads: usize, passes: Passes) -> Self {
@@ -162,8 +163,7 @@ impl<S: Scalar> Workspace<S> {
             mid: Buffer::zeroed(rows * c),
             fc: Buffer::zeroed(rows * inner),
         };
-        let span = dims.span::<S>();
-        let units = rows / span * span.div_ceil(S::PACK);
+        let units = rows / dims.span::<S>() * dims.span_units::<S>();
         let packed = || PackedTokens {
             out: Buffer::zeroed(units * c),
             fc: Buffer::zeroed(units * inner),
@@ -183,11 +183,11 @@ impl<S: Scalar> Workspace<S> {
             dgain: Buffer::zeroed(rows / dims.piece() * c),
         };
         let scratch = || Scratch {
-            norm: Buffer::zeroed(FORWARD_ROWS * c),
-            stream: Buffer::zeroed(FORWARD_ROWS * c),
-            rstd: Buffer::zeroed(FORWARD_ROWS),
-            inner: Buffer::zeroed(FORWARD_ROWS * inner),
-            logits: Buffer::zeroed(FORWARD_ROWS * dims.vocab),
+            norm: Buffer::zeroed(dims.rows() * c),
+            stream: Buffer::zeroed(dims.rows() * c),
+            rstd: Buffer::zeroed(dims.rows()),
+            inner: Buffer::zeroed(dims.rows() * inner),
+            logits: Buffer::zeroed(dims.rows() * dims.vocab),
             feature: Buffer::zeroed(c),
             attention: AttentionScratch::new::<S>(len, dims.head),
             columns: matmul::Scratch::default(),
@@ -208,6 +208,8 @@ impl<S: Scalar> Workspace<S> {
 
 #[cfg(test)]
 mod tests {
+    use igpt_kernels::Isa;
+
     use super::*;
     use crate::model::{ImageSize, ModelConfig};
 
@@ -216,7 +218,7 @@ mod tests {
     }
 
     fn claims<S: Scalar>(size: ImageSize, passes: Passes) {
-        let dims = Dims::new(&ModelConfig::new(size, 12, 40, 3, 2));
+        let dims = Dims::new::<S>(&ModelConfig::new(size, 12, 40, 3, 2), Isa::detect());
         let (images, len) = (3, size.pixels());
         let work = Workspace::<S>::new(&dims, images, len, 2, passes);
         let residual: usize = work.residual.iter().map(|x| 4 * x.len()).sum();
@@ -232,7 +234,8 @@ mod tests {
         assert_eq!(held + size_of_val(&work.ids[..]), said, "{passes:?}");
         for s in &work.scratch {
             let held = bytes(&[&s.norm, &s.stream, &s.inner]) + bytes(&[&s.rstd, &s.logits, &s.feature]);
-            assert_eq!(held + s.attention.bytes(), Workspace::<S>::scratch_bytes(&dims, len));
+            let said = Workspace::<S>::scratch_bytes(&dims, images, len, Passes::Forward);
+            assert_eq!(held + s.attention.bytes(), said);
         }
     }
 

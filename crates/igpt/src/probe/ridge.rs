@@ -114,7 +114,7 @@ fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
             let m = sums.len() / width;
             let products = &mut products[..m * columns];
             let left = x.view(0, x.rows(), band * LANE_PAD, m);
-            matmul_tn(workers.isa, left, &panels, MatMut::new(products, m, columns), false, scratch);
+            matmul_tn(workers.isa, left, &[(&panels).into()], MatMut::new(products, m, columns), false, scratch);
             for (sums, products) in sums.chunks_exact_mut(width).zip(products.chunks_exact(columns)) {
                 sums.iter_mut().zip(products).for_each(|(sum, &x)| *sum += f64::from(x));
             }

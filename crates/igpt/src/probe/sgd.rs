@@ -2,7 +2,7 @@
 //! cosine down to zero, no decay (Chen et al. 2020, section 3.4).
 
 use igpt_kernels::cross_entropy::cross_entropy;
-use igpt_kernels::matmul::{self, Out, Panels, PanelsRef, matmul, matmul_tn};
+use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef};
 
 use super::design::Design;
@@ -78,9 +78,8 @@ impl<'a> Sgd<'a> {
             let d = Some((1.0 / batch as f32, MatMut::new(&mut dlogits, batch, padded)));
             cross_entropy(workers.isa, MatRef::new(&logits, batch, padded), classes, &targets, &mut losses, d);
             packed.pack(workers.isa, MatRef::new(&dlogits, batch, padded), false);
-            let dlogits: PanelsRef<'_, f32> = (&packed).into();
             let dw = MatMut::new(&mut gradient, inputs, padded);
-            matmul_tn(workers.isa, x, dlogits, dw, false, &mut scratch);
+            matmul_tn(workers.isa, x, &[(&packed).into()], dw, false, &mut scratch);
             let turn = std::f64::consts::PI * step as f64 / steps as f64;
             let lr = (rate * 0.5 * (1.0 + turn.cos())) as f32;
             for ((w, m), g) in weights.iter_mut().zip(&mut momentum).zip(&gradient) {

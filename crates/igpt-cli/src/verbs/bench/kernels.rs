@@ -125,7 +125,7 @@ fn product<S: Scalar>(rows: &mut Vec<Row>, isa: Isa, name: &str, t: usize, k: us
         pack_tokens(isa, dy, MatMut::new(packed.units_mut(), count, len));
         for first in (0..k).step_by(32) {
             let dw = &mut dw[first * n..(first + 32) * n];
-            matmul_tn(isa, x.view(0, t, first, 32), &packed, MatMut::new(dw, 32, n), false, &mut scratch);
+            matmul_tn(isa, x.view(0, t, first, 32), &[(&packed).into()], MatMut::new(dw, 32, n), false, &mut scratch);
         }
     });
 }

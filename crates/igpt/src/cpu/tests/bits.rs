@@ -51,6 +51,11 @@ fn bits_do_not_depend_on_threads_or_micro_batches_or_what_is_made_again() {
         (Precision::Bf16, MUON_HEADS),
     ];
     check_bits(odd(), FineTuning::default(), &Isa::available(), &updates);
+    // Images of several pieces even where tiles make these long, and of an odd number of tokens.
+    for side in [24, 17] {
+        let large = ModelConfig { n_px: ImageSize::square(side), n_layer: 1, ..odd() };
+        check_bits(large, FineTuning::default(), &[Isa::detect()], &updates[3..4]);
+    }
 }
 
 #[test]

@@ -136,8 +136,8 @@ impl<S: Scalar> Strip<'_, S> {
             }
             let sums = tiles.product(rows, blocks, left, self.b);
             if summed == self.units {
-                for row in 0..rows {
-                    self.finish.store::<V, 1>(simd, row, amx::vectors(simd, &sums[row]));
+                for (row, sums) in sums[..rows].iter().enumerate() {
+                    self.finish.store::<V, 1>(simd, row, amx::vectors(simd, sums));
                 }
             } else {
                 let (a, b) = (self.a.wrapping_add(summed), self.b.wrapping_add(summed * PANEL_COLS));

@@ -255,7 +255,8 @@ impl<S: Scalar> Model<S> {
         let mut arena = Buffer::zeroed(layout.arena_len());
         arena.copy_from_slice(weights);
         let config = config.clone();
-        let mut model = Self { dims: Dims::new::<S>(&config, cpu.isa), config, layout, places, weights: arena, forward, backward };
+        let mut model =
+            Self { dims: Dims::new::<S>(&config, cpu.isa), config, layout, places, weights: arena, forward, backward };
         model.pack(cpu);
         model
     }

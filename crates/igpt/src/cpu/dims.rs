@@ -87,9 +87,8 @@ impl Dims {
     }
 
     /// Rows of a piece of work in the backward pass: the largest divisor of the image's tokens up to
-    /// [`rows`](Dims::rows), so that
-    /// pieces end at image borders and sums over rows do not depend on how images are batched; even if there is an
-    /// even one, so that pieces are whole units. At least 8, as both sides of an image are 8 to 64.
+    /// [`rows`](Dims::rows), so that pieces end at image borders and sums over rows do not depend on how images are
+    /// batched; even if there is an even one, so that pieces are whole units. At least 8, as both sides of an image are 8 to 64.
     pub(crate) fn piece(&self) -> usize {
         let step = if self.n_ctx.is_multiple_of(2) { 2 } else { 1 };
         (step..=self.rows()).rev().step_by(step).find(|p| self.n_ctx.is_multiple_of(*p)).unwrap_or(step)

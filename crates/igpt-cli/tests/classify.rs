@@ -5,22 +5,29 @@ mod program;
 use std::path::Path;
 
 use igpt::data::Pixels;
-use igpt::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::Palette;
 use igpt::report::{Text, png};
 
 use program::{igpt, json};
+use serde_json::Value;
 
-/// Saves a classifier as `folder`, with `weight` as the last of its head's weights and zeros before it, and a picture.
+/// Saves a classifier as `folder`, with `weight` as the last of its head's weights and zeros before it.
 fn classifier(folder: &Path, weight: f32) {
+    classifier_by(folder, Objective::Autoregressive, &|i, count| if i + 1 == count { weight } else { 0.0 });
+}
+
+/// Saves a classifier as `folder`, whose head has the weight `score(i, count)` as number i of so many.
+fn classifier_by(folder: &Path, objective: Objective, score_weight: &dyn Fn(usize, usize) -> f32) {
     let palette = Palette::new((0..5).map(|i| [i as f32 / 4.0 - 0.5; 3]).collect(), 1).unwrap();
     let mut config = ModelConfig::new(ImageSize::square(8), 5, 16, 1, 2);
     config.class_head = Some(ClassHead { num_labels: 2, layer: 1 });
+    (config.objective, config.mask_prob) = (objective, 0.5);
     let layout = Layout::new(&config);
     let mut weights = vec![0.0; layout.arena_len()];
     layout.init(1, &mut weights);
     let score = layout.tensor("score.weight").unwrap();
-    let values: Vec<f32> = (1..=score.len()).map(|i| if i == score.len() { weight } else { 0.0 }).collect();
+    let values: Vec<f32> = (0..score.len()).map(|i| score_weight(i, score.len())).collect();
     layout.import(score, &values, &mut weights).unwrap();
     let model = ModelDir { config, palette, weights, extra: Default::default() };
     model.save(folder, &Card::default(), SaveType::F32).unwrap();
@@ -56,4 +63,49 @@ fn a_classifier_with_one_weight_that_is_not_zero_names_classes() {
     classifier(&folder.path().join("m"), 0.5);
     let found = json(&igpt(folder.path(), "classify --model m a.png --json"));
     assert_ne!(found["images"][0]["probabilities"]["LABEL_0"], 0.5, "{found}");
+}
+
+#[test]
+fn the_class_of_most_votes_is_named_first_and_alone_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut names = Vec::new();
+    for i in 0..60 {
+        let name = format!("{i}.png");
+        let noise = (0..64).map(|k: usize| ((k * k * 31 + i * (k * 17 + 29)) % 251) as u8).collect();
+        png::save(folder.join(&name), &Pixels::new(ImageSize::square(8), 1, noise), &Text::new("noise")).unwrap();
+        names.push(name);
+    }
+    let files = names.join(" ");
+    // A head by which votes and mean probabilities of some picture differ.
+    let is_outvoted = |image: &Value| image["probability"].as_f64().unwrap() < 0.5;
+    let heads = (0..60).map(|seed| {
+        classifier_by(folder, Objective::Masked, &|i, _| {
+            ((i * i * 37 + seed * (i * 13 + 11)) % 23) as f32 / 11.0 - 1.0
+        });
+        json(&igpt(folder, &format!("classify --model . {files} --json")))["images"].as_array().unwrap().clone()
+    });
+    let images = heads.into_iter().find(|images| images.iter().any(is_outvoted)).expect("votes that differ");
+    let text = String::from_utf8(igpt(folder, &format!("classify --model . {files}")).stdout).unwrap();
+    assert_eq!((images.len(), text.lines().count()), (60, 60));
+    for (image, line) in images.iter().zip(text.lines()) {
+        assert!(line.contains(&format!(".png: {} ", image["class"].as_str().unwrap())), "{line}: {image}");
+    }
+}
+
+#[test]
+fn a_picture_that_can_not_be_read_is_named_and_the_others_are_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    picture(folder);
+    std::fs::write(folder.join("bad.png"), "no picture").unwrap();
+    classifier(&folder.join("m"), 0.5);
+    let output = igpt(folder, "classify --model m bad.png a.png");
+    let [text, message] = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.starts_with("a.png: ") && message.contains("bad.png"), "{text}{message}");
+    let output = igpt(folder, "classify --model m bad.png a.png --json");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["images"].as_array().unwrap().len(), 1);
+    assert!(found["unread"][0].as_str().unwrap().contains("bad.png"), "{found}");
 }

@@ -348,3 +348,33 @@ fn what_can_not_be_learned_is_refused_with_the_reason() {
     assert!(refused(igpt(dir, "finetune --model nowhere --data pictures --steps 2 --out bad")).contains("nowhere"));
     assert!(!dir.join("bad").exists());
 }
+
+#[test]
+fn a_refused_request_leaves_the_finished_run_as_it_was() {
+    let dir = pictures();
+    let dir = dir.path();
+    done(command(dir, "pretrain", "pre", &format!("{NETWORK} --steps 2")));
+    done(command(dir, "finetune", "run", "--model pre --batch 8 --steps 2"));
+    let all = |run: &str| {
+        let files =
+            ["summary.json", "metrics.jsonl", "model/model.safetensors", "checkpoints/step-00000002/checkpoint.toml"];
+        files.map(|file| fs::read(dir.join(run).join(file)).unwrap_or_else(|_| panic!("{run}/{file} is gone")))
+    };
+    let before = ["pre", "run"].map(all);
+    for (verb, run, more, part) in [
+        ("finetune", "run", "--model pre --steps 2 --layer 9 --overwrite", "layer is 9"),
+        ("finetune", "pre", "--model pre --steps 2 --overwrite", "begins with pre, which --overwrite would delete"),
+        ("finetune", "run", "--model run/model --steps 2 --overwrite --lr-search 0.01", "begins with run/model"),
+        ("pretrain", "pre", "--palette pre --steps 2 --overwrite", "begins with pre"),
+        ("finetune", "pre", "--resume", "of a run of pretraining: go on with igpt pretrain --resume"),
+        ("finetune", "run", "--resume --layer 1", "another finetune.class_layer"),
+        ("pretrain", "pre", "--resume --set train.seed=5", "another train.seed"),
+    ] {
+        let message = refused(command(dir, verb, run, more));
+        assert!(message.contains(part), "{part}: {message}");
+        assert!(["pre", "run"].map(all) == before, "{verb} --out {run} {more}");
+    }
+    // A search that ends well is followed by the run that overwrites.
+    done(command(dir, "finetune", "run", "--model pre --batch 8 --steps 3 --lr-search 0.01 --overwrite"));
+    assert!(!dir.join("run/checkpoints/step-00000002").exists() && dir.join("run/lr-search/result.json").exists());
+}

@@ -122,3 +122,29 @@ fn what_is_no_run_or_has_no_images_to_look_with_is_refused_by_name() {
     assert!(message.contains("emoji-model is a model without a run") && message.contains("--data"), "{message}");
     assert!(!folder.path().join("page.html").exists());
 }
+
+#[test]
+fn a_classifier_that_never_learned_to_generate_is_shown_without_what_it_might_draw() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, "pixels", "");
+    let network = "--n-px 8 --colors 8 --set model.n_embd=16 --set model.n_layer=1 --set model.n_head=2";
+    let budget = "--steps 2 --batch 2 --set train.eval_images=16 --precision f32";
+    let finetune = "finetune --data emoji --from-scratch --labels-per-class 1 --generative-weight 0";
+    json(&igpt(folder, &format!("{finetune} {network} {budget} --out classes --json")));
+    let found = json(&igpt(folder, "report classes --images 20 --probe-images 60 --out page.html --json"));
+    let run = &found["runs"][0];
+    assert!(run["nats_per_token"].is_null() && run["class_accuracy"].is_f64(), "{run}");
+    assert!(run["not_shown"][0].as_str().unwrap().contains("learned classes alone"), "{run}");
+    let page = std::fs::read_to_string(folder.join("page.html")).unwrap();
+    for heading in ["Drawn from nothing", "Completed", "Where it is surprised"] {
+        assert!(!headings(&page).contains(&heading), "{heading}");
+    }
+    assert!(headings(&page).contains(&"What the layers know"));
+    for command in ["igpt eval", "igpt sample", "igpt complete", "nats per pixel"] {
+        assert!(!page.contains(command), "{command}");
+    }
+    let both = json(&igpt(folder, "report pixels classes --images 20 --probe-images 0 --out both.html --json"));
+    assert!(both["runs"][0]["nats_per_token"].is_f64() && both["runs"][1]["nats_per_token"].is_null(), "{both}");
+    assert!(std::fs::read_to_string(folder.join("both.html")).unwrap().contains("<td>classes alone</td>"));
+}

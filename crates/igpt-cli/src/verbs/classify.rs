@@ -48,18 +48,23 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let quantizer = Quantizer::new(model.palette);
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
     let preprocess = Preprocess { size, augment: Augment::None };
-    let mut tokens = vec![0; args.files.len() * n_ctx];
-    for (file, tokens) in args.files.iter().zip(tokens.chunks_exact_mut(n_ctx)) {
-        let pixels = decode::read(file, quantizer.palette().channels())?;
-        quantizer.tokens(&preprocess.evaluation(&pixels), tokens);
-    }
-    let batch = Batch::new(tokens, n_ctx);
-    let mut results = Vec::new();
-    for (i, file) in args.files.iter().enumerate() {
+    let mut tokens = vec![0; n_ctx];
+    let (mut results, mut unread) = (Vec::new(), Vec::new());
+    for file in &args.files {
+        let pixels = match decode::read(file, quantizer.palette().channels()) {
+            Ok(pixels) => pixels,
+            Err(error) => {
+                unread.push(error);
+                continue;
+            }
+        };
+        quantizer.tokens(&preprocess.evaluation(&pixels), &mut tokens);
         // One by one, each under the same masks if there are any: a picture's class depends on no other.
-        let found = classify(&mut *engine, &batch.slice(i..i + 1), 0)?.remove(0);
+        let found = classify(&mut *engine, &Batch::new(tokens.clone(), n_ctx), 0)?.remove(0);
+        // What most votes are for comes first, even where another class is likelier on average.
         let mut order: Vec<usize> = (0..classes.len()).collect();
         order.sort_by(|a, b| found.probabilities[*b].total_cmp(&found.probabilities[*a]));
+        order.sort_by_key(|class| *class != found.class as usize);
         if !args.json.json {
             let named =
                 order.iter().take(NAMED).map(|&c| format!("{} {:.1} %", classes[c], 100.0 * found.probabilities[c]));
@@ -75,9 +80,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }));
     }
     if args.json.json {
-        print_json(&json!({ "model": args.model, "images": results }));
+        let unread: Vec<_> = unread.iter().map(Error::to_string).collect();
+        print_json(&json!({ "model": args.model, "images": results, "unread": unread }));
     }
-    Ok(())
+    match unread.len() {
+        0 => Ok(()),
+        1 => Err(unread.remove(0)),
+        count => {
+            let problems: Vec<_> = unread.iter().map(Error::to_string).collect();
+            Err(Error::Invalid(format!("{count} pictures could not be read:\n{}", problems.join("\n"))))
+        }
+    }
 }
 
 /// Refuses a classifier of zeros, as fine-tuning starts with: every picture would be of its first class.

@@ -68,12 +68,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let html = page(&runs, &own_command(), settings.options.isa.name(), settings.seed).html();
     std::fs::write(&args.out, html).map_err(Error::io(&args.out))?;
     for run in &runs {
-        eprintln!(
-            "{}: {} nats per pixel on {} test images",
-            run.run.display(),
-            run.with_interval(),
-            run.likelihood.images
-        );
+        let what = match (run.with_interval(), &run.classifier) {
+            (Some(nats), _) => format!("{nats} nats per pixel on "),
+            (None, Some(classifier)) => format!("{:.2} % right of ", 100.0 * classifier.accuracy),
+            (None, None) => "looked at with ".into(),
+        };
+        eprintln!("{}: {what}{} test images", run.run.display(), run.looked_at);
         run.absent.iter().for_each(|why| eprintln!("  not shown: {why}"));
     }
     eprintln!("page        {} after {:.0} s: open it with any browser", args.out.display(), time.as_secs_f64());
@@ -82,8 +82,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
             json!({
                 "run": run.run,
                 "data": run.data,
-                "nats_per_token": run.likelihood.nats_per_token,
-                "images": run.likelihood.images,
+                "nats_per_token": run.likelihood.as_ref().map(|likelihood| likelihood.nats_per_token),
+                "images": run.looked_at,
                 "probe_test_accuracy": run.probe.as_ref().map(|probe| probe.report.test_accuracy),
                 "probe_is_quick": run.probe.as_ref().map(|probe| probe.quick),
                 "class_accuracy": run.classifier.map(|found| found.accuracy),

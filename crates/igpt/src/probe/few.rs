@@ -33,12 +33,13 @@ pub fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Re
         let drawn = Rng::new(seed, Purpose::Probe, 2 + per_class as u64, i as u64).next_u32();
         by_class[label as usize].push((drawn, i));
     }
+    let fewest = by_class.iter().map(Vec::len).filter(|images| *images > 0).min().unwrap_or(0);
     let mut taken = Vec::with_capacity(classes * per_class);
     // A class without any training image is no class of this data set.
     for (class, mut images) in by_class.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
         if images.len() < per_class {
             return Err(Error::Invalid(format!(
-                "class {class} (counted from 0) has {} training images, too few for {per_class} labels a class: ask for fewer",
+                "class {class} (counted from 0) has {} training images, too few for {per_class} labels a class: ask for {fewest} at most",
                 images.len()
             )));
         }
@@ -99,7 +100,8 @@ mod tests {
     fn too_few_images_of_a_class_are_refused_by_its_number() {
         let error = subset(&[0, 0, 1, 0], 2, 2, 0).unwrap_err().to_string();
         assert!(
-            error.contains("class 1 (counted from 0) has 1 training images") && error.contains("2 labels"),
+            error.contains("class 1 (counted from 0) has 1 training images, too few for 2 labels")
+                && error.contains("ask for 1 at most"),
             "{error}"
         );
     }

@@ -46,7 +46,7 @@ pub struct Fit {
     pub iterations: usize,
     /// Losses and gradients computed.
     pub evaluations: usize,
-    /// Whether the gradient came below the tolerance.
+    /// Whether the gradient came below the tolerance, or so far that rounding hides any way further down.
     pub converged: bool,
 }
 

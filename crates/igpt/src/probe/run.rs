@@ -162,6 +162,11 @@ pub fn probe_among(
     for &count in &settings.labels_per_class {
         super::few::subset(&labels(&images.train), classes, count, 0)?;
     }
+    if let Some(count) = settings.concat.filter(|_| layers.len() < 2) {
+        return Err(Error::Invalid(format!(
+            "{count} layers cannot be put side by side: only one is swept, name others"
+        )));
+    }
     if let Some(count) = settings.concat.filter(|count| !(2..=layers.len()).contains(count)) {
         return Err(Error::Invalid(format!(
             "{count} layers cannot be put side by side: say 2 to {}, the layers swept",

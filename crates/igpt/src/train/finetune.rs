@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use super::pretrain::take_best;
 use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
-use super::setup::{batches, begin, dataset, engine, newest, options, palette, resolve, validation, warn};
+use super::setup::{
+    batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
+    warn,
+};
 use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
@@ -135,6 +138,7 @@ fn fit(
     let counts = count_classes(&dataset)?;
     let chosen = chosen(&dataset.train, settings, counts.len(), config.train.seed)?;
 
+    expect_sources_kept(config, out, start)?;
     let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
     let own = if leads { newest(&run, start, observer)? } else { None };
     let checkpoint = share_checkpoint(ranks, own)?;
@@ -159,8 +163,9 @@ fn fit(
     expect_same_data(ranks, &dataset, &images, palette)?;
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
-    let options = options(&run, &network, &config.train, settings.engine(), ranks)?;
+    let options = options(&network, &config.train, settings.engine(), ranks)?;
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
+    log_options(&run, &options, &config.train);
 
     if unlabelled > 0 {
         warn(&run, observer, &format!("{unlabelled} images without a label are left out"));

@@ -14,6 +14,7 @@ use crate::train::finetune::finetune_untested;
 use crate::train::observer::{Event, Observer};
 use crate::train::pretrain::pretrain_among;
 use crate::train::run_dir::{LR_SEARCH, RunDir, Start};
+use crate::train::setup::expect_sources_kept;
 use crate::{Error, Result};
 
 /// Share of the budget that each learning rate is tried for.
@@ -86,12 +87,10 @@ pub fn lr_search_among(
     }
     config.validate()?;
     let root = out.join(LR_SEARCH);
+    expect_sources_kept(config, out, start)?;
     // Held until the search is over.
-    let _claimed = match ranks.leads() {
-        true => Some(RunDir::claim(out, start)?.hold()?),
-        false => None,
-    };
-    if ranks.leads() && root.exists() {
+    let run = ranks.leads().then(|| RunDir::open(out, start)).transpose()?;
+    if run.is_some() && root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
     }
     let trials = search(rates, |lr| {
@@ -122,9 +121,8 @@ pub fn lr_search_among(
         Error::Invalid(format!("training breaks at every learning rate of {rates:?}: give smaller ones"))
     })?;
     let found = LrSearch { trials, best };
-    if !ranks.leads() {
-        return Ok(found);
-    }
+    let Some(run) = run else { return Ok(found) };
+    run.make_way()?;
     let path = root.join("result.json");
     let text = serde_json::to_string_pretty(&found).expect("plain values have a JSON form") + "\n";
     write_atomic(&path, text.as_bytes())?;

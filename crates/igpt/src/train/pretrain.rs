@@ -7,7 +7,10 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
-use super::setup::{batches, begin, dataset, engine, newest, options, palette, probe, resolve, validation, warn};
+use super::setup::{
+    batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, probe, resolve,
+    validation, warn,
+};
 use crate::data::{Loader, Preprocess, Split, TokenSet};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
@@ -103,6 +106,7 @@ pub fn pretrain_among(
     }
     expect_same_run(ranks, config)?;
     let config = &with_groups(ranks, config, start, observer)?;
+    expect_sources_kept(config, out, start)?;
     let run = if ranks.leads() { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
     let own = if ranks.leads() { newest(&run, start, observer)? } else { None };
     let checkpoint = share_checkpoint(ranks, own)?;
@@ -120,8 +124,9 @@ pub fn pretrain_among(
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
     let mut config = resolve(config, &network);
-    let options = options(&run, &network, &config.train, FineTuning::default(), ranks)?;
+    let options = options(&network, &config.train, FineTuning::default(), ranks)?;
     let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
+    log_options(&run, &options, &config.train);
 
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;

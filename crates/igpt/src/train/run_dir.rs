@@ -1,5 +1,5 @@
-//! The run directory: what lies where, that nobody's run is overwritten unasked, and that one process trains in it at
-//! a time.
+//! The run directory: what lies where, that nobody's run is overwritten unasked or for nothing, and that one process
+//! trains in it at a time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub enum Start {
     /// It must not be there (or be empty).
     New,
-    /// What an earlier run left in it goes.
+    /// What an earlier run left in it goes as soon as the new one begins to train.
     Overwrite,
     /// The run in it goes on from its newest whole checkpoint.
     Resume,
@@ -28,6 +28,8 @@ pub struct RunDir {
     lock: Option<Lock>,
     /// Whether another process writes it.
     elsewhere: bool,
+    /// Whether an earlier run is in it that goes when this one begins.
+    overwrites: bool,
 }
 
 /// Everything that a run (or a report on it) writes.
@@ -40,23 +42,82 @@ const FILES: [&str; 7] = [
     "baselines.json",
     "summary.json",
 ];
-const FOLDERS: [&str; 5] = ["checkpoints", "samples", "model", "probe", LR_SEARCH];
+const FOLDERS: [&str; 4] = ["checkpoints", "samples", "model", "probe"];
 /// Where the runs of a learning rate search lie, beforehand.
 pub(crate) const LR_SEARCH: &str = "lr-search";
 
 impl RunDir {
-    /// Makes or takes over `root`, and keeps other processes from training in it until the last clone is dropped.
+    /// Makes or takes over `root`, and keeps other processes from training in it until the last clone is dropped. What
+    /// an earlier run left there stays until [`RunDir::begin`].
     ///
     /// # Errors
-    /// As [`RunDir::claim`], and when the directory can't be written to.
+    /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
+    /// `start` is `Overwrite` and what is there is no run; when another process is training in it; when the directory
+    /// can't be written to.
     pub fn open(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
-        Self::claim(root, start)?.make()
+        let mut run = Self { root: root.into(), lock: None, elsewhere: false, overwrites: start == Start::Overwrite };
+        if start != Start::New && run.config().exists() {
+            run.lock = Lock::take(&run.root)?;
+        }
+        run.expect_usable(start)?;
+        fs::create_dir_all(&run.root).map_err(Error::io(&run.root))?;
+        if run.lock.is_none() {
+            run.lock = Lock::take(&run.root)?;
+        }
+        // Found out now, not after an hour of training.
+        let probe = run.root.join(".writable");
+        File::create(&probe).map_err(Error::io(&run.root))?;
+        fs::remove_file(&probe).map_err(Error::io(&probe))?;
+        Ok(run)
+    }
+
+    fn expect_usable(&self, start: Start) -> Result<()> {
+        let root = self.root.display();
+        let (is_run, is_taken) = (self.config().exists(), self.is_taken()?);
+        match start {
+            Start::New if is_taken => Err(Error::Invalid(format!(
+                "{root} is there already: go on with --resume, replace it with --overwrite, or choose another --out"
+            ))),
+            Start::Resume if !is_run => {
+                Err(Error::Missing(format!("no run to resume in {root}: start one without --resume")))
+            }
+            Start::Overwrite if is_taken && !is_run => Err(Error::Invalid(format!(
+                "{root} holds something that is no run, so --overwrite leaves it alone: choose another --out"
+            ))),
+            Start::New | Start::Overwrite | Start::Resume => Ok(()),
+        }
+    }
+
+    /// Training begins or goes on, now that nothing is left to refuse: removes the run to be overwritten.
+    ///
+    /// # Errors
+    /// When something can't be removed or made.
+    pub(super) fn begin(&self) -> Result<()> {
+        if self.overwrites {
+            self.clear()?;
+            remove_folder(&self.lr_search())?;
+        }
+        // It is not over any more.
+        remove_file(&self.summary())?;
+        for path in [self.checkpoints(), self.root.join("samples")] {
+            fs::create_dir_all(&path).map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }
+
+    /// As [`RunDir::begin`] of a run whose learning rate was searched beforehand: the search stays, and the directory
+    /// is as if there had never been another run.
+    ///
+    /// # Errors
+    /// When something can't be removed.
+    pub(super) fn make_way(&self) -> Result<()> {
+        if self.overwrites { self.clear() } else { Ok(()) }
     }
 
     /// The directory of a run that is written elsewhere, by rank 0 or not at all: it is neither looked at nor logged
     /// to.
     pub(crate) fn elsewhere(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), lock: None, elsewhere: true }
+        Self { root: root.into(), lock: None, elsewhere: true, overwrites: false }
     }
 
     /// Whether it is written elsewhere.
@@ -83,33 +144,6 @@ impl RunDir {
         }
     }
 
-    /// Checks that `root` may be used and, to overwrite, removes the run in it. Makes nothing yet.
-    ///
-    /// # Errors
-    /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
-    /// `start` is `Overwrite` and what is there is no run; when another process is training in it.
-    pub fn claim(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
-        let mut run = Self { root: root.into(), lock: None, elsewhere: false };
-        if start != Start::New && run.config().exists() {
-            run.lock = Lock::take(&run.root)?;
-        }
-        let root = run.root.display();
-        let (is_run, is_taken) = (run.config().exists(), run.is_taken()?);
-        match start {
-            Start::New if is_taken => Err(Error::Invalid(format!(
-                "{root} is there already: go on with --resume, replace it with --overwrite, or choose another --out"
-            ))),
-            Start::Resume if !is_run => {
-                Err(Error::Missing(format!("no run to resume in {root}: start one without --resume")))
-            }
-            Start::Overwrite if is_taken && !is_run => Err(Error::Invalid(format!(
-                "{root} holds something that is no run, so --overwrite leaves it alone: choose another --out"
-            ))),
-            Start::Overwrite => run.clear().map(|()| run),
-            Start::New | Start::Resume => Ok(run),
-        }
-    }
-
     /// Whether there is anything but a finished search for a learning rate and the empty folders of a run that
     /// failed before it began.
     fn is_taken(&self) -> Result<bool> {
@@ -131,36 +165,8 @@ impl RunDir {
     }
 
     fn clear(&self) -> Result<()> {
-        let there = |path: &PathBuf| path.symlink_metadata().is_ok();
-        for path in FOLDERS.map(|name| self.root.join(name)).into_iter().filter(there) {
-            fs::remove_dir_all(&path).map_err(Error::io(&path))?;
-        }
-        for path in FILES.map(|name| self.root.join(name)).into_iter().filter(there) {
-            fs::remove_file(&path).map_err(Error::io(&path))?;
-        }
-        Ok(())
-    }
-
-    fn make(self) -> Result<Self> {
-        for path in [self.checkpoints(), self.root.join("samples")] {
-            fs::create_dir_all(&path).map_err(Error::io(&path))?;
-        }
-        // Found out now, not after an hour of training.
-        let probe = self.root.join(".writable");
-        File::create(&probe).map_err(Error::io(&self.root))?;
-        fs::remove_file(&probe).map_err(Error::io(&probe))?;
-        self.hold()
-    }
-
-    /// Makes the directory and keeps other processes out of it, if that is not done yet.
-    pub(super) fn hold(mut self) -> Result<Self> {
-        fs::create_dir_all(&self.root).map_err(Error::io(&self.root))?;
-        if self.lock.is_none() {
-            self.lock = Lock::take(&self.root)?;
-        }
-        // It is not over any more.
-        let _ = fs::remove_file(self.summary());
-        Ok(self)
+        FOLDERS.iter().try_for_each(|name| remove_folder(&self.root.join(name)))?;
+        FILES.iter().try_for_each(|name| remove_file(&self.root.join(name)))
     }
 
     /// The directory itself.
@@ -206,6 +212,11 @@ impl RunDir {
         let mut pictures: Vec<(u64, PathBuf)> = paths.filter_map(|path| Some((step(&path)?, path))).collect();
         pictures.sort();
         pictures
+    }
+
+    /// `lr-search/`: the runs of a search for a learning rate, beforehand.
+    pub(super) fn lr_search(&self) -> PathBuf {
+        self.root.join(LR_SEARCH)
     }
 
     /// `train.log`.
@@ -254,6 +265,23 @@ impl RunDir {
     }
 }
 
+/// Removes a folder and what is in it, if it is there.
+fn remove_folder(path: &Path) -> Result<()> {
+    gone(fs::remove_dir_all(path)).map_err(Error::io(path))
+}
+
+/// Removes a file, if it is there.
+fn remove_file(path: &Path) -> Result<()> {
+    gone(fs::remove_file(path)).map_err(Error::io(path))
+}
+
+fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,10 +298,29 @@ mod tests {
         fs::write(root.join("notes.txt"), "mine").unwrap();
         assert!(RunDir::open(&root, Start::New).unwrap_err().to_string().contains("--resume"));
         assert_eq!(fs::read_to_string(&metrics).unwrap(), "row\n");
-        RunDir::open(&root, Start::Resume).unwrap();
+        RunDir::open(&root, Start::Resume).unwrap().begin().unwrap();
         assert!(metrics.exists());
-        RunDir::open(&root, Start::Overwrite).unwrap();
+        RunDir::open(&root, Start::Overwrite).unwrap().begin().unwrap();
         assert!(!metrics.exists() && root.join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_run_is_as_it_was_until_the_next_one_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path(), Start::New).unwrap();
+        run.begin().unwrap();
+        for path in [run.config(), run.summary(), run.checkpoints().join("1")] {
+            fs::write(path, "").unwrap();
+        }
+        drop(run);
+        for start in [Start::Resume, Start::Overwrite] {
+            let run = RunDir::open(dir.path(), start).unwrap();
+            assert!(run.summary().exists() && run.checkpoints().join("1").exists());
+            run.begin().unwrap();
+            assert!(!run.summary().exists());
+            assert_eq!(run.checkpoints().join("1").exists(), start == Start::Resume);
+            fs::write(run.summary(), "").unwrap();
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What runs of pretraining and fine-tuning begin with: images, a palette, a config with nothing left open, an engine,
 //! and the checkpoint that they go on from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Split, TokenSet};
 use crate::files::write_atomic;
@@ -25,6 +25,21 @@ pub(super) fn dataset(config: &RunConfig, observer: &mut dyn Observer) -> Result
     data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })
 }
 
+/// Refuses to overwrite what a run begins with.
+pub(super) fn expect_sources_kept(config: &RunConfig, out: &Path, start: Start) -> Result<()> {
+    let Ok(root) = out.canonicalize() else { return Ok(()) };
+    let model = config.finetune.as_ref().and_then(|settings| settings.model.as_ref());
+    let is_inside = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path.starts_with(&root));
+    match [config.palette.file.as_ref(), model].into_iter().flatten().find(is_inside) {
+        Some(path) if start == Start::Overwrite => Err(Error::Invalid(format!(
+            "the run begins with {}, which --overwrite would delete with what else is in {}: choose another --out",
+            path.display(),
+            out.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The checkpoint that a resumed run goes on from.
 pub(super) fn newest(run: &RunDir, start: Start, observer: &mut dyn Observer) -> Result<Option<Checkpoint>> {
     match start {
@@ -34,7 +49,7 @@ pub(super) fn newest(run: &RunDir, start: Start, observer: &mut dyn Observer) ->
 }
 
 /// Where a run over so many training `images` starts, after a check that it is the checkpoint's run, whose plans go
-/// into `config`; leaves palette and config in the run directory.
+/// into `config`; leaves palette and config in the run directory, where an earlier run is gone if that was asked for.
 pub(super) fn begin(
     run: &RunDir,
     config: &mut RunConfig,
@@ -55,6 +70,7 @@ pub(super) fn begin(
     if run.is_elsewhere() {
         return Ok(meta);
     }
+    run.begin()?;
     write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
     if checkpoint.is_none() {
         write_atomic(&run.config(), config.to_toml().as_bytes())?;
@@ -65,7 +81,6 @@ pub(super) fn begin(
 /// How the engine of this rank's share of `network` computes, so that it fits into memory, which the ranks on a computer
 /// divide; to be asked before anything large is made.
 pub(super) fn options(
-    run: &RunDir,
     network: &ModelConfig,
     train: &TrainSection,
     fine_tuning: FineTuning,
@@ -74,14 +89,17 @@ pub(super) fn options(
     let left = Limits::now().usable().map(|left| left / ranks.on_this_host() as u64);
     // None takes its part before all have seen what is left.
     ranks.barrier()?;
-    let options = room::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))?;
+    room::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
+}
+
+/// Logs what the lack of memory decided.
+pub(super) fn log_options(run: &RunDir, options: &cpu::Options, train: &TrainSection) {
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }
     if options.repack && train.repack.is_none() {
         run.log("weights are packed block by block: there is no memory to keep them packed");
     }
-    Ok(options)
 }
 
 /// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`, and their average
@@ -177,6 +195,12 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
             path.display(),
             meta.train_images,
             config.data.spec
+        )));
+    }
+    if config.finetune.is_some() && meta.config.finetune.is_none() {
+        return Err(Error::Mismatch(format!(
+            "{} is of a run of pretraining: go on with igpt pretrain --resume, or fine-tune its model into another --out",
+            path.display()
         )));
     }
     let changed = changed_keys(config, &meta.config);

@@ -70,6 +70,9 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
 fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
     let leads = ranks.leads();
     let run = if leads { RunDir::open(out, start).unwrap() } else { RunDir::elsewhere(out) };
+    if leads {
+        run.begin().unwrap();
+    }
     let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
     engine.breaks_at = go.breaks_at;
     let mut warnings = Vec::new();

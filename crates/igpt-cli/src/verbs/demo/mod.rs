@@ -22,6 +22,8 @@ use crate::progress::Progress;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
 /// Training images of the page's quick probe: seconds, not minutes.
+/// What a run of pretraining pixel by pixel always has.
+const GENERATES: &str = "the model was pretrained pixel by pixel";
 const PROBE_IMAGES: usize = 600;
 
 /// Flags of `igpt demo`.
@@ -127,14 +129,13 @@ fn save_pictures(run: &Path, findings: &Findings) -> Result<()> {
 }
 
 fn tell(findings: &Findings, page: &Path, seconds: f64) {
-    let Findings { likelihood, baselines, distortion, .. } = findings;
+    let Findings { baselines, distortion, .. } = findings;
     let (best, _) = findings.best_baseline();
-    let lead = 100.0 * findings.lead();
+    let (nats, lead) = findings.with_interval().zip(findings.lead()).expect(GENERATES);
+    let lead = 100.0 * lead;
     eprintln!(
-        "likelihood  {} nats per pixel on {} test images it has never seen (palette {:.1} dB PSNR)",
-        findings.with_interval(),
-        likelihood.images,
-        distortion.psnr_db
+        "likelihood  {nats} nats per pixel on {} test images it has never seen (palette {:.1} dB PSNR)",
+        findings.looked_at, distortion.psnr_db
     );
     eprintln!(
         "baselines   context {:.4}, unigram {:.4}, uniform {:.4}: {:.1} % {} the best, {best}",
@@ -149,6 +150,7 @@ fn tell(findings: &Findings, page: &Path, seconds: f64) {
 
 fn result(findings: &Findings, summary: &Summary, page: &Path, seconds: f64) -> serde_json::Value {
     let Findings { likelihood, baselines, distortion, quantizer, .. } = findings;
+    let likelihood = likelihood.as_ref().expect(GENERATES);
     let probe = findings.probe.as_ref().map(|probe| &probe.report);
     json!({
         "nats_per_token": likelihood.nats_per_token,

@@ -42,13 +42,13 @@ pub(super) fn glance(runs: &[Findings], made: &str) -> Vec<Block> {
         let masked = if run.is_masked() { " (masked)" } else { "" };
         let mut row = vec![
             run.name.clone(),
-            grouped(run.likelihood.images),
+            grouped(run.looked_at),
             grouped(run.config.parameters()),
             run.config.n_px.to_string(),
             run.config.n_vocab.to_string(),
             last.map_or(String::new(), |row| grouped(row.step as usize)),
             last.map_or(String::new(), |row| format!("{:.1}", row.elapsed_s / 60.0)),
-            run.with_interval() + masked,
+            run.with_interval().map_or("classes alone".into(), |nats| nats + masked),
             format!("{:.4}", run.best_baseline().1),
             run.psnr_db().map_or(String::new(), |psnr_db| format!("{psnr_db:.1} dB")),
         ];

@@ -53,8 +53,10 @@ pub struct Findings {
     pub from_scratch: bool,
     /// Training images: of a classifier with few labels those few, otherwise the whole train split.
     pub train_images: usize,
-    /// Images of the test split, of which those of `likelihood` were looked at.
+    /// Images of the test split.
     pub test_images: usize,
+    /// How many of them were looked at.
+    pub looked_at: usize,
     /// The network.
     pub config: ModelConfig,
     /// Its palette.
@@ -63,8 +65,8 @@ pub struct Findings {
     pub metrics: Vec<Row>,
     /// The step whose weights the model has, where a run tells.
     pub taken: Option<u64>,
-    /// Of the test images; of a model of masked pixels its own loss.
-    pub likelihood: Likelihood,
+    /// Of the test images; of a model of masked pixels its own loss; none of a classifier that never learned to generate.
+    pub likelihood: Option<Likelihood>,
     /// Models that only count, on the same images.
     pub baselines: BaselineScores,
     /// What the palette costs; nothing is known of its errors where there are only tokens.
@@ -108,8 +110,18 @@ impl Findings {
 
         let mut absent = Vec::new();
         let mut engine = cpu::open(config, &model.weights, settings.options)?;
-        let scored = Scored::of(&mut *engine, &tokens, &counts, channels, progress)?;
+        let generates = model.expect_generative("").is_ok();
+        let scored = match generates {
+            true => Scored::of(&mut *engine, &tokens, &counts, channels, progress)?,
+            false => Scored::default(),
+        };
         let drawn = match config.objective {
+            _ if !generates => {
+                absent.push(
+                    "Likelihood, samples, completions and surprise maps: the model learned classes alone.".into(),
+                );
+                None
+            }
             Objective::Autoregressive => Some(Drawn::draw(&*engine, &quantizer, &whole, settings.seed, progress)?),
             Objective::Masked => {
                 absent.push("Samples, completions and surprise maps: the model was trained on masked pixels.".into());
@@ -141,6 +153,7 @@ impl Findings {
             from_scratch,
             train_images: trained_on.unwrap_or(train.len()),
             test_images: whole.len(),
+            looked_at: tokens.images(),
             metrics,
             taken,
             baselines: counts.score(&tokens),
@@ -179,16 +192,17 @@ impl Findings {
     }
 
     /// Nats per token with the half of its 95 % interval over images.
-    pub fn with_interval(&self) -> String {
-        let nats = self.likelihood.nats_per_token;
-        match self.likelihood.interval95 {
+    pub fn with_interval(&self) -> Option<String> {
+        let likelihood = self.likelihood.as_ref()?;
+        let nats = likelihood.nats_per_token;
+        Some(match likelihood.interval95 {
             // The interval is one of nats per image.
             Some([low, high]) => {
-                let reach = (high - low) / 2.0 * nats / self.likelihood.nats_per_image;
+                let reach = (high - low) / 2.0 * nats / likelihood.nats_per_image;
                 format!("{nats:.4} ± {reach:.4}")
             }
             None => format!("{nats:.4}"),
-        }
+        })
     }
 
     /// What the palette costs in dB PSNR, where the images' pixels are there to tell.
@@ -197,13 +211,13 @@ impl Findings {
     }
 
     /// How far below the best baseline the model is, as a share of it.
-    pub fn lead(&self) -> f64 {
-        1.0 - self.likelihood.nats_per_token / self.best_baseline().1
+    pub fn lead(&self) -> Option<f64> {
+        Some(1.0 - self.likelihood.as_ref()?.nats_per_token / self.best_baseline().1)
     }
 
     /// The test images that were looked at, in words.
     pub(super) fn shown(&self) -> String {
-        let (shown, all) = (grouped(self.likelihood.images), grouped(self.test_images));
+        let (shown, all) = (grouped(self.looked_at), grouped(self.test_images));
         if shown == all {
             format!("the {all} test images")
         } else {
@@ -279,9 +293,10 @@ fn taken(config: &RunConfig, metrics: &[Row]) -> Option<u64> {
     best.or(metrics.last()).map(|row| row.step)
 }
 
-/// The test images' likelihood, and the surprise of each where there is a likelihood.
+/// The test images' likelihood, and the surprise of each where there is one.
+#[derive(Default)]
 struct Scored {
-    likelihood: Likelihood,
+    likelihood: Option<Likelihood>,
     surprise: Vec<Surprise>,
 }
 
@@ -295,10 +310,11 @@ impl Scored {
     ) -> Result<Self> {
         let mut told = |done| progress("scoring", done, tokens.images());
         if engine.config().objective == Objective::Masked {
-            return Ok(Self { likelihood: likelihood(engine, tokens, channels, &mut told)?, surprise: Vec::new() });
+            let likelihood = likelihood(engine, tokens, channels, &mut told)?;
+            return Ok(Self { likelihood: Some(likelihood), surprise: Vec::new() });
         }
         let surprise = surprise(engine, tokens, Reference::Context(baselines), &mut told)?;
         let nats: Vec<f64> = surprise.iter().map(|surprise| surprise.nats).collect();
-        Ok(Self { likelihood: Likelihood::of(&nats, tokens.n_px.pixels(), channels)?, surprise })
+        Ok(Self { likelihood: Some(Likelihood::of(&nats, tokens.n_px.pixels(), channels)?), surprise })
     }
 }

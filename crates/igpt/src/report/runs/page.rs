@@ -44,7 +44,6 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
         "emoji" => "Emoji, pixel by pixel".into(),
         data => format!("{data}, pixel by pixel"),
     };
-    let nats = run.likelihood.nats_per_token;
     let parameters = grouped(run.config.parameters());
     let looked = match run.metrics.last() {
         Some(last) if run.own_data => {
@@ -54,18 +53,19 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
         None => " was trained".into(),
     };
     let unseen = match run.own_data {
-        true => format!("{} images that it has never seen", grouped(run.likelihood.images)),
-        false => format!("{} test images of {}", grouped(run.likelihood.images), run.data),
+        true => format!("{} images that it has never seen", grouped(run.looked_at)),
+        false => format!("{} test images of {}", grouped(run.looked_at), run.data),
     };
     let mut headline = Vec::new();
-    let lead = if run.is_masked() {
+    let nats = run.likelihood.as_ref().map(|likelihood| likelihood.nats_per_token);
+    let lead = if let Some(nats) = nats.filter(|_| run.is_masked()) {
         headline.push((format!("{nats:.3}"), "nats per masked pixel on the test split".into()));
         format!(
             "A transformer of {parameters} parameters{looked} and learned to fill in masked pixels. On {unseen}, a masked pixel costs it {nats:.3} nats."
         )
-    } else {
+    } else if let Some((nats, lead)) = nats.zip(run.lead()) {
         let (best, best_nats) = run.best_baseline();
-        let lead = 100.0 * run.lead();
+        let lead = 100.0 * lead;
         let (ahead, against) = if lead >= 0.0 { ("below", "better") } else { ("above", "worse") };
         headline.push((format!("{nats:.3}"), "nats per pixel on the test split".into()));
         headline.push((format!("{:.0} %", lead.abs()), format!("{ahead} the best baseline, {best} ({best_nats:.3})")));
@@ -75,6 +75,10 @@ fn alone(run: &Findings) -> (String, String, Vec<(String, String)>) {
              baselines.",
             run.config.n_px,
             lead.abs(),
+        )
+    } else {
+        format!(
+            "A transformer of {parameters} parameters{looked} and learned their classes alone. It was tried on {unseen}."
         )
     };
     if let Some(last) = run.metrics.last() {

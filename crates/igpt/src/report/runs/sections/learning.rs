@@ -20,12 +20,13 @@ pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
 
 /// The loss of a single run beside the models that count.
 fn loss(run: &Findings, blocks: &mut Vec<Block>) {
+    let Some(likelihood) = &run.likelihood else { return };
     let of = |split: &str| {
         let rows = run.metrics.iter().filter(|row| row.split == split);
         rows.map(|row| (row.step as f64, row.loss)).collect::<Vec<_>>()
     };
     let level = |name: &str, value, own| Level { name: name.into(), value, own };
-    let mut levels = vec![level("this model on the test split", run.likelihood.nats_per_token, true)];
+    let mut levels = vec![level("this model on the test split", likelihood.nats_per_token, true)];
     let mut caption = String::from(
         "Nats per pixel over optimiser steps: how surprised the model is by a pixel’s true colour, on average.",
     );
@@ -50,12 +51,13 @@ fn loss(run: &Findings, blocks: &mut Vec<Block>) {
 
 /// The validation losses of several runs.
 fn losses(runs: &[Findings], blocks: &mut Vec<Block>) {
+    let generating = || runs.iter().filter(|run| run.likelihood.is_some());
     let chart = |x: &str, place: &dyn Fn(&Findings, &Row) -> f64| {
         let line = |run: &Findings| validations(run).map(|row| (place(run, row), row.loss)).collect();
         Chart {
             title: format!("Validation loss in nats per pixel over {x}"),
             x: x.into(),
-            series: runs.iter().map(|run| Series::new(loss_name(run), Look::Line, line(run))).collect(),
+            series: generating().map(|run| Series::new(loss_name(run), Look::Line, line(run))).collect(),
             ..Chart::default()
         }
     };

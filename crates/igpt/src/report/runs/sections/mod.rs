@@ -50,7 +50,7 @@ fn source(run: &Findings) -> String {
 
 /// The flag for as many test images as were looked at, if not for all.
 fn images(run: &Findings) -> String {
-    let shown = run.likelihood.images;
+    let shown = run.looked_at;
     if shown < run.test_images { format!(" --images {shown}") } else { String::new() }
 }
 

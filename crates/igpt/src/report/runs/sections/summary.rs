@@ -7,39 +7,8 @@ use crate::report::runs::words::{duration, grouped, percent};
 
 /// The table of a single run.
 pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
-    let Findings { likelihood, baselines, config, .. } = run;
-    let masked = run.is_masked();
-    let shown = run.shown();
-    let mut figures = vec![figure(
-        if masked { "Loss" } else { "Likelihood" },
-        format!("{} nats", run.with_interval()),
-        &if masked {
-            let share = 100.0 * config.mask_prob;
-            format!("per masked pixel of {shown}, masks of {share:.0} %, with a 95 % interval")
-        } else {
-            format!("per pixel, every pixel scored, the first one too; mean over {shown} with a 95 % interval")
-        },
-    )];
-    if !masked {
-        let bits = [likelihood.bits_per_pixel, likelihood.bits_per_dim].map(|bits| format!("{bits:.4} bits"));
-        let [per_pixel, per_dim] = bits;
-        figures.extend([
-            figure("", per_pixel, "per pixel: nats / ln 2"),
-            figure(
-                "",
-                per_dim,
-                "per dim, a pixel’s bits shared among its channels; comparable only at the same palette",
-            ),
-            figure("", format!("{:.1} nats", likelihood.nats_per_image), "per image"),
-            figure("Uniform", format!("{:.4} nats", baselines.uniform), "per pixel if all colours are alike"),
-            figure("Unigram", format!("{:.4} nats", baselines.unigram), "per pixel from how often each colour occurs"),
-            figure(
-                "Context",
-                format!("{:.4} nats", baselines.context),
-                "per pixel from the left and upper neighbours, interpolated by Witten–Bell",
-            ),
-        ]);
-    }
+    let config = &run.config;
+    let mut figures = losses(run);
     if let Some(found) = &run.classifier {
         let [low, high] = found.interval.map(percent);
         let meaning =
@@ -57,7 +26,32 @@ pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
     ));
     figures.extend(training(run));
     let command = format!("igpt eval {} --split test --precision f32{}", source(run), images(run));
-    vec![Block::Figures(figures), Block::Command(command)]
+    let command = run.likelihood.is_some().then_some(Block::Command(command));
+    [Block::Figures(figures)].into_iter().chain(command).collect()
+}
+
+/// The loss on the test images, of a likelihood in all units and beside those of models that only count.
+fn losses(run: &Findings) -> Vec<Figure> {
+    let Findings { likelihood, baselines, config, .. } = run;
+    let Some((likelihood, nats)) = likelihood.as_ref().zip(run.with_interval()) else { return Vec::new() };
+    let (nats, shown) = (format!("{nats} nats"), run.shown());
+    if run.is_masked() {
+        let share = 100.0 * config.mask_prob;
+        let meaning = format!("per masked pixel of {shown}, masks of {share:.0} %, with a 95 % interval");
+        return vec![figure("Loss", nats, &meaning)];
+    }
+    let meaning = format!("per pixel, every pixel scored, the first one too; mean over {shown} with a 95 % interval");
+    let per_dim = "per dim, a pixel’s bits shared among its channels; comparable only at the same palette";
+    let context = "per pixel from the left and upper neighbours, interpolated by Witten–Bell";
+    vec![
+        figure("Likelihood", nats, &meaning),
+        figure("", format!("{:.4} bits", likelihood.bits_per_pixel), "per pixel: nats / ln 2"),
+        figure("", format!("{:.4} bits", likelihood.bits_per_dim), per_dim),
+        figure("", format!("{:.1} nats", likelihood.nats_per_image), "per image"),
+        figure("Uniform", format!("{:.4} nats", baselines.uniform), "per pixel if all colours are alike"),
+        figure("Unigram", format!("{:.4} nats", baselines.unigram), "per pixel from how often each colour occurs"),
+        figure("Context", format!("{:.4} nats", baselines.context), context),
+    ]
 }
 
 fn figure(name: &str, value: String, meaning: &str) -> Figure {
@@ -82,7 +76,7 @@ pub(in super::super) fn going_on(run: &Findings, made: &str) -> Vec<Block> {
     let command = |purpose: &str, line: String| Command { purpose: purpose.into(), line };
     let (model, images, side) = (place(run, ""), data(run), run.config.n_px.height);
     let mut commands = vec![command("Make this page again", made.into())];
-    if !run.is_masked() {
+    if run.drawn.is_some() {
         commands.push(command(
             "Draw other images, a little bolder",
             format!("igpt sample --model {model} -n 64 --seed 7 --temperature 0.9 --out samples.png --gif drawing.gif"),

@@ -48,7 +48,7 @@ pub(crate) const LR_SEARCH: &str = "lr-search";
 
 impl RunDir {
     /// Makes or takes over `root`, and keeps other processes from training in it until the last clone is dropped. What
-    /// an earlier run left there stays until [`RunDir::begin`].
+    /// an earlier run left there stays until the new one begins to train.
     ///
     /// # Errors
     /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when

@@ -1,8 +1,8 @@
 """What the studies share: arms that run once, their record, and a table of it. Needs nothing but Python.
 
-An arm is one igpt command. What it printed and its curve are kept in a record under the command itself: an arm whose
-command has changed is run again, one that was interrupted goes on, what is recorded is not run again. Budgets are steps,
-not minutes, so that a busy machine does not change a digit.
+An arm is one igpt command. What it printed and its curve are kept in a record beside the command itself: an arm whose
+command, or that of an arm before it, has changed is run again, one that was interrupted goes on, what is recorded is not
+run again. Budgets are steps, not minutes, so that a busy machine does not change a digit.
 """
 
 import argparse
@@ -46,9 +46,12 @@ class Study:
         return json.loads(self.path.read_text()) if self.path.exists() else {}
 
     def recorded(self, name):
-        """The result of an arm, if its command is still the same."""
+        """The result of an arm, if its command and those of the arms before it are still the same."""
         found = self.record.get(name)
-        return found if found and found["command"] == self.arms[name].command else None
+        if not found or found["command"] != self.arms[name].command:
+            return None
+        before = found.get("after", {})
+        return found if all(self.arms[other].command == command for other, command in before.items()) else None
 
     def missing(self):
         """Arms to run, those that others need first."""
@@ -89,6 +92,8 @@ class Study:
         if done.returncode:
             raise SystemExit(f"{name} failed: {shlex.join(command)}\n{done.stderr[-2000:]}")
         result = {"command": arm.command, "result": json.loads(done.stdout.splitlines()[-1])}
+        if arm.after:
+            result["after"] = {other: self.arms[other].command for other in arm.after}
         if result["result"].get("stopped"):
             raise SystemExit(f"{name} was stopped: the same command goes on with it")
         for key in ("run", "model", "page", "seconds", "tokens_per_second", "confusion"):

@@ -5,7 +5,7 @@
     scripts/representation_study.py [--only 14/,headline/] --jobs 1
 
 14/ are short arms at 14×14 pixels: three sizes, autoregressive beside masked, fine-tuning with and without the generative
-loss and without pretraining, few labels. headline/ are arms of up to an hour: pretraining, its probe, its fine-tuning.
+loss and without pretraining. headline/ are arms of up to an hour: pretraining, its probe, its fine-tuning.
 What an arm reached is kept in benches/record/representations.json with its command, and not run again; --list only prints.
 """
 
@@ -38,20 +38,19 @@ def short():
         probe = f"probe --data fashion-mnist --images 5000 --held-out 2000 --model {{14/{name}}} --out {{14/{name}}}/probe"
         few = f" --concat 5 --labels-per-class 4,{LABELS},400 --seeds 5" if name == "nano" else ""
         yield Arm(f"14/{name}/probe", probe + few, (f"14/{name}",))
-    # At the rates that the fresh network has.
+    # At the rates that the fresh network has; classes alone also at a third of them.
     classes_only = "--generative-weight 0 "
     model = "finetune --data fashion-mnist --model {14/nano} --lr 1.5e-3 --muon-lr 0.01 "
     masked = model.replace("14/nano", "14/masked")
     scratch = f"finetune --from-scratch {DATA} --n-px 14 {network} --set train.schedule=constant "
     yield Arm("14/finetune/joint", model + FINETUNE, ("14/nano",))
     yield Arm("14/finetune/classes-only", model + classes_only + FINETUNE, ("14/nano",))
+    third = model.replace("--lr 1.5e-3 --muon-lr 0.01", "--lr 5e-4 --muon-lr 0.0033")
+    yield Arm("14/finetune/classes-only-third", third + classes_only + FINETUNE, ("14/nano",))
     yield Arm("14/finetune/masked", masked + FINETUNE, ("14/masked",))
     yield Arm("14/finetune/masked-classes-only", masked + classes_only + FINETUNE, ("14/masked",))
     yield Arm("14/finetune/scratch-joint", scratch + FINETUNE)
     yield Arm("14/finetune/scratch-classes-only", scratch + classes_only + FINETUNE)
-    few = f"--labels-per-class {LABELS} --batch 16 --steps 240 --set train.eval_every=60 --set train.eval_images=1000 {RUN}"
-    for seed in range(SEEDS):
-        yield Arm(f"14/few/scratch-{seed}", f"{scratch}{classes_only}--seed {seed} {few}")
 
 
 def headline():
@@ -61,10 +60,12 @@ def headline():
     probe = f"probe --data fashion-mnist --concat 5 --labels-per-class 4,25,400 --precision bf16 {model}"
     yield Arm("headline/probe", probe + " --out {headline/pretrain}/probe", after)
     finetune = f"finetune --config configs/fashion-mnist-finetune.toml --generative-weight 0 {run}"
-    yield Arm("headline/finetune", f"{finetune} {model}", after)
+    # As many images for both; nothing is frozen that began at random.
+    longest = "--batch 16 --steps 8900 --set train.eval_every=2225 --layer 3"
+    yield Arm("headline/finetune", f"{finetune} {model} {longest} --freeze 1", after)
     network = NETWORK.format(480, 4, 5)
     scratch = f"{finetune} --from-scratch --lr 1.5e-3 --muon-lr 0.01 --colors 16 --n-px 20 {network}"
-    yield Arm("headline/scratch", scratch)
+    yield Arm("headline/scratch", f"{scratch} {longest}")
     few = f"--labels-per-class {LABELS} --steps 240 --set train.eval_every=60 --set train.eval_images=1000"
     for seed in range(SEEDS):
         yield Arm(f"headline/few/scratch-{seed}", f"{scratch} {few} --seed {seed}")

@@ -95,7 +95,7 @@ impl RunDir {
     pub(super) fn begin(&self) -> Result<()> {
         if self.overwrites {
             self.clear()?;
-            remove_folder(&self.lr_search())?;
+            remove_folder(&self.root.join(LR_SEARCH))?;
         }
         // It is not over any more.
         remove_file(&self.summary())?;
@@ -212,11 +212,6 @@ impl RunDir {
         let mut pictures: Vec<(u64, PathBuf)> = paths.filter_map(|path| Some((step(&path)?, path))).collect();
         pictures.sort();
         pictures
-    }
-
-    /// `lr-search/`: the runs of a search for a learning rate, beforehand.
-    pub(super) fn lr_search(&self) -> PathBuf {
-        self.root.join(LR_SEARCH)
     }
 
     /// `train.log`.

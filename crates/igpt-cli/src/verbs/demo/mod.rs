@@ -21,9 +21,9 @@ use crate::output::print_json;
 use crate::progress::Progress;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
-/// Training images of the page's quick probe: seconds, not minutes.
-/// What a run of pretraining pixel by pixel always has.
+/// Why the demo's findings have a likelihood.
 const GENERATES: &str = "the model was pretrained pixel by pixel";
+/// Training images of the page's quick probe: seconds, not minutes.
 const PROBE_IMAGES: usize = 600;
 
 /// Flags of `igpt demo`.

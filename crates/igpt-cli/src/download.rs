@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::output::say;
 use igpt::data::download::{Hook, Progress};
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
@@ -36,7 +37,7 @@ impl Current {
                 bar.finish_and_clear();
             }
         } else if done || self.line.is_none_or(|line| line.elapsed() >= LINE_EVERY) {
-            eprintln!("{}", line(progress));
+            say!("{}", line(progress));
             self.line = Some(Instant::now());
         }
     }

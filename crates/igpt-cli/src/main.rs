@@ -9,6 +9,7 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use crate::output::say;
 use clap::{Parser, Subcommand};
 
 /// Generative pretraining from pixels: a palette, a transformer that predicts the next pixel, and what it learned.
@@ -79,8 +80,9 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("igpt: {error}");
+            say!("igpt: {error}");
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ use igpt::train::observer::{Event, Observer, Started, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::download;
+use crate::output::say;
 
 /// Between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ impl Progress {
 
     fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None => say!("{text}"),
         }
     }
 
@@ -82,7 +83,7 @@ impl Progress {
             bar.set_message(text);
         } else if self.line.is_none_or(|line| line.elapsed() >= LINE_EVERY) || report.steps == Some(report.step) {
             let steps = report.steps.map_or(String::new(), |steps| format!("/{steps}"));
-            eprintln!("step {}{steps}  {text}  lr {:.2e}", report.step, report.lr);
+            say!("step {}{steps}  {text}  lr {:.2e}", report.step, report.lr);
             self.line = Some(Instant::now());
         }
     }
@@ -97,7 +98,7 @@ impl Observer for Progress {
         match event {
             Event::Phase(text) => match &self.bar {
                 Some(bar) => bar.set_message(text.to_string()),
-                None => eprintln!("{text}"),
+                None => say!("{text}"),
             },
             Event::Warning(text) => self.say(&format!("warning: {text}")),
             Event::Started(started) => self.started(started),
@@ -106,13 +107,13 @@ impl Observer for Progress {
                 let share = accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
                 if self.bar.is_none() {
                     let share = share.as_ref().map_or(String::new(), |share| format!(", accuracy {share}"));
-                    eprintln!("step {step}: validation loss {loss:.4} nats/token, {bits_per_dim:.4} bits/dim{share}");
+                    say!("step {step}: validation loss {loss:.4} nats/token, {bits_per_dim:.4} bits/dim{share}");
                 }
                 self.validation = Some(share.unwrap_or_else(|| format!("{loss:.4}")));
             }
             Event::Planned(steps) => {
                 if self.bar.is_none() {
-                    eprintln!("planned {steps} steps");
+                    say!("planned {steps} steps");
                 }
             }
             Event::Sampled(_) | Event::Saved(_) => {}

@@ -48,7 +48,7 @@ pub mod cpu;
 pub mod data;
 pub mod error;
 pub mod evaluate;
-mod files;
+pub mod files;
 pub mod generate;
 pub mod machine;
 pub mod model;
@@ -57,6 +57,7 @@ pub mod probe;
 pub mod ranks;
 pub mod report;
 pub mod rng;
+pub mod text;
 pub mod train;
 
 pub use error::{Error, Result};

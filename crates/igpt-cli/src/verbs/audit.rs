@@ -10,14 +10,14 @@ use igpt::generate::{Settings, sample};
 use igpt::model::{Engine, ModelDir, Pooling, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use igpt_kernels::pool::Pool;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
 use super::score::expect_autoregressive;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
 /// A sample as near to a training image as this share of the held-out images is suspicious.
@@ -184,7 +184,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "model": name,
             "data": args.data.data,
             "out": args.out,
-        }));
+        }))?;
     }
     Ok(())
 }
@@ -239,13 +239,13 @@ fn csv(neighbors: &[Neighbors<'_>]) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(Error::io(path))
+    files::write(path, text.as_bytes())
 }
 
 fn tell(args: &Args, model: &str, train_images: usize, gap: &[Likelihood; 2], spaces: &[Space; 2]) {
     let (samples, [trained, unseen]) = (args.samples, gap);
-    eprintln!("{model}: {samples} samples of seed {} against {train_images} training images", args.seed.seed);
-    eprintln!(
+    say!("{model}: {samples} samples of seed {} against {train_images} training images", args.seed.seed);
+    say!(
         "likelihood  {:.4} nats/pixel on {} training images, {:.4} on {} held-out ones: a gap of {:.1} %",
         trained.nats_per_token,
         trained.images,
@@ -255,7 +255,7 @@ fn tell(args: &Args, model: &str, train_images: usize, gap: &[Likelihood; 2], sp
     );
     for space in spaces {
         let [median, held_out] = space.medians();
-        eprintln!(
+        say!(
             "{:<11} nearest training image at {median:.2} {} (median), of held-out images at {held_out:.2}: {} of \
              {samples} samples as near as the nearest 1 % of these",
             space.name,
@@ -263,9 +263,9 @@ fn tell(args: &Args, model: &str, train_images: usize, gap: &[Likelihood; 2], sp
             space.suspicious()
         );
     }
-    eprintln!("{}", verdict(spaces, gap));
+    say!("{}", verdict(spaces, gap));
     if let Some(out) = &args.out {
-        eprintln!("each sample's nearest training images: nearest.png and nearest.csv in {}", out.display());
+        say!("each sample's nearest training images: nearest.png and nearest.csv in {}", out.display());
     }
 }
 

@@ -6,7 +6,7 @@ use igpt::train::{Checkpoint, Checkpoints};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::JsonArgs;
 
 /// Flags of `igpt checkpoints`.
@@ -46,14 +46,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 format!("DAMAGED: {error}")
             }
         };
-        eprintln!("step {step:>8}  {:>8.1} MB  {said}", bytes as f64 / 1e6);
+        say!("step {step:>8}  {:>8.1} MB  {said}", bytes as f64 / 1e6);
         rows.push(row);
     }
     if rows.is_empty() {
-        eprintln!("no checkpoint in {} yet", args.run.display());
+        say!("no checkpoint in {} yet", args.run.display());
     }
     if args.json.json {
-        print_json(&json!({"run": args.run, "checkpoints": rows, "damaged": damaged}));
+        print_json(&json!({"run": args.run, "checkpoints": rows, "damaged": damaged}))?;
     }
     match damaged.len() {
         0 => Ok(()),

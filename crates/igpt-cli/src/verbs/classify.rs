@@ -11,7 +11,7 @@ use igpt::palette::Quantizer;
 use igpt::{Error, Result};
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::output::{print_json, put};
 use crate::shared::{JsonArgs, ThreadArgs};
 
 /// Classes that are named for each picture, the likeliest first.
@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         if !args.json.json {
             let named =
                 order.iter().take(NAMED).map(|&c| format!("{} {:.1} %", classes[c], 100.0 * found.probabilities[c]));
-            println!("{}: {}", file.display(), named.collect::<Vec<_>>().join(", "));
+            put!("{}: {}", file.display(), named.collect::<Vec<_>>().join(", "))?;
         }
         let probabilities: serde_json::Map<_, _> =
             order.iter().map(|&c| (classes[c].clone(), json!(found.probabilities[c]))).collect();
@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     if args.json.json {
         let unread: Vec<_> = unread.iter().map(Error::to_string).collect();
-        print_json(&json!({ "model": args.model, "images": results, "unread": unread }));
+        print_json(&json!({ "model": args.model, "images": results, "unread": unread }))?;
     }
     match unread.len() {
         0 => Ok(()),

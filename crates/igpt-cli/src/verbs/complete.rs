@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     summary["completions"] = k.into();
     if args.draw.json.json {
-        print_json(&summary);
+        print_json(&summary)?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use clap::CommandFactory;
 
+use crate::output::put_bytes;
+
 /// Flags of `igpt completions`.
 #[derive(clap::Args)]
 #[command(after_help = "Example: igpt completions bash > /etc/bash_completion.d/igpt")]
@@ -11,6 +13,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> igpt::Result<()> {
-    clap_complete::generate(args.shell, &mut crate::Cli::command(), "igpt", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::Cli::command(), "igpt", &mut script);
+    put_bytes(&script)
 }

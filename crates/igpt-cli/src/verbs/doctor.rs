@@ -11,7 +11,7 @@ use igpt::machine::Limits;
 use igpt::model::Precision;
 use serde_json::{Value, json};
 
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::JsonArgs;
 
 /// Bytes written to learn how quick the disk is.
@@ -52,14 +52,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let limits = Limits::now();
     let findings = [instructions(), format(), cores(&limits), memory(&limits), pages(), disk(&args.dir), mpi()];
     for Finding { name, found, advice, .. } in &findings {
-        eprintln!("{name:<16} {found}\n{:<16} {advice}", "");
+        say!("{name:<16} {found}\n{:<16} {advice}", "");
     }
     if args.json.json {
         let value: serde_json::Map<String, Value> = findings
             .iter()
             .map(|f| (f.name.replace(' ', "_"), json!({"found": f.found, "advice": f.advice, "value": f.value})))
             .collect();
-        print_json(&Value::Object(value));
+        print_json(&Value::Object(value))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use igpt::report::{Text, gif, grid, npy, png, readable_scale};
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output::say;
 use crate::shared::{JsonArgs, QuantizeArgs, SeedArgs, ThreadArgs};
 
 /// Side of a picture beyond which images are enlarged less.
@@ -120,7 +121,7 @@ impl Artist {
         let seconds = time.as_secs_f64();
         let files: Vec<&Path> = std::iter::once(&*self.out).chain(self.gif.as_deref()).collect();
         let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-        eprintln!("{images} images from {} in {seconds:.1} s ({}): {}", self.name, self.settings, names.join(", "));
+        say!("{images} images from {} in {seconds:.1} s ({}): {}", self.name, self.settings, names.join(", "));
         serde_json::json!({
             "images": images,
             "out": self.out,

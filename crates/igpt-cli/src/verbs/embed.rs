@@ -14,7 +14,7 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::drawing::with_bar_if;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
 
@@ -133,11 +133,11 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let files = file.finish()?;
 
     for image in &damaged {
-        eprintln!("skipped {}: {}", image.name, image.problem);
+        say!("skipped {}: {}", image.name, image.problem);
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let seconds = time.as_secs_f64();
-    eprintln!("{count} images of {} ({}) in {seconds:.1} s: {}", args.data.data, args.split, names.join(", "));
+    say!("{count} images of {} ({}) in {seconds:.1} s: {}", args.data.data, args.split, names.join(", "));
     if args.json.json {
         let shape: Vec<usize> = [&[count], &shape[..]].concat();
         print_json(&json!({
@@ -152,7 +152,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
             "damaged": damaged.iter().map(|image| &image.name).collect::<Vec<_>>(),
             "seconds": seconds,
             "images_per_second": count as f64 / seconds,
-        }));
+        }))?;
     }
     Ok(())
 }

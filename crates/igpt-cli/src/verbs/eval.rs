@@ -12,7 +12,7 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::drawing::with_bar_if;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, Quantize, ThreadArgs};
 
@@ -89,14 +89,11 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
 
     let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
     if masked {
-        eprintln!(
-            "the loss is that of masked pixels ({:.0} %), no likelihood of whole images",
-            100.0 * config.mask_prob
-        );
+        say!("the loss is that of masked pixels ({:.0} %), no likelihood of whole images", 100.0 * config.mask_prob);
     }
-    eprintln!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
+    say!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
     for image in &set.damaged {
-        eprintln!("skipped {}: {}", image.name, image.problem);
+        say!("skipped {}: {}", image.name, image.problem);
     }
     if args.json.json {
         print_json(&json!({
@@ -122,7 +119,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
             "quantize": int8.then_some("int8"),
             "damaged": set.damaged.len(),
             "seconds": time.as_secs_f64(),
-        }));
+        }))?;
     }
     Ok(())
 }
@@ -135,7 +132,7 @@ fn baselines(train: &Result<Images>, set: &data::TokenSet, quantizer: &Quantizer
             Ok(Some(Baselines::fit(&train, quantizer.palette().n_vocab()).score(set)))
         }
         Err(Error::Missing(_)) => {
-            eprintln!("no baselines: the data have no training images to fit them to");
+            say!("no baselines: the data have no training images to fit them to");
             Ok(None)
         }
         Err(problem) => Err(Error::Invalid(problem.to_string())),

@@ -11,6 +11,7 @@ use super::page_args::PageArgs;
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
+use crate::output::say;
 use crate::ranks::{self, Led};
 
 const EXAMPLES: &str = "\
@@ -100,7 +101,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     if args.json {
         let mut value = json!(result);
         rates::tell(&mut value, &config.train, found.as_ref());
-        output::print_json(&value);
+        output::print_json(&value)?;
     }
     Ok(())
 }
@@ -150,14 +151,14 @@ fn tell(result: &FineTuned) {
         format!(", validation accuracy {} after step {step}", percent(accuracy))
     });
     let how = if result.stopped { "stopped" } else { "done" };
-    eprintln!("{how} after {} steps, {:.0} s{best}", result.steps, result.seconds);
+    say!("{how} after {} steps, {:.0} s{best}", result.steps, result.seconds);
     match (result.test_accuracy, result.interval, result.test_images) {
-        (Some(accuracy), Some([low, high]), Some(images)) => eprintln!(
+        (Some(accuracy), Some([low, high]), Some(images)) => say!(
             "test accuracy {} on {images} images, 95 % interval {} to {}; name classes with: igpt classify --model {run} FILE",
             percent(accuracy),
             percent(low),
             percent(high)
         ),
-        _ => eprintln!("not tested yet; go on with: igpt finetune --resume --out {run}"),
+        _ => say!("not tested yet; go on with: igpt finetune --resume --out {run}"),
     }
 }

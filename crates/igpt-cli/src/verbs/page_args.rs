@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::output::say;
 use igpt::Result;
 use igpt_server::{Access, LivePage};
 
@@ -41,7 +42,7 @@ impl PageArgs {
     pub(crate) fn open(&self, run: &Path) -> Result<Option<LivePage>> {
         let Some(listen) = &self.page else { return Ok(None) };
         let page = LivePage::start(run, self.access.at(listen)?)?;
-        eprintln!("live page: http://{}", page.address());
+        say!("live page: http://{}", page.address());
         Ok(Some(page))
     }
 }

@@ -10,7 +10,7 @@ use igpt::report::{Text, png};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
 /// Flags of `igpt palette`.
@@ -126,7 +126,7 @@ fn fit(args: &Fit) -> Result<()> {
     let (histogram, damaged) = Histogram::of_images(&images, size, images.channels(), sample, options.threads)?;
     let distinct = histogram.counts().len();
     if args.colors.is_none() && distinct < COLORS {
-        eprintln!("the images have {distinct} different colours: the palette gets that many");
+        say!("the images have {distinct} different colours: the palette gets that many");
         options.colors = distinct;
     }
     let (fitted, report) = palette::fit_histogram(&histogram, &options)?;
@@ -136,7 +136,7 @@ fn fit(args: &Fit) -> Result<()> {
     let distortion = Distortion::of(&histogram, &Quantizer::new(fitted.clone()));
     let skipped =
         if damaged.is_empty() { String::new() } else { format!("; {} damaged images skipped", damaged.len()) };
-    eprintln!(
+    say!(
         "{}: {n_vocab} {} from {} pixels of {} different colours, {:.2} dB PSNR on them{skipped}",
         args.out.display(),
         if fitted.channels() == 1 { "greys" } else { "colours" },
@@ -149,7 +149,7 @@ fn fit(args: &Fit) -> Result<()> {
             "palette": args.out, "palette_hash": hash, "colors": n_vocab, "channels": fitted.channels(),
             "pixels": report.pixels, "distinct_colors": report.distinct, "passes": report.passes,
             "train_mse": distortion.mse, "train_psnr_db": distortion.psnr_db, "damaged": damaged.len(),
-        }));
+        }))?;
     }
     Ok(())
 }
@@ -181,7 +181,7 @@ fn inspect(args: &Inspect) -> Result<()> {
         let text = Text::new("Palette").with("Palette", palette.hash()).with("Colours", palette.n_vocab());
         png::save(out, &palette.swatch(), &text)?;
     }
-    eprintln!(
+    say!(
         "{} colours on {} images of {} ({}): PSNR {:.2} dB, mean squared error {:.3} (8-bit levels), {} used, {} dead, \
          entropy {:.3} bits a pixel",
         palette.n_vocab(),
@@ -200,7 +200,7 @@ fn inspect(args: &Inspect) -> Result<()> {
             "split": args.split, "images": images.len() - damaged.len(), "pixels": found.pixels,
             "psnr_db": found.psnr_db, "mse": found.mse, "used": found.used, "dead": found.dead,
             "entropy_bits": found.entropy_bits, "damaged": damaged.len(), "swatch": args.out,
-        }));
+        }))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use crate::output;
+use crate::output::say;
 use crate::shared::{JsonArgs, ThreadArgs};
 
 /// Flags of `igpt parity`.
@@ -42,16 +43,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let worst = parity.worst();
     let passed = worst <= args.tolerance;
     for (name, difference) in [("logits", parity.logits), ("loss", parity.loss), ("features", parity.features)] {
-        eprintln!(
+        say!(
             "{name:<9} largest error {:.2e}, {:.2e} of the largest value",
-            difference.largest_error, difference.relative_error
+            difference.largest_error,
+            difference.relative_error
         );
     }
     if args.json.json {
         let mut value = json!(parity);
         value["tolerance"] = json!(args.tolerance);
         value["passed"] = json!(passed);
-        output::print_json(&value);
+        output::print_json(&value)?;
     }
     if passed {
         Ok(())

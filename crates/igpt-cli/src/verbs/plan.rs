@@ -9,6 +9,7 @@ use igpt::{Error, Result};
 
 use super::run_args::SettingsArgs;
 use crate::output;
+use crate::output::say;
 use crate::progress::Progress;
 
 /// Flags of `igpt plan`.
@@ -41,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let found = found?;
     tell(&found);
     if args.json {
-        output::print_json(&serde_json::json!(found));
+        output::print_json(&serde_json::json!(found))?;
     }
     match found.problem {
         Some(problem) => Err(Error::Invalid(problem)),
@@ -51,7 +52,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 fn tell(found: &Forecast) {
     let Forecast { network, memory_bytes: memory, .. } = found;
-    eprintln!(
+    say!(
         "{} parameters: {} blocks of width {}, {} heads, {} images, {} colours; {} training images, {} a step",
         found.parameters,
         network.n_layer,
@@ -77,27 +78,27 @@ fn tell(found: &Forecast) {
         ("memory in all", memory.total),
     ];
     for (name, bytes) in parts {
-        eprintln!("{name:<28} {:>12}", size_in_words(bytes));
+        say!("{name:<28} {:>12}", size_in_words(bytes));
     }
     if let Some(left) = found.memory_left {
-        eprintln!("{:<28} {:>12}", "left on this machine", size_in_words(left));
+        say!("{:<28} {:>12}", "left on this machine", size_in_words(left));
     }
-    eprintln!(
+    say!(
         "{:<28} {:>12}   at most {} at once",
         "a checkpoint",
         size_in_words(found.checkpoint_bytes),
         size_in_words(found.checkpoints_bytes)
     );
-    eprintln!("{:<28} {:>12}", "the images as tokens", size_in_words(found.token_bytes));
+    say!("{:<28} {:>12}", "the images as tokens", size_in_words(found.token_bytes));
     if let Some(preset) = found.largest_preset {
-        eprintln!("{:<28} {:>12}", "largest preset that fits", preset.name());
+        say!("{:<28} {:>12}", "largest preset that fits", preset.name());
     }
     if let Some(speed) = found.tokens_per_second {
-        eprintln!("{:<28} {speed:>12.0} tokens/s", "training");
+        say!("{:<28} {speed:>12.0} tokens/s", "training");
     }
     match (found.steps, found.seconds) {
-        (Some(steps), Some(seconds)) => eprintln!("{:<28} {:>12}   {steps} steps", "time to finish", time(seconds)),
-        _ => eprintln!("time to finish: not known without --steps, --epochs or --minutes"),
+        (Some(steps), Some(seconds)) => say!("{:<28} {:>12}   {steps} steps", "time to finish", time(seconds)),
+        _ => say!("time to finish: not known without --steps, --epochs or --minutes"),
     }
 }
 

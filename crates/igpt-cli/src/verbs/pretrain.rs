@@ -9,6 +9,7 @@ use super::page_args::PageArgs;
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
+use crate::output::say;
 use crate::ranks::{self, Led};
 
 const EXAMPLES: &str = "\
@@ -59,7 +60,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     if args.json {
         let mut value = serde_json::to_value(&summary).map_err(|e| Error::Invalid(e.to_string()))?;
         rates::tell(&mut value, &config.train, found.as_ref());
-        output::print_json(&value);
+        output::print_json(&value)?;
     }
     Ok(())
 }
@@ -67,7 +68,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
 fn tell(summary: &Summary) {
     let run = summary.run.display();
     let loss = |loss: Option<f64>| loss.map_or("not measured".into(), |loss| format!("{loss:.4} nats/token"));
-    eprintln!(
+    say!(
         "{} after {} steps, {:.0} s, {:.0} tokens/s: validation loss {}, lowest {}",
         if summary.stopped { "stopped" } else { "done" },
         summary.steps,
@@ -77,12 +78,12 @@ fn tell(summary: &Summary) {
         loss(summary.best_validation_loss),
     );
     if summary.stopped {
-        eprintln!("go on with: igpt pretrain --resume --out {run}");
+        say!("go on with: igpt pretrain --resume --out {run}");
     } else {
         let next = match summary.objective {
             Objective::Autoregressive => format!("look at it with: igpt sample --model {run} -n 16 --out samples.png"),
             Objective::Masked => format!("its loss on other images: igpt eval --model {run} --data SPEC"),
         };
-        eprintln!("the model is in {}; {next}", summary.model.display());
+        say!("the model is in {}; {next}", summary.model.display());
     }
 }

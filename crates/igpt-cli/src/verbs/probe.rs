@@ -9,11 +9,11 @@ use igpt::model::ModelDir;
 use igpt::probe::{self, Report, Settings, Solver};
 use igpt::ranks::{Collective, expect_same_model, in_turn};
 use igpt::report::chart::by_layer;
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases_if;
-use crate::output::{own_command, print_json};
+use crate::output::{own_command, print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
 
@@ -139,9 +139,9 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     }
 
     let name = args.model.as_ref().map_or("the emoji model that comes with igpt".into(), |m| m.display().to_string());
-    eprintln!("{name} on {}\n{}", args.data.data, table(&report));
+    say!("{name} on {}\n{}", args.data.data, table(&report));
     for image in &report.damaged {
-        eprintln!("skipped {}: {}", image.name, image.problem);
+        say!("skipped {}: {}", image.name, image.problem);
     }
     let mut value = serde_json::to_value(&report).map_err(|e| Error::Invalid(e.to_string()))?;
     value["validation_interval"] = json!(report.validation_intervals());
@@ -156,7 +156,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         save(folder, &report, &value)?;
     }
     if args.json.json {
-        print_json(&value);
+        print_json(&value)?;
     }
     Ok(())
 }
@@ -173,8 +173,8 @@ fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()>
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     for (name, text) in [("results.json", format!("{value:#}\n")), ("layers.svg", by_layer(&points, &levels))] {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(Error::io(&path))?;
-        eprintln!("wrote {}", path.display());
+        files::write(&path, text.as_bytes())?;
+        say!("wrote {}", path.display());
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use igpt::train::{self, LrSearch, RunConfig, Start};
 use serde_json::{Value, json};
 
 use super::run_args::RunArgs;
+use crate::output::say;
 use crate::ranks::Led;
 
 /// The flag of the search.
@@ -37,7 +38,7 @@ impl LrSearchArgs {
         progress.finish();
         let found = found?;
         if ranks.leads() {
-            eprint!("{}", table(&found));
+            say!("{}", table(&found).trim_end());
         }
         config.train.set_main_rate(found.best);
         Ok((Start::New, Some(found)))

@@ -6,12 +6,12 @@ use igpt::cpu::Options;
 use igpt::data::OpenOptions;
 use igpt::model::Precision;
 use igpt::report::runs::{Findings, Settings, page};
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
 use crate::download;
-use crate::output::{own_command, print_json};
+use crate::output::{own_command, print_json, say};
 use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
 
 /// Flags of `igpt report`.
@@ -66,17 +66,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
     let html = page(&runs, &own_command(), settings.options.isa.name(), settings.seed).html();
-    std::fs::write(&args.out, html).map_err(Error::io(&args.out))?;
+    files::write(&args.out, html.as_bytes())?;
     for run in &runs {
         let what = match (run.with_interval(), &run.classifier) {
             (Some(nats), _) => format!("{nats} nats per pixel on "),
             (None, Some(classifier)) => format!("{:.2} % right of ", 100.0 * classifier.accuracy),
             (None, None) => "looked at with ".into(),
         };
-        eprintln!("{}: {what}{} test images", run.run.display(), run.looked_at);
-        run.absent.iter().for_each(|why| eprintln!("  not shown: {why}"));
+        say!("{}: {what}{} test images", run.run.display(), run.looked_at);
+        run.absent.iter().for_each(|why| say!("  not shown: {why}"));
     }
-    eprintln!("page        {} after {:.0} s: open it with any browser", args.out.display(), time.as_secs_f64());
+    say!("page        {} after {:.0} s: open it with any browser", args.out.display(), time.as_secs_f64());
     if args.json.json {
         let found = |run: &Findings| {
             json!({
@@ -94,7 +94,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "page": args.out,
             "runs": runs.iter().map(found).collect::<Vec<_>>(),
             "seconds": time.as_secs_f64(),
-        }));
+        }))?;
     }
     Ok(())
 }

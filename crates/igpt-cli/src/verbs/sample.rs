@@ -31,7 +31,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     artist.save_gif(&drawn, 0, columns)?;
     let summary = artist.summary(n, n * artist.engine.config().n_ctx(), time);
     if args.draw.json.json {
-        print_json(&summary);
+        print_json(&summary)?;
     }
     Ok(())
 }

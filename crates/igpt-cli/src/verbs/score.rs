@@ -11,11 +11,11 @@ use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::runs::surprise_pairs;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
 
 /// Pairs of image and map in a row of the sheet.
@@ -111,7 +111,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let images = if args.images > 0 { images.spread(args.images) } else { images };
         let set = data::tokenize(&images, n_px, &quantizer)?;
         for image in &set.damaged {
-            eprintln!("skipped {}: {}", image.name, image.problem);
+            say!("skipped {}: {}", image.name, image.problem);
         }
         let (surprise, _) = with_bar("scoring", |progress| {
             surprise(&mut *engine, &set, reference, &mut |done| progress(done, set.images()))
@@ -157,7 +157,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "split": args.split,
             "against": args.against,
             "out": args.out,
-        }));
+        }))?;
     }
     Ok(())
 }
@@ -183,7 +183,7 @@ fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[
         Complexity::Context => "the context model",
         Complexity::Png => "a PNG file",
     };
-    eprintln!(
+    say!(
         "{model} on {} images of {} ({}): {:.1} nats an image, {reference} {:.1}",
         own.surprise.len(),
         args.data.data,
@@ -191,16 +191,16 @@ fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[
         mean(&own.scores(|s| s.nats)),
         mean(&own.scores(|s| s.reference)),
     );
-    eprintln!("oddest by excess over {reference}:\n   excess     nats  image");
+    say!("oddest by excess over {reference}:\n   excess     nats  image");
     for &i in shown.iter().take(10) {
-        eprintln!("{:>9.1} {:>8.1}  {}", own.surprise[i].excess(), own.surprise[i].nats, own.set.names[i]);
+        say!("{:>9.1} {:>8.1}  {}", own.surprise[i].excess(), own.surprise[i].nats, own.set.names[i]);
     }
     if let (Some(told), Some(against)) = (told, &args.against) {
         for (name, value) in told {
-            eprintln!("AUROC of {name}, {against} against {}: {:.3}", args.data.data, value.unwrap_or(f64::NAN));
+            say!("AUROC of {name}, {against} against {}: {:.3}", args.data.data, value.unwrap_or(f64::NAN));
         }
     }
-    eprintln!("all scores and the {} oddest with their maps: {}", shown.len(), args.out.display());
+    say!("all scores and the {} oddest with their maps: {}", shown.len(), args.out.display());
 }
 
 /// All scores of a data set, the oddest image first.
@@ -242,7 +242,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    std::fs::write(path, text).map_err(Error::io(path))
+    files::write(path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@ use igpt::cpu;
 use igpt::data::{self, Dataset, OpenOptions};
 use igpt::model::{ModelDir, Precision};
 use igpt::train::RunConfig;
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use igpt_server::{Limits, Options};
 
 use super::drawing::bar;
 use super::page_args::AccessArgs;
 use super::run_args::stop_on_signals;
 use crate::download;
+use crate::output::say;
 use crate::shared::Quantize;
 
 const EXAMPLES: &str = "\
@@ -117,7 +118,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let options = Options { model, name, access, ui, limits, rows: args.rows, engine, examples, neighbors, progress };
     let stop = stop_on_signals()?;
     let what = if ui { "the page and the API" } else { "the API" };
-    let mut ready = |address| eprintln!("{what}: http://{address}; Ctrl-C ends");
+    let mut ready = |address| say!("{what}: http://{address}; Ctrl-C ends");
     igpt_server::serve(options, stop, &mut ready)
 }
 
@@ -142,7 +143,7 @@ fn limits(args: &Args) -> Result<Limits> {
 /// The data that the run in `run` was trained on, if it is one.
 fn trained_on(run: &Path) -> Option<(String, Option<PathBuf>)> {
     let path = run.join("config.resolved.toml");
-    let config = RunConfig::from_toml(&std::fs::read_to_string(&path).ok()?, &path).ok()?;
+    let config = RunConfig::from_toml(&files::read_to_string(&path).ok()?, &path).ok()?;
     Some((config.data.spec, config.data.dir))
 }
 

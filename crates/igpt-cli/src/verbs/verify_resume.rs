@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use igpt::rng::{Purpose, Rng};
 use igpt::train::{Checkpoints, Comparison};
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_bar;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::{JsonArgs, SeedArgs};
 
 /// How often a run is asked whether it has ended.
@@ -68,10 +68,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let trials = Trials { args: &args, folder: folder.clone(), straight, killed };
     let ((comparison, kills, in_writes), time) = with_bar("comparing", |progress| trials.run(progress))?;
     for file in comparison.files.iter().filter(|file| file.differing > 0) {
-        eprintln!("{}: {} of {} bytes differ", file.name, file.differing, file.bytes);
+        say!("{}: {} of {} bytes differ", file.name, file.differing, file.bytes);
     }
     let (bytes, differing) = (comparison.bytes(), comparison.differing());
-    eprintln!(
+    say!(
         "{} steps straight, and again through {kills} kills, {in_writes} of them inside a checkpoint's writing: {differing} of {bytes} bytes differ ({:.0} s)",
         2 * args.steps,
         time.as_secs_f64()
@@ -85,7 +85,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "steps": 2 * args.steps,
             "files": comparison.files,
             "seconds": time.as_secs_f64(),
-        }));
+        }))?;
     }
     if differing > 0 {
         return Err(Error::Mismatch(format!(
@@ -198,7 +198,7 @@ impl Trials<'_> {
         if child.wait().map_err(Error::io("a run"))?.success() {
             return Ok(());
         }
-        let words = std::fs::read_to_string(self.words()).unwrap_or_default();
+        let words = files::read_to_string(&self.words()).unwrap_or_default();
         let last = words.trim().lines().last().unwrap_or_default();
         Err(Error::Invalid(format!("the run in {} failed: {last}", out.display())))
     }

@@ -6,6 +6,7 @@ use igpt::{Error, Result};
 
 use super::page_args::{AccessArgs, LIVE};
 use super::run_args::stop_on_signals;
+use crate::output::say;
 
 /// Flags of `igpt watch`.
 #[derive(clap::Args)]
@@ -28,6 +29,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Missing(format!("{run} is no directory: give the --out of an igpt pretrain or finetune")));
     }
     let stop = stop_on_signals()?;
-    let mut ready = |address| eprintln!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());
+    let mut ready = |address| say!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());
     igpt_server::watch(&args.run, args.access.at(&args.listen)?, stop, &mut ready)
 }

@@ -4,12 +4,12 @@
 
 use std::fs;
 
-use igpt::Result;
 use igpt::data::{self, OpenOptions, Split, tokenize};
 use igpt::evaluate::{BaselineScores, Baselines};
 use igpt::model::Objective;
 use igpt::palette::{Palette, Quantizer};
 use igpt::train::{RunConfig, RunDir};
+use igpt::{Result, files};
 use serde::{Deserialize, Serialize};
 
 /// Pixels of training images that are counted at most: some seconds of one core.
@@ -29,7 +29,7 @@ pub(super) struct Baseline {
 /// When the run has not begun, or its images can't be had.
 pub(super) fn baselines(run: &RunDir) -> Result<Vec<Baseline>> {
     let path = run.baselines();
-    if let Some(kept) = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+    if let Some(kept) = files::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
         return Ok(kept);
     }
     let found = compute(run)?;
@@ -40,7 +40,7 @@ pub(super) fn baselines(run: &RunDir) -> Result<Vec<Baseline>> {
 
 fn compute(run: &RunDir) -> Result<Vec<Baseline>> {
     let path = run.config();
-    let text = fs::read_to_string(&path).map_err(igpt::Error::io(&path))?;
+    let text = files::read_to_string(&path)?;
     let config = RunConfig::from_toml(&text, &path)?;
     let (Some(n_px), Objective::Autoregressive) = (config.model.n_px, config.train.objective) else {
         return Ok(Vec::new());

@@ -20,6 +20,7 @@ use super::baselines::{Baseline, baselines};
 use super::curves::{Curves, Rows};
 use super::snapshot::{Snapshot, colors, notes};
 use crate::http::Refusal;
+use igpt::files;
 
 /// Between looks at the directory.
 const GLANCE: Duration = Duration::from_millis(500);
@@ -182,6 +183,6 @@ async fn picture(State(watched): State<Watched>, Path(name): Path<String>) -> Re
     let pictures = ["step-", "completions-"].into_iter().flat_map(|kind| run.pictures(kind));
     let mut paths = pictures.map(|(_, path)| path);
     let path = paths.find(|path| path.file_name().is_some_and(|own| own == name.as_str())).ok_or_else(nothing)?;
-    let bytes = std::fs::read(path).map_err(|_| nothing())?;
+    let bytes = files::read(&path).map_err(|_| nothing())?;
     Ok(([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, "no-cache")], bytes).into_response())
 }

@@ -1,7 +1,5 @@
 //! What the page shows of a run, from its directory.
 
-use std::fs;
-
 use igpt::model::Objective;
 use igpt::palette::Palette;
 use igpt::report::runs::grouped;
@@ -9,6 +7,7 @@ use igpt::train::{Row, RunConfig, RunDir};
 use serde::Serialize;
 
 use super::baselines::Baseline;
+use igpt::files;
 
 /// Lines of the log.
 const NOTES: usize = 200;
@@ -61,7 +60,7 @@ struct Sheet {
 impl Snapshot {
     pub(super) fn of(run: &RunDir, rows: &[Row], baselines: &[Baseline]) -> Self {
         let path = run.config();
-        let config = fs::read_to_string(&path).ok().and_then(|text| RunConfig::from_toml(&text, &path).ok());
+        let config = files::read_to_string(&path).ok().and_then(|text| RunConfig::from_toml(&text, &path).ok());
         let palette = Palette::open(run.palette()).ok();
         let name = run.root().file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned());
         let train = || rows.iter().filter(|row| row.split == "train");
@@ -153,7 +152,7 @@ fn sheets(run: &RunDir, kind: &str) -> Vec<Sheet> {
 
 /// The last lines of the log, in which the run's directory has its name alone.
 pub(super) fn notes(run: &RunDir) -> Vec<String> {
-    let log = fs::read(run.log_file()).unwrap_or_default();
+    let log = files::read(&run.log_file()).unwrap_or_default();
     let root = run.root().display().to_string();
     let name = base_name(&root);
     let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(|line| line.replace(&root, &name)).collect();

@@ -1,10 +1,9 @@
 //! A set of binary files, unpacked in a directory or still in their tar.gz.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Names of the archive, of the folder that it unpacks to, and of the files that are needed.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Bundle {
         if let Some(dir) = self.unpacked(dir) {
             let read = |name: &&str| {
                 let path = dir.join(name);
-                Ok((path.clone(), std::fs::read(&path).map_err(Error::io(path))?))
+                Ok((path.clone(), files::read(&path)?))
             };
             return self.members.iter().map(read).collect();
         }
@@ -43,7 +42,7 @@ impl Bundle {
     /// Reads the archive as far as the last file needed.
     fn unpack(&self, path: &Path) -> Result<Vec<Member>> {
         let damaged = |e: std::io::Error| Error::format(path, format!("damaged archive ({e}): remove or replace it"));
-        let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+        let file = BufReader::new(files::open(path)?);
         let mut archive = tar::Archive::new(flate2::bufread::GzDecoder::new(file));
         let mut found: Vec<Option<Vec<u8>>> = vec![None; self.members.len()];
         for entry in archive.entries().map_err(damaged)? {

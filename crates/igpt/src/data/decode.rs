@@ -10,7 +10,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
 
 use super::Pixels;
 use super::pixels::over_white;
-use crate::{Error, Result, model::ImageSize};
+use crate::{Error, Result, files, model::ImageSize};
 
 /// Endings of file names that are taken for images.
 pub const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
@@ -20,7 +20,7 @@ pub const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "
 /// # Errors
 /// When it can't be read, is of none of the formats, or is cut off or otherwise damaged.
 pub fn read(path: &Path, channels: usize) -> Result<Pixels> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = files::read(path)?;
     decode(&bytes, channels, usize::MAX).map_err(|problem| Error::format(path, problem))
 }
 

@@ -8,7 +8,7 @@ use super::catalog::Known;
 use super::locate;
 use super::packed::Packed;
 use super::{Dataset, OpenOptions};
-use crate::{Error, Result, model::ImageSize};
+use crate::{Error, Result, files, model::ImageSize};
 
 /// An IDX array of bytes: its dimensions and its elements, the last dimension fastest.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn read(path: &Path) -> Result<Idx> {
 
 /// A file's bytes, unpacked if they start as gzip does.
 fn read_maybe_gzipped(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = files::read(path)?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }

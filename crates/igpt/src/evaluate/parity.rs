@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::data::Batch;
 use crate::model::{Engine, ModelConfig, Pooling};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The file in a model directory that holds what transformers computed.
 pub const RECORDING: &str = "parity.safetensors";
@@ -70,7 +70,7 @@ impl Recording {
                 path.parent().unwrap_or(Path::new(".")).display()
             )));
         }
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = files::read(path)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(format!("damaged, record it again: {e}")))?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
             let view = file.tensor(name).map_err(|_| bad(format!("tensor {name} is missing: record it again")))?;

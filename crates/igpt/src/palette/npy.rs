@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::Palette;
 use crate::report::{npy::header, png::write};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The scale of a file's numbers. Files don't say it, so the user must.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Palette {
     /// When the file is not such an array, is cut off, or its colours are not a palette in `scale`.
     pub fn from_npy(path: impl AsRef<Path>, scale: Scale) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = files::read(path)?;
         let (values, channels) = parse(&bytes).map_err(|problem| Error::format(path, problem))?;
         let color = |color: &[f64]| {
             let signed = |c: usize| scale.read(color[c % channels]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::data::Pixels;
 use crate::generate::Settings;
-use crate::{Error, Result};
+use crate::{Result, files};
 
 /// Text chunks of a picture: (keyword, text).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +63,7 @@ pub fn save(path: impl AsRef<Path>, image: &Pixels, text: &Text) -> Result<()> {
 
 /// Writes a file and the folders on the way to it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    }
-    std::fs::write(path, bytes).map_err(Error::io(path))
+    files::write(path, bytes)
 }
 
 #[cfg(test)]

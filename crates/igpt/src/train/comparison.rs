@@ -10,7 +10,7 @@ use toml::Table;
 use super::checkpoint::{Checkpoints, META, STATE};
 use super::config::WITHOUT_EFFECT;
 use super::metrics::MEASURED;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// What two runs have in common.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -85,14 +85,14 @@ fn samples(run: &Path) -> Result<Vec<String>> {
 }
 
 fn bytes(name: &str, a: &Path, b: &Path) -> Result<Compared> {
-    let [a, b] = [a, b].map(|path| fs::read(path).map_err(Error::io(path)));
+    let [a, b] = [a, b].map(|path| files::read(path));
     Ok(compared(name, &a?, &b?))
 }
 
 /// As [`bytes`], after `keep` has left out what may differ.
 fn texts(name: &str, a: &Path, b: &Path, keep: &dyn Fn(&str) -> Option<String>) -> Result<Compared> {
     let read = |path: &Path| {
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = files::read_to_string(path)?;
         keep(&text).ok_or_else(|| Error::format(path, "it can't be read"))
     };
     Ok(compared(name, read(a)?.as_bytes(), read(b)?.as_bytes()))

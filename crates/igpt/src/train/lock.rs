@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Error, Result, machine};
+use crate::{Error, Result, files, machine};
 
 /// Its name in the run directory.
 pub(super) const NAME: &str = ".lock";
@@ -49,7 +49,7 @@ impl Lock {
         match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let holder = files::read_to_string(&path).unwrap_or_default();
                 let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
                 return Err(Error::Invalid(format!(
                     "{} is being trained by {holder}: wait for it, stop it, or choose another --out",

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::files::write_atomic;
+use crate::files;
 use crate::ranks::Collective;
 use crate::train::config::RunConfig;
 use crate::train::finetune::finetune_untested;
@@ -125,7 +125,7 @@ pub fn lr_search_among(
     run.make_way()?;
     let path = root.join("result.json");
     let text = serde_json::to_string_pretty(&found).expect("plain values have a JSON form") + "\n";
-    write_atomic(&path, text.as_bytes())?;
+    files::write(&path, text.as_bytes())?;
     Ok(found)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Columns that tell of the clock and the machine: all others are the same in equal runs.
 pub const MEASURED: [&str; 5] = ["tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
@@ -91,11 +91,11 @@ impl Metrics {
         let path = path.into();
         if path.exists() {
             // Kept as they are: a number printed, read and printed again may end in another digit.
-            let old = std::fs::read(&path).map_err(Error::io(&path))?;
+            let old = files::read(&path)?;
             let old = String::from_utf8_lossy(&old);
             let kept = |text: &&str| serde_json::from_str(text).is_ok_and(|row: Row| row.step <= step);
             let text: String = old.lines().filter(kept).flat_map(|text| [text, "\n"]).collect();
-            crate::files::write_atomic(&path, text.as_bytes())?;
+            files::write(&path, text.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file })
@@ -113,7 +113,7 @@ impl Metrics {
 
     /// All whole rows of a file; other lines (the last one of a killed run) are left out.
     pub fn read(path: &Path) -> Result<Vec<Row>> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = files::open(path)?;
         let mut rows = Vec::new();
         for text in BufReader::new(file).lines() {
             rows.extend(serde_json::from_str(&text.map_err(Error::io(path))?).ok());

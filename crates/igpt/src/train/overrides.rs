@@ -8,7 +8,7 @@ pub use toml::Value;
 use crate::model::Optimizer;
 use crate::train::config::RunConfig;
 use crate::train::recipe;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Keys that exclude each other: one given by a later layer removes the others of the layers before.
 const EXCLUSIVE: [(&str, &[&str]); 4] = [
@@ -38,7 +38,7 @@ impl Overrides {
 
     /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.
     pub fn file(&mut self, path: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = files::read_to_string(path)?;
         RunConfig::from_toml(&text, path)?;
         let table = text.parse().map_err(|e: toml::de::Error| Error::format(path, e.to_string().trim_end()))?;
         self.layer(table);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::lock::{self, Lock};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// What to do about a run directory that may be there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +235,7 @@ impl RunDir {
     /// When the file can't be written.
     pub(super) fn finish(&self, summary: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(summary).map_err(|problem| Error::Invalid(problem.to_string()))?;
-        fs::write(self.summary(), text + "\n").map_err(Error::io(self.summary()))
+        files::write(&self.summary(), (text + "\n").as_bytes())
     }
 
     /// Whether a process trains in it.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Split, TokenSet};
-use crate::files::write_atomic;
+use crate::files;
 use crate::machine::Limits;
 use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
@@ -71,9 +71,9 @@ pub(super) fn begin(
         return Ok(meta);
     }
     run.begin()?;
-    write_atomic(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
+    files::write(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
     if checkpoint.is_none() {
-        write_atomic(&run.config(), config.to_toml().as_bytes())?;
+        files::write(&run.config(), config.to_toml().as_bytes())?;
     }
     Ok(meta)
 }

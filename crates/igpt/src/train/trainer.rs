@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::data::{Batch, BatchSizes, Masking, TokenSet};
-use crate::files::write_atomic;
+use crate::files;
 use crate::model::{Engine, LossSum, Objective};
 use crate::ranks::Collective;
 use crate::ranks::losses;
@@ -432,7 +432,7 @@ impl Loop<'_> {
         }
         let mut config = self.t.config.clone();
         config.train.plan = self.planner.plans(&config.train).to_vec();
-        if let Err(error) = write_atomic(&self.t.run.config(), config.to_toml().as_bytes()) {
+        if let Err(error) = files::write(&self.t.run.config(), config.to_toml().as_bytes()) {
             self.warn(&format!("the plan is not written: {error}"));
         }
     }

@@ -11,6 +11,7 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::report::warn_if_noisy;
+use crate::output::say;
 use crate::shared::DataArgs;
 
 /// Flags of `igpt bench data`.
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let per_second = done as f64 / start.elapsed().as_secs_f64();
     let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
     let tokens_per_second = per_second * size.pixels() as f64;
-    eprintln!("data: {per_second:.0} images/s, {tokens_per_second:.3e} tokens/s on one core ({done} images, {size})");
+    say!("data: {per_second:.0} images/s, {tokens_per_second:.3e} tokens/s on one core ({done} images, {size})");
     warn_if_noisy(others);
     if args.json {
         crate::output::print_json(&json!({
@@ -66,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "images": done,
             "others_cpu": others,
             "threads": 1,
-        }));
+        }))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::report::{peak_flops, read_bandwidth, warn_if_noisy};
 use super::shape::{Format, Shape};
+use crate::output::say;
 
 /// Time that each kernel is repeated for.
 const TIME: Duration = Duration::from_millis(200);
@@ -37,12 +38,12 @@ pub(super) fn run(shape: &Shape) -> Result<()> {
     let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
     let isa = Isa::detect();
     let (peak, bandwidth) = (peak_flops(shape.precision, isa, 1) / 1e9, read_bandwidth(isa, 1) / 1e9);
-    eprintln!("{}, one thread: {peak:.0} GFLOP/s and {bandwidth:.1} GB/s read at most", isa.name());
-    eprintln!("{:<34} {:>9} {:>10} {:>7} {:>8}", "kernel", "ms", "GFLOP/s", "peak", "GB/s");
+    say!("{}, one thread: {peak:.0} GFLOP/s and {bandwidth:.1} GB/s read at most", isa.name());
+    say!("{:<34} {:>9} {:>10} {:>7} {:>8}", "kernel", "ms", "GFLOP/s", "peak", "GB/s");
     for Row { name, seconds, flops, bytes } in &rows {
         let (gflops, gbytes) = (flops / seconds / 1e9, bytes / seconds / 1e9);
         let share = 100.0 * gflops / peak;
-        eprintln!("{name:<34} {:>9.3} {gflops:>10.1} {share:>6.1}% {gbytes:>8.1}", seconds * 1e3);
+        say!("{name:<34} {:>9.3} {gflops:>10.1} {share:>6.1}% {gbytes:>8.1}", seconds * 1e3);
     }
     warn_if_noisy(others);
     if shape.json {
@@ -56,7 +57,7 @@ pub(super) fn run(shape: &Shape) -> Result<()> {
             "others_cpu": others,
             "isa": isa.name(),
             "threads": 1,
-        }));
+        }))?;
     }
     Ok(())
 }

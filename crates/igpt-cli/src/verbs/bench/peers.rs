@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::output::say;
 use clap::ValueEnum;
 use igpt::{Error, Result};
 use serde_json::{Value, json};
@@ -76,10 +77,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let mut peers: Vec<(&str, Vec<Value>)> = args.modes.iter().map(|mode| (mode.as_str(), Vec::new())).collect();
     for round in 0..args.rounds.max(1) {
         ours.push(igpt(args, threads)?);
-        eprintln!("round {}: igpt {}", round + 1, figures(ours.last().expect("just pushed")));
+        say!("round {}: igpt {}", round + 1, figures(ours.last().expect("just pushed")));
         for (mode, results) in &mut peers {
             results.push(torch(args, threads, mode)?);
-            eprintln!("round {}: PyTorch {mode} {}", round + 1, figures(results.last().expect("just pushed")));
+            say!("round {}: PyTorch {mode} {}", round + 1, figures(results.last().expect("just pushed")));
         }
     }
     let own = median(&ours, "tokens_per_second");
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let best = medians.max_by(|a, b| a.1.total_cmp(&b.1));
     let (mode, peer, results) = best.ok_or_else(|| Error::Invalid("--modes names no mode of PyTorch".into()))?;
     let memory = median(&ours, "peak_rss_bytes") / median(results, "peak_rss_bytes");
-    eprintln!(
+    say!(
         "igpt {own:.0} tokens/s, PyTorch {mode} {peer:.0}: {:.2} times; peak memory {memory:.2} of PyTorch's",
         own / peer
     );
@@ -102,7 +103,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "rounds": ours,
             "peers": peers.collect::<Vec<_>>(),
             "threads": threads,
-        }));
+        }))?;
     }
     Ok(())
 }

@@ -7,10 +7,11 @@ use std::time::Instant;
 use igpt::data::Split;
 use igpt::probe::{Examples, Logistic, Standardizer, Workers};
 use igpt::rng::{Purpose, Rng};
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::{Value, json};
 
 use super::peers::{answer, median};
+use crate::output::say;
 use crate::shared::{DataArgs, ThreadArgs};
 
 const SCRIPT: &str = include_str!("../../../../../benches/peers/probe.py");
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let file = std::env::temp_dir().join(format!("igpt-bench-probe-{}.bin", std::process::id()));
     if args.python.is_some() {
         let bytes = features.iter().map(|x| x.to_le_bytes()).chain(labels.iter().map(|label| label.to_le_bytes()));
-        std::fs::write(&file, bytes.flatten().collect::<Vec<u8>>()).map_err(Error::io(&file))?;
+        files::write(&file, &bytes.flatten().collect::<Vec<u8>>())?;
     }
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
     let mut rounds = || {
@@ -65,10 +66,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
             let fit = logistic.fit(args.strength);
             let seconds = start.elapsed().as_secs_f64();
             ours.push(json!({"seconds": seconds, "loss": fit.loss, "iterations": fit.iterations}));
-            eprintln!("round {round}: igpt {}", figures(&ours[round - 1]));
+            say!("round {round}: igpt {}", figures(&ours[round - 1]));
             if let Some(python) = &args.python {
                 peers.push(scikit_learn(args, python, &file, labels.len(), width)?);
-                eprintln!("round {round}: scikit-learn {}", figures(&peers[round - 1]));
+                say!("round {round}: scikit-learn {}", figures(&peers[round - 1]));
             }
         }
         Ok(())
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     done?;
     let seconds = median(&ours, "seconds");
     let ratio = args.python.is_some().then(|| median(&peers, "seconds") / seconds);
-    eprintln!(
+    say!(
         "{} images of {width} features, {classes} classes: {seconds:.3} s{}",
         labels.len(),
         ratio.map_or(String::new(), |ratio| format!(", {ratio:.2} times scikit-learn's speed")),
@@ -95,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "threads": threads(args),
             "rounds": ours,
             "peers": peers,
-        }));
+        }))?;
     }
     Ok(())
 }

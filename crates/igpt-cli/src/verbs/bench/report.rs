@@ -9,6 +9,7 @@ use igpt_kernels::{Buffer, Pool, bf16, peak};
 use serde_json::json;
 
 use super::shape::{Format, Shape};
+use crate::output::say;
 
 /// The share of the machine that others may use before a figure is called noisy.
 const NOISY: f64 = 0.05;
@@ -87,7 +88,7 @@ pub(super) fn network(work: &str, shape: &Shape, timing: Timing) -> Result<()> {
     let share = gflops / peak;
     let bandwidth = timing.bytes.map(|bytes| (bytes / median / 1e9, read_bandwidth(isa, threads) / 1e9));
 
-    eprintln!(
+    say!(
         "{work}: {tokens_per_second:.0} tokens/s, median {median:.3} s of {repeats} ({least:.3} to {most:.3}), \
          {gflops:.0} GFLOP/s ({:.0} % of {peak:.0}), peak memory {}, {}, {threads} threads",
         100.0 * share,
@@ -95,7 +96,7 @@ pub(super) fn network(work: &str, shape: &Shape, timing: Timing) -> Result<()> {
         isa.name(),
     );
     if let Some((used, most)) = bandwidth {
-        eprintln!("reads {used:.1} GB/s of the {most:.1} GB/s that memory gives ({:.0} %)", 100.0 * used / most);
+        say!("reads {used:.1} GB/s of the {most:.1} GB/s that memory gives ({:.0} %)", 100.0 * used / most);
     }
     warn_if_noisy(timing.others);
     if shape.json {
@@ -114,7 +115,7 @@ pub(super) fn network(work: &str, shape: &Shape, timing: Timing) -> Result<()> {
             "others_cpu": timing.others,
             "isa": isa.name(),
             "threads": threads,
-        }));
+        }))?;
     }
     Ok(())
 }
@@ -122,6 +123,6 @@ pub(super) fn network(work: &str, shape: &Shape, timing: Timing) -> Result<()> {
 /// Says so when others used the machine.
 pub(super) fn warn_if_noisy(others: Option<f64>) {
     if let Some(others) = others.filter(|&others| others > NOISY) {
-        eprintln!("noisy: others used {:.0} % of this machine meanwhile", 100.0 * others);
+        say!("noisy: others used {:.0} % of this machine meanwhile", 100.0 * others);
     }
 }

@@ -9,6 +9,7 @@ use igpt::{Result, cpu};
 
 use super::report::Timing;
 use super::shape::Shape;
+use crate::output::say;
 
 /// Flags of `igpt bench train`.
 #[derive(clap::Args)]
@@ -56,6 +57,6 @@ pub(super) fn run(args: &Args) -> Result<Timing> {
     })?;
     updates.sort_by(f64::total_cmp);
     let median = updates[updates.len() / 2];
-    eprintln!("the update: median {:.2} ms, {:.1} % of a step", 1e3 * median, 100.0 * median / timing.median());
+    say!("the update: median {:.2} ms, {:.1} % of a step", 1e3 * median, 100.0 * median / timing.median());
     Ok(timing)
 }

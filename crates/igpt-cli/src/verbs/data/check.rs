@@ -6,10 +6,10 @@ use igpt::data::check::{Found, Match, Matches, Settings, check};
 use igpt::data::shards::FileProblem;
 use igpt::data::{Dataset, TokenDir};
 use igpt::report::data_check::page;
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::json;
 
-use crate::output::{own_command, print_json};
+use crate::output::{own_command, print_json, say};
 use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
 use crate::verbs::drawing::with_phases;
 
@@ -75,8 +75,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
             if let Some(folder) = out.parent() {
                 std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
             }
-            std::fs::write(out, html).map_err(Error::io(out))?;
-            eprintln!("page: {}", out.display());
+            files::write(out, html.as_bytes())?;
+            say!("page: {}", out.display());
         }
     }
     let clean = !broken && looked.as_ref().is_none_or(|(_, found, _)| found.is_clean());
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "found": found,
             "page": args.out.as_ref().filter(|_| found.is_some()),
             "seconds": looked.as_ref().map(|(_, _, seconds)| seconds),
-        }));
+        }))?;
     }
     match args.strict && !clean {
         true => Err(Error::Invalid(format!("{} is not clean: see above, or leave --strict out", args.data.data))),
@@ -100,48 +100,48 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn tell_files(data: &str, files: &[FileProblem]) {
     if files.is_empty() {
-        eprintln!("{data}: every file is what its checksum says");
+        say!("{data}: every file is what its checksum says");
     }
     for file in files {
-        eprintln!("{data}/{}: {}", file.file, file.problem);
+        say!("{data}/{}: {}", file.file, file.problem);
     }
     if !files.is_empty() {
-        eprintln!("make them again with the igpt data tokenize command that made {data}");
+        say!("make them again with the igpt data tokenize command that made {data}");
     }
 }
 
 fn tell(args: &Args, dataset: &Dataset, found: &Found, seconds: f64) {
     let total: usize = found.splits.iter().map(|part| part.images).sum();
-    eprintln!("{total} images of {} in {seconds:.1} s", args.data.data);
+    say!("{total} images of {} in {seconds:.1} s", args.data.data);
     for part in &found.splits {
         let counts = part.classes.iter().copied();
         let spread = match (counts.clone().min(), counts.max()) {
             (Some(fewest), Some(most)) => format!("{} classes of {fewest} to {most} images", dataset.classes.len()),
             _ => "no classes".into(),
         };
-        eprintln!("  {:<10} {:>8} images, {} without a label, {spread}", part.split, part.images, part.unlabelled);
+        say!("  {:<10} {:>8} images, {} without a label, {spread}", part.split, part.images, part.unlabelled);
     }
     let sizes: Vec<String> = found.sizes.iter().take(3).map(|(size, count)| format!("{size} ({count})")).collect();
     let more = if found.sizes.len() > 3 { format!(" and {} others", found.sizes.len() - 3) } else { String::new() };
-    eprintln!("  sizes: {}{more}", sizes.join(", "));
-    eprintln!("  damaged: {}", found.damaged);
+    say!("  sizes: {}{more}", sizes.join(", "));
+    say!("  damaged: {}", found.damaged);
     for image in found.first_damaged.iter().take(5) {
-        eprintln!("    {}: {}", image.name, image.problem);
+        say!("    {}: {}", image.name, image.problem);
     }
     tell_matches("exact copies", &found.exact);
     tell_matches("near duplicates", &found.near);
     if found.near_incomplete {
-        eprintln!("  there were too many pairs to compare all: lower --distance");
+        say!("  there were too many pairs to compare all: lower --distance");
     }
 }
 
 fn tell_matches(name: &str, matches: &Matches) {
     let Matches { images, other_label, train_in_validation, train_in_test, validation_in_test, pairs } = matches;
-    eprintln!(
+    say!(
         "  {name}: {images}, {other_label} of another class; train in validation {train_in_validation}, train in test \
          {train_in_test}, validation in test {validation_in_test}"
     );
     for Match { images: [a, b], difference } in pairs.iter().take(5) {
-        eprintln!("    {} ({}) and {} ({}), {difference:.1} levels", a.name, a.split, b.name, b.split);
+        say!("    {} ({}) and {} ({}), {difference:.1} levels", a.name, a.split, b.name, b.split);
     }
 }

@@ -10,7 +10,7 @@ use igpt::train;
 use igpt::{Error, Result};
 use serde_json::json;
 
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 use crate::verbs::drawing::with_phases;
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         threads: args.threads.threads,
     };
     let (written, time) = with_phases(|progress| shards::write(&dataset, &quantizer, &settings, &args.out, progress))?;
-    tell(args, &written, time.as_secs_f64());
+    tell(args, &written, time.as_secs_f64())?;
     Ok(())
 }
 
@@ -100,27 +100,27 @@ fn palette(args: &Args, train: &Images, n_px: ImageSize) -> Result<Palette> {
             "{out} was begun with {begun} colours, not {asked}: give what it was begun with, or another --out"
         )));
     }
-    eprintln!("fitting the palette");
+    say!("fitting the palette");
     fit_usual(train, n_px, args.colors, args.seed.seed, args.threads.threads)
 }
 
-fn tell(args: &Args, written: &Written, seconds: f64) {
+fn tell(args: &Args, written: &Written, seconds: f64) -> Result<()> {
     let Written { manifest, kept, made, mended, damaged, first_damaged, bytes } = written;
     for file in mended {
-        eprintln!("{} was damaged ({}) and is made again", file.file, file.problem);
+        say!("{} was damaged ({}) and is made again", file.file, file.problem);
     }
     for image in first_damaged {
-        eprintln!("{} is kept as damaged: {}", image.name, image.problem);
+        say!("{} is kept as damaged: {}", image.name, image.problem);
     }
     if *damaged > first_damaged.len() {
-        eprintln!("and {} more", damaged - first_damaged.len());
+        say!("and {} more", damaged - first_damaged.len());
     }
     let [train, validation, test] = manifest.images.lengths();
     let views = match manifest.views {
         0 => String::new(),
         views => format!(" with {views} views each"),
     };
-    eprintln!(
+    say!(
         "{}: {train} training images{views}, {validation} of validation, {test} of test, {} at {} colours; {made} shards \
          made, {kept} kept, {:.1} MB in {seconds:.1} s",
         args.out.display(),
@@ -128,7 +128,7 @@ fn tell(args: &Args, written: &Written, seconds: f64) {
         manifest.n_vocab,
         *bytes as f64 / 1e6,
     );
-    eprintln!("train on it with: igpt pretrain --data {} --out RUN", args.out.display());
+    say!("train on it with: igpt pretrain --data {} --out RUN", args.out.display());
     if args.json.json {
         let n_px = manifest.n_px();
         print_json(&json!({
@@ -152,6 +152,7 @@ fn tell(args: &Args, written: &Written, seconds: f64) {
             "damaged_names": first_damaged.iter().map(|image| &image.name).collect::<Vec<_>>(),
             "bytes": bytes,
             "seconds": seconds,
-        }));
+        }))?;
     }
+    Ok(())
 }

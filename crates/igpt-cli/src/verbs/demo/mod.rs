@@ -12,12 +12,12 @@ use igpt::model::Precision;
 use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};
 use igpt::train::{self, Start, Summary};
-use igpt::{Error, Result};
+use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
 use super::run_args::stop_on_signals;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 use crate::progress::Progress;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     // Asked for before training, so that a lack of test images costs nobody two minutes.
     dataset.split(Split::Test)?;
     let config = recipe::recipe(&args, &train)?;
-    eprintln!(
+    say!(
         "igpt demo: {} images of {}, {:.3} minutes of training, then a page in {}",
         train.len(),
         dataset.name,
@@ -100,12 +100,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         settings.seed
     );
     let html = report::runs::page(&runs, &made, settings.options.isa.name(), settings.seed).html();
-    std::fs::write(&path, html).map_err(Error::io(&path))?;
+    files::write(&path, html.as_bytes())?;
     let [findings] = runs;
     save_pictures(&run, &findings)?;
     tell(&findings, &path, start.elapsed().as_secs_f64());
     if args.json.json {
-        print_json(&result(&findings, &summary, &path, start.elapsed().as_secs_f64()));
+        print_json(&result(&findings, &summary, &path, start.elapsed().as_secs_f64()))?;
     }
     Ok(())
 }
@@ -133,11 +133,12 @@ fn tell(findings: &Findings, page: &Path, seconds: f64) {
     let (best, _) = findings.best_baseline();
     let (nats, lead) = findings.with_interval().zip(findings.lead()).expect(GENERATES);
     let lead = 100.0 * lead;
-    eprintln!(
+    say!(
         "likelihood  {nats} nats per pixel on {} test images it has never seen (palette {:.1} dB PSNR)",
-        findings.looked_at, distortion.psnr_db
+        findings.looked_at,
+        distortion.psnr_db
     );
-    eprintln!(
+    say!(
         "baselines   context {:.4}, unigram {:.4}, uniform {:.4}: {:.1} % {} the best, {best}",
         baselines.context,
         baselines.unigram,
@@ -145,7 +146,7 @@ fn tell(findings: &Findings, page: &Path, seconds: f64) {
         lead.abs(),
         if lead >= 0.0 { "below" } else { "above" }
     );
-    eprintln!("page        {} after {seconds:.0} s: open it with any browser", page.display());
+    say!("page        {} after {seconds:.0} s: open it with any browser", page.display());
 }
 
 fn result(findings: &Findings, summary: &Summary, page: &Path, seconds: f64) -> serde_json::Value {

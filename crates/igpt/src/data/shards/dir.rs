@@ -10,7 +10,7 @@ use crate::data::{Augment, Damaged, Pixels, Source};
 use crate::model::ImageSize;
 use crate::palette::Palette;
 use crate::rng::Rng;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Name of the palette's file.
 pub(super) const PALETTE: &str = "preprocessor_config.json";
@@ -230,7 +230,7 @@ impl TokenDir {
 /// The palette of a directory, if its file is as it was written.
 fn palette(root: &Path, manifest: &Manifest) -> Result<Palette> {
     let path = root.join(PALETTE);
-    let text = std::fs::read(&path).map_err(Error::io(&path))?;
+    let text = files::read(&path)?;
     let palette = Palette::open(&path)?;
     if palette.hash() != manifest.palette_hash || palette_text(&palette, manifest.n_px()).as_bytes() != text {
         return Err(Error::format(

@@ -10,7 +10,7 @@ use crate::checksum::{hex, sha256};
 use crate::data::{Augment, Dataset, Images, Split};
 use crate::model::ImageSize;
 use crate::palette::Palette;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Name of the file.
 pub(super) const MANIFEST: &str = "tokens.json";
@@ -108,7 +108,7 @@ impl Manifest {
     /// When it is not there, is of another version, or is not as it was written.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(MANIFEST);
-        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let text = files::read(&path)?;
         let damaged = |problem: String| Error::format(&path, format!("{problem}: remove it and tokenize again"));
         let value: serde_json::Value =
             serde_json::from_slice(&text).map_err(|e| damaged(format!("damaged, not JSON ({e})")))?;

@@ -1,6 +1,5 @@
 //! One shard, mapped for reading: every part is held against its checksum before it is used.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use igpt_kernels::map::{Mmap, map_file};
 use sha2::{Digest, Sha256};
 
 use super::format::{FIXED, HEADER, ID, MAGIC, NO_LABEL, Shape, TRAILER, VERSION, crc, u32_at};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Bytes read at once when a whole file is checked.
 const PIECE: usize = 1 << 20;
@@ -64,7 +63,7 @@ impl Shard {
     /// # Errors
     /// When it can't be read; what is wrong in it is no error but the answer.
     pub(super) fn inspect(path: &Path, shape: Shape, fixed: &[u8]) -> Result<Found> {
-        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut file = files::open(path)?;
         let length = file.metadata().map_err(Error::io(path))?.len();
         let mut buffer = vec![0; PIECE];
         let mut left = length.saturating_sub(TRAILER as u64);

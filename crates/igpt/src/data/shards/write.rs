@@ -15,7 +15,7 @@ use super::manifest::{MANIFEST, Manifest};
 use super::shard::{Found, Shard};
 use crate::data::tokens::{NAMED, check_count};
 use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
-use crate::files::write_atomic;
+use crate::files;
 use crate::model::ImageSize;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
@@ -214,7 +214,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    write_atomic(path, bytes).map_err(|error| match error {
+    files::write(path, bytes).map_err(|error| match error {
         Error::Io { path, source } => {
             let hint = "what is whole stays: make room and give the same command again";
             let source = std::io::Error::new(source.kind(), format!("{source}; {hint}"));

@@ -24,7 +24,7 @@ use self::weights::Catalogue;
 pub use self::weights::SaveType;
 use crate::model::{ImageSize, Layout, ModelConfig};
 use crate::palette::Palette;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// A model at rest: everything that a model directory holds.
 #[derive(Clone, Debug)]
@@ -159,7 +159,7 @@ impl ModelDir {
         }
         for (name, text) in texts {
             let file = dir.join(name);
-            fs::write(&file, text).map_err(Error::io(&file))?;
+            files::write(&file, text.as_bytes())?;
         }
         weights::write(&dir.join(WEIGHTS), &self.config, &self.weights, &self.palette.hash(), dtype)?;
         for name in FILES {

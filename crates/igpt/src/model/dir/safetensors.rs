@@ -2,7 +2,6 @@
 //! whose files are the same bytes for the same tensors (the library's has its metadata in a random order).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use safetensors::View;
 use serde_json::{Map, Value, json};
 
 use super::stored::{Dtype, Stored};
-use crate::files::NewFile;
+use crate::files::{self, NewFile};
 use crate::{Error, Result};
 
 /// The same limit as the safetensors library's.
@@ -33,7 +32,7 @@ struct Entry {
 /// Reads and checks the header of the file at `path`; no tensor is read.
 pub(crate) fn read_header(path: &Path) -> Result<Header> {
     let bad = |problem: String| Error::format(path, problem);
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = files::open(path)?;
     let file_len = file.metadata().map_err(Error::io(path))?.len();
     if file_len < 8 {
         return Err(bad(format!("a safetensors file of {file_len} bytes: truncated, copy it again")));
@@ -117,14 +116,13 @@ pub(crate) fn write<V: View>(path: &Path, metadata: &[(&str, &str)], tensors: &[
     let mut header = Value::Object(header).to_string();
     // Tensors start at a multiple of 8 bytes.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    let written = NewFile::create(path).and_then(|file| {
-        let mut file = BufWriter::new(file);
+    let mut file = BufWriter::new(NewFile::create(path)?);
+    let mut write = || {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        for (_, tensor) in tensors {
-            file.write_all(&tensor.data())?;
-        }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
-    });
-    written.map_err(Error::io(path))
+        tensors.iter().try_for_each(|(_, tensor)| file.write_all(&tensor.data()))?;
+        file.flush()
+    };
+    write().map_err(Error::io(path))?;
+    file.into_inner().map_err(|error| Error::io(path)(error.into_error()))?.finish()
 }

@@ -1,13 +1,12 @@
 //! One tensor as it lies in a file, whatever the file's format: where its bytes are and how they turn into f32.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use half::{bf16, f16};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The element type of a stored tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl Stored {
             (_, Some(size), Some(span)) => (size as usize, span as usize),
             _ => return Err(bad("its size overflows".into())),
         };
-        let mut file = File::open(&self.file).map_err(Error::io(&*self.file))?;
+        let mut file = files::open(&self.file)?;
         file.seek(SeekFrom::Start(self.start)).map_err(Error::io(&*self.file))?;
         let mut bytes = vec![0; span * size];
         file.read_exact(&mut bytes).map_err(Error::io(&*self.file))?;

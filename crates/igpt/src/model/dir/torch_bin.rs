@@ -1,14 +1,13 @@
 //! `pytorch_model.bin`: torch.save's zip archive, a pickle that describes the tensors and one file a storage.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::pickle::{self, PickledTensor};
 use super::stored::{Dtype, Stored};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// iGPT-XL's pickle has about 200 KB.
 const LARGEST_PICKLE: u64 = 4 << 20;
@@ -16,7 +15,7 @@ const LARGEST_PICKLE: u64 = 4 << 20;
 /// Finds the tensors in the archive at `path`; no tensor is read.
 pub(super) fn read_index(path: &Path) -> Result<Vec<Stored>> {
     let bad = |problem: String| Error::format(path, problem);
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = files::open(path)?;
     let mut zip = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| {
         bad(format!(
             "not a zip archive as torch.save writes it ({e}): save it as safetensors with a recent transformers"

@@ -11,7 +11,7 @@ use crate::evaluate::{Layers, features};
 use crate::model::{Engine, ModelDir, Pooling};
 use crate::palette::Quantizer;
 use crate::probe::{self, Report, Solver, probe};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Images on the map.
 const ON_MAP: usize = 500;
@@ -70,7 +70,7 @@ impl Probed {
             return Ok(None);
         }
         let wrong = |e: serde_json::Error| Error::format(&path, e.to_string());
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = files::read_to_string(&path)?;
         let value: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
         let same = value["data"] == spec;
         let command = value["command"].as_str().map(String::from);

@@ -13,7 +13,7 @@ use crate::model::{Engine, ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Histogram, Quantizer};
 use crate::report::page::Pair;
 use crate::train::{Metrics, Row, RunConfig};
-use crate::{Error, Result, cpu};
+use crate::{Error, Result, cpu, files};
 
 /// Told what is being done, how much of it is done, and of how much.
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
@@ -250,7 +250,7 @@ impl Opened {
         let path = run.join("config.resolved.toml");
         let config = match path.is_file() {
             true => {
-                let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+                let text = files::read_to_string(&path)?;
                 Some(RunConfig::from_toml(&text, &path)?)
             }
             false => None,

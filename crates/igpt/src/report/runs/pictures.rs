@@ -10,7 +10,7 @@ use crate::palette::Quantizer;
 use crate::report::page::{Completion, Pair};
 use crate::report::{heat, not_given};
 use crate::train::RunDir;
-use crate::{Error, Result};
+use crate::{Result, files};
 
 use super::findings::Progress;
 
@@ -75,7 +75,7 @@ pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     let (n, last) = (files.len().min(SHEETS), files.len().saturating_sub(1));
     // The first and the last are always among them.
     let chosen = (0..n).map(|i| &files[if n > 1 { i * last / (n - 1) } else { last }]);
-    chosen.map(|(step, path)| Ok((*step, std::fs::read(path).map_err(Error::io(path))?))).collect()
+    chosen.map(|(step, path)| Ok((*step, files::read(path)?))).collect()
 }
 
 /// The oddest images by excess beside their maps.

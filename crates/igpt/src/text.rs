@@ -1,0 +1,38 @@
+//! Words that come from elsewhere (names of files, classes, tensors), made fit to be shown.
+
+use std::borrow::Cow;
+
+/// The text with its control characters escaped, so that a name can't move a terminal's cursor or set its title. Line
+/// breaks and tabs stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| is_harmful(c) && c != '\n' && c != '\t';
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    text.chars()
+        .fold(String::with_capacity(text.len() + 8), |mut shown, c| {
+            if harmful(c) {
+                shown.extend(c.escape_unicode())
+            } else {
+                shown.push(c)
+            }
+            shown
+        })
+        .into()
+}
+
+/// Whether a terminal may act on a character, or show what follows in another order, instead of showing it.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped_and_everything_else_is_kept() {
+        assert_eq!(printable("a\u{1b}[2J\u{9b}1m\u{202e}\r\u{7f}"), "a\\u{1b}[2J\\u{9b}1m\\u{202e}\\u{d}\\u{7f}");
+        assert!(matches!(printable("Käfer – 甲虫\n\t"), Cow::Borrowed("Käfer – 甲虫\n\t")));
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Steps are found by bisection to the weak Wolfe conditions (Lewis and Overton 2013), which on convex functions is as
 //! good as anything and has no corner cases. Values may carry rounding noise of a relative [`NOISE`]: where that hides
-//! the decrease, the slope decides (Hager and Zhang 2005, the approximate Wolfe conditions).
+//! the decrease, the slope decides (Hager and Zhang 2005, the approximate Wolfe conditions). A preconditioner, an
+//! estimate of the inverse Hessian, takes the place of the usual multiple of the identity where the caller has one.
 
 use std::collections::VecDeque;
 
@@ -44,12 +45,18 @@ struct Pair {
     change: Vec<f64>,
     /// step · change
     product: f64,
+    /// change · preconditioned change
+    preconditioned: f64,
 }
 
-/// Moves `x` to the minimum of `function`, which gives its value and writes its gradient.
+/// Multiplies a vector by an estimate of the inverse Hessian, symmetric and positive definite, in place.
+pub(super) type Precondition<'a> = &'a dyn Fn(&mut [f64]);
+
+/// Moves `x` to the minimum of `function`, which returns its value and writes its gradient.
 pub(super) fn minimise(
     x: &mut Vec<f64>,
     limits: Limits,
+    precondition: Precondition<'_>,
     function: &mut dyn FnMut(&[f64], &mut [f64]) -> f64,
 ) -> Outcome {
     let mut gradient = vec![0.0; x.len()];
@@ -63,12 +70,12 @@ pub(super) fn minimise(
         if outcome.converged || outcome.iterations == limits.iterations {
             return outcome;
         }
-        let mut direction = descent(&gradient, &history);
+        let mut direction = descent(&gradient, &history, precondition);
         let mut slope = dot(&gradient, &direction);
         if slope >= 0.0 || slope.is_nan() {
             history.clear();
-            direction = gradient.iter().map(|g| -g).collect();
-            slope = -dot(&gradient, &gradient);
+            direction = descent(&gradient, &history, precondition);
+            slope = dot(&gradient, &direction);
         }
         let (mut low, mut high) = (0.0, f64::INFINITY);
         let mut t = if history.is_empty() { (1.0 / slope.abs().sqrt()).min(1.0) } else { 1.0 };
@@ -108,7 +115,10 @@ pub(super) fn minimise(
             if history.len() == HISTORY {
                 history.pop_front();
             }
-            history.push_back(Pair { step, change, product });
+            let mut turned = change.clone();
+            precondition(&mut turned);
+            let preconditioned = dot(&change, &turned);
+            history.push_back(Pair { step, change, product, preconditioned });
         }
         std::mem::swap(x, &mut next);
         std::mem::swap(&mut gradient, &mut next_gradient);
@@ -118,7 +128,7 @@ pub(super) fn minimise(
 }
 
 /// The quasi-Newton direction, by the two loops.
-fn descent(gradient: &[f64], history: &VecDeque<Pair>) -> Vec<f64> {
+fn descent(gradient: &[f64], history: &VecDeque<Pair>, precondition: Precondition<'_>) -> Vec<f64> {
     let mut d: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut alphas = Vec::with_capacity(history.len());
     for pair in history.iter().rev() {
@@ -126,8 +136,9 @@ fn descent(gradient: &[f64], history: &VecDeque<Pair>) -> Vec<f64> {
         d.iter_mut().zip(&pair.change).for_each(|(d, y)| *d -= alpha * y);
         alphas.push(alpha);
     }
+    precondition(&mut d);
     if let Some(pair) = history.back() {
-        let scale = pair.product / dot(&pair.change, &pair.change);
+        let scale = pair.product / pair.preconditioned;
         d.iter_mut().for_each(|d| *d *= scale);
     }
     for (pair, alpha) in history.iter().zip(alphas.into_iter().rev()) {
@@ -155,7 +166,7 @@ mod tests {
     #[test]
     fn rosenbrock_valley_is_followed_to_its_end() {
         let mut x = vec![-1.2, 1.0];
-        let outcome = minimise(&mut x, LIMITS, &mut |x, g| {
+        let outcome = minimise(&mut x, LIMITS, &|_| (), &mut |x, g| {
             let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
             (g[0], g[1]) = (-2.0 * a - 400.0 * x[0] * b, 200.0 * b);
             a * a + 100.0 * b * b
@@ -167,7 +178,7 @@ mod tests {
     #[test]
     fn a_quadratic_of_a_thousandfold_curvature_takes_few_steps() {
         let mut x = vec![1.0; 50];
-        let outcome = minimise(&mut x, LIMITS, &mut |x, g| {
+        let outcome = minimise(&mut x, LIMITS, &|_| (), &mut |x, g| {
             let curvature = |i: usize| 1.0 + 20.0 * i as f64;
             g.iter_mut().enumerate().for_each(|(i, g)| *g = curvature(i) * x[i]);
             x.iter().enumerate().map(|(i, x)| curvature(i) * x * x / 2.0).sum()
@@ -176,9 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn a_preconditioner_takes_the_curvature_away() {
+        let curvature = |i: usize| 10f64.powi(i as i32 % 7);
+        let mut x = vec![1.0; 50];
+        let precondition = |d: &mut [f64]| d.iter_mut().enumerate().for_each(|(i, d)| *d /= 2.0 * curvature(i));
+        let outcome = minimise(&mut x, LIMITS, &precondition, &mut |x, g| {
+            g.iter_mut().enumerate().for_each(|(i, g)| *g = curvature(i) * x[i]);
+            x.iter().enumerate().map(|(i, x)| curvature(i) * x * x / 2.0).sum()
+        });
+        assert!(outcome.converged && outcome.iterations < 10, "{outcome:?}");
+    }
+
+    #[test]
     fn noise_in_the_values_does_not_hide_the_way_down() {
         let mut x = vec![1.0; 50];
-        let outcome = minimise(&mut x, Limits { tolerance: 1e-6, ..LIMITS }, &mut |x, g| {
+        let outcome = minimise(&mut x, Limits { tolerance: 1e-6, ..LIMITS }, &|_| (), &mut |x, g| {
             let curvature = |i: usize| 1.0 + 20.0 * i as f64;
             g.iter_mut().enumerate().for_each(|(i, g)| *g = curvature(i) * x[i]);
             let value: f64 = x.iter().enumerate().map(|(i, x)| curvature(i) * x * x / 2.0).sum();
@@ -191,7 +214,7 @@ mod tests {
     #[test]
     fn noise_in_the_values_ends_the_search_near_the_minimum() {
         let (mut x, mut turn) = (vec![3.0, -2.0], 0);
-        minimise(&mut x, Limits { tolerance: 0.0, ..LIMITS }, &mut |x, g| {
+        minimise(&mut x, Limits { tolerance: 0.0, ..LIMITS }, &|_| (), &mut |x, g| {
             turn += 1;
             (g[0], g[1]) = (2.0 * x[0], 2.0 * x[1]);
             1.0 + x[0] * x[0] + x[1] * x[1] + 1e-9 * f64::from(turn % 3)

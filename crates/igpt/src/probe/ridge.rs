@@ -97,7 +97,7 @@ impl Ridge {
 }
 
 /// XᵀX, (d, d).
-fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
+pub(super) fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
     let (width, x) = (design.width(), design.padded());
     let columns = x.cols().next_multiple_of(LANE_PAD);
     let mut sums = vec![0.0f64; width * width];

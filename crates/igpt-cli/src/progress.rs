@@ -100,6 +100,7 @@ impl Observer for Progress {
                 Some(bar) => bar.set_message(text.to_string()),
                 None => say!("{text}"),
             },
+            Event::Note(text) => self.say(text),
             Event::Warning(text) => self.say(&format!("warning: {text}")),
             Event::Started(started) => self.started(started),
             Event::Step(report) => self.step(report),

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
 use igpt::model::Precision;
+use igpt::ranks::{Collective, in_turn};
 
 use crate::download;
+use crate::output::say;
 
 /// Which images.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DataArgs {
-    /// Images: emoji, fashion-mnist, mnist, cifar10, cifar100, stl10, a folder of pictures, or one of tokens (igpt data
-    /// tokenize)
+    /// Images: emoji, fashion-mnist, mnist, cifar10, cifar100, stl10, a folder of pictures, one picture, or a folder of
+    /// tokens (igpt data tokenize)
     #[arg(long, value_name = "SPEC", default_value = "emoji")]
     pub data: String,
     /// Where data sets are looked for and downloaded to
@@ -21,10 +23,33 @@ pub(crate) struct DataArgs {
 }
 
 impl DataArgs {
-    /// Opens the data set. Its cuts have a seed of their own, so that no verb's `--seed` moves a test image to train.
+    /// Opens the data set and says what was noticed about it.
     pub(crate) fn open(&self) -> Result<Dataset> {
+        let dataset = self.open_quietly()?;
+        tell_notes(&dataset);
+        Ok(dataset)
+    }
+
+    /// As [`DataArgs::open`], of which only rank 0 of several says anything.
+    pub(crate) fn open_among(&self, ranks: &mut Collective) -> Result<Dataset> {
+        let dataset = in_turn(ranks, || self.open_quietly())?;
+        if ranks.leads() {
+            tell_notes(&dataset);
+        }
+        Ok(dataset)
+    }
+
+    /// Opens the data set. Its cuts have a seed of their own, so that no verb's `--seed` moves a test image to train.
+    pub(crate) fn open_quietly(&self) -> Result<Dataset> {
         let progress = Some(download::hook());
         data::open(&self.data, &OpenOptions { data_dir: self.data_dir.clone(), progress, ..OpenOptions::default() })
+    }
+}
+
+/// Says what was noticed about a data set.
+pub(crate) fn tell_notes(dataset: &Dataset) {
+    for note in &dataset.notes {
+        say!("note: {note}");
     }
 }
 

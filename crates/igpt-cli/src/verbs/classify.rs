@@ -3,29 +3,33 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
-use igpt::data::decode;
-use igpt::data::{Augment, Batch, Preprocess};
+use igpt::data::{Augment, Batch, Damaged, OpenOptions, Preprocess, Split, decode, folder};
 use igpt::evaluate::classify;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
+use igpt::train::TrainedOn;
 use igpt::{Error, Result};
 use serde_json::json;
 
+use super::pictures::{tell_damaged, tell_seen};
 use crate::output::{print_json, put};
-use crate::shared::{JsonArgs, ThreadArgs};
+use crate::shared::{JsonArgs, ThreadArgs, tell_notes};
 
 /// Classes that are named for each picture, the likeliest first.
 const NAMED: usize = 3;
 
 /// Flags of `igpt classify`.
 #[derive(clap::Args)]
-#[command(after_help = "Example: igpt classify --model runs/fashion-classes shoe.png bag.png")]
+#[command(after_help = "Examples:\n  igpt classify --model runs/fashion-classes shoe.png bag.png\n  \
+                        igpt classify --model runs/fashion-classes photos\n\n\
+                        Of a folder all images are classified, whatever its sub-folders. A picture that can't be read is \
+                        named and skipped.")]
 pub(crate) struct Args {
     /// Model directory or run directory of igpt finetune
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Pictures
-    #[arg(value_name = "FILE", required = true)]
+    /// Pictures, or folders of them
+    #[arg(value_name = "FILE|FOLDER", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     threads: ThreadArgs,
@@ -49,12 +53,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
     let preprocess = Preprocess { size, augment: Augment::None };
     let mut tokens = vec![0; n_ctx];
-    let (mut results, mut unread) = (Vec::new(), Vec::new());
-    for file in &args.files {
-        let pixels = match decode::read(file, quantizer.palette().channels()) {
+    let files = pictures(&args.files)?;
+    let seen = TrainedOn::of(Some(&args.model)).seen(None, &folder::of_files(&files));
+    let (mut results, mut unread, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for (file, seen) in files.iter().zip(&seen.marks) {
+        let pixels = decode::read(file, quantizer.palette().channels());
+        left_out.push(pixels.is_err());
+        let name = file.display().to_string();
+        let pixels = match pixels {
             Ok(pixels) => pixels,
             Err(error) => {
-                unread.push(error);
+                unread.push(damaged(name, &error));
                 continue;
             }
         };
@@ -68,29 +77,51 @@ pub(crate) fn run(args: Args) -> Result<()> {
         if !args.json.json {
             let named =
                 order.iter().take(NAMED).map(|&c| format!("{} {:.1} %", classes[c], 100.0 * found.probabilities[c]));
-            put!("{}: {}", file.display(), named.collect::<Vec<_>>().join(", "))?;
+            put!("{name}: {}", named.collect::<Vec<_>>().join(", "))?;
         }
         let probabilities: serde_json::Map<_, _> =
             order.iter().map(|&c| (classes[c].clone(), json!(found.probabilities[c]))).collect();
         results.push(json!({
-            "file": file,
+            "file": name,
             "class": classes[found.class as usize],
             "probability": found.probabilities[found.class as usize],
             "probabilities": probabilities,
+            "trained_on": seen,
         }));
     }
+    tell_seen(&seen, &left_out);
     if args.json.json {
-        let unread: Vec<_> = unread.iter().map(Error::to_string).collect();
-        print_json(&json!({ "model": args.model, "images": results, "unread": unread }))?;
+        let unread: Vec<_> = unread.iter().map(|image| format!("{}: {}", image.name, image.problem)).collect();
+        let (model, trained_on) = (args.model.display().to_string(), seen.count());
+        print_json(&json!({ "model": model, "images": results, "unread": unread, "trained_on": trained_on }))?;
     }
-    match unread.len() {
-        0 => Ok(()),
-        1 => Err(unread.remove(0)),
-        count => {
-            let problems: Vec<_> = unread.iter().map(Error::to_string).collect();
-            Err(Error::Invalid(format!("{count} pictures could not be read:\n{}", problems.join("\n"))))
+    let given: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
+    tell_damaged(&unread, results.len(), &given.join(", "))
+}
+
+/// The files, those of folders among them.
+fn pictures(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
         }
+        let dataset = folder::open(path, OpenOptions::default().seed)?;
+        tell_notes(&dataset);
+        let images = dataset.split(Split::All)?;
+        files.extend((0..images.len()).filter_map(|i| images.path(i)));
     }
+    Ok(files)
+}
+
+fn damaged(name: String, error: &Error) -> Damaged {
+    let problem = match error {
+        Error::Format { problem, .. } => problem.clone(),
+        Error::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    Damaged { name, problem }
 }
 
 /// Refuses a classifier of zeros, as fine-tuning starts with: every picture would be of its first class.

@@ -10,7 +10,8 @@ use igpt::report::hidden;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, with_bar};
-use crate::output::print_json;
+use super::pictures::{OwnFolder, Pictures, tell_damaged};
+use crate::output::{print_json, say};
 use crate::shared::DataArgs;
 
 /// Flags of `igpt complete`.
@@ -26,9 +27,9 @@ use crate::shared::DataArgs;
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
-    /// Which images: train, validation, test or all
-    #[arg(long, default_value = "test")]
-    split: Split,
+    /// Which images: train, validation, test or all [default: test, or all images of a folder without parts]
+    #[arg(long)]
+    split: Option<Split>,
     /// Rows that are given; half of the image if neither this nor a mask is said
     #[arg(long, value_name = "R")]
     rows: Option<usize>,
@@ -61,9 +62,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut artist = Artist::open(&args.draw)?;
     let size = artist.engine.config().n_px;
     let missing = missing(&args, size)?;
-    let images = args.data.open()?.split(args.split)?;
+    let (dataset, model) = (args.data.open()?, args.draw.model.as_deref());
+    let pictures = Pictures::of(dataset, &args.data.data, args.split, model, OwnFolder::HeldOut)?;
+    let images = &pictures.images;
     let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };
-    let originals = data::tokenize(&images, size, &artist.quantizer)?;
+    let originals = data::tokenize_unchecked(&images, size, &artist.quantizer)?;
+    tell_damaged(&originals.damaged, originals.images(), &args.data.data)?;
+    say!("{} images of {} ({})", originals.images(), args.data.data, pictures.part());
+    let seen = pictures.seen_of(&images, &originals);
 
     let k = args.completions;
     let (completions, time) =
@@ -81,7 +87,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         (Some(mask), _) => format!("around {}", mask.display()),
         (None, rows) => format!("after {rows} rows"),
     };
-    let title = format!("Completions of {} {} {known}", args.data.data, args.split);
+    let title = format!("Completions of {} {} {known}", args.data.data, pictures.split);
     artist.save(&title, &all, &cells, k + 2)?;
     let given = missing.iter().take_while(|missing| !**missing).count();
     artist.save_gif(&completions, given, k)?;
@@ -91,6 +97,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         summary["rows"] = (given / size.width).into();
     }
     summary["completions"] = k.into();
+    summary["split"] = pictures.split.to_string().into();
+    summary["trained_on"] = seen.count().into();
     if args.draw.json.json {
         print_json(&summary)?;
     }

@@ -23,7 +23,7 @@ const LARGE: usize = 4096;
 pub(crate) struct DrawArgs {
     /// Model directory, or a run directory; without it the emoji model that comes with igpt
     #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
     /// Logits are divided by this; 0 always takes the likeliest colour
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,

@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
+use igpt::Result;
 use igpt::cpu::{self, Options};
 use igpt::data::{Dataset, Split, TokenSet};
-use igpt::evaluate::{Layers, features_among};
+use igpt::evaluate::{Layers, features_of_whole_among};
 use igpt::model::{ModelDir, Pooling};
 use igpt::palette::Quantizer;
-use igpt::ranks::{Collective, expect_same_model, in_turn};
+use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::embeddings::ENDINGS;
 use igpt::report::{Embeddings, Entry};
-use igpt::{Error, Result};
 use serde_json::json;
 
 use super::drawing::with_bar_if;
+use super::pictures::{OwnFolder, Pictures, tell_damaged};
 use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
@@ -103,9 +104,10 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         None => ModelDir::bundled()?,
     };
     let layers = args.layers.of(model.config.n_layer)?;
-    let dataset = in_turn(ranks, || args.data.open())?;
-    let images = dataset.split(args.split)?;
-    expect_same_model(ranks, &model, &[&images])?;
+    let (dataset, path) = (args.data.open_among(ranks)?, args.model.as_deref());
+    let pictures = Pictures::of(dataset, &args.data.data, Some(args.split), path, OwnFolder::Marked)?;
+    let Pictures { dataset, images, .. } = &pictures;
+    expect_same_model(ranks, &model, &[images])?;
     let options = Options { threads: args.threads.threads, ..Options::inference(precision) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
@@ -119,22 +121,19 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let (mut count, total, values) = (0, images.len(), shape.iter().product());
     let mut take = |set: &TokenSet, features: &[f32]| {
         count += set.images();
-        file.as_mut().map_or(Ok(()), |file| file.push(&entries(&dataset, set, features, values)))
+        file.as_mut().map_or(Ok(()), |file| file.push(&entries(dataset, set, features, values)))
     };
     let leads = ranks.leads();
     let (damaged, time) = with_bar_if(leads, "embedding", |progress| {
         let mut progress = |images| progress(images, total);
-        features_among(ranks, &mut *engine, &images, &quantizer, (&layers, pooling), &mut take, &mut progress)
+        features_of_whole_among(ranks, &mut *engine, images, &quantizer, (&layers, pooling), &mut take, &mut progress)
     })?;
-    if count == 0 {
-        return Err(Error::Missing(format!("no image of {} could be decoded", args.data.data)));
-    }
+    let told = if leads { damaged.as_slice() } else { &[] };
+    tell_damaged(told, count, &args.data.data)?;
     let Some(file) = file else { return Ok(()) };
     let files = file.finish()?;
+    let seen = pictures.seen(images);
 
-    for image in &damaged {
-        say!("skipped {}: {}", image.name, image.problem);
-    }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let seconds = time.as_secs_f64();
     say!("{count} images of {} ({}) in {seconds:.1} s: {}", args.data.data, args.split, names.join(", "));
@@ -148,7 +147,8 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
             "precision": precision,
             "data": args.data.data,
             "split": args.split,
-            "files": files,
+            "trained_on": seen.count(),
+            "files": names,
             "damaged": damaged.iter().map(|image| &image.name).collect::<Vec<_>>(),
             "seconds": seconds,
             "images_per_second": count as f64 / seconds,

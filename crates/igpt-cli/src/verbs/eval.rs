@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
-use igpt::data::{self, Images, Split};
+use igpt::data::{self, Split};
 use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood_among, likelihood_by_decoding_among};
 use igpt::model::{ModelDir, Objective};
 use igpt::palette::{Distortion, Histogram, Quantizer};
-use igpt::ranks::{Collective, expect_same_model, in_turn};
+use igpt::ranks::{Collective, expect_same_model};
 use igpt::{Error, Result};
 use serde_json::json;
 
 use super::drawing::with_bar_if;
+use super::pictures::{OwnFolder, Pictures, left_out, tell_damaged};
 use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, Quantize, ThreadArgs};
@@ -20,16 +21,19 @@ use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, Quantize, ThreadArgs};
 #[derive(clap::Args)]
 #[command(after_help = "Example: igpt eval --model runs/a --data emoji --split test --json\n\n\
                         The baselines are fitted to the training images and scored on the same images as the model, \
-                        every pixel counted. Figures compare only between models of one palette.")]
+                        every pixel counted. Figures compare only between models of one palette.\n\n\
+                        Without --split the test part is scored where the data bring parts, and all images of a folder \
+                        without parts: then the baselines are fitted to what the run was trained on. Of the folder that \
+                        the run was trained on itself, the images that it held out are scored.")]
 pub(crate) struct Args {
     /// Model directory, or a run directory
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Images to score: train, validation, test or all
-    #[arg(long, default_value_t = Split::Test)]
-    split: Split,
+    /// Images to score: train, validation, test or all [default: test, or all images of a folder without parts]
+    #[arg(long)]
+    split: Option<Split>,
     /// Score only so many images, spread evenly; 0 is all
     #[arg(long, value_name = "N", default_value_t = 0)]
     images: usize,
@@ -55,19 +59,22 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     ranks::expect_same_command(ranks, precision, "eval", &flags)?;
     let model = ModelDir::open(&args.model)?;
     model.expect_generative(&args.model.display().to_string())?;
-    let dataset = in_turn(ranks, || args.data.open())?;
-    let images = dataset.split(args.split)?;
-    let images = if args.images > 0 { images.spread(args.images) } else { images };
+    let dataset = args.data.open_among(ranks)?;
+    let pictures = Pictures::of(dataset, &args.data.data, args.split, Some(&args.model), OwnFolder::HeldOut)?;
+    let images = match args.images {
+        0 => pictures.images.clone(),
+        count => pictures.images.spread(count),
+    };
     expect_same_model(ranks, &model, &[&images])?;
     let ModelDir { config, palette, weights, .. } = model;
     let quantizer = Quantizer::new(palette);
     let palette = quantizer.palette();
     let channels = palette.channels();
-    let set = data::tokenize(&images, config.n_px, &quantizer)?;
+    let set = data::tokenize_unchecked(&images, config.n_px, &quantizer)?;
+    tell_damaged(if ranks.leads() { &set.damaged } else { &[] }, set.images(), &args.data.data)?;
     let masked = config.objective == Objective::Masked;
     // What baselines give is a likelihood of whole images, which masked pixels' loss does not compare with.
-    let baselines =
-        if masked || !ranks.leads() { None } else { baselines(&dataset.split(Split::Train), &set, &quantizer)? };
+    let baselines = if masked || !ranks.leads() { None } else { baselines(&pictures, &set, &quantizer)? };
     let options = Options { threads: args.threads.threads, int8, ..Options::inference(precision) };
     let mut engine = cpu::open(&config, &weights, options)?;
     let (total, leads) = (set.images(), ranks.leads());
@@ -82,19 +89,20 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     if !leads {
         return Ok(());
     }
-    let (histogram, _) = Histogram::of_images(&images, Some(config.n_px), channels, None, args.threads.threads)?;
+    let whole = left_out(&images, &set).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
+    let (histogram, _) =
+        Histogram::of_images(&images.pick(whole), Some(config.n_px), channels, None, args.threads.threads)?;
     let distortion = Distortion::of(&histogram, &quantizer);
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
 
-    let heading = format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, args.split);
+    let heading =
+        format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, pictures.part());
     if masked {
         say!("the loss is that of masked pixels ({:.0} %), no likelihood of whole images", 100.0 * config.mask_prob);
     }
     say!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
-    for image in &set.damaged {
-        say!("skipped {}: {}", image.name, image.problem);
-    }
+    let seen = pictures.seen_of(&images, &set);
     if args.json.json {
         print_json(&json!({
             "objective": config.objective,
@@ -112,9 +120,10 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
             "palette_hash": palette.hash(),
             "colors": palette.n_vocab(),
             "channels": channels,
-            "model": args.model,
+            "model": args.model.display().to_string(),
             "data": args.data.data,
-            "split": args.split,
+            "split": pictures.split,
+            "trained_on": seen.count(),
             "precision": precision,
             "quantize": int8.then_some("int8"),
             "damaged": set.damaged.len(),
@@ -125,14 +134,18 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
 }
 
 /// Scores of models that count, fitted to the training images; none where there are no training images.
-fn baselines(train: &Result<Images>, set: &data::TokenSet, quantizer: &Quantizer) -> Result<Option<BaselineScores>> {
-    match train {
+fn baselines(pictures: &Pictures, set: &data::TokenSet, quantizer: &Quantizer) -> Result<Option<BaselineScores>> {
+    let train = match pictures.are_new() {
+        false => pictures.dataset.split(Split::Train),
+        true => pictures.trained.training_images().ok_or_else(|| Error::Missing("no training images".into())),
+    };
+    match &train {
         Ok(train) => {
             let train = data::tokenize(train, set.n_px, quantizer)?;
             Ok(Some(Baselines::fit(&train, quantizer.palette().n_vocab()).score(set)))
         }
         Err(Error::Missing(_)) => {
-            say!("no baselines: the data have no training images to fit them to");
+            say!("no baselines: there are no training images to fit them to");
             Ok(None)
         }
         Err(problem) => Err(Error::Invalid(problem.to_string())),

@@ -16,6 +16,7 @@ pub(crate) mod finetune;
 mod page_args;
 pub(crate) mod palette;
 pub(crate) mod parity;
+mod pictures;
 pub(crate) mod plan;
 pub(crate) mod pretrain;
 pub(crate) mod probe;

@@ -125,7 +125,7 @@ fn fit(args: &Fit) -> Result<()> {
     let sample = Some((options.pixels, options.seed));
     let (histogram, damaged) = Histogram::of_images(&images, size, images.channels(), sample, options.threads)?;
     let distinct = histogram.counts().len();
-    if args.colors.is_none() && distinct < COLORS {
+    if args.colors.is_none() && (2..COLORS).contains(&distinct) {
         say!("the images have {distinct} different colours: the palette gets that many");
         options.colors = distinct;
     }

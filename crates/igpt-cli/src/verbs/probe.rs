@@ -7,7 +7,7 @@ use igpt::data::Split;
 use igpt::evaluate::Layers;
 use igpt::model::ModelDir;
 use igpt::probe::{self, Report, Settings, Solver};
-use igpt::ranks::{Collective, expect_same_model, in_turn};
+use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::chart::by_layer;
 use igpt::{Error, Result, files};
 use serde_json::json;
@@ -117,7 +117,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         Some(path) => ModelDir::open(path)?,
         None => ModelDir::bundled()?,
     };
-    let dataset = in_turn(ranks, || args.data.open())?;
+    let dataset = args.data.open_among(ranks)?;
     let splits: Vec<_> = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split).ok()).into();
     expect_same_model(ranks, &model, &splits.iter().flatten().collect::<Vec<_>>())?;
     let settings = Settings {

@@ -11,10 +11,12 @@ use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::runs::surprise_pairs;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
+use igpt::train::trained_on::Seen;
 use igpt::{Error, Result, files};
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
+use super::pictures::{OwnFolder, Pictures, tell_damaged};
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
 
@@ -28,7 +30,8 @@ const PAIRS: usize = 4;
                         An image's excess is what the model needs beyond a reference of its complexity, in nats: a \
                         plain likelihood calls flat images usual and busy ones odd, whatever they show. The folder \
                         gets scores.csv, oddest first, and the oddest images beside their surprise maps: odd.png, and \
-                        one by one in maps/. The scores of --against go to against.csv, which has the same columns; \
+                        one by one in maps/. The column trained_on is yes for images that the run of --model was trained \
+                        on, no for others, and empty where that is not known. The scores of --against go to against.csv, which has the same columns; \
                         its ranks are among its own images.")]
 pub(crate) struct Args {
     /// Model directory, or a run directory; without it the emoji model that comes with igpt
@@ -36,16 +39,17 @@ pub(crate) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Images to score: train, validation, test or all
-    #[arg(long, default_value_t = Split::Test)]
-    split: Split,
+    /// Images to score: train, validation, test or all [default: test, or all images of a folder without parts]
+    #[arg(long)]
+    split: Option<Split>,
     /// A second data set, thought to be odd: how well do the scores tell it from the first?
     #[arg(long, value_name = "SPEC")]
     against: Option<String>,
     /// Its images: train, validation, test or all
     #[arg(long, default_value_t = Split::All)]
     against_split: Split,
-    /// What stands for an image's complexity: the context model, fitted to the train split of --data, or the size of a PNG
+    /// What stands for an image's complexity: the context model, fitted to the train split of --data (for a folder
+    /// without parts to what the model was trained on, if that is here, otherwise to the images), or the size of a PNG
     #[arg(long, value_enum, default_value_t = Complexity::Context)]
     reference: Complexity,
     /// Score only so many images of each data set, spread evenly; 0 is all
@@ -72,6 +76,8 @@ enum Complexity {
 /// The images of one data set with their surprise.
 struct Scored {
     set: TokenSet,
+    /// Whether each image was trained on, if known.
+    seen: Seen,
     surprise: Vec<Surprise>,
 }
 
@@ -94,12 +100,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
     expect_autoregressive(&model, &name)?;
-    let dataset = args.data.open()?;
+    let path = args.model.as_deref();
+    let pictures = Pictures::of(args.data.open()?, &args.data.data, args.split, path, OwnFolder::Marked)?;
     let quantizer = Quantizer::new(model.palette);
     let n_px = model.config.n_px;
     let baselines = match args.reference {
         Complexity::Context => {
-            let train = data::tokenize(&dataset.split(Split::Train)?, n_px, &quantizer)?;
+            let train = data::tokenize_unchecked(&reference_images(&pictures)?, n_px, &quantizer)?;
             Some(Baselines::fit(&train, quantizer.palette().n_vocab()))
         }
         Complexity::Png => None,
@@ -107,41 +114,44 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
     let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
-    let mut score = |images: data::Images| -> Result<Scored> {
-        let images = if args.images > 0 { images.spread(args.images) } else { images };
-        let set = data::tokenize(&images, n_px, &quantizer)?;
-        for image in &set.damaged {
-            say!("skipped {}: {}", image.name, image.problem);
-        }
+    let mut score = |pictures: &Pictures| -> Result<Scored> {
+        let images = match args.images {
+            0 => pictures.images.clone(),
+            count => pictures.images.spread(count),
+        };
+        let set = data::tokenize_unchecked(&images, n_px, &quantizer)?;
+        tell_damaged(&set.damaged, set.images(), &pictures.spec)?;
+        let seen = pictures.seen_of(&images, &set);
         let (surprise, _) = with_bar("scoring", |progress| {
             surprise(&mut *engine, &set, reference, &mut |done| progress(done, set.images()))
         })?;
-        Ok(Scored { set, surprise })
+        Ok(Scored { set, seen, surprise })
     };
-    let own = score(dataset.split(args.split)?)?;
+    let own = score(&pictures)?;
     let against = match &args.against {
         Some(spec) => {
             let dataset = DataArgs { data: spec.clone(), ..args.data.clone() }.open()?;
-            let against = score(dataset.split(args.against_split)?)?;
-            write(&args.out.join("against.csv"), &csv(&against, &against.ranking(), &dataset.classes))?;
+            let odd = Pictures::of(dataset, spec, Some(args.against_split), path, OwnFolder::Marked)?;
+            let against = score(&odd)?;
+            write(&args.out.join("against.csv"), &csv(&against, &against.ranking(), &odd.dataset.classes))?;
             Some(against)
         }
         None => None,
     };
     let ranking = own.ranking();
     let shown = &ranking[..args.top.min(ranking.len())];
-    write(&args.out.join("scores.csv"), &csv(&own, &ranking, &dataset.classes))?;
-    pictures(&args.out, &mut *engine, &quantizer, &own, shown)?;
+    write(&args.out.join("scores.csv"), &csv(&own, &ranking, &pictures.dataset.classes))?;
+    save_pictures(&args.out, &mut *engine, &quantizer, &own, shown)?;
 
     let measures = [("excess", Surprise::excess as fn(&Surprise) -> f64), ("likelihood", |s| s.nats)];
     let told = against
         .as_ref()
         .map(|against| measures.map(|(name, measure)| (name, auroc(&own.scores(measure), &against.scores(measure)))));
-    tell(&args, &name, &own, shown, &told);
+    tell(&args, &name, &pictures.part(), &own, shown, &told);
     if args.json.json {
         let odd = |&i: &usize| {
             let s = own.surprise[i];
-            json!({"name": own.set.names[i], "nats": s.nats, "reference": s.reference, "excess": s.excess()})
+            json!({"name": own.set.names[i], "nats": s.nats, "reference": s.reference, "excess": s.excess(), "trained_on": own.seen.marks[i]})
         };
         let auroc: Option<Value> = told.map(|told| told.iter().map(|(name, value)| (*name, *value)).collect());
         print_json(&json!({
@@ -154,9 +164,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "auroc": auroc,
             "model": name,
             "data": args.data.data,
-            "split": args.split,
+            "split": pictures.split,
+            "trained_on": own.seen.count(),
+            "damaged": own.set.damaged.iter().map(|image| &image.name).collect::<Vec<_>>(),
             "against": args.against,
-            "out": args.out,
+            "out": args.out.display().to_string(),
         }))?;
     }
     Ok(())
@@ -178,7 +190,18 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[(&str, Option<f64>); 2]>) {
+/// What the context model is fitted to: training images, never a part of the images that are scored.
+fn reference_images(pictures: &Pictures) -> Result<data::Images> {
+    if !pictures.are_new() {
+        return pictures.dataset.split(Split::Train);
+    }
+    Ok(pictures.trained.training_images().unwrap_or_else(|| {
+        say!("the context model is fitted to the images themselves: what the model was trained on is not here");
+        pictures.images.clone()
+    }))
+}
+
+fn tell(args: &Args, model: &str, part: &str, own: &Scored, shown: &[usize], told: &Option<[(&str, Option<f64>); 2]>) {
     let reference = match args.reference {
         Complexity::Context => "the context model",
         Complexity::Png => "a PNG file",
@@ -187,7 +210,7 @@ fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[
         "{model} on {} images of {} ({}): {:.1} nats an image, {reference} {:.1}",
         own.surprise.len(),
         args.data.data,
-        args.split,
+        part,
         mean(&own.scores(|s| s.nats)),
         mean(&own.scores(|s| s.reference)),
     );
@@ -205,18 +228,29 @@ fn tell(args: &Args, model: &str, own: &Scored, shown: &[usize], told: &Option<[
 
 /// All scores of a data set, the oddest image first.
 fn csv(scored: &Scored, ranking: &[usize], classes: &[String]) -> String {
-    let mut text = String::from("rank,image,class,nats,reference,excess\n");
+    let mut text = String::from("rank,image,class,nats,reference,excess,trained_on\n");
     for (rank, &i) in ranking.iter().enumerate() {
         let class = scored.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
         let Surprise { nats, reference } = scored.surprise[i];
         let (name, class) = (csv_field(&scored.set.names[i]), csv_field(class));
-        let _ = writeln!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3}", rank + 1, nats - reference);
+        let seen = match scored.seen.marks[i] {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "",
+        };
+        let _ = writeln!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3},{seen}", rank + 1, nats - reference);
     }
     text
 }
 
 /// The oddest images beside their maps, as one sheet and one by one.
-fn pictures(out: &Path, engine: &mut dyn Engine, quantizer: &Quantizer, own: &Scored, shown: &[usize]) -> Result<()> {
+fn save_pictures(
+    out: &Path,
+    engine: &mut dyn Engine,
+    quantizer: &Quantizer,
+    own: &Scored,
+    shown: &[usize],
+) -> Result<()> {
     if shown.is_empty() {
         return Ok(());
     }

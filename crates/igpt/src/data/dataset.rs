@@ -23,8 +23,15 @@ pub struct Dataset {
     pub validation: Images,
     /// What is reported.
     pub test: Images,
+    /// Whether the parts are the data set's own; otherwise it is one heap of images, of which they are drawn by seed.
+    pub has_parts: bool,
+    /// What was noticed that could be meant otherwise, or is left out: sentences to be shown.
+    pub notes: Vec<String>,
     all: Images,
 }
+
+/// Classes that [`Dataset::summary`] names.
+const NAMED: usize = 10;
 
 /// How to open a data set.
 #[derive(Clone, Default)]
@@ -50,11 +57,21 @@ impl fmt::Debug for OpenOptions {
 /// Names that [`open`] knows.
 pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cifar100", "stl10"];
 
-/// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]) or a folder of images.
+/// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]), a folder of images, or one image file.
 ///
 /// # Errors
 /// Names what is missing and where to put it, or the file that isn't what its format says.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
+    let mut dataset = open_any(spec, options)?;
+    if NAMES.contains(&spec) && Path::new(spec).is_dir() {
+        dataset
+            .notes
+            .push(format!("this is the data set {spec}, not the folder of that name here: say ./{spec} for that"));
+    }
+    Ok(dataset)
+}
+
+fn open_any(spec: &str, options: &OpenOptions) -> Result<Dataset> {
     match spec {
         "emoji" => emoji::open(options.seed),
         "fashion-mnist" => idx::open(&catalog::FASHION_MNIST, options),
@@ -64,6 +81,7 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
         "stl10" => stl10::open(options),
         _ if TokenDir::is_at(Path::new(spec)) => shards::open(Path::new(spec)),
         _ if Path::new(spec).is_dir() => folder::open(Path::new(spec), options.seed),
+        _ if Path::new(spec).exists() => folder::open_file(Path::new(spec)),
         _ => Err(Error::Missing(format!(
             "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images or of tokens",
             NAMES.join(", ")
@@ -76,7 +94,7 @@ impl Dataset {
     pub fn new(name: impl Into<String>, classes: Vec<String>, source: Arc<dyn Source>, parts: [Vec<u32>; 3]) -> Self {
         let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
         let (channels, all) = (source.channels(), Images::all(source));
-        Self { name: name.into(), channels, classes, train, validation, test, all }
+        Self { name: name.into(), channels, classes, train, validation, test, has_parts: true, notes: Vec::new(), all }
     }
 
     /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
@@ -87,7 +105,7 @@ impl Dataset {
             Images::run(source.clone(), end - part..end)
         });
         let (channels, all) = (source.channels(), Images::all(source));
-        Self { name, channels, classes, train, validation, test, all }
+        Self { name, channels, classes, train, validation, test, has_parts: true, notes: Vec::new(), all }
     }
 
     /// As [`Dataset::new`], with a seeded tenth of `train` as validation.
@@ -103,6 +121,24 @@ impl Dataset {
         let validation = split::take_seeded(&mut train, count, seed, 0);
         let classes = classes.iter().map(|&c| c.to_owned()).collect();
         Self::new(name, classes, source, [train, validation, test])
+    }
+
+    /// What a run begins with, in a line: `train 80, validation 10, test 10 images; 2 classes: cat, dog`.
+    pub fn summary(&self) -> String {
+        let [train, validation, test] = [&self.train, &self.validation, &self.test].map(Images::len);
+        let cut = if self.has_parts { "" } else { ", drawn by seed" };
+        format!("train {train}, validation {validation}, test {test} images{cut}; {}", self.class_names())
+    }
+
+    /// How many classes there are, and the first of them by name.
+    pub fn class_names(&self) -> String {
+        let named = self.classes[..self.classes.len().min(NAMED)].join(", ");
+        match self.classes.len() {
+            0 => "no classes".into(),
+            1 => format!("1 class: {named}"),
+            n if n <= NAMED => format!("{n} classes: {named}"),
+            n => format!("{n} classes: {named} and {} more", n - NAMED),
+        }
     }
 
     /// The images of `split`.
@@ -121,6 +157,12 @@ impl Dataset {
                 1 => "1 image".to_owned(),
                 n => format!("{n} images"),
             };
+            if self.has_parts {
+                return Err(Error::Missing(format!(
+                    "{} has {count}, but none of the {split} split: add images, or name another split",
+                    self.name
+                )));
+            }
             return Err(Error::Missing(format!(
                 "{} has {count}, too few for a {split} split: add images, or name another split",
                 self.name

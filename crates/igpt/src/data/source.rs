@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Pixels, TokenDir};
@@ -32,6 +33,11 @@ pub trait Source: Send + Sync {
 
     /// Whether `pixels` costs no more than a copy.
     fn in_memory(&self) -> bool;
+
+    /// The file of image `i`, where it has one of its own.
+    fn path(&self, _i: usize) -> Option<PathBuf> {
+        None
+    }
 
     /// The images as tokens, where the source holds those and `pixels` only shows their colours.
     fn tokens(&self) -> Option<&TokenDir> {
@@ -104,6 +110,11 @@ impl Images {
     /// Name of image `i`.
     pub fn name(&self, i: usize) -> String {
         self.source.name(self.index(i))
+    }
+
+    /// The file of image `i`, where it has one of its own.
+    pub fn path(&self, i: usize) -> Option<PathBuf> {
+        self.source.path(self.index(i))
     }
 
     /// The images' own size, if it is that of the first, the middle and the last and the model can have it.

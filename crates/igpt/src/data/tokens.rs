@@ -81,8 +81,11 @@ pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Resu
     tokenize_with(images, size, |pixels, out| quantizer.tokens(pixels, out))
 }
 
-/// As [`tokenize`], however many images are damaged.
-pub(crate) fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
+/// As [`tokenize`], however many images are damaged: for new pictures, where each stands for itself.
+///
+/// # Errors
+/// When the images are tokens already, of another palette or size.
+pub fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
     }

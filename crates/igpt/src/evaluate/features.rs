@@ -100,6 +100,34 @@ pub fn features_among(
     take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Damaged>> {
+    each_run(ranks, engine, images, quantizer, (layers, pooling, true), take, progress)
+}
+
+/// As [`features_among`], however many images are damaged: for new pictures, where each stands for itself.
+///
+/// # Errors
+/// As [`features_among`], but for damaged images.
+pub fn features_of_whole_among(
+    ranks: &mut Collective,
+    engine: &mut dyn Engine,
+    images: &Images,
+    quantizer: &Quantizer,
+    (layers, pooling): (&[usize], Pooling),
+    take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Damaged>> {
+    each_run(ranks, engine, images, quantizer, (layers, pooling, false), take, progress)
+}
+
+fn each_run(
+    ranks: &mut Collective,
+    engine: &mut dyn Engine,
+    images: &Images,
+    quantizer: &Quantizer,
+    (layers, pooling, refuses_damage): (&[usize], Pooling, bool),
+    take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Damaged>> {
     let config = engine.config().clone();
     if quantizer.palette().n_vocab() != config.n_vocab {
         let (colors, n_vocab) = (quantizer.palette().n_vocab(), config.n_vocab);
@@ -113,7 +141,9 @@ pub fn features_among(
         let end = (first + run).min(images.len());
         let mut set = tokenize_unchecked(&images.pick(first..end), config.n_px, quantizer)?;
         damaged.append(&mut set.damaged);
-        check_damaged(&damaged, images.len())?;
+        if refuses_damage {
+            check_damaged(&damaged, images.len())?;
+        }
         let out = &mut out[..set.images() * values];
         expect_same_tokens(ranks, &set)?;
         let share = ranks.share(set.images());

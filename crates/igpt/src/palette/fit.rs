@@ -77,6 +77,13 @@ pub fn fit_usual(
 pub fn fit_histogram(histogram: &Histogram, options: &FitOptions) -> Result<(Palette, FitReport)> {
     let distinct = histogram.counts().len();
     let wanted = options.colors;
+    if distinct < 2 {
+        return Err(Error::Invalid(
+            "all pixels of the images have the same colour, but a palette has at least 2: add images of other colours, or \
+             train with a palette that is there (igpt pretrain --palette FILE)"
+                .into(),
+        ));
+    }
     if !(2..=65536).contains(&wanted) {
         return Err(Error::Invalid(format!("{wanted} colours were asked for, but a palette has 2 to 65536")));
     }
@@ -131,6 +138,16 @@ mod tests {
             assert_eq!(fit_histogram(&histogram, &options(32, 7, threads)).unwrap(), one);
         }
         assert_ne!(fit_histogram(&histogram, &options(32, 8, 1)).unwrap().0, one.0);
+    }
+
+    #[test]
+    fn images_of_one_colour_get_no_advice_that_can_not_be_followed() {
+        let histogram = Histogram::of(3, (0..50).map(|_| [9, 8, 7]));
+        for colors in [1, 2, 512] {
+            let message = fit_histogram(&histogram, &options(colors, 0, 1)).unwrap_err().to_string();
+            assert!(message.contains("the same colour") && message.contains("--palette"), "{message}");
+            assert!(!message.contains("--colors"), "{message}");
+        }
     }
 
     #[test]

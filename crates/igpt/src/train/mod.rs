@@ -32,6 +32,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 mod token_data;
+pub mod trained_on;
 pub mod trainer;
 
 pub use average::Average;
@@ -51,4 +52,5 @@ pub use probe::{Probed, RunProbe};
 pub use recipe::Recipe;
 pub use run_dir::{RunDir, Start};
 pub use schedule::{Decay, Schedule};
+pub use trained_on::TrainedOn;
 pub use trainer::{Outcome, Trainer};

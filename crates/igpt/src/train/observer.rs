@@ -12,6 +12,8 @@ use crate::model::ModelConfig;
 pub enum Event<'a> {
     /// What is being done before (or after) training, in words fit to be shown.
     Phase(&'a str),
+    /// Something about the run that stays worth a line, such as how many images each part of its data has.
+    Note(&'a str),
     /// Something the user should know although the run goes on.
     Warning(&'a str),
     /// Training begins.

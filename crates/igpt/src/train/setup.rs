@@ -22,7 +22,10 @@ use crate::{Error, Result, cpu};
 pub(super) fn dataset(config: &RunConfig, observer: &mut dyn Observer) -> Result<Dataset> {
     observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
     let (data_dir, progress) = (config.data.dir.clone(), observer.download());
-    data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })
+    let dataset = data::open(&config.data.spec, &OpenOptions { data_dir, progress, ..OpenOptions::default() })?;
+    observer.event(Event::Note(&format!("{}: {}", config.data.spec, dataset.summary())));
+    dataset.notes.iter().for_each(|note| observer.event(Event::Warning(note)));
+    Ok(dataset)
 }
 
 /// Refuses to overwrite what a run begins with.

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         false => None,
     };
     let broken = files.as_ref().is_some_and(|files| !files.is_empty());
-    let dataset = match args.data.open() {
+    let dataset = match args.data.open_quietly() {
         // That the directory does not open has a reason, which is a finding.
         Err(_) if broken => None,
         opened => Some(opened?),
@@ -86,6 +86,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "data": args.data.data,
             "clean": clean,
             "files": files,
+            "notes": looked.as_ref().map(|(dataset, _, _)| &dataset.notes),
             "classes": looked.as_ref().map(|(dataset, _, _)| &dataset.classes),
             "found": found,
             "page": args.out.as_ref().filter(|_| found.is_some()),
@@ -120,6 +121,15 @@ fn tell(args: &Args, dataset: &Dataset, found: &Found, seconds: f64) {
             _ => "no classes".into(),
         };
         say!("  {:<10} {:>8} images, {} without a label, {spread}", part.split, part.images, part.unlabelled);
+    }
+    if !dataset.classes.is_empty() {
+        say!("  {}", dataset.class_names());
+    }
+    if !dataset.has_parts {
+        say!("  the parts are drawn by seed: the folder has none of its own");
+    }
+    for note in &dataset.notes {
+        say!("  note: {note}");
     }
     let sizes: Vec<String> = found.sizes.iter().take(3).map(|(size, count)| format!("{size} ({count})")).collect();
     let more = if found.sizes.len() > 3 { format!(" and {} others", found.sizes.len() - 3) } else { String::new() };

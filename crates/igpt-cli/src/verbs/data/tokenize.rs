@@ -63,6 +63,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return Err(Error::Invalid(format!("{} is a file: choose another --out", args.out.display())));
     }
     let dataset = args.data.open()?;
+    say!("{}: {}", args.data.data, dataset.summary());
     let train = dataset.split(Split::Train)?;
     let n_px = args.n_px.or_else(|| train.own_size()).unwrap_or(ImageSize::square(32));
     let quantizer = Quantizer::new(palette(args, &train, n_px)?);

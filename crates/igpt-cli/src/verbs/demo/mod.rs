@@ -60,7 +60,7 @@ pub(crate) fn run_default() -> Result<()> {
 pub(crate) fn run(args: Args) -> Result<()> {
     let start = Instant::now();
     let run = recipe::run_directory(args.out.as_deref())?;
-    let dataset = args.data.open()?;
+    let dataset = args.data.open_quietly()?;
     let train = dataset.split(Split::Train)?;
     // Asked for before training, so that a lack of test images costs nobody two minutes.
     dataset.split(Split::Test)?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use self::parquet::ParquetTable;
 use crate::report::npy::header;
+use crate::text::printable;
 use crate::{Error, Result};
 
 /// The formats by the ending of the file's name.
@@ -149,14 +150,22 @@ fn start(path: &Path) -> Result<BufWriter<File>> {
     Ok(BufWriter::new(File::create(&path).map_err(Error::io(path))?))
 }
 
-/// Without what would end a field of a list.
+/// Without what would end a field of a list, or be taken for more than text.
 fn plain(text: &str) -> String {
-    text.replace(['\t', '\n', '\r'], " ")
+    defused(&text.replace(['\t', '\n', '\r'], " "))
 }
 
-/// A field of a CSV file (RFC 4180).
+/// With a `'` before what a spreadsheet would take for a formula, and control characters escaped.
+fn defused(text: &str) -> String {
+    let mark = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("{mark}{}", printable(text))
+}
+
+/// A field of a CSV file (RFC 4180) that no spreadsheet takes for a formula: one that begins with `=`, `+`, `-`, `@`, a
+/// tab or a carriage return gets a `'` before it. Control characters are escaped, but for tabs and line breaks.
 pub fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    let text = defused(text);
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 #[cfg(test)]
@@ -204,6 +213,23 @@ mod tests {
         assert_eq!(lines[1], "a/1.png,a,1,2,3,4.5");
         assert!(lines[2].starts_with("\"b, \"\"c\"\"\t.png\",,0,"));
         assert_eq!((lines[3], lines.len()), ("3,b,-0.001,5,6,7", 4));
+    }
+
+    #[test]
+    fn names_that_a_spreadsheet_or_terminal_would_act_on_are_defused() {
+        for (name, field) in [
+            ("=HYPERLINK(\"x\")", "\"'=HYPERLINK(\"\"x\"\")\""),
+            ("+1.png", "'+1.png"),
+            ("-1.png", "'-1.png"),
+            ("@sum", "'@sum"),
+            ("\tx", "'\tx"),
+            ("\rx", "'\\u{d}x"),
+            ("a\u{1b}[2J", "a\\u{1b}[2J"),
+            ("a-b=c.png", "a-b=c.png"),
+        ] {
+            assert_eq!(csv_field(name), field);
+        }
+        assert_eq!((plain("=a\tb"), plain("\ta")), ("'=a b".to_owned(), " a".to_owned()));
     }
 
     #[test]

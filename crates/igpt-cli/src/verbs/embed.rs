@@ -13,7 +13,7 @@ use igpt::report::{Embeddings, Entry};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::drawing::with_bar_if;
+use super::drawing::{BUNDLED, with_bar_if};
 use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
@@ -90,7 +90,8 @@ fn table(path: &str) -> Result<PathBuf, String> {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+    let name = args.model.as_ref().map(|model| model.display().to_string());
+    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(name.as_deref().unwrap_or(BUNDLED)))
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {

@@ -82,7 +82,8 @@ impl<S: Scalar> Kernel for RmsNorm<'_, S> {
                 odd = simd.mul_add(b, b, odd);
             }
             let mean = simd.reduce_add(simd.add(even, odd)) / self.width as f32;
-            let rstd = 1.0 / (mean + self.eps).sqrt();
+            // A mean of infinity would make the row 0, and wrong without a sign: 0 times infinity is NaN.
+            let rstd = 1.0 / (mean + self.eps + 0.0 * mean).sqrt();
             self.rstd[r] = rstd;
             let rstd = simd.splat(rstd);
             let columns = x.chunks_exact(V::LANES).zip(self.gain.chunks_exact(V::LANES));

@@ -185,15 +185,18 @@ pub trait Simd: Copy + Send + Sync + std::fmt::Debug + 'static {
         // SAFETY: the caller's promise; PACK tells the two formats apart.
         unsafe { if S::PACK == 2 { self.store_bf16(p.cast(), a) } else { self.store_f32(p.cast(), a) } }
     }
-    /// The largest magnitude of a slice whose length is a multiple of LANES.
+    /// The largest magnitude of a slice whose length is a multiple of LANES; NaN where a value is not finite, so that what
+    /// is rounded by it can't come out as numbers.
     #[inline(always)]
     fn largest_magnitude<S: Scalar>(self, x: &[S]) -> f32 {
-        let mut max = self.zero();
+        let (mut max, mut finite) = (self.zero(), self.zero());
         for x in x.chunks_exact(Self::LANES) {
             let x = self.read(x);
             max = self.max(max, self.max(x, self.sub(self.zero(), x)));
+            // A maximum passes over NaN; 0 times a number is 0, and NaN times anything else.
+            finite = self.mul_add(x, self.zero(), finite);
         }
-        self.reduce_max(max)
+        self.reduce_max(max) + self.reduce_add(finite)
     }
     /// `x` times `factor` as 16-bit integers; equal lengths, a multiple of LANES.
     #[inline(always)]

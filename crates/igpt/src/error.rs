@@ -46,6 +46,23 @@ pub enum Error {
         /// The value.
         norm: f32,
     },
+    /// A model computed something that is no finite number.
+    #[error(
+        "{model}: {what} of {image} is {value}: the weights are damaged or diverged{}; copy the model again or take an \
+         earlier checkpoint", suspect.as_ref().map_or(String::new(), |suspect| format!(" ({suspect})"))
+    )]
+    ResultNotFinite {
+        /// The model, as far as it is known by name.
+        model: String,
+        /// What was computed.
+        what: String,
+        /// The image that it was computed of.
+        image: String,
+        /// The value.
+        value: f64,
+        /// The weight that may be the cause.
+        suspect: Option<String>,
+    },
 }
 
 /// The library's result type.
@@ -56,6 +73,17 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { path, source }
+    }
+
+    /// The same error with the name of the model that computed, where it is about a model's results.
+    #[must_use]
+    pub fn of_model(self, name: impl std::fmt::Display) -> Error {
+        match self {
+            Error::ResultNotFinite { what, image, value, suspect, .. } => {
+                Error::ResultNotFinite { model: name.to_string(), what, image, value, suspect }
+            }
+            other => other,
+        }
     }
 
     /// A format error at `path`.

@@ -7,7 +7,7 @@ use igpt::cpu;
 use igpt::data::{self, Images, Split, TokenSet};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, sample};
-use igpt::model::{Engine, ModelDir, Pooling, Precision};
+use igpt::model::{Engine, ModelDir, Pooling, Precision, blame, expect_finite};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
 use igpt::{Error, Result, files};
@@ -152,14 +152,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let quantizer = Quantizer::new(model.palette);
 
     let settings = Settings { seed: args.seed.seed, ..Settings::default() };
-    let samples = draw(&*engine, args.samples, &settings)?;
+    let samples = draw(&*engine, args.samples, &settings).map_err(|error| error.of_model(&name))?;
     let sets = [data::tokenize(&train, n_px, &quantizer)?, samples, data::tokenize(&held_out, n_px, &quantizer)?];
-    let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out)?;
+    let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out);
+    let gap = gap.map_err(|error| error.of_model(&name))?;
 
     let threads = if args.threads.threads == 0 { Pool::available() } else { args.threads.threads };
     let pool = Pool::new(threads);
     let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Points::of_pixels(set, &quantizer)), &pool);
-    let features = Space::of("features", "deviations", points(&mut *engine, &sets, layer)?, &pool);
+    let found = points(&mut *engine, &sets, layer).map_err(|error| error.of_model(&name))?;
+    let features = Space::of("features", "deviations", found, &pool);
     let spaces = [pixels, features];
     let neighbors = neighbors(&numbers(&train, &sets[0]), &sets[0], &spaces);
     if let Some(out) = &args.out {
@@ -312,7 +314,10 @@ fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result
             for (run, out) in points.values.chunks_mut(64 * dim).enumerate() {
                 let images = run * 64..run * 64 + out.len() / dim;
                 done += images.len();
-                engine.features(&set.batch(images), &[layer], Pooling::Mean, out)?;
+                engine.features(&set.batch(images.clone()), &[layer], Pooling::Mean, out)?;
+                for (name, values) in set.names[images].iter().zip(out.chunks_exact(dim)) {
+                    expect_finite(values, "a feature", || name.clone()).map_err(|error| blame(engine, error))?;
+                }
                 progress(done, total);
             }
         }

@@ -69,7 +69,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         };
         quantizer.tokens(&preprocess.evaluation(&pixels), &mut tokens);
         // One by one, each under the same masks if there are any: a picture's class depends on no other.
-        let found = classify(&mut *engine, &Batch::new(tokens.clone(), n_ctx), 0)?.remove(0);
+        let found = classify(&mut *engine, &Batch::new(tokens.clone(), n_ctx), 0);
+        let found = found.map_err(|error| error.of_model(args.model.display()))?.remove(0);
         // What most votes are for comes first, even where another class is likelier on average.
         let mut order: Vec<usize> = (0..classes.len()).collect();
         order.sort_by(|a, b| found.probabilities[*b].total_cmp(&found.probabilities[*a]));

@@ -73,7 +73,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
     let k = args.completions;
     let (completions, time) =
-        with_bar("completing", |progress| draw(&args, &mut artist, &originals, &missing, progress))?;
+        with_bar("completing", |progress| draw(&args, &mut artist, &originals, &missing, progress))
+            .map_err(|error| error.of_model(&artist.name))?;
 
     let mut cells = Vec::new();
     for (i, completions) in completions.chunks(k).enumerate() {

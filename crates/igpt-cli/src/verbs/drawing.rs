@@ -57,6 +57,9 @@ fn picture(path: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// What the model that comes inside the program is called.
+pub(super) const BUNDLED: &str = "the emoji model that comes with igpt";
+
 /// A model ready to draw.
 pub(crate) struct Artist {
     pub engine: Box<dyn Engine>,
@@ -76,7 +79,7 @@ impl Artist {
         settings.validate()?;
         let (model, name) = match &args.model {
             Some(path) => (ModelDir::open(path)?, path.display().to_string()),
-            None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
+            None => (ModelDir::bundled()?, BUNDLED.into()),
         };
         model.expect_generative(&name)?;
         let int8 = args.quantize.int8();

@@ -13,7 +13,7 @@ use igpt::report::embeddings::ENDINGS;
 use igpt::report::{Embeddings, Entry};
 use serde_json::json;
 
-use super::drawing::with_bar_if;
+use super::drawing::{BUNDLED, with_bar_if};
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
 use crate::output::{print_json, say};
 use crate::ranks;
@@ -91,7 +91,8 @@ fn table(path: &str) -> Result<PathBuf, String> {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+    let name = args.model.as_ref().map(|model| model.display().to_string());
+    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(name.as_deref().unwrap_or(BUNDLED)))
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {

@@ -49,7 +49,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(args.model.display()))
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {

@@ -12,7 +12,7 @@ use igpt::report::chart::by_layer;
 use igpt::{Error, Result, files};
 use serde_json::json;
 
-use super::drawing::with_phases_if;
+use super::drawing::{BUNDLED, with_phases_if};
 use crate::output::{own_command, print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
@@ -95,7 +95,8 @@ impl From<Kind> for Solver {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+    let name = args.model.as_ref().map(|model| model.display().to_string());
+    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(name.as_deref().unwrap_or(BUNDLED)))
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {

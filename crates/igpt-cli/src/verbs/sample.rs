@@ -24,7 +24,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let artist = Artist::open(&args.draw)?;
     let n = args.images;
-    let (drawn, time) = with_bar("drawing", |progress| sample(&*artist.engine, n, 0, &artist.settings, 0, progress))?;
+    let (drawn, time) = with_bar("drawing", |progress| sample(&*artist.engine, n, 0, &artist.settings, 0, progress))
+        .map_err(|error| error.of_model(&artist.name))?;
     let images = artist.pixels(&drawn);
     let columns = square_columns(n);
     artist.save("Samples", &images, &images, columns)?;

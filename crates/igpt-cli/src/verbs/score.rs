@@ -124,7 +124,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let seen = pictures.seen_of(&images, &set);
         let (surprise, _) = with_bar("scoring", |progress| {
             surprise(&mut *engine, &set, reference, &mut |done| progress(done, set.images()))
-        })?;
+        })
+        .map_err(|error| error.of_model(&name))?;
         Ok(Scored { set, seen, surprise })
     };
     let own = score(&pictures)?;
@@ -141,7 +142,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let ranking = own.ranking();
     let shown = &ranking[..args.top.min(ranking.len())];
     write(&args.out.join("scores.csv"), &csv(&own, &ranking, &pictures.dataset.classes))?;
-    save_pictures(&args.out, &mut *engine, &quantizer, &own, shown)?;
+    save_pictures(&args.out, &mut *engine, &quantizer, &own, shown).map_err(|error| error.of_model(&name))?;
 
     let measures = [("excess", Surprise::excess as fn(&Surprise) -> f64), ("likelihood", |s| s.nats)];
     let told = against

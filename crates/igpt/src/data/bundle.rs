@@ -11,6 +11,8 @@ pub(super) struct Bundle {
     pub(super) archive: &'static str,
     pub(super) folder: &'static str,
     pub(super) members: &'static [&'static str],
+    /// Bytes of the largest of these, as published.
+    pub(super) largest: u64,
 }
 
 /// A file and what is in it; the path is for messages.
@@ -39,24 +41,36 @@ impl Bundle {
         self.unpack(&dir.join(self.archive))
     }
 
-    /// Reads the archive as far as the last file needed.
+    /// Reads the archive, to its end: gzip's checksum lies behind everything else.
     fn unpack(&self, path: &Path) -> Result<Vec<Member>> {
         let damaged = |e: std::io::Error| Error::format(path, format!("damaged archive ({e}): remove or replace it"));
+        let wrong = |name: &str, problem: String| Err(Error::format(path, format!("{name} in the archive {problem}")));
         let file = BufReader::new(files::open(path)?);
-        let mut archive = tar::Archive::new(flate2::bufread::GzDecoder::new(file));
+        let mut archive = tar::Archive::new(flate2::bufread::MultiGzDecoder::new(file));
         let mut found: Vec<Option<Vec<u8>>> = vec![None; self.members.len()];
-        for entry in archive.entries().map_err(damaged)? {
+        // Raw: long names and sparse files, which these archives don't have, may ask for any memory.
+        for entry in archive.entries().map_err(damaged)?.raw(true) {
             let mut entry = entry.map_err(damaged)?;
             let at =
                 entry.path().ok().and_then(|p| self.members.iter().position(|&m| p.file_name() == Some(m.as_ref())));
             let Some(at) = at else { continue };
+            let (name, size) = (self.members[at], entry.size());
+            if !entry.header().entry_type().is_file() {
+                return wrong(name, "is not a plain file: replace the archive".into());
+            }
+            if size > self.largest {
+                return wrong(name, format!("has {size} bytes, but at most {} are published", self.largest));
+            }
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(damaged)?;
-            found[at] = Some(bytes);
-            if found.iter().all(Option::is_some) {
-                break;
+            if bytes.len() as u64 != size {
+                return wrong(name, format!("is cut off after {} of {size} bytes: replace the archive", bytes.len()));
+            }
+            if found[at].replace(bytes).is_some() {
+                return wrong(name, "is there twice: replace the archive".into());
             }
         }
+        std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(damaged)?;
         let named = self.members.iter().zip(found).map(|(name, bytes)| {
             let bytes = bytes.ok_or_else(|| Error::format(path, format!("there is no {name} in the archive")))?;
             Ok((path.join(name), bytes))

@@ -1,6 +1,6 @@
 //! MNIST's file format IDX (big-endian header, then bytes), gzipped or not, and the data sets that come in it.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,45 +19,60 @@ pub struct Idx {
     pub data: Vec<u8>,
 }
 
-/// Reads an IDX file of unsigned bytes, gzipped or not.
+/// What any header may ask for, and what it may for each byte of the file: published sets shrink to a tenth, a hostile
+/// file to a thousandth.
+const LARGEST: u64 = 64 << 20;
+const LARGEST_RATIO: u64 = 64;
+
+/// Reads an IDX file of unsigned bytes, gzipped or not, to its end; no more memory is taken than the header asks for.
 ///
 /// # Errors
-/// When the file can't be read, its magic number is another, or its length is not what the header says.
+/// When the file can't be read, its magic number is another, its length is not what the header says or is out of
+/// proportion, or gzip's checksum is not that of the data.
 pub fn read(path: &Path) -> Result<Idx> {
-    let bytes = read_maybe_gzipped(path)?;
-    let number = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
-    let magic = number(0).ok_or_else(|| Error::format(path, "shorter than an IDX header: copy the file again"))?;
+    let file = files::open(path)?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    let mut file = BufReader::new(file);
+    let gzipped = file.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
+    let damaged = |e: std::io::Error| match gzipped {
+        true => Error::format(path, format!("damaged gzip data ({e}): copy the file again")),
+        false => Error::io(path)(e),
+    };
+    let mut reader: Box<dyn Read> =
+        if gzipped { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let mut number = |what: &str| {
+        let mut bytes = Vec::new();
+        reader.by_ref().take(4).read_to_end(&mut bytes).map_err(damaged)?;
+        let bytes = bytes.try_into().map_err(|_| Error::format(path, format!("{what}: copy the file again")))?;
+        Ok(u32::from_be_bytes(bytes) as usize)
+    };
+    let magic = number("shorter than an IDX header")?;
     // The magic number is two zeros, the type (8 is unsigned byte) and the number of dimensions.
     if magic >> 8 != 8 || magic & 255 == 0 || magic & 255 > 8 {
         return Err(Error::format(path, format!("not an IDX file of bytes (magic number {magic:#010x})")));
     }
-    let n = magic & 255;
-    let dims: Option<Vec<usize>> = (0..n).map(|i| number(4 + 4 * i)).collect();
-    let dims = dims.ok_or_else(|| Error::format(path, "the IDX header is cut off: copy the file again"))?;
-    let (header, have) = (4 + 4 * n, bytes.len() - 4 - 4 * n);
-    let expected = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
+    let dims = (0..magic & 255).map(|_| number("the IDX header is cut off")).collect::<Result<Vec<usize>>>()?;
+    let said = dims.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+    let expected = dims.iter().try_fold(1u64, |product, &d| product.checked_mul(d as u64));
+    let most = LARGEST.saturating_add(LARGEST_RATIO.saturating_mul(length));
+    let mut data = Vec::new();
+    if let Some(expected) = expected.filter(|expected| *expected <= most) {
+        let room = usize::try_from(expected).ok().and_then(|room| data.try_reserve_exact(room).ok());
+        room.ok_or_else(|| Error::format(path, format!("there is no memory for the {said} bytes of its header")))?;
+        reader.by_ref().take(expected).read_to_end(&mut data).map_err(damaged)?;
+    }
+    // The checksum lies behind all data.
+    let have = data.len() as u64 + std::io::copy(&mut reader, &mut std::io::sink()).map_err(damaged)?;
     if expected != Some(have) {
-        let said = dims.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
         return Err(Error::format(
             path,
             format!("the header says {said} bytes but {have} follow: copy the file again"),
         ));
     }
-    let mut data = bytes;
-    data.drain(..header);
-    Ok(Idx { dims, data })
-}
-
-/// A file's bytes, unpacked if they start as gzip does.
-fn read_maybe_gzipped(path: &Path) -> Result<Vec<u8>> {
-    let bytes = files::read(path)?;
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(bytes);
+    if data.len() as u64 != have {
+        return Err(Error::format(path, format!("{have} bytes unpack from {length}, which no images do: refused")));
     }
-    let mut unpacked = Vec::new();
-    let read = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked);
-    read.map_err(|e| Error::format(path, format!("damaged gzip data ({e}): copy the file again")))?;
-    Ok(unpacked)
+    Ok(Idx { dims, data })
 }
 
 /// Opens [`super::catalog::MNIST`] or one like it; a seeded tenth of train becomes validation.

@@ -15,6 +15,7 @@ const BUNDLE: Bundle = Bundle {
     archive: STL10.files[0].name,
     folder: "stl10_binary",
     members: &["test_X.bin", "test_y.bin", "train_X.bin", "train_y.bin"],
+    largest: 8000 * 3 * 96 * 96,
 };
 
 /// STL-10 without its unlabelled pictures; a seeded tenth of train becomes validation.

@@ -4,7 +4,7 @@
 //! 2020, section 4.6).
 
 use crate::data::{Batch, Masking, TokenSet};
-use crate::model::{Engine, Objective};
+use crate::model::{Engine, Objective, blame, expect_finite};
 use crate::probe::wilson;
 use crate::{Error, Result};
 
@@ -44,7 +44,7 @@ impl Accuracy {
 /// Classifies a batch. For a model of masked pixels image `i`'s masks are those of number `first` + i.
 ///
 /// # Errors
-/// When the model has no classifier, or the images are not the model's.
+/// When the model has no classifier, the images are not the model's, or a score is not finite.
 pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Vec<Classified>> {
     let Some(head) = engine.config().class_head else {
         return Err(Error::Missing("the model has no classifier: train one with igpt finetune".into()));
@@ -63,6 +63,8 @@ pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Ve
             }
         }
         for (i, logits) in logits.chunks_exact(classes).enumerate() {
+            expect_finite(logits, "a class's score", || format!("image {}", first + i as u64))
+                .map_err(|error| blame(engine, error))?;
             let softmax = softmax(logits);
             count[i][largest(&softmax, |p| *p)] += 1;
             probabilities[i].iter_mut().zip(softmax).for_each(|(mean, p)| *mean += p / votes as f64);

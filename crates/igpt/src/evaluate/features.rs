@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::data::{Damaged, Images, TokenSet, check_damaged, tokenize_unchecked};
-use crate::model::{Engine, Pooling};
+use crate::model::{Engine, Pooling, blame, expect_finite};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::ranks::same::expect_same_tokens;
@@ -73,7 +73,7 @@ impl fmt::Display for Layers {
 /// the images that could not be decoded, which are in no run.
 ///
 /// # Errors
-/// When more than 1 % of the images are damaged, they are not the model's, or `take` fails.
+/// When more than 1 % of the images are damaged, they are not the model's, a feature is not finite, or `take` fails.
 pub fn features(
     engine: &mut dyn Engine,
     images: &Images,
@@ -154,6 +154,9 @@ fn each_run(
         if ranks.size() > 1 {
             let all = ranks.gather(bytemuck::cast_slice(own))?.concat();
             bytemuck::cast_slice_mut(out).copy_from_slice(&all);
+        }
+        for (name, values) in set.names.iter().zip(out.chunks_exact(values)) {
+            expect_finite(values, "a feature", || name.clone()).map_err(|error| blame(engine, error))?;
         }
         take(&set, out)?;
         progress(end);

@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 
 use crate::data::{Masking, TokenSet};
-use crate::model::{Engine, LossSum, ModelConfig, Objective};
+use crate::model::{Engine, LossSum, ModelConfig, Objective, blame, expect_finite};
 use crate::ranks::same::expect_same_tokens;
 use crate::ranks::{Collective, losses};
 use crate::{Error, Result};
@@ -62,7 +62,8 @@ impl Likelihood {
 /// training: the mean over masked positions, and `nats_per_image` that times the image's tokens.
 ///
 /// # Errors
-/// When there are no images, their size or tokens are not the model's, or the engine fails.
+/// When there are no images, their size or tokens are not the model's, the engine fails, or an image's nats are not
+/// finite.
 pub fn likelihood(
     engine: &mut dyn Engine,
     set: &TokenSet,
@@ -98,7 +99,9 @@ pub fn likelihood_among(
         nats.extend(engine.evaluate(&batch)?.nats);
         progress(nats.len() * set.images() / share.len());
     }
-    Likelihood::of(&of_all(ranks, nats)?, set.n_px.pixels(), channels)
+    let nats = of_all(ranks, nats)?;
+    expect_numbers(&nats, &set.names).map_err(|error| blame(engine, error))?;
+    Likelihood::of(&nats, set.n_px.pixels(), channels)
 }
 
 /// As [`likelihood`], but pixel by pixel with the engine's decoder: the same up to rounding, unless the decoder uses
@@ -152,7 +155,15 @@ pub fn likelihood_by_decoding_among(
         nats.extend(sums);
         progress(nats.len() * set.images() / share.len());
     }
-    Likelihood::of(&of_all(ranks, nats)?, set.n_px.pixels(), channels)
+    let nats = of_all(ranks, nats)?;
+    expect_numbers(&nats, &set.names).map_err(|error| blame(engine, error))?;
+    Likelihood::of(&nats, set.n_px.pixels(), channels)
+}
+
+/// Refuses nats of the images called `names` that are no finite numbers; the first of them is named.
+pub(super) fn expect_numbers(nats: &[f64], names: &[String]) -> Result<()> {
+    let image = |(nats, name): (&f64, &String)| expect_finite(&[*nats], "the likelihood", || name.clone());
+    nats.iter().zip(names).try_for_each(image)
 }
 
 /// The nats of all ranks' images, in their order.

@@ -52,7 +52,9 @@ pub struct Parity {
 impl Parity {
     /// The largest of the relative errors.
     pub fn worst(&self) -> f64 {
-        [self.logits, self.loss, self.features].iter().map(|d| d.relative_error).fold(0.0, f64::max)
+        // `f64::max` would pass over NaN, which must count as an error.
+        let larger = |a: f64, b: f64| if b.is_nan() || b > a { b } else { a };
+        [self.logits, self.loss, self.features].iter().map(|d| d.relative_error).fold(0.0, larger)
     }
 }
 

@@ -11,10 +11,10 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::Baselines;
-use super::likelihood::check;
+use super::likelihood::{check, expect_numbers};
 use crate::Result;
 use crate::data::TokenSet;
-use crate::model::Engine;
+use crate::model::{Engine, blame, expect_finite};
 use crate::palette::Quantizer;
 use crate::report::{Text, png};
 
@@ -49,7 +49,7 @@ impl Surprise {
 /// The surprise of every image of `set`, in its order. `progress` is told how many images are done.
 ///
 /// # Errors
-/// When the images' size or tokens are not the model's, or the engine fails.
+/// When the images' size or tokens are not the model's, the engine fails, or an image's nats are not finite.
 pub fn surprise(
     engine: &mut dyn Engine,
     set: &TokenSet,
@@ -65,6 +65,7 @@ pub fn surprise(
     for start in (0..set.images()).step_by(BATCH) {
         let images = start..(start + BATCH).min(set.images());
         let nats = engine.evaluate(&set.batch(images.clone()).without_labels())?.nats;
+        expect_numbers(&nats, &set.names[images.clone()]).map_err(|error| blame(engine, error))?;
         found.extend(nats.into_iter().zip(&references[images]).map(|(nats, &reference)| Surprise { nats, reference }));
         progress(found.len());
     }
@@ -83,7 +84,10 @@ fn png_nats(quantizer: &Quantizer, set: &TokenSet, image: usize) -> f64 {
 pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usize>) -> Result<Vec<f32>> {
     check(engine.config(), set)?;
     let mut maps = vec![0.0; images.len() * set.n_px.pixels()];
-    engine.pixel_nats(&set.batch(images).without_labels(), &mut maps)?;
+    engine.pixel_nats(&set.batch(images.clone()).without_labels(), &mut maps)?;
+    for (image, map) in images.zip(maps.chunks_exact(set.n_px.pixels())) {
+        expect_finite(map, "the surprise at a pixel", || set.names[image].clone()).map_err(|error| blame(engine, error))?;
+    }
     Ok(maps)
 }
 

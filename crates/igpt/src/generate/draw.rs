@@ -1,8 +1,9 @@
 //! One draw of a token from logits, in f64 and in a fixed order, so that it depends on nothing but its key.
 
 use crate::generate::Settings;
+use crate::model::expect_finite;
 use crate::rng::{Purpose, Rng};
-use crate::{Error, Result};
+use crate::Result;
 
 /// Most pixels of an image a draw's key can tell apart: 64×64.
 const PIXELS: u64 = 4096;
@@ -24,7 +25,7 @@ impl Sampler {
     /// The token at `pixel` of attempt `attempt` at `image`: a pure function of these three, the settings and
     /// `logits` (n_vocab). Logits that are not numbers are an error: the weights behind them are damaged.
     pub fn draw(&mut self, logits: &[f32], image: u64, attempt: u64, pixel: usize) -> Result<u16> {
-        check(logits, pixel)?;
+        check(logits, image, pixel)?;
         let best = likeliest(logits);
         let Settings { temperature, top_k, top_p, seed } = self.settings;
         if temperature == 0.0 || top_k == 1 {
@@ -76,22 +77,15 @@ impl Sampler {
 }
 
 /// Logits that are not numbers are an error: the weights behind them are damaged.
-fn check(logits: &[f32], pixel: usize) -> Result<()> {
-    match logits.iter().position(|v| v.is_nan() || *v == f32::INFINITY) {
-        Some(i) => Err(Error::Invalid(format!(
-            "the model's score of colour {i} at pixel {pixel} is {}: its weights are damaged or diverged",
-            logits[i]
-        ))),
-        None => Ok(()),
-    }
+pub(super) fn check(logits: &[f32], image: u64, pixel: usize) -> Result<()> {
+    expect_finite(logits, "a colour's score", || format!("pixel {pixel} of drawn image {image}"))
 }
 
-/// The logarithm of the probability that `logits` (n_vocab) give to `token` at `pixel`.
-pub(super) fn log_probability(logits: &[f32], token: u16, pixel: usize) -> Result<f64> {
-    check(logits, pixel)?;
+/// The logarithm of the probability that `logits` (n_vocab), which are finite, give to `token`.
+pub(super) fn log_probability(logits: &[f32], token: u16) -> f64 {
     let max = f64::from(logits[likeliest(logits)]);
     let sum: f64 = logits.iter().map(|&v| (f64::from(v) - max).exp()).sum();
-    Ok(f64::from(logits[token as usize]) - max - sum.ln())
+    f64::from(logits[token as usize]) - max - sum.ln()
 }
 
 /// Two random numbers for choices among the candidates of an attempt at an image, at one pixel.
@@ -163,7 +157,7 @@ mod tests {
 
     #[test]
     fn frequencies_follow_the_softmax_at_its_temperature() {
-        let logits = [0.0f32, 1.0, 2.0, f32::NEG_INFINITY];
+        let logits = [0.0f32, 1.0, 2.0, -1e30];
         for temperature in [0.5, 1.0, 3.0] {
             let mut sampler = sampler(temperature, 0, 1.0);
             let mut counts = [0usize; 4];
@@ -197,9 +191,9 @@ mod tests {
     #[test]
     fn tiny_temperatures_and_damaged_scores_are_handled() {
         assert_eq!(sampler(1e-300, 0, 1.0).draw(&[1.0, 3.0, 2.0], 0, 0, 0).unwrap(), 1);
-        for bad in [f32::NAN, f32::INFINITY] {
-            let error = sampler(1.0, 0, 1.0).draw(&[0.0, bad], 0, 0, 4).unwrap_err().to_string();
-            assert!(error.contains("pixel 4"), "{error}");
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = sampler(1.0, 0, 1.0).draw(&[0.0, bad], 3, 0, 4).unwrap_err().to_string();
+            assert!(error.contains("pixel 4 of drawn image 3"), "{error}");
         }
     }
 }

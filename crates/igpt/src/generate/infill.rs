@@ -6,7 +6,7 @@
 
 use crate::data::Batch;
 use crate::generate::{Sampler, Settings};
-use crate::model::{Engine, Objective};
+use crate::model::{Engine, Objective, blame};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -121,7 +121,8 @@ impl Infill {
             for &pixel in &pixels {
                 let place = attempt * n_ctx + pixel;
                 let logits = &logits[place * n_vocab..][..n_vocab];
-                let token = sampler.draw(logits, self.image, attempt as u64, pixel)?;
+                let token = sampler.draw(logits, self.image, attempt as u64, pixel);
+                let token = token.map_err(|error| blame(engine, error))?;
                 (self.tokens[place], self.masked[place]) = (token, false);
                 tokens.push(token);
             }

@@ -4,7 +4,7 @@
 
 use crate::generate::Settings;
 use crate::generate::session::{Request, Session};
-use crate::model::{Engine, ModelConfig};
+use crate::model::{Engine, ModelConfig, blame};
 use crate::{Error, Result};
 
 /// One image to be drawn: the pixels it starts from and the key of its random numbers.
@@ -86,7 +86,7 @@ fn request(drawing: &Drawing<'_>, n_ctx: usize, settings: &Settings) -> Request 
 /// used as one request needs.
 ///
 /// # Errors
-/// When a request can't be drawn; see [`Session::add`].
+/// When a request can't be drawn (see [`Session::add`]), or the model's scores are not finite.
 pub fn draw_requests(
     engine: &dyn Engine,
     requests: Vec<Request>,
@@ -110,12 +110,13 @@ pub fn draw_requests(
         if session.is_idle() {
             return Ok(images);
         }
-        session.step(&mut |progress| {
+        let step = session.step(&mut |progress| {
             let image = &mut images[progress.id as usize];
             image.truncate(progress.from);
             image.extend_from_slice(progress.tokens);
             done += 1;
-        })?;
+        });
+        step.map_err(|error| blame(engine, error))?;
         on_progress(done, total);
     }
 }

@@ -183,9 +183,11 @@ impl Session {
     /// Draws the next pixel of every image and tells `hear` of each.
     ///
     /// # Errors
-    /// When the model's scores are no numbers: its weights are damaged.
+    /// [`Error::ResultNotFinite`] when the model's scores are no numbers: its weights are damaged, or its training
+    /// diverged. Nothing is drawn then, of any image.
     pub fn step(&mut self, hear: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         let Self { decoder, n_ctx, n_vocab, logits, fresh, free, images } = self;
+        images.iter().try_for_each(|image| image.check(logits, *n_vocab))?;
         let mut inputs = Vec::with_capacity(logits.len() / *n_vocab);
         for image in images.iter_mut() {
             image.draw(logits, *n_vocab)?;
@@ -221,6 +223,13 @@ impl Image {
         self.candidates[0].tokens.len()
     }
 
+    /// Refuses scores of the next pixel that are no numbers.
+    fn check(&self, logits: &[f32], n_vocab: usize) -> Result<()> {
+        let image = self.request.image;
+        let scores = self.candidates.iter().map(|candidate| &logits[candidate.row * n_vocab..][..n_vocab]);
+        scores.into_iter().try_for_each(|logits| super::draw::check(logits, image, self.position()))
+    }
+
     /// Gives each candidate its next pixel: the known one, which weighs it, or a drawn one.
     fn draw(&mut self, logits: &[f32], n_vocab: usize) -> Result<()> {
         let pixel = self.position();
@@ -229,7 +238,7 @@ impl Image {
             let logits = &logits[candidate.row * n_vocab..][..n_vocab];
             let token = match known[pixel] {
                 Some(token) => {
-                    candidate.log_weight += super::draw::log_probability(logits, token, pixel)?;
+                    candidate.log_weight += super::draw::log_probability(logits, token);
                     token
                 }
                 None => self.sampler.draw(logits, *image, attempt + number * MOST as u64, pixel)?,

@@ -196,6 +196,18 @@ impl ModelConfig {
                 problems.push(format!("{name} must be at least 1"));
             }
         }
+        for (name, value, most) in [("n_embd", self.n_embd, 1 << 20), ("n_layer", self.n_layer, 10_000)] {
+            if value > most {
+                problems.push(format!("{name} is {value}, but at most {most} is supported"));
+            }
+        }
+        // The arena pads sides and heads, by less than 32 each.
+        let [layers, width, inner, heads] =
+            [self.n_layer, self.n_embd, self.n_inner, self.n_head].map(|size| size as u128 + 32);
+        let values = layers * width * (4 * (width + 16 * heads) + 2 * inner) + 2 * width * (self.n_vocab as u128 + 32);
+        if values > 1 << 42 {
+            problems.push(format!("a network of about {values} values is larger than any memory"));
+        }
         if self.n_head > 0 && !self.n_embd.is_multiple_of(self.n_head) {
             problems.push(format!("n_embd {} is not divisible by n_head {}", self.n_embd, self.n_head));
         }

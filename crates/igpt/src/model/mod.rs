@@ -4,6 +4,7 @@
 pub mod config;
 pub mod dir;
 pub mod engine;
+pub mod finite;
 pub mod init;
 pub mod params;
 pub mod rates;
@@ -13,6 +14,7 @@ pub use dir::{Card, ModelDir, SaveType};
 pub use engine::{
     AdamUpdate, Arena, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,
 };
+pub use finite::{blame, expect_finite};
 pub use init::{Initialization, initial_weights};
 pub use params::{Layout, Tensor};
 pub use rates::{RateGroup, Rates};

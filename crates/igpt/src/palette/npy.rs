@@ -19,6 +19,9 @@ pub enum Scale {
     Byte,
 }
 
+/// 65536 colours of three doubles, and more header than NumPy writes.
+const LARGEST: u64 = 4 << 20;
+
 impl FromStr for Scale {
     type Err = Error;
 
@@ -57,6 +60,10 @@ impl Palette {
     /// When the file is not such an array, is cut off, or its colours are not a palette in `scale`.
     pub fn from_npy(path: impl AsRef<Path>, scale: Scale) -> Result<Self> {
         let path = path.as_ref();
+        let length = files::open(path)?.metadata().map_err(Error::io(path))?.len();
+        if length > LARGEST {
+            return Err(Error::format(path, format!("{length} bytes, but a palette has at most {LARGEST}")));
+        }
         let bytes = files::read(path)?;
         let (values, channels) = parse(&bytes).map_err(|problem| Error::format(path, problem))?;
         let color = |color: &[f64]| {
@@ -105,9 +112,10 @@ fn parse(bytes: &[u8]) -> Result<(Vec<f64>, usize), String> {
         return Err("the array is in Fortran order: save numpy.ascontiguousarray of it".into());
     }
     let shape = value("shape")?.trim_start_matches('(').split(')').next().unwrap_or_default();
-    let sides: Vec<usize> = shape.split(',').filter_map(|n| n.trim().parse().ok()).collect();
-    let (n, channels) = match sides[..] {
-        [n, channels @ (1 | 3)] => (n, channels),
+    let sides: Result<Vec<usize>, _> =
+        shape.trim_end().trim_end_matches(',').split(',').map(|n| n.trim().parse()).collect();
+    let (n, channels) = match sides.as_deref() {
+        Ok(&[n, channels @ (1 | 3)]) => (n, channels),
         _ => return Err(format!("the array has shape ({shape}), but a palette is (n, 3), or (n, 1) for grey")),
     };
     let data = &bytes[start + len..];

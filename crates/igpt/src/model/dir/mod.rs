@@ -238,7 +238,14 @@ fn image_size(processor: &Value) -> Option<ImageSize> {
     }
 }
 
+/// A palette of 65536 colours takes about 10 MB; what JSON takes in memory is up to 30 times that.
+const LARGEST_JSON: u64 = 32 << 20;
+
 fn read_json(path: &Path) -> Result<Value> {
-    let text = fs::read(path).map_err(Error::io(path))?;
+    let length = files::open(path)?.metadata().map_err(Error::io(path))?.len();
+    if length > LARGEST_JSON {
+        return Err(Error::format(path, format!("{length} bytes, but settings have at most {LARGEST_JSON}")));
+    }
+    let text = files::read(path)?;
     serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))
 }

@@ -2,18 +2,20 @@
 //! `torch.save(model.state_dict())` writes, and refuses every other by name. It never calls anything.
 //!
 //! Objects live in one table and refer to each other by index, so that no nesting, sharing or cycle in a hostile
-//! file can overflow the stack or multiply the memory.
+//! file can overflow the stack or multiply the memory; and no opcode copies or walks an object whose size the file
+//! chooses, so that time and memory grow with the pickle's length and no faster.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A tensor of the state dict: a window into one storage.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PickledTensor {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// torch's class, for example `FloatStorage`.
-    pub(super) storage: String,
+    pub(super) storage: &'static str,
     /// Name of the storage's file inside the archive.
-    pub(super) key: String,
+    pub(super) key: Arc<str>,
     /// First element in the storage.
     pub(super) offset: u64,
     pub(super) shape: Vec<usize>,
@@ -80,7 +82,7 @@ struct Machine<'a> {
     stack: Vec<Value>,
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
-    strings: Vec<String>,
+    strings: Vec<Arc<str>>,
     tuples: Vec<Vec<Value>>,
     dicts: Vec<Vec<(Value, Value)>>,
     tensors: Vec<PickledTensor>,
@@ -96,13 +98,18 @@ pub(super) fn state_dict(pickle: &[u8]) -> Result<Vec<PickledTensor>, String> {
         return Err(format!("its pickle holds {}, but a state dict was expected", top.kind()));
     };
     let mut tensors = Vec::new();
+    // A string that is recalled is found by its number: comparing texts again and again would take a hostile file's time.
+    let (mut seen, mut names) = (HashSet::new(), HashSet::new());
     for (key, value) in std::mem::take(&mut machine.dicts[dict]) {
-        let Value::Str(name) = key else {
+        let Value::Str(string) = key else {
             return Err(format!("a key of its state dict is {}, expected a tensor's name", key.kind()));
         };
-        let name = &machine.strings[name];
+        let name = &machine.strings[string];
+        if !seen.insert(string) || !names.insert(name.clone()) {
+            return Err(format!("{} is twice in its state dict", short(name)));
+        }
         let Value::Tensor(tensor) = value else {
-            return Err(format!("{name} in its state dict is {}, expected a tensor", value.kind()));
+            return Err(format!("{} in its state dict is {}, expected a tensor", short(name), value.kind()));
         };
         tensors.push(PickledTensor { name: name.clone(), ..machine.tensors[tensor].clone() });
     }
@@ -143,7 +150,7 @@ impl Machine<'_> {
                 b'\x8a' => self.long()?,
                 b'X' => {
                     let len = u32::from_le_bytes(self.bytes()?) as usize;
-                    let text = String::from_utf8(self.take(len)?.into()).map_err(|_| "a string is not UTF-8")?;
+                    let text = std::str::from_utf8(self.take(len)?).map_err(|_| "a string is not UTF-8")?.into();
                     self.strings.push(text);
                     self.stack.push(Value::Str(self.strings.len() - 1));
                 }
@@ -280,9 +287,10 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn pop_tuple(&mut self) -> Step<Vec<Value>> {
+    /// The place of the tuple on top.
+    fn pop_tuple(&mut self) -> Step<usize> {
         match self.pop()? {
-            Value::Tuple(index) => Ok(self.tuples[index].clone()),
+            Value::Tuple(index) => Ok(index),
             other => Err(format!("its pickle has {} where a tuple was expected", other.kind())),
         }
     }
@@ -290,14 +298,14 @@ impl Machine<'_> {
     /// A persistent id: ("storage", class, file name, device, element count).
     fn storage(&mut self) -> Step<()> {
         let id = self.pop_tuple()?;
-        match id.as_slice() {
+        match self.tuples[id].as_slice() {
             &[
                 Value::Str(tag),
                 Value::Global(Global::Storage(class)),
                 Value::Str(key),
                 Value::Str(_),
                 Value::Int(_),
-            ] if self.strings[tag] == "storage" => {
+            ] if *self.strings[tag] == *"storage" => {
                 self.stack.push(Value::Storage(class, key));
                 Ok(())
             }
@@ -309,6 +317,9 @@ impl Machine<'_> {
         let Value::Tuple(index) = value else {
             return Err(format!("a tensor's shape is {}, expected a tuple", value.kind()));
         };
+        if self.tuples[index].len() > 4 {
+            return Err(format!("a tensor has {} sides or strides", self.tuples[index].len()));
+        }
         let size = |v: &Value| match v {
             Value::Int(v) => usize::try_from(*v).map_err(|_| format!("a tensor has a side of {v}")),
             other => Err(format!("a tensor has {} for a side", other.kind())),
@@ -320,7 +331,7 @@ impl Machine<'_> {
     fn reduce(&mut self) -> Step<()> {
         let arguments = self.pop_tuple()?;
         let made = self.pop()?;
-        match (made, arguments.as_slice()) {
+        match (made, self.tuples[arguments].as_slice()) {
             (Value::Global(Global::OrderedDict), []) => self.dict(),
             (Value::Global(Global::RebuildParameter), &[tensor @ Value::Tensor(_), ..]) => self.stack.push(tensor),
             (
@@ -328,12 +339,12 @@ impl Machine<'_> {
                 &[Value::Storage(class, key), Value::Int(offset), shape, strides, ..],
             ) => {
                 let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-                if shape.len() != strides.len() || shape.len() > 4 {
+                if shape.len() != strides.len() {
                     return Err(format!("a tensor has {} sides and {} strides", shape.len(), strides.len()));
                 }
                 self.tensors.push(PickledTensor {
-                    name: String::new(),
-                    storage: STORAGES[class].into(),
+                    name: "".into(),
+                    storage: STORAGES[class],
                     key: self.strings[key].clone(),
                     offset: u64::try_from(offset).map_err(|_| format!("a tensor starts at element {offset}"))?,
                     shape,
@@ -358,6 +369,16 @@ fn global(module: &str, name: &str) -> Step<Global> {
             let index = STORAGES.iter().position(|s| *s == class);
             index.map(Global::Storage).ok_or_else(|| class.to_string())
         }
-        _ => Err(format!("its pickle asks for {module}.{name}, which no state dict needs: refused, nothing was run")),
+        _ => Err(format!(
+            "its pickle asks for {}.{}, which no state dict needs: refused, nothing was run",
+            short(module),
+            short(name)
+        )),
     }
+}
+
+/// As much of a name as fits into a message.
+pub(super) fn short(name: &str) -> String {
+    let start: String = name.chars().take(80).collect();
+    if start.len() < name.len() { start + "…" } else { start }
 }

@@ -13,8 +13,8 @@ use super::stored::{Dtype, Stored};
 use crate::files::{self, NewFile};
 use crate::{Error, Result};
 
-/// The same limit as the safetensors library's.
-const LARGEST_HEADER: u64 = 100_000_000;
+/// Enough for a hundred thousand tensors; what JSON takes in memory is up to 30 times that.
+const LARGEST_HEADER: u64 = 16 << 20;
 
 /// A file's tensors and its free metadata.
 pub(crate) struct Header {

@@ -61,6 +61,14 @@ impl Stored {
         Self { name, dtype, shape, strides, file, start }
     }
 
+    /// Elements; `None` on overflow.
+    pub(super) fn elements(&self) -> Option<u64> {
+        if self.shape.contains(&0) {
+            return Some(0);
+        }
+        self.shape.iter().try_fold(1u64, |product, &side| product.checked_mul(side as u64))
+    }
+
     /// Elements from the first to the last, gaps included; `None` on overflow.
     pub(super) fn span(&self) -> Option<u64> {
         if self.shape.contains(&0) {
@@ -98,8 +106,9 @@ impl Stored {
             (&[len], &[step]) if step != 1 => (0..len).map(|i| values[i * step]).collect(),
             _ => values,
         };
-        match values.iter().position(|v| !v.is_finite()) {
-            Some(i) => Err(bad(format!("element {i} is {}: the weights are damaged", values[i]))),
+        // A flipped bit makes a small weight huge; norms square what it makes of the residual stream.
+        match values.iter().position(|v| !(v * v).is_finite()) {
+            Some(i) => Err(bad(format!("element {i} is {:e}, which no weight is: damaged, copy it again", values[i]))),
             None => Ok(values),
         }
     }

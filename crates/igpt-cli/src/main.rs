@@ -5,12 +5,17 @@ mod output;
 mod progress;
 mod ranks;
 mod shared;
+mod signals;
 mod verbs;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use crate::output::say;
 use clap::{Parser, Subcommand};
+use igpt::Result;
+
+use crate::output::{put_bytes, say};
+use crate::signals::Signals;
 
 /// Generative pretraining from pixels: a palette, a transformer that predicts the next pixel, and what it learned.
 #[derive(Parser)]
@@ -71,13 +76,34 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    output::start_logging();
-    // These divide their work among the processes of an mpirun; the rest is for one of them.
-    let result = match cli.verb {
-        Some(Verb::Pretrain(_) | Verb::Finetune(_) | Verb::Embed(_) | Verb::Eval(_) | Verb::Probe(_)) => run(cli.verb),
-        verb => ranks::led(|| run(verb)),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return tell(&told),
     };
+    output::start_logging();
+    let result = Signals::heed().and_then(|signals| match cli.verb {
+        // These divide their work among the processes of an mpirun; the rest is for one of them.
+        Some(Verb::Pretrain(_) | Verb::Finetune(_) | Verb::Embed(_) | Verb::Eval(_) | Verb::Probe(_)) => {
+            run(cli.verb, &signals)
+        }
+        verb => ranks::led(|| run(verb, &signals)),
+    });
+    ended(result)
+}
+
+/// Help and the version go to standard output, what is wrong with the arguments to standard error, as words: an
+/// argument may be the name of a stranger's file.
+fn tell(told: &clap::Error) -> ExitCode {
+    let text = told.render();
+    if told.use_stderr() {
+        say!("{}", text.to_string().trim_end());
+        return ExitCode::from(2);
+    }
+    let text = if std::io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    ended(put_bytes(text.as_bytes()))
+}
+
+fn ended(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
@@ -88,9 +114,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Option<Verb>) -> igpt::Result<()> {
+fn run(verb: Option<Verb>, signals: &Signals) -> Result<()> {
     match verb {
-        Some(Verb::Demo(args)) => verbs::demo::run(args),
+        Some(Verb::Demo(args)) => verbs::demo::run(args, signals),
         Some(Verb::Audit(args)) => verbs::audit::run(args),
         Some(Verb::Bench(args)) => verbs::bench::run(args),
         Some(Verb::Checkpoints(args)) => verbs::checkpoints::run(args),
@@ -101,18 +127,18 @@ fn run(verb: Option<Verb>) -> igpt::Result<()> {
         Some(Verb::Doctor(args)) => verbs::doctor::run(args),
         Some(Verb::Embed(args)) => verbs::embed::run(args),
         Some(Verb::Eval(args)) => verbs::eval::run(args),
-        Some(Verb::Finetune(args)) => verbs::finetune::run(*args),
+        Some(Verb::Finetune(args)) => verbs::finetune::run(*args, signals),
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Probe(args)) => verbs::probe::run(args),
         Some(Verb::Report(args)) => verbs::report::run(args),
         Some(Verb::Sample(args)) => verbs::sample::run(args),
         Some(Verb::Score(args)) => verbs::score::run(args),
-        Some(Verb::Serve(args)) => verbs::serve::run(*args),
-        Some(Verb::Watch(args)) => verbs::watch::run(args),
+        Some(Verb::Serve(args)) => verbs::serve::run(*args, signals),
+        Some(Verb::Watch(args)) => verbs::watch::run(args, signals),
         Some(Verb::Plan(args)) => verbs::plan::run(*args),
-        Some(Verb::VerifyResume(args)) => verbs::verify_resume::run(args),
-        Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args),
-        None => verbs::demo::run_default(),
+        Some(Verb::VerifyResume(args)) => verbs::verify_resume::run(args, signals),
+        Some(Verb::Pretrain(args)) => verbs::pretrain::run(*args, signals),
+        None => verbs::demo::run_default(signals),
     }
 }

@@ -56,6 +56,8 @@ pub(crate) fn start_logging() {
         .with_target(false)
         .without_time()
         .with_ansi(false)
+        // What would be told of these goes to standard error by a way that panics.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -73,12 +75,16 @@ impl Write for Log {
     }
 }
 
-/// Prints one JSON object as the last line of standard output.
+/// Prints one JSON object as the last line of standard output. That nobody reads it is no error: nothing comes after
+/// it, and how the verb ends is told by its exit code.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
     // JSON escapes control characters itself, but for those from DEL on.
     let escaped = |c: char| if c >= '\u{7f}' && c.is_control() { format!("\\u{:04x}", c as u32) } else { c.into() };
     let text: String = value.to_string().chars().map(escaped).collect();
-    put_bytes((text + "\n").as_bytes())
+    match put_bytes((text + "\n").as_bytes()) {
+        Err(error) if is_reader_gone(&error) => Ok(()),
+        done => done,
+    }
 }
 
 /// The command line that the program was called with, to be shown and called again.

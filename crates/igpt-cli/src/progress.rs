@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use igpt::data::download::Hook;
+use igpt::text::one_line;
 use igpt::train::observer::{Event, Observer, Started, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -96,8 +97,8 @@ impl Observer for Progress {
 
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Phase(text) => match &self.bar {
-                Some(bar) => bar.set_message(text.to_string()),
+            Event::Phase(text) | Event::Finishing(text) => match &self.bar {
+                Some(bar) => bar.set_message(one_line(text).into_owned()),
                 None => say!("{text}"),
             },
             Event::Note(text) => self.say(text),

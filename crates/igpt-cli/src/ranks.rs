@@ -10,6 +10,7 @@ use igpt::ranks::{Collective, expect_same_program};
 use igpt::train::{Event, Observer};
 
 use crate::progress::Progress;
+use crate::signals::Signals;
 
 /// Environment variables that count processes: OpenMPI's, and that of MPICH and its kin. A process that one of several
 /// starts is not of them, and must not see these.
@@ -76,17 +77,20 @@ pub(crate) fn led(work: impl FnOnce() -> Result<()>) -> Result<()> {
     among(|ranks| if ranks.leads() { work() } else { Ok(()) })
 }
 
-/// Shows a run's events if this is rank 0.
-pub(crate) struct Led(Option<Progress>);
+/// Follows a run's events, and shows them if this is rank 0.
+pub(crate) struct Led {
+    progress: Option<Progress>,
+    signals: Signals,
+}
 
 impl Led {
-    pub(crate) fn new(ranks: &Collective) -> Self {
-        Self(ranks.leads().then(Progress::new))
+    pub(crate) fn new(ranks: &Collective, signals: &Signals) -> Self {
+        Self { progress: ranks.leads().then(Progress::new), signals: signals.clone() }
     }
 
     /// Takes the bar off the screen.
     pub(crate) fn finish(&mut self) {
-        if let Some(progress) = &mut self.0 {
+        if let Some(progress) = &mut self.progress {
             progress.finish();
         }
     }
@@ -94,11 +98,12 @@ impl Led {
 
 impl Observer for Led {
     fn download(&self) -> Option<Arc<Hook>> {
-        self.0.as_ref()?.download()
+        self.progress.as_ref()?.download()
     }
 
     fn event(&mut self, event: Event<'_>) {
-        if let Some(progress) = &mut self.0 {
+        self.signals.follow(&event);
+        if let Some(progress) = &mut self.progress {
             progress.event(event);
         }
     }

@@ -8,6 +8,7 @@ mod transport;
 mod watch;
 
 use std::env;
+use std::io::Write;
 use std::time::Duration;
 
 use igpt::ranks::Collective;
@@ -32,7 +33,8 @@ pub fn join() -> Result<Collective> {
     let name = ranks.name(ranks.rank());
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("igpt: {name} can't go on:");
+        // Words without a reader are no reason to panic within a panic.
+        let _ = writeln!(std::io::stderr(), "igpt: {name} can't go on:");
         usual(panic);
     }));
     Ok(ranks)

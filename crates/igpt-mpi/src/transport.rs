@@ -1,5 +1,6 @@
 //! Messages between two ranks over MPI.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use igpt::ranks::Transport;
@@ -112,7 +113,8 @@ impl Transport for Mpi {
 
 /// Says why, and ends all ranks.
 pub(crate) fn end_all(world: &SimpleCommunicator, message: &str) {
-    eprintln!("igpt: {message}");
+    // Whoever reads may be gone; the end comes all the same.
+    let _ = writeln!(std::io::stderr(), "igpt: {message}");
     // MPICH's mpirun passes on nothing more once it knows of the end.
     std::thread::sleep(LAST_WORDS);
     world.abort(1);

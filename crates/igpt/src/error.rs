@@ -1,12 +1,14 @@
 //! The one error type of the library: each variant names the file or value at fault and the next thing to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::text::one_line;
 
 /// What can go wrong. The message is one line, fit to be shown to the user as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", shown(path))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -14,7 +16,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file's contents are not what its format says.
-    #[error("{path}: {problem}")]
+    #[error("{}: {problem}", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -63,6 +65,11 @@ pub enum Error {
         /// The weight that may be the cause.
         suspect: Option<String>,
     },
+}
+
+/// A path within a message of one line.
+fn shown(path: &Path) -> String {
+    one_line(&path.to_string_lossy()).into_owned()
 }
 
 /// The library's result type.

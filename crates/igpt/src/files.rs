@@ -6,8 +6,10 @@
 //! make any byte of them fail.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
 
@@ -83,12 +85,76 @@ fn name_of(kind: fs::FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "something else" }
 }
 
+/// Files and folders that are being made beside their places, to be removed when the process is ended.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A file or folder that is being made beside its place. It goes when this is dropped, and when the process is ended
+/// by [`abandon`], unless it was [kept](Unfinished::keep).
+#[derive(Debug)]
+pub(crate) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// To be called before anything is made at `path`.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// It is whole, or has got its name.
+    pub(crate) fn keep(self) {
+        self.leave_list();
+        std::mem::forget(self);
+    }
+
+    fn leave_list(&self) {
+        let mut list = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = list.iter().position(|path| *path == self.0) {
+            list.swap_remove(place);
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        remove_whatever(&self.0);
+        self.leave_list();
+    }
+}
+
+fn remove_whatever(path: &Path) {
+    // Best effort: there is an error to report already, or nobody to report to.
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+}
+
+/// Removes what is half written, and lets nothing new be begun: for the last moment of a process that is ended from
+/// outside.
+pub fn abandon() {
+    let list = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    list.iter().for_each(|path| remove_whatever(path));
+    std::mem::forget(list);
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// When it is there and stays.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// A file being written beside its place; [`NewFile::finish`] puts it there, and without it nothing stays.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    /// Where it is while it is being written; none once it is in its place.
-    beside: Option<PathBuf>,
+    /// Where it is while it is being written; none where it is written in its place.
+    beside: Option<Unfinished>,
     path: PathBuf,
 }
 
@@ -96,23 +162,31 @@ impl NewFile {
     /// Begins a file at `path`; folders on the way are made.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When it can't be made, and where a file without write permission is in its place.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
         // A link stays one: what it leads to is written anew.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let there = fs::metadata(&path).ok();
+        if there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir()) {
             // A device or a pipe, such as /dev/null, is written to and never replaced.
             let file = OpenOptions::new().write(true).open(&path).map_err(Error::io(&path))?;
             return Ok(Self { file, beside: None, path });
         }
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(".new");
-        let beside = path.with_file_name(name);
-        let file = File::create(&beside).map_err(Error::io(&path))?;
+        if there.as_ref().is_some_and(|there| there.is_dir()) {
+            return Err(Error::Io { path, source: io::ErrorKind::IsADirectory.into() });
+        }
+        if there.as_ref().is_some_and(|there| there.permissions().readonly()) {
+            let source = io::Error::new(io::ErrorKind::PermissionDenied, "the file is write-protected");
+            return Err(Error::Io { path, source });
+        }
+        let (file, beside) = begin(&path).map_err(Error::io(&path))?;
+        if let Some(there) = there {
+            // Who could read and write the old one can do so with the new one.
+            let _ = file.set_permissions(there.permissions());
+        }
         Ok(Self { file, beside: Some(beside), path })
     }
 
@@ -121,20 +195,60 @@ impl NewFile {
     /// # Errors
     /// When the disk does not take it; an earlier file is then as it was.
     pub fn finish(mut self) -> Result<()> {
-        if let Some(beside) = &self.beside {
+        if let Some(beside) = self.beside.take() {
             self.file.sync_all().map_err(Error::io(&self.path))?;
-            fs::rename(beside, &self.path).map_err(Error::io(&self.path))?;
+            fs::rename(beside.path(), &self.path).map_err(Error::io(&self.path))?;
+            beside.keep();
         }
-        self.beside = None;
         Ok(())
     }
 }
 
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if let Some(beside) = &self.beside {
-            let _ = fs::remove_file(beside);
+/// The file beside `path`. It has a fixed name, so that what a killed process left is written over, and is locked, so
+/// that two processes that write the same file don't mix: the second one takes a name of its own.
+fn begin(path: &Path) -> io::Result<(File, Unfinished)> {
+    let named = |ending: &str| {
+        let mut name = std::ffi::OsString::from(".");
+        // Some room is left in the 255 bytes that a name has.
+        let own = path.file_name().unwrap_or_default();
+        name.push(if own.len() > 220 { "igpt".as_ref() } else { own });
+        name.push(ending);
+        path.with_file_name(name)
+    };
+    let create = |beside: PathBuf| {
+        let beside = Unfinished::at(beside);
+        // A link that somebody put there is not followed.
+        match OpenOptions::new().write(true).create_new(true).open(beside.path()) {
+            Ok(file) => {
+                // Where there are no locks, one process at a time is the usual case.
+                let _ = file.try_lock();
+                Ok((file, beside))
+            }
+            Err(error) => {
+                // It is somebody else's.
+                beside.keep();
+                Err(error)
+            }
         }
+    };
+    let usual = named(".new");
+    match create(usual.clone()) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let left = fs::symlink_metadata(&usual).is_ok_and(|there| there.is_file())
+        && File::open(&usual).is_ok_and(|file| !matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)));
+    if left && fs::remove_file(&usual).is_ok() {
+        return create(usual);
+    }
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    create(named(&format!(".{}-{count}.new", std::process::id())))
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -212,6 +326,51 @@ mod tests {
         assert!(message.contains("a.npy"), "{message}");
         assert_eq!(read(&path).unwrap(), b"the old one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_that_write_the_same_file_do_not_mix_and_what_a_killed_one_left_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        fs::write(folder.path().join(".a.npy.new"), b"half of one that was killed, and longer").unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| NewFile::create(&path).unwrap());
+        first.write_all(b"first").unwrap();
+        second.write_all(b"2").unwrap();
+        first.finish().unwrap();
+        assert_eq!(read(&path).unwrap(), b"first");
+        second.finish().unwrap();
+        assert_eq!(read(&path).unwrap(), b"2");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_not_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        NewFile::create(&path).unwrap().write_all(b"half").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let model = Unfinished::at(folder.path().join("model"));
+        fs::create_dir(model.path()).unwrap();
+        fs::write(model.path().join("config.json"), b"{}").unwrap();
+        drop(model);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_write_protected_file_is_not_replaced_and_a_new_one_keeps_the_rights_of_the_old() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write(&path, b"1").unwrap();
+        let allow = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o444);
+        let message = write(&path, b"2").unwrap_err().to_string();
+        assert!(message.contains("a.txt") && message.contains("protected"), "{message}");
+        assert_eq!(read(&path).unwrap(), b"1");
+        allow(0o660);
+        write(&path, b"2").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     }
 
     #[test]

@@ -5,8 +5,16 @@ use std::borrow::Cow;
 /// The text with its control characters escaped, so that a name can't move a terminal's cursor or set its title. Line
 /// breaks and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| is_harmful(c) && c != '\n' && c != '\t';
-    if !text.contains(harmful) {
+    escaped(text, |c| is_harmful(c) && c != '\n' && c != '\t')
+}
+
+/// As [`printable`], with line breaks and tabs escaped too: a name that can't look like another line of a list or log.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_harmful)
+}
+
+fn escaped(text: &str, harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&harmful) {
         return Cow::Borrowed(text);
     }
     text.chars()
@@ -23,7 +31,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Whether a terminal may act on a character, or show what follows in another order, instead of showing it.
 fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -34,5 +42,7 @@ mod tests {
     fn what_a_terminal_would_act_on_is_escaped_and_everything_else_is_kept() {
         assert_eq!(printable("a\u{1b}[2J\u{9b}1m\u{202e}\r\u{7f}"), "a\\u{1b}[2J\\u{9b}1m\\u{202e}\\u{d}\\u{7f}");
         assert!(matches!(printable("Käfer – 甲虫\n\t"), Cow::Borrowed("Käfer – 甲虫\n\t")));
+        assert_eq!(one_line("a\nstep 5:\t\u{2028}.png"), "a\\u{a}step 5:\\u{9}\\u{2028}.png");
+        assert!(matches!(one_line("Käfer – 甲虫"), Cow::Borrowed("Käfer – 甲虫")));
     }
 }

@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::page_args::PageArgs;
 use super::rates::{self, LrSearchArgs};
-use super::run_args::{RunArgs, stop_on_signals};
+use super::run_args::RunArgs;
 use crate::output;
 use crate::output::say;
 use crate::ranks::{self, Led};
+use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,18 +81,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
+    ranks::among(|ranks| run_among(&args, ranks, signals))
 }
 
-fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<()> {
     let mut config = settings(args)?;
     config.validate()?;
-    let stop = stop_on_signals()?;
     let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
-    let mut progress = Led::new(ranks);
-    let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
-    let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, &stop);
+    let mut progress = Led::new(ranks, signals);
+    let stop = signals.stop();
+    let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, stop)?;
+    let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, stop);
     progress.finish();
     let result = result?;
     if !ranks.leads() {

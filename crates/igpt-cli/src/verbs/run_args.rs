@@ -1,13 +1,11 @@
-//! The flags and signals of every verb that trains.
+//! The flags of every verb that trains.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use igpt::cpu;
 use igpt::model::Precision;
 use igpt::train::{self, Overrides, Recipe, RunDir, Start, Value};
-use igpt::{Error, Result};
+use igpt::Result;
 
 /// A run: its settings, and where it lies.
 #[derive(clap::Args)]
@@ -177,18 +175,4 @@ impl SettingsArgs {
         }
         Ok(())
     }
-}
-
-/// The first SIGINT or SIGTERM raises the flag, a second one ends the program with the usual code. So does SIGUSR1,
-/// which batch systems send before their time is over, and which mpirun hands on without ending its processes.
-pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(Error::io("signal handler"))?;
-    }
-    #[cfg(unix)]
-    signal_hook::flag::register(signal_hook::consts::SIGUSR1, stop.clone()).map_err(Error::io("signal handler"))?;
-    Ok(stop)
 }

@@ -11,10 +11,10 @@ use igpt_server::{Limits, Options};
 
 use super::drawing::bar;
 use super::page_args::AccessArgs;
-use super::run_args::stop_on_signals;
 use crate::download;
 use crate::output::say;
 use crate::shared::Quantize;
+use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,7 +86,7 @@ pub(crate) struct Args {
     grace: u64,
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let access = args.access.at(&args.listen)?;
     let limits = limits(&args)?;
     let (model, name) = match &args.model {
@@ -116,7 +116,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
     });
     let options = Options { model, name, access, ui, limits, rows: args.rows, engine, examples, neighbors, progress };
-    let stop = stop_on_signals()?;
+    let stop = signals.left_to_verb();
     let what = if ui { "the page and the API" } else { "the API" };
     let mut ready = |address| say!("{what}: http://{address}; Ctrl-C ends");
     igpt_server::serve(options, stop, &mut ready)

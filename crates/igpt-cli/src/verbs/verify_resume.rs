@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +16,7 @@ use serde_json::json;
 use super::drawing::with_bar;
 use crate::output::{print_json, say};
 use crate::shared::{JsonArgs, SeedArgs};
+use crate::signals::Signals;
 
 /// How often a run is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
@@ -56,7 +59,7 @@ pub(crate) struct Args {
     json: JsonArgs,
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let folder = match &args.out {
         Some(out) => out.clone(),
         None => std::env::temp_dir().join(format!("igpt-verify-resume-{}", std::process::id())),
@@ -65,8 +68,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Invalid(format!("{} is there already: name another --out", folder.display())));
     }
     let (straight, killed) = (folder.join("straight"), folder.join("killed"));
-    let trials = Trials { args: &args, folder: folder.clone(), straight, killed };
-    let ((comparison, kills, in_writes), time) = with_bar("comparing", |progress| trials.run(progress))?;
+    let trials = Trials { args: &args, folder: folder.clone(), straight, killed, stop: signals.left_to_verb() };
+    let done = with_bar("comparing", |progress| trials.run(progress));
+    if trials.stop.load(Ordering::Relaxed) && args.out.is_none() {
+        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+    }
+    let ((comparison, kills, in_writes), time) = done?;
     for file in comparison.files.iter().filter(|file| file.differing > 0) {
         say!("{}: {} of {} bytes differ", file.name, file.differing, file.bytes);
     }
@@ -105,6 +112,8 @@ struct Trials<'a> {
     folder: PathBuf,
     straight: PathBuf,
     killed: PathBuf,
+    /// Raised from outside: the run under way is killed then, and nothing stays.
+    stop: Arc<AtomicBool>,
 }
 
 impl Trials<'_> {
@@ -134,7 +143,7 @@ impl Trials<'_> {
                 } else {
                     Moment::Writing(&writes, WRITE.mul_f64(share))
                 };
-                if kills == self.args.kills || !killed(&mut child, moment)? {
+                if kills == self.args.kills || !self.killed(&mut child, moment)? {
                     self.ended(child, &self.killed)?;
                     escaped = true;
                     break;
@@ -195,12 +204,52 @@ impl Trials<'_> {
 
     /// Waits for the end of a run that must be a good one.
     fn ended(&self, mut child: Child, out: &Path) -> Result<()> {
-        if child.wait().map_err(Error::io("a run"))?.success() {
+        let status = loop {
+            if let Some(status) = self.looked_at(&mut child)? {
+                break status;
+            }
+            sleep(POLL);
+        };
+        if status.success() {
             return Ok(());
         }
         let words = files::read_to_string(&self.words()).unwrap_or_default();
         let last = words.trim().lines().last().unwrap_or_default();
         Err(Error::Invalid(format!("the run in {} failed: {last}", out.display())))
+    }
+
+    /// How a run ended, if it has; an error, after which it has ended, when this is to end.
+    fn looked_at(&self, child: &mut Child) -> Result<Option<ExitStatus>> {
+        if self.stop.load(Ordering::Relaxed) {
+            child.kill().and_then(|()| child.wait()).map_err(Error::io("a run"))?;
+            return Err(Error::Invalid("stopped before the runs were compared".into()));
+        }
+        child.try_wait().map_err(Error::io("a run"))
+    }
+
+    /// Kills the run at `moment`; false if it ended before.
+    fn killed(&self, child: &mut Child, mut moment: Moment<'_>) -> Result<bool> {
+        let start = Instant::now();
+        loop {
+            match &mut moment {
+                Moment::After(life) if start.elapsed() >= *life => break,
+                Moment::Writing(writes, wait) if writes() => {
+                    sleep(*wait);
+                    if writes() {
+                        break;
+                    }
+                    *wait /= 2;
+                }
+                _ => {}
+            }
+            if self.looked_at(child)?.is_some() {
+                return Ok(false);
+            }
+            sleep(if matches!(moment, Moment::After(_)) { POLL } else { AIM });
+        }
+        child.kill().map_err(Error::io("a run"))?;
+        child.wait().map_err(Error::io("a run"))?;
+        Ok(true)
     }
 }
 
@@ -214,31 +263,6 @@ enum Moment<'a> {
     After(Duration),
     /// So long after it was first seen to write a checkpoint, if it still writes then.
     Writing(&'a dyn Fn() -> bool, Duration),
-}
-
-/// Kills the run at `moment`; false if it ended before.
-fn killed(child: &mut Child, mut moment: Moment<'_>) -> Result<bool> {
-    let start = Instant::now();
-    loop {
-        match &mut moment {
-            Moment::After(life) if start.elapsed() >= *life => break,
-            Moment::Writing(writes, wait) if writes() => {
-                sleep(*wait);
-                if writes() {
-                    break;
-                }
-                *wait /= 2;
-            }
-            _ => {}
-        }
-        if child.try_wait().map_err(Error::io("a run"))?.is_some() {
-            return Ok(false);
-        }
-        sleep(if matches!(moment, Moment::After(_)) { POLL } else { AIM });
-    }
-    child.kill().map_err(Error::io("a run"))?;
-    child.wait().map_err(Error::io("a run"))?;
-    Ok(true)
 }
 
 /// Whether a checkpoint that was begun after `start` is half written in `folder`.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use igpt::{Error, Result};
 
 use super::page_args::{AccessArgs, LIVE};
-use super::run_args::stop_on_signals;
 use crate::output::say;
+use crate::signals::Signals;
 
 /// Flags of `igpt watch`.
 #[derive(clap::Args)]
@@ -23,12 +23,12 @@ pub(crate) struct Args {
     access: AccessArgs,
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     if !args.run.is_dir() {
         let run = args.run.display();
         return Err(Error::Missing(format!("{run} is no directory: give the --out of an igpt pretrain or finetune")));
     }
-    let stop = stop_on_signals()?;
+    let stop = signals.left_to_verb();
     let mut ready = |address| say!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());
     igpt_server::watch(&args.run, args.access.at(&args.listen)?, stop, &mut ready)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::split::{self, Split};
 use super::{Images, Source, TokenDir, catalog, cifar, download, emoji, folder, idx, shards, stl10};
+use crate::text::one_line;
 use crate::{Error, Result};
 
 /// A data set cut into its parts.
@@ -89,9 +90,15 @@ fn open_any(spec: &str, options: &OpenOptions) -> Result<Dataset> {
     }
 }
 
+/// Names that can't look like more than a line of a list.
+fn in_lines(names: Vec<String>) -> Vec<String> {
+    names.iter().map(|name| one_line(name).into_owned()).collect()
+}
+
 impl Dataset {
     /// A data set of one source, given the positions of (train, validation, test).
     pub fn new(name: impl Into<String>, classes: Vec<String>, source: Arc<dyn Source>, parts: [Vec<u32>; 3]) -> Self {
+        let classes = in_lines(classes);
         let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
         let (channels, all) = (source.channels(), Images::all(source));
         Self { name: name.into(), channels, classes, train, validation, test, has_parts: true, notes: Vec::new(), all }
@@ -99,6 +106,7 @@ impl Dataset {
 
     /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
     pub(super) fn in_order(name: String, classes: Vec<String>, source: Arc<dyn Source>, parts: [usize; 3]) -> Self {
+        let classes = in_lines(classes);
         let mut end = 0;
         let [train, validation, test] = parts.map(|part| {
             end += part;

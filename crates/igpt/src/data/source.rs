@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Pixels, TokenDir};
 use crate::Result;
 use crate::model::ImageSize;
+use crate::text::one_line;
 
 /// A collection of images, each decoded on demand at its own size.
 pub trait Source: Send + Sync {
@@ -107,9 +108,9 @@ impl Images {
         self.source.label(self.index(i))
     }
 
-    /// Name of image `i`.
+    /// Name of image `i`, fit to stand in a line of a list or log: control characters are escaped.
     pub fn name(&self, i: usize) -> String {
-        self.source.name(self.index(i))
+        one_line(&self.source.name(self.index(i))).into_owned()
     }
 
     /// The file of image `i`, where it has one of its own.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::data::Pixels;
 use crate::generate::Settings;
+use crate::text::one_line;
 use crate::{Result, files};
 
 /// Text chunks of a picture: (keyword, text).
@@ -21,10 +22,10 @@ impl Text {
         Self(Vec::new()).with("Software", concat!("igpt ", env!("CARGO_PKG_VERSION"))).with("Title", title)
     }
 
-    /// Adds a line. Characters that PNG's `tEXt` can't hold become `?`.
+    /// Adds a line, control characters escaped. Characters that PNG's `tEXt` can't hold become `?`.
     pub fn with(mut self, keyword: &str, text: impl std::fmt::Display) -> Self {
         let latin1 = |c: char| if (c as u32) < 256 && c != '\0' { c } else { '?' };
-        self.0.push((keyword.into(), text.to_string().chars().map(latin1).collect()));
+        self.0.push((keyword.into(), one_line(&text.to_string()).chars().map(latin1).collect()));
         self
     }
 

@@ -210,12 +210,12 @@ fn fit(
     let tested = match test.filter(|_| leads && !outcome.stopped) {
         None => None,
         Some(test) => {
-            observer.event(Event::Phase("testing the best weights"));
+            observer.event(Event::Finishing("testing the best weights"));
             let set = data::tokenize(&test, n_px, &quantizer)?;
             Some(accuracy(engine.as_mut(), &set, &mut |_| {})?)
         }
     };
-    observer.event(Event::Phase("saving the model"));
+    observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
         warn(&run, observer, &format!("{name} was skipped: {problem}"));
     }

@@ -10,10 +10,12 @@ use crate::model::ModelConfig;
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// What is being done before (or after) training, in words fit to be shown.
+    /// What is being done before training, in words fit to be shown.
     Phase(&'a str),
     /// Something about the run that stays worth a line, such as how many images each part of its data has.
     Note(&'a str),
+    /// What is being done after training, in words fit to be shown.
+    Finishing(&'a str),
     /// Something the user should know although the run goes on.
     Warning(&'a str),
     /// Training begins.

@@ -182,7 +182,7 @@ pub fn pretrain_among(
     if config.train.take_best && !outcome.stopped {
         take_best(&run, engine.as_mut(), &outcome, observer)?;
     }
-    observer.event(Event::Phase("saving the model"));
+    observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
         warn(&run, observer, &format!("{name} was skipped: {problem}"));
     }

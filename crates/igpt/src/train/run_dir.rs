@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::lock::{self, Lock};
+use crate::text::one_line;
 use crate::{Error, Result, files};
 
 /// What to do about a run directory that may be there already.
@@ -255,7 +256,7 @@ impl RunDir {
         }
         let file = OpenOptions::new().create(true).append(true).open(self.log_file());
         if let Ok(mut file) = file {
-            let _ = writeln!(file, "{line}");
+            let _ = writeln!(file, "{}", one_line(line));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use igpt::cpu::Options;
 use igpt::data::{OpenOptions, Split};
 use igpt::model::Precision;
+use igpt::ranks::Collective;
 use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};
 use igpt::train::{self, Start, Summary};
@@ -16,10 +17,10 @@ use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
-use super::run_args::stop_on_signals;
 use crate::output::{print_json, say};
-use crate::progress::Progress;
+use crate::ranks::Led;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+use crate::signals::Signals;
 
 /// Why the demo's findings have a likelihood.
 const GENERATES: &str = "the model was pretrained pixel by pixel";
@@ -51,13 +52,14 @@ pub(crate) struct Args {
 }
 
 /// What `igpt` without a verb runs.
-pub(crate) fn run_default() -> Result<()> {
+pub(crate) fn run_default(signals: &Signals) -> Result<()> {
     use clap::{Args as _, FromArgMatches};
     let command = Args::augment_args(clap::Command::new("demo"));
-    run(Args::from_arg_matches(&command.get_matches_from(["demo"])).expect("every flag has a default"))
+    let args = Args::from_arg_matches(&command.get_matches_from(["demo"])).expect("every flag has a default");
+    run(args, signals)
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let start = Instant::now();
     let run = recipe::run_directory(args.out.as_deref())?;
     let dataset = args.data.open_quietly()?;
@@ -73,11 +75,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
         run.display()
     );
 
-    let stop = stop_on_signals()?;
-    let mut progress = Progress::new();
-    let summary = train::pretrain(&config, &run, Start::New, &mut progress, &stop);
+    let mut progress = Led::new(&Collective::solo(), signals);
+    let summary = train::pretrain(&config, &run, Start::New, &mut progress, signals.stop());
     progress.finish();
     let summary = summary?;
+    signals.run_is_over();
     if summary.stopped {
         let run = run.display();
         return Err(Error::Missing(format!("stopped early: go on with igpt pretrain --resume --out {run}")));

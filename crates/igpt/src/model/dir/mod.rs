@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 pub use self::card::Card;
 use self::weights::Catalogue;
 pub use self::weights::SaveType;
+use crate::files::Unfinished;
 use crate::model::{ImageSize, Layout, ModelConfig};
 use crate::palette::Palette;
 use crate::{Error, Result, files};
@@ -131,12 +132,11 @@ impl ModelDir {
         let name =
             path.file_name().ok_or_else(|| Error::Invalid(format!("{} is not a directory's name", path.display())))?;
         let temp = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let written = self.write_into(&temp, card, dtype).and_then(|()| replace(&temp, path));
-        if written.is_err() {
-            // Best effort: the first error is the one to report.
-            let _ = fs::remove_dir_all(&temp);
-        }
-        written
+        let temp = Unfinished::at(temp);
+        self.write_into(temp.path(), card, dtype)?;
+        replace(temp.path(), path)?;
+        temp.keep();
+        Ok(())
     }
 
     fn write_into(&self, dir: &Path, card: &Card, dtype: SaveType) -> Result<()> {

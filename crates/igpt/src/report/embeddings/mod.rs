@@ -1,14 +1,14 @@
 //! Features of images as files, written run after run: `.npy` with a list of the images beside it, `.csv`, `.parquet`.
 //!
-//! A file appears under its name when it is complete; an interrupted run leaves only `NAME.partial`.
+//! A file appears under its name when it is complete, and one that is not leaves nothing.
 
 mod parquet;
 
-use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use self::parquet::ParquetTable;
+use crate::files::NewFile;
 use crate::report::npy::header;
 use crate::text::printable;
 use crate::{Error, Result};
@@ -40,8 +40,8 @@ pub struct Embeddings {
 #[derive(Debug)]
 enum Format {
     /// The array, whose header is written again at the end, and the list.
-    Npy(BufWriter<File>, BufWriter<File>),
-    Csv(BufWriter<File>),
+    Npy(BufWriter<NewFile>, BufWriter<NewFile>),
+    Csv(BufWriter<NewFile>),
     Parquet(Box<ParquetTable>),
 }
 
@@ -54,9 +54,6 @@ impl Embeddings {
     pub fn create(path: impl Into<PathBuf>, shape: &[usize]) -> Result<Self> {
         let path = path.into();
         let values = shape.iter().product();
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        }
         let format = match path.extension().and_then(|e| e.to_str()) {
             Some("npy") => {
                 let (mut array, mut list) = (start(&path)?, start(&list_of(&path))?);
@@ -70,7 +67,7 @@ impl Embeddings {
                 writeln!(table, "filename,label{columns}").map_err(Error::io(&path))?;
                 Format::Csv(table)
             }
-            Some("parquet") => Format::Parquet(Box::new(ParquetTable::create(&partial(&path), values)?)),
+            Some("parquet") => Format::Parquet(Box::new(ParquetTable::create(&path, values)?)),
             _ => {
                 let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
                 return Err(Error::Invalid(format!("{} must end in one of {endings}", path.display())));
@@ -108,25 +105,18 @@ impl Embeddings {
     /// Completes the file; gives the files written.
     pub fn finish(self) -> Result<Vec<PathBuf>> {
         let Self { path, format, shape, images } = self;
-        let mut files = vec![path.clone()];
         match format {
-            Format::Npy(mut array, mut list) => {
-                let write = |array: &mut BufWriter<File>| {
-                    array.rewind()?;
-                    array.write_all(&header("<f4", &sides(images, &shape)))?;
-                    array.flush()
-                };
-                write(&mut array).map_err(Error::io(&path))?;
-                list.flush().map_err(Error::io(list_of(&path)))?;
-                files.push(list_of(&path));
+            Format::Npy(mut array, list) => {
+                let again = array.rewind().and_then(|()| array.write_all(&header("<f4", &sides(images, &shape))));
+                again.map_err(Error::io(&path))?;
+                let (list_path, array, list) = (list_of(&path), whole(array, &path)?, whole(list, &list_of(&path))?);
+                list.finish()?;
+                array.finish()?;
+                Ok(vec![path, list_path])
             }
-            Format::Csv(mut table) => table.flush().map_err(Error::io(&path))?,
-            Format::Parquet(table) => table.finish()?,
+            Format::Csv(table) => whole(table, &path)?.finish().map(|()| vec![path]),
+            Format::Parquet(table) => table.finish().map(|()| vec![path]),
         }
-        for file in &files {
-            std::fs::rename(partial(file), file).map_err(Error::io(file))?;
-        }
-        Ok(files)
     }
 }
 
@@ -139,15 +129,13 @@ fn list_of(path: &Path) -> PathBuf {
     path.with_extension("tsv")
 }
 
-fn partial(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
+fn start(path: &Path) -> Result<BufWriter<NewFile>> {
+    NewFile::create(path).map(BufWriter::new)
 }
 
-fn start(path: &Path) -> Result<BufWriter<File>> {
-    let path = partial(path);
-    Ok(BufWriter::new(File::create(&path).map_err(Error::io(path))?))
+/// The file with all that was written.
+fn whole(file: BufWriter<NewFile>, path: &Path) -> Result<NewFile> {
+    file.into_inner().map_err(|error| Error::io(path)(error.into_error()))
 }
 
 /// Without what would end a field of a list, or be taken for more than text.
@@ -171,6 +159,7 @@ pub fn csv_field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::full_disk;
 
     fn write(path: &Path) -> Vec<PathBuf> {
         let mut file = Embeddings::create(path, &[2, 2]).unwrap();
@@ -230,6 +219,27 @@ mod tests {
             assert_eq!(csv_field(name), field);
         }
         assert_eq!((plain("=a\tb"), plain("\ta")), ("'=a b".to_owned(), " a".to_owned()));
+    }
+
+    #[test]
+    fn a_full_disk_and_an_end_before_the_last_image_leave_the_old_files_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for (i, ending) in ENDINGS.iter().enumerate() {
+            let path = folder.path().join(format!("{i}/f.{ending}"));
+            let files = write(&path);
+            let old: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+            full_disk::leave(100);
+            let full = Embeddings::create(&path, &[2, 2]).and_then(|mut file| {
+                file.push(&[Entry { name: "x", label: "", values: &[1.0; 4] }; 4])?;
+                file.finish()
+            });
+            full_disk::leave(usize::MAX);
+            assert!(full.is_err(), "{ending}");
+            Embeddings::create(&path, &[2, 2]).unwrap().push(&[]).unwrap();
+            let now: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+            assert_eq!(old, now, "{ending}");
+            assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), files.len(), "{ending}");
+        }
     }
 
     #[test]

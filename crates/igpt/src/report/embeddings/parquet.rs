@@ -1,6 +1,5 @@
 //! Embeddings as Parquet: columns `filename`, `label` and `embedding`, a list of floats.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 use super::Entry;
+use crate::files::NewFile;
 use crate::{Error, Result};
 
 /// Images of a row group, kept in memory until it is written.
@@ -27,7 +27,7 @@ const SCHEMA: &str = "message embeddings {
 /// A file being written.
 pub(super) struct ParquetTable {
     path: PathBuf,
-    writer: SerializedFileWriter<File>,
+    writer: SerializedFileWriter<NewFile>,
     /// Of an image.
     values: usize,
     names: Vec<ByteArray>,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for ParquetTable {
 
 impl ParquetTable {
     pub(super) fn create(path: &Path, values: usize) -> Result<Self> {
-        let file = File::create(path).map_err(Error::io(path))?;
+        let file = NewFile::create(path)?;
         let schema = parse_message_type(SCHEMA).map_err(failed(path))?;
         // Floats don't repeat: a dictionary of them would only be given up later.
         let properties = WriterProperties::builder().set_dictionary_enabled(false).build();
@@ -88,13 +88,13 @@ impl ParquetTable {
         if !self.names.is_empty() {
             self.flush()?;
         }
-        self.writer.close().map(|_| ()).map_err(failed(&self.path))
+        self.writer.into_inner().map_err(failed(&self.path))?.finish()
     }
 }
 
 /// The next column of a row group, with (definition, repetition) levels.
 fn write<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, File>,
+    group: &mut SerializedRowGroupWriter<'_, NewFile>,
     values: &[T::T],
     levels: Option<(&[i16], &[i16])>,
 ) -> Result<(), ParquetError> {
@@ -113,6 +113,8 @@ fn failed(path: &Path) -> impl FnOnce(ParquetError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::{ListAccessor, RowAccessor};
 

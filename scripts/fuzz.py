@@ -35,7 +35,7 @@ from fuzz.kinds.tokens import Tokens
 from fuzz.subject import Finding, Subject, limit_this_process
 
 KINDS: list[type[Kind]] = [Images, Models, Palettes, Archives, Tokens, Runs, Configs, Flags, Requests, Streams, Outputs]
-COLUMNS = {"crash": "crashes", "hang": "hangs", "memory": "memory", "silent": "silent"}
+COLUMNS = {"crash": "crashes", "hang": "hangs", "memory": "memory", "silent": "silent", "files": "files"}
 SHOWN = 3
 """Findings of one signature that are shown with their commands."""
 

@@ -135,8 +135,10 @@ class Subject:
         """The command as one would type it."""
         return f"cd {shlex.quote(str(cwd))} && IGPT_OFFLINE=1 {self.binary} {shlex.join(args)}"
 
-    def run(self, args: Sequence[str], cwd: Path, seconds: float = SECONDS, stdout: Any = None) -> Ended:
-        """Runs it to its end or the limit of time."""
+    def run(
+        self, args: Sequence[str], cwd: Path, seconds: float = SECONDS, stdout: Any = None, stderr: Any = None
+    ) -> Ended:
+        """Runs it to its end or the limit of time; its words are read unless they go elsewhere."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.monotonic()
             process = subprocess.Popen(
@@ -145,8 +147,9 @@ class Subject:
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=out if stdout is None else stdout,
-                stderr=err,
+                stderr=err if stderr is None else stderr,
                 start_new_session=True,
+                restore_signals=False,
             )
             code, resident, late = wait(process, seconds)
             took = time.monotonic() - start

@@ -5,8 +5,9 @@
     scripts/fuzz.py target/release/igpt --cases 100000 --keep findings
     scripts/fuzz.py target/release/igpt --case models:17 --keep findings
 
-Case N of a kind is the same bytes each time for the same --seed. The exit code is 1 if anything was found; the last lines
-are a table of what was tried. Wants Linux and nothing but Python; docs/reliability.md says what counts as a finding.
+Case N of a kind is the same bytes each time for the same --seed (models and runs are made by the program itself). The
+exit code is 1 if anything was found; the last lines are a table of what was tried. Wants Linux and nothing but Python;
+docs/reliability.md says what counts as a finding.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fuzz.kinds.flags import Flags
 from fuzz.kinds.images import Images
 from fuzz.kinds.models import Models
 from fuzz.kinds.outputs import Outputs
+from fuzz.kinds.pages import Pages
 from fuzz.kinds.palettes import Palettes
 from fuzz.kinds.requests import Requests
 from fuzz.kinds.runs import Runs
@@ -34,7 +36,20 @@ from fuzz.kinds.streams import Streams
 from fuzz.kinds.tokens import Tokens
 from fuzz.subject import Finding, Subject, limit_this_process
 
-KINDS: list[type[Kind]] = [Images, Models, Palettes, Archives, Tokens, Runs, Configs, Flags, Requests, Streams, Outputs]
+KINDS: list[type[Kind]] = [
+    Images,
+    Models,
+    Palettes,
+    Archives,
+    Tokens,
+    Runs,
+    Configs,
+    Flags,
+    Requests,
+    Pages,
+    Streams,
+    Outputs,
+]
 COLUMNS = {"crash": "crashes", "hang": "hangs", "memory": "memory", "silent": "silent", "files": "files"}
 SHOWN = 3
 """Findings of one signature that are shown with their commands."""
@@ -76,7 +91,10 @@ class Session:
         self.signatures[key] += 1
         if self.signatures[key] > SHOWN:
             return
-        print(f"{finding.what.upper()} {finding.kind}:{finding.case}  {finding.signature}\n    {finding.command}", flush=True)
+        print(
+            f"{finding.what.upper()} {finding.kind}:{finding.case}  {finding.signature}\n    {finding.command}",
+            flush=True,
+        )
         for note in filter(None, finding.notes):
             print(f"    {note!r}")
         if self.keep and finding.files and finding.files.exists():

@@ -57,7 +57,9 @@ class Bench:
         """Runs what has to succeed, or nothing can be fuzzed."""
         ended = self.subject.run(args, cwd or self.work, 120.0)
         if ended.code != 0:
-            raise SystemExit(f"igpt {' '.join(args)} fails (exit code {ended.code}): {ended.err.decode(errors='replace')}")
+            raise SystemExit(
+                f"igpt {' '.join(args)} fails (exit code {ended.code}): {ended.err.decode(errors='replace')}"
+            )
         return ended
 
     @cached_property
@@ -75,21 +77,55 @@ class Bench:
     def run(self) -> Path:
         """A run directory with two checkpoints and a model."""
         path = self.work / "run"
-        self.must("pretrain", "--data", str(self.pictures), "--steps", "3", "--colors", "6", *NETWORK, *QUICK, "--out", str(path))
+        self.must(
+            "pretrain",
+            "--data",
+            str(self.pictures),
+            "--steps",
+            "3",
+            "--colors",
+            "6",
+            *NETWORK,
+            *QUICK,
+            "--out",
+            str(path),
+        )
         return path
 
     @cached_property
     def classifier(self) -> Path:
         """A run directory of a fine-tuned classifier."""
         path = self.work / "classifier"
-        self.must("finetune", "--model", str(self.run), "--data", str(self.pictures), "--steps", "2", *QUICK, "--out", str(path))
+        self.must(
+            "finetune",
+            "--model",
+            str(self.run),
+            "--data",
+            str(self.pictures),
+            "--steps",
+            "2",
+            *QUICK,
+            "--out",
+            str(path),
+        )
         return path
 
     @cached_property
     def tokens(self) -> Path:
         """A token directory of the pictures."""
         path = self.work / "tokens"
-        self.must("data", "tokenize", "--data", str(self.pictures), "--palette", str(self.run), "--n-px", "8", "--out", str(path))
+        self.must(
+            "data",
+            "tokenize",
+            "--data",
+            str(self.pictures),
+            "--palette",
+            str(self.run),
+            "--n-px",
+            "8",
+            "--out",
+            str(path),
+        )
         return path
 
 

@@ -44,5 +44,5 @@ class Kind(ABC):
             if self.keep is None:
                 remove_tree(folder)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most kinds start nothing)
         """Ends what the kind has started."""

@@ -9,11 +9,26 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1]
+EXTREMES = [
+    0,
+    1,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    1 << 16,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+    (1 << 63) - 1,
+    (1 << 64) - 1,
+]
 VALUES: list[Any] = [
-    0, 1, -1, 2, 3, 7, 255, 256, 65535, 65536, 1 << 20, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 40, (1 << 53) + 1,
-    (1 << 63) - 1, (1 << 64) - 1, -(1 << 63), 0.5, -0.0, 1e-320, 1e30, 1e308, -1e308, float("nan"), float("inf"),
-    True, False, None, "", "x", "0", "\x1b]0;x\x07", "a\x00b", "../../x", "é" * 300, [], {}, [[]], [0], [-1.0] * 5, {"a": 1},
+    0, 1, -1, 2, 3, 7, 255, 256, 65535, 65536, 1 << 20, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 40,
+    (1 << 53) + 1, (1 << 63) - 1, (1 << 64) - 1, -(1 << 63), 0.5, -0.0, 1e-320, 1e30, 1e308, -1e308, float("nan"),
+    float("inf"), True, False, None, "", "x", "0", "\x1b]0;x\x07", "a\x00b", "../../x", "é" * 300, [], {}, [[]], [0],
+    [-1.0] * 5, {"a": 1},
 ]  # fmt: skip
 
 
@@ -128,7 +143,9 @@ def mutate_value(rng: Random, at: Any, name: Any) -> None:
     elif way < 0.9 and isinstance(old, list):
         at[name] = old * rng.choice((0, 2, 3, 100)) if rng.random() < 0.7 else old[: len(old) // 2]
     elif isinstance(at, dict):
-        at[rng.choice(("x", f"{name}_", "constructor", ""))] = at.pop(name) if rng.random() < 0.5 else copy.deepcopy(old)
+        at[rng.choice(("x", f"{name}_", "constructor", ""))] = (
+            at.pop(name) if rng.random() < 0.5 else copy.deepcopy(old)
+        )
     else:
         at.append(copy.deepcopy(old))
 

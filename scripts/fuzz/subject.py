@@ -161,11 +161,15 @@ class Subject:
         verb = next((word for word in ended.command if not word.startswith("-")), "")
         where = f"{verb}{' ' if about else ''}{about}"
         if crash := ended.crash:
-            yield Finding("crash", f"{crash} ({where})" if "panic" not in crash else crash, command, notes=[ended.last_line])
+            yield Finding(
+                "crash", f"{crash} ({where})" if "panic" not in crash else crash, command, notes=[ended.last_line]
+            )
         elif ended.timed_out:
             yield Finding("hang", f"not done after {ended.seconds:.0f} s ({where})", command, notes=[ended.last_line])
         elif ended.resident > resident:
-            yield Finding("memory", f"more than {resident >> 20} MiB ({where})", command, notes=[f"{ended.resident >> 20} MiB"])
+            yield Finding(
+                "memory", f"more than {resident >> 20} MiB ({where})", command, notes=[f"{ended.resident >> 20} MiB"]
+            )
         elif ended.code not in (0, 1, 2):
             yield Finding("crash", f"exit code {ended.code} ({where})", command, notes=[ended.last_line])
         elif ended.code != 0 and not ended.err.strip():

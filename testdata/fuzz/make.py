@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the small pictures that scripts/fuzz.py mutates: every format that igpt reads, in its variants. Wants Pillow.
 
-    python testdata/fuzz/make.py
+python testdata/fuzz/make.py
 """
 
 from pathlib import Path

@@ -37,7 +37,9 @@ def bundles() -> dict[str, tuple[str, str, dict[str, bytes]]]:
     """Sets that come as one archive: its name, its folder and its files."""
     rng = Random(2)
     cifar10 = {name: b"".join(bytes([i]) + rng.randbytes(3072) for i in range(3)) for name in CIFAR_10}
-    cifar100 = {name: b"".join(bytes([0, i]) + rng.randbytes(3072) for i in range(4)) for name in ("test.bin", "train.bin")}
+    cifar100 = {
+        name: b"".join(bytes([0, i]) + rng.randbytes(3072) for i in range(4)) for name in ("test.bin", "train.bin")
+    }
     stl10 = {f"{part}_X.bin": rng.randbytes(4 * 27648) for part in ("test", "train")}
     stl10 |= {f"{part}_y.bin": bytes((1, 2, 3, 10)) for part in ("test", "train")}
     return {
@@ -57,7 +59,7 @@ def bomb() -> bytes:
 
 
 class Archives(Kind):
-    """Files of a published set mutated inside or outside of their compression. What gzip calls damaged must be refused."""
+    """Files of a published set mutated inside or outside of their compression. What gzip calls damaged is refused."""
 
     name: ClassVar[str] = "archives"
     share: ClassVar[int] = 40
@@ -153,9 +155,20 @@ def mutated_tar(rng: Random, tar: bytes) -> bytes:
     at, data = rng.choice(headers), bytearray(tar)
     field, values = rng.choice(
         (
-            (slice(124, 136), [b"77777777777\0", b"00000000000\0", b"\x80" + b"\xff" * 11, b"-0000000001\0", b"00000006000\0"]),
+            (
+                slice(124, 136),
+                [b"77777777777\0", b"00000000000\0", b"\x80" + b"\xff" * 11, b"-0000000001\0", b"00000006000\0"],
+            ),
             (slice(156, 157), [b"1", b"2", b"5", b"3", b"6", b"L", b"x", b"S", b"\0"]),
-            (slice(0, 100), [b"../../../x".ljust(100, b"\0"), b"/etc/x".ljust(100, b"\0"), b"\x1b[2J".ljust(100, b"\0"), b"a" * 100]),
+            (
+                slice(0, 100),
+                [
+                    b"../../../x".ljust(100, b"\0"),
+                    b"/etc/x".ljust(100, b"\0"),
+                    b"\x1b[2J".ljust(100, b"\0"),
+                    b"a" * 100,
+                ],
+            ),
         )
     )
     data[at + field.start : at + field.stop] = rng.choice(values)

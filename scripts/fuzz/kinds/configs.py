@@ -16,18 +16,28 @@ from ..mutate import mutated
 from ..subject import Finding, not_finite
 
 VALUES = [
-    "0", "-1", "1", "2", "3", "5", "64", "0.5", "-0.0", "1e-320", "1e308", "-1e308", "nan", "inf", "-inf", "1048576", "2147483648", "4294967296",
-    "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e400", '""', '"x"', '"\\u001b[2J"', '"../../x"',
-    "[]", "[1]", "true", "false", "{}", "{a = 1}", "[" * 3000 + "]" * 3000, "1979-05-27", "", "=", '"' + "é" * 500 + '"',
+    "0", "-1", "1", "2", "3", "5", "64", "0.5", "-0.0", "1e-320", "1e308", "-1e308", "nan", "inf", "-inf", "1048576",
+    "2147483648", "4294967296", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e400",
+    '""', '"x"', '"\\u001b[2J"', '"../../x"', '"' + "é" * 500 + '"', "[]", "[1]", "[" * 3000 + "]" * 3000, "{}", "{a = 1}",
+    "true", "false", "1979-05-27", "", "=",
 ]  # fmt: skip
 LONG = {"train.steps", "train.epochs", "train.minutes"}
 """More of these rightly means more work."""
-MORE_KEYS = ["train.epochs", "train.minutes", "train.recompute", "train.stream_weights", "train.mask_prob", "model.x", "x.y", "train"]
+MORE_KEYS = [
+    "train.epochs",
+    "train.minutes",
+    "train.recompute",
+    "train.stream_weights",
+    "train.mask_prob",
+    "model.x",
+    "x.y",
+    "train",
+]
 
 
 class Configs(Kind):
-    """One to three keys with values out of their range, through `plan` or one step of `pretrain`. A training that succeeds
-    must have figures that are numbers."""
+    """One to three keys with values out of their range, through `plan` or one step of `pretrain`. A training that
+    succeeds must have figures that are numbers."""
 
     name: ClassVar[str] = "configs"
     share: ClassVar[int] = 70
@@ -45,7 +55,9 @@ class Configs(Kind):
 
     def case(self, rng: Random, folder: Path, number: int) -> Iterator[Finding]:
         """Settings from a file or flags."""
-        config = {section: {key: spell(value) for key, value in values.items()} for section, values in self.config.items()}
+        config = {
+            section: {key: spell(value) for key, value in values.items()} for section, values in self.config.items()
+        }
         chosen = [(rng.choice(self.keys), rng.choice(VALUES)) for _ in range(rng.choice((1, 1, 2, 3)))]
         flags: list[str] = []
         for key, value in chosen:
@@ -54,7 +66,10 @@ class Configs(Kind):
                 flags += ["--set", f"{key}={value.strip(chr(34)) if rng.random() < 0.3 else value}"]
             else:
                 config.setdefault(section, {})[name or "x"] = value
-        text = "".join(f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()) for section, values in config.items())
+        text = "".join(
+            f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
+            for section, values in config.items()
+        )
         data = text.encode()
         (folder / "config.toml").write_bytes(mutated(rng, data) if rng.random() < 0.1 else data)
         args = ["plan", "--seconds", "0.01", "--json"] if rng.random() < 0.5 else ["pretrain", "--out", "run", "--json"]
@@ -66,8 +81,16 @@ class Configs(Kind):
             return
         about = "" if ended.crash else ", ".join(sorted(key for key, _ in chosen))
         yield from subject.judge(ended, folder, about)
-        if ended.code == 0 and args[0] == "pretrain" and (wrong := sorted(set(not_finite(ended.json())) - self.allowed)):
-            yield Finding("silent", f"pretrain succeeds with no number at {', '.join(wrong[:3])} ({about})", subject.spell(args, folder))
+        if (
+            ended.code == 0
+            and args[0] == "pretrain"
+            and (wrong := sorted(set(not_finite(ended.json())) - self.allowed))
+        ):
+            yield Finding(
+                "silent",
+                f"pretrain succeeds with no number at {', '.join(wrong[:3])} ({about})",
+                subject.spell(args, folder),
+            )
 
 
 def spell(value: Any) -> str:
@@ -80,5 +103,6 @@ def spell(value: Any) -> str:
 def toml(config: dict[str, dict[str, Any]]) -> str:
     """Sections of plain values as TOML."""
     return "".join(
-        f"[{section}]\n" + "".join(f"{key} = {spell(value)}\n" for key, value in values.items()) for section, values in config.items()
+        f"[{section}]\n" + "".join(f"{key} = {spell(value)}\n" for key, value in values.items())
+        for section, values in config.items()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,15 @@ from ..kind import Kind
 from ..mutate import EXTREMES, mutated, one_bit
 from ..subject import Ended, Finding
 
+SEQUENTIAL = {"baseline.jpg", "full.jpg", "grey.jpg", "cmyk.jpg"}
+"""One scan with everything, which ends where the last block does."""
 MANY_FRAMES = {"moving.gif", "moving.webp"}
 """Only the first frame counts, so that what is cut off may not matter."""
 
 
 class Images(Kind):
-    """A picture of every format, mutated. Some mutations leave no doubt that pixels are lost or changed: such a file must be
-    called damaged."""
+    """A picture of every format, mutated. Some mutations leave no doubt that pixels are lost or changed: such a file
+    must be called damaged."""
 
     name: ClassVar[str] = "images"
     share: ClassVar[int] = 400
@@ -27,7 +30,9 @@ class Images(Kind):
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
-        self.seeds = {path.name: path.read_bytes() for path in sorted((TESTDATA / "fuzz").iterdir()) if path.suffix != ".py"}
+        self.seeds = {
+            path.name: path.read_bytes() for path in sorted((TESTDATA / "fuzz").iterdir()) if path.suffix != ".py"
+        }
 
     def make(self, number: int) -> tuple[str, bytes, str]:
         """A case: its file's name, its bytes, and why it must be called damaged ("" if it need not)."""
@@ -41,6 +46,10 @@ class Images(Kind):
             return name, data[:cut], f"{kind} without its last {100 - 100 * cut // len(data)} %"
         if way < 0.25 and kind == "png":
             return name, broken_checksum(rng, data), "png with a wrong checksum in a critical chunk"
+        if way < 0.3 and source in SEQUENTIAL:
+            return name, cut_scan(rng, data), "jpg with an end in the midst of its scan"
+        if way < 0.35 and source in SEQUENTIAL:
+            return name, zeroed_scan(rng, data), "jpg with much of its scan zeroed"
         if way < 0.5 and kind == "png":
             return name, resealed(rng, data), ""
         return name, mutated(rng, data, self.seeds[rng.choice(list(self.seeds))]), ""
@@ -66,7 +75,7 @@ class Images(Kind):
         ended = self.check(folder)
         yield from self.bench.subject.judge(ended, folder, name.split(".")[1])
         if why and ended.code == 0 and not damaged(ended):
-            signature = why.split(" without")[0] + (" cut off" if " without" in why else "") + " is taken as whole"
+            signature = re.sub("without its last .*", "cut off", why) + " is taken as whole"
             yield Finding("silent", signature, self.bench.subject.spell(ended.command, folder), notes=[why])
 
     def check(self, folder: Path) -> Ended:
@@ -101,6 +110,27 @@ def broken_checksum(rng: Random, data: bytes) -> bytes:
             places.append((at + 8, at + 12 + len(inside)))
         at += 12 + len(inside)
     return one_bit(rng, data, *rng.choice(places))
+
+
+def scan(data: bytes) -> int:
+    """Where the entropy-coded data of a JPEG file begin; they end two bytes before the file."""
+    at = data.index(b"\xff\xda")
+    return at + 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+
+
+def cut_scan(rng: Random, data: bytes) -> bytes:
+    """A JPEG file of which a tenth of the scan or more is missing, but not its end marker."""
+    start = scan(data)
+    kept = rng.randrange(start, start + (len(data) - 2 - start) * 9 // 10)
+    return data[:kept] + b"\xff\xd9"
+
+
+def zeroed_scan(rng: Random, data: bytes) -> bytes:
+    """A JPEG file of whose scan a quarter to a half is zero, as after a download that left a hole."""
+    start, end = scan(data), len(data) - 2
+    length = rng.randrange((end - start) // 4, (end - start) // 2)
+    at = rng.randrange(start, end - length)
+    return data[:at] + bytes(length) + data[at + length :]
 
 
 def resealed(rng: Random, data: bytes) -> bytes:

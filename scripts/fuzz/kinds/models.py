@@ -17,7 +17,7 @@ from ..subject import Ended, Finding, not_finite
 
 
 class Models(Kind):
-    """One or two files of a model directory mutated; then the model draws, scores or embeds. What it says must be numbers."""
+    """A file of a model directory mutated; then the model draws, scores or embeds. What it says must be numbers."""
 
     name: ClassVar[str] = "models"
     share: ClassVar[int] = 100
@@ -25,7 +25,11 @@ class Models(Kind):
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
         written_by_torch = ["bin", "bin-f16", "bin-sharded", "safetensors", "safetensors-sharded"]
-        self.sources = [bench.run / "model", bench.classifier / "model", *(TESTDATA / "models" / name for name in written_by_torch)]
+        self.sources = [
+            bench.run / "model",
+            bench.classifier / "model",
+            *(TESTDATA / "models" / name for name in written_by_torch),
+        ]
         clean = bench.must("eval", "--model", str(bench.run), *self.scored())
         self.allowed = set(not_finite(clean.json()))
 
@@ -74,7 +78,11 @@ class Models(Kind):
         """A file of a model mutated by what it is."""
         data = path.read_bytes()
         if rng.random() < 0.12:
-            return mutated(rng, data) if rng.random() < 0.8 else rng.choice((b"", b"version https://git-lfs.github.com/spec/v1\n"))
+            return (
+                mutated(rng, data)
+                if rng.random() < 0.8
+                else rng.choice((b"", b"version https://git-lfs.github.com/spec/v1\n"))
+            )
         if path.suffix == ".json":
             return spell(mutated_json(rng, json.loads(data)))
         return mutated_safetensors(rng, data) if path.suffix == ".safetensors" else mutated_zip(rng, path)
@@ -132,12 +140,39 @@ def mutated_pickle(rng: Random, data: bytes) -> bytes:
     way = rng.random()
     if way < 0.4:
         return mutated(rng, data)
-    numbers = [b"K\0", b"M\xff\xff", b"J\xff\xff\xff\x7f", b"J\0\0\0\x80", b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"\x8a\x01\xff"]
+    numbers = [
+        b"K\0",
+        b"M\xff\xff",
+        b"J\xff\xff\xff\x7f",
+        b"J\0\0\0\x80",
+        b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+        b"\x8a\x01\xff",
+    ]
     if way < 0.8:
         # A small number in an opcode of its own (K) becomes another: a shape, stride, offset or length.
         places = [i for i in range(len(data) - 1) if data[i : i + 1] == b"K"]
         at = rng.choice(places)
         return data[:at] + rng.choice(numbers) + data[at + 2 :]
     at = rng.randrange(2, len(data))
-    opcodes = [b"R", b"(", b"t", b"]", b"}", b")", b"0", b"2", b"q\xff", b"h\xff", b"Q", b"b", b"s", b"u", b"a", b"e", b"\x85", b"N", b"cos\nsystem\n"]
+    opcodes = [
+        b"R",
+        b"(",
+        b"t",
+        b"]",
+        b"}",
+        b")",
+        b"0",
+        b"2",
+        b"q\xff",
+        b"h\xff",
+        b"Q",
+        b"b",
+        b"s",
+        b"u",
+        b"a",
+        b"e",
+        b"\x85",
+        b"N",
+        b"cos\nsystem\n",
+    ]
     return data[:at] + rng.choice(opcodes) * rng.choice((1, 1, 3, 5000)) + data[at:]

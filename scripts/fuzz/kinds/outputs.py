@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -20,8 +22,8 @@ FREE = 1 << 40
 
 
 class Outputs(Kind):
-    """A verb whose --out exists, is a folder, a device, a pipe or a link, or does not fit on the disk (a limit on the size of
-    files stands for it). What was there stays, or is replaced by something whole; nothing partial is left."""
+    """A verb whose --out exists, is a folder, a device, a pipe or a link, or does not fit on the disk (a limit on the
+    size of files stands for it). What was there stays, or is replaced by something whole; nothing partial is left."""
 
     name: ClassVar[str] = "outputs"
     share: ClassVar[int] = 15
@@ -57,7 +59,22 @@ class Outputs(Kind):
             yield from self.into_folder(rng, folder, name)
             return
         name = rng.choice(list(self.files))
-        place = rng.choice(("full", "full", "full", "taken", "taken", "folder", "device", "pipe", "link", "below a file", "/proc", "fails"))
+        place = rng.choice(
+            (
+                "full",
+                "full",
+                "full",
+                "taken",
+                "taken",
+                "folder",
+                "device",
+                "pipe",
+                "link",
+                "below a file",
+                "/proc",
+                "fails",
+            )
+        )
         target, args = folder / name, [*self.files[name], "--out", name]
         if place in ("full", "taken", "fails") and (place != "full" or rng.random() < 0.7):
             target.write_bytes(OLD)
@@ -81,7 +98,8 @@ class Outputs(Kind):
         if place == "fails":
             args[args.index("--model") + 1 if "--model" in args else args.index("--data") + 1] = "missing"
         before = {path.name for path in folder.iterdir()}
-        ended = self.run(args, folder, rng.choice((2000, 3000, 5000)) if place == "full" else FREE)
+        with reader(target) if place == "pipe" else contextlib.nullcontext():
+            ended = self.run(args, folder, rng.choice((2000, 3000, 5000)) if place == "full" else FREE)
         yield from self.bench.subject.judge(ended, folder, f"--out {place}")
         yield from self.left(ended, folder, name, place, before)
 
@@ -111,7 +129,9 @@ class Outputs(Kind):
             yield Finding("files", f"fails and leaves {names} ({about})", command, notes=[ended.last_line])
         if ended.code == 0 and stat.S_ISREG(mode) and target.read_bytes()[: len(OLD)] == OLD:
             yield Finding("files", f"succeeds but writes nothing ({about})", command)
-        if ended.code == 0 and (odd := {path.name for path in folder.iterdir() if path.suffix in (".tmp", ".part", ".new")}):
+        if ended.code == 0 and (
+            odd := {path.name for path in folder.iterdir() if path.suffix in (".tmp", ".part", ".new")}
+        ):
             yield Finding("files", f"leaves {', '.join(sorted(odd))} ({about})", command)
 
     def into_folder(self, rng: Random, folder: Path, name: str) -> Iterator[Finding]:
@@ -129,4 +149,30 @@ class Outputs(Kind):
             yield Finding("files", f"replaces a file by a folder ({name})", self.bench.subject.spell(args, folder))
         for path in (folder / name).rglob("*.png") if place == "full" else ():
             if not path.read_bytes().endswith(b"IEND\xaeB`\x82"):
-                yield Finding("files", f"leaves a partial picture ({name})", self.bench.subject.spell(args, folder), notes=[str(path)])
+                yield Finding(
+                    "files",
+                    f"leaves a partial picture ({name})",
+                    self.bench.subject.spell(args, folder),
+                    notes=[str(path)],
+                )
+
+
+@contextlib.contextmanager
+def reader(path: Path) -> Iterator[None]:
+    """Reads a named pipe, as the program on its other side would."""
+    handle, done = os.open(path, os.O_RDONLY | os.O_NONBLOCK), threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            with contextlib.suppress(BlockingIOError):
+                os.read(handle, 1 << 20)
+            done.wait(0.002)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(handle)

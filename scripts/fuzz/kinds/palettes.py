@@ -15,7 +15,18 @@ from ..mutate import mutated, mutated_json, spell
 from ..subject import Finding, not_finite
 
 DESCR = ["'<f4'", "'<f8'", "'|u1'", "'>f4'", "'<i8'", "'<f2'", "'|O'", "'<U9'", "[('a','<f4')]"]
-SHAPES = ["(6, 3)", "(6,)", "(3, 6)", "(6, 3, 1)", "(6, 4)", "()", "(0, 3)", "(18446744073709551615, 3)", "(4611686018427387904, 4)", "(-6, 3)"]
+SHAPES = [
+    "(6, 3)",
+    "(6,)",
+    "(3, 6)",
+    "(6, 3, 1)",
+    "(6, 4)",
+    "()",
+    "(0, 3)",
+    "(18446744073709551615, 3)",
+    "(4611686018427387904, 4)",
+    "(-6, 3)",
+]
 
 
 def npy(values: list[float], descr: str = "'<f4'", order: str = "False", shape: str = "(6, 3)") -> bytes:
@@ -35,7 +46,9 @@ class Palettes(Kind):
         super().__init__(bench)
         self.document = json.loads((bench.run / "preprocessor_config.json").read_bytes())
         (bench.work / "clean.npy").write_bytes(npy([i / 18 for i in range(18)]))
-        clean = bench.must("palette", "inspect", "--palette", "clean.npy", "--data", str(bench.pictures), "--split", "all", "--json")
+        clean = bench.must(
+            "palette", "inspect", "--palette", "clean.npy", "--data", str(bench.pictures), "--split", "all", "--json"
+        )
         self.allowed = set(not_finite(clean.json()))
 
     def case(self, rng: Random, folder: Path, number: int) -> Iterator[Finding]:
@@ -54,7 +67,9 @@ class Palettes(Kind):
             wrong = sorted(set(not_finite(ended.json())) - self.allowed) if args[0] == "palette" else []
             if must_fail or wrong:
                 why = must_fail or f"no number at {', '.join(wrong)}"
-                yield Finding("silent", f"{args[0]} {args[1]} accepts a palette: {why} ({kind})", subject.spell(args, folder))
+                yield Finding(
+                    "silent", f"{args[0]} {args[1]} accepts a palette: {why} ({kind})", subject.spell(args, folder)
+                )
 
     def make(self, rng: Random) -> tuple[str, bytes, str]:
         """A palette: its name, its bytes, and why it must be refused ("" if it need not)."""
@@ -66,5 +81,9 @@ class Palettes(Kind):
             values[rng.randrange(18)] = rng.choice((float("nan"), float("inf"), float("-inf")))
             return "p.npy", npy(values), "a colour that is no number"
         if way < 0.75:
-            return "p.npy", npy(values, rng.choice(DESCR), rng.choice(("False", "True", "0", "x")), rng.choice(SHAPES)), ""
+            return (
+                "p.npy",
+                npy(values, rng.choice(DESCR), rng.choice(("False", "True", "0", "x")), rng.choice(SHAPES)),
+                "",
+            )
         return "p.npy", mutated(rng, npy(values)), ""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -16,75 +13,18 @@ from typing import Any, ClassVar
 from ..bench import Bench
 from ..kind import Kind
 from ..mutate import VALUES, mutated, mutated_json, spell
-from ..subject import NO_MEMORY, PANIC, RESIDENT, Finding, not_finite
+from ..server import ANSWER_SECONDS, Server, get, post
+from ..subject import Finding, not_finite
 from .images import Images
 
-ANSWER_SECONDS = 10.0
-"""For an answer; the server ends a request after 2 s."""
 UNFINISHED = {"a mutated form", "mutated chunks", "a mutated Content-Length", "mutated bytes"}
+DRAWING = {"seed": 1, "temperature": 1.0, "stream": False}
 EVIL = ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "localhost.evil.example"]
 
 
-class Server:
-    """A server under test, and what it has said."""
-
-    def __init__(self, bench: Bench, model: Path, name: str) -> None:
-        self.log = bench.work / f"{name}.log"
-        subject = bench.subject
-        args = ["serve", "--model", str(model), "--neighbors", str(bench.pictures), "--threads", "1", "--timeout", "2"]
-        args += ["--listen", "127.0.0.1:0", "--max-images", "4", "--per-client", "0"]
-        self.command = subject.spell(args, bench.work)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen([str(subject.binary), *args], cwd=bench.work, env=subject.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self.port, end = 0, time.monotonic() + 60
-        while not self.port and time.monotonic() < end and self.process.poll() is None:
-            if found := re.search(rb"http://127.0.0.1:(\d+)", self.log.read_bytes()):
-                self.port = int(found[1])
-            time.sleep(0.01)
-        if not self.port:
-            raise SystemExit(f"igpt serve does not start: {self.log.read_text(errors='replace')}")
-        self.read = self.log.stat().st_size
-
-    def send(self, data: bytes, seconds: float = ANSWER_SECONDS, give_up: bool = False) -> bytes:
-        """Sends bytes and reads until the server closes or is silent for too long (then raises TimeoutError); `give_up` says
-        that nothing more will come."""
-        with socket.create_connection(("127.0.0.1", self.port), seconds) as link:
-            try:
-                link.sendall(data)
-                if give_up:
-                    link.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
-            answer = bytearray()
-            try:
-                while piece := link.recv(1 << 16):
-                    answer += piece
-            except ConnectionError:
-                pass
-            return bytes(answer)
-
-    def words(self) -> bytes:
-        """What it has said since the last look."""
-        if self.log.stat().st_size == self.read:
-            return b""
-        data = self.log.read_bytes()[self.read :]
-        self.read += len(data)
-        return data
-
-    def peak(self) -> int:
-        """The most memory that it ever took."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) << 10 if "VmHWM" in status else 0
-
-    def close(self) -> None:
-        """Ends it."""
-        self.process.kill()
-        self.process.wait()
-
-
 class Requests(Kind):
-    """Thousands of requests to two servers, of a model and of a classifier. No request may end or stop a server, be answered
-    with an error of the server's own, or with numbers that are none."""
+    """Thousands of requests to two servers, of a model and of a classifier. No request may end or stop a server, be
+    answered with an error of the server's own, or with numbers that are none."""
 
     name: ClassVar[str] = "requests"
     share: ClassVar[int] = 250
@@ -105,14 +45,24 @@ class Requests(Kind):
     def server(self, name: str) -> Server:
         """The running server of a model."""
         if name not in self.servers:
-            self.servers[name] = Server(self.bench, self.models[name], name)
+            args = [
+                "serve",
+                "--model",
+                str(self.models[name]),
+                "--neighbors",
+                str(self.bench.pictures),
+                "--threads",
+                "1",
+            ]
+            args += ["--timeout", "2", "--max-images", "4", "--per-client", "0"]
+            self.servers[name] = Server(self.bench.subject, self.bench.work, name, args)
         return self.servers[name]
 
     def template(self, route: str, picture: str) -> dict[str, Any]:
         """A request that the route takes."""
         bodies: dict[str, dict[str, Any]] = {
-            "sample": {"n": 1, "seed": 1, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "first_image": 0, "stream": False},
-            "complete": {"image": picture, "rows": 7, "completions": 1, "candidates": 2, "steps": 2, "seed": 1, "temperature": 1.0, "stream": False},
+            "sample": {"n": 1, **DRAWING, "top_k": 0, "top_p": 1.0, "first_image": 0},
+            "complete": {"image": picture, "rows": 7, "completions": 1, "candidates": 2, "steps": 2, **DRAWING},
             "predict": {"image": picture, "row": 1},
             "quantize": {"image": picture},
             "neighbors": {"image": picture, "k": 2},
@@ -128,9 +78,11 @@ class Requests(Kind):
         """Requests in a row, then a look whether the servers still answer."""
         yield from super().cases(first, count)
         for name in list(self.servers):
-            for finding in self.health(name):
+            for finding in self.server(name).health():
                 finding.kind, finding.case = self.name, first + count - 1
                 yield finding
+            if self.servers[name].sick:
+                self.servers.pop(name).close()
 
     def case(self, rng: Random, folder: Path, number: int) -> Iterator[Finding]:
         """One request."""
@@ -146,12 +98,14 @@ class Requests(Kind):
             answer = server.send(data, give_up=why in UNFINISHED and rng.random() < 0.97)
         except TimeoutError:
             yield Finding("hang", f"{route} ({why}) is not answered within {ANSWER_SECONDS:.0f} s", command)
-            yield from self.health(name)
-            return
+            yield from server.health()
+            answer = b""
         except OSError:
             answer = b""
-        for finding in [*judge(route, why, must_refuse, answer, self.allowed.get(route, set()), command), *self.after(name, route, why, command)]:
-            yield finding
+        yield from judge(route, why, must_refuse, answer, self.allowed.get(route, set()), command)
+        yield from server.after(f"{route}, {why}", command)
+        if server.sick:
+            self.servers.pop(name).close()
 
     def request(self, rng: Random, route: str, body: dict[str, Any]) -> tuple[bytes, str, bool]:
         """A request's bytes, what is odd about it, and whether it has to be refused."""
@@ -168,12 +122,16 @@ class Requests(Kind):
             site = {"Origin": rng.choice(("http://evil.example", "null", "file://")), "Sec-Fetch-Site": "cross-site"}
             return post(route, spell(body), **site), "another site's page", True
         if way < 0.84:
-            sizes = [rng.choice((b"5", b"0", b"-1", b"ffffffffffffffff", b"7fffffff", b"x", b"5;a=b", b"1" * 400)) for _ in range(3)]
-            parts = b"".join(size + b"\r\n{\"n\":\r\n" for size in sizes) + b"0\r\n\r\n"
+            sizes = [
+                rng.choice((b"5", b"0", b"-1", b"ffffffffffffffff", b"7fffffff", b"x", b"5;a=b", b"1" * 400))
+                for _ in range(3)
+            ]
+            parts = b"".join(size + b'\r\n{"n":\r\n' for size in sizes) + b"0\r\n\r\n"
             return post(route, parts, length=False, **{"Transfer-Encoding": "chunked"}), "mutated chunks", False
         if way < 0.9:
             length = str(rng.choice((0, 1, -1, 1 << 31, 1 << 63, (1 << 64) - 1, "x", "", "1, 2", 33 << 20)))
-            return post(route, spell(body), length=False, **{"Content-Length": length}), "a mutated Content-Length", False
+            odd = post(route, spell(body), length=False, **{"Content-Length": length})
+            return odd, "a mutated Content-Length", False
         return mutated(rng, post(route, spell(body))), "mutated bytes", False
 
     @staticmethod
@@ -188,7 +146,9 @@ class Requests(Kind):
             body["tokens"] = [0] * 64
         elif "images" in body and rng.random() < 0.3:
             del body["images"]
-            body["tokens"] = [[rng.choice((0, 1, 5, 6, 65536, (1 << 31) - 1)) if rng.random() < 0.02 else 1 for _ in range(64)]]
+            body["tokens"] = [
+                [rng.choice((0, 1, 5, 6, 65536, (1 << 31) - 1)) if rng.random() < 0.02 else 1 for _ in range(64)]
+            ]
         if rng.random() < 0.1:
             body[rng.choice(list(body))] = rng.choice(VALUES)
         return body
@@ -203,37 +163,6 @@ class Requests(Kind):
         elif "image" in body:
             body["image"] = text
         return post(route, spell(body))
-
-    def after(self, name: str, route: str, why: str, command: str) -> Iterator[Finding]:
-        """Whether a server is alive and well after a request."""
-        server = self.servers[name]
-        words = server.words()
-        if found := PANIC.search(words):
-            yield Finding("crash", f"the server panics at {found[1].decode()} ({route}, {why})", command, notes=[words[-300:].decode(errors="replace")])
-        if server.process.poll() is not None:
-            end = "memory allocation failed" if NO_MEMORY.search(words) else f"exit code {server.process.returncode}"
-            yield Finding("crash", f"the server ends: {end} ({why})", command, notes=[words[-300:].decode(errors="replace")])
-        elif server.peak() > RESIDENT:
-            yield Finding("memory", f"the server takes more than {RESIDENT >> 20} MiB ({why})", command)
-        else:
-            return
-        if server.process.poll() is not None or server.peak() > RESIDENT:
-            server.close()
-            del self.servers[name]
-
-    def health(self, name: str) -> Iterator[Finding]:
-        """Whether a server answers at once."""
-        server = self.servers.get(name)
-        if server is None:
-            return
-        try:
-            if server.send(get("/healthz"), 2.0).startswith(b"HTTP/1.1 200"):
-                return
-        except OSError:
-            pass
-        yield Finding("hang", "the server does not answer /healthz within 2 s", server.command)
-        server.close()
-        del self.servers[name]
 
     def close(self) -> None:
         """Ends the servers."""
@@ -272,27 +201,21 @@ def judge(route: str, why: str, must_refuse: bool, answer: bytes, allowed: set[s
         yield Finding("silent", f"{route} answers no number at {', '.join(wrong[:3])} ({why})", command)
 
 
-def get(path: str) -> bytes:
-    """A GET request."""
-    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
-
-
-def post(path: str, body: bytes, length: bool = True, **headers: str) -> bytes:
-    """A POST request."""
-    lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Connection": "close"} | headers
-    if length:
-        lines["Content-Length"] = str(len(body))
-    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return head.encode() + b"\r\n" + body
-
-
 def multipart(rng: Random, route: str, body: dict[str, Any]) -> bytes:
     """The body as a form, its bytes mutated."""
     parts = b""
     for name, value in body.items():
         file = name in ("image", "images")
         data = base64.b64decode(value[0] if name == "images" else value) if file else spell(value)
-        head = f'--XX\r\nContent-Disposition: form-data; name="{name}"' + ('; filename="a.png"' if file else "") + "\r\n\r\n"
+        head = (
+            f'--XX\r\nContent-Disposition: form-data; name="{name}"'
+            + ('; filename="a.png"' if file else "")
+            + "\r\n\r\n"
+        )
         parts += head.encode() + data + b"\r\n"
     parts += b"--XX--\r\n"
-    return post(route, mutated(rng, parts) if rng.random() < 0.9 else parts, **{"Content-Type": "multipart/form-data; boundary=XX"})
+    return post(
+        route,
+        mutated(rng, parts) if rng.random() < 0.9 else parts,
+        **{"Content-Type": "multipart/form-data; boundary=XX"},
+    )

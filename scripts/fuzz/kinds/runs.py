@@ -19,8 +19,8 @@ NEWEST = "step-00000002"
 
 
 class Runs(Kind):
-    """A file of a run directory mutated, then the run is listed, reported, resumed or drawn from. A checkpoint of which a bit
-    changed must not be resumed from without a word."""
+    """A file of a run directory mutated, then the run is listed, reported, resumed or drawn from. A checkpoint of which
+    a bit changed must not be resumed from without a word."""
 
     name: ClassVar[str] = "runs"
     share: ClassVar[int] = 50
@@ -40,7 +40,9 @@ class Runs(Kind):
         """A run directory and a verb."""
         run = folder / "run"
         copy_tree(self.source, run)
-        files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.suffix != ".png" and path.name != ".lock"]
+        files = [
+            path for path in sorted(run.rglob("*")) if path.is_file() and path.suffix != ".png" and path.name != ".lock"
+        ]
         sealed = [path for path in files if path.name in SEALED]
         changed = rng.choice(sealed if rng.random() < 0.5 else files)
         data, doubtless = changed.read_bytes(), False
@@ -64,7 +66,9 @@ class Runs(Kind):
             ["sample", "--model", "run", "-n", "1", "--threads", "1", "--out", "x.npy"],
         ]
         if number % 8 == 0:
-            verbs = [["report", "run", "--threads", "1", "--images", "2", "--probe-images", "0", "--out", "report.html"]]
+            verbs = [
+                ["report", "run", "--threads", "1", "--images", "2", "--probe-images", "0", "--out", "report.html"]
+            ]
         subject = self.bench.subject
         for args in verbs[:2] if doubtless else [rng.choice(verbs)]:
             ended = subject.run(args, folder)
@@ -79,5 +83,12 @@ def unnoticed(subject: Subject, ended: Ended, changed: Path, folder: Path) -> It
     if ended.command[0] == "checkpoints" and ended.code == 0:
         yield Finding("silent", f"checkpoints calls a changed {changed.name} whole", command)
     words = ended.err.decode(errors="replace")
-    if ended.command[0] == "pretrain" and ended.code == 0 and changed.parent.name == NEWEST and changed.parent.name not in words:
-        yield Finding("silent", f"--resume goes on from a changed {changed.name} without a word", command, notes=[words[-300:]])
+    if (
+        ended.command[0] == "pretrain"
+        and ended.code == 0
+        and changed.parent.name == NEWEST
+        and changed.parent.name not in words
+    ):
+        yield Finding(
+            "silent", f"--resume goes on from a changed {changed.name} without a word", command, notes=[words[-300:]]
+        )

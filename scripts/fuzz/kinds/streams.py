@@ -23,8 +23,8 @@ ENDINGS = {0, 1, 129, 130, 138, 143}
 
 
 class Streams(Kind):
-    """Every verb with a standard output or error that is gone or full, and trainings that are told to stop. A run is neither
-    ended by a stream nor lost by a signal."""
+    """Every verb with a standard output or error that is gone or full, and trainings that are told to stop. A run is
+    neither ended by a stream nor lost by a signal."""
 
     name: ClassVar[str] = "streams"
     share: ClassVar[int] = 10
@@ -65,7 +65,7 @@ class Streams(Kind):
         args, which = rng.choice(self.verbs), rng.choice(("stdout", "stderr", "both"))
         full = rng.random() < 0.5
         with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(open("/dev/full", "wb") if full else gone())
+            stream = stack.enter_context(Path("/dev/full").open("wb") if full else gone())
             streams = {name: stream for name in ("stdout", "stderr") if which in (name, "both")}
             ended = self.bench.subject.run(args, folder, **streams)
         command = self.bench.subject.spell(args, folder)
@@ -73,7 +73,12 @@ class Streams(Kind):
         if which != "stdout" and not ended.err:
             ended.err = b"(not to be seen)"
         yield from self.bench.subject.judge(ended, folder, about)
-        if args[0] == "pretrain" and which == "stderr" and ended.code == 0 and not (folder / "run/model/model.safetensors").exists():
+        if (
+            args[0] == "pretrain"
+            and which == "stderr"
+            and ended.code == 0
+            and not (folder / "run/model/model.safetensors").exists()
+        ):
             yield Finding("files", f"a training with {about} leaves no model", command)
         if args[0] == "pretrain" and which == "stderr" and ended.code == 1:
             yield Finding("files", f"a training with {about} ends with an error", command)
@@ -84,17 +89,30 @@ class Streams(Kind):
         subject, args = self.bench.subject, [*self.train, "--steps", "200000"]
         command = f"{subject.spell(args, folder)}   # {number.name} after {lines} lines{', twice' if twice else ''}"
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = subprocess.Popen([str(subject.binary), *args], cwd=folder, env=subject.env, stdout=out, stderr=err, start_new_session=True)
+            process = subprocess.Popen(
+                [str(subject.binary), *args],
+                cwd=folder,
+                env=subject.env,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
             end = time.monotonic() + SECONDS
             # The handle is the process's own: only its descriptor is sought in, and it writes at its end.
-            while os.pread(err.fileno(), 1 << 16, 0).count(b"\n") < lines and time.monotonic() < end and process.poll() is None:
+            while (
+                os.pread(err.fileno(), 1 << 16, 0).count(b"\n") < lines
+                and time.monotonic() < end
+                and process.poll() is None
+            ):
                 time.sleep(0.001)
             before = os.pread(err.fileno(), 1 << 16, 0)
             for _ in range(2 if twice else 1):
                 if process.poll() is None:
                     process.send_signal(number)
                     time.sleep(rng.random() * 0.02)
-            code, resident, late = (process.returncode, 0, False) if process.returncode is not None else wait(process, SECONDS)
+            code, resident, late = (
+                (process.returncode, 0, False) if process.returncode is not None else wait(process, SECONDS)
+            )
             ended = Ended(args, code, read_ends(out), read_ends(err), 0.0, resident, late)
         stepped = b"\nstep " in before
         if late:
@@ -107,9 +125,13 @@ class Streams(Kind):
         if (folder / "run" / "checkpoints").exists() and any((folder / "run" / "checkpoints").iterdir()):
             listed = subject.run(["checkpoints", "run", "--json"], folder)
             if listed.code != 0 and not twice:
-                yield Finding("files", f"{number.name} leaves a checkpoint that is not whole", command, notes=[listed.last_line])
+                yield Finding(
+                    "files", f"{number.name} leaves a checkpoint that is not whole", command, notes=[listed.last_line]
+                )
         elif stepped and not twice:
-            yield Finding("files", f"{number.name} after the first step leaves no checkpoint", command, notes=[ended.last_line])
+            yield Finding(
+                "files", f"{number.name} after the first step leaves no checkpoint", command, notes=[ended.last_line]
+            )
 
 
 @contextlib.contextmanager

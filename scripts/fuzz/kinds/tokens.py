@@ -16,8 +16,8 @@ from ..subject import Finding
 
 
 class Tokens(Kind):
-    """A file of a token directory mutated. `igpt data check` has to notice any changed bit of a shard or the manifest; the
-    manifest is also changed and sealed again, to reach what lies behind its checksum."""
+    """A file of a token directory mutated. `igpt data check` has to notice any changed bit of a shard; the manifest is
+    also changed and sealed again, to reach what lies behind its checksum."""
 
     name: ClassVar[str] = "tokens"
     share: ClassVar[int] = 60
@@ -48,7 +48,18 @@ class Tokens(Kind):
         check = ["data", "check", "--data", "tokens", "--strict", "--threads", "1", "--json"]
         use = rng.choice(
             (
-                ["eval", "--model", str(self.bench.run), "--data", "tokens", "--split", "all", "--threads", "1", "--json"],
+                [
+                    "eval",
+                    "--model",
+                    str(self.bench.run),
+                    "--data",
+                    "tokens",
+                    "--split",
+                    "all",
+                    "--threads",
+                    "1",
+                    "--json",
+                ],
                 ["pretrain", "--data", "tokens", "--steps", "1", *NETWORK[2:], *QUICK, "--out", "run"],
             )
         )
@@ -57,7 +68,9 @@ class Tokens(Kind):
             ended = subject.run(args, folder)
             yield from subject.judge(ended, folder, changed.suffix)
             if doubtless and args is check and ended.code == 0:
-                yield Finding("silent", f"data check --strict succeeds although {doubtless}", subject.spell(args, folder))
+                yield Finding(
+                    "silent", f"data check --strict succeeds although {doubtless}", subject.spell(args, folder)
+                )
 
 
 def seal(manifest: Any) -> bytes:

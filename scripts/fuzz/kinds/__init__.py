@@ -1,0 +1,1 @@
+"""The kinds of input that are mutated, one a file."""

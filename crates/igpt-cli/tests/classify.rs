@@ -102,10 +102,30 @@ fn a_picture_that_can_not_be_read_is_named_and_the_others_are_classified() {
     classifier(&folder.join("m"), 0.5);
     let output = igpt(folder, "classify --model m bad.png a.png");
     let [text, message] = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text.starts_with("a.png: ") && message.contains("bad.png"), "{text}{message}");
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert!(text.starts_with("a.png: ") && message.contains("skipped bad.png: "), "{text}{message}");
+    assert!(message.contains("1 of 2 images are damaged and were skipped"), "{message}");
     let output = igpt(folder, "classify --model m bad.png a.png --json");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["images"].as_array().unwrap().len(), 1);
     assert!(found["unread"][0].as_str().unwrap().contains("bad.png"), "{found}");
+    let output = igpt(folder, "classify --model m bad.png");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && message.contains("no image of bad.png could be decoded"), "{message}");
+}
+
+#[test]
+fn of_a_folder_every_image_is_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for name in ["train", "test", "x/y"] {
+        std::fs::create_dir_all(folder.join("pics").join(name)).unwrap();
+        picture(&folder.join("pics").join(name));
+    }
+    picture(folder);
+    classifier(&folder.join("m"), 0.5);
+    let found = json(&igpt(folder, "classify --model m pics a.png --json"));
+    let names: Vec<_> = found["images"].as_array().unwrap().iter().map(|image| image["file"].clone()).collect();
+    assert_eq!(names, ["pics/test/a.png", "pics/train/a.png", "pics/x/y/a.png", "a.png"]);
+    assert!(found["images"][0]["trained_on"].is_null(), "{found}");
 }

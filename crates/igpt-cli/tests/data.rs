@@ -101,3 +101,65 @@ fn truncated_and_foreign_data_set_files_are_refused_by_name() {
     let words = refusal("cifar10", folder.path());
     assert!(words.contains("data_batch_1.bin") && words.contains("3073"), "{words}");
 }
+
+#[test]
+fn a_check_counts_the_parts_and_says_what_it_took_folders_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    for (part, count) in [("Training/cat", 8), ("Training/dog", 8), ("testing/cat", 3), ("extra", 2)] {
+        std::fs::create_dir_all(images.join(part)).unwrap();
+        (0..count).for_each(|i| picture(&images.join(format!("{part}/{i}.png")), i + 10 * part.len()));
+    }
+    std::fs::write(images.join("labels.csv"), "a,b").unwrap();
+    let output = igpt(&["data", "check", "--data", images.to_str().unwrap(), "--threads", "1"]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = words.lines().collect();
+    assert!(output.status.success() && lines[0].starts_with("19 images of "), "{words}");
+    let part = |name: &str| lines.iter().find_map(|line| line.trim().strip_prefix(name)).unwrap_or_default().trim();
+    assert!(part("test").starts_with("3 images, ") && part("train").starts_with("14 images, "), "{words}");
+    for said in [
+        "2 classes: cat, dog",
+        "left alone: 2 images beside the parts",
+        "extra/ (2 images)",
+        "passed over: 1 file (1 .csv)",
+    ] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+}
+
+#[test]
+fn images_of_one_colour_get_advice_that_can_be_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let even = folder.path().join("even");
+    std::fs::create_dir(&even).unwrap();
+    for i in 0..4 {
+        let data = [9, 80, 200].repeat(12 * 12);
+        png::save(even.join(format!("{i}.png")), &Pixels::new(ImageSize::square(12), 3, data), &Text::new("even"))
+            .unwrap();
+    }
+    let data = even.to_str().unwrap();
+    let [pretrain, fit] = [&["pretrain", "--steps", "1", "--n-px", "8"][..], &["palette", "fit"]].map(|verb| {
+        let out = folder.path().join("out.npy");
+        igpt(&[verb, &["--data", data, "--out", out.to_str().unwrap()]].concat())
+    });
+    for output in [pretrain, fit] {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && words.contains("have the same colour"), "{words}");
+        assert!(words.contains("--palette FILE") && !words.contains("at most 1"), "{words}");
+    }
+    // The advice: a palette of other colours.
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    picture(&other.join("a.png"), 3);
+    let palette = folder.path().join("palette.npy");
+    let palette = palette.to_str().unwrap();
+    assert!(
+        igpt(&["palette", "fit", "--data", other.to_str().unwrap(), "--colors", "8", "--out", palette])
+            .status
+            .success()
+    );
+    let run = folder.path().join("run");
+    let flags = ["--steps", "1", "--batch", "2", "--n-px", "8", "--palette", palette, "--out", run.to_str().unwrap()];
+    let output = igpt(&[&["pretrain", "--data", data][..], &flags].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -155,3 +155,24 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(error(&run("complete --model m --split best --out s.png"), 2).contains("best"));
     assert!(!folder.path().join("s.png").exists());
 }
+
+#[test]
+fn new_pictures_are_completed_whole_folder_or_single_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for i in 0..3usize {
+        let data = (0..16 * 16 * 3).map(|at| (at * (i + 3) % 251) as u8).collect();
+        let picture = igpt::data::Pixels::new(igpt::model::ImageSize::square(16), 3, data);
+        igpt::report::png::save(folder.join(format!("new/{i}.png")), &picture, &igpt::report::Text::new("new"))
+            .unwrap();
+    }
+    std::fs::write(folder.join("new/bad.png"), "no picture").unwrap();
+    let complete = |data: &str| {
+        json(&igpt(folder, &format!("complete --data {data} --rows 15 --completions 1 --out c.png --json")))["images"]
+            .clone()
+    };
+    assert_eq!((complete("new"), complete("new/1.png")), (3.into(), 1.into()));
+    let output = igpt(folder, "complete --data new/bad.png --completions 1 --out d.png");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no image of new/bad.png could be decoded"), "{said}");
+}

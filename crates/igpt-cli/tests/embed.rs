@@ -57,3 +57,19 @@ fn a_row_of_a_table_goes_layer_by_layer_then_position_by_position() {
     assert_eq!(rows[0][..N_EMBD], rows[1][..N_EMBD]);
     assert_ne!(rows[0][(POSITIONS - 1) * N_EMBD..][..N_EMBD], rows[1][(POSITIONS - 1) * N_EMBD..][..N_EMBD]);
 }
+
+#[test]
+fn damaged_images_are_listed_and_one_file_is_a_set_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    material(folder.path());
+    std::fs::write(folder.path().join("pics/bad.png"), "no picture").unwrap();
+    let output = igpt(folder.path(), "embed --model m --data pics --out f.csv --json");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let found = json(&output);
+    assert_eq!((&found["images"], &found["damaged"]), (&2.into(), &serde_json::json!(["bad.png"])));
+    assert!(said.contains("skipped bad.png: ") && said.contains("1 of 3 images are damaged"), "{said}");
+    assert_eq!(json(&igpt(folder.path(), "embed --model m --data pics/3.png --out f.csv --json"))["images"], 1);
+    let output = igpt(folder.path(), "embed --model m --data pics/bad.png --out g.csv");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!folder.path().join("g.csv").exists());
+}

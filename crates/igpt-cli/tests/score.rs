@@ -43,12 +43,12 @@ fn images_are_ranked_with_their_maps_and_strangers_are_told_apart() {
     assert_eq!(std::fs::read_dir(folder.path().join("odd/maps")).unwrap().count(), 5);
 }
 
-/// The column of excesses of a table, whose names have no commas: the last.
+/// The column of excesses of a table, whose names have no commas.
 fn excesses(table: &Path) -> Vec<f64> {
     let table = std::fs::read_to_string(table).unwrap();
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines[0], "rank,image,class,nats,reference,excess");
-    lines[1..].iter().map(|line| line.rsplit_once(',').unwrap().1.parse().unwrap()).collect()
+    assert_eq!(lines[0], "rank,image,class,nats,reference,excess,trained_on");
+    lines[1..].iter().map(|line| line.split(',').nth(5).unwrap().parse().unwrap()).collect()
 }
 
 #[test]
@@ -114,4 +114,93 @@ fn a_model_or_data_that_are_not_there_are_named() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && message.contains(named), "{message}");
     }
+}
+
+/// A folder of `count` pictures of noise, told apart by `seed`.
+fn pictures(folder: &Path, count: usize, seed: u32) {
+    for i in 0..count as u32 {
+        let byte = |at: u32| ((at + 1000 * i + 77_777 * seed).wrapping_mul(2_654_435_761) >> 13) as u8;
+        let noise = Pixels::new(ImageSize::square(8), 3, (0..8 * 8 * 3).map(byte).collect());
+        png::save(folder.join(format!("{i:02}.png")), &noise, &Text::new("noise")).unwrap();
+    }
+}
+
+/// Trains a small run on the folder `photos` of 20 pictures.
+fn trained(folder: &Path) {
+    pictures(&folder.join("photos"), 20, 0);
+    let network = "--set model.n_embd=16 --set model.n_layer=1 --set model.n_head=1";
+    let output =
+        igpt(folder, &format!("pretrain --data photos --n-px 8 --steps 1 --batch 2 --colors 8 {network} --out run"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("photos: train 16, validation 2, test 2 images, drawn by seed; no classes"), "{said}");
+}
+
+#[test]
+fn a_folder_of_new_pictures_is_scored_whole_and_those_that_were_trained_on_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    trained(folder);
+    pictures(&folder.join("new"), 6, 1);
+    for i in 0..20 {
+        std::fs::copy(folder.join(format!("photos/{i:02}.png")), folder.join(format!("new/copy-{i:02}.png"))).unwrap();
+    }
+    std::fs::write(folder.join("new/bad.png"), "no picture").unwrap();
+    let output = igpt(folder, "score --model run --data new --out odd --json");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let found = json(&output);
+    assert_eq!((&found["images"], &found["split"], &found["trained_on"]), (&26.into(), &"all".into(), &16.into()));
+    assert_eq!(found["damaged"], serde_json::json!(["bad.png"]));
+    assert!(said.contains("16 of 26 images are among those that the run trained on"), "{said}");
+    assert!(said.contains("(all: it has no parts of its own)"), "{said}");
+    let table = std::fs::read_to_string(folder.join("odd/scores.csv")).unwrap();
+    let seen = table.lines().filter(|line| line.ends_with(",yes")).collect::<Vec<_>>();
+    assert!(seen.len() == 16 && seen.iter().all(|line| line.contains(",copy-")), "{table}");
+
+    let one = json(&igpt(folder, "score --model run --data new/03.png --out one --json"));
+    assert_eq!((&one["images"], &one["trained_on"]), (&1.into(), &0.into()));
+    let output = igpt(folder, "score --model run --data new/bad.png --out none");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no image of new/bad.png could be decoded"), "{said}");
+}
+
+#[test]
+fn of_its_own_folder_a_run_is_evaluated_on_what_it_held_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    trained(folder);
+    pictures(&folder.join("new"), 5, 1);
+    std::fs::write(folder.join("new/bad.png"), "no picture").unwrap();
+    for (data, images, split, seen) in [
+        ("./photos", 2, "test", 0),
+        ("photos --split all", 20, "all", 16),
+        ("new", 5, "all", 0),
+        ("new/00.png", 1, "all", 0),
+    ] {
+        let output = igpt(folder, &format!("eval --model run/model --data {data} --json"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let found = json(&output);
+        assert_eq!(
+            (&found["images"], &found["split"], &found["trained_on"]),
+            (&images.into(), &split.into(), &seen.into())
+        );
+        // Of new pictures the baselines are fitted to what the run was trained on.
+        assert!(found["baselines"]["context"].is_number(), "{found}");
+        assert_eq!(said.contains("among those that the run trained on"), seen > 0, "{said}");
+    }
+    // The folder changed since, and with it what would be held out.
+    pictures(&folder.join("photos"), 30, 0);
+    let said = String::from_utf8_lossy(&igpt(folder, "eval --model run --data photos").stderr).into_owned();
+    assert!(said.contains("has changed since the run trained on it (16 training images then, 24 now)"), "{said}");
+}
+
+#[test]
+fn names_that_a_spreadsheet_would_calculate_are_defused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    pictures(&folder.join("new/=1+1"), 1, 0);
+    pictures(&folder.join("new/-2"), 1, 1);
+    json(&igpt(folder, "score --data new --out odd --json"));
+    let table = std::fs::read_to_string(folder.join("odd/scores.csv")).unwrap();
+    assert!(table.contains(",'=1+1/00.png,'=1+1,") && table.contains(",'-2/00.png,'-2,"), "{table}");
 }

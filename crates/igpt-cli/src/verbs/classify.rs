@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
-use igpt::data::{Augment, Batch, Damaged, OpenOptions, Preprocess, Split, decode, folder};
+use igpt::data::{Augment, Batch, Damaged, Preprocess, decode, folder};
 use igpt::evaluate::classify;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
@@ -12,8 +12,8 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::pictures::{tell_damaged, tell_seen};
-use crate::output::{print_json, put};
-use crate::shared::{JsonArgs, ThreadArgs, tell_notes};
+use crate::output::{print_json, put, say};
+use crate::shared::{JsonArgs, ThreadArgs};
 
 /// Classes that are named for each picture, the likeliest first.
 const NAMED: usize = 3;
@@ -108,10 +108,11 @@ fn pictures(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let dataset = folder::open(path, OpenOptions::default().seed)?;
-        tell_notes(&dataset);
-        let images = dataset.split(Split::All)?;
-        files.extend((0..images.len()).filter_map(|i| images.path(i)));
+        let (found, passed_over) = folder::image_files(path)?;
+        if !passed_over.is_empty() {
+            say!("note: {passed_over}");
+        }
+        files.extend(found);
     }
     Ok(files)
 }

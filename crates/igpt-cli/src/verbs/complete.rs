@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let originals = data::tokenize_unchecked(&images, size, &artist.quantizer)?;
     tell_damaged(&originals.damaged, originals.images(), &args.data.data)?;
     say!("{} images of {} ({})", originals.images(), args.data.data, pictures.part());
-    let seen = pictures.seen_of(&images, &originals);
+    let seen = pictures.seen(&images, &originals.damaged);
 
     let k = args.completions;
     let (completions, time) =

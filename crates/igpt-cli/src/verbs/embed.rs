@@ -133,7 +133,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     tell_damaged(told, count, &args.data.data)?;
     let Some(file) = file else { return Ok(()) };
     let files = file.finish()?;
-    let seen = pictures.seen(images);
+    let seen = pictures.seen(images, &damaged);
 
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let seconds = time.as_secs_f64();

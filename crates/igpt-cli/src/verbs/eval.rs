@@ -89,7 +89,8 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     if !leads {
         return Ok(());
     }
-    let whole = left_out(&images, &set).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
+    let whole =
+        left_out(&images, &set.damaged).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
     let (histogram, _) =
         Histogram::of_images(&images.pick(whole), Some(config.n_px), channels, None, args.threads.threads)?;
     let distortion = Distortion::of(&histogram, &quantizer);
@@ -102,7 +103,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         say!("the loss is that of masked pixels ({:.0} %), no likelihood of whole images", 100.0 * config.mask_prob);
     }
     say!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
-    let seen = pictures.seen_of(&images, &set);
+    let seen = pictures.seen(&images, &set.damaged);
     if args.json.json {
         print_json(&json!({
             "objective": config.objective,

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use igpt::data::{Damaged, Dataset, Images, Split, TokenSet};
+use igpt::data::{Damaged, Dataset, Images, Split};
 use igpt::train::TrainedOn;
 use igpt::train::trained_on::Seen;
 use igpt::{Error, Result};
@@ -51,7 +51,7 @@ impl Pictures {
         let (split, reason) = match split {
             Some(split) => (split, None),
             None if dataset.has_parts => (Split::Test, None),
-            None if own == OwnFolder::HeldOut && trained.is_same(spec) => {
+            None if own == OwnFolder::HeldOut && !dataset.test.is_empty() && trained.is_same(spec) => {
                 (Split::Test, Some("what its training held out"))
             }
             None => (Split::All, Some("it has no parts of its own")),
@@ -73,17 +73,11 @@ impl Pictures {
         self.reason.is_some() && self.split == Split::All
     }
 
-    /// Which of `images` of the data set the model was trained on, said in a line if any were.
-    pub(crate) fn seen(&self, images: &Images) -> Seen {
-        let seen = self.trained.seen(Some((&self.spec, &self.dataset)), images);
-        tell_seen(&seen, &vec![false; images.len()]);
-        seen
-    }
-
-    /// As [`Pictures::seen`] for the images that could be decoded, in the order of `set`, which was made of `images`.
-    pub(crate) fn seen_of(&self, images: &Images, set: &TokenSet) -> Seen {
+    /// Which of `images` of the data set, but for the `damaged` ones among them, the model was trained on; said in a line
+    /// if any were.
+    pub(crate) fn seen(&self, images: &Images, damaged: &[Damaged]) -> Seen {
         let mut seen = self.trained.seen(Some((&self.spec, &self.dataset)), images);
-        let left_out = left_out(images, set);
+        let left_out = left_out(images, damaged);
         tell_seen(&seen, &left_out);
         let mut left_out = left_out.iter();
         seen.marks.retain(|_| left_out.next() == Some(&false));
@@ -91,9 +85,9 @@ impl Pictures {
     }
 }
 
-/// For each of `images` whether it is damaged and not in `set`, which was made of them.
-pub(crate) fn left_out(images: &Images, set: &TokenSet) -> Vec<bool> {
-    let mut damaged = set.damaged.iter().peekable();
+/// For each of `images` whether it is among the `damaged`, which are in the same order.
+pub(crate) fn left_out(images: &Images, damaged: &[Damaged]) -> Vec<bool> {
+    let mut damaged = damaged.iter().peekable();
     (0..images.len()).map(|i| damaged.next_if(|image| image.name == images.name(i)).is_some()).collect()
 }
 

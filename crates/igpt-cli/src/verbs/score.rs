@@ -121,7 +121,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         };
         let set = data::tokenize_unchecked(&images, n_px, &quantizer)?;
         tell_damaged(&set.damaged, set.images(), &pictures.spec)?;
-        let seen = pictures.seen_of(&images, &set);
+        let seen = pictures.seen(&images, &set.damaged);
         let (surprise, _) = with_bar("scoring", |progress| {
             surprise(&mut *engine, &set, reference, &mut |done| progress(done, set.images()))
         })

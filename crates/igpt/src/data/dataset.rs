@@ -167,12 +167,12 @@ impl Dataset {
             };
             if self.has_parts {
                 return Err(Error::Missing(format!(
-                    "{} has {count}, but none of the {split} split: add images, or name another split",
+                    "{} has {count}, but none of the {split} split: add images, or name another split where there is a choice",
                     self.name
                 )));
             }
             return Err(Error::Missing(format!(
-                "{} has {count}, too few for a {split} split: add images, or name another split",
+                "{} has {count}, too few for a {split} split: add images, or name another split where there is a choice",
                 self.name
             )));
         }

@@ -32,6 +32,8 @@ pub struct Layout {
     base: String,
     /// Whether the folders below the base are parts, not classes.
     pub has_parts: bool,
+    /// Whether each part has a folder of a part's name more on the way: `train/train/…`.
+    doubled: bool,
     /// What was noticed, each a sentence.
     pub notes: Vec<String>,
 }
@@ -53,6 +55,12 @@ impl Layout {
         let mut notes = Vec::new();
         if !layout.base.is_empty() {
             notes.push(format!("all images are in {}, which is taken for the folder itself", layout.base));
+        }
+        layout.doubled = layout.has_parts && layout.is_doubled(&walk.files);
+        if layout.doubled {
+            notes.push(
+                "each part has all its images in a folder of its own name, which is not taken for a class".into(),
+            );
         }
         if layout.has_parts {
             about_parts(&parts, &counts, &mut notes);
@@ -77,10 +85,20 @@ impl Layout {
     /// Class of an image, in Unicode's composed form: a name is one class however its accents are stored.
     pub fn class(&self, name: &str) -> Option<String> {
         let mut rest = name.strip_prefix(&self.base)?;
-        if self.has_parts {
+        for _ in 0..usize::from(self.has_parts) + usize::from(self.doubled) {
             rest = rest.split_once('/')?.1;
         }
         Some(rest.split_once('/')?.0.nfc().collect())
+    }
+
+    /// Whether all images of all parts are in a folder of the part's name inside of it, as archives are unpacked.
+    fn is_doubled(&self, files: &[File]) -> bool {
+        let in_parts = || files.iter().filter_map(|file| Some((file, self.part(&file.name)?)));
+        let again = |(file, part): (&File, usize)| {
+            let inside = file.name[self.base.len()..].split_once('/').and_then(|(_, rest)| rest.split_once('/'));
+            inside.is_some_and(|(folder, _)| part_of(folder) == Some(part))
+        };
+        in_parts().next().is_some() && in_parts().all(again)
     }
 
     /// The classes of images, sorted.

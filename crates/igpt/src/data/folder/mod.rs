@@ -39,11 +39,7 @@ pub fn open(root: &Path, seed: u64) -> Result<Dataset> {
     let files = walk.files;
     let passed_over = walk.passed_over.to_string();
     if files.is_empty() {
-        let but = if passed_over.is_empty() { String::new() } else { format!("; {passed_over}") };
-        return Err(Error::Missing(format!(
-            "no images in {}: PNG, JPEG, WebP, GIF, BMP and TIFF files are looked for, in sub-folders too{but}",
-            root.display()
-        )));
+        return Err(no_images(root, &passed_over));
     }
 
     let classes = layout.classes(&files);
@@ -68,7 +64,8 @@ pub fn open(root: &Path, seed: u64) -> Result<Dataset> {
         }
     }
     if walk.renamed > 0 {
-        notes.push(format!("{} file names are not UTF-8 and are shown with \u{fffd}", walk.renamed));
+        let (names, are) = if walk.renamed == 1 { ("name is", "is") } else { ("names are", "are") };
+        notes.push(format!("{} file {names} not UTF-8 and {are} shown with \u{fffd}", walk.renamed));
     }
     if !passed_over.is_empty() {
         notes.push(passed_over);
@@ -94,6 +91,28 @@ pub fn open_file(path: &Path) -> Result<Dataset> {
     let mut dataset = Dataset::new(path.display().to_string(), Vec::new(), Arc::new(source), parts);
     dataset.has_parts = false;
     Ok(dataset)
+}
+
+/// The paths of all image files below `root`, whatever its sub-folders mean, and a line on what is passed over, if
+/// anything is.
+///
+/// # Errors
+/// As [`open`].
+pub fn image_files(root: &Path) -> Result<(Vec<PathBuf>, String)> {
+    let walk = Walk::through(root)?;
+    let passed_over = walk.passed_over.to_string();
+    match walk.files.is_empty() {
+        true => Err(no_images(root, &passed_over)),
+        false => Ok((walk.files.iter().map(|file| root.join(file.path())).collect(), passed_over)),
+    }
+}
+
+fn no_images(root: &Path, passed_over: &str) -> Error {
+    let but = if passed_over.is_empty() { String::new() } else { format!("; {passed_over}") };
+    Error::Missing(format!(
+        "no images in {}: PNG, JPEG, WebP, GIF, BMP and TIFF files are looked for, in sub-folders too{but}",
+        root.display()
+    ))
 }
 
 /// The image files at `paths`, without labels, each called by its path.

@@ -132,7 +132,7 @@ impl fmt::Display for PassedOver {
         };
         let named: Vec<String> = kinds.iter().take(NAMED).map(|(kind, count)| words(kind, **count)).collect();
         let others: usize = kinds.iter().skip(NAMED).map(|(_, count)| **count).sum();
-        let more = if others > 0 { format!(", {others} others") } else { String::new() };
+        let more = if others > 0 { format!(", {others} of other kinds") } else { String::new() };
         let s = if total == 1 { "" } else { "s" };
         write!(f, "passed over: {total} file{s} ({}{more})", named.join(", "))
     }

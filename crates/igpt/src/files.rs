@@ -54,6 +54,11 @@ pub fn read_to_string(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|_| Error::format(path, "this is not UTF-8 text"))
 }
 
+/// Whether `bytes` begin as a Git LFS pointer does: what a clone without git-lfs holds in a file's place.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
 /// What something that is no file is.
 fn name_of(kind: fs::FileType) -> &'static str {
     #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
 use igpt::data::decode;
-use igpt::data::{Augment, Batch, Preprocess};
+use igpt::data::Batch;
 use igpt::evaluate::classify;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
-    let preprocess = Preprocess { size, augment: Augment::None };
+    let preprocess = quantizer.palette().preprocess(size);
     let mut tokens = vec![0; n_ctx];
     let (mut results, mut unread) = (Vec::new(), Vec::new());
     for file in &args.files {
@@ -58,7 +58,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 continue;
             }
         };
-        quantizer.tokens(&preprocess.evaluation(&pixels), &mut tokens);
+        match preprocess.evaluation(&pixels) {
+            Ok(pixels) => quantizer.tokens(&pixels, &mut tokens),
+            Err(error) => {
+                unread.push(Error::format(file, error.to_string()));
+                continue;
+            }
+        }
         // One by one, each under the same masks if there are any: a picture's class depends on no other.
         let found = classify(&mut *engine, &Batch::new(tokens.clone(), n_ctx), 0);
         let found = found.map_err(|error| error.of_model(args.model.display()))?.remove(0);

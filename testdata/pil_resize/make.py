@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes golden.json: pictures resampled by Pillow's Image.resize(size, BILINEAR, box). Needs Pillow.
+"""Writes golden.json: pictures resampled by Pillow's Image.resize(size, resample, box). Needs Pillow.
 
 Pillow 13 works down columns first where the height shrinks much more than the width; no such case is here.
 """
@@ -36,15 +36,22 @@ CASES = [
     (50, 40, 1, 8, 8, (12.0, 0.0, 50.0, 37.125)),
     (20, 20, 3, 20, 20, (0.5, 0.0, 19.5, 20.0)),
     (1, 1, 3, 8, 8, None),
+    # Steps that are no binary fractions, summed over many pixels.
+    (333, 211, 1, 61, 64, None),
 ]
+
+
+# What transformers' image processor may be told to use and igpt implements.
+FILTERS = [Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC]
 
 
 def main():
     cases = []
-    for width, height, channels, out_width, out_height, box in CASES:
-        out = picture(width, height, channels).resize((out_width, out_height), Image.Resampling.BILINEAR, box=box)
-        cases.append({"width": width, "height": height, "channels": channels, "out_width": out_width,
-                      "out_height": out_height, "box": box, "data": out.tobytes().hex()})
+    for resample in FILTERS:
+        for width, height, channels, out_width, out_height, box in CASES:
+            out = picture(width, height, channels).resize((out_width, out_height), resample, box=box)
+            cases.append({"resample": int(resample), "width": width, "height": height, "channels": channels,
+                          "out_width": out_width, "out_height": out_height, "box": box, "data": out.tobytes().hex()})
     golden = {"pillow": PIL.__version__, "cases": cases}
     Path(__file__).with_name("golden.json").write_text(json.dumps(golden, indent=0) + "\n")
 

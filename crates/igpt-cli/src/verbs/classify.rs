@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
-use igpt::data::{Augment, Batch, Damaged, Preprocess, decode, folder};
+use igpt::data::{Batch, Damaged, decode, folder};
 use igpt::evaluate::classify;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
@@ -51,23 +51,23 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
-    let preprocess = Preprocess { size, augment: Augment::None };
+    let preprocess = quantizer.palette().preprocess(size);
     let mut tokens = vec![0; n_ctx];
     let files = pictures(&args.files)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(None, &folder::of_files(&files));
     let (mut results, mut unread, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (file, seen) in files.iter().zip(&seen.marks) {
         let pixels = decode::read(file, quantizer.palette().channels());
+        let pixels = pixels.and_then(|pixels| preprocess.evaluation(&pixels));
         left_out.push(pixels.is_err());
         let name = file.display().to_string();
-        let pixels = match pixels {
-            Ok(pixels) => pixels,
+        match pixels {
+            Ok(pixels) => quantizer.tokens(&pixels, &mut tokens),
             Err(error) => {
                 unread.push(damaged(name, &error));
                 continue;
             }
-        };
-        quantizer.tokens(&preprocess.evaluation(&pixels), &mut tokens);
+        }
         // One by one, each under the same masks if there are any: a picture's class depends on no other.
         let found = classify(&mut *engine, &Batch::new(tokens.clone(), n_ctx), 0);
         let found = found.map_err(|error| error.of_model(args.model.display()))?.remove(0);

@@ -91,8 +91,13 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     }
     let whole =
         left_out(&images, &set.damaged).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
-    let (histogram, _) =
-        Histogram::of_images(&images.pick(whole), Some(config.n_px), channels, None, args.threads.threads)?;
+    let (histogram, _) = Histogram::of_preprocessed(
+        &images.pick(whole),
+        Some(palette.preprocess(config.n_px)),
+        channels,
+        None,
+        args.threads.threads,
+    )?;
     let distortion = Distortion::of(&histogram, &quantizer);
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
@@ -100,19 +105,23 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let heading =
         format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, pictures.part());
     if masked {
-        say!("the loss is that of masked pixels ({:.0} %), no likelihood of whole images", 100.0 * config.mask_prob);
+        let share = 100.0 * config.mask_prob;
+        say!("{heading}\n{}", masked_table(&found, config.n_ctx(), share, known.then_some(&distortion)));
+    } else {
+        say!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
     }
-    say!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
     let seen = pictures.seen(&images, &set.damaged);
     if args.json.json {
         print_json(&json!({
             "objective": config.objective,
             "mask_prob": masked.then_some(config.mask_prob),
             "nats_per_token": found.nats_per_token,
-            "bits_per_pixel": found.bits_per_pixel,
-            "bits_per_dim": found.bits_per_dim,
-            "nats_per_image": found.nats_per_image,
-            "interval95": found.interval95,
+            // Masked positions alone are scored, so nothing can be said of whole images.
+            "bits_per_pixel": (!masked).then_some(found.bits_per_pixel),
+            "bits_per_dim": (!masked).then_some(found.bits_per_dim),
+            "nats_per_image": (!masked).then_some(found.nats_per_image),
+            "interval95": found.interval95.filter(|_| !masked),
+            "masked_interval95": found.interval95.filter(|_| masked).map(|both| both.map(|nats| nats / config.n_ctx() as f64)),
             "images": found.images,
             "baselines": baselines,
             "palette_psnr_db": known.then_some(distortion.psnr_db),
@@ -153,11 +162,27 @@ fn baselines(pictures: &Pictures, set: &data::TokenSet, quantizer: &Quantizer) -
     }
 }
 
-fn table(found: &Likelihood, baselines: Option<&BaselineScores>, distortion: Option<&Distortion>) -> String {
-    let palette = match distortion {
+fn quality(distortion: Option<&Distortion>) -> String {
+    match distortion {
         Some(distortion) => format!("with a palette of {:.2} dB PSNR", distortion.psnr_db),
         None => "(how far the palette is from the pixels, tokens don't tell)".into(),
-    };
+    }
+}
+
+/// What a model of masked pixels gives: the loss of its masked positions, no likelihood of whole images.
+fn masked_table(found: &Likelihood, n_ctx: usize, share: f64, distortion: Option<&Distortion>) -> String {
+    let mut text = format!("{:.4} nats per masked pixel", found.nats_per_token);
+    if let Some([low, high]) = found.interval95 {
+        text += &format!(", 95 % interval {:.4} to {:.4}", low / n_ctx as f64, high / n_ctx as f64);
+    }
+    text + &format!(
+        ", {}\nthis is the loss of the {share:.0} % of pixels that are masked, given the others: no likelihood of whole images",
+        quality(distortion)
+    )
+}
+
+fn table(found: &Likelihood, baselines: Option<&BaselineScores>, distortion: Option<&Distortion>) -> String {
+    let palette = quality(distortion);
     let mut text = format!(
         "{:.4} nats/token, {:.4} bits/pixel, {:.4} bits/dim {palette}\n",
         found.nats_per_token, found.bits_per_pixel, found.bits_per_dim

@@ -173,7 +173,7 @@ fn inspect(args: &Inspect) -> Result<()> {
     };
     let images = args.data.open()?.split(args.split)?;
     let (histogram, damaged) =
-        Histogram::of_images(&images, size(args.n_px)?, palette.channels(), None, args.threads.threads)?;
+        Histogram::of_preprocessed(&images, size(args.n_px)?.map(|size| palette.preprocess(size)), palette.channels(), None, args.threads.threads)?;
     let quantizer = Quantizer::new(palette);
     let palette = quantizer.palette();
     let found = Distortion::of(&histogram, &quantizer);

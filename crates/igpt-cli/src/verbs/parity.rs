@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let parity = recording.compare(engine.as_mut())?;
     let worst = parity.worst();
     let passed = worst <= args.tolerance;
-    for (name, difference) in [("logits", parity.logits), ("loss", parity.loss), ("features", parity.features)] {
+    for (name, difference) in parity.parts() {
         say!(
             "{name:<9} largest error {:.2e}, {:.2e} of the largest value",
             difference.largest_error,

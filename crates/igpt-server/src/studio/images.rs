@@ -52,7 +52,7 @@ fn decoded(served: &Served, limits: &Limits, image: &str) -> Result<Vec<u16>, Re
     };
     let file = STANDARD.decode(text.trim()).map_err(|e| Refusal::bad(format!("the image is no base64: {e}")))?;
     let pixels = decode::from_bytes(&file, served.quantizer.palette().channels(), limits.pixels)?;
-    Ok(served.tokens(&pixels))
+    Ok(served.tokens(&pixels)?)
 }
 
 fn checked(served: &Served, tokens: Vec<u16>) -> Result<Vec<u16>, Refusal> {

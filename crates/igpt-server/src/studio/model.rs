@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::Result;
-use igpt::data::{Augment, Batch, Dataset, Pixels, Preprocess, Split, tokenize};
+use igpt::data::{Batch, Dataset, Pixels, Split, tokenize};
 use igpt::evaluate::features;
 use igpt::model::{Engine, ModelConfig, ModelDir, Objective, Pooling};
 use igpt::palette::Quantizer;
@@ -151,12 +151,12 @@ impl Served {
         Ok(served)
     }
 
-    /// An image of any size as tokens.
-    pub(crate) fn tokens(&self, pixels: &Pixels) -> Vec<u16> {
-        let preprocess = Preprocess { size: self.config.n_px, augment: Augment::None };
+    /// An image of any size as tokens, or of the model's size alone where its processor doesn't scale.
+    pub(crate) fn tokens(&self, pixels: &Pixels) -> igpt::Result<Vec<u16>> {
+        let preprocess = self.quantizer.palette().preprocess(self.config.n_px);
         let mut tokens = vec![0; self.config.n_ctx()];
-        self.quantizer.tokens(&preprocess.evaluation(pixels), &mut tokens);
-        tokens
+        self.quantizer.tokens(&preprocess.evaluation(pixels)?, &mut tokens);
+        Ok(tokens)
     }
 
     /// Tokens as a PNG file in base64.

@@ -86,6 +86,8 @@ fn append(packed: &mut Packed, format: &Format, path: &Path, name: &str, bytes: 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::data::Split;
 
@@ -173,6 +175,78 @@ mod tests {
             let error = open_cifar10(&options(dir.path())).unwrap_err().to_string();
             assert!(error.contains(words) && error.contains("data_batch_3.bin"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_held_against_its_checksum_even_where_nothing_more_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cifar-10-binary.tar.gz");
+        let mut files = files10();
+        files.push(("readme.html".into(), vec![b' '; 5000]));
+        tar_gz(&path, "cifar-10-batches-bin", &files);
+        check10(&open_cifar10(&options(dir.path())).unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - 8;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = open_cifar10(&options(dir.path())).unwrap_err().to_string();
+        assert!(error.contains("cifar-10-binary.tar.gz") && error.contains("damaged archive"), "{error}");
+    }
+
+    #[test]
+    fn an_archive_is_not_asked_for_more_memory_than_the_published_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cifar-10-binary.tar.gz");
+        let refusal = |change: &dyn Fn(&mut tar::Builder<flate2::write::GzEncoder<std::fs::File>>)| {
+            let file = std::fs::File::create(&path).unwrap();
+            let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
+            for (name, bytes) in &files10()[..5] {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(bytes.len() as u64);
+                archive.append_data(&mut header, format!("cifar-10-batches-bin/{name}"), bytes.as_slice()).unwrap();
+            }
+            change(&mut archive);
+            archive.into_inner().unwrap().finish().unwrap();
+            open_cifar10(&options(dir.path())).unwrap_err().to_string()
+        };
+        let entry = |kind: tar::EntryType, size: u64, name: &str| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(size);
+            header.set_path(name).unwrap();
+            header.set_cksum();
+            header
+        };
+        let test = "cifar-10-batches-bin/test_batch.bin";
+        let huge = refusal(&|archive| {
+            let header = entry(tar::EntryType::Regular, 64 << 20, test);
+            archive.append(&header, std::io::repeat(0).take(64 << 20)).unwrap();
+        });
+        assert!(huge.contains("test_batch.bin in the archive has 67108864 bytes"), "{huge}");
+        let absurd = refusal(&|archive| {
+            archive.append(&entry(tar::EntryType::Regular, 1 << 60, test), std::io::empty()).unwrap();
+        });
+        assert!(absurd.contains("has 1152921504606846976 bytes"), "{absurd}");
+        for kind in [tar::EntryType::GNUSparse, tar::EntryType::Symlink, tar::EntryType::Directory] {
+            let odd = refusal(&|archive| archive.append(&entry(kind, 0, test), std::io::empty()).unwrap());
+            assert!(odd.contains("is not a plain file"), "{odd}");
+        }
+        // A name of 64 MiB is passed over, not read.
+        let long = refusal(&|archive| {
+            let header = entry(tar::EntryType::GNULongName, 64 << 20, "././@LongLink");
+            archive.append(&header, std::io::repeat(b'a').take(64 << 20)).unwrap();
+        });
+        assert!(long.contains("there is no test_batch.bin"), "{long}");
+        let cut = refusal(&|archive| {
+            archive.append(&entry(tar::EntryType::Regular, 30_730_000, test), &[0; 512][..]).unwrap();
+        });
+        assert!(cut.contains("cifar-10-binary.tar.gz") && cut.contains("test_batch.bin"), "{cut}");
+        let twice = refusal(&|archive| {
+            for _ in 0..2 {
+                archive.append(&entry(tar::EntryType::Regular, 3073, test), &[0; 3073][..]).unwrap();
+            }
+        });
+        assert!(twice.contains("test_batch.bin in the archive is there twice"), "{twice}");
     }
 
     #[test]

@@ -199,6 +199,27 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_unpacked_than_the_header_and_the_files_length_allow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train-images-idx3-ubyte.gz");
+        let refusal = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        // 128 MiB of zeros behind a header of 24 bytes, and behind one that tells the truth.
+        let zeros = vec![0; 128 << 20];
+        assert!(refusal(&gzip(&idx(&[4, 2, 3], &zeros))).contains("says 4×2×3 bytes but 134217728 follow"));
+        let honest = refusal(&gzip(&idx(&[128, 1 << 10, 1 << 10], &zeros)));
+        assert!(honest.contains("134217728 bytes unpack from") && honest.contains("refused"), "{honest}");
+        assert!(refusal(&gzip(&idx(&[u32::MAX; 8], &[7; 24]))).contains("but 24 follow"));
+        // As far as the header says all is there; only the checksum behind it knows of the flipped bit.
+        let mut flipped = gzip(&idx(&[4, 2, 3], &[7; 24]));
+        let at = flipped.len() - 8;
+        flipped[at] ^= 1;
+        assert!(refusal(&flipped).contains("damaged gzip data"), "{}", refusal(&flipped));
+    }
+
+    #[test]
     fn labels_must_match_their_images() {
         let dir = tempfile::tempdir().unwrap();
         write_set(dir.path());

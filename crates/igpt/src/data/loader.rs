@@ -126,7 +126,7 @@ impl Loader {
             stop: AtomicBool::new(false),
         });
         let feed = if fixed && recipe.images.in_memory() {
-            let tokens = tokenize_with(&recipe.images, preprocess.size, &recipe.quantize)?;
+            let tokens = tokenize_with(&recipe.images, Preprocess { augment: Augment::None, ..preprocess }, &recipe.quantize)?;
             if !tokens.damaged.is_empty() {
                 return Err(Error::Invalid("images in memory can't be damaged".into()));
             }
@@ -286,6 +286,8 @@ impl Recipe {
         }
         match self.augmented(i, &mut rng) {
             Ok(pixels) => (self.quantize)(&pixels, out),
+            // A sound image that the model does not read; all that can't be decoded is told otherwise.
+            Err(error @ Error::Mismatch(_)) => return Err(error),
             Err(error) => return Ok(Some(Damaged::new(&self.images, i, &error))),
         }
         Ok(None)
@@ -293,13 +295,13 @@ impl Recipe {
 
     fn augmented(&self, i: usize, rng: &mut Rng) -> Result<Pixels> {
         let Some(kept) = &self.kept else {
-            return Ok(self.preprocess.training(&self.images.pixels(i)?, rng));
+            return self.preprocess.training(&self.images.pixels(i)?, rng);
         };
         if let Some(pixels) = kept[i].get() {
-            return Ok(self.preprocess.training(pixels, rng));
+            return self.preprocess.training(pixels, rng);
         }
-        let scaled = self.preprocess.evaluation(&self.images.pixels(i)?);
-        let augmented = self.preprocess.training(&scaled, rng);
+        let scaled = self.preprocess.evaluation(&self.images.pixels(i)?)?;
+        let augmented = self.preprocess.training(&scaled, rng)?;
         // Another thread may have kept the same pixels already.
         let _ = kept[i].set(scaled);
         Ok(augmented)

@@ -35,6 +35,7 @@ pub use masking::{MASK_PROB, Masking};
 pub use permutation::Permutation;
 pub use pixels::Pixels;
 pub use preprocess::{Augment, Preprocess};
+pub use resize::Resampling;
 pub use shards::TokenDir;
 pub use source::{Images, Source};
 pub use split::Split;

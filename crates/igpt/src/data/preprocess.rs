@@ -7,10 +7,10 @@
 use std::str::FromStr;
 
 use super::Pixels;
-use super::resize::{Area, resize};
-use crate::Error;
+use super::resize::{Area, Resampling, resample};
 use crate::model::ImageSize;
 use crate::rng::Rng;
+use crate::{Error, Result};
 
 /// What is done to an image each time it is trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -31,7 +31,7 @@ pub enum Augment {
 impl FromStr for Augment {
     type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, Error> {
+    fn from_str(name: &str) -> Result<Self> {
         match name {
             "none" => Ok(Self::None),
             "imagenet" => Ok(Self::Imagenet),
@@ -53,42 +53,70 @@ pub struct Preprocess {
     pub size: ImageSize,
     /// What [`Preprocess::training`] does on top.
     pub augment: Augment,
+    /// How images are scaled: the palette's, see [`crate::palette::Palette::resampling`].
+    pub resampling: Resampling,
 }
 
 impl Preprocess {
+    /// As in evaluation: no augmentation, and bilinear where the model says nothing else.
+    pub fn new(size: ImageSize) -> Self {
+        Self { size, augment: Augment::None, resampling: Resampling::default() }
+    }
+
     /// The largest centred crop of the model's aspect, scaled to the model's size; an image of that size is untouched.
-    pub fn evaluation(&self, image: &Pixels) -> Pixels {
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for an image of another size where [`Resampling::Off`] allows no scaling.
+    pub fn evaluation(&self, image: &Pixels) -> Result<Pixels> {
         if image.size == self.size {
-            return image.clone();
+            return Ok(image.clone());
         }
+        self.expect_scaling(image)?;
         let crop = largest_crop(image.size, self.size);
         let (left, top) = ((image.size.width - crop.width) / 2, (image.size.height - crop.height) / 2);
         let cropped = if crop == image.size { image.clone() } else { cut(image, left, top, crop) };
-        resize(&cropped, Area::whole(crop), self.size)
+        Ok(resample(&cropped, Area::whole(crop), self.size, self.resampling))
+    }
+
+    fn expect_scaling(&self, image: &Pixels) -> Result<()> {
+        if self.resampling != Resampling::Off || image.size == self.size {
+            return Ok(());
+        }
+        Err(Error::Mismatch(format!(
+            "an image of {}, but the model reads {} and its preprocessor_config.json forbids scaling (do_resize is false): \
+             give images of that size, or set do_resize to true",
+            image.size, self.size
+        )))
     }
 
     /// The image as the recipe changes it, by draws from `rng`; always of the model's size.
-    pub fn training(&self, image: &Pixels, rng: &mut Rng) -> Pixels {
+    ///
+    /// # Errors
+    /// As [`Preprocess::evaluation`].
+    pub fn training(&self, image: &Pixels, rng: &mut Rng) -> Result<Pixels> {
         match self.augment {
             Augment::None => self.evaluation(image),
-            Augment::Imagenet => resize(image, random_area(image.size, self.size, rng), self.size),
+            Augment::Imagenet => {
+                self.expect_scaling(image)?;
+                Ok(resample(image, random_area(image.size, self.size, rng), self.size, self.resampling))
+            }
             Augment::Cifar => {
-                let image = self.evaluation(image);
+                let image = self.evaluation(image)?;
                 let data = Shift::draw(rng).apply(&image.data, image.size, image.channels);
-                Pixels::new(image.size, image.channels, data)
+                Ok(Pixels::new(image.size, image.channels, data))
             }
         }
     }
 
     /// As [`Preprocess::training`], by the same draws, but never flipped: what is stored of an image to be flipped
     /// later.
-    pub(super) fn unflipped(&self, image: &Pixels, rng: &mut Rng) -> Pixels {
+    pub(super) fn unflipped(&self, image: &Pixels, rng: &mut Rng) -> Result<Pixels> {
         match self.augment {
             Augment::None | Augment::Imagenet => self.training(image, rng),
             Augment::Cifar => {
-                let image = self.evaluation(image);
+                let image = self.evaluation(image)?;
                 let shift = Shift { flip: false, ..Shift::draw(rng) };
-                Pixels::new(image.size, image.channels, shift.apply(&image.data, image.size, image.channels))
+                Ok(Pixels::new(image.size, image.channels, shift.apply(&image.data, image.size, image.channels)))
             }
         }
     }

@@ -1,12 +1,38 @@
-//! Antialiased bilinear resampling, equal to PIL's `Image.resize(size, BILINEAR, box)` to the last bit.
+//! Resampling by the nearest pixel, antialiased bilinear or bicubic, equal to PIL's `Image.resize(size, resample, box)` to
+//! the last bit.
 //!
 //! Equality matters because models trained elsewhere saw PIL's pixels, and a token can flip on one grey level. PIL's
-//! method (Pillow, `Resample.c`): a triangle filter as wide as the reduction, weights in 22-bit fixed point, first
-//! along rows, then along columns, with bytes in between. (Pillow 13 takes columns first where the height shrinks much
+//! method (Pillow, `Resample.c`): a triangle or cubic filter as wide as the reduction, weights in 22-bit fixed point, first
+//! along rows, then along columns, with bytes in between; the nearest pixel is that under the centre (`Geometry.c`). (Pillow 13 takes columns first where the height shrinks much
 //! more than the width, which moves some bytes by one; crops of the model's aspect never do.)
 
 use super::Pixels;
 use crate::model::ImageSize;
+
+/// How a picture is brought to a model's size: `resample` and `do_resize` of transformers' image processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resampling {
+    /// The pixel under each new pixel's centre.
+    Nearest,
+    /// A triangle filter: what the paper's models were trained with.
+    #[default]
+    Bilinear,
+    /// A cubic filter (a = -1/2).
+    Bicubic,
+    /// Not at all: a picture of another size is refused.
+    Off,
+}
+
+impl std::fmt::Display for Resampling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nearest => "by the nearest pixel",
+            Self::Bilinear => "bilinearly",
+            Self::Bicubic => "bicubically",
+            Self::Off => "not at all",
+        })
+    }
+}
 
 /// Bits after the point of a weight.
 const BITS: u32 = 32 - 8 - 2;
@@ -31,15 +57,25 @@ impl Area {
     }
 }
 
-/// The part `area` of `image` resampled to `size`. The area must lie inside the image and not be empty.
+/// The part `area` of `image` resampled to `size`, bilinearly. The area must lie inside the image and not be empty.
 pub fn resize(image: &Pixels, area: Area, size: ImageSize) -> Pixels {
+    resample(image, area, size, Resampling::Bilinear)
+}
+
+/// As [`resize`], by a filter of choice; [`Resampling::Off`] is as bilinear.
+pub fn resample(image: &Pixels, area: Area, size: ImageSize, resampling: Resampling) -> Pixels {
     let from = image.size;
     if size == from && area == Area::whole(from) {
         return image.clone();
     }
     let c = image.channels;
-    let across = Weights::new(from.width, area.left, area.width, size.width);
-    let down = Weights::new(from.height, area.top, area.height, size.height);
+    let filter: &Filter = match resampling {
+        Resampling::Nearest => return nearest(image, area, size),
+        Resampling::Bilinear | Resampling::Off => &TRIANGLE,
+        Resampling::Bicubic => &CUBIC,
+    };
+    let across = Weights::new(filter, from.width, area.left, area.width, size.width);
+    let down = Weights::new(filter, from.height, area.top, area.height, size.height);
     // Only the rows that the second pass reads.
     let first = down.spans[0].start;
     let last = down.spans.iter().map(|s| s.end).max().unwrap_or(first);
@@ -80,6 +116,47 @@ pub fn resize(image: &Pixels, area: Area, size: ImageSize) -> Pixels {
     Pixels::new(size, c, data)
 }
 
+/// For each new pixel the one under its centre. Positions are summed step by step, as in PIL.
+fn nearest(image: &Pixels, area: Area, size: ImageSize) -> Pixels {
+    let c = image.channels;
+    let places = |start: f64, extent: f64, out: usize, length: usize| -> Vec<usize> {
+        let step = extent / out as f64;
+        let mut at = start + step * 0.5;
+        let place = |_| {
+            let place = (at as usize).min(length - 1);
+            at += step;
+            place
+        };
+        (0..out).map(place).collect()
+    };
+    let columns = places(area.left, area.width, size.width, image.size.width);
+    let mut data = Vec::with_capacity(size.pixels() * c);
+    for row in places(area.top, area.height, size.height, image.size.height) {
+        let row = &image.data[row * image.size.width * c..][..image.size.width * c];
+        columns.iter().for_each(|column| data.extend_from_slice(&row[column * c..][..c]));
+    }
+    Pixels::new(size, c, data)
+}
+
+/// A filter: how far it reaches, and its weight at a distance.
+struct Filter {
+    support: f64,
+    at: fn(f64) -> f64,
+}
+
+const TRIANGLE: Filter = Filter { support: 1.0, at: |x| (1.0 - x.abs()).max(0.0) };
+const CUBIC: Filter = Filter {
+    support: 2.0,
+    at: |x| {
+        const A: f64 = -0.5;
+        match x.abs() {
+            x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            x if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            _ => 0.0,
+        }
+    },
+};
+
 fn weighted(taps: impl Iterator<Item = u8>, weights: &[i32]) -> u8 {
     clip(taps.zip(weights).fold(1 << (BITS - 1), |sum, (v, &w)| sum + v as i32 * w))
 }
@@ -98,10 +175,11 @@ struct Weights {
 
 impl Weights {
     /// One axis: `length` input positions, of which `extent` from `start` on become `out`.
-    fn new(length: usize, start: f64, extent: f64, out: usize) -> Self {
+    fn new(filter: &Filter, length: usize, start: f64, extent: f64, out: usize) -> Self {
         let scale = extent / out as f64;
-        // When enlarging, the triangle spans one input pixel to each side.
-        let support = scale.max(1.0);
+        // When enlarging, the filter is as wide as at the input's own size.
+        let stretch = scale.max(1.0);
+        let support = filter.support * stretch;
         let taps = support.ceil() as usize * 2 + 1;
         let mut weights = Self { spans: Vec::with_capacity(out), values: vec![0; out * taps], taps };
         let mut exact = vec![0.0f64; taps];
@@ -113,13 +191,13 @@ impl Weights {
             let n = high - low;
             let mut total = 0.0;
             for (k, w) in exact[..n].iter_mut().enumerate() {
-                let distance = ((k + low) as f64 - center + 0.5) * (1.0 / support);
-                *w = (1.0 - distance.abs()).max(0.0);
+                *w = (filter.at)(((k + low) as f64 - center + 0.5) * (1.0 / stretch));
                 total += *w;
             }
             for (value, w) in values.iter_mut().zip(&exact[..n]) {
                 let w = if total != 0.0 { w / total } else { *w };
-                *value = (w * (1u32 << BITS) as f64 + 0.5) as i32;
+                // Rounded half away from zero: casts cut what is behind the point off.
+                *value = (w * (1u32 << BITS) as f64 + 0.5f64.copysign(w)) as i32;
             }
             weights.spans.push(low..high);
         }
@@ -162,9 +240,15 @@ mod tests {
                 let b: Vec<f64> = b.iter().map(|v| v.as_f64().unwrap()).collect();
                 Area { left: b[0], top: b[1], width: b[2] - b[0], height: b[3] - b[1] }
             });
-            let out = resize(&image, area, ImageSize { height: n("out_height"), width: n("out_width") });
+            let resampling = match n("resample") {
+                0 => Resampling::Nearest,
+                2 => Resampling::Bilinear,
+                _ => Resampling::Bicubic,
+            };
+            let size = ImageSize { height: n("out_height"), width: n("out_width") };
+            let out = resample(&image, area, size, resampling);
             let hex: String = out.data.iter().map(|v| format!("{v:02x}")).collect();
-            assert_eq!(hex, case["data"].as_str().unwrap(), "{} to {} of {area:?}", image.size, out.size);
+            assert_eq!(hex, case["data"].as_str().unwrap(), "{} to {size} of {area:?}, {resampling:?}", image.size);
         }
     }
 }

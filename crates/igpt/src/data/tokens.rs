@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Augment, Batch, Images, Pixels, Preprocess};
+use super::{Batch, Images, Pixels, Preprocess};
 use crate::palette::Quantizer;
 use crate::{Error, Result, model::ImageSize};
 
@@ -73,12 +73,13 @@ impl TokenSet {
 /// images are left out and listed.
 ///
 /// # Errors
-/// When more than 1 % of the images are damaged, or they are tokens already, of another palette or size.
+/// When more than 1 % of the images are damaged, they are tokens already, of another palette or size, or one would have to
+/// be scaled where the palette forbids it.
 pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
     }
-    tokenize_with(images, size, |pixels, out| quantizer.tokens(pixels, out))
+    tokenize_with(images, quantizer.palette().preprocess(size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
 /// As [`tokenize`], however many images are damaged: for new pictures, where each stands for itself.
@@ -89,23 +90,27 @@ pub fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantize
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
     }
-    each_image(images, size, |pixels, out| quantizer.tokens(pixels, out))
+    each_image(images, quantizer.palette().preprocess(size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
 /// As [`tokenize`]; `quantize` fills one image's tokens.
 pub(super) fn tokenize_with(
     images: &Images,
-    size: ImageSize,
+    preprocess: Preprocess,
     quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
 ) -> Result<TokenSet> {
-    let set = each_image(images, size, quantize)?;
+    let set = each_image(images, preprocess, quantize)?;
     check_damaged(&set.damaged, images.len())?;
     Ok(set)
 }
 
-fn each_image(images: &Images, size: ImageSize, quantize: impl Fn(&Pixels, &mut [u16]) + Sync) -> Result<TokenSet> {
+fn each_image(
+    images: &Images,
+    preprocess: Preprocess,
+    quantize: impl Fn(&Pixels, &mut [u16]) + Sync,
+) -> Result<TokenSet> {
+    let size = preprocess.size;
     let n_ctx = size.pixels();
-    let preprocess = Preprocess { size, augment: Augment::None };
     let mut tokens = vec![0u16; images.len() * n_ctx];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = images.len().div_ceil(threads).max(1);
@@ -121,7 +126,10 @@ fn each_image(images: &Images, size: ImageSize, quantize: impl Fn(&Pixels, &mut 
                         continue;
                     }
                     match images.pixels(i) {
-                        Ok(pixels) => quantize(&preprocess.evaluation(&pixels), out),
+                        Ok(pixels) => match preprocess.evaluation(&pixels) {
+                            Ok(pixels) => quantize(&pixels, out),
+                            Err(e) => return Err(Error::Mismatch(format!("{}: {e}", images.name(i)))),
+                        },
                         Err(e) => damaged.push((i, Damaged::new(images, i, &e))),
                     }
                 }
@@ -205,7 +213,7 @@ mod tests {
 
     fn tokenized(count: usize, broken: usize) -> Result<TokenSet> {
         let images = Images::all(Arc::new(Fixture { count, broken }));
-        tokenize_with(&images, ImageSize::square(2), |pixels, out| {
+        tokenize_with(&images, Preprocess::new(ImageSize::square(2)), |pixels, out| {
             out.iter_mut().zip(&pixels.data).for_each(|(token, &value)| *token = 2 * value as u16);
         })
     }

@@ -4,6 +4,8 @@
 mod baselines;
 mod classes;
 mod features;
+#[cfg(test)]
+mod finite_tests;
 mod likelihood;
 mod nearest;
 pub mod parity;

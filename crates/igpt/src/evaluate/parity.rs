@@ -1,5 +1,5 @@
-//! Parity with transformers: the engine's logits, loss and features beside those that transformers computed from the
-//! same files.
+//! Parity with transformers: the engine's logits, loss, features and scores of classes beside those that transformers
+//! computed from the same files.
 //!
 //! The other side is recorded beforehand by `scripts/record_parity.py`, so that the comparison needs no Python and a
 //! model can carry its own proof.
@@ -19,12 +19,21 @@ pub const RECORDING: &str = "parity.safetensors";
 #[derive(Clone, Debug)]
 pub struct Recording {
     tokens: Batch,
+    /// None of a classifier that was saved without its generative head.
+    generative: Option<Generative>,
+    /// Scores of the classes of a classifier, (B, num_labels).
+    class_logits: Option<Vec<f32>>,
+    /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
+    features: Vec<f32>,
+}
+
+/// What a generative head computes.
+#[derive(Clone, Debug)]
+struct Generative {
     /// (B, T, n_vocab).
     logits: Vec<f32>,
     /// Nats per token of each image, (B).
     loss: Vec<f32>,
-    /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
-    features: Vec<f32>,
 }
 
 /// How far two tensors lie apart.
@@ -41,20 +50,32 @@ pub struct Difference {
 pub struct Parity {
     /// Images compared.
     pub images: usize,
-    /// Of the logits of every position.
-    pub logits: Difference,
+    /// Of the logits of every position; none of a classifier without a generative head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits: Option<Difference>,
     /// Of the nats per token of each image.
-    pub loss: Difference,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Difference>,
     /// Of the pooled features of every layer.
     pub features: Difference,
+    /// Of the scores of the classes, of a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_logits: Option<Difference>,
 }
 
 impl Parity {
+    /// What was compared, by name.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, Difference)> {
+        let parts = [("logits", self.logits), ("loss", self.loss), ("features", Some(self.features))];
+        let parts = parts.into_iter().chain([("classes", self.class_logits)]);
+        parts.filter_map(|(name, difference)| Some((name, difference?)))
+    }
+
     /// The largest of the relative errors.
     pub fn worst(&self) -> f64 {
         // `f64::max` would pass over NaN, which must count as an error.
         let larger = |a: f64, b: f64| if b.is_nan() || b > a { b } else { a };
-        [self.logits, self.loss, self.features].iter().map(|d| d.relative_error).fold(0.0, larger)
+        self.parts().map(|(_, difference)| difference.relative_error).fold(0.0, larger)
     }
 }
 
@@ -97,28 +118,52 @@ impl Recording {
         let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             Ok(tensor(name, Dtype::F32, shape)?.iter().map(|b| f32::from_le_bytes(*b)).collect())
         };
+        if images == 0 {
+            return Err(bad("it holds no images: record it again".into()));
+        }
+        // transformers saves a classifier without a generative head, and a recording of one has nothing of it.
+        let headless = config.class_head.is_some() && file.tensor("logits").is_err();
+        let generative = match headless {
+            true => None,
+            false => {
+                let (logits, loss) = (floats("logits", &[images, t, config.n_vocab])?, floats("loss", &[images])?);
+                Some(Generative { logits, loss })
+            }
+        };
+        let classes = config.class_head.map(|head| floats("class_logits", &[images, head.num_labels]));
         Ok(Self {
             tokens,
-            logits: floats("logits", &[images, t, config.n_vocab])?,
-            loss: floats("loss", &[images])?,
+            generative,
+            class_logits: classes.transpose()?,
             features: floats("features", &[images, config.n_layer + 1, config.n_embd])?,
         })
     }
 
     /// Computes the same with `engine`.
     pub fn compare(&self, engine: &mut dyn Engine) -> Result<Parity> {
-        let mut logits = vec![0.0; self.logits.len()];
-        engine.logits(&self.tokens, &mut logits)?;
-        let nats = engine.evaluate(&self.tokens)?.nats;
-        let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
+        let (mut of_logits, mut of_loss, mut of_classes) = (None, None, None);
+        if let Some(recorded) = &self.generative {
+            let mut logits = vec![0.0; recorded.logits.len()];
+            engine.logits(&self.tokens, &mut logits)?;
+            let nats = engine.evaluate(&self.tokens)?.nats;
+            let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
+            (of_logits, of_loss) =
+                (Some(difference(&logits, &recorded.logits)), Some(difference(&loss, &recorded.loss)));
+        }
+        if let Some(recorded) = &self.class_logits {
+            let mut logits = vec![0.0; recorded.len()];
+            engine.class_logits(&self.tokens, &mut logits)?;
+            of_classes = Some(difference(&logits, recorded));
+        }
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let mut features = vec![0.0; self.features.len()];
         engine.features(&self.tokens, &layers, Pooling::Mean, &mut features)?;
         Ok(Parity {
             images: self.tokens.images(),
-            logits: difference(&logits, &self.logits),
-            loss: difference(&loss, &self.loss),
+            logits: of_logits,
+            loss: of_loss,
             features: difference(&features, &self.features),
+            class_logits: of_classes,
         })
     }
 }
@@ -141,7 +186,11 @@ mod tests {
     #[test]
     fn a_nan_counts_as_an_error() {
         for (ours, recorded) in [([f32::NAN, 1.0], [1.0, 1.0]), ([1.0, 1.0], [1.0, f32::NAN])] {
-            assert!(difference(&ours, &recorded).largest_error.is_nan());
+            let wrong = difference(&ours, &recorded);
+            assert!(wrong.largest_error.is_nan());
+            let right = Difference { largest_error: 0.0, relative_error: 0.0 };
+            let parity = Parity { images: 1, logits: Some(wrong), loss: Some(right), features: right, class_logits: None };
+            assert!(parity.worst().is_nan(), "{}", parity.worst());
         }
         assert_eq!(difference(&[1.0, -2.0], &[1.5, -2.0]), Difference { largest_error: 0.5, relative_error: 0.25 });
         assert_eq!(difference(&[0.0], &[0.0]).relative_error, 0.0);

@@ -4,16 +4,20 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::data::{Preprocess, Resampling};
+use crate::model::ImageSize;
 use crate::{Error, Result};
 
 /// How far a component may lie outside [-1, 1]: room for rounding in files that were written in another scale.
 const OVERSHOOT: f32 = 1e-3;
 
 /// The colours of a model in the official code's signed scale, `x / 127.5 - 1` for a byte `x`. Token `i` is colour `i`.
+/// With them goes how pictures are scaled before they get these colours, since both decide the tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Palette {
     colors: Vec<[f32; 3]>,
     channels: usize,
+    resampling: Resampling,
 }
 
 /// A byte in the signed scale.
@@ -68,7 +72,23 @@ impl Palette {
                 ));
             }
         }
-        Ok(Self { colors, channels })
+        Ok(Self { colors, channels, resampling: Resampling::default() })
+    }
+
+    /// The same colours for pictures that are scaled otherwise.
+    #[must_use]
+    pub fn with_resampling(self, resampling: Resampling) -> Self {
+        Self { resampling, ..self }
+    }
+
+    /// How pictures are scaled before they get these colours.
+    pub fn resampling(&self) -> Resampling {
+        self.resampling
+    }
+
+    /// What brings a picture to `size` for these colours.
+    pub fn preprocess(&self, size: ImageSize) -> Preprocess {
+        Preprocess { resampling: self.resampling, ..Preprocess::new(size) }
     }
 
     /// Number of colours.

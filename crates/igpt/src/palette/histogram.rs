@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::cells::place;
 use crate::data::tokens::check_damaged;
-use crate::data::{Augment, Damaged, Images, Preprocess};
+use crate::data::{Damaged, Images, Preprocess};
 use crate::model::ImageSize;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -83,6 +83,20 @@ impl Histogram {
         sample: Option<(usize, u64)>,
         threads: usize,
     ) -> Result<(Self, Vec<Damaged>)> {
+        Self::of_preprocessed(images, size.map(Preprocess::new), channels, sample, threads)
+    }
+
+    /// As [`Histogram::of_images`], brought to a size as a palette asks for; an image that it refuses counts as damaged.
+    ///
+    /// # Errors
+    /// As [`Histogram::of_images`].
+    pub fn of_preprocessed(
+        images: &Images,
+        preprocess: Option<Preprocess>,
+        channels: usize,
+        sample: Option<(usize, u64)>,
+        threads: usize,
+    ) -> Result<(Self, Vec<Damaged>)> {
         if images.is_empty() {
             return Err(Error::Missing("there are no images to count the colours of".into()));
         }
@@ -97,17 +111,17 @@ impl Histogram {
                 collected.clear();
             };
             for i in (first..used).step_by(threads).map(|i| i * images.len() / used) {
-                let pixels = match images.pixels(i) {
+                let pixels = images.pixels(i).and_then(|pixels| match &preprocess {
+                    Some(preprocess) => preprocess.evaluation(&pixels),
+                    None => Ok(pixels),
+                });
+                let pixels = match pixels {
                     Ok(pixels) => pixels,
                     Err(problem) => {
                         let problem = Damaged { name: images.name(i), problem: problem.to_string() };
                         damaged.lock().unwrap_or_else(PoisonError::into_inner).push((i, problem));
                         continue;
                     }
-                };
-                let pixels = match size {
-                    Some(size) => Preprocess { size, augment: Augment::None }.evaluation(&pixels),
-                    None => pixels,
                 };
                 let pixels = pixels.with_channels(channels).with_channels(3).into_owned();
                 let (all, _) = pixels.data.as_chunks::<3>();

@@ -169,6 +169,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_longer_than_any_palette_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.npy");
+        std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(Palette::from_npy(&path, Scale::Signed).unwrap_err().to_string().contains("a palette has at most"));
+    }
+
+    #[test]
     fn doubles_and_bytes_are_read() {
         let doubles: Vec<u8> = [0.0f64, 0.5, 1.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(parse(&array("<f8", &[3, 1], &doubles)).unwrap(), (vec![0.0, 0.5, 1.0], 1));
@@ -192,6 +200,19 @@ mod tests {
         assert!(problem(b"\x89PNG").contains("not a .npy"));
         assert!(problem(&array("<f4", &[6], &f32s(&[0.0; 6]))).contains("shape (6,)"));
         assert!(problem(&array("<f4", &[3, 2], &f32s(&[0.0; 6]))).contains("shape (3, 2,)"));
+        for shape in ["(2, x, 3)", "(-2, 3)", "(2, 3", "2, 3.0", "(2, 3, 1)", "((2, 3))"] {
+            let text = String::from_utf8_lossy(&good[10..128]).replace("(2, 3,)", &format!("{shape:7}"));
+            let mut odd = good[..8].to_vec();
+            odd.extend((text.len() as u16).to_le_bytes());
+            odd.extend(text.bytes());
+            odd.extend(&good[128..]);
+            let refused = parse(&odd).is_err();
+            assert!(refused || shape == "(2, 3", "{shape}");
+        }
+        let mut endless = good.clone();
+        endless[6] = 2;
+        endless[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(problem(&endless).contains("cut off"));
         assert!(problem(&array("<i8", &[1, 1], &[0; 8])).contains("<i8"));
         assert!(problem(&array(">f4", &[1, 1], &[0; 4])).contains(">f4"));
         let huge = array("<f8", &[usize::MAX / 2, 3], &[]);

@@ -172,7 +172,7 @@ fn fit(
     }
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
-    let preprocess = Preprocess { size: n_px, augment: config.data.augment };
+    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
     let train = &config.train;
     let part = part(ranks, train.batch);
     let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);

@@ -110,7 +110,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let train = &config.train;
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
-    let preprocess = Preprocess { size: n_px, augment: config.data.augment };
+    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
     let sizes = train.batch_sizes(images.len());
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, sizes.largest(), 0)?;
     let mut next = batches(&mut loader, &network, train);

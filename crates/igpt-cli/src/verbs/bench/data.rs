@@ -38,13 +38,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .map_err(|e| Error::Invalid(format!("--seconds {}: {e}", args.seconds)))?;
     let images = args.data.open()?.split(Split::Train)?;
     let size = ImageSize::square(args.n_px);
-    let preprocess = Preprocess { size, augment: args.augment };
+    let preprocess = Preprocess { augment: args.augment, ..Preprocess::new(size) };
     let quantizer = Quantizer::new(even_palette(images.channels())?);
     let mut tokens = vec![0; size.pixels()];
     let mut convert = |i: u64| -> Result<()> {
         let (epoch, image) = (i / images.len() as u64, (i % images.len() as u64) as usize);
         let mut rng = Rng::new(0, Purpose::Augment, epoch, image as u64);
-        let pixels = preprocess.training(&images.pixels(image)?, &mut rng);
+        let pixels = preprocess.training(&images.pixels(image)?, &mut rng)?;
         quantizer.tokens(&pixels, &mut tokens);
         Ok(())
     };

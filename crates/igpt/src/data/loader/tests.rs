@@ -43,7 +43,7 @@ fn fixture(count: usize) -> Fixture {
 }
 
 fn loader(source: Fixture, augment: Augment, seed: u64, batch: usize, first: u64, threads: usize) -> Result<Loader> {
-    let preprocess = Preprocess { size: ImageSize::square(8), augment };
+    let preprocess = Preprocess { augment, ..Preprocess::new(ImageSize::square(8)) };
     part(source, preprocess, seed, (batch.into(), 0..batch), first, threads)
 }
 
@@ -168,7 +168,7 @@ fn parts_of_batches_make_the_whole_ones_and_decode_no_others() {
         for in_memory in [false, true] {
             let whole = batches(loader(Fixture { in_memory, ..fixture(24) }, augment, 1, 6, 2, 2).unwrap(), 8);
             for places in [0..2, 2..6] {
-                let preprocess = Preprocess { size: ImageSize::square(8), augment };
+                let preprocess = Preprocess { augment, ..Preprocess::new(ImageSize::square(8)) };
                 let source = Fixture { in_memory, ..fixture(24) };
                 let decoded = source.decoded.clone();
                 let parts = part(source, preprocess, 1, (6.into(), places.clone()), 2, 1).unwrap();
@@ -190,7 +190,7 @@ fn growing_batches_cut_the_same_row_of_images_from_any_step_on() {
         for in_memory in [false, true] {
             let ones = batches(loader(Fixture { in_memory, ..fixture(24) }, augment, 1, 1, 0, 1).unwrap(), 58);
             for (first, threads, half) in [(0, 1, 0), (2, 2, 1), (7, 3, 0)] {
-                let preprocess = Preprocess { size: ImageSize::square(8), augment };
+                let preprocess = Preprocess { augment, ..Preprocess::new(ImageSize::square(8)) };
                 let source = Fixture { in_memory, ..fixture(24) };
                 let mut growing = part(source, preprocess, 1, (sizes, half..half + 1), first, threads).unwrap();
                 for step in first..10 {

@@ -9,7 +9,7 @@ fn image(height: usize, width: usize, channels: usize) -> Pixels {
 }
 
 fn preprocess(height: usize, width: usize, augment: Augment) -> Preprocess {
-    Preprocess { size: ImageSize { height, width }, augment }
+    Preprocess { augment, ..Preprocess::new(ImageSize { height, width }) }
 }
 
 fn rng(image: u64) -> Rng {
@@ -19,19 +19,19 @@ fn rng(image: u64) -> Rng {
 #[test]
 fn an_image_of_the_models_size_is_untouched() {
     let original = image(12, 9, 3);
-    assert_eq!(preprocess(12, 9, Augment::None).evaluation(&original), original);
-    assert_eq!(preprocess(12, 9, Augment::None).training(&original, &mut rng(0)), original);
+    assert_eq!(preprocess(12, 9, Augment::None).evaluation(&original).unwrap(), original);
+    assert_eq!(preprocess(12, 9, Augment::None).training(&original, &mut rng(0)).unwrap(), original);
 }
 
 #[test]
 fn evaluation_crops_the_middle_then_scales() {
     // 8×20: the middle 8×8 starts at column 6.
     let wide = image(8, 20, 1);
-    let out = preprocess(8, 8, Augment::None).evaluation(&wide);
+    let out = preprocess(8, 8, Augment::None).evaluation(&wide).unwrap();
     for y in 0..8 {
         assert_eq!(out.data[y * 8..][..8], wide.data[y * 20 + 6..][..8]);
     }
-    let tall = preprocess(8, 8, Augment::None).evaluation(&image(20, 8, 1));
+    let tall = preprocess(8, 8, Augment::None).evaluation(&image(20, 8, 1)).unwrap();
     assert_eq!(tall.data, image(20, 8, 1).data[6 * 8..14 * 8]);
 }
 
@@ -42,7 +42,7 @@ fn cifar_crops_reach_every_offset_and_both_directions() {
     let padded = |y: isize, x: isize| original.data[reflect(y, 10) * 11 + reflect(x, 11)];
     let mut seen = std::collections::HashSet::new();
     for n in 0..3000 {
-        let out = recipe.training(&original, &mut rng(n));
+        let out = recipe.training(&original, &mut rng(n)).unwrap();
         let found = (0..162).find(|&k| {
             let (top, left, flip) = (k / 18 - 4, k % 18 / 2 - 4, k % 2 == 1);
             (0..10).all(|y| {
@@ -77,7 +77,7 @@ fn augmentation_is_a_function_of_its_key() {
     let original = image(40, 50, 3);
     for augment in [Augment::Imagenet, Augment::Cifar] {
         let recipe = preprocess(16, 16, augment);
-        let draw = |n| recipe.training(&original, &mut rng(n));
+        let draw = |n| recipe.training(&original, &mut rng(n)).unwrap();
         assert_eq!(draw(5), draw(5));
         assert!((0..20).any(|n| draw(n) != draw(5)));
     }
@@ -101,8 +101,8 @@ proptest! {
     fn every_size_comes_out_as_the_models(h in 1usize..60, w in 1usize..60, mh in 8usize..20, mw in 8usize..20, n in 0u64..50) {
         for augment in [Augment::None, Augment::Imagenet, Augment::Cifar] {
             let recipe = preprocess(mh, mw, augment);
-            prop_assert_eq!(recipe.training(&image(h, w, 3), &mut rng(n)).size, recipe.size);
-            prop_assert_eq!(recipe.evaluation(&image(h, w, 1)).size, recipe.size);
+            prop_assert_eq!(recipe.training(&image(h, w, 3), &mut rng(n)).unwrap().size, recipe.size);
+            prop_assert_eq!(recipe.evaluation(&image(h, w, 1)).unwrap().size, recipe.size);
         }
     }
 
@@ -130,7 +130,36 @@ proptest! {
     fn a_flat_image_stays_flat(h in 1usize..50, w in 1usize..50, v in 0u8..=255, n in 0u64..50) {
         let size = ImageSize { height: h, width: w };
         let flat = Pixels::new(size, 1, vec![v; size.pixels()]);
-        let out = preprocess(9, 8, Augment::Imagenet).training(&flat, &mut rng(n));
+        let out = preprocess(9, 8, Augment::Imagenet).training(&flat, &mut rng(n)).unwrap();
         prop_assert!(out.data.iter().all(|&o| o == v));
     }
+}
+
+#[test]
+fn a_model_that_forbids_scaling_reads_images_of_its_size_and_no_others() {
+    let off = |augment| Preprocess { resampling: Resampling::Off, ..preprocess(8, 9, augment) };
+    for augment in [Augment::None, Augment::Imagenet, Augment::Cifar] {
+        let own = image(8, 9, 3);
+        assert_eq!(off(augment).evaluation(&own).unwrap(), own);
+        off(augment).training(&own, &mut rng(0)).unwrap();
+        off(augment).unflipped(&own, &mut rng(0)).unwrap();
+        let other = image(9, 9, 3);
+        for refused in [
+            off(augment).evaluation(&other),
+            off(augment).training(&other, &mut rng(0)),
+            off(augment).unflipped(&other, &mut rng(0)),
+        ] {
+            let message = refused.unwrap_err().to_string();
+            assert!(message.contains("9×9") && message.contains("8×9") && message.contains("do_resize"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_filter_decides_the_pixels() {
+    let picture = image(19, 19, 3);
+    let of = |resampling| Preprocess { resampling, ..preprocess(8, 8, Augment::None) }.evaluation(&picture).unwrap();
+    let all = [Resampling::Nearest, Resampling::Bilinear, Resampling::Bicubic].map(of);
+    assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2]);
+    assert_eq!(all[1], preprocess(8, 8, Augment::None).evaluation(&picture).unwrap());
 }

@@ -141,6 +141,14 @@ impl TokenDir {
                  or tokenize them for it with igpt data tokenize --n-px"
             )));
         }
+        if self.palette.resampling() != palette.resampling() {
+            return Err(Error::Mismatch(format!(
+                "{root} holds tokens of images scaled {}, but the model's are scaled {}: give the images themselves as \
+                 --data, or tokenize them for it with igpt data tokenize --palette MODEL",
+                self.palette.resampling(),
+                palette.resampling()
+            )));
+        }
         if self.palette != *palette {
             return Err(Error::Mismatch(format!(
                 "{root} holds tokens of palette {}, but the model's is {}: give the images themselves as --data, or \

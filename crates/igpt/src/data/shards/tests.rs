@@ -113,7 +113,7 @@ fn read_all(root: &Path, colors: usize) -> Result<()> {
 }
 
 fn batches(images: &Images, augment: Augment, seed: u64, colors: usize, n: usize) -> Vec<Batch> {
-    let preprocess = Preprocess { size: SIZE, augment };
+    let preprocess = Preprocess { augment, ..Preprocess::new(SIZE) };
     let mut loader = Loader::new(images.clone(), preprocess, quantizer(colors), seed, 24, 0).unwrap();
     (0..n).map(|_| loader.next().unwrap()).collect()
 }
@@ -166,7 +166,7 @@ fn stored_views_are_what_the_sources_run_sees_in_as_many_epochs() {
         assert_eq!(ours, theirs);
         let refused = Loader::new(
             tokens.train.clone(),
-            Preprocess { size: SIZE, augment: Augment::None },
+            Preprocess::new(SIZE),
             quantizer(40),
             0,
             4,
@@ -356,7 +356,7 @@ fn a_loader_over_a_large_directory_keeps_no_copy_of_it() {
 
     let images = opened(folder.path()).unwrap().train;
     let before = own_memory();
-    let preprocess = Preprocess { size, augment: Augment::None };
+    let preprocess = Preprocess::new(size);
     let mut loader = Loader::new(images, preprocess, quantizer, 0, 500, 0).unwrap();
     for _ in 0..100 {
         assert_eq!(loader.next().unwrap().images(), 500);

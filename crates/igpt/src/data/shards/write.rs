@@ -286,18 +286,17 @@ fn entry(
     row: &mut [u8],
 ) -> Entry {
     let mut entry = Entry { label: images.label(i), name: images.name(i), ..Entry::default() };
-    let preprocess = Preprocess { size: settings.n_px, augment: settings.augment };
-    let pixels = images.pixels(i).map_err(|error| Damaged::new(images, i, &error).problem);
+    let preprocess = Preprocess { augment: settings.augment, ..quantizer.palette().preprocess(settings.n_px) };
+    let pixels = images.pixels(i).and_then(|pixels| Ok((preprocess.evaluation(&pixels)?, pixels)));
+    let pixels = pixels.map_err(|error| Damaged::new(images, i, &error).problem);
     for (copy, bytes) in row.chunks_exact_mut(shape.n_ctx * shape.token_bytes).enumerate() {
-        if let Ok(pixels) = &pixels {
-            let scaled = match copy.checked_sub(1) {
-                None => preprocess.evaluation(pixels),
-                Some(view) => {
-                    let mut rng = Rng::new(settings.seed, Purpose::Augment, view as u64, i as u64);
-                    preprocess.unflipped(pixels, &mut rng)
-                }
-            };
-            quantizer.tokens(&scaled, tokens);
+        if let Ok((whole, pixels)) = &pixels {
+            let view = copy.checked_sub(1).and_then(|view| {
+                let mut rng = Rng::new(settings.seed, Purpose::Augment, view as u64, i as u64);
+                // What can be evaluated can be augmented.
+                preprocess.unflipped(pixels, &mut rng).ok()
+            });
+            quantizer.tokens(view.as_ref().unwrap_or(whole), tokens);
             match shape.token_bytes {
                 1 => bytes.iter_mut().zip(&*tokens).for_each(|(byte, &token)| *byte = token as u8),
                 _ => bytes.as_chunks_mut().0.iter_mut().zip(&*tokens).for_each(|(b, t)| *b = t.to_le_bytes()),

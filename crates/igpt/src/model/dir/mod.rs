@@ -15,6 +15,7 @@ mod torch_bin;
 mod weights;
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -72,7 +73,14 @@ impl ModelDir {
         } else if inner.join("config.json").is_file() {
             Ok(inner)
         } else if !path.exists() {
-            Err(Error::Missing(format!("{} does not exist: give a model directory or a run directory", path.display())))
+            Err(Error::Missing(match hub_name(path) {
+                Some((name, folder)) => format!(
+                    "{name} does not exist here: if it is a model of the Hugging Face hub, fetch its config.json, \
+                     preprocessor_config.json and model.safetensors or pytorch_model.bin by huggingface-cli download {name} \
+                     --local-dir {folder}, and give {folder} as the model"
+                ),
+                None => format!("{} does not exist: give a model directory or a run directory", path.display()),
+            }))
         } else {
             Err(Error::Missing(format!(
                 "no config.json in {} or in its model/: give a model directory, or make one with igpt pretrain",
@@ -170,6 +178,18 @@ impl ModelDir {
     }
 }
 
+/// A path that may be a name on the Hugging Face hub, `ORG/NAME`, and the folder to put it into.
+fn hub_name(path: &Path) -> Option<(&str, &str)> {
+    let name = path.to_str()?;
+    let (org, folder) = name.split_once('/')?;
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    // A folder that is there is a path with a slip in it.
+    (plain(org) && plain(folder) && !Path::new(org).exists()).then_some((name, folder))
+}
+
 const WEIGHTS: &str = "model.safetensors";
 /// What `save` writes; the weights last.
 const FILES: [&str; 5] = ["README.md", "config.json", "preprocessor_config.json", "generation_config.json", WEIGHTS];
@@ -241,11 +261,22 @@ fn image_size(processor: &Value) -> Option<ImageSize> {
 /// A palette of 65536 colours takes about 10 MB; what JSON takes in memory is up to 30 times that.
 const LARGEST_JSON: u64 = 32 << 20;
 
+/// Refuses a Git LFS pointer in the place of a file of `what`.
+fn expect_no_pointer(path: &Path, what: &str) -> Result<()> {
+    let mut start = Vec::new();
+    files::open(path)?.take(100).read_to_end(&mut start).map_err(Error::io(path))?;
+    if !files::is_lfs_pointer(&start) {
+        return Ok(());
+    }
+    Err(Error::format(path, format!("this is a Git LFS pointer, not the {what}: run git lfs pull in the clone it is of")))
+}
+
 fn read_json(path: &Path) -> Result<Value> {
     let length = files::open(path)?.metadata().map_err(Error::io(path))?.len();
     if length > LARGEST_JSON {
         return Err(Error::format(path, format!("{length} bytes, but settings have at most {LARGEST_JSON}")));
     }
+    expect_no_pointer(path, "settings")?;
     let text = files::read(path)?;
     serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))
 }

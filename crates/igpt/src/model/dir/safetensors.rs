@@ -31,6 +31,7 @@ struct Entry {
 
 /// Reads and checks the header of the file at `path`; no tensor is read.
 pub(crate) fn read_header(path: &Path) -> Result<Header> {
+    super::expect_no_pointer(path, "weights")?;
     let bad = |problem: String| Error::format(path, problem);
     let mut file = files::open(path)?;
     let file_len = file.metadata().map_err(Error::io(path))?.len();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::data::Pixels;
+use crate::data::Resampling;
 use crate::model::{ClassHead, ImageSize, Layout, Objective};
 use crate::palette::Quantizer;
 
@@ -193,6 +194,11 @@ fn settings_that_are_not_implemented_are_refused_by_name() {
         ("n_layer", json!(1u64 << 60)),
         ("layer_norm_epsilon", json!(0)),
         ("vocab_size", json!(2)),
+        ("vocab_size", json!(0)),
+        ("n_embd", json!(1u64 << 40)),
+        ("n_head", json!(0)),
+        ("n_inner", json!(1u64 << 33)),
+        ("n_positions", json!(u64::MAX)),
     ] {
         let good = fs::read(dir.join("config.json")).unwrap();
         edit(&dir, "config.json", |config| config[key] = value);
@@ -218,6 +224,10 @@ fn sizes_that_do_not_fit_together_are_refused() {
     changed("config.json", &|c| c["n_layer"] = json!(3), &["model.safetensors", "transformer.h.2", "missing"]);
     changed("config.json", &|c| c["n_layer"] = json!(1), &["transformer.h.1", "not a part"]);
     changed("config.json", &|c| c["n_layer"] = json!(10_000_000), &["n_layer is 10000000"]);
+    changed("config.json", &|c| c["n_layer"] = json!(10_001), &["n_layer is 10001", "at most 10000"]);
+    changed("config.json", &|c| c["n_embd"] = json!(3 << 20), &["n_embd is 3145728", "at most"]);
+    let vast = |c: &mut Value| (c["n_layer"], c["n_embd"], c["n_inner"]) = (json!(9999), json!(3 << 18), json!(1 << 24));
+    changed("config.json", &vast, &["config.json", "larger than any memory"]);
     changed("config.json", &|c| c["n_embd"] = json!(144), &["wte", "[6, 72]", "[6, 144]"]);
     changed("config.json", &|c| c["n_inner"] = json!(7), &["mlp.c_fc.weight", "[72, 7]"]);
     changed("preprocessor_config.json", &|p| p["size"] = json!({ "height": 1, "width": 96 }), &["height is 1"]);
@@ -327,6 +337,74 @@ fn truncated_and_oversized_safetensors_are_refused() {
     infinite[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&path, infinite).unwrap();
     assert_has(&refusal(&dir), &["model.safetensors", "NaN"]);
+}
+
+#[test]
+fn a_weight_with_a_flipped_exponent_bit_is_refused_by_name() {
+    for dtype in [SaveType::F32, SaveType::Bf16] {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("model");
+        model(false).save(&dir, &Card::default(), dtype).unwrap();
+        let path = dir.join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let (name, length) = ("transformer.h.1.mlp.c_fc.weight", bytes.len());
+        let start = header_of(&dir)[name]["data_offsets"][0].as_u64().unwrap() as usize;
+        let data = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize + 8;
+        let size = if dtype == SaveType::F32 { 4 } else { 2 };
+        // The second element is above 2 already; its exponent's highest bit is set, so a small one is put there.
+        let small = 0.01f32.to_le_bytes();
+        bytes[data + start + size..][..size].copy_from_slice(&small[4 - size..]);
+        fs::write(&path, &bytes).unwrap();
+        ModelDir::open(&dir).unwrap();
+        bytes[data + start + 2 * size - 1] ^= 0x40;
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), length as u64);
+        assert_has(&refusal(&dir), &["model.safetensors", name, "element 1 is", "e36", "damaged"]);
+    }
+}
+
+#[test]
+fn a_git_lfs_pointer_is_called_one() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 305000000\n";
+    for (file, form) in [("model.safetensors", "safetensors"), ("pytorch_model.bin", "bin"), ("config.json", "bin")] {
+        let temp = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(foreign(form)).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), temp.path().join(file.file_name())).unwrap();
+        }
+        fs::write(temp.path().join(file), pointer).unwrap();
+        assert_has(&refusal(temp.path()), &[file, "Git LFS pointer", "git lfs pull"]);
+    }
+}
+
+#[test]
+fn a_name_on_the_hub_is_told_what_to_fetch() {
+    let message = refusal(Path::new("openai/imagegpt-small"));
+    for part in ["huggingface-cli download openai/imagegpt-small --local-dir imagegpt-small", "preprocessor_config.json"] {
+        assert_has(&message, &[part]);
+    }
+    for path in ["imagegpt-small", "./openai/imagegpt-small", "/openai/imagegpt-small", "a/b/c", "src/no-such"] {
+        assert!(!refusal(Path::new(path)).contains("huggingface"), "{path}");
+    }
+}
+
+#[test]
+fn how_pictures_are_scaled_is_kept_with_the_model() {
+    let (_temp, dir) = saved(&model(false));
+    let file = "preprocessor_config.json";
+    assert_eq!(ModelDir::open(&dir).unwrap().palette.resampling(), Resampling::Bilinear);
+    for (key, value, resampling) in [
+        ("resample", json!(0), Resampling::Nearest),
+        ("resample", json!(3), Resampling::Bicubic),
+        ("do_resize", json!(false), Resampling::Off),
+    ] {
+        edit(&dir, file, |processor| processor[key] = value);
+        let opened = ModelDir::open(&dir).unwrap();
+        assert_eq!(opened.palette.resampling(), resampling);
+        let (_again, copy) = saved(&opened);
+        assert_eq!(ModelDir::open(&copy).unwrap().palette, opened.palette);
+    }
+    edit(&dir, file, |processor| (processor["do_resize"], processor["resample"]) = (json!(true), json!(1)));
+    assert_has(&refusal(&dir), &[file, "resample is 1", "Lanczos"]);
 }
 
 /// A directory saved by transformers and torch, see `testdata/make_models.py`.
@@ -455,6 +533,108 @@ fn pickled_tensors_outside_their_storage_are_refused() {
     assert_has(&with_pickle(&tensor(0, 16, b'1')), &["tensor a", "data/1 is missing"]);
     // In itself whole: refused only because the model has no such tensor.
     assert_has(&with_pickle(&tensor(0, 16, b'0')), &["pytorch_model.bin", "wte.weight is missing"]);
+}
+
+/// `x/data.pkl` of a state dict that repeats: what follows `prefix` again and again, then the end.
+fn repeated(prefix: &[u8], part: &[u8], times: usize, end: &[u8]) -> Vec<u8> {
+    [prefix, &part.repeat(times), end].concat()
+}
+
+#[test]
+fn no_opcode_takes_time_or_memory_by_the_product_of_two_lengths() {
+    // A tuple of 200,000 numbers that 200,000 reductions refer to; none may walk or copy it.
+    let tuple = repeated(b"\x80\x02(", b"K\x01", 200_000, b"tq\x00");
+    let calls = repeated(b"0ccollections\nOrderedDict\nq\x01", b"h\x01h\x00R0", 200_000, b"}.");
+    assert_has(&with_pickle(&[&tuple[..], &calls].concat()), &["opcode 0x30"]);
+    let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\nq\x01(ctorch\nFloatStorage\nq\x02";
+    assert_has(&with_pickle(&[&tuple[..], &rebuild[..], b"h\x00h\x00tR."].concat()), &["arguments"]);
+    // A name of a megabyte as the key of half a million entries.
+    let name = vec![b'n'; 1 << 20];
+    let head = [&b"\x80\x02}q\x00X"[..], &(1u32 << 20).to_le_bytes(), &name, b"q\x01("].concat();
+    let message = with_pickle(&repeated(&head, b"h\x01h\x01", 500_000, b"u."));
+    assert_has(&message, &["nnn…", "expected a tensor"]);
+    assert!(message.len() < 1000, "{} characters", message.len());
+    // 100,000 tensors in a storage whose name has a megabyte.
+    let storage = [
+        &b"\x80\x02}q\x00(X\x07\0\0\0storagectorch\nFloatStorage\nX"[..],
+        &(1u32 << 20).to_le_bytes(),
+        &name,
+        b"X\x03\0\0\0cpuK\x10tQq\x01ctorch._utils\n_rebuild_tensor_v2\nq\x02(h\x01K\0K\x01\x85K\x01\x85\x89}tq\x03(",
+    ];
+    let message = with_pickle(&repeated(&storage.concat(), b"h\x02h\x03R", 100_000, b"u."));
+    assert_has(&message, &["not a dict"]);
+}
+
+/// A state dict of tensors of these names, all the `shape` with `strides` in storage 0, which has 64 bytes.
+fn tensors(names: &[&str], shape: [u8; 2], strides: [u8; 2]) -> Vec<u8> {
+    let mut p = b"\x80\x02}".to_vec();
+    for name in names {
+        p.extend_from_slice(b"X");
+        p.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        p.extend_from_slice(name.as_bytes());
+        p.extend_from_slice(b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n");
+        p.extend_from_slice(b"X\x01\0\0\x000X\x03\0\0\0cpuK\x10tQK\0");
+        for [a, b] in [shape, strides] {
+            p.extend_from_slice(&[b'K', a, b'K', b, b'\x86']);
+        }
+        p.extend_from_slice(b"\x89}tRs");
+    }
+    p.push(b'.');
+    p
+}
+
+#[test]
+fn tensors_that_use_their_storage_several_times_are_refused() {
+    // 255 × 255 values out of one, or out of sixteen.
+    for (shape, strides) in [([255, 255], [0, 0]), ([255, 15], [0, 1]), ([8, 8], [1, 1])] {
+        let message = with_pickle(&tensors(&["a"], shape, strides));
+        assert_has(&message, &["tensor a", "several times", "contiguous"]);
+    }
+    assert_has(&with_pickle(&tensors(&["a", "b", "a"], [4, 4], [4, 1])), &["a is twice in its state dict"]);
+    // A thousand tensors that are all the same 64 bytes: more than the file is long, since most is said once.
+    let mut shared = tensors(&["a"], [4, 4], [4, 1]);
+    let remembered = shared.len() - 2;
+    shared.splice(remembered.., *b"q\x0fs");
+    for i in 0..1000 {
+        shared.extend_from_slice(b"X\x03\0\0\0");
+        shared.extend_from_slice(format!("{i:03}").as_bytes());
+        shared.extend_from_slice(b"h\x0fs");
+    }
+    shared.push(b'.');
+    assert_has(&with_pickle(&shared), &["take more than the file's", "several are made of the same"]);
+    // A transposed matrix is as torch saves one.
+    assert_has(&with_pickle(&tensors(&["a"], [4, 4], [1, 4])), &["wte.weight is missing"]);
+}
+
+#[test]
+fn every_member_of_an_archive_is_held_against_its_checksum() {
+    let temp = tempfile::tempdir().unwrap();
+    for file in ["config.json", "preprocessor_config.json"] {
+        fs::copy(foreign("bin").join(file), temp.path().join(file)).unwrap();
+    }
+    let path = temp.path().join("pytorch_model.bin");
+    let good = fs::read(foreign("bin").join("pytorch_model.bin")).unwrap();
+    fs::write(&path, &good).unwrap();
+    let weights = ModelDir::open(temp.path()).unwrap().weights;
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(good.clone())).unwrap();
+    let mut checked = 0;
+    for i in 0..zip.len() {
+        let (name, start, size) = {
+            let member = zip.by_index(i).unwrap();
+            (member.name().to_string(), member.data_start() as usize, member.size() as usize)
+        };
+        if size == 0 || name.ends_with("byteorder") {
+            continue;
+        }
+        let mut damaged = good.clone();
+        damaged[start + size / 2] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        assert_has(&refusal(temp.path()), &["pytorch_model.bin", &name, "damaged"]);
+        checked += 1;
+    }
+    assert!(checked > 10, "{checked} members");
+    fs::write(&path, good).unwrap();
+    assert_eq!(ModelDir::open(temp.path()).unwrap().weights, weights);
 }
 
 #[test]

@@ -52,6 +52,10 @@ impl Source for Folder {
         self.files[i].clone()
     }
 
+    fn bytes(&self, i: usize) -> Option<u64> {
+        Some(std::fs::metadata(self.root.join(&self.files[i])).ok()?.len())
+    }
+
     fn in_memory(&self) -> bool {
         false
     }

@@ -30,6 +30,11 @@ pub trait Source: Send + Sync {
     /// What to call image `i` in messages and tables: a path inside its folder or archive.
     fn name(&self, i: usize) -> String;
 
+    /// Length of the file that image `i` is, in bytes, where each image is one.
+    fn bytes(&self, _i: usize) -> Option<u64> {
+        None
+    }
+
     /// Whether `pixels` costs no more than a copy.
     fn in_memory(&self) -> bool;
 
@@ -104,6 +109,11 @@ impl Images {
     /// Name of image `i`.
     pub fn name(&self, i: usize) -> String {
         self.source.name(self.index(i))
+    }
+
+    /// Length of the file that image `i` is, in bytes, where each image is one.
+    pub fn bytes(&self, i: usize) -> Option<u64> {
+        self.source.bytes(self.index(i))
     }
 
     /// The images' own size, if it is that of the first, the middle and the last and the model can have it.

@@ -82,11 +82,15 @@ pub struct DataSection {
     pub dir: Option<PathBuf>,
     /// Augmentation of the training images.
     pub augment: Augment,
+    /// Whether a resumed run may go on with other images than it was trained on. A decision of the moment, so it stands in
+    /// no file.
+    #[serde(skip)]
+    pub accept_other: bool,
 }
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { spec: "emoji".into(), dir: None, augment: Augment::None }
+        Self { spec: "emoji".into(), dir: None, augment: Augment::None, accept_other: false }
     }
 }
 

@@ -12,7 +12,7 @@ use super::setup::{
     batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
     warn,
 };
-use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
+use crate::data::{self, Dataset, Fingerprint, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
@@ -127,6 +127,7 @@ fn fit(
     let leads = ranks.leads();
     let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
     let mut dataset = in_turn(ranks, || dataset(config, observer))?;
+    let fingerprint = Fingerprint::of(&dataset);
     // Palettes need no labels, and see all training images.
     let images = dataset.split(Split::Train)?;
     let mut unlabelled = dataset.train.len() + dataset.validation.len();
@@ -160,11 +161,12 @@ fn fit(
     let quantizer = Arc::new(Quantizer::new(palette));
     let images = chosen;
     let palette = quantizer.palette();
-    expect_same_data(ranks, &dataset, &images, palette)?;
+    expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
     let options = options(&network, &config.train, settings.engine(), ranks)?;
-    let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
+    let data = (fingerprint, images.len());
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, observer)?;
     log_options(&run, &options, &config.train);
 
     if unlabelled > 0 {

@@ -44,7 +44,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
-    let mut config = args.run.layers(Overrides::default())?.finish()?;
+    let layers = args.run.layers(Overrides::default())?;
+    let mut config = args.run.finish(layers, Overrides::default())?;
     config.validate()?;
     let stop = stop_on_signals()?;
     let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };

@@ -19,6 +19,7 @@ use crate::ranks::{Collective, in_turn};
 use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::config::RunConfig;
+use crate::train::given::Decider;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start};
 use crate::train::token_data::settle;
@@ -125,6 +126,9 @@ pub fn pretrain_among(
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
     let mut config = resolve(config, &network);
+    if start == Start::Resume {
+        config.given.expect_used(&config, Decider::Run, &network, palette)?;
+    }
     let options = options(&network, &config.train, FineTuning::default(), ranks)?;
     let data = (fingerprint, images.len());
     let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, observer)?;

@@ -95,6 +95,7 @@ pub(super) fn options(
     let left = Limits::now().usable().map(|left| left / ranks.on_this_host() as u64);
     // None takes its part before all have seen what is left.
     ranks.barrier()?;
+    room::expect_batch_fits(left, network.n_ctx(), train.batch.max(train.batch_end), ranks.size())?;
     room::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
 }
 

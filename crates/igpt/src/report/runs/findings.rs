@@ -12,7 +12,7 @@ use crate::evaluate::{
 use crate::model::{Engine, ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Histogram, Quantizer};
 use crate::report::page::Pair;
-use crate::train::{Metrics, Row, RunConfig};
+use crate::train::{Metrics, Row, RunConfig, open_model};
 use crate::{Error, Result, cpu, files};
 
 /// Told what is being done, how much of it is done, and of how much.
@@ -246,7 +246,7 @@ struct Opened {
 
 impl Opened {
     fn open(run: &Path, settings: &Settings) -> Result<Self> {
-        let model = ModelDir::open(run)?;
+        let model = open_model(run)?;
         let path = run.join("config.resolved.toml");
         let config = match path.is_file() {
             true => {

@@ -10,6 +10,7 @@ use igpt::generate::{Settings, sample};
 use igpt::model::{Engine, ModelDir, Pooling, Precision, blame, expect_finite};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
+use igpt::train::open_model;
 use igpt::{Error, Result, files};
 use igpt_kernels::pool::Pool;
 use serde::Serialize;
@@ -134,7 +135,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Invalid("-n and --held-out must be at least 1".into()));
     }
     let (model, name) = match &args.model {
-        Some(path) => (ModelDir::open(path)?, path.display().to_string()),
+        Some(path) => (open_model(path)?, path.display().to_string()),
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
     expect_autoregressive(&model, &name)?;

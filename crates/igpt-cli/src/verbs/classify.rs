@@ -8,6 +8,7 @@ use igpt::evaluate::classify;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
 use igpt::train::TrainedOn;
+use igpt::train::open_model;
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -38,7 +39,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let model = ModelDir::open(&args.model)?;
+    let model = open_model(&args.model)?;
     if model.config.class_head.is_none() {
         let model = args.model.display();
         return Err(Error::Missing(format!(

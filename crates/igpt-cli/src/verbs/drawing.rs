@@ -9,6 +9,7 @@ use igpt::generate::Settings;
 use igpt::model::{Engine, ModelDir, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, gif, grid, npy, png, readable_scale};
+use igpt::train::open_model;
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -78,7 +79,7 @@ impl Artist {
         let settings = Settings { temperature, top_k, top_p, seed: args.seed.seed };
         settings.validate()?;
         let (model, name) = match &args.model {
-            Some(path) => (ModelDir::open(path)?, path.display().to_string()),
+            Some(path) => (open_model(path)?, path.display().to_string()),
             None => (ModelDir::bundled()?, BUNDLED.into()),
         };
         model.expect_generative(&name)?;

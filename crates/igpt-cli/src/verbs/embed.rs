@@ -11,6 +11,7 @@ use igpt::palette::Quantizer;
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::embeddings::ENDINGS;
 use igpt::report::{Embeddings, Entry};
+use igpt::train::open_model;
 use serde_json::json;
 
 use super::drawing::{BUNDLED, with_bar_if};
@@ -101,7 +102,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         json!({"split": args.split, "layers": args.layers.to_string(), "pool": pooling, "precision": precision});
     ranks::expect_same_command(ranks, precision, "embed", &flags)?;
     let model = match &args.model {
-        Some(path) => ModelDir::open(path)?,
+        Some(path) => open_model(path)?,
         None => ModelDir::bundled()?,
     };
     let layers = args.layers.of(model.config.n_layer)?;

@@ -8,6 +8,7 @@ use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood_among, li
 use igpt::model::{ModelDir, Objective};
 use igpt::palette::{Distortion, Histogram, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
+use igpt::train::open_model;
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -57,7 +58,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let int8 = args.quantize == Some(Quantize::Int8);
     let flags = json!({"split": args.split, "images": args.images, "precision": precision, "quantize": int8});
     ranks::expect_same_command(ranks, precision, "eval", &flags)?;
-    let model = ModelDir::open(&args.model)?;
+    let model = open_model(&args.model)?;
     model.expect_generative(&args.model.display().to_string())?;
     let dataset = args.data.open_among(ranks)?;
     let pictures = Pictures::of(dataset, &args.data.data, args.split, Some(&args.model), OwnFolder::HeldOut)?;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::page_args::PageArgs;
 use super::rates::{self, LrSearchArgs};
-use super::run_args::RunArgs;
+use super::run_args::{RunArgs, integer};
 use crate::output;
 use crate::output::say;
 use crate::ranks::{self, Led};
@@ -115,22 +115,23 @@ fn settings(args: &Args) -> Result<RunConfig> {
         lowest.put("train.warmup_steps", WARMUP_STEPS);
         lowest.put("train.eval_images", EVAL_IMAGES);
     }
-    let mut layers = args.run.layers(lowest)?;
+    let mut beside = Overrides::default();
     let flags: [(&str, Option<Value>); 7] = [
         ("finetune.model", args.model.as_ref().map(|path| path.to_string_lossy().into_owned().into())),
         ("finetune.generative_weight", args.generative_weight.map(Into::into)),
-        ("finetune.class_layer", args.layer.map(|n| Value::Integer(n as i64))),
-        ("finetune.frozen_blocks", args.freeze.map(|n| Value::Integer(n as i64))),
+        ("finetune.class_layer", args.layer.map(|n| integer("--layer", n)).transpose()?),
+        ("finetune.frozen_blocks", args.freeze.map(|n| integer("--freeze", n)).transpose()?),
         ("finetune.balanced", args.balanced.then_some(true.into())),
         ("finetune.labels_per_class", args.labels_per_class.map(|n| Value::Integer(n.into()))),
-        ("finetune.patience", args.patience.map(|n| Value::Integer(n as i64))),
+        ("finetune.patience", args.patience.map(|n| integer("--patience", n)).transpose()?),
     ];
     for (key, value) in flags {
         if let Some(value) = value {
-            layers.put(key, value);
+            beside.put(key, value);
         }
     }
-    let mut config = layers.finish()?;
+    let layers = args.run.layers(lowest)?.below(beside.clone());
+    let mut config = args.run.finish(layers, beside)?;
     let settings = &args.run.settings;
     let finetune = config.finetune.get_or_insert_default();
     if args.from_scratch {

@@ -45,7 +45,8 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
 }
 
 fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<()> {
-    let mut config = args.run.layers(Overrides::default())?.finish()?;
+    let layers = args.run.layers(Overrides::default())?;
+    let mut config = args.run.finish(layers, Overrides::default())?;
     config.validate()?;
     let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
     let mut progress = Led::new(ranks, signals);

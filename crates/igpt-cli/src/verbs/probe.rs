@@ -9,6 +9,7 @@ use igpt::model::ModelDir;
 use igpt::probe::{self, Report, Settings, Solver};
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::chart::by_layer;
+use igpt::train::open_model;
 use igpt::{Error, Result, files};
 use serde_json::json;
 
@@ -115,7 +116,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     });
     ranks::expect_same_command(ranks, precision, "probe", &flags)?;
     let model = match &args.model {
-        Some(path) => ModelDir::open(path)?,
+        Some(path) => open_model(path)?,
         None => ModelDir::bundled()?,
     };
     let dataset = args.data.open_among(ranks)?;

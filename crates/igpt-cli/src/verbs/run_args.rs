@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use igpt::cpu;
 use igpt::model::Precision;
-use igpt::train::{self, Overrides, Recipe, RunDir, Start, Value};
-use igpt::Result;
+use igpt::train::{self, Given, Overrides, Recipe, RunConfig, RunDir, Start, Value};
+use igpt::{Error, Result};
 
 /// A run: its settings, and where it lies.
 #[derive(clap::Args)]
@@ -21,6 +21,9 @@ pub(crate) struct RunArgs {
     /// Replace the run in --out
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Go on even where the images are not those that the run began with: renamed, moved, replaced, or of another --data
+    #[arg(long, requires = "resume")]
+    pub(crate) accept_other_data: bool,
 }
 
 /// A run's data, network, budget and settings.
@@ -117,6 +120,16 @@ impl RunArgs {
         self.settings.onto(&mut layers)?;
         Ok(lowest.below(layers))
     }
+
+    /// The finished config of these layers, with what was asked for, in flags that are not of the settings too (`beside`).
+    pub(crate) fn finish(&self, layers: Overrides, beside: Overrides) -> Result<RunConfig> {
+        let mut config = layers.finish()?;
+        let mut given = self.settings.given()?;
+        given.all = given.all.below(beside.clone());
+        given.said = given.said.below(beside);
+        (config.given, config.data.accept_other) = (given, self.accept_other_data);
+        Ok(config)
+    }
 }
 
 impl SettingsArgs {
@@ -132,35 +145,49 @@ impl SettingsArgs {
         Ok(lowest.below(layers))
     }
 
+    /// What is asked for by --config, flags and --set.
+    fn given(&self) -> Result<Given> {
+        let mut given = Given::default();
+        self.onto(&mut given.all)?;
+        self.said_onto(&mut given.said)?;
+        Ok(given)
+    }
+
     /// Puts --config, flags and --set onto `layers`.
     fn onto(&self, layers: &mut Overrides) -> Result<()> {
-        let args = self;
-        if let Some(path) = &args.config {
+        if let Some(path) = &self.config {
             layers.file(path)?;
         }
+        self.said_onto(layers)
+    }
+
+    /// Puts flags and --set onto `layers`.
+    fn said_onto(&self, layers: &mut Overrides) -> Result<()> {
+        let args = self;
         if let Some(recipe) = &args.recipe {
             layers.recipe(recipe);
         }
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
-        let int = |n: usize| Value::Integer(n as i64);
+        let (n_px, colors) = (args.n_px, args.colors);
+        let n_px = n_px.map(|n| Ok::<_, Error>(vec![integer("--n-px", n.height)?, integer("--n-px", n.width)?].into()));
         let flags: [(&str, Option<Value>); 17] = [
             ("data.spec", args.data.clone().map(Into::into)),
             ("data.dir", args.data_dir.as_ref().map(|p| path(p).into())),
             ("data.augment", args.augment.clone().map(Into::into)),
             ("train.objective", args.objective.clone().map(Into::into)),
             ("model.preset", args.preset.clone().map(Into::into)),
-            ("model.n_px", args.n_px.map(|n_px| vec![int(n_px.height), int(n_px.width)].into())),
-            ("palette.colors", args.colors.map(int)),
+            ("model.n_px", n_px.transpose()?),
+            ("palette.colors", colors.map(|n| integer("--colors", n)).transpose()?),
             ("palette.file", args.palette.as_ref().map(|p| path(p).into())),
-            ("train.steps", args.steps.map(|n| int(n as usize))),
+            ("train.steps", args.steps.map(|n| integer("--steps", n)).transpose()?),
             ("train.epochs", args.epochs.map(Into::into)),
             ("train.minutes", args.minutes.map(Into::into)),
             ("train.optimizer", args.optimizer.clone().map(Into::into)),
             ("train.muon_lr", args.muon_lr.map(Into::into)),
-            ("train.batch", args.batch.map(int)),
+            ("train.batch", args.batch.map(|n| integer("--batch", n)).transpose()?),
             ("train.lr", args.lr.map(Into::into)),
             ("train.precision", args.precision.clone().map(Into::into)),
-            ("train.threads", args.threads.map(int)),
+            ("train.threads", args.threads.map(|n| integer("--threads", n)).transpose()?),
         ];
         for (key, value) in flags {
             if let Some(value) = value {
@@ -175,4 +202,12 @@ impl SettingsArgs {
         }
         Ok(())
     }
+}
+
+/// A flag's number as a config holds it.
+///
+/// # Errors
+/// When it is larger than any there.
+pub(crate) fn integer<N: TryInto<i64> + Copy + std::fmt::Display>(flag: &str, n: N) -> Result<Value> {
+    n.try_into().map(Value::Integer).map_err(|_| Error::Invalid(format!("{flag} {n} is too large")))
 }

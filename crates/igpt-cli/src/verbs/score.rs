@@ -11,6 +11,7 @@ use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::runs::surprise_pairs;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
+use igpt::train::open_model;
 use igpt::train::trained_on::Seen;
 use igpt::{Error, Result, files};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ impl Scored {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let (model, name) = match &args.model {
-        Some(path) => (ModelDir::open(path)?, path.display().to_string()),
+        Some(path) => (open_model(path)?, path.display().to_string()),
         None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
     };
     expect_autoregressive(&model, &name)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use igpt::cpu;
 use igpt::data::{self, Dataset, OpenOptions};
 use igpt::model::{ModelDir, Precision};
-use igpt::train::RunConfig;
+use igpt::train::{RunConfig, open_model};
 use igpt::{Error, Result, files};
 use igpt_server::{Limits, Options};
 
@@ -90,7 +90,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let access = args.access.at(&args.listen)?;
     let limits = limits(&args)?;
     let (model, name) = match &args.model {
-        Some(path) => (ModelDir::open(path)?, base_name(path)),
+        Some(path) => (open_model(path)?, base_name(path)),
         None => (ModelDir::bundled()?, "emoji".into()),
     };
     let open = |spec: &str, dir: Option<PathBuf>| -> Result<Dataset> {

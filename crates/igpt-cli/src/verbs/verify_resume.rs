@@ -166,7 +166,8 @@ impl Trials<'_> {
     fn start(&self, out: &Path, session: u64, resumes: bool) -> Result<Child> {
         let steps = self.args.steps;
         let mut command = Command::new(std::env::current_exe().map_err(Error::io("the program itself"))?);
-        crate::ranks::COUNTS.iter().for_each(|name| _ = command.env_remove(name));
+        // Not one of the processes that this one may have been started with.
+        command.env(crate::ranks::ALONE, "1");
         command.arg("pretrain").args(["--out".as_ref(), out.as_os_str()]);
         if resumes && out.join("config.resolved.toml").is_file() {
             let (threads, micro_batch) = SESSIONS[session as usize % SESSIONS.len()];

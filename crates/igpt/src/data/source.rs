@@ -118,6 +118,11 @@ impl Images {
         self.source.path(self.index(i))
     }
 
+    /// Length of the file that image `i` is, in bytes, where each image is one.
+    pub fn bytes(&self, i: usize) -> Option<u64> {
+        Some(std::fs::metadata(self.path(i)?).ok()?.len())
+    }
+
     /// The images' own size, if it is that of the first, the middle and the last and the model can have it.
     pub fn own_size(&self) -> Option<ImageSize> {
         let last = self.len().checked_sub(1)?;

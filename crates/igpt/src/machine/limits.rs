@@ -17,6 +17,8 @@ pub struct Limits {
     pub memory_limit: Option<u64>,
     /// What of that is still free, in bytes.
     pub memory_left: Option<u64>,
+    /// What may still be mapped under `ulimit -v`, in bytes.
+    pub address_space_left: Option<u64>,
 }
 
 impl Limits {
@@ -47,13 +49,25 @@ impl Limits {
             available: kib("MemAvailable:"),
             memory_limit: limits().map(|(limit, _)| limit).min(),
             memory_left: limits().map(|(limit, group)| limit.saturating_sub(memory_used(group))).min(),
+            address_space_left: address_space(&text("proc/self/limits"), &text("proc/self/status")),
         }
     }
 
     /// Bytes that this process can have at most before it fails or is killed.
     pub fn usable(&self) -> Option<u64> {
-        [self.available, self.memory_left].into_iter().flatten().min()
+        // Stacks of threads and rests of the heap are mapped too, though hardly used.
+        let mapped = self.address_space_left.map(|left| left / 4 * 3);
+        [self.available, self.memory_left, mapped].into_iter().flatten().min()
     }
+}
+
+/// Bytes that may still be mapped, by `/proc/self/limits` and `/proc/self/status`; none where there is no limit.
+fn address_space(limits: &str, status: &str) -> Option<u64> {
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let limit: u64 = limit.split_whitespace().next()?.parse().ok()?;
+    let mapped = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let kib: u64 = mapped.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(limit.saturating_sub(kib * 1024))
 }
 
 /// Directories of the control groups that a process is in, its own and those around it; of version 2, and of version
@@ -162,5 +176,14 @@ mod tests {
         let limits = Limits::read(root.path());
         assert_eq!((limits.memory, limits.memory_limit, limits.usable()), (None, None, None));
         assert!(Limits::now().cores >= 1);
+    }
+
+    #[test]
+    fn a_limit_of_the_address_space_counts_less_what_is_mapped() {
+        let limits =
+            "Max processes 9 9 processes\nMax address space         4294967296           unlimited            bytes\n";
+        assert_eq!(address_space(limits, "Name: igpt\nVmSize:\t    1024 kB\n"), Some((1 << 32) - (1 << 20)));
+        let unlimited = "Max address space         unlimited            unlimited            bytes\n";
+        assert_eq!(address_space(unlimited, "VmSize: 1024 kB\n"), None);
     }
 }

@@ -150,7 +150,7 @@ impl ModelConfig {
             n_embd,
             n_layer,
             n_head,
-            n_inner: 4 * n_embd,
+            n_inner: n_embd.saturating_mul(4),
             layer_norm_epsilon: 1e-5,
             biases: false,
             objective: Objective::Autoregressive,

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::checksum::{hex, sha256};
-use crate::data::{Dataset, Images, TokenSet};
+use crate::data::{Dataset, Fingerprint, Images, TokenSet};
 use crate::model::{ModelDir, Precision};
 use crate::palette::Palette;
 use crate::ranks::Collective;
@@ -69,14 +69,20 @@ pub(crate) fn expect_same_tokens(ranks: &mut Collective, set: &TokenSet) -> Resu
 pub(crate) fn expect_same_data(
     ranks: &mut Collective,
     dataset: &Dataset,
+    fingerprint: &Fingerprint,
     train: &Images,
     palette: &Palette,
 ) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
     }
+    let name = &dataset.name;
+    let Fingerprint { classes, train: trained, validation, test, tokens } = fingerprint;
     ranks.expect_same(&[
         ("palette".into(), palette.hash()),
+        (format!("classes of {name}"), classes.join(", ")),
+        (format!("token directory {name}"), tokens.clone().unwrap_or_default()),
+        (format!("list of names, labels and file lengths of {name}"), format!("{trained}, {validation}, {test}")),
         (format!("train split of {}", dataset.name), described(train)),
         (format!("validation split of {}", dataset.name), described(&dataset.validation)),
     ])

@@ -19,14 +19,17 @@ use serde::{Deserialize, Serialize};
 
 use self::source::Source;
 use crate::checksum::{sha256, sha256_file};
+use crate::data::Fingerprint;
 use crate::model::dir::safetensors;
 use crate::model::{Arena, Engine, Layout, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;
 use crate::{Error, Result, files};
 
-/// Version of the format; another one is refused. 2: the order of images is `data::Permutation`'s.
-const FORMAT: u32 = 2;
+/// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is kept.
+const FORMAT: u32 = 3;
+/// The oldest version that is read; others are refused.
+const OLDEST: u32 = 2;
 pub(super) const STATE: &str = "state.safetensors";
 pub(super) const META: &str = "checkpoint.toml";
 const COMPLETE: &str = "complete";
@@ -49,6 +52,9 @@ pub struct Meta {
     pub elapsed_s: f64,
     /// Hash of the palette that the tokens come from.
     pub palette_hash: String,
+    /// What the images were; checkpoints of format 2 don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Fingerprint>,
     /// Step of the lowest validation loss so far, or of the highest accuracy where a classifier is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_step: Option<u64>,
@@ -78,6 +84,7 @@ impl Meta {
             train_images,
             elapsed_s: 0.0,
             palette_hash: palette_hash.into(),
+            data: None,
             best_step: None,
             best_loss: None,
             validations_since_best: 0,
@@ -280,9 +287,9 @@ impl Checkpoint {
         let wrong = |e: toml::de::Error| Error::format(&meta_path, e.to_string().trim_end());
         let table: toml::Table = meta_text.parse().map_err(wrong)?;
         let format = table.get("format").and_then(toml::Value::as_integer).unwrap_or_default();
-        if format != i64::from(FORMAT) {
+        if !(i64::from(OLDEST)..=i64::from(FORMAT)).contains(&format) {
             return Err(Error::Mismatch(format!(
-                "{} is of format {format}, but this version reads {FORMAT}: go on with the version that wrote it, or start a \
+                "{} is of format {format}, but this version reads {OLDEST} and {FORMAT}: go on with the version that wrote it, or start a \
                  new run",
                 meta_path.display()
             )));
@@ -309,13 +316,34 @@ impl Checkpoint {
         if self.meta.config.train.ema == 0.0 {
             return Ok(None);
         }
+        self.arena("average", layout).map(Some)
+    }
+
+    /// The weights that a model of this step has, an arena of `layout`: their average where the run keeps one.
+    ///
+    /// # Errors
+    /// When a tensor is missing, or of another shape.
+    pub fn weights(&self, layout: &Layout) -> Result<Vec<f32>> {
+        self.average(layout)?.map_or_else(|| self.arena("weights", layout), Ok)
+    }
+
+    /// All tensors of one kind.
+    fn arena(&self, kind: &str, layout: &Layout) -> Result<Vec<f32>> {
         let source = self.source()?;
-        let mut average = vec![0.0; layout.arena_len()];
+        let mut arena = vec![0.0; layout.arena_len()];
         for tensor in layout.tensors() {
-            let stored = source.find(&self.path, &format!("average.{}", tensor.name), &tensor.shape)?;
-            layout.import(tensor, &stored.read()?, &mut average)?;
+            let stored = source.find(&self.path, &format!("{kind}.{}", tensor.name), &tensor.shape)?;
+            layout.import(tensor, &stored.read()?, &mut arena)?;
         }
-        Ok(Some(average))
+        Ok(arena)
+    }
+
+    /// Whether the weights have this tensor, and its shape.
+    ///
+    /// # Errors
+    /// When a file of the checkpoint can't be read.
+    pub(super) fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        Ok(self.source()?.shape(&format!("weights.{name}")))
     }
 
     /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that

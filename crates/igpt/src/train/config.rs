@@ -4,6 +4,7 @@
 //! run directory is this struct with nothing left open, so that giving it back repeats the run.
 
 mod check;
+mod limits;
 mod train;
 
 use std::path::PathBuf;
@@ -11,8 +12,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::data::{Augment, MASK_PROB};
-use crate::model::{ImageSize, ModelConfig, Preset};
+use crate::model::{ImageSize, ModelConfig, Objective, Preset};
 use crate::train::fine_tuning::FineTuneSection;
+use crate::train::given::Given;
 use crate::train::recipe;
 use crate::{Error, Result};
 
@@ -35,6 +37,9 @@ pub struct RunConfig {
     /// How to train a classifier on top; none pretrains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finetune: Option<FineTuneSection>,
+    /// What was asked for explicitly, so that nothing of it is without effect in silence; in no file.
+    #[serde(skip)]
+    pub given: Given,
 }
 
 /// The network: a preset, of which single sizes may be changed.
@@ -82,11 +87,15 @@ pub struct DataSection {
     pub dir: Option<PathBuf>,
     /// Augmentation of the training images.
     pub augment: Augment,
+    /// Whether a resumed run may go on with other images than it was trained on. A decision of the moment, so it stands in
+    /// no file.
+    #[serde(skip)]
+    pub accept_other: bool,
 }
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { spec: "emoji".into(), dir: None, augment: Augment::None }
+        Self { spec: "emoji".into(), dir: None, augment: Augment::None, accept_other: false }
     }
 }
 
@@ -123,7 +132,17 @@ impl RunConfig {
         if self.palette.colors.is_some() && self.palette.file.is_some() {
             problems.push("palette.colors and palette.file are both given: keep one".into());
         }
+        self.check_limits(&mut problems);
         self.train.check(&mut problems);
+        // The objective of a model to fine-tune is known when it is open.
+        let makes_network = self.finetune.as_ref().is_none_or(|finetune| finetune.model.is_none());
+        if makes_network && self.train.mask_prob.is_some() && self.train.objective == Objective::Autoregressive {
+            problems.push(
+                "train.mask_prob is given, but train.objective is autoregressive and masks nothing: leave it out or set \
+                 train.objective = \"masked\""
+                    .into(),
+            );
+        }
         if let Some(finetune) = &self.finetune {
             finetune.check(&mut problems);
         }

@@ -12,7 +12,7 @@ use super::setup::{
     batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
     warn,
 };
-use crate::data::{self, Dataset, Images, Loader, Preprocess, Split};
+use crate::data::{self, Dataset, Fingerprint, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
@@ -22,7 +22,9 @@ use crate::ranks::{Collective, in_turn};
 use crate::train::average;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
+use crate::train::given::Decider;
 use crate::train::observer::{Event, Observer};
+use crate::train::open::open_model;
 use crate::train::run_dir::{RunDir, Start};
 use crate::train::token_data::{settle, settle_augment};
 use crate::train::trainer::{Outcome, Trainer};
@@ -124,9 +126,11 @@ fn fit(
     };
     expect_same_run(ranks, config)?;
     let config = &with_groups(ranks, config, start, observer)?;
+    config.given.expect_of_fine_tuning(config)?;
     let leads = ranks.leads();
-    let source = settings.model.as_ref().map(ModelDir::open).transpose()?;
+    let source = settings.model.as_ref().map(open_model).transpose()?;
     let mut dataset = in_turn(ranks, || dataset(config, observer))?;
+    let fingerprint = Fingerprint::of(&dataset);
     // Palettes need no labels, and see all training images.
     let images = dataset.split(Split::Train)?;
     let mut unlabelled = dataset.train.len() + dataset.validation.len();
@@ -160,11 +164,20 @@ fn fit(
     let quantizer = Arc::new(Quantizer::new(palette));
     let images = chosen;
     let palette = quantizer.palette();
-    expect_same_data(ranks, &dataset, &images, palette)?;
+    expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
     let mut config = resolve(&config, &network);
+    let decider = match (start, &source) {
+        (Start::Resume, _) => Some(Decider::Run),
+        (_, Some(_)) => Some(Decider::Model),
+        (_, None) => None,
+    };
+    if let Some(decider) = decider {
+        config.given.expect_used(&config, decider, &network, palette)?;
+    }
     let options = options(&network, &config.train, settings.engine(), ranks)?;
-    let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
+    let data = (fingerprint, images.len());
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, observer)?;
     log_options(&run, &options, &config.train);
 
     if unlabelled > 0 {

@@ -112,7 +112,9 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
     let sizes = train.batch_sizes(images.len());
-    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, sizes.largest(), 0)?;
+    room::expect_batch_fits(Limits::now().usable(), network.n_ctx(), sizes.largest(), 1)?;
+    let measurable = sizes.largest().min(Pace::most_images(train));
+    let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, measurable, 0)?;
     let mut next = batches(&mut loader, &network, train);
     let batch = next()?;
     let prepared = start.elapsed().as_secs_f64();
@@ -138,7 +140,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let checkpoint_bytes = checkpoint_bytes(&layout, train);
     let steps = run.map(|(steps, _)| steps);
     let kept_for_good = steps.and_then(|steps| steps.checked_div(train.keep_every)).unwrap_or(0);
-    let checkpoints = train.keep_last as u64 + 2 + kept_for_good;
+    let checkpoints = (train.keep_last as u64 + 2).saturating_add(kept_for_good);
     Ok(Forecast {
         parameters: network.parameters(),
         images: images.len(),
@@ -153,7 +155,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         tokens_per_second: pace.as_ref().map(|pace| sizes.mean() * network.n_ctx() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
         checkpoint_bytes,
-        checkpoints_bytes: checkpoints * checkpoint_bytes,
+        checkpoints_bytes: checkpoints.saturating_mul(checkpoint_bytes),
         token_bytes: (images.len() * network.n_ctx() * size_of::<u16>()) as u64,
         largest_preset: room::largest_preset(left.unwrap_or(u64::MAX), &network, train, options),
         network,
@@ -196,8 +198,14 @@ struct Pace {
 }
 
 impl Pace {
+    /// Most images of a step that is measured; the time of larger ones follows from two smaller ones.
+    fn most_images(train: &TrainSection) -> usize {
+        const MOST: usize = 128;
+        MOST.max(2 * train.gradient_groups)
+    }
+
     /// Trains, validates and draws for about `measured` in all, but at least a little of each. `batch` is as large as the
-    /// run's largest.
+    /// run's largest, or has [`Pace::most_images`].
     fn measure(
         network: &ModelConfig,
         train: &TrainSection,
@@ -218,7 +226,11 @@ impl Pace {
                 engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
             })
         };
-        let step = match (train.batch, batch.images()) {
+        let few = match train.batch_end.max(train.batch) > batch.images() {
+            true => train.batch.min(batch.images() / 2),
+            false => train.batch,
+        };
+        let step = match (few, batch.images()) {
             (first, last) if first == last => step(first, 0.7)?,
             // An update takes the same time after any number of images.
             (first, last) => {
@@ -243,9 +255,8 @@ impl Pace {
         let validation = self.validation * passes;
         match planner.steps(0) {
             Some(steps) => {
-                let times = |due: &dyn Fn(u64) -> bool| (1..=steps).filter(|step| due(*step)).count() as f64;
-                let validations = validation * times(&|step| planner.validates(step));
-                let grids = self.grid * times(&|step| planner.samples(step));
+                let validations = validation * planner.validations(steps) as f64;
+                let grids = self.grid * planner.grids(steps) as f64;
                 (steps, self.step * steps as f64 + validations + grids)
             }
             // Minutes: ten validations and four grids are part of them.

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Table;
 pub use toml::Value;
 
-use crate::model::Optimizer;
+use crate::model::{Objective, Optimizer};
 use crate::train::config::RunConfig;
 use crate::train::recipe;
 use crate::{Error, Result, files};
@@ -19,7 +19,7 @@ const EXCLUSIVE: [(&str, &[&str]); 4] = [
 ];
 
 /// Settings gathered so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     pub(super) table: Table,
 }
@@ -43,6 +43,12 @@ impl Overrides {
         let table = text.parse().map_err(|e: toml::de::Error| Error::format(path, e.to_string().trim_end()))?;
         self.layer(table);
         Ok(())
+    }
+
+    /// The value of one key, such as `train.lr`, where these settings have it.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let (section, key) = key.split_once('.')?;
+        self.table.get(section)?.get(key)
     }
 
     /// Sets one key, such as `train.lr`.
@@ -109,6 +115,13 @@ impl Overrides {
             && let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
         {
             train.retain(|key, _| !key.starts_with("muon_"));
+        }
+        // Another objective than the masked one takes the share of masked pixels away.
+        let objective = upper.get("train").and_then(|train| train.get("objective"));
+        if objective.is_some_and(|objective| objective.as_str() != Some(Objective::Masked.name()))
+            && let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
+        {
+            train.remove("mask_prob");
         }
         merge(&mut self.table, upper);
     }

@@ -144,7 +144,17 @@ impl Planner {
 
     /// Whether a sample grid is due after `step` steps.
     pub fn samples(&self, step: u64) -> bool {
-        self.due(step, self.sample_every.or_else(|| self.share(4, u64::MAX)))
+        self.due(step, self.sample_interval())
+    }
+
+    /// Validations in a run of `steps`, the one at its end counted.
+    pub fn validations(&self, steps: u64) -> u64 {
+        times(steps, self.eval_interval())
+    }
+
+    /// Sample grids in a run of `steps`, the one at its end counted.
+    pub fn grids(&self, steps: u64) -> u64 {
+        times(steps, self.sample_interval())
     }
 
     /// Whether a checkpoint is due after `step` steps.
@@ -155,6 +165,10 @@ impl Planner {
     /// Whether a row of metrics is due after `step` steps: about 2000 in a run.
     pub fn logs(&self, step: u64) -> bool {
         self.due(step, self.share(2000, u64::MAX).or(Some(1)))
+    }
+
+    fn sample_interval(&self) -> Option<u64> {
+        self.sample_every.or_else(|| self.share(4, u64::MAX))
     }
 
     fn eval_interval(&self) -> Option<u64> {
@@ -170,6 +184,11 @@ impl Planner {
     fn due(&self, step: u64, every: Option<u64>) -> bool {
         self.is_over(step) || every.is_some_and(|every| every > 0 && step.is_multiple_of(every))
     }
+}
+
+/// How often something comes in `steps` that is due every so many of them, and at the end.
+fn times(steps: u64, every: Option<u64>) -> u64 {
+    every.filter(|every| *every > 0).map_or(1, |every| steps.div_ceil(every))
 }
 
 #[cfg(test)]
@@ -200,6 +219,7 @@ mod tests {
         assert_eq!(steps(&|s| planner.validates(s)), [10, 20, 25]);
         assert_eq!(steps(&|s| planner.saves(s)), [25]);
         assert_eq!(steps(&|s| planner.samples(s)), [7, 14, 21, 25]);
+        assert_eq!((planner.validations(25), planner.grids(25)), (3, 4));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::setup::{
     batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, probe, resolve,
     validation, warn,
 };
-use crate::data::{Loader, Preprocess, Split, TokenSet};
+use crate::data::{Fingerprint, Loader, Preprocess, Split, TokenSet};
 use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::same::{expect_same_data, expect_same_weights};
@@ -19,6 +19,7 @@ use crate::ranks::{Collective, in_turn};
 use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::config::RunConfig;
+use crate::train::given::Decider;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start};
 use crate::train::token_data::settle;
@@ -120,12 +121,17 @@ pub fn pretrain_among(
     let palette = share_palette(ranks, n_px, || palette(config, &run, start, &images, n_px, observer))?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let palette = quantizer.palette();
-    expect_same_data(ranks, &dataset, &images, palette)?;
+    let fingerprint = Fingerprint::of(&dataset);
+    expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
     let mut config = resolve(config, &network);
+    if start == Start::Resume {
+        config.given.expect_used(&config, Decider::Run, &network, palette)?;
+    }
     let options = options(&network, &config.train, FineTuning::default(), ranks)?;
-    let meta = begin(&run, &mut config, checkpoint.as_ref(), palette, n_px, images.len())?;
+    let data = (fingerprint, images.len());
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, observer)?;
     log_options(&run, &options, &config.train);
 
     observer.event(Event::Phase("turning images into tokens"));

@@ -21,6 +21,24 @@ pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usi
     }
 }
 
+/// Refuses a batch whose tokens alone, several times since threads prepare batches ahead, take half of the bytes `left`.
+///
+/// # Errors
+/// Says how much they need.
+pub(super) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch: usize, ranks: usize) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    // Each thread makes one and keeps two ready, and one is in use.
+    let need = (batch / ranks) as u64 * (n_ctx * size_of::<u16>()) as u64 * (3 * threads + 1);
+    match left {
+        Some(left) if need > left / 2 => Err(Error::Invalid(format!(
+            "batches of {batch} images need {} of memory for their tokens, but {} are left: give a smaller --batch",
+            size_in_words(need),
+            size_in_words(left)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Copies of the gradient or the weights that a rank of several has on their way to and from the others.
 const ON_THEIR_WAY: u64 = 3;
 

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::{self, Batch, Dataset, Images, Loader, Masking, OpenOptions, Split, TokenSet};
+use crate::data::{self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet};
 use crate::files;
 use crate::machine::Limits;
-use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, Objective};
+use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
 use crate::ranks::Collective;
 use crate::train::average::Average;
@@ -51,33 +51,39 @@ pub(super) fn newest(run: &RunDir, start: Start, observer: &mut dyn Observer) ->
     }
 }
 
-/// Where a run over so many training `images` starts, after a check that it is the checkpoint's run, whose plans go
-/// into `config`; leaves palette and config in the run directory, where an earlier run is gone if that was asked for.
+/// Where a run starts that trains on so many `images` of the data of `fingerprint`, after a check that it is the
+/// checkpoint's run, whose plans go into `config`; leaves palette and config in the run directory, where an earlier run is
+/// gone if that was asked for.
 pub(super) fn begin(
     run: &RunDir,
     config: &mut RunConfig,
     checkpoint: Option<&Checkpoint>,
-    palette: &Palette,
-    n_px: ImageSize,
-    images: usize,
+    (palette, n_px): (&Palette, ImageSize),
+    (fingerprint, images): (Fingerprint, usize),
+    observer: &mut dyn Observer,
 ) -> Result<Meta> {
-    let meta = match checkpoint {
+    let mut others = Vec::new();
+    let mut meta = match checkpoint {
         Some(checkpoint) => {
             let meta = &checkpoint.meta;
-            fits(config, meta, &palette.hash(), images, &checkpoint.path)?;
+            fits(config, meta, &palette.hash(), &checkpoint.path)?;
+            others = same_images(run, config, meta, &fingerprint, images, &checkpoint.path)?;
             config.train.plan = meta.config.train.plan.clone();
             meta.clone()
         }
         None => Meta::new(0, 0, images, &palette.hash(), config),
     };
+    meta.data = Some(fingerprint);
+    meta.train_images = images;
     if run.is_elsewhere() {
         return Ok(meta);
     }
     run.begin()?;
     files::write(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
-    if checkpoint.is_none() {
+    if checkpoint.is_none() || config.data.accept_other {
         files::write(&run.config(), config.to_toml().as_bytes())?;
     }
+    others.iter().for_each(|text| warn(run, observer, text));
     Ok(meta)
 }
 
@@ -92,6 +98,7 @@ pub(super) fn options(
     let left = Limits::now().usable().map(|left| left / ranks.on_this_host() as u64);
     // None takes its part before all have seen what is left.
     ranks.barrier()?;
+    room::expect_batch_fits(left, network.n_ctx(), train.batch.max(train.batch_end), ranks.size())?;
     room::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
 }
 
@@ -183,7 +190,7 @@ pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
 }
 
 /// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
-fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path: &Path) -> Result<()> {
+fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &Path) -> Result<()> {
     if meta.palette_hash != palette_hash {
         return Err(Error::Mismatch(format!(
             "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
@@ -192,21 +199,14 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
             meta.palette_hash
         )));
     }
-    if meta.train_images != images {
-        return Err(Error::Mismatch(format!(
-            "{} was trained on {} images, but {} now has {images}: a resumed run needs the same images",
-            path.display(),
-            meta.train_images,
-            config.data.spec
-        )));
-    }
     if config.finetune.is_some() && meta.config.finetune.is_none() {
         return Err(Error::Mismatch(format!(
             "{} is of a run of pretraining: go on with igpt pretrain --resume, or fine-tune its model into another --out",
             path.display()
         )));
     }
-    let changed = changed_keys(config, &meta.config);
+    let mut changed = changed_keys(config, &meta.config);
+    changed.retain(|key| key != "data.spec" || !config.data.accept_other);
     if changed.is_empty() {
         return Ok(());
     }
@@ -215,6 +215,58 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, images: usize, path
         path.display(),
         changed.join(", ")
     )))
+}
+
+/// Refuses to go on with other images than those of the checkpoint, unless that was accepted; gives what is to be warned of.
+///
+/// Other classes are always refused where a classifier is trained: its outputs would get the names of others.
+fn same_images(
+    run: &RunDir,
+    config: &RunConfig,
+    meta: &Meta,
+    now: &Fingerprint,
+    images: usize,
+    path: &Path,
+) -> Result<Vec<String>> {
+    let (path, spec) = (path.display(), &config.data.spec);
+    let before = match &meta.data {
+        Some(data) => Some(data.clone()),
+        // Checkpoints that know no classes may lie beside a model that does.
+        None => ModelDir::class_names(&run.model()).map(|classes| Fingerprint { classes, ..now.clone() }),
+    };
+    let classes = before.as_ref().and_then(|before| before.other_classes(&now.classes));
+    if let Some(difference) = classes.filter(|_| config.finetune.is_some()) {
+        return Err(Error::Mismatch(format!(
+            "{path} was trained on other classes than {spec} now has: {difference}; put the folders of the classes back as they \
+             were, or start a new run"
+        )));
+    }
+    let mut others: Vec<String> = match (&meta.data, meta.train_images == images) {
+        (Some(before), _) => before.other_images(now).into_iter().map(String::from).collect(),
+        (None, true) => Vec::new(),
+        (None, false) => vec!["training images".into()],
+    };
+    if meta.train_images != images {
+        others.push(format!("{} of them then, {images} now", meta.train_images));
+    }
+    if !others.is_empty() && !config.data.accept_other {
+        return Err(Error::Mismatch(format!(
+            "{path} was trained on other images than {spec} now has (names, labels or file lengths differ: {}): a resumed run \
+             needs the same images; put them back, or go on with these by --accept-other-data",
+            others.join(", ")
+        )));
+    }
+    Ok(match (&meta.data, others.is_empty()) {
+        (None, true) => vec![format!(
+            "{path} does not say what its images were, only that there were {images}: whether {spec} still has the same is \
+             not known"
+        )],
+        (_, true) => Vec::new(),
+        (_, false) => vec![format!(
+            "the run goes on with other images than those of {path} ({}): its results are those of no single data set",
+            others.join(", ")
+        )],
+    })
 }
 
 /// Keys in which two configs differ, beside those that may change on resume.

@@ -468,6 +468,7 @@ impl Loop<'_> {
         let images = self.sizes.before(step);
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         meta.elapsed_s = self.elapsed();
+        meta.data.clone_from(&self.t.start.data);
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
         meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();

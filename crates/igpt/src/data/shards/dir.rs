@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::format::Shape;
 use super::manifest::{MANIFEST, Manifest};
 use super::shard::{Found, Shard};
+use crate::checksum::sha256;
 use crate::data::preprocess::Shift;
 use crate::data::{Augment, Damaged, Pixels, Source};
 use crate::model::ImageSize;
@@ -14,6 +15,8 @@ use crate::{Error, Result, files};
 
 /// Name of the palette's file.
 pub(super) const PALETTE: &str = "preprocessor_config.json";
+/// Missing shards that are named; then no others are looked for.
+const MISSING: usize = 20;
 
 /// An opened token directory. Its pixels are the palette's colours of the tokens.
 pub struct TokenDir {
@@ -51,9 +54,10 @@ impl TokenDir {
         let root = root.into();
         let manifest = Manifest::read(&root)?;
         let palette = palette(&root, &manifest)?;
-        let shapes: Vec<Shape> = manifest.shards().map(|shard| Shape::new(&manifest, shard)).collect();
+        // Not gathered before they are known to be there: their number is only what the manifest says.
+        let shapes = || manifest.shards().map(|shard| Shape::new(&manifest, shard));
         let missing: Vec<String> =
-            shapes.iter().map(Shape::name).filter(|name| !root.join(name).is_file()).take(2).collect();
+            shapes().map(|shape| shape.name()).filter(|name| !root.join(name).is_file()).take(2).collect();
         if let Some(first) = missing.first() {
             let (root, source) = (root.display(), &manifest.source);
             return Err(Error::Missing(format!(
@@ -62,8 +66,7 @@ impl TokenDir {
                 if missing.len() > 1 { " among others" } else { "" }
             )));
         }
-        let open = |&shape: &Shape| Shard::open(&root, shape, manifest.n_vocab, &shape.fixed(&manifest));
-        let shards = shapes.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let shards = shapes().map(|shape| Shard::open(&root, shape, &manifest)).collect::<Result<Vec<_>>>()?;
         let mut next = (0, 0);
         let firsts = manifest.images.lengths().map(|images| {
             let first = next;
@@ -87,21 +90,35 @@ impl TokenDir {
         };
         let mut problems: Vec<FileProblem> =
             palette(root, &manifest).err().map(|error| file(PALETTE, error.to_string())).into_iter().collect();
-        let shapes: Vec<Shape> = manifest.shards().map(|shard| Shape::new(&manifest, shard)).collect();
-        for (done, shape) in shapes.iter().enumerate() {
+        let (mut missing, mut seen) = (0, 0);
+        for shape in manifest.shards().map(|shard| Shape::new(&manifest, shard)) {
             let path = root.join(shape.name());
-            let problem = match path.is_file() {
-                false => Some("missing".into()),
-                true => match Shard::inspect(&path, *shape, &shape.fixed(&manifest))? {
-                    Found::Whole => None,
-                    Found::Damaged(problem) => Some(problem),
-                    Found::Foreign => Some("a shard of another token directory".into()),
-                },
+            if !path.is_file() {
+                problems.push(file(&shape.name(), "missing".into()));
+                missing += 1;
+                // How many there should be is only what the manifest says.
+                if missing == MISSING {
+                    problems.push(file("later shards", format!("not looked for, since {MISSING} are missing")));
+                    break;
+                }
+                continue;
+            }
+            let problem = match Shard::inspect(&path, shape, &shape.fixed(&manifest))? {
+                Found::Whole => None,
+                Found::Damaged(problem) => Some(problem),
+                Found::Foreign => Some("a shard of another token directory".into()),
             };
             problems.extend(problem.map(|problem| file(&shape.name(), problem)));
-            progress(done + 1, shapes.len());
+            seen += 1;
+            progress(seen + missing, manifest.shard_count());
         }
         Ok(problems)
+    }
+
+    /// Checksum of the whole directory: of the manifest's and of those that end its shards.
+    pub fn checksum(&self) -> String {
+        let trailers = self.shards.iter().map(Shard::trailer);
+        sha256(&[&self.manifest.id()[..]].into_iter().chain(trailers).collect::<Vec<_>>().concat())
     }
 
     /// The directory itself.
@@ -240,7 +257,8 @@ fn palette(root: &Path, manifest: &Manifest) -> Result<Palette> {
     let path = root.join(PALETTE);
     let text = files::read(&path)?;
     let palette = Palette::open(&path)?;
-    if palette.hash() != manifest.palette_hash || palette_text(&palette, manifest.n_px()).as_bytes() != text {
+    let fits = (palette.n_vocab(), palette.channels()) == (manifest.n_vocab, manifest.channels);
+    if !fits || palette.hash() != manifest.palette_hash || palette_text(&palette, manifest.n_px()).as_bytes() != text {
         return Err(Error::format(
             path,
             format!("damaged, not palette {} as it was written: tokenize again", manifest.palette_hash),

@@ -14,6 +14,10 @@ use crate::{Error, Result, files};
 
 /// Name of the file.
 pub(super) const MANIFEST: &str = "tokens.json";
+/// Largest side of the images: no network has a larger one.
+pub(super) const MAX_SIDE: usize = 64;
+/// Most views of an image.
+const MAX_VIEWS: usize = 1 << 20;
 /// What the file says it is.
 const FORMAT: &str = "igpt tokens";
 
@@ -121,7 +125,39 @@ impl Manifest {
         if manifest.sha256 != sha256(unsealed.text().as_bytes()) || manifest.text().as_bytes() != text {
             return Err(damaged("damaged, not what its checksum says".into()));
         }
+        manifest.check().map_err(damaged)?;
         Ok(manifest)
+    }
+
+    /// Checks that the numbers make files that there can be: a checksum is no signature, and sizes and counts that fit into
+    /// no address would panic wherever they are multiplied.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let [height, width] = self.n_px;
+        if [height, width].iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
+            return Err(format!("images of {height}×{width}, but sides of 1 to {MAX_SIDE} pixels are supported"));
+        }
+        if !(2..=65536).contains(&self.n_vocab) || ![1, 3].contains(&self.channels) {
+            return Err(format!("a palette of {} colours with {} channels", self.n_vocab, self.channels));
+        }
+        if self.shard_images == 0 {
+            return Err("shards of 0 images".into());
+        }
+        if self.views > MAX_VIEWS {
+            return Err(format!("{} views of each image, but at most {MAX_VIEWS} are supported", self.views));
+        }
+        let images = self.images.lengths().iter().fold(0_u128, |sum, &images| sum + images as u128);
+        // With a label, a checksum for each copy, and two numbers that end texts.
+        let copies = self.views as u128 + 1;
+        let row = copies * (height * width * self.token_bytes()) as u128 + 4 * (copies + 3);
+        if images >= u128::from(u32::MAX) || images * row > isize::MAX as u128 {
+            return Err(format!("{images} images, more than can be numbered or mapped"));
+        }
+        Ok(())
+    }
+
+    /// Number of all shards, as the manifest says.
+    pub(super) fn shard_count(&self) -> usize {
+        self.images.lengths().iter().map(|images| images.div_ceil(self.shard_images)).sum()
     }
 
     /// The file's contents.
@@ -143,7 +179,7 @@ impl Manifest {
 
     /// Sequences stored of each image of a split: itself, and its views in train.
     pub(super) fn copies(&self, split: usize) -> usize {
-        1 + if split == 0 { self.views } else { 0 }
+        if split == 0 { self.views.saturating_add(1) } else { 1 }
     }
 
     /// Bytes of a token.
@@ -153,7 +189,8 @@ impl Manifest {
 
     /// Images that make shards of about 32 MiB.
     fn usual_shard(&self) -> usize {
-        ((32 << 20) / (self.n_px().pixels() * self.token_bytes() * self.copies(0))).max(1)
+        let row = self.n_px().pixels() * self.token_bytes();
+        ((32 << 20) / row.saturating_mul(self.copies(0))).max(1)
     }
 
     /// All shards as (split, number, images), in order.

@@ -7,6 +7,7 @@ use igpt_kernels::map::{Mmap, map_file};
 use sha2::{Digest, Sha256};
 
 use super::format::{FIXED, HEADER, ID, MAGIC, NO_LABEL, Shape, TRAILER, VERSION, crc, u32_at};
+use super::manifest::Manifest;
 use crate::{Error, Result, files};
 
 /// Bytes read at once when a whole file is checked.
@@ -31,15 +32,15 @@ pub(super) enum Found {
 }
 
 impl Shard {
-    /// Maps the file of that `shape`, whose header must start with `fixed`.
+    /// Maps the file of that `shape` of the directory that `manifest` describes.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
-    pub(super) fn open(root: &Path, shape: Shape, n_vocab: usize, fixed: &[u8]) -> Result<Self> {
+    pub(super) fn open(root: &Path, shape: Shape, manifest: &Manifest) -> Result<Self> {
         let path = root.join(shape.name());
         let map = map_file(&path).map_err(Error::io(&path))?;
         let bad = |problem: &str| Err(damaged(&path, problem));
-        let (table, length) = match header(&map, map.len() as u64, shape, fixed) {
+        let (table, length) = match header(&map, map.len() as u64, shape, &shape.fixed(manifest)) {
             Err((_, problem)) => return bad(&problem),
             Ok(table) => (shape.table(), table),
         };
@@ -55,7 +56,11 @@ impl Shard {
         if !fits || shape.numbers() + texts[0] + texts[1] != length {
             return bad("the table's names don't fit into it");
         }
-        Ok(Self { path, shape, n_vocab, map })
+        let is_class = |label: u32| label == NO_LABEL || (label as usize) < manifest.classes.len();
+        if !(0..shape.images).all(|row| is_class(u32_at(bytes, 4 * row))) {
+            return bad(&format!("a label in it is none of the {} classes", manifest.classes.len()));
+        }
+        Ok(Self { path, shape, n_vocab: manifest.n_vocab, map })
     }
 
     /// Reads a whole file and compares it with its SHA-256.
@@ -86,6 +91,11 @@ impl Shard {
         }
         let whole = sha.finalize().as_slice() == trailer;
         Ok(if whole { Found::Whole } else { Found::Damaged("its contents are not what its SHA-256 says".into()) })
+    }
+
+    /// The SHA-256 of the rest of the file, as the file says.
+    pub(super) fn trailer(&self) -> &[u8] {
+        &self.map[self.map.len() - TRAILER..]
     }
 
     fn table(&self) -> &[u8] {

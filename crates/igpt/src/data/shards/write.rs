@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::dir::{FileProblem, PALETTE, palette_text};
 use super::format::{Entry, HEADER, Shape, crc, finish};
-use super::manifest::{MANIFEST, Manifest};
+use super::manifest::{MANIFEST, MAX_SIDE, Manifest};
 use super::shard::{Found, Shard};
 use crate::data::tokens::{NAMED, check_count};
 use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
@@ -80,6 +80,7 @@ pub fn write(
 ) -> Result<Written> {
     check(dataset, settings)?;
     let manifest = Manifest::new(dataset, quantizer.palette(), settings);
+    manifest.check().map_err(|problem| Error::Invalid(format!("{problem}: give other sizes")))?;
     let mut written = Written {
         manifest: manifest.clone(),
         kept: 0,
@@ -103,7 +104,7 @@ pub fn write(
     for (done, &shape) in shapes.iter().enumerate() {
         if whole(out, shape, &manifest, &mut written.mended)? {
             written.kept += 1;
-            let shard = Shard::open(out, shape, manifest.n_vocab, &shape.fixed(&manifest))?;
+            let shard = Shard::open(out, shape, &manifest)?;
             damage.add(
                 shape,
                 (0..shape.images)
@@ -117,11 +118,10 @@ pub fn write(
 
     let (mut done, total) = (0, missing.iter().map(|shape| shape.images).sum());
     for shape in missing {
-        let entries = make(dataset, quantizer, settings, &manifest, shape, &mut |images| {
+        let (bytes, entries) = make(dataset, quantizer, settings, &manifest, shape, &mut |images| {
             done += images;
             progress("tokenizing", done, total);
-        });
-        let (bytes, entries) = entries;
+        })?;
         damage.add(
             shape,
             entries
@@ -145,7 +145,11 @@ fn check(dataset: &Dataset, settings: &Settings) -> Result<()> {
     if dataset.train.tokens().is_some() {
         return invalid(format!("{} holds tokens already: give the images themselves", dataset.name));
     }
-    if settings.n_px.pixels() == 0 || settings.shard_images == Some(0) {
+    let sides = [settings.n_px.height, settings.n_px.width];
+    if sides.iter().any(|side| *side > MAX_SIDE) {
+        return invalid(format!("images of {}, but sides of at most {MAX_SIDE} pixels are supported", settings.n_px));
+    }
+    if sides.contains(&0) || settings.shard_images == Some(0) {
         return invalid("images and shards must not be empty: give sizes above 0".into());
     }
     match (settings.augment, settings.views) {
@@ -232,10 +236,17 @@ fn make(
     manifest: &Manifest,
     shape: Shape,
     progress: &mut dyn FnMut(usize),
-) -> (Vec<u8>, Vec<Entry>) {
+) -> Result<(Vec<u8>, Vec<Entry>)> {
     let images = [&dataset.train, &dataset.validation, &dataset.test][shape.split];
     let first = shape.number * manifest.shard_images;
-    let mut bytes = vec![0; shape.table()];
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(shape.table()).map_err(|_| {
+        let (bytes, file) = (shape.table(), shape.name());
+        Error::Invalid(format!(
+            "{file} would have {bytes} bytes, for which there is no memory: give a smaller --shard-images"
+        ))
+    })?;
+    bytes.resize(shape.table(), 0);
     let runs = Mutex::new(bytes[HEADER..].chunks_mut(RUN * shape.row()).enumerate());
     let threads = if settings.threads == 0 {
         std::thread::available_parallelism().map_or(1, usize::from)
@@ -245,7 +256,7 @@ fn make(
     let mut entries = BTreeMap::new();
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
-        for _ in 0..threads {
+        for _ in 0..threads.min(shape.images.div_ceil(RUN)) {
             let (runs, sender) = (&runs, sender.clone());
             scope.spawn(move || {
                 let mut tokens = vec![0; shape.n_ctx];
@@ -272,7 +283,7 @@ fn make(
         }
     });
     let entries = entries.into_values().flatten().collect();
-    (bytes, entries)
+    Ok((bytes, entries))
 }
 
 /// Fills `row` with the tokens of image `i`, all copies.

@@ -118,6 +118,14 @@ impl ModelDir {
         (0..self.config.class_head.map_or(0, |head| head.num_labels)).map(name).collect()
     }
 
+    /// Names of the classes of the classifier in the model directory `dir`, of which only `config.json` is read; none where
+    /// there is no classifier.
+    pub(crate) fn class_names(dir: &Path) -> Option<Vec<String>> {
+        let config = read_json(&dir.join("config.json")).ok()?;
+        let names = config.get("id2label")?.as_object()?;
+        (0..names.len()).map(|id| Some(names.get(&id.to_string())?.as_str()?.to_owned())).collect()
+    }
+
     /// Gives the classifier's classes these names, as transformers does.
     pub fn set_classes(&mut self, names: &[String]) {
         let id2label: Map<_, _> = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
@@ -268,7 +276,10 @@ fn expect_no_pointer(path: &Path, what: &str) -> Result<()> {
     if !files::is_lfs_pointer(&start) {
         return Ok(());
     }
-    Err(Error::format(path, format!("this is a Git LFS pointer, not the {what}: run git lfs pull in the clone it is of")))
+    Err(Error::format(
+        path,
+        format!("this is a Git LFS pointer, not the {what}: run git lfs pull in the clone it is of"),
+    ))
 }
 
 fn read_json(path: &Path) -> Result<Value> {

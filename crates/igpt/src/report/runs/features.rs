@@ -78,7 +78,12 @@ impl Probed {
         if !same || report.layers.iter().any(|layer| *layer > n_layer) {
             return Ok(None);
         }
-        if written(&path)? < weights_written(&ModelDir::locate(run)?)? {
+        // A run without a model yet was probed by one of its checkpoints.
+        let outdated = match ModelDir::locate(run) {
+            Ok(model) => written(&path)? < weights_written(&model)?,
+            Err(_) => true,
+        };
+        if outdated {
             absent.push(format!("The probe in {}: it is older than the weights.", path.display()));
             return Ok(None);
         }

@@ -12,7 +12,7 @@ use crate::evaluate::{
 use crate::model::{Engine, ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Histogram, Quantizer};
 use crate::report::page::Pair;
-use crate::train::{Metrics, Row, RunConfig};
+use crate::train::{Metrics, Row, RunConfig, open_model};
 use crate::{Error, Result, cpu, files};
 
 /// Told what is being done, how much of it is done, and of how much.
@@ -106,7 +106,13 @@ impl Findings {
         let test = if settings.images > 0 { test.spread(settings.images) } else { test };
         let tokens = tokenize(&test, size, &quantizer)?;
         let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
-        let (histogram, _) = Histogram::of_preprocessed(&test, Some(quantizer.palette().preprocess(size)), channels, None, settings.options.threads)?;
+        let (histogram, _) = Histogram::of_preprocessed(
+            &test,
+            Some(quantizer.palette().preprocess(size)),
+            channels,
+            None,
+            settings.options.threads,
+        )?;
 
         let mut absent = Vec::new();
         let mut engine = cpu::open(config, &model.weights, settings.options)?;
@@ -246,7 +252,7 @@ struct Opened {
 
 impl Opened {
     fn open(run: &Path, settings: &Settings) -> Result<Self> {
-        let model = ModelDir::open(run)?;
+        let model = open_model(run)?;
         let path = run.join("config.resolved.toml");
         let config = match path.is_file() {
             true => {

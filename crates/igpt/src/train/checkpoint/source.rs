@@ -21,6 +21,11 @@ impl Source {
         Ok(Self(stored))
     }
 
+    /// The shape of the tensor of this name, if there is one.
+    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.get(name).map(|stored| stored.shape.clone())
+    }
+
     /// The f32 tensor of this name and shape in the checkpoint at `path`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::page_args::PageArgs;
+use super::page_args::{Page, PageArgs};
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
@@ -81,21 +81,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+    ranks::among(|ranks| run_among(&args, ranks))?.stay();
+    Ok(())
 }
 
-fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<Page> {
     let mut config = settings(args)?;
     config.validate()?;
     let stop = stop_on_signals()?;
-    let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
+    let page = args.page.open(ranks.leads(), &args.run.out, &stop)?;
     let mut progress = Led::new(ranks);
     let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
     let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, &stop);
     progress.finish();
     let result = result?;
     if !ranks.leads() {
-        return Ok(());
+        return Ok(page);
     }
     tell(&result);
     if args.json {
@@ -103,7 +104,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         rates::tell(&mut value, &config.train, found.as_ref());
         output::print_json(&value)?;
     }
-    Ok(())
+    Ok(page)
 }
 
 fn settings(args: &Args) -> Result<RunConfig> {

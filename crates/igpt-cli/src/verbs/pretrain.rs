@@ -5,7 +5,7 @@ use igpt::ranks::Collective;
 use igpt::train::{self, Overrides, Summary};
 use igpt::{Error, Result};
 
-use super::page_args::PageArgs;
+use super::page_args::{Page, PageArgs};
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, stop_on_signals};
 use crate::output;
@@ -40,21 +40,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks))
+    ranks::among(|ranks| run_among(&args, ranks))?.stay();
+    Ok(())
 }
 
-fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
+fn run_among(args: &Args, ranks: &mut Collective) -> Result<Page> {
     let mut config = args.run.layers(Overrides::default())?.finish()?;
     config.validate()?;
     let stop = stop_on_signals()?;
-    let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
+    let page = args.page.open(ranks.leads(), &args.run.out, &stop)?;
     let mut progress = Led::new(ranks);
     let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, &stop)?;
     let summary = train::pretrain_among(ranks, &config, &args.run.out, start, &mut progress, &stop);
     progress.finish();
     let summary = summary?;
     if !ranks.leads() {
-        return Ok(());
+        return Ok(page);
     }
     tell(&summary);
     if args.json {
@@ -62,7 +63,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         rates::tell(&mut value, &config.train, found.as_ref());
         output::print_json(&value)?;
     }
-    Ok(())
+    Ok(page)
 }
 
 fn tell(summary: &Summary) {

@@ -23,26 +23,33 @@ export async function picture(url) {
 }
 
 /** Follows the run for ever. Calls `on.whole(run)` at first and after each break, `on.news(event)`, `on.lost()`, and
- * waits for `on.token()` where the server wants one. */
+ * waits for `on.token()` where the server wants one and for `on.ended()` where the training is over and the server goes
+ * with it. */
 export async function follow(on) {
+  let over = false;
+  const whole = (run) => {
+    over = false;
+    on.whole(run);
+  };
   for (let failures = 0; ; ) {
     const start = performance.now();
     try {
-      await listen(on);
+      over = await listen({ ...on, whole });
     } catch (cause) {
       if (cause instanceof TokenWanted) {
         await on.token();
         continue;
       }
     }
-    failures = performance.now() - start > STEADY_MS ? 0 : failures + 1;
+    failures = !over && performance.now() - start > STEADY_MS ? 0 : failures + 1;
     if (failures === 0) continue;
-    on.lost();
-    await pause(failures);
+    // Another training may begin here.
+    if (!over) on.lost();
+    await pause(over ? Infinity : failures);
   }
 }
 
-/** One connection. The events are opened before the whole is asked for, so that none is missed between the two. */
+/** One connection; whether it ended with the training. The events are opened before the whole is asked for, so that none is missed between the two. */
 async function listen(on) {
   const watchdog = new Watchdog();
   try {
@@ -50,8 +57,13 @@ async function listen(on) {
     on.whole(await whole(watchdog.signal));
     for await (const { event, data } of eventsOf(events.body, watchdog)) {
       if (event === "reset") on.whole(await whole(watchdog.signal));
-      if (event === "run" && on.news(JSON.parse(data)) === "stale") on.whole(await whole(watchdog.signal));
+      if (event !== "run" && event !== "end") continue;
+      if (on.news(JSON.parse(data)) === "stale") on.whole(await whole(watchdog.signal));
+      if (event === "run") continue;
+      await on.ended();
+      return true;
     }
+    return false;
   } finally {
     watchdog.stop();
   }

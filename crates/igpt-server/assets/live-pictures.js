@@ -45,6 +45,12 @@ export class Pictures {
     this.#go(this.#follows ? list.length - 1 : Math.max(0, same));
   }
 
+  /** Waits until the newest picture is here, whether it is looked at or not. */
+  async settled() {
+    const newest = this.#list.at(-1);
+    if (newest) await this.#cache.get(newest.url).catch(() => null);
+  }
+
   /** Forgets all pictures: a run that was begun anew draws others under the same names. */
   forget() {
     this.#cache.clear();

@@ -35,6 +35,12 @@ follow({
     run = proceed(run, event);
     connected();
   },
+  async ended() {
+    show(run);
+    put("connection", "The training is over and its page has closed: igpt watch shows it again.");
+    // The server waits a moment for those who still look at the last pictures.
+    await Promise.all([samples.settled(), completions.settled()]);
+  },
   lost() {
     document.body.dataset.state = "lost";
     const shown = run ? " What is shown is the newest there was." : "";

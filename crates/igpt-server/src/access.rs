@@ -1,40 +1,56 @@
-//! Where a server listens, and who may come in.
+//! Where a server listens, under which names it is known, and who may come in.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use igpt::{Error, Result};
 use subtle::ConstantTimeEq;
 
-/// An address, and a token if one is wanted.
-#[derive(Clone, Debug)]
+use crate::origin;
+
+/// An address, the names that lead to it, and a token if one is wanted.
+#[derive(Clone)]
 pub struct Access {
     listen: SocketAddr,
     token: Option<String>,
+    names: Vec<String>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "secret");
+        f.debug_struct("Access")
+            .field("listen", &self.listen)
+            .field("token", &token)
+            .field("names", &self.names)
+            .finish()
+    }
 }
 
 impl Access {
     /// Listens on `listen` (`HOST:PORT`). Every address but this machine's own wants a `token`, unless `open` says that
-    /// anyone may come in.
+    /// anyone may come in. Requests are answered under the address in numbers, `localhost`, the host of `listen` and
+    /// `names`.
     ///
     /// # Errors
-    /// When the address can't be read, or is open to others without a token.
-    pub fn new(listen: &str, token: Option<String>, open: bool) -> Result<Self> {
+    /// When the address can't be read, or is open to others without a token; when a token can't be sent in a header;
+    /// when a name is none.
+    pub fn new(listen: &str, token: Option<String>, open: bool, names: &[String]) -> Result<Self> {
         let unreadable = |e: std::io::Error| {
             Error::Invalid(format!("{listen} is no address to listen on ({e}): give one such as 127.0.0.1:8000"))
         };
         let address = listen.to_socket_addrs().map_err(unreadable)?.next();
+        let mut names = names.iter().map(|name| name_of(name)).collect::<Result<Vec<_>>>()?;
+        names.extend(listen.rsplit_once(':').and_then(|(host, _)| name_of(host).ok()));
         let listen = address.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
-        if token.as_ref().is_some_and(|token| token.trim().is_empty()) {
-            return Err(Error::Invalid("the token is empty: give one that cannot be guessed".into()));
-        }
+        token.as_deref().map_or(Ok(()), expect_sendable)?;
         if !listen.ip().is_loopback() && token.is_none() && !open {
             return Err(Error::Invalid(format!(
                 "{listen} can be reached from other machines: give a --token, or --allow-anyone if that is meant"
             )));
         }
-        Ok(Self { listen, token })
+        Ok(Self { listen, token, names })
     }
 
     /// The address.
@@ -49,6 +65,44 @@ impl Access {
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
         given.as_bytes().ct_eq(token.as_bytes()).into()
     }
+
+    /// Whether this server was told that `host` (in small letters) is a name of its own.
+    pub(crate) fn is_named(&self, host: &str) -> bool {
+        self.names.iter().any(|name| name == host)
+    }
+
+    /// Whether `host` (in small letters) leads here: an address in numbers, which no other site can point elsewhere, a
+    /// name of this machine for itself, or one that the server was given.
+    pub(crate) fn answers_to(&self, host: &str) -> bool {
+        let numbers = host.trim_start_matches('[').trim_end_matches(']');
+        let own = host == "localhost" || host.ends_with(".localhost");
+        own || numbers.parse::<IpAddr>().is_ok() || self.is_named(host)
+    }
+}
+
+/// A token goes into a header, where only visible ASCII arrives as it was sent.
+fn expect_sendable(token: &str) -> Result<()> {
+    if token.is_empty() {
+        return Err(Error::Invalid("the token is empty: give one that cannot be guessed".into()));
+    }
+    match token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(Error::Invalid(
+            "the token has a space, a line break or another character that no client can send: use letters, digits and \
+             signs of ASCII"
+                .into(),
+        )),
+    }
+}
+
+/// A host's name as headers are compared with it.
+fn name_of(given: &str) -> Result<String> {
+    match origin::authority(given) {
+        Some((host, None)) => Ok(host),
+        _ => Err(Error::Invalid(format!(
+            "{given} is no name of a host: give one such as igpt.example.com, without a port"
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -57,25 +111,55 @@ mod tests {
 
     #[test]
     fn addresses_that_others_reach_want_a_token_or_a_clear_word() {
-        let new = |listen: &str, token: Option<&str>, open| Access::new(listen, token.map(Into::into), open);
+        let new = |listen: &str, token: Option<&str>, open| Access::new(listen, token.map(Into::into), open, &[]);
         assert!(new("127.0.0.1:0", None, false).is_ok());
         assert!(new("[::1]:8000", None, false).is_ok());
         let error = new("0.0.0.0:8000", None, false).unwrap_err().to_string();
         assert!(error.contains("--token") && error.contains("--allow-anyone"), "{error}");
         assert!(new("0.0.0.0:8000", Some("secret"), false).is_ok());
         assert!(new("0.0.0.0:8000", None, true).is_ok());
-        assert!(new("0.0.0.0:8000", Some(" "), true).is_err());
         assert!(new("nowhere", None, false).unwrap_err().to_string().contains("nowhere"));
     }
 
     #[test]
+    fn a_token_that_no_client_can_send_is_refused_and_not_shown() {
+        let new = |token: &str| Access::new("127.0.0.1:0", Some(token.into()), false, &[]);
+        assert!(new("sEcr3t-._~+/=!").is_ok());
+        for token in ["", " ", "a b", "a\n", "a\r\nX: y", "a\0", "a\u{7f}", "gehe\u{ef}m", "\u{1b}[2J"] {
+            let error = new(token).unwrap_err().to_string();
+            assert!(
+                error.contains("token") && (token.trim().is_empty() || !error.contains(token)),
+                "{token:?}: {error}"
+            );
+        }
+        assert!(!format!("{:?}", new("hidden").unwrap()).contains("hidden"));
+    }
+
+    #[test]
     fn only_the_whole_token_comes_in() {
-        let access = Access::new("127.0.0.1:0", Some("secret".into()), false).unwrap();
+        let access = Access::new("127.0.0.1:0", Some("secret".into()), false, &[]).unwrap();
         let admits = |value: &str| access.admits(&[(AUTHORIZATION, value.parse().unwrap())].into_iter().collect());
         assert!(admits("Bearer secret"));
         for wrong in ["Bearer secre", "Bearer secrets", "Bearer ", "secret", "Basic secret", ""] {
             assert!(!admits(wrong), "{wrong}");
         }
         assert!(!access.admits(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_server_answers_to_numbers_its_own_machine_s_names_and_those_it_was_given() {
+        let names = ["Igpt.Example.com.".to_string()];
+        let access = Access::new("localhost:0", None, false, &names).unwrap();
+        for host in ["127.0.0.1", "10.0.0.7", "[::1]", "[2001:db8::7]", "localhost", "a.localhost", "igpt.example.com"]
+        {
+            assert!(access.answers_to(host), "{host}");
+        }
+        for host in ["evil.example", "xlocalhost", "localhost.evil.example", "127.0.0.1.evil.example", "127.1"] {
+            assert!(!access.answers_to(host), "{host}");
+        }
+        for wrong in ["a:80", "", "http://a", "a b", "*"] {
+            let error = Access::new("127.0.0.1:0", None, false, &[wrong.into()]).unwrap_err().to_string();
+            assert!(error.contains("name of a host"), "{wrong}: {error}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What all answers of both servers share: errors as JSON, and strict headers.
+//! What all answers of both servers share: errors as JSON, strict headers, and no answer to other sites' pages.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use axum::http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::Next;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use igpt::Error;
+use igpt::text::printable;
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::ToSchema;
 
-use crate::Access;
+use crate::{Access, origin};
 
 /// Pages load nothing from elsewhere, run only their own scripts and are shown in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -52,12 +53,22 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(_) | Error::Mismatch(_) | Error::Missing(_) => Self::bad(error.to_string()),
-            _ => {
-                tracing::error!("{error}");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something failed here: the server's log says what")
-            }
+            _ => Self::failed(&error),
         }
     }
+}
+
+impl Refusal {
+    /// Of something that failed here and that only the log may tell of.
+    pub(crate) fn failed(error: &Error) -> Self {
+        log(&error.to_string());
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something failed here: the server's log says what")
+    }
+}
+
+/// Notes a failure in the log, in one line whatever names are in it.
+pub(crate) fn log(problem: &str) {
+    tracing::error!("{}", printable(problem).replace('\n', "\\n"));
 }
 
 impl IntoResponse for Refusal {
@@ -79,8 +90,17 @@ pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     refusal.into_response()
 }
 
-/// Adds what every answer has: strict headers, an answer where a handler panicked, and one where nothing is.
-pub(crate) fn finish(router: Router) -> Router {
+/// Answers nobody who asks under a foreign name or from another site's page.
+async fn gate(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    match origin::check(&access, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Adds what every answer has: strict headers, an answer where a handler panicked, one where nothing is, and none for
+/// other sites.
+pub(crate) fn finish(router: Router, access: Arc<Access>) -> Router {
     let nothing =
         || async { Refusal::new(StatusCode::NOT_FOUND, "nothing is here: see /openapi.json, or the page at /") };
     let wrong = || async { Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this path wants another method") };
@@ -89,6 +109,7 @@ pub(crate) fn finish(router: Router) -> Router {
     router
         .fallback(nothing)
         .method_not_allowed_fallback(wrong)
+        .layer(middleware::from_fn_with_state(access, gate))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(header(CONTENT_SECURITY_POLICY, POLICY))
         .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))

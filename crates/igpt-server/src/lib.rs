@@ -1,7 +1,7 @@
 //! igpt over HTTP: a model as an API with a page to play and work with ([`serve`]), and the live page of a training run
 //! ([`watch`]).
 //!
-//! `access` says who may come in, `connections` and `http` are what both servers share. Below `studio`: `worker` is the one
+//! `access` and `origin` say who may come in, `connections` and `http` are what both servers share. Below `studio`: `worker` is the one
 //! thread that computes, everything else turns requests into its jobs and back.
 
 mod access;
@@ -9,6 +9,7 @@ mod assets;
 mod connections;
 mod http;
 mod live;
+mod origin;
 mod studio;
 
 pub use access::Access;

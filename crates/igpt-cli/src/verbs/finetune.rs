@@ -7,7 +7,7 @@ use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::page_args::PageArgs;
+use super::page_args::{Page, PageArgs};
 use super::rates::{self, LrSearchArgs};
 use super::run_args::{RunArgs, integer};
 use crate::output;
@@ -82,21 +82,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks, signals))
+    ranks::among(|ranks| run_among(&args, ranks, signals))?.stay(signals);
+    Ok(())
 }
 
-fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<()> {
+fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<Page> {
     let mut config = settings(args)?;
     config.validate()?;
-    let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
-    let mut progress = Led::new(ranks, signals);
     let stop = signals.stop();
+    let page = args.page.open(ranks.leads(), &args.run.out)?;
+    let mut progress = Led::new(ranks, signals);
     let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, stop)?;
     let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, stop);
     progress.finish();
     let result = result?;
     if !ranks.leads() {
-        return Ok(());
+        return Ok(page);
     }
     tell(&result);
     if args.json {
@@ -104,7 +105,7 @@ fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<(
         rates::tell(&mut value, &config.train, found.as_ref());
         output::print_json(&value)?;
     }
-    Ok(())
+    Ok(page)
 }
 
 fn settings(args: &Args) -> Result<RunConfig> {

@@ -5,7 +5,7 @@ use igpt::ranks::Collective;
 use igpt::train::{self, Overrides, Summary};
 use igpt::{Error, Result};
 
-use super::page_args::PageArgs;
+use super::page_args::{Page, PageArgs};
 use super::rates::{self, LrSearchArgs};
 use super::run_args::RunArgs;
 use crate::output;
@@ -41,22 +41,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks, signals))
+    ranks::among(|ranks| run_among(&args, ranks, signals))?.stay(signals);
+    Ok(())
 }
 
-fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<()> {
+fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<Page> {
     let layers = args.run.layers(Overrides::default())?;
     let mut config = args.run.finish(layers, Overrides::default())?;
     config.validate()?;
-    let _page = if ranks.leads() { args.page.open(&args.run.out)? } else { None };
-    let mut progress = Led::new(ranks, signals);
     let stop = signals.stop();
+    let page = args.page.open(ranks.leads(), &args.run.out)?;
+    let mut progress = Led::new(ranks, signals);
     let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, stop)?;
     let summary = train::pretrain_among(ranks, &config, &args.run.out, start, &mut progress, stop);
     progress.finish();
     let summary = summary?;
     if !ranks.leads() {
-        return Ok(());
+        return Ok(page);
     }
     tell(&summary);
     if args.json {
@@ -64,7 +65,7 @@ fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<(
         rates::tell(&mut value, &config.train, found.as_ref());
         output::print_json(&value)?;
     }
-    Ok(())
+    Ok(page)
 }
 
 fn tell(summary: &Summary) {

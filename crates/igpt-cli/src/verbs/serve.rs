@@ -21,7 +21,7 @@ Examples:
   igpt serve                                                     # the emoji model that comes with igpt
   igpt serve --model runs/fashion --listen 127.0.0.1:8000
   igpt serve --model runs/mine --neighbors path/to/images        # and the nearest of these images
-  igpt serve --model runs/mine --listen 0.0.0.0:8000 --token \"$TOKEN\"
+  IGPT_TOKEN=$TOKEN igpt serve --model runs/mine --listen 0.0.0.0:8000
   curl -s http://127.0.0.1:8000/v1/sample -H 'Content-Type: application/json' -d '{\"n\": 4, \"seed\": 1}'
 
 The page is at the address itself, the API's document at /openapi.json. Ctrl-C finishes what is under way; a second one \

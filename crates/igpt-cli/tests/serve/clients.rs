@@ -8,14 +8,14 @@ use serde_json::json;
 use super::material::model;
 use crate::server::{Server, until};
 
-const HEAD: &str = "POST /v1/sample HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+const HEAD: &str = "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
 #[test]
 fn what_is_no_http_is_refused_and_harms_nobody() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
     let server = Server::start(folder.path(), "--model m");
-    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(1 << 20));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(1 << 20));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
     let wide = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(1 << 20));
     let negative = format!("{HEAD}Content-Length: -1\r\n\r\n");
@@ -38,7 +38,7 @@ fn clients_that_send_slowly_hold_nobody_up() {
     model(folder.path(), "m", Objective::Autoregressive);
     let server = Server::start(folder.path(), "--model m");
     let body = format!("{HEAD}Content-Length: 100\r\n\r\n{{\"n\":");
-    let form = "POST /v1/score HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=cut\r\n";
+    let form = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=cut\r\n";
     let form = format!("{form}Content-Length: 900\r\n\r\n--cut\r\nContent-Disposition: form-data; name=\"images\"\r\n");
     let slow: Vec<_> = ["GET", HEAD, &body, &form]
         .repeat(15)

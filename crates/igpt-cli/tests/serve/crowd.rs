@@ -94,7 +94,7 @@ fn a_client_that_leaves_before_its_answer_frees_its_rows() {
     model(folder.path(), "m", Objective::Autoregressive);
     let server = Server::start(folder.path(), &format!("--rows 3 {ENDLESS}"));
     let body = long().to_string();
-    let head = format!("Host: a\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    let head = format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     let mut client = server.connect();
     client.write_all(format!("POST /v1/sample HTTP/1.1\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
     until(|| server.metric("igpt_busy_rows") == 3.0);

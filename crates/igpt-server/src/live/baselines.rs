@@ -2,15 +2,15 @@
 //!
 //! They are computed once, beside the training, and kept in the run directory.
 
-use std::fs;
-
 use igpt::data::{self, OpenOptions, Split, tokenize};
 use igpt::evaluate::{BaselineScores, Baselines};
 use igpt::model::Objective;
-use igpt::palette::{Palette, Quantizer};
+use igpt::palette::Quantizer;
 use igpt::train::{RunConfig, RunDir};
-use igpt::{Result, files};
+use igpt::{Error, Result, files};
 use serde::{Deserialize, Serialize};
+
+use super::{inside, snapshot};
 
 /// Pixels of training images that are counted at most: some seconds of one core.
 const PIXELS: usize = 20_000_000;
@@ -28,24 +28,28 @@ pub(super) struct Baseline {
 /// # Errors
 /// When the run has not begun, or its images can't be had.
 pub(super) fn baselines(run: &RunDir) -> Result<Vec<Baseline>> {
-    let path = run.baselines();
-    if let Some(kept) = files::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+    let (root, path) = (run.root(), run.baselines());
+    if let Some(kept) = inside::text(root, &path).and_then(|text| serde_json::from_str(&text).ok()) {
         return Ok(kept);
     }
     let found = compute(run)?;
-    // A directory that can't be written to is only watched.
-    let _ = fs::write(&path, serde_json::to_vec(&found).expect("plain values have a JSON form"));
+    // A directory that can't be written to is only watched, and what a link leads to is not written over.
+    if !path.is_symlink() {
+        let _ = files::write(&path, &serde_json::to_vec(&found).expect("plain values have a JSON form"));
+    }
     Ok(found)
 }
 
 fn compute(run: &RunDir) -> Result<Vec<Baseline>> {
     let path = run.config();
-    let text = files::read_to_string(&path)?;
+    let text = inside::text(run.root(), &path)
+        .ok_or_else(|| Error::Missing(format!("{} is no file that can be read", path.display())))?;
     let config = RunConfig::from_toml(&text, &path)?;
     let (Some(n_px), Objective::Autoregressive) = (config.model.n_px, config.train.objective) else {
         return Ok(Vec::new());
     };
-    let quantizer = Quantizer::new(Palette::open(run.palette())?);
+    let palette = snapshot::palette(run).ok_or_else(|| Error::Missing("the run has no palette yet".into()))?;
+    let quantizer = Quantizer::new(palette);
     let options = OpenOptions { data_dir: config.data.dir.clone(), ..OpenOptions::default() };
     let dataset = data::open(&config.data.spec, &options)?;
     let train = dataset.split(Split::Train)?;

@@ -1,18 +1,23 @@
 //! `metrics.jsonl` as it grows: only what is new is read, and a file that was begun anew or cut back is noticed.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use igpt::train::Row;
 use serde::Serialize;
 
+use super::inside;
+
 /// Most points of a curve.
 const POINTS: usize = 2000;
+/// Bytes of the file that are read at a time, and at most of one that is long already.
+const PART: u64 = 32 << 20;
+/// Bytes of the longest line.
+const LINE: usize = 64 << 10;
 
 /// The rows read so far.
 #[derive(Debug)]
 pub(super) struct Rows {
+    root: PathBuf,
     path: PathBuf,
     /// Bytes read, whole lines only.
     read: u64,
@@ -24,38 +29,47 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, read: 0, last: None, rows: Vec::new(), generation: 0 }
+    /// Of the file `path` of the run in `root`.
+    pub(super) fn new(root: PathBuf, path: PathBuf) -> Self {
+        Self { root, path, read: 0, last: None, rows: Vec::new(), generation: 0 }
     }
 
     /// Reads what is new. A file that can't be read is empty.
     pub(super) fn refresh(&mut self) {
         if !self.goes_on() {
-            let (path, generation) = (std::mem::take(&mut self.path), self.generation + 1);
-            *self = Self { generation, ..Self::new(path) };
+            let (root, path) = (std::mem::take(&mut self.root), std::mem::take(&mut self.path));
+            *self = Self { generation: self.generation + 1, ..Self::new(root, path) };
         }
-        let Some(new) = read_from(&self.path, self.read) else { return };
+        if self.last.is_none() {
+            let length = self.length();
+            self.read = if length < self.read { 0 } else { self.read.max(length.saturating_sub(PART)) };
+        }
+        let Some(new) = inside::read_from(&self.root, &self.path, self.read, PART) else { return };
         let whole = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         for line in new[..whole].split_inclusive(|&byte| byte == b'\n') {
-            self.rows.extend(serde_json::from_slice(line).ok());
-            self.last = Some((self.read, line.to_vec()));
+            if line.len() <= LINE {
+                self.rows.extend(serde_json::from_slice(line).ok());
+                self.last = Some((self.read, line.to_vec()));
+            }
             self.read += line.len() as u64;
         }
+        if new.len() - whole > LINE {
+            // This is no line of a run's and may never end.
+            self.read += (new.len() - whole) as u64;
+        }
+    }
+
+    fn length(&self) -> u64 {
+        let file = inside::open(&self.root, &self.path);
+        file.and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len())
     }
 
     /// Whether the file still has the last line read where it was.
     fn goes_on(&self) -> bool {
         let Some((start, line)) = &self.last else { return true };
-        read_from(&self.path, *start).is_some_and(|text| text.starts_with(line))
+        let there = inside::read_from(&self.root, &self.path, *start, line.len() as u64);
+        there.is_some_and(|there| there == *line)
     }
-}
-
-fn read_from(path: &Path, start: u64) -> Option<Vec<u8>> {
-    let mut file = File::open(path).ok()?;
-    file.seek(SeekFrom::Start(start)).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// Points (step, value) of what is shown.
@@ -119,7 +133,7 @@ mod tests {
     fn a_growing_file_is_read_on_and_a_cut_one_anew() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let mut rows = Rows::new(path.clone());
+        let mut rows = Rows::new(dir.path().into(), path.clone());
         rows.refresh();
         assert!(rows.rows.is_empty());
         fs::write(&path, line(1, 2.0) + &line(2, 1.5) + "{\"step\":3,").unwrap();
@@ -138,6 +152,25 @@ mod tests {
         fs::remove_file(&path).unwrap();
         rows.refresh();
         assert_eq!((steps(&rows), rows.generation), (vec![], 2));
+    }
+
+    #[test]
+    fn of_a_file_without_an_end_or_with_endless_lines_only_so_much_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut file = fs::File::create(&path).unwrap();
+        // Holes take no room on the disk.
+        file.set_len(5 * PART).unwrap();
+        let mut rows = Rows::new(dir.path().into(), path.clone());
+        for _ in 0..3 {
+            rows.refresh();
+            assert!(rows.read >= 4 * PART && rows.rows.is_empty());
+        }
+        use std::io::{Seek, SeekFrom};
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(("\n".to_string() + &line(7, 1.0)).as_bytes()).unwrap();
+        rows.refresh();
+        assert_eq!((steps(&rows), rows.generation), (vec![7], 0));
     }
 
     #[test]

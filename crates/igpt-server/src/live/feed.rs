@@ -1,4 +1,6 @@
 //! The page's data: the whole at first, then what is new, by server-sent events. Nothing is read while nobody looks.
+//!
+//! Files are read on threads of their own: a disk that does not answer holds up neither the server nor a training.
 
 use std::convert::Infallible;
 use std::path::Path as FilePath;
@@ -18,25 +20,36 @@ use serde::Serialize;
 
 use super::baselines::{Baseline, baselines};
 use super::curves::{Curves, Rows};
+use super::page::{Ending, Visitor};
+use super::pictures;
 use super::snapshot::{Snapshot, colors, notes};
-use crate::http::Refusal;
-use igpt::files;
+use crate::http::{Refusal, log};
 
 /// Between looks at the directory.
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// The run, as all pages see it.
 #[derive(Clone)]
-pub(super) struct Watched(Arc<Mutex<Seen>>);
+pub(super) struct Watched {
+    seen: Arc<Mutex<Seen>>,
+    ending: Ending,
+}
 
 /// What was seen of it.
 struct Seen {
     run: RunDir,
     rows: Rows,
-    looked: Option<Instant>,
+    looked: Option<(Instant, Looked)>,
     baselines: Vec<Baseline>,
     /// Whether a thread is at them, or was.
     asked: bool,
+}
+
+/// What one look at the directory finds beside the rows.
+#[derive(Clone)]
+struct Looked {
+    snapshot: Snapshot,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -64,47 +77,51 @@ struct New {
 }
 
 impl Watched {
-    pub(super) fn new(run: &FilePath) -> Self {
+    pub(super) fn new(run: &FilePath, ending: Ending) -> Self {
         let run = RunDir::watch(run);
-        let rows = Rows::new(run.metrics());
-        Self(Arc::new(Mutex::new(Seen { run, rows, looked: None, baselines: Vec::new(), asked: false })))
+        let rows = Rows::new(run.root().into(), run.metrics());
+        let seen = Seen { run, rows, looked: None, baselines: Vec::new(), asked: false };
+        Self { seen: Arc::new(Mutex::new(seen)), ending }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the directory, unless that was done a moment ago.
-    fn look(&self) -> MutexGuard<'_, Seen> {
+    /// Looks at the directory, unless that was done a moment ago and nothing `fresh` is wanted. Waits for the disk.
+    fn look(&self, fresh: bool) -> (MutexGuard<'_, Seen>, Looked) {
         let mut seen = self.lock();
-        if seen.looked.is_none_or(|looked| looked.elapsed() >= GLANCE) {
-            let generation = seen.rows.generation;
-            seen.rows.refresh();
-            if seen.rows.generation != generation {
-                (seen.baselines, seen.asked) = (Vec::new(), false);
-            }
-            seen.looked = Some(Instant::now());
-        }
+        let known = seen.looked.take().filter(|(when, _)| !fresh && when.elapsed() < GLANCE);
+        let (when, looked) = known.unwrap_or_else(|| (Instant::now(), seen.anew()));
+        seen.looked = Some((when, looked.clone()));
         if !seen.asked && !seen.rows.rows.is_empty() {
             seen.asked = true;
             self.ask(seen.run.clone());
         }
-        seen
+        (seen, looked)
     }
 
     /// Computes the baselines on a thread of their own.
     fn ask(&self, run: RunDir) {
         let own = self.clone();
         std::thread::spawn(move || match baselines(&run) {
-            Ok(found) => own.lock().baselines = found,
-            Err(error) => tracing::warn!("no baselines on the page: {error}"),
+            Ok(found) => {
+                let mut seen = own.lock();
+                (seen.baselines, seen.looked) = (found, None);
+            }
+            Err(error) => log(&format!("no baselines on the page: {error}")),
         });
     }
 }
 
 impl Seen {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.run, &self.rows.rows, &self.baselines)
+    fn anew(&mut self) -> Looked {
+        let generation = self.rows.generation;
+        self.rows.refresh();
+        if self.rows.generation != generation {
+            (self.baselines, self.asked) = (Vec::new(), false);
+        }
+        Looked { snapshot: Snapshot::of(&self.run, &self.rows.rows, &self.baselines), notes: notes(&self.run) }
     }
 }
 
@@ -115,12 +132,19 @@ pub(super) fn router() -> Router<Watched> {
         .route("/api/picture/{name}", get(picture))
 }
 
+/// Does what waits for the disk on a thread for that.
+async fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let failed = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the run can't be read");
+    tokio::task::spawn_blocking(read).await.map_err(failed)
+}
+
 /// Everything.
-async fn run(State(watched): State<Watched>) -> Response {
-    let seen = watched.look();
-    let (snapshot, curves) = (seen.snapshot(), Curves::of(&seen.rows.rows));
-    let whole = Whole { snapshot, palette: colors(&seen.run), curves, notes: notes(&seen.run) };
-    ([(CACHE_CONTROL, "no-store")], Json(whole)).into_response()
+async fn run(State(watched): State<Watched>) -> Result<Response, Refusal> {
+    let whole = reading(move || {
+        let (seen, Looked { snapshot, notes }) = watched.look(false);
+        Whole { snapshot, palette: colors(&seen.run), curves: Curves::of(&seen.rows.rows), notes }
+    });
+    Ok(([(CACHE_CONTROL, "no-store")], Json(whole.await?)).into_response())
 }
 
 /// Where a connection is.
@@ -131,42 +155,66 @@ struct Listening {
     notes: Vec<String>,
     /// The last event's data, so that nothing is sent while nothing changes.
     last: String,
+    /// Whether the end was told.
+    ended: bool,
 }
 
 /// What is new, as it comes.
-async fn events(State(watched): State<Watched>) -> impl IntoResponse {
-    let seen = watched.look();
-    let (generation, rows, notes) = (seen.rows.generation, seen.rows.rows.len(), notes(&seen.run));
-    drop(seen);
-    let listening = Listening { watched, generation, rows, notes, last: String::new() };
-    let events = stream::unfold(listening, |mut listening| async move {
-        loop {
-            if let Some(event) = listening.news() {
-                return Some((Ok::<_, Infallible>(event), listening));
-            }
-            tokio::time::sleep(GLANCE).await;
+async fn events(State(watched): State<Watched>) -> Result<impl IntoResponse, Refusal> {
+    let visitor = watched.ending.visitor();
+    let begin = move || {
+        let (seen, looked) = watched.look(false);
+        let (generation, rows, notes) = (seen.rows.generation, seen.rows.rows.len(), looked.notes);
+        drop(seen);
+        Listening { watched, generation, rows, notes, last: String::new(), ended: false }
+    };
+    let listening = reading(begin).await?;
+    let events = stream::unfold((listening, visitor), next);
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// The next event; none where the run can't be read any more.
+async fn next(
+    (mut listening, mut visitor): (Listening, Visitor),
+) -> Option<(Result<Event, Infallible>, (Listening, Visitor))> {
+    loop {
+        if listening.ended {
+            // The visitor leaves after a look at the last pictures.
+            std::future::pending::<()>().await;
         }
-    });
-    Sse::new(events).keep_alive(KeepAlive::default())
+        let over = visitor.is_over();
+        let look = reading(move || {
+            let event = listening.news(over);
+            (listening, event)
+        });
+        let event;
+        (listening, event) = look.await.ok()?;
+        if let Some(event) = event {
+            return Some((Ok(event), (listening, visitor)));
+        }
+        visitor.wait(GLANCE).await;
+    }
 }
 
 impl Listening {
-    fn news(&mut self) -> Option<Event> {
+    /// What to say now, if anything; once the training is `over`, how it ended.
+    fn news(&mut self, over: bool) -> Option<Event> {
         let watched = self.watched.clone();
-        let seen = watched.look();
+        let (seen, Looked { snapshot, notes }) = watched.look(over);
         if seen.rows.generation != self.generation {
-            (self.generation, self.rows, self.notes) = (seen.rows.generation, seen.rows.rows.len(), notes(&seen.run));
+            (self.generation, self.rows, self.notes) = (seen.rows.generation, seen.rows.rows.len(), notes);
             return Some(Event::default().event("reset").data("{}"));
         }
-        let notes = notes(&seen.run);
         let fresh = match self.notes.last().and_then(|last| notes.iter().rposition(|line| line == last)) {
             Some(place) => notes[place + 1..].to_vec(),
             None => notes.clone(),
         };
         let new = New { curves: Curves::of(&seen.rows.rows[self.rows..]), notes: fresh };
-        let data =
-            serde_json::to_string(&News { snapshot: seen.snapshot(), new }).expect("plain values have a JSON form");
-        (self.rows, self.notes) = (seen.rows.rows.len(), notes);
+        let data = serde_json::to_string(&News { snapshot, new }).expect("plain values have a JSON form");
+        (self.rows, self.notes, self.ended) = (seen.rows.rows.len(), notes, over);
+        if over {
+            return Some(Event::default().event("end").data(data));
+        }
         if data == self.last {
             return None;
         }
@@ -177,12 +225,10 @@ impl Listening {
 
 /// A picture that was drawn while training.
 async fn picture(State(watched): State<Watched>, Path(name): Path<String>) -> Result<Response, Refusal> {
-    let nothing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such picture");
-    let run = watched.lock().run.clone();
-    // Only what the run lists: no name leads elsewhere.
-    let pictures = ["step-", "completions-"].into_iter().flat_map(|kind| run.pictures(kind));
-    let mut paths = pictures.map(|(_, path)| path);
-    let path = paths.find(|path| path.file_name().is_some_and(|own| own == name.as_str())).ok_or_else(nothing)?;
-    let bytes = files::read(&path).map_err(|_| nothing())?;
+    let picture = reading(move || {
+        let root = watched.lock().run.root().to_owned();
+        pictures::picture(&root, &name)
+    });
+    let bytes = picture.await?.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such picture"))?;
     Ok(([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, "no-cache")], bytes).into_response())
 }

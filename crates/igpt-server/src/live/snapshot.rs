@@ -3,14 +3,18 @@
 use igpt::model::Objective;
 use igpt::palette::Palette;
 use igpt::report::runs::grouped;
+use igpt::text::printable;
 use igpt::train::{Row, RunConfig, RunDir};
 use serde::Serialize;
 
 use super::baselines::Baseline;
-use igpt::files;
+use super::inside;
+use super::pictures::{Sheet, sheets};
 
 /// Lines of the log.
 const NOTES: usize = 200;
+/// Bytes of its end that are read.
+const LOG: u64 = 256 << 10;
 /// Steps over which the speed is measured that the time left follows from.
 const RECENT: usize = 20;
 
@@ -50,18 +54,11 @@ enum State {
     Finished,
 }
 
-/// A picture drawn while training.
-#[derive(Clone, Debug, Serialize)]
-struct Sheet {
-    step: u64,
-    url: String,
-}
-
 impl Snapshot {
     pub(super) fn of(run: &RunDir, rows: &[Row], baselines: &[Baseline]) -> Self {
-        let path = run.config();
-        let config = files::read_to_string(&path).ok().and_then(|text| RunConfig::from_toml(&text, &path).ok());
-        let palette = Palette::open(run.palette()).ok();
+        let (root, path) = (run.root(), run.config());
+        let config = inside::text(root, &path).and_then(|text| RunConfig::from_toml(&text, &path).ok());
+        let palette = palette(run);
         let name = run.root().file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned());
         let train = || rows.iter().filter(|row| row.split == "train");
         let validated = || rows.iter().filter(|row| row.split == "validation" && row.loss.is_finite());
@@ -70,7 +67,7 @@ impl Snapshot {
         let state = match (run.is_training(), config.is_some()) {
             (true, _) => State::Running,
             (false, false) => State::Waiting,
-            (false, true) if run.summary().is_file() => State::Finished,
+            (false, true) if inside::is_small(root, &run.summary()) => State::Finished,
             (false, true) => State::Stopped,
         };
         let steps = match (config.as_ref().zip(last), state) {
@@ -99,8 +96,8 @@ impl Snapshot {
             lr: newest.and_then(|row| row.lr),
             objective: config.map_or(Objective::Autoregressive, |config| config.train.objective),
             baselines: baselines.to_vec(),
-            samples: sheets(run, "step-"),
-            completions: sheets(run, "completions-"),
+            samples: sheets(root, "step-"),
+            completions: sheets(root, "completions-"),
         }
     }
 }
@@ -145,23 +142,26 @@ fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, St
     facts
 }
 
-fn sheets(run: &RunDir, kind: &str) -> Vec<Sheet> {
-    let sheet = |(step, _): (u64, _)| Sheet { step, url: format!("/api/picture/{kind}{step:08}.png") };
-    run.pictures(kind).into_iter().map(sheet).collect()
-}
-
 /// The last lines of the log, in which the run's directory has its name alone.
 pub(super) fn notes(run: &RunDir) -> Vec<String> {
-    let log = files::read(&run.log_file()).unwrap_or_default();
+    let log = inside::read_end(run.root(), &run.log_file(), LOG).unwrap_or_default();
     let root = run.root().display().to_string();
     let name = base_name(&root);
-    let lines: Vec<String> = String::from_utf8_lossy(&log).lines().map(|line| line.replace(&root, &name)).collect();
+    let text = String::from_utf8_lossy(&log);
+    let lines: Vec<String> = text.lines().map(|line| printable(&line.replace(&root, &name)).into_owned()).collect();
     lines[lines.len().saturating_sub(NOTES)..].to_vec()
+}
+
+/// The palette, if there is one yet.
+pub(super) fn palette(run: &RunDir) -> Option<Palette> {
+    let path = run.palette();
+    // What is read of it has a limit, too.
+    inside::is_small(run.root(), &path).then(|| Palette::open(path).ok())?
 }
 
 /// The palette as `#rrggbb`.
 pub(super) fn colors(run: &RunDir) -> Vec<String> {
-    let Ok(palette) = Palette::open(run.palette()) else { return Vec::new() };
+    let Some(palette) = palette(run) else { return Vec::new() };
     let color = |token: usize| {
         let [r, g, b] = palette.bytes(token as u16);
         format!("#{r:02x}{g:02x}{b:02x}")

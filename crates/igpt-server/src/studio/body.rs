@@ -1,5 +1,7 @@
 //! Bodies of requests: JSON, or the same fields as a multipart form with files in place of base64.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::multipart::MultipartError;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
@@ -12,36 +14,76 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::routes::Shared;
 use crate::http::Refusal;
+
+/// Bytes of a body that takes long to be read.
+const LONG: usize = 64 << 10;
 
 /// A body in either form.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Body<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
+        let patience = Duration::from_secs(shared.limits.seconds);
+        let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not come whole in time");
+        let raw = tokio::time::timeout(patience, Raw::read(request, shared)).await.map_err(late)??;
+        if raw.len() < LONG {
+            return raw.fields().map(Self);
+        }
+        // Reading megabytes of numbers would hold up whoever carries bytes.
+        let read = tokio::task::spawn_blocking(move || raw.fields()).await;
+        read.map_err(|_| Refusal::bad("the request can't be read"))?.map(Self)
+    }
+}
+
+/// A body that has come whole.
+enum Raw {
+    Json(Box<RawValue>),
+    Form(Map<String, Value>, usize),
+}
+
+impl Raw {
+    async fn read(request: Request, shared: &Shared) -> Result<Self, Refusal> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         if !kind.starts_with("multipart/form-data") {
-            let Json(body) = Json::<Box<RawValue>>::from_request(request, state).await.map_err(refused_json)?;
+            let Json(body) = Json::<Box<RawValue>>::from_request(request, shared).await.map_err(refused_json)?;
             // A list would be taken for the fields in their order.
-            if !body.get().starts_with('{') {
-                return Err(Refusal::bad("the request is no JSON object"));
-            }
-            return fields(&mut serde_json::Deserializer::from_str(body.get())).map(Self);
+            return match body.get().starts_with('{') {
+                true => Ok(Self::Json(body)),
+                false => Err(Refusal::bad("the request is no JSON object")),
+            };
         }
-        let mut form = Multipart::from_request(request, state)
+        let mut form = Multipart::from_request(request, shared)
             .await
             .map_err(|e| Refusal::bad(format!("the form can't be read: {e}")))?;
-        let mut all = Map::new();
+        let (mut all, mut len) = (Map::new(), 0);
         while let Some(field) = form.next_field().await.map_err(refused_form)? {
             let name = field.name().unwrap_or_default().to_string();
             let is_file = field.file_name().is_some();
             let bytes = field.bytes().await.map_err(refused_form)?;
+            len += bytes.len();
             let value = if is_file { Value::String(STANDARD.encode(&bytes)) } else { text_value(&bytes)? };
-            add(&mut all, name, value);
+            add(&mut all, name, value)?;
         }
-        fields(Value::Object(all)).map(Self)
+        Ok(Self::Form(all, len))
+    }
+
+    /// Bytes.
+    fn len(&self) -> usize {
+        match self {
+            Self::Json(text) => text.get().len(),
+            Self::Form(_, len) => *len,
+        }
+    }
+
+    fn fields<T: DeserializeOwned>(self) -> Result<T, Refusal> {
+        match self {
+            Self::Json(text) => fields(&mut serde_json::Deserializer::from_str(text.get())),
+            Self::Form(all, _) => fields(Value::Object(all)),
+        }
     }
 }
 
@@ -57,12 +99,16 @@ fn text_value(bytes: &[u8]) -> Result<Value, Refusal> {
 }
 
 /// Adds a field; `images` collects all of its name.
-fn add(fields: &mut Map<String, Value>, name: String, value: Value) {
+fn add(fields: &mut Map<String, Value>, name: String, value: Value) -> Result<(), Refusal> {
     if name != "images" {
+        if fields.contains_key(&name) {
+            return Err(Refusal::bad(format!("the form has two fields named {name}")));
+        }
         fields.insert(name, value);
     } else if let Value::Array(all) = fields.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
         all.push(value);
     }
+    Ok(())
 }
 
 fn refused_json(rejection: JsonRejection) -> Refusal {

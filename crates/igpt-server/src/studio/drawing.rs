@@ -1,10 +1,9 @@
 //! `/v1/sample` and `/v1/complete`: images from nothing, and what is missing of an image.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use igpt::generate::{Request, Settings};
@@ -13,9 +12,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use utoipa::ToSchema;
 
 use super::body::Body;
+use super::finite::expect_finite;
 use super::images::{self, EXAMPLE};
 use super::routes::{Shared, Slot};
 use super::stream::{self, SentEvent};
+use super::whole;
 use super::worker::{Drawn, Hole};
 use crate::http::{Problem, Refusal};
 
@@ -29,33 +30,30 @@ const STEPS: usize = 16;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SampleRequest {
     /// How many.
-    #[serde(default = "one")]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 1, minimum = 1)]
-    n: usize,
+    n: Option<usize>,
     /// The first image's number: image i of a seed is always the same image.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 0, maximum = 4294967295u32)]
-    first_image: u64,
+    first_image: Option<u64>,
     /// Seed of everything random: the same seed gives the same images, whoever else is served.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 0)]
-    seed: u64,
+    seed: Option<u64>,
     /// Logits are divided by this; 0 always takes the likeliest colour.
-    #[serde(default = "unit")]
     #[schema(default = 1.0, minimum = 0)]
-    temperature: f64,
+    temperature: Option<f64>,
     /// Draw only among the k likeliest colours; 0 is all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 0)]
-    top_k: usize,
+    top_k: Option<usize>,
     /// Draw only among the likeliest colours that together reach this probability.
-    #[serde(default = "unit")]
     #[schema(default = 1.0, exclusive_minimum = 0, maximum = 1)]
-    top_p: f64,
+    top_p: Option<f64>,
     /// Whether pixels are sent as they are drawn, as server-sent events.
-    #[serde(default)]
     #[schema(default = false)]
-    stream: bool,
+    stream: Option<bool>,
 }
 
 /// The rest of an image: after its first rows, or inside a mask.
@@ -66,53 +64,56 @@ pub(crate) struct CompleteRequest {
     #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
+    #[serde(default, deserialize_with = "whole::perhaps_list")]
     tokens: Option<Vec<u16>>,
     /// How many rows are known; half of them if neither this nor a mask is given.
+    #[serde(default, deserialize_with = "whole::perhaps")]
     rows: Option<usize>,
     /// Or which pixels are to be drawn, in raster order; all others are kept.
     mask: Option<Vec<bool>>,
     /// How many completions.
-    #[serde(default = "one")]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 1, minimum = 1)]
-    completions: usize,
+    completions: Option<usize>,
     /// Candidates of each completion, where known pixels come after a hole.
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 16, minimum = 1)]
     candidates: Option<usize>,
     /// Rounds in which a masked model fills the hole.
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 16, minimum = 1)]
     steps: Option<usize>,
     /// The image's number: completion j of image i of a seed is always the same.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 0, maximum = 4294967295u32)]
-    first_image: u64,
+    first_image: Option<u64>,
     /// Seed of everything random: the same seed gives the same completions, whoever else is served.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 0)]
-    seed: u64,
+    seed: Option<u64>,
     /// Logits are divided by this; 0 always takes the likeliest colour.
-    #[serde(default = "unit")]
     #[schema(default = 1.0, minimum = 0)]
-    temperature: f64,
+    temperature: Option<f64>,
     /// Draw only among the k likeliest colours; 0 is all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 0)]
-    top_k: usize,
+    top_k: Option<usize>,
     /// Draw only among the likeliest colours that together reach this probability.
-    #[serde(default = "unit")]
     #[schema(default = 1.0, exclusive_minimum = 0, maximum = 1)]
-    top_p: f64,
+    top_p: Option<f64>,
     /// Whether pixels are sent as they are drawn, as server-sent events.
-    #[serde(default)]
     #[schema(default = false)]
-    stream: bool,
+    stream: Option<bool>,
 }
 
-fn one() -> usize {
-    1
-}
-
-fn unit() -> f64 {
-    1.0
+/// How pixels are drawn, with the documented defaults for what is left out or `null`.
+fn settings(temperature: Option<f64>, top_k: Option<usize>, top_p: Option<f64>, seed: Option<u64>) -> Settings {
+    Settings {
+        temperature: temperature.unwrap_or(1.0),
+        top_k: top_k.unwrap_or(0),
+        top_p: top_p.unwrap_or(1.0),
+        seed: seed.unwrap_or(0),
+    }
 }
 
 /// How missing pixels are found.
@@ -177,12 +178,8 @@ impl Under {
         if self.done.iter().all(|done| *done) {
             return Ok(None);
         }
-        let late = || {
-            let seconds = self.shared.limits.seconds;
-            let error = format!("not finished within {seconds} s, the most that a request may take here: ask for less");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
-        };
-        let drawn = tokio::time::timeout_at(self.deadline.into(), self.drawn.recv()).await.map_err(|_| late())?;
+        let drawn = tokio::time::timeout_at(self.deadline.into(), self.drawn.recv()).await;
+        let drawn = drawn.map_err(|_| self.shared.late())?;
         let drawn = drawn.ok_or_else(Refusal::dead)?;
         self.take(drawn).map(Some)
     }
@@ -198,6 +195,7 @@ impl Under {
         }
         match &drawn {
             Drawn::Run { image, from, tokens, effective, done } => {
+                expect_finite(&self.shared.served, "an effective number of candidates", Some(*image), *effective)?;
                 self.images[*image].truncate(*from);
                 self.images[*image].extend_from_slice(tokens);
                 (self.effective[*image], self.done[*image]) = (*effective, *done);
@@ -208,7 +206,7 @@ impl Under {
                 }
                 self.done[*image] = *done;
             }
-            Drawn::Failed(error) => return Err(Refusal::bad(error.clone())),
+            Drawn::Failed(error) => return Err(Refusal::not_computed(error)),
         }
         Ok(drawn)
     }
@@ -251,11 +249,11 @@ pub(super) async fn sample(
     Body(request): Body<SampleRequest>,
 ) -> Result<Response, Refusal> {
     let SampleRequest { n, first_image, seed, temperature, top_k, top_p, stream } = request;
-    let settings = Settings { temperature, top_k, top_p, seed };
+    let (settings, n, image) = (settings(temperature, top_k, top_p, seed), n.unwrap_or(1), first_image.unwrap_or(0));
     let known = vec![None; shared.served.config.n_ctx()];
-    let under =
-        begin(shared, Wish { known, image: first_image, n, images: true, candidates: None, steps: None, settings })?;
-    under.respond(stream, slot).await
+    let wish = Wish { known, image, n, images: true, candidates: None, steps: None, settings };
+    let deadline = shared.deadline();
+    begin(shared, wish, deadline)?.respond(stream.unwrap_or(false), slot).await
 }
 
 /// Draws what is missing of an image.
@@ -274,13 +272,14 @@ pub(super) async fn complete(
     Extension(slot): Extension<Arc<Slot>>,
     Body(request): Body<CompleteRequest>,
 ) -> Result<Response, Refusal> {
-    let CompleteRequest { completions: n, candidates, steps, first_image, seed, stream, .. } = request;
-    let settings = Settings { temperature: request.temperature, top_k: request.top_k, top_p: request.top_p, seed };
-    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    let CompleteRequest { completions, candidates, steps, first_image, seed, stream, .. } = request;
+    let settings = settings(request.temperature, request.top_k, request.top_p, seed);
+    let (n, image, deadline) = (completions.unwrap_or(1), first_image.unwrap_or(0), shared.deadline());
     let missing = missing(&shared, request.rows, request.mask)?;
+    let tokens = images::one(&shared, deadline, request.image, request.tokens).await?;
     let known = tokens.iter().zip(&missing).map(|(token, missing)| (!missing).then_some(*token)).collect();
-    let wish = Wish { known, image: first_image, n, images: false, candidates, steps, settings };
-    begin(shared, wish)?.respond(stream, slot).await
+    let wish = Wish { known, image, n, images: false, candidates, steps, settings };
+    begin(shared, wish, deadline)?.respond(stream.unwrap_or(false), slot).await
 }
 
 /// Which pixels are to be drawn.
@@ -295,9 +294,10 @@ fn missing(shared: &Shared, rows: Option<usize>, mask: Option<Vec<bool>>) -> Res
             Err(Refusal::bad("the mask keeps all pixels: there is nothing to draw"))
         }
         (None, Some(mask)) => Ok(mask),
-        (Some(rows), None) if rows >= size.height => {
-            Err(Refusal::bad(format!("{rows} rows leave nothing to draw: give at most {}", size.height - 1)))
-        }
+        (Some(rows), None) if rows >= size.height => Err(Refusal::bad(format!(
+            "rows: {rows} known rows leave nothing to draw, give at most {}",
+            size.height - 1
+        ))),
         (rows, None) => {
             let known = rows.unwrap_or(size.height / 2) * size.width;
             Ok((0..n_ctx).map(|pixel| pixel >= known).collect())
@@ -318,11 +318,13 @@ struct Wish {
 }
 
 /// Hands a wish to the worker.
-fn begin(shared: Shared, wish: Wish) -> Result<Under, Refusal> {
+fn begin(shared: Shared, wish: Wish, deadline: Instant) -> Result<Under, Refusal> {
     let Wish { known, image, n, images, candidates, steps, settings } = wish;
     settings.validate()?;
     if n == 0 || n > shared.limits.images {
-        return Err(Refusal::bad(format!("{n} images were asked for: 1 to {} are possible", shared.limits.images)));
+        let name = if images { "n" } else { "completions" };
+        let error = format!("{name}: {n} images were asked for, 1 to {} are possible", shared.limits.images);
+        return Err(Refusal::bad(error));
     }
     let last = if images { image.saturating_add(n as u64 - 1) } else { image };
     if last >> 32 != 0 {
@@ -330,7 +332,6 @@ fn begin(shared: Shared, wish: Wish) -> Result<Under, Refusal> {
     }
     let number = known.iter().flatten().count();
     let begun = Instant::now();
-    let deadline = begun + Duration::from_secs(shared.limits.seconds);
     let with = |shared, method, candidates, steps, images, drawn| Under {
         shared,
         method,
@@ -349,7 +350,7 @@ fn begin(shared: Shared, wish: Wish) -> Result<Under, Refusal> {
     if !shared.served.is_autoregressive() {
         let rounds = steps.unwrap_or(STEPS);
         if rounds == 0 {
-            return Err(Refusal::bad("0 steps fill nothing: give at least 1"));
+            return Err(Refusal::bad("steps: 0 of them fill nothing, give at least 1"));
         }
         let start: Vec<u16> = known.iter().map(|token| token.unwrap_or(0)).collect();
         let drawn = shared.worker.fill(Hole { known, image, attempts: n, rounds, settings })?;
@@ -366,7 +367,7 @@ fn begin(shared: Shared, wish: Wish) -> Result<Under, Refusal> {
     let requests: Vec<Request> = (0..n).map(request).collect();
     let (steered, wanted) = (requests[0].is_steered(), requests[0].candidates);
     if wanted == 0 || wanted > rows {
-        return Err(Refusal::bad(format!("{wanted} candidates were asked for: 1 to {rows} are possible here")));
+        return Err(Refusal::bad(format!("candidates: {wanted} were asked for, 1 to {rows} are possible here")));
     }
     let given: Vec<u16> = known.iter().map_while(|token| *token).collect();
     let method = match (number, steered) {

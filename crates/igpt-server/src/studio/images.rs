@@ -1,68 +1,166 @@
 //! Images of requests: files in base64, or tokens.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use igpt::data::decode;
+use std::time::Instant;
 
-use super::Limits;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use igpt::data::decode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::decoding::Failed;
 use super::model::Served;
+use super::routes::Shared;
 use crate::http::Refusal;
 
 /// A file of one pixel, for the API's document.
 pub(super) const EXAMPLE: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
+/// With or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// An image of a request that can't be read, and so is left out of the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Unread {
+    /// Its place in the request, from 0.
+    index: usize,
+    /// What is wrong with it.
+    message: String,
+}
+
+/// The images of a request.
+#[derive(Debug)]
+pub(crate) struct Several {
+    /// Tokens of those that could be read, with their places in the request.
+    pub(crate) read: Vec<(usize, Vec<u16>)>,
+    pub(crate) unread: Vec<Unread>,
+}
+
 /// One image in either form, as tokens.
-pub(crate) fn one(
-    served: &Served,
-    limits: &Limits,
-    image: Option<&String>,
+pub(crate) async fn one(
+    shared: &Shared,
+    deadline: Instant,
+    image: Option<String>,
     tokens: Option<Vec<u16>>,
 ) -> Result<Vec<u16>, Refusal> {
     match (image, tokens) {
-        (Some(image), None) => decoded(served, limits, image),
-        (None, Some(tokens)) => checked(served, tokens),
+        (Some(image), None) => {
+            let _places = shared.decoding.enter(1)?;
+            decoded(shared, deadline, image).await?.map_err(Refusal::bad)
+        }
+        (None, Some(tokens)) => checked(&shared.served, tokens).map_err(Refusal::bad),
         _ => Err(Refusal::bad("give one of image (a file in base64) and tokens")),
     }
 }
 
-/// Some images in either form, as tokens.
-pub(crate) fn several(
-    served: &Served,
-    limits: &Limits,
-    images: Option<&Vec<String>>,
+/// Some images in either form, as tokens. Files that can't be read are left out, unless none can.
+pub(crate) async fn several(
+    shared: &Shared,
+    deadline: Instant,
+    images: Option<Vec<String>>,
     tokens: Option<Vec<Vec<u16>>>,
-) -> Result<Vec<Vec<u16>>, Refusal> {
-    let n = images.map_or(0, Vec::len) + tokens.as_ref().map_or(0, Vec::len);
-    if n == 0 || n > limits.images {
-        return Err(Refusal::bad(format!("{n} images were sent: give 1 to {} of them", limits.images)));
+) -> Result<Several, Refusal> {
+    let (n, most) = (images.as_ref().map_or(0, Vec::len) + tokens.as_ref().map_or(0, Vec::len), shared.limits.images);
+    if n == 0 || n > most {
+        return Err(Refusal::bad(format!("{n} images were sent: give 1 to {most} of them")));
     }
+    let (mut read, mut unread) = (Vec::with_capacity(n), Vec::new());
     match (images, tokens) {
-        (Some(images), None) => images.iter().map(|image| decoded(served, limits, image)).collect(),
-        (None, Some(tokens)) => tokens.into_iter().map(|tokens| checked(served, tokens)).collect(),
-        _ => Err(Refusal::bad("give one of images (files in base64) and tokens")),
+        (Some(images), None) => {
+            let _places = shared.decoding.enter(n)?;
+            for (index, image) in images.into_iter().enumerate() {
+                match decoded(shared, deadline, image).await? {
+                    Ok(tokens) => read.push((index, tokens)),
+                    Err(message) => unread.push(Unread { index, message }),
+                }
+            }
+        }
+        (None, Some(tokens)) => {
+            for (index, tokens) in tokens.into_iter().enumerate() {
+                let checked = checked(&shared.served, tokens);
+                read.push((index, checked.map_err(|e| Refusal::bad(format!("tokens[{index}]: {e}")))?));
+            }
+        }
+        _ => return Err(Refusal::bad("give one of images (files in base64) and tokens")),
+    }
+    match unread.first() {
+        Some(first) if n == 1 => Err(Refusal::bad(first.message.clone())),
+        Some(first) if read.is_empty() => {
+            Err(Refusal::bad(format!("none of the {n} images can be read; images[0]: {}", first.message)))
+        }
+        _ => Ok(Several { read, unread }),
     }
 }
 
-/// A file in base64, possibly as a `data:` URL.
-fn decoded(served: &Served, limits: &Limits, image: &str) -> Result<Vec<u16>, Refusal> {
+/// A file as tokens, or what is wrong with it; decoded where that holds nobody up.
+async fn decoded(shared: &Shared, deadline: Instant, image: String) -> Result<Result<Vec<u16>, String>, Refusal> {
+    let own = shared.clone();
+    let work = move || {
+        let file = file(&image)?;
+        let channels = own.served.quantizer.palette().channels();
+        let pixels = decode::from_bytes(&file, channels, own.limits.pixels).map_err(|error| error.to_string())?;
+        own.served.tokens(&pixels).map_err(|error| error.to_string())
+    };
+    match shared.decoding.run(deadline, work).await {
+        Ok(done) => Ok(done),
+        Err(Failed::Panicked) => Ok(Err("the image can't be read: it is damaged".into())),
+        Err(Failed::Late) => Err(shared.late()),
+    }
+}
+
+/// A file in base64, possibly as a `data:` URL; in either alphabet, with or without padding and line breaks.
+fn file(image: &str) -> Result<Vec<u8>, String> {
     let text = match image.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
         Some((_, text)) => text,
         None => image,
     };
-    let file = STANDARD.decode(text.trim()).map_err(|e| Refusal::bad(format!("the image is no base64: {e}")))?;
-    let pixels = decode::from_bytes(&file, served.quantizer.palette().channels(), limits.pixels)?;
-    Ok(served.tokens(&pixels)?)
+    let standard = |byte: u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
+    BASE64.decode(text).map_err(|e| format!("the image is no base64: {e}"))
 }
 
-fn checked(served: &Served, tokens: Vec<u16>) -> Result<Vec<u16>, Refusal> {
+fn checked(served: &Served, tokens: Vec<u16>) -> Result<Vec<u16>, String> {
     let (n_ctx, n_vocab) = (served.config.n_ctx(), served.config.n_vocab);
     if tokens.len() != n_ctx {
-        let n = tokens.len();
-        return Err(Refusal::bad(format!("an image of {n} tokens, but the model's have {n_ctx}")));
+        return Err(format!("an image of {} tokens, but the model's have {n_ctx}", tokens.len()));
     }
     match tokens.iter().find(|token| **token as usize >= n_vocab) {
-        Some(token) => Err(Refusal::bad(format!("token {token}, but the model's palette has {n_vocab} colours"))),
+        Some(token) => Err(format!("token {token}, but the model's palette has {n_vocab} colours")),
         None => Ok(tokens),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_in_every_form_that_encoders_give_it() {
+        let bytes: Vec<u8> = (0..=255).chain([251, 255, 254, 7]).collect();
+        let plain = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let lines = plain.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap());
+        let forms = [
+            plain.clone(),
+            plain.trim_end_matches('=').into(),
+            lines.clone().collect::<Vec<_>>().join("\r\n") + "\n",
+            base64::engine::general_purpose::URL_SAFE.encode(&bytes),
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes),
+            format!("data:image/png;base64,{plain}"),
+        ];
+        for form in forms {
+            assert_eq!(file(&form), Ok(bytes.clone()), "{form}");
+        }
+        for wrong in ["!!!", "data:image/png,abcd", "=AAA", "AA=A", "A"] {
+            assert!(file(wrong).unwrap_err().contains("base64"), "{wrong}");
+        }
     }
 }

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::images::{self, EXAMPLE};
+use super::finite::expect_finite;
+use super::images::{self, EXAMPLE, Several, Unread};
 use super::model::{Neighbor, Neighbors};
 use super::routes::Shared;
+use super::whole;
 use crate::http::{Problem, Refusal};
 
 /// One image.
@@ -23,6 +25,7 @@ pub(crate) struct ImageRequest {
     #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
+    #[serde(default, deserialize_with = "whole::perhaps_list")]
     tokens: Option<Vec<u16>>,
 }
 
@@ -34,6 +37,7 @@ pub(crate) struct ImagesRequest {
     #[schema(example = json!([EXAMPLE]))]
     images: Option<Vec<String>>,
     /// Or tokens, each image's in raster order.
+    #[serde(default, deserialize_with = "whole::perhaps_lists")]
     tokens: Option<Vec<Vec<u16>>>,
 }
 
@@ -61,19 +65,24 @@ pub(super) async fn quantize(
     State(shared): State<Shared>,
     Body(request): Body<ImageRequest>,
 ) -> Result<Json<Quantized>, Refusal> {
-    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    let tokens = images::one(&shared, shared.deadline(), request.image, request.tokens).await?;
     Ok(Json(Quantized { png: shared.served.png(&tokens), tokens }))
 }
 
 /// Scores of some images.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Scores {
+    /// Of the images that could be read, in the request's order.
     scores: Vec<Score>,
+    /// Images that could not be read, and are left out.
+    errors: Vec<Unread>,
 }
 
 /// How likely an image is.
 #[derive(Serialize, ToSchema)]
 struct Score {
+    /// Its place in the request, from 0.
+    index: usize,
     /// Its negative log-likelihood.
     nats: f64,
     /// The same for each pixel.
@@ -104,24 +113,33 @@ pub(super) async fn score(
     Body(request): Body<ImagesRequest>,
 ) -> Result<Json<Scores>, Refusal> {
     if !shared.served.is_autoregressive() {
-        return Err(Refusal::bad("a model of masked pixels has no likelihood of an image"));
+        return Err(Refusal::bad(
+            "a model of masked pixels has no likelihood of a whole image, only probabilities of pixels given all others: \
+             ask /v1/predict for these",
+        ));
     }
-    let images = images::several(&shared.served, &shared.limits, request.images.as_ref(), request.tokens)?;
-    let mut scores = Vec::with_capacity(images.len());
-    for tokens in images {
+    let deadline = shared.deadline();
+    let Several { read, unread: errors } = images::several(&shared, deadline, request.images, request.tokens).await?;
+    let mut scores = Vec::with_capacity(read.len());
+    for (index, tokens) in read {
         let own = shared.clone();
-        scores.push(shared.worker.pass(move |engine| score_one(&own, engine, tokens)).await??);
+        let score = shared.pass(deadline, move |engine| score_one(&own, engine, index, tokens)).await?;
+        let pixels = score.surprise.iter().map(|nats| f64::from(*nats));
+        let values = [score.nats, score.png_nats, score.excess].into_iter().chain(pixels);
+        expect_finite(&shared.served, "a negative log-likelihood", Some(index), values)?;
+        scores.push(score);
     }
-    Ok(Json(Scores { scores }))
+    Ok(Json(Scores { scores, errors }))
 }
 
-fn score_one(shared: &Shared, engine: &mut dyn Engine, tokens: Vec<u16>) -> igpt::Result<Score> {
+fn score_one(shared: &Shared, engine: &mut dyn Engine, index: usize, tokens: Vec<u16>) -> igpt::Result<Score> {
     let quantizer = &shared.served.quantizer;
     let n_px = shared.served.config.n_px;
     let set = TokenSet { tokens, n_px, labels: vec![None], names: vec![String::new()], damaged: Vec::new() };
     let found = surprise(engine, &set, Reference::Png(quantizer), &mut |_| ())?[0];
     let nats_per_pixel = found.nats / n_px.pixels() as f64;
     Ok(Score {
+        index,
         nats: found.nats,
         nats_per_pixel,
         bits_per_dim: nats_per_pixel / (quantizer.palette().channels() as f64 * std::f64::consts::LN_2),
@@ -139,8 +157,10 @@ pub(crate) struct PredictRequest {
     #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
+    #[serde(default, deserialize_with = "whole::perhaps_list")]
     tokens: Option<Vec<u16>>,
     /// The row, from 0.
+    #[serde(deserialize_with = "whole::one")]
     row: usize,
 }
 
@@ -170,11 +190,13 @@ pub(super) async fn predict(
 ) -> Result<Json<Prediction>, Refusal> {
     let (row, height) = (request.row, shared.served.config.n_px.height);
     if row >= height {
-        return Err(Refusal::bad(format!("row {row} of an image of {height} rows: 0 to {} are possible", height - 1)));
+        return Err(Refusal::bad(format!("row: {row} of an image of {height} rows, 0 to {} are possible", height - 1)));
     }
-    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    let deadline = shared.deadline();
+    let tokens = images::one(&shared, deadline, request.image, request.tokens).await?;
     let own = shared.clone();
-    let probabilities = shared.worker.pass(move |engine| row_of(&own, engine, tokens, row)).await??;
+    let probabilities = shared.pass(deadline, move |engine| row_of(&own, engine, tokens, row)).await?;
+    expect_finite(&shared.served, "a probability", None, probabilities.iter().flatten().copied())?;
     Ok(Json(Prediction { row, probabilities }))
 }
 
@@ -217,20 +239,20 @@ pub(crate) struct EmbedRequest {
     #[schema(example = json!([EXAMPLE]))]
     images: Option<Vec<String>>,
     /// Or tokens, each image's in raster order.
+    #[serde(default, deserialize_with = "whole::perhaps_lists")]
     tokens: Option<Vec<Vec<u16>>>,
     /// Layers, 0 to n_layer, or `all`; the one in the middle if none is given.
     layers: Option<LayerChoice>,
     /// How the values of an image's positions become one: `mean`, `max` or `last`.
-    #[serde(default)]
     #[schema(default = "mean")]
-    pool: Pool,
+    pool: Option<Pool>,
 }
 
 /// Layers by number, or `all`.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 enum LayerChoice {
-    Some(Vec<usize>),
+    Some(#[serde(deserialize_with = "whole::list")] Vec<usize>),
     All(AllLayers),
 }
 
@@ -257,8 +279,12 @@ pub(crate) struct Embeddings {
     /// Which layers these are.
     layers: Vec<usize>,
     n_embd: usize,
+    /// Places in the request, from 0, of the images that these are of: all that could be read, in their order.
+    index: Vec<usize>,
     /// (images, layers, n_embd).
     features: Vec<Vec<Vec<f32>>>,
+    /// Images that could not be read, and are left out.
+    errors: Vec<Unread>,
 }
 
 /// Features that the network has of images.
@@ -285,25 +311,29 @@ pub(super) async fn embed(
     };
     if layers.is_empty() || layers.len() > n_layer + 1 {
         let n = layers.len();
-        return Err(Refusal::bad(format!("{n} layers were asked for, but the model has {}", n_layer + 1)));
+        return Err(Refusal::bad(format!("layers: {n} of them were asked for, but the model has {}", n_layer + 1)));
     }
-    let pooling = match request.pool {
+    let pooling = match request.pool.unwrap_or_default() {
         Pool::Mean => Pooling::Mean,
         Pool::Max => Pooling::Max,
         Pool::Last => Pooling::Last,
     };
-    let images = images::several(&shared.served, &shared.limits, request.images.as_ref(), request.tokens)?;
-    let mut features = Vec::with_capacity(images.len());
-    for tokens in images {
+    let deadline = shared.deadline();
+    let Several { read, unread: errors } = images::several(&shared, deadline, request.images, request.tokens).await?;
+    let (mut index, mut features) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
+    for (place, tokens) in read {
         let wanted = layers.clone();
-        let pass = move |engine: &mut dyn Engine| -> igpt::Result<Vec<Vec<f32>>> {
+        let pass = move |engine: &mut dyn Engine| -> igpt::Result<Vec<f32>> {
             let mut out = vec![0.0; wanted.len() * n_embd];
             engine.features(&Batch::new(tokens, engine.config().n_ctx()), &wanted, pooling, &mut out)?;
-            Ok(out.chunks_exact(n_embd).map(<[f32]>::to_vec).collect())
+            Ok(out)
         };
-        features.push(shared.worker.pass(pass).await??);
+        let found = shared.pass(deadline, pass).await?;
+        expect_finite(&shared.served, "a feature", Some(place), found.iter().map(|value| f64::from(*value)))?;
+        index.push(place);
+        features.push(found.chunks_exact(n_embd).map(<[f32]>::to_vec).collect());
     }
-    Ok(Json(Embeddings { layers, n_embd, features }))
+    Ok(Json(Embeddings { layers, n_embd, index, features, errors }))
 }
 
 /// Classes of images.
@@ -311,12 +341,17 @@ pub(super) async fn embed(
 pub(crate) struct Classes {
     /// Names of all classes, in the order of the probabilities.
     classes: Vec<String>,
+    /// Of the images that could be read, in the request's order.
     images: Vec<Class>,
+    /// Images that could not be read, and are left out.
+    errors: Vec<Unread>,
 }
 
 /// The class of an image.
 #[derive(Serialize, ToSchema)]
 struct Class {
+    /// Its place in the request, from 0.
+    index: usize,
     /// The likeliest.
     class: String,
     probability: f64,
@@ -343,17 +378,25 @@ pub(super) async fn classify(
     if classes.is_empty() {
         return Err(Refusal::bad("the model has no classifier: serve one that igpt finetune made"));
     }
-    let tokens = images::several(&shared.served, &shared.limits, request.images.as_ref(), request.tokens)?;
-    let mut images = Vec::with_capacity(tokens.len());
-    for tokens in tokens {
+    if !shared.served.is_trained {
+        let name = &shared.served.name;
+        return Err(Refusal::bad(format!(
+            "the model {name} has a classifier that was never trained (score.weight is all zeros): go on with its \
+             fine-tuning by igpt finetune --resume"
+        )));
+    }
+    let deadline = shared.deadline();
+    let Several { read, unread: errors } = images::several(&shared, deadline, request.images, request.tokens).await?;
+    let mut images = Vec::with_capacity(read.len());
+    for (index, tokens) in read {
         let batch = Batch::new(tokens, shared.served.config.n_ctx());
-        let pass = move |engine: &mut dyn Engine| classes_of(engine, &batch, 0);
-        let found = shared.worker.pass(pass).await??.remove(0);
+        let found = shared.pass(deadline, move |engine| classes_of(engine, &batch, 0)).await?.remove(0);
+        expect_finite(&shared.served, "a probability", Some(index), found.probabilities.iter().copied())?;
         let class = found.class as usize;
         let (probability, probabilities) = (found.probabilities[class], found.probabilities);
-        images.push(Class { class: classes[class].clone(), probability, probabilities });
+        images.push(Class { index, class: classes[class].clone(), probability, probabilities });
     }
-    Ok(Json(Classes { classes, images }))
+    Ok(Json(Classes { classes, images, errors }))
 }
 
 /// One image, and how many neighbours are wanted.
@@ -364,15 +407,12 @@ pub(crate) struct NeighborsRequest {
     #[schema(example = json!(EXAMPLE))]
     image: Option<String>,
     /// Or its tokens in raster order.
+    #[serde(default, deserialize_with = "whole::perhaps_list")]
     tokens: Option<Vec<u16>>,
     /// How many.
-    #[serde(default = "eight")]
+    #[serde(default, deserialize_with = "whole::perhaps")]
     #[schema(default = 8, minimum = 1)]
-    k: usize,
-}
-
-fn eight() -> usize {
-    8
+    k: Option<usize>,
 }
 
 /// The nearest images.
@@ -401,12 +441,17 @@ pub(super) async fn neighbors(
         let error = "this server was given no images to look among: start it with --neighbors";
         return Err(Refusal::new(StatusCode::NOT_FOUND, error));
     };
-    let k = request.k;
+    let k = request.k.unwrap_or(8);
     if k == 0 || k > shared.limits.images {
-        return Err(Refusal::bad(format!("{k} neighbours were asked for: 1 to {} are possible", shared.limits.images)));
+        return Err(Refusal::bad(format!(
+            "k: {k} neighbours were asked for, 1 to {} are possible",
+            shared.limits.images
+        )));
     }
-    let tokens = images::one(&shared.served, &shared.limits, request.image.as_ref(), request.tokens)?;
+    let deadline = shared.deadline();
+    let tokens = images::one(&shared, deadline, request.image, request.tokens).await?;
     let layer = neighbors.layer();
-    let features = shared.worker.pass(move |engine| Neighbors::features(layer, engine, tokens)).await??;
+    let features = shared.pass(deadline, move |engine| Neighbors::features(layer, engine, tokens)).await?;
+    expect_finite(&shared.served, "a feature", None, features.iter().map(|value| f64::from(*value)))?;
     Ok(Json(Nearest { neighbors: shared.served.nearest(neighbors, &features, k) }))
 }

@@ -1,13 +1,16 @@
 //! `igpt serve`: a model as an API, and a page to play and work with.
 
 mod body;
+mod decoding;
 mod drawing;
+mod finite;
 mod images;
 mod judging;
 mod metrics;
 mod model;
 mod routes;
 mod stream;
+mod whole;
 mod worker;
 
 use std::net::SocketAddr;
@@ -79,10 +82,10 @@ pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(Sock
     let mut computing = cpu::open(&model.config, &model.weights, engine)?;
     let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
-    let listen = access.listen();
+    let (listen, access) = (access.listen(), Arc::new(access));
     let patience = Patience { client: Duration::from_secs(limits.seconds), grace: Duration::from_secs(limits.grace) };
-    let state = routes::Shared::new(served, worker, access, limits);
-    let router = http::finish(routes::router(state.clone(), ui));
+    let state = routes::Shared::new(served, worker, access.clone(), limits);
+    let router = http::finish(routes::router(state.clone(), ui), access);
     // Two threads carry bytes; the arithmetic has its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Error::io(PathBuf::from("the server's threads")))?;

@@ -3,12 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use igpt::Result;
 use igpt::data::{Batch, Dataset, Pixels, Split, tokenize};
 use igpt::evaluate::features;
-use igpt::model::{Engine, ModelConfig, ModelDir, Objective, Pooling};
+use igpt::model::{Engine, Layout, ModelConfig, ModelDir, Objective, Pooling};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, png};
+use igpt::{Error, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,6 +23,8 @@ pub(crate) struct Served {
     pub(crate) config: ModelConfig,
     pub(crate) quantizer: Quantizer,
     pub(crate) classes: Vec<String>,
+    /// Whether its classifier, if it has one, is more than the zeros that fine-tuning starts with.
+    pub(crate) is_trained: bool,
     examples: Vec<Example>,
     pub(crate) neighbors: Option<Neighbors>,
 }
@@ -134,8 +136,12 @@ impl Served {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let classes = model.classes();
+        let layout = Layout::new(&model.config);
+        let head = layout.tensor("score.weight").map(|score| layout.export(score, &model.weights));
+        let is_trained = head.is_none_or(|head| head.iter().any(|weight| *weight != 0.0));
         let quantizer = Quantizer::new(model.palette);
-        let mut served = Self { name, config: model.config, quantizer, classes, examples: Vec::new(), neighbors: None };
+        let config = model.config;
+        let mut served = Self { name, config, quantizer, classes, is_trained, examples: Vec::new(), neighbors: None };
         if let Some(dataset) = examples {
             let images = dataset.split(Split::Test)?.spread(EXAMPLES);
             let set = tokenize(&images, served.config.n_px, &served.quantizer)?;
@@ -195,7 +201,7 @@ impl Served {
                 complete: true,
                 score: draws,
                 embed: true,
-                classify: !classes.is_empty(),
+                classify: !classes.is_empty() && self.is_trained,
                 neighbors: neighbors.is_some(),
             },
             limits: Most { completions: limits.images, candidates: rows.max(1), images: limits.images },
@@ -227,6 +233,13 @@ impl Neighbors {
         let all = dataset.split(Split::All)?;
         let (mut values, mut images) = (Vec::with_capacity(all.len() * n_embd), Vec::with_capacity(all.len()));
         let mut take = |set: &igpt::data::TokenSet, features: &[f32]| {
+            if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+                let image = base_name(&set.names[at / n_embd]);
+                return Err(Error::Invalid(format!(
+                    "the model's features of {image} are no numbers ({}): its weights are damaged",
+                    features[at]
+                )));
+            }
             values.extend_from_slice(features);
             images.extend((0..set.images()).map(|i| {
                 let label = set.labels[i].and_then(|label| dataset.classes.get(label as usize).cloned());

@@ -14,6 +14,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use futures_util::StreamExt;
+use igpt::model::Engine;
+use igpt::text::printable;
 use serde::Serialize;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{OpenApi, ToSchema};
@@ -21,11 +23,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::too_large;
+use super::decoding::Decoding;
 use super::metrics::{Metrics, Open};
 use super::model::{ModelFacts, Served};
 use super::worker::{Busy, Worker};
 use super::{Limits, drawing, judging};
-use crate::http::{Problem, Refusal, guard};
+use crate::http::{Problem, Refusal, guard, log};
 use crate::{Access, assets};
 
 /// Time in which a body is still taken in that is refused already.
@@ -40,6 +43,7 @@ pub(super) struct Inner {
     pub(super) worker: Worker,
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
+    pub(super) decoding: Decoding,
     access: Arc<Access>,
     clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
@@ -53,9 +57,31 @@ impl Deref for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(served: Served, worker: Worker, access: Access, limits: Limits) -> Self {
-        let (metrics, access, clients) = (Metrics::new(), Arc::new(access), Arc::default());
-        Self(Arc::new(Inner { served, worker, limits, metrics, access, clients }))
+    pub(super) fn new(served: Served, worker: Worker, access: Arc<Access>, limits: Limits) -> Self {
+        let (metrics, decoding, clients) = (Metrics::new(), Decoding::new(limits.queue), Arc::default());
+        Self(Arc::new(Inner { served, worker, limits, metrics, decoding, access, clients }))
+    }
+
+    /// When a request that has come whole now must be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + Duration::from_secs(self.limits.seconds)
+    }
+
+    /// Of a request that was not answered by then.
+    pub(super) fn late(&self) -> Refusal {
+        let seconds = self.limits.seconds;
+        let error = format!("not finished within {seconds} s, the most that a request may take here: ask for less");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
+    /// What `work` gives with the engine, when it is its turn.
+    pub(super) async fn pass<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(&mut dyn Engine) -> igpt::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let done = tokio::time::timeout_at(deadline.into(), self.worker.pass(work)).await.map_err(|_| self.late())?;
+        done?.map_err(Refusal::computing)
     }
 }
 
@@ -63,6 +89,21 @@ impl Refusal {
     /// The engine's thread is gone.
     pub(super) fn dead() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine has stopped: start the server again")
+    }
+
+    /// Of the engine: what was asked for had been found possible, so this is no fault of whoever asks.
+    pub(super) fn computing(error: igpt::Error) -> Self {
+        match error {
+            // Errors of files have paths in them.
+            igpt::Error::Io { .. } | igpt::Error::Format { .. } => Self::failed(&error),
+            error => Self::not_computed(&error.to_string()),
+        }
+    }
+
+    /// The same, in words.
+    pub(super) fn not_computed(problem: &str) -> Self {
+        log(problem);
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, printable(problem))
     }
 }
 
@@ -113,7 +154,7 @@ pub(super) fn router(shared: Shared, ui: bool) -> Router {
     router.route("/openapi.json", axum::routing::get(document)).merge(pages).route_layer(watched).with_state(shared)
 }
 
-/// Refuses a body that is announced too large, and gives up one that doesn't arrive; answers have their own time.
+/// Refuses a body that is announced too large.
 async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let announced = request.body().size_hint().lower();
     if announced > shared.limits.body as u64 {
@@ -122,11 +163,7 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
         let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = data.next().await {} }).await;
         return too_large().into_response();
     }
-    let patience = Duration::from_secs(shared.limits.seconds + 5);
-    match tokio::time::timeout(patience, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not come whole in time").into_response(),
-    }
+    next.run(request).await
 }
 
 /// Counts every answer.

@@ -27,7 +27,7 @@ impl Lock {
     /// Whether a process holds the lock of the run in `root`.
     pub(super) fn is_held(root: &Path) -> bool {
         // Shared, so that two that look don't see each other.
-        File::open(root.join(NAME)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        files::open(&root.join(NAME)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Takes the lock of the run in `root`; none where the file system has no locks.

@@ -64,8 +64,7 @@ class Streams(Kind):
             return
         args, which = rng.choice(self.verbs), rng.choice(("stdout", "stderr", "both"))
         full = rng.random() < 0.5
-        with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(Path("/dev/full").open("wb") if full else gone())
+        with Path("/dev/full").open("wb") if full else gone() as stream:
             streams = {name: stream for name in ("stdout", "stderr") if which in (name, "both")}
             ended = self.bench.subject.run(args, folder, **streams)
         command = self.bench.subject.spell(args, folder)

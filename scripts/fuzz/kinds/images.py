@@ -87,7 +87,8 @@ def damaged(ended: Ended) -> int:
     """How many images were called damaged. When all are, the program fails and names the count instead."""
     document = ended.json()
     try:
-        return int(document["found"]["damaged"])
+        count: int = document["found"]["damaged"]
+        return count
     except (TypeError, KeyError):
         return 0
 

@@ -65,8 +65,8 @@ class Streams(Kind):
         args, which = rng.choice(self.verbs), rng.choice(("stdout", "stderr", "both"))
         full = rng.random() < 0.5
         with Path("/dev/full").open("wb") if full else gone() as stream:
-            streams = {name: stream for name in ("stdout", "stderr") if which in (name, "both")}
-            ended = self.bench.subject.run(args, folder, **streams)
+            out, err = (stream if which in (name, "both") else None for name in ("stdout", "stderr"))
+            ended = self.bench.subject.run(args, folder, stdout=out, stderr=err)
         command = self.bench.subject.spell(args, folder)
         about = f"{which} {'full' if full else 'closed'}"
         if which != "stdout" and not ended.err:

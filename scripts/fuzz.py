@@ -13,6 +13,7 @@ docs/reliability.md says what counts as a finding.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -78,8 +79,8 @@ def arguments() -> argparse.Namespace:
 class Session:
     """What was tried and found."""
 
-    def __init__(self, keep: Path | None) -> None:
-        self.keep = keep
+    def __init__(self, repeat: str, keep: Path | None) -> None:
+        self.repeat, self.keep = repeat, keep
         self.tried: Counter[str] = Counter()
         self.found: Counter[tuple[str, str]] = Counter()
         self.signatures: Counter[tuple[str, str, str]] = Counter()
@@ -97,10 +98,12 @@ class Session:
         )
         for note in filter(None, finding.notes):
             print(f"    {note!r}")
+        print(f"    repeat: {self.repeat} --case {finding.kind}:{finding.case}", flush=True)
         if self.keep and finding.files and finding.files.exists():
             target = self.keep / f"{finding.kind}-{finding.case}"
             remove_tree(target)
-            shutil.copytree(finding.files, target, symlinks=True, ignore_dangling_symlinks=True)
+            with contextlib.suppress(shutil.Error):  # of pipes, which can't be copied
+                shutil.copytree(finding.files, target, symlinks=True)
             print(f"    kept in {target}")
 
     def table(self) -> None:
@@ -131,11 +134,11 @@ def main() -> int:
     chosen = arguments()
     limit_this_process()
     work = Path(tempfile.mkdtemp(prefix="igpt-fuzz-"))
-    session = Session(chosen.keep)
-    kinds: list[Kind] = []
+    session = Session(f"scripts/fuzz.py {chosen.binary} --seed {chosen.seed}", chosen.keep)
+    (work / "home").mkdir()
+    subject = Subject(chosen.binary, work / "home")
     try:
-        (work / "home").mkdir()
-        bench = Bench(Subject(chosen.binary, work / "home"), work, chosen.seed)
+        bench = Bench(subject, work, chosen.seed)
         name, _, number = chosen.case.partition(":")
         only = [name] if chosen.case else chosen.only.split(",") if chosen.only else [kind.name for kind in KINDS]
         kinds = [kind(bench) for kind in KINDS if kind.name in only]
@@ -153,8 +156,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
     finally:
-        for kind in kinds:
-            kind.close()
+        subject.close()
         remove_tree(work)
     session.table()
     return 1 if session.found or not session.tried else 0

@@ -43,6 +43,3 @@ class Kind(ABC):
             yield from findings
             if self.keep is None:
                 remove_tree(folder)
-
-    def close(self) -> None:  # noqa: B027 (most kinds start nothing)
-        """Ends what the kind has started."""

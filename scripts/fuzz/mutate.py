@@ -24,6 +24,7 @@ EXTREMES = [
     (1 << 63) - 1,
     (1 << 64) - 1,
 ]
+NUMBERS = [0, 1, -1, 2, 1 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, (1 << 63) - 1, (1 << 64) - 1, 0.5, 1e308]
 VALUES: list[Any] = [
     0, 1, -1, 2, 3, 7, 255, 256, 65535, 65536, 1 << 20, 1 << 24, (1 << 31) - 1, 1 << 31, 1 << 32, 1 << 40,
     (1 << 53) + 1, (1 << 63) - 1, (1 << 64) - 1, -(1 << 63), 0.5, -0.0, 1e-320, 1e30, 1e308, -1e308, float("nan"),
@@ -132,11 +133,14 @@ def mutated_json(rng: Random, document: Any) -> Any:
 def mutate_value(rng: Random, at: Any, name: Any) -> None:
     """One value of an object or list changed."""
     old, way = at[name], rng.random()
-    if way < 0.55:
+    number = isinstance(old, int | float) and not isinstance(old, bool)
+    if number and way < 0.35:
+        at[name] = rng.choice(NUMBERS)
+    elif way < 0.55:
         at[name] = copy.deepcopy(rng.choice(VALUES))
     elif way < 0.65:
         del at[name]
-    elif way < 0.75 and isinstance(old, (int, float)) and not isinstance(old, bool):
+    elif number and way < 0.8:
         at[name] = rng.choice((old + 1, old - 1, -old, old * 2, str(old), float(old) if abs(old) < 1e300 else 0.5))
     elif way < 0.82:
         at[name] = rng.choice(([old], {"a": old}, "@nest 100@", "@nest 5000@"))

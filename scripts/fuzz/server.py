@@ -28,6 +28,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=work, env=subject.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
+        subject.started.append(self.process)
         self.port, end = 0, time.monotonic() + 60
         while not self.port and time.monotonic() < end and self.process.poll() is None:
             if found := re.search(rb"http://127.0.0.1:(\d+)", self.log.read_bytes()):
@@ -63,7 +64,8 @@ class Server:
     def peak(self) -> int:
         """The most memory that it ever took."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) << 10 if "VmHWM" in status else 0
+        found = re.search(r"VmHWM:\s+(\d+)", status)
+        return int(found[1]) << 10 if found else 0
 
     def after(self, about: str, command: str) -> Iterator[Finding]:
         """What is wrong with it after a request."""
@@ -100,9 +102,9 @@ def get(path: str, host: str = "127.0.0.1") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
 
-def post(path: str, body: bytes, length: bool = True, **headers: str) -> bytes:
+def post(path: str, body: bytes, headers: dict[str, str] | None = None, length: bool = True) -> bytes:
     """A POST request."""
-    lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Connection": "close"} | headers
+    lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Connection": "close"} | (headers or {})
     if length:
         lines["Content-Length"] = str(len(body))
     head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())

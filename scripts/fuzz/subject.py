@@ -39,7 +39,7 @@ def environment(home: Path) -> dict[str, str]:
     """What the program sees: no network, no user's data, English words."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("IGPT_")}
     kept.pop("XDG_DATA_HOME", None)
-    return kept | {"IGPT_OFFLINE": "1", "HOME": str(home), "RUST_BACKTRACE": "0", "LC_ALL": "C"}
+    return kept | {"IGPT_OFFLINE": "1", "HOME": str(home), "TMPDIR": str(home), "RUST_BACKTRACE": "0", "LC_ALL": "C"}
 
 
 @dataclass
@@ -117,7 +117,7 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, int, bo
     finally:
         os.close(handle)
     if late:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # and what it has started
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss * 1024, late
@@ -130,6 +130,8 @@ class Subject:
         self.binary = binary.resolve()
         self.home = home
         self.env = environment(home)
+        self.started: list[subprocess.Popen[bytes]] = []
+        """Servers, which end with the session."""
 
     def spell(self, args: Sequence[str], cwd: Path) -> str:
         """The command as one would type it."""
@@ -154,6 +156,12 @@ class Subject:
             code, resident, late = wait(process, seconds)
             took = time.monotonic() - start
             return Ended(list(args), code, read_ends(out), read_ends(err), took, resident, late)
+
+    def close(self) -> None:
+        """Ends what still runs."""
+        for process in self.started:
+            process.kill()
+            process.wait()
 
     def judge(self, ended: Ended, cwd: Path, about: str = "", resident: int = RESIDENT) -> Iterator[Finding]:
         """What is wrong with how a run ended, whatever it was to do."""

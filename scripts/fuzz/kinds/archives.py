@@ -85,13 +85,13 @@ class Archives(Kind):
         elif way < 0.32:
             data = bomb()
         else:
-            data = bytearray(files[name])
+            data = files[name]
             if rng.random() < 0.5:
                 at = 4 * rng.randrange(4)
-                data[at : at + 4] = struct.pack(">I", rng.choice(EXTREMES) & 0xFFFFFFFF)
+                data = data[:at] + struct.pack(">I", rng.choice(EXTREMES) & 0xFFFFFFFF) + data[at + 4 :]
             else:
-                data = bytearray(mutated(rng, bytes(data)))
-            data = gzip.compress(bytes(data), 6, mtime=0) if packed else bytes(data)
+                data = mutated(rng, data)
+            data = gzip.compress(data, 6, mtime=0) if packed else data
         for other, content in files.items():
             if other != name:
                 (folder / other).write_bytes(content)

@@ -20,21 +20,9 @@ VALUES = [
 ]  # fmt: skip
 FLAG = re.compile(r"^\s+(?:-(\w), )?--([a-z-]+) \[?<([^>]+)>", re.MULTILINE)
 PATHS = re.compile(r"FILE|DIR|RUN|SPEC|PATH|ADDR|SHELL")
-LONG = {
-    "steps",
-    "epochs",
-    "minutes",
-    "seconds",
-    "images",
-    "samples",
-    "completions",
-    "candidates",
-    "repeats",
-    "rounds",
-    "seeds",
-    "views",
-    "kills",
-}
+LONG = set(
+    "batch steps epochs minutes seconds images samples completions candidates repeats rounds seeds views kills".split()
+)
 """More of these rightly means more work: not being done soon is no finding, and they get little time."""
 
 

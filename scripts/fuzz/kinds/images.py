@@ -84,12 +84,13 @@ class Images(Kind):
 
 
 def damaged(ended: Ended) -> int:
-    """How many images were called damaged. When all are, the program fails and names the count instead."""
+    """How many images were called damaged."""
     document = ended.json()
     try:
-        return int(document["found"]["damaged"])
+        count: int = document["found"]["damaged"]
     except (TypeError, KeyError):
         return 0
+    return count
 
 
 def chunks(data: bytes) -> list[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ from typing import ClassVar
 from ..bench import TESTDATA, Bench, copy_tree
 from ..kind import Kind
 from ..mutate import mutated, mutated_json, spell
+from ..pickles import expanded, mutated_pickle, mutated_tensors
 from ..subject import Ended, Finding, not_finite
 
 
@@ -120,8 +121,15 @@ def mutated_zip(rng: Random, path: Path) -> bytes:
     with zipfile.ZipFile(path) as old:
         parts = {info.filename: old.read(info) for info in old.infolist()}
     pickle = next(name for name in parts if name.endswith("data.pkl"))
-    if rng.random() < 0.7:
+    way = rng.random()
+    if way < 0.35:
         parts[pickle] = mutated_pickle(rng, parts[pickle])
+    elif way < 0.65:
+        parts[pickle] = mutated_tensors(rng, parts[pickle])
+    elif way < 0.75:
+        config = json.loads((path.parent / "config.json").read_bytes())
+        parts[pickle] = expanded(rng, config)
+        (path.parent / "config.json").write_bytes(spell(config))
     else:
         tensor = rng.choice([name for name in parts if "/data/" in name])
         parts[tensor] = mutated(rng, parts[tensor])
@@ -133,46 +141,3 @@ def mutated_zip(rng: Random, path: Path) -> bytes:
     data = target.read_bytes()
     target.unlink()
     return data
-
-
-def mutated_pickle(rng: Random, data: bytes) -> bytes:
-    """Opcodes put in or numbers made extreme."""
-    way = rng.random()
-    if way < 0.4:
-        return mutated(rng, data)
-    numbers = [
-        b"K\0",
-        b"M\xff\xff",
-        b"J\xff\xff\xff\x7f",
-        b"J\0\0\0\x80",
-        b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
-        b"\x8a\x01\xff",
-    ]
-    if way < 0.8:
-        # A small number in an opcode of its own (K) becomes another: a shape, stride, offset or length.
-        places = [i for i in range(len(data) - 1) if data[i : i + 1] == b"K"]
-        at = rng.choice(places)
-        return data[:at] + rng.choice(numbers) + data[at + 2 :]
-    at = rng.randrange(2, len(data))
-    opcodes = [
-        b"R",
-        b"(",
-        b"t",
-        b"]",
-        b"}",
-        b")",
-        b"0",
-        b"2",
-        b"q\xff",
-        b"h\xff",
-        b"Q",
-        b"b",
-        b"s",
-        b"u",
-        b"a",
-        b"e",
-        b"\x85",
-        b"N",
-        b"cos\nsystem\n",
-    ]
-    return data[:at] + rng.choice(opcodes) * rng.choice((1, 1, 3, 5000)) + data[at:]

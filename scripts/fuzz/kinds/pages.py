@@ -55,7 +55,8 @@ class Pages(Kind):
     def server(self) -> Server:
         """The running server."""
         if self.running is None or self.running.sick:
-            self.close()
+            if self.running:
+                self.running.close()
             self.running = Server(self.bench.subject, self.bench.work, "watch", ["watch", str(self.run)])
         return self.running
 
@@ -104,9 +105,3 @@ class Pages(Kind):
         if answer.startswith(b"HTTP/1.1 50") and not answer.startswith((b"HTTP/1.1 503", b"HTTP/1.1 504")):
             yield Finding("crash", f"{path} answers {answer[9:12].decode()}", command, notes=[repr(answer[-200:])])
         yield from server.after("GET", command)
-
-    def close(self) -> None:
-        """Ends the server."""
-        if self.running:
-            self.running.close()
-            self.running = None

@@ -117,20 +117,20 @@ class Requests(Kind):
         if way < 0.65:
             return multipart(rng, route, body), "a mutated form", False
         if way < 0.72:
-            return post(route, spell(body), Host=rng.choice(EVIL)), "another Host", True
+            return post(route, spell(body), {"Host": rng.choice(EVIL)}), "another Host", True
         if way < 0.78:
             site = {"Origin": rng.choice(("http://evil.example", "null", "file://")), "Sec-Fetch-Site": "cross-site"}
-            return post(route, spell(body), **site), "another site's page", True
+            return post(route, spell(body), site), "another site's page", True
         if way < 0.84:
             sizes = [
                 rng.choice((b"5", b"0", b"-1", b"ffffffffffffffff", b"7fffffff", b"x", b"5;a=b", b"1" * 400))
                 for _ in range(3)
             ]
             parts = b"".join(size + b'\r\n{"n":\r\n' for size in sizes) + b"0\r\n\r\n"
-            return post(route, parts, length=False, **{"Transfer-Encoding": "chunked"}), "mutated chunks", False
+            return post(route, parts, {"Transfer-Encoding": "chunked"}, length=False), "mutated chunks", False
         if way < 0.9:
             length = str(rng.choice((0, 1, -1, 1 << 31, 1 << 63, (1 << 64) - 1, "x", "", "1, 2", 33 << 20)))
-            odd = post(route, spell(body), length=False, **{"Content-Length": length})
+            odd = post(route, spell(body), {"Content-Length": length}, length=False)
             return odd, "a mutated Content-Length", False
         return mutated(rng, post(route, spell(body))), "mutated bytes", False
 
@@ -163,11 +163,6 @@ class Requests(Kind):
         elif "image" in body:
             body["image"] = text
         return post(route, spell(body))
-
-    def close(self) -> None:
-        """Ends the servers."""
-        for server in self.servers.values():
-            server.close()
 
 
 def judge(route: str, why: str, must_refuse: bool, answer: bytes, allowed: set[str], command: str) -> Iterator[Finding]:
@@ -214,8 +209,5 @@ def multipart(rng: Random, route: str, body: dict[str, Any]) -> bytes:
         )
         parts += head.encode() + data + b"\r\n"
     parts += b"--XX--\r\n"
-    return post(
-        route,
-        mutated(rng, parts) if rng.random() < 0.9 else parts,
-        **{"Content-Type": "multipart/form-data; boundary=XX"},
-    )
+    parts = mutated(rng, parts) if rng.random() < 0.9 else parts
+    return post(route, parts, {"Content-Type": "multipart/form-data; boundary=XX"})

@@ -64,10 +64,9 @@ class Streams(Kind):
             return
         args, which = rng.choice(self.verbs), rng.choice(("stdout", "stderr", "both"))
         full = rng.random() < 0.5
-        with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(Path("/dev/full").open("wb") if full else gone())
-            streams = {name: stream for name in ("stdout", "stderr") if which in (name, "both")}
-            ended = self.bench.subject.run(args, folder, **streams)
+        with Path("/dev/full").open("wb") if full else gone() as stream:
+            out, err = (stream if which in (name, "both") else None for name in ("stdout", "stderr"))
+            ended = self.bench.subject.run(args, folder, stdout=out, stderr=err)
         command = self.bench.subject.spell(args, folder)
         about = f"{which} {'full' if full else 'closed'}"
         if which != "stdout" and not ended.err:

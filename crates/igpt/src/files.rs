@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn pointers_of_git_lfs_are_told_from_what_they_stand_for() {
-        let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "4d".repeat(32));
+        let pointer =
+            format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "4d".repeat(32));
         assert!(is_lfs_pointer(pointer.as_bytes()));
         assert!(is_lfs_pointer(pointer.replace("git-lfs", "hawser").replace('\n', "\r\n").as_bytes()));
         assert!(!is_lfs_pointer(pointer.replace("oid", "id").as_bytes()));

@@ -29,6 +29,11 @@ impl Damaged {
         };
         Self { name: images.name(i), problem }
     }
+
+    /// Whether it may be whole, but is of a kind that is not read.
+    pub fn is_unsupported(&self) -> bool {
+        self.problem.starts_with(super::decode::NOT_SUPPORTED)
+    }
 }
 
 /// The tokens of some images, (N, T) in raster order, with what is known of each image.

@@ -40,7 +40,7 @@ pub fn page(dataset: &Dataset, found: &Found, images: usize, files: Option<&[Fil
         Section::new("Splits and classes", splits(dataset, found)),
     ];
     sections.extend(alike);
-    sections.push(Section::new("Damaged images", damaged(found)));
+    sections.push(Section::new("Damaged and unsupported images", damaged(found)));
     sections.push(Section::new("Sizes", sizes(found)));
     sections.push(Section::new("Going on", going_on));
     let icon = parts[0].len().checked_sub(1).and_then(|_| parts[0].pixels(0).ok()).map(|pixels| shown(&pixels));
@@ -128,7 +128,8 @@ fn damaged(found: &Found) -> Vec<Block> {
     match rows.is_empty() {
         true => Vec::new(),
         false => {
-            let caption = format!("{} of {} damaged images.", rows.len(), found.damaged);
+            let caption =
+                format!("{} of {} images that can't be read.", rows.len(), found.damaged + found.not_supported);
             vec![table(&["image", "problem"], rows), Block::Caption(caption)]
         }
     }

@@ -135,6 +135,9 @@ fn tell(args: &Args, dataset: &Dataset, found: &Found, seconds: f64) {
     let more = if found.sizes.len() > 3 { format!(" and {} others", found.sizes.len() - 3) } else { String::new() };
     say!("  sizes: {}{more}", sizes.join(", "));
     say!("  damaged: {}", found.damaged);
+    if found.not_supported > 0 {
+        say!("  not supported: {}", found.not_supported);
+    }
     for image in found.first_damaged.iter().take(5) {
         say!("    {}: {}", image.name, image.problem);
     }

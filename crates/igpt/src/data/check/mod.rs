@@ -46,9 +46,11 @@ pub struct Found {
     pub splits: Vec<Part>,
     /// How many images have each size, the most frequent first.
     pub sizes: Vec<(ImageSize, usize)>,
-    /// Images that could not be decoded.
+    /// Images that could not be decoded, but for those of kinds that are not read.
     pub damaged: usize,
-    /// The first of them.
+    /// Images of kinds that are not read; they may be whole.
+    pub not_supported: usize,
+    /// The first of both.
     pub first_damaged: Vec<Damaged>,
     /// Images that are the same, pixel for pixel.
     pub exact: Matches,
@@ -142,6 +144,7 @@ pub fn check(dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> 
         splits: Vec::new(),
         sizes: Vec::new(),
         damaged: 0,
+        not_supported: 0,
         first_damaged: Vec::new(),
         exact: Matches::default(),
         near: Matches::default(),
@@ -171,7 +174,7 @@ pub fn check(dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> 
                     seen.push(Seen { hashes, split, position, label });
                 }
                 Err(damaged) => {
-                    found.damaged += 1;
+                    *if damaged.is_unsupported() { &mut found.not_supported } else { &mut found.damaged } += 1;
                     if found.first_damaged.len() < settings.named {
                         found.first_damaged.push(damaged);
                     }
@@ -324,6 +327,6 @@ impl Matches {
 impl Found {
     /// Whether there is anything to mend.
     pub fn is_clean(&self) -> bool {
-        self.damaged == 0 && self.exact.images == 0 && self.near.images == 0
+        self.damaged == 0 && self.not_supported == 0 && self.exact.images == 0 && self.near.images == 0
     }
 }

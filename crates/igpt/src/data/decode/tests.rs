@@ -1,6 +1,7 @@
+use std::io::Cursor;
 use std::path::PathBuf;
 
-use image::{ExtendedColorType, ImageEncoder, ImageFormat, RgbImage, RgbaImage};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, RgbImage, RgbaImage};
 
 use super::*;
 
@@ -110,22 +111,116 @@ fn damaged_files_are_errors_that_name_them() {
 }
 
 #[test]
-fn grey_and_progressive_jpegs_count_as_whole() {
+fn grey_jpegs_count_as_grey() {
     let dir = tempfile::tempdir().unwrap();
     let grey = DynamicImage::ImageLuma8(DynamicImage::ImageRgb8(picture()).to_luma8());
     let path = write(dir.path(), "a.jpg", &encoded(&grey, ImageFormat::Jpeg));
     assert_eq!(read(&path, 1).unwrap().channels, 1);
     assert_eq!(is_grey(&path), Some(true));
-    // Several scans with table segments between them, a restart marker, a stuffed 0xff and fill bytes.
-    let segment = |code: u8| [0xff, code, 0, 4, 0xff, 0xd9];
-    let mut stream = vec![0xff, 0xd8];
-    stream.extend(segment(0xe1));
-    stream.extend(segment(0xda));
-    stream.extend([1, 0xff, 0, 2, 0xff, 0xd3, 5]);
-    stream.extend(segment(0xc4));
-    stream.extend(segment(0xda));
-    stream.extend([7, 8, 0xff, 0xff]);
-    assert!(!jpeg_is_whole(&stream));
-    stream.push(0xd9);
-    assert!(jpeg_is_whole(&stream));
+}
+
+#[test]
+fn what_is_no_image_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n", "0a".repeat(32));
+    for (bytes, words) in [
+        (&b""[..], "empty"),
+        (pointer.as_bytes(), "run git lfs pull"),
+        (b"<!DOCTYPE html><html><body>404", "web page"),
+        (b"404: not found\n", "text, not an image"),
+        (&[0; 300], "nothing but zeros"),
+        (b"PK\x03\x04\x14\0\0\0", "unpack"),
+        (b"\x89PNG\n\x1a\n\0\0\0\rIHDR", "copied as text"),
+        (b"\x01\x02\x80\x90", "none of the formats"),
+    ] {
+        let error = read(&write(dir.path(), "a.png", bytes), 3).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("a.png") && !error.contains(NOT_SUPPORTED), "{error}");
+    }
+    for (bytes, name) in [
+        (&b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf"[..], "AVIF"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"<?xml version=\"1.0\"?>\n<svg width=\"8\">", "SVG"),
+        (b"8BPS\0\x01", "PSD"),
+        (b"P6\n1 1\n255\nabc", "Netpbm"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    ] {
+        let error = read(&write(dir.path(), "a.png", bytes), 3).unwrap_err().to_string();
+        assert!(
+            error.contains(NOT_SUPPORTED) && error.contains(name) && error.contains("convert it to PNG"),
+            "{error}"
+        );
+    }
+}
+
+/// Headers that claim 65,535×65,535 pixels and bring none, one of each format.
+fn claims() -> Vec<(&'static str, Vec<u8>)> {
+    let one = DynamicImage::ImageRgb8(RgbImage::new(1, 1));
+    let patched = |format, at: usize, sides: [&[u8]; 2]| {
+        let image = if format == ImageFormat::Gif { one.to_rgba8().into() } else { one.clone() };
+        let mut bytes = encoded(&image, format);
+        bytes[at..at + sides[0].len()].copy_from_slice(sides[0]);
+        bytes[at + sides[0].len()..at + 2 * sides[0].len()].copy_from_slice(sides[1]);
+        bytes
+    };
+    let mut png = patched(ImageFormat::Png, 16, [&[0, 0, 0xff, 0xff]; 2]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    let mut jpeg = jpeg(None);
+    let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].fill(0xff);
+    let mut tiff = b"II*\0\x08\0\0\0\x02\0".to_vec();
+    for tag in [0u16, 1] {
+        tiff.extend((256 + tag).to_le_bytes());
+        tiff.extend([4, 0, 1, 0, 0, 0, 0xff, 0xff, 0, 0]);
+    }
+    tiff.extend([0; 4]);
+    vec![
+        ("a.png", png),
+        ("a.jpg", jpeg),
+        ("a.gif", patched(ImageFormat::Gif, 6, [&[0xff, 0xff]; 2])),
+        ("a.bmp", patched(ImageFormat::Bmp, 18, [&[0xff, 0xff, 0, 0]; 2])),
+        ("a.tif", tiff),
+    ]
+}
+
+#[test]
+fn more_pixels_than_allowed_are_refused_by_the_header() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in claims() {
+        let error = read(&write(dir.path(), name, &bytes), 3).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("65535×65535") && error.contains("178956970"), "{error}");
+        let error = from_bytes(&bytes, 3, 100).unwrap_err().to_string();
+        assert!(error.contains("at most 100 ") && !error.contains("IGPT_"), "{error}");
+    }
+    assert!(from_bytes(&jpeg(None), 3, 191).is_err() && from_bytes(&jpeg(None), 3, 192).is_ok());
+}
+
+#[test]
+fn endings_of_jpegs_are_all_known() {
+    for ending in ["jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp"] {
+        assert!(EXTENSIONS.contains(&ending), "{ending}");
+    }
+}
+
+#[test]
+fn whatever_the_bytes_decoding_ends_with_a_picture_or_a_problem() {
+    let rgb = DynamicImage::ImageRgb8(picture());
+    let mut files = vec![jpeg(Some(6))];
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::Gif] {
+        files.push(encoded(&if format == ImageFormat::Gif { rgb.to_rgba8().into() } else { rgb.clone() }, format));
+    }
+    let mut rng = crate::rng::Rng::new(1, crate::rng::Purpose::Sample, 0, 0);
+    for whole in files {
+        for _ in 0..400 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + rng.below(6) {
+                // Headers more often than the rest.
+                let most = if rng.below(2) == 0 { bytes.len().min(64) } else { bytes.len() };
+                let at = rng.below(most as u64) as usize;
+                bytes[at] = [0, 0xff, rng.below(256) as u8][rng.below(3) as usize];
+            }
+            let _ = from_bytes(&bytes, 3, 1 << 20);
+        }
+    }
 }

@@ -93,7 +93,7 @@ pub fn write(
     claim(out, &manifest)?;
     put(&out.join(MANIFEST), manifest.text().as_bytes())?;
     let palette = palette_text(quantizer.palette(), settings.n_px);
-    if fs::read(out.join(PALETTE)).is_ok_and(|text| text != palette.as_bytes()) {
+    if files::read(&out.join(PALETTE)).is_ok_and(|text| text != palette.as_bytes()) {
         written.mended.push(FileProblem { file: PALETTE.into(), problem: "not as it was written".into() });
     }
     put(&out.join(PALETTE), palette.as_bytes())?;
@@ -215,7 +215,7 @@ fn whole(out: &Path, shape: Shape, manifest: &Manifest, mended: &mut Vec<FilePro
 
 /// Writes a file whole or not at all.
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|there| there == bytes) {
+    if files::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     files::write(path, bytes).map_err(|error| match error {

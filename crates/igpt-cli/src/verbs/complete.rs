@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Split, TokenSet, decode};
 use igpt::generate::infill::infill;
-use igpt::generate::{Request, draw_requests};
+use igpt::generate::{Request, draw_requests, expect_room};
 use igpt::model::{ImageSize, Objective};
 use igpt::report::hidden;
 use igpt::{Error, Result};
@@ -63,9 +63,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let missing = missing(&args, size)?;
     let images = args.data.open()?.split(args.split)?;
     let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };
+    let k = args.completions;
+    expect_room(artist.engine.config(), images.len(), k)?;
+    let (all, cells) = (images.len().saturating_mul(k), images.len().saturating_mul(k + 2));
+    artist.expect_room([cells, k + 2], [all, k])?;
     let originals = data::tokenize(&images, size, &artist.quantizer)?;
 
-    let k = args.completions;
     let (completions, time) =
         with_bar("completing", |progress| draw(&args, &mut artist, &originals, &missing, progress))?;
 

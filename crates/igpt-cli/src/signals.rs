@@ -213,7 +213,9 @@ mod tests {
         }
         let Act::Ask(Some(words)) = act(&Stage::Finishing("saving the model".into()), SIGHUP, None) else { panic!() };
         assert!(words.contains("saving the model"));
-        for (signal, act_then) in [(SIGINT, Act::End), (SIGTERM, Act::End), (SIGHUP, Act::Nothing), (SIGUSR1, Act::Nothing)] {
+        for (signal, act_then) in
+            [(SIGINT, Act::End), (SIGTERM, Act::End), (SIGHUP, Act::Nothing), (SIGUSR1, Act::Nothing)]
+        {
             assert_eq!(act(&Stage::Training, signal, later), act_then);
         }
     }

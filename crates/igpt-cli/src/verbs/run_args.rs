@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use igpt::Result;
 use igpt::cpu;
 use igpt::model::Precision;
 use igpt::train::{self, Overrides, Recipe, RunDir, Start, Value};
-use igpt::Result;
 
 /// A run: its settings, and where it lies.
 #[derive(clap::Args)]

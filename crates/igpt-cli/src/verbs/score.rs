@@ -241,9 +241,10 @@ fn pictures(out: &Path, engine: &mut dyn Engine, quantizer: &Quantizer, own: &Sc
 fn remove_earlier(out: &Path) -> Result<()> {
     files::remove(&out.join("odd.png"))?;
     let Ok(entries) = std::fs::read_dir(out.join("maps")) else { return Ok(()) };
-    entries.flatten().filter(|entry| is_map(&entry.file_name().to_string_lossy())).try_for_each(|entry| {
-        files::remove(&entry.path())
-    })
+    entries
+        .flatten()
+        .filter(|entry| is_map(&entry.file_name().to_string_lossy()))
+        .try_for_each(|entry| files::remove(&entry.path()))
 }
 
 /// Whether a file has a name that [`pictures`] gives: `001-cat.png`.

@@ -26,8 +26,8 @@ use igpt_kernels::pool::Pool;
 pub use memory::{Memory, decoder_memory, memory};
 use workspace::Passes;
 
-use crate::model::{Engine, FineTuning, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
 use crate::machine::expect_memory;
+use crate::model::{Engine, FineTuning, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
 use crate::{Error, Result};
 
 /// How an engine computes.

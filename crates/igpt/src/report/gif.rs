@@ -5,10 +5,10 @@ use std::path::Path;
 
 use gif::{DisposalMethod, Encoder, Frame, Repeat};
 
-use crate::{Error, Result};
 use crate::model::ImageSize;
 use crate::report::grid::{CHECKER, GAP, GAP_GREY, checker};
 use crate::report::png::write;
+use crate::{Error, Result};
 
 /// Frames of an animation, about.
 const FRAMES: usize = 64;

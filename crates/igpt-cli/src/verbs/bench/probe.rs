@@ -118,9 +118,10 @@ fn features(args: &Args) -> Result<(Vec<f32>, Vec<u32>, usize)> {
         }
         if mixtures.is_empty() {
             let images = args.images.min(images.len());
-            expect_memory(((pixels.len() + images) as u64).saturating_mul(4).saturating_mul(args.width as u64), || {
-                format!("{} features of {images} images", args.width)
-            })?;
+            expect_memory(
+                ((pixels.len() + images) as u64).saturating_mul(4).saturating_mul(args.width as u64),
+                || format!("{} features of {images} images", args.width),
+            )?;
             let mut rng = Rng::new(0, Purpose::Probe, 0, 0);
             let deviation = 1.0 / (pixels.len() as f64).sqrt();
             mixtures = (0..pixels.len() * args.width).map(|_| (deviation * rng.normal()) as f32).collect();

@@ -56,11 +56,9 @@ pub(super) struct Shape {
 impl Shape {
     /// The network, if there is memory for it; `training` with what, if at all.
     pub(super) fn config(&self, training: Option<Optimizer>) -> Result<ModelConfig> {
-        for (name, value, most) in [
-            ("--n-embd", self.n_embd, 1 << 16),
-            ("--n-layer", self.n_layer, 1 << 12),
-            ("--batch", self.batch, 1 << 20),
-        ] {
+        for (name, value, most) in
+            [("--n-embd", self.n_embd, 1 << 16), ("--n-layer", self.n_layer, 1 << 12), ("--batch", self.batch, 1 << 20)]
+        {
             if !(1..=most).contains(&value) {
                 return Err(Error::Invalid(format!("{name} {value}: 1 to {most} are possible")));
             }

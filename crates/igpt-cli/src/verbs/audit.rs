@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use igpt::cpu;
 use igpt::data::{self, Images, Split, TokenSet};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
-use igpt::generate::{Settings, sample};
+use igpt::generate::{Settings, expect_room, sample};
+use igpt::machine::expect_memory;
 use igpt::model::{Engine, ModelDir, Pooling, Precision, blame, expect_finite};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
@@ -152,14 +153,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
 
+    expect_room(&model.config, args.samples, 1)?;
+    let scale = readable_scale(n_px);
+    let cells = 3 * args.samples as u64;
+    let each = (3 + 6 * scale * scale) * n_px.pixels() + 8 * model.config.n_embd;
+    expect_memory(cells.saturating_mul(each as u64), || format!("a picture of {} samples", args.samples))?;
     let settings = Settings { seed: args.seed.seed, ..Settings::default() };
     let samples = draw(&*engine, args.samples, &settings).map_err(|error| error.of_model(&name))?;
     let sets = [data::tokenize(&train, n_px, &quantizer)?, samples, data::tokenize(&held_out, n_px, &quantizer)?];
     let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out);
     let gap = gap.map_err(|error| error.of_model(&name))?;
 
-    let threads = if args.threads.threads == 0 { Pool::available() } else { args.threads.threads };
-    let pool = Pool::new(threads);
+    let pool = Pool::new(Pool::team(args.threads.threads));
     let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Points::of_pixels(set, &quantizer)), &pool);
     let found = points(&mut *engine, &sets, layer).map_err(|error| error.of_model(&name))?;
     let features = Space::of("features", "deviations", found, &pool);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Split, TokenSet, decode};
 use igpt::generate::infill::infill;
-use igpt::generate::{Request, draw_requests};
+use igpt::generate::{Request, draw_requests, expect_room};
 use igpt::model::{ImageSize, Objective};
 use igpt::report::hidden;
 use igpt::{Error, Result};
@@ -66,12 +66,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let pictures = Pictures::of(dataset, &args.data.data, args.split, model, OwnFolder::HeldOut)?;
     let images = &pictures.images;
     let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };
+    let k = args.completions;
+    expect_room(artist.engine.config(), images.len(), k)?;
+    let (all, cells) = (images.len().saturating_mul(k), images.len().saturating_mul(k + 2));
+    artist.expect_room([cells, k + 2], [all, k])?;
     let originals = data::tokenize_unchecked(&images, size, &artist.quantizer)?;
     tell_damaged(&originals.damaged, originals.images(), &args.data.data)?;
     say!("{} images of {} ({})", originals.images(), args.data.data, pictures.part());
     let seen = pictures.seen(&images, &originals.damaged);
 
-    let k = args.completions;
     let (completions, time) =
         with_bar("completing", |progress| draw(&args, &mut artist, &originals, &missing, progress))
             .map_err(|error| error.of_model(&artist.name))?;

@@ -1,14 +1,14 @@
 //! `igpt doctor`: what this machine offers, what igpt will use of it, and a line of advice on each.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use igpt::Result;
 use igpt::cpu;
+use igpt::files::NewFile;
 use igpt::machine::Limits;
 use igpt::model::Precision;
+use igpt::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::output::{print_json, say};
@@ -140,12 +140,12 @@ fn pages() -> Finding {
 fn disk(dir: &Path) -> Finding {
     let there = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
     let dir = if there.as_os_str().is_empty() { Path::new(".") } else { there };
-    let path = dir.join(format!(".igpt-doctor-{}", std::process::id()));
+    let path = dir.join(format!("igpt-doctor-{}", std::process::id()));
     let block = vec![0x5a_u8; 1 << 20];
     let start = Instant::now();
-    let written = File::create(&path).and_then(|mut file| {
-        (0..WRITTEN / block.len()).try_for_each(|_| file.write_all(&block))?;
-        file.sync_all()
+    let written = NewFile::create(&path).and_then(|mut file| {
+        (0..WRITTEN / block.len()).try_for_each(|_| file.write_all(&block)).map_err(Error::io(&path))?;
+        file.finish()
     });
     let speed = WRITTEN as f64 / start.elapsed().as_secs_f64();
     let _ = std::fs::remove_file(&path);

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use igpt::cpu;
 use igpt::data::Pixels;
 use igpt::generate::Settings;
+use igpt::machine::expect_memory;
 use igpt::model::{Engine, ModelDir, Precision};
 use igpt::palette::Quantizer;
-use igpt::report::{Text, gif, grid, npy, png, readable_scale};
+use igpt::report::{GAP, Text, gif, grid, npy, png, readable_scale};
 use igpt::train::open_model;
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -90,6 +91,18 @@ impl Artist {
         Ok(Self { engine, quantizer, settings, name, out: args.out.clone(), gif: args.gif.clone() })
     }
 
+    /// Refuses pictures of so many `cells`, and an animation of `images`, that can't be made, before any is drawn.
+    pub(crate) fn expect_room(&self, [cells, columns]: [usize; 2], [images, gif_columns]: [usize; 2]) -> Result<()> {
+        let size = self.engine.config().n_px;
+        if self.gif.is_some() {
+            gif::expect_size(images, size, gif_columns, self.scale(images, gif_columns))?;
+        }
+        // The images, the picture of them, and the file.
+        let scale = self.scale(cells, columns);
+        let each = 3 * (size.pixels() + 2 * (size.height * scale + GAP) * (size.width * scale + GAP));
+        expect_memory((cells as u64).saturating_mul(each as u64), || format!("a picture of {cells} images"))
+    }
+
     /// Token sequences as images.
     pub(crate) fn pixels(&self, images: &[Vec<u16>]) -> Vec<Pixels> {
         let size = self.engine.config().n_px;
@@ -116,7 +129,7 @@ impl Artist {
 
     fn scale(&self, cells: usize, columns: usize) -> usize {
         let size = self.engine.config().n_px;
-        let side = (columns * size.width).max(cells.div_ceil(columns) * size.height);
+        let side = columns.saturating_mul(size.width).max(cells.div_ceil(columns).saturating_mul(size.height));
         readable_scale(size).min(LARGE / side).max(1)
     }
 
@@ -143,7 +156,8 @@ impl Artist {
 
 /// Columns that make a grid of `n` images about square.
 pub(crate) fn square_columns(n: usize) -> usize {
-    (1..).find(|columns| columns * columns >= n).unwrap_or(1)
+    let floor = n.isqrt();
+    (floor + usize::from(floor * floor < n)).max(1)
 }
 
 /// Runs `work` with a bar over what is done; gives its result and how long it took.

@@ -108,10 +108,21 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
 }
 
+/// Refuses numbers of colours before any image is read.
+fn expect_colors(colors: Option<usize>) -> Result<()> {
+    match colors {
+        Some(colors) if !(2..=65536).contains(&colors) => {
+            Err(Error::Invalid(format!("--colors {colors}: a palette has 2 to 65536")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Colours of the paper's palette.
 const COLORS: usize = 512;
 
 fn fit(args: &Fit) -> Result<()> {
+    expect_colors(args.colors)?;
     let dataset = args.data.open()?;
     let images = dataset.split(Split::Train)?;
     let size = size(args.n_px)?;
@@ -212,7 +223,9 @@ fn inspect(args: &Inspect) -> Result<()> {
 
 fn size(n_px: Option<usize>) -> Result<Option<ImageSize>> {
     match n_px {
-        Some(0) => Err(Error::Invalid("--n-px is 0: give the side of the images in pixels".into())),
+        Some(side) if !(1..=64).contains(&side) => {
+            Err(Error::Invalid(format!("--n-px is {side}, but a model's images have at most 64 pixels a side")))
+        }
         n_px => Ok(n_px.map(ImageSize::square)),
     }
 }

@@ -6,7 +6,7 @@ use igpt::cpu::Options;
 use igpt::data::OpenOptions;
 use igpt::model::Precision;
 use igpt::report::runs::{Findings, Settings, page};
-use igpt::{Error, Result, files};
+use igpt::{Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
@@ -62,9 +62,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()
     })?;
     Findings::shorten_names(&mut runs);
-    if let Some(folder) = args.out.parent() {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    }
     let html = page(&runs, &own_command(), settings.options.isa.name(), settings.seed).html();
     files::write(&args.out, html.as_bytes())?;
     for run in &runs {

@@ -1,6 +1,6 @@
 //! `igpt sample`: images drawn from nothing.
 
-use igpt::generate::sample;
+use igpt::generate::{expect_room, sample};
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, square_columns, with_bar};
@@ -23,11 +23,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Invalid("-n is 0: ask for at least one image".into()));
     }
     let artist = Artist::open(&args.draw)?;
-    let n = args.images;
+    let (n, columns) = (args.images, square_columns(args.images));
+    expect_room(artist.engine.config(), n, 1)?;
+    artist.expect_room([n, columns], [n, columns])?;
     let (drawn, time) = with_bar("drawing", |progress| sample(&*artist.engine, n, 0, &artist.settings, 0, progress))
         .map_err(|error| error.of_model(&artist.name))?;
     let images = artist.pixels(&drawn);
-    let columns = square_columns(n);
     artist.save("Samples", &images, &images, columns)?;
     artist.save_gif(&drawn, 0, columns)?;
     let summary = artist.summary(n, n * artist.engine.config().n_ctx(), time);

@@ -138,7 +138,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
             write(&args.out.join("against.csv"), &csv(&against, &against.ranking(), &odd.dataset.classes))?;
             Some(against)
         }
-        None => None,
+        None => {
+            // What an earlier call left there would pass for this one's.
+            files::remove(&args.out.join("against.csv"))?;
+            None
+        }
     };
     let ranking = own.ranking();
     let shown = &ranking[..args.top.min(ranking.len())];
@@ -253,6 +257,7 @@ fn save_pictures(
     own: &Scored,
     shown: &[usize],
 ) -> Result<()> {
+    remove_earlier(out)?;
     if shown.is_empty() {
         return Ok(());
     }
@@ -266,6 +271,22 @@ fn save_pictures(
         png::save(path, &grid(pair, 2, scale), &text("Surprise").with("Image", name).with("Excess", excess))?;
     }
     png::save(out.join("odd.png"), &grid(&pairs.concat(), 2 * PAIRS, scale), &text("Oddest images"))
+}
+
+/// Removes the pictures of an earlier call with the same `--out`, which may have shown other images.
+fn remove_earlier(out: &Path) -> Result<()> {
+    files::remove(&out.join("odd.png"))?;
+    let Ok(entries) = std::fs::read_dir(out.join("maps")) else { return Ok(()) };
+    entries
+        .flatten()
+        .filter(|entry| is_map(&entry.file_name().to_string_lossy()))
+        .try_for_each(|entry| files::remove(&entry.path()))
+}
+
+/// Whether a file has a name that [`pictures`] gives: `001-cat.png`.
+fn is_map(name: &str) -> bool {
+    let rank = name.split_once('-').filter(|_| name.ends_with(".png")).map_or("", |(rank, _)| rank);
+    rank.len() >= 3 && rank.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// An image's name as part of a file's.
@@ -284,6 +305,12 @@ fn write(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_with_names_of_maps_are_taken_for_them() {
+        assert!(is_map("001-cat.png") && is_map("1234-a-b.png"));
+        assert!(!is_map("12-cat.png") && !is_map("001-cat.jpg") && !is_map("notes.png") && !is_map("00a-x.png"));
+    }
 
     #[test]
     fn names_become_safe_file_names() {

@@ -45,10 +45,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A.B=V")]
     set: Vec<String>,
     /// N: the runs take 2N steps, with a checkpoint at least every N
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     steps: u64,
     /// How often the second run is killed
-    #[arg(long, value_name = "K", default_value_t = 5)]
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     kills: u64,
     /// Where both runs are left; without it they go when they are equal
     #[arg(long, value_name = "DIR")]

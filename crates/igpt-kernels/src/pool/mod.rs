@@ -95,6 +95,15 @@ impl Pool {
         Self { shared, workers, callers: Mutex::new(()) }
     }
 
+    /// How many threads to start where `asked` are asked for, 0 being one a core. Several on one core only take turns,
+    /// and each has buffers of its own, so there is an end to them; results don't depend on it.
+    pub fn team(asked: usize) -> usize {
+        const FEW: usize = 32;
+        const EACH_CORE: usize = 4;
+        let cores = Self::available();
+        if asked == 0 { cores } else { asked.min((EACH_CORE * cores).max(FEW)) }
+    }
+
     /// How many threads the system offers this process.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)

@@ -26,6 +26,7 @@ use igpt_kernels::pool::Pool;
 pub use memory::{Memory, decoder_memory, memory};
 use workspace::Passes;
 
+use crate::machine::expect_memory;
 use crate::model::{Engine, FineTuning, Initialization, Layout, ModelConfig, Optimizer, Precision, initial_weights};
 use crate::{Error, Result};
 
@@ -63,7 +64,7 @@ pub fn tokens_at_once(threads: usize) -> usize {
 }
 
 fn threads_or_all(threads: usize) -> usize {
-    if threads == 0 { Pool::available() } else { threads }
+    Pool::team(threads)
 }
 
 /// The format in which this processor multiplies fastest: bfloat16 only where it has instructions for it.
@@ -126,6 +127,10 @@ pub fn open(config: &ModelConfig, weights: &[f32], options: Options) -> Result<B
     }
     if weights.len() != len {
         return Err(Error::Mismatch(format!("{} weights were given, but the model has {len}", weights.len())));
+    }
+    if options.training.is_none() {
+        // What training takes is settled with its batches.
+        expect_memory(memory(config, &options).total(), || "the network with its activations".into())?;
     }
     Ok(match options.precision {
         Precision::F32 => Box::new(engine::CpuEngine::<f32>::new(config, weights, options)),

@@ -6,6 +6,7 @@
 
 use crate::data::Batch;
 use crate::generate::{Sampler, Settings};
+use crate::machine::expect_memory;
 use crate::model::{Engine, Objective, blame};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -71,6 +72,9 @@ impl Infill {
                 missing.len()
             )));
         }
+        // Tokens, masks and orders, and the logits of all positions at once.
+        let each = (4 * n_vocab + 32) as u64 * n_ctx as u64;
+        expect_memory(each.saturating_mul(attempts as u64), || format!("filling an image {attempts} times at once"))?;
         let order = |attempt| {
             let mut order = missing.clone();
             let mut rng = Rng::new(settings.seed, Purpose::Infill, image, attempt as u64);

@@ -12,6 +12,6 @@ pub(crate) mod toy;
 
 pub use draw::Sampler;
 pub use infill::Infill;
-pub use run::{Drawing, complete, draw_all, draw_requests, good_rows, sample};
+pub use run::{Drawing, complete, draw_all, draw_requests, expect_room, good_rows, sample};
 pub use session::{Progress, Request, Session};
 pub use settings::Settings;

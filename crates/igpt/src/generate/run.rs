@@ -3,7 +3,8 @@
 //! Rows never influence one another and every draw is keyed by its image, so batches are only a matter of speed.
 
 use crate::generate::Settings;
-use crate::generate::session::{Request, Session};
+use crate::generate::session::{MOST, Request, Session};
+use crate::machine::expect_memory;
 use crate::model::{Engine, ModelConfig, blame};
 use crate::{Error, Result};
 
@@ -28,6 +29,7 @@ pub fn sample(
     rows: usize,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u16>>> {
+    expect_room(engine.config(), n, 1)?;
     let drawings: Vec<_> = (0..n as u64).map(|i| Drawing { given: &[], image: first_image + i, attempt: 0 }).collect();
     draw_all(engine, &drawings, settings, rows, on_progress)
 }
@@ -44,6 +46,7 @@ pub fn complete(
     rows: usize,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<Vec<u16>>>> {
+    expect_room(engine.config(), given.len(), attempts)?;
     let mut drawings = Vec::with_capacity(given.len() * attempts);
     for (image, given) in (first_image..).zip(given) {
         drawings.extend((0..attempts as u64).map(|attempt| Drawing { given, image, attempt }));
@@ -101,6 +104,10 @@ pub fn draw_requests(
     let given = |request: &Request| request.known.iter().map_while(|token| *token).collect::<Vec<u16>>();
     let mut images: Vec<Vec<u16>> = requests.iter().map(given).collect();
     let (mut done, total) = (0, images.iter().map(|given| engine.config().n_ctx() - given.len()).sum());
+    let config = engine.config();
+    expect_memory((batch * (cache_bytes(config) + 8 * config.n_vocab)) as u64, || {
+        format!("drawing {batch} rows side by side")
+    })?;
     let mut session = Session::new(engine, batch)?;
     let mut waiting = (0u64..).zip(requests).peekable();
     loop {
@@ -135,10 +142,30 @@ fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
     }
 }
 
+/// Refuses to draw more images than the keys of their random numbers can tell apart, or than memory holds.
+///
+/// # Errors
+/// When there are too many.
+pub fn expect_room(config: &ModelConfig, images: usize, attempts: usize) -> Result<()> {
+    if images as u64 > 1 << 32 || attempts > MOST {
+        return Err(Error::Invalid(format!(
+            "{images} images, {attempts} times each: at most 2^32 images and {MOST} times are possible"
+        )));
+    }
+    // The request with its known pixels, and the tokens as they are drawn, collected and given back.
+    let each = (size_of::<Option<u16>>() + 3 * size_of::<u16>()) * config.n_ctx() + 256;
+    let bytes = (images as u64).saturating_mul(attempts as u64).saturating_mul(each as u64);
+    expect_memory(bytes, || format!("drawing {images} images, {attempts} times each,"))
+}
+
+/// Keys and values of one image.
+fn cache_bytes(config: &ModelConfig) -> usize {
+    config.n_ctx() * config.n_layer * 2 * config.n_embd * size_of::<f32>()
+}
+
 /// Up to 64 images at once, fewer when their KV caches would take more than half a gigabyte.
 pub fn good_rows(config: &ModelConfig) -> usize {
-    let cache = config.n_ctx() * config.n_layer * 2 * config.n_embd * size_of::<f32>();
-    ((512 << 20) / cache).clamp(1, 64)
+    ((512 << 20) / cache_bytes(config)).clamp(1, 64)
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::size_in_words;
+use crate::{Error, Result};
+
 /// Processors and memory. What the system doesn't tell is `None`; it does on Linux.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -17,7 +20,7 @@ pub struct Limits {
     pub memory_limit: Option<u64>,
     /// What of that is still free, in bytes.
     pub memory_left: Option<u64>,
-    /// What may still be mapped under `ulimit -v`, in bytes.
+    /// What may still be mapped where `ulimit -v` limits the address space, in bytes.
     pub address_space_left: Option<u64>,
 }
 
@@ -49,7 +52,7 @@ impl Limits {
             available: kib("MemAvailable:"),
             memory_limit: limits().map(|(limit, _)| limit).min(),
             memory_left: limits().map(|(limit, group)| limit.saturating_sub(memory_used(group))).min(),
-            address_space_left: address_space(&text("proc/self/limits"), &text("proc/self/status")),
+            address_space_left: address_space_left(&text("proc/self/limits"), &text("proc/self/status")),
         }
     }
 
@@ -61,13 +64,32 @@ impl Limits {
     }
 }
 
-/// Bytes that may still be mapped, by `/proc/self/limits` and `/proc/self/status`; none where there is no limit.
-fn address_space(limits: &str, status: &str) -> Option<u64> {
+/// Refuses to ask the system for `bytes` that this process can't have; `what` would take them. Memory that is asked for
+/// and not there ends a process without a word of what it was for.
+///
+/// # Errors
+/// When there are fewer.
+pub fn expect_memory(bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
+    // Where the system tells nothing, at least no size can overflow.
+    let left = Limits::now().usable().unwrap_or(isize::MAX as u64);
+    if bytes <= left {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{} would take {} of memory, but only {} are left: ask for less",
+        what(),
+        size_in_words(bytes),
+        size_in_words(left)
+    )))
+}
+
+/// From the texts of `/proc/self/limits` and `/proc/self/status` (proc(5)).
+fn address_space_left(limits: &str, status: &str) -> Option<u64> {
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    let limit: u64 = limit.split_whitespace().next()?.parse().ok()?;
-    let mapped = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
-    let kib: u64 = mapped.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(limit.saturating_sub(kib * 1024))
+    let limit: u64 = limit.split_ascii_whitespace().next()?.parse().ok()?;
+    let used = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let used: u64 = used.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(limit.saturating_sub(1024 * used))
 }
 
 /// Directories of the control groups that a process is in, its own and those around it; of version 2, and of version
@@ -171,6 +193,26 @@ mod tests {
     }
 
     #[test]
+    fn a_limited_address_space_counts_without_what_is_mapped_already() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        write(root, "proc/meminfo", "MemTotal: 8000 kB\nMemAvailable: 6000 kB\n");
+        write(root, "proc/self/status", "Name:\tigpt\nVmSize:\t    1000 kB\n");
+        let limits = "Max data size  unlimited  unlimited  bytes\nMax address space  4096000  unlimited  bytes\n";
+        write(root, "proc/self/limits", limits);
+        assert_eq!(Limits::read(root).usable(), Some(4_096_000 - 1_024_000));
+        write(root, "proc/self/limits", &limits.replace("4096000", "unlimited"));
+        assert_eq!(Limits::read(root).usable(), Some(6_144_000));
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused_by_name() {
+        let message = expect_memory(u64::MAX, || "drawing 9 images".into()).unwrap_err().to_string();
+        assert!(message.starts_with("drawing 9 images would take"), "{message}");
+        expect_memory(1, || unreachable!()).unwrap();
+    }
+
+    #[test]
     fn where_nothing_is_told_nothing_is_claimed() {
         let root = tempfile::tempdir().unwrap();
         let limits = Limits::read(root.path());
@@ -182,8 +224,8 @@ mod tests {
     fn a_limit_of_the_address_space_counts_less_what_is_mapped() {
         let limits =
             "Max processes 9 9 processes\nMax address space         4294967296           unlimited            bytes\n";
-        assert_eq!(address_space(limits, "Name: igpt\nVmSize:\t    1024 kB\n"), Some((1 << 32) - (1 << 20)));
+        assert_eq!(address_space_left(limits, "Name: igpt\nVmSize:\t    1024 kB\n"), Some((1 << 32) - (1 << 20)));
         let unlimited = "Max address space         unlimited            unlimited            bytes\n";
-        assert_eq!(address_space(unlimited, "VmSize: 1024 kB\n"), None);
+        assert_eq!(address_space_left(unlimited, "VmSize: 1024 kB\n"), None);
     }
 }

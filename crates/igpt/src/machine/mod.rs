@@ -2,7 +2,7 @@
 
 mod limits;
 
-pub use limits::Limits;
+pub use limits::{Limits, expect_memory};
 
 /// A number of bytes for people: megabytes below a gigabyte.
 pub fn size_in_words(bytes: u64) -> String {

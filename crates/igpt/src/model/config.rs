@@ -20,7 +20,18 @@ impl ImageSize {
 
     /// Pixels of an image, which is the model's `n_ctx`.
     pub fn pixels(self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
+    }
+
+    /// Refuses a size that no model's images have.
+    ///
+    /// # Errors
+    /// When a side is below 8 or above 64 pixels.
+    pub fn expect_supported(self) -> Result<()> {
+        match [self.height, self.width].iter().all(|side| (8..=64).contains(side)) {
+            true => Ok(()),
+            false => Err(Error::Invalid(format!("images of {self}: sides of 8 to 64 pixels are supported"))),
+        }
     }
 }
 

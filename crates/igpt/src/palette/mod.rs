@@ -22,5 +22,5 @@ pub use quantizer::Quantizer;
 
 /// Threads to use when `asked` for, 0 being one for each core.
 fn threads(asked: usize) -> usize {
-    if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
+    igpt_kernels::pool::Pool::team(asked)
 }

@@ -14,7 +14,6 @@ pub struct Workers {
 impl Workers {
     /// A team of `threads`, 0 for one a core, on the best instruction set of this processor.
     pub fn new(threads: usize) -> Self {
-        let threads = if threads == 0 { Pool::available() } else { threads };
-        Self { isa: Isa::detect(), pool: Pool::new(threads) }
+        Self { isa: Isa::detect(), pool: Pool::new(Pool::team(threads)) }
     }
 }

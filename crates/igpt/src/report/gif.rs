@@ -5,10 +5,10 @@ use std::path::Path;
 
 use gif::{DisposalMethod, Encoder, Frame, Repeat};
 
-use crate::Result;
 use crate::model::ImageSize;
 use crate::report::grid::{CHECKER, GAP, GAP_GREY, checker};
 use crate::report::png::write;
+use crate::{Error, Result};
 
 /// Frames of an animation, about.
 const FRAMES: usize = 64;
@@ -88,7 +88,25 @@ pub fn encode(
     bytes
 }
 
+/// Refuses an animation of more pixels a side than the format can tell.
+///
+/// # Errors
+/// When a side has more than 65,535.
+pub fn expect_size(images: usize, size: ImageSize, columns: usize, scale: usize) -> Result<()> {
+    let (columns, rows) = (columns.min(images), images.div_ceil(columns));
+    let side = (columns * (size.width * scale + GAP)).max(rows * (size.height * scale + GAP)) - GAP;
+    match u16::try_from(side) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Invalid(format!(
+            "an animation of {images} images would have a side of {side} pixels, but a GIF has at most 65535: draw fewer"
+        ))),
+    }
+}
+
 /// Writes the animation to `path`; see [`encode`].
+///
+/// # Errors
+/// As [`expect_size`], and when the file can't be written.
 pub fn save(
     path: impl AsRef<Path>,
     images: &[Vec<u16>],
@@ -98,6 +116,7 @@ pub fn save(
     columns: usize,
     scale: usize,
 ) -> Result<()> {
+    expect_size(images.len(), size, columns, scale)?;
     write(path.as_ref(), &encode(images, size, colors, given, columns, scale))
 }
 

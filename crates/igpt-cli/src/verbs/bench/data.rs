@@ -36,6 +36,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     let time = Duration::try_from_secs_f64(args.seconds)
         .map_err(|e| Error::Invalid(format!("--seconds {}: {e}", args.seconds)))?;
+    if !(1..=1024).contains(&args.n_px) {
+        return Err(Error::Invalid(format!("--n-px {}: 1 to 1024 pixels are possible", args.n_px)));
+    }
     let images = args.data.open()?.split(Split::Train)?;
     let size = ImageSize::square(args.n_px);
     let preprocess = Preprocess { augment: args.augment, ..Preprocess::new(size) };

@@ -9,7 +9,7 @@ use super::report::Timing;
 use super::shape::Shape;
 
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
-    let config = shape.config()?;
+    let config = shape.config(None)?;
     let mut engine = cpu::init(&config, 0, shape.options(None))?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     Timing::of(shape.tokens(), shape.forward_flops(&config), None, || {

@@ -29,7 +29,7 @@ struct Row {
 }
 
 pub(super) fn run(shape: &Shape) -> Result<()> {
-    shape.config()?;
+    shape.config(None)?;
     let before = CpuTime::now();
     let rows = match shape.precision {
         Format::Bf16 => measure::<bf16>(shape),

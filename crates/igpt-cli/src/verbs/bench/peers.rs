@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::output::say;
 use clap::ValueEnum;
 use igpt::{Error, Result};
+use igpt_kernels::Pool;
 use serde_json::{Value, json};
 
 const TRAIN: &str = include_str!("../../../../../benches/peers/train.py");
@@ -69,10 +70,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let threads = match args.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
+    let threads = Pool::team(args.threads);
     let mut ours = Vec::new();
     let mut peers: Vec<(&str, Vec<Value>)> = args.modes.iter().map(|mode| (mode.as_str(), Vec::new())).collect();
     for round in 0..args.rounds.max(1) {

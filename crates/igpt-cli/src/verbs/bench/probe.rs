@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use igpt::data::Split;
+use igpt::machine::expect_memory;
 use igpt::probe::{Examples, Logistic, Standardizer, Workers};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result, files};
@@ -116,6 +117,11 @@ fn features(args: &Args) -> Result<(Vec<f32>, Vec<u32>, usize)> {
             continue;
         }
         if mixtures.is_empty() {
+            let images = args.images.min(images.len());
+            expect_memory(
+                ((pixels.len() + images) as u64).saturating_mul(4).saturating_mul(args.width as u64),
+                || format!("{} features of {images} images", args.width),
+            )?;
             let mut rng = Rng::new(0, Purpose::Probe, 0, 0);
             let deviation = 1.0 / (pixels.len() as f64).sqrt();
             mixtures = (0..pixels.len() * args.width).map(|_| (deviation * rng.normal()) as f32).collect();
@@ -142,10 +148,7 @@ fn scikit_learn(args: &Args, python: &Path, file: &Path, images: usize, width: u
 }
 
 fn threads(args: &Args) -> usize {
-    match args.threads.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    }
+    igpt_kernels::Pool::team(args.threads.threads)
 }
 
 fn figures(result: &Value) -> String {

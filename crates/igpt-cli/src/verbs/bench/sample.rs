@@ -9,7 +9,7 @@ use super::report::Timing;
 use super::shape::{Format, Shape};
 
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
-    let config = shape.config()?;
+    let config = shape.config(None)?;
     let engine = cpu::init(&config, 0, shape.options(None))?;
     let settings = Settings::default();
     let value = match shape.precision {

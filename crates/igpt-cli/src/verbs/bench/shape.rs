@@ -1,10 +1,12 @@
 //! The network to measure.
 
 use clap::ValueEnum;
-use igpt::cpu::Options;
+use igpt::cpu::{self, Options};
+use igpt::machine::expect_memory;
 use igpt::model::{ImageSize, ModelConfig, Optimizer, Precision};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
+use igpt_kernels::Pool;
 
 use crate::shared::QuantizeArgs;
 
@@ -52,7 +54,15 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn config(&self) -> Result<ModelConfig> {
+    /// The network, if there is memory for it; `training` with what, if at all.
+    pub(super) fn config(&self, training: Option<Optimizer>) -> Result<ModelConfig> {
+        for (name, value, most) in
+            [("--n-embd", self.n_embd, 1 << 16), ("--n-layer", self.n_layer, 1 << 12), ("--batch", self.batch, 1 << 20)]
+        {
+            if !(1..=most).contains(&value) {
+                return Err(Error::Invalid(format!("{name} {value}: 1 to {most} are possible")));
+            }
+        }
         let side = (8..=64usize).filter(|w| self.n_ctx.is_multiple_of(*w) && (8..=64).contains(&(self.n_ctx / w)));
         let width = side.min_by_key(|w| w.abs_diff(self.n_ctx / w)).ok_or_else(|| {
             Error::Invalid(format!("--n-ctx {}: not a product of two sides from 8 to 64", self.n_ctx))
@@ -60,6 +70,9 @@ impl Shape {
         let n_px = ImageSize { height: self.n_ctx / width, width };
         let config = ModelConfig::new(n_px, self.colors, self.n_embd, self.n_layer, self.n_head);
         config.validate()?;
+        let batch = (self.batch * self.n_ctx * size_of::<u16>()) as u64;
+        let network = cpu::memory(&config, &self.options(training)).total();
+        expect_memory(network.saturating_add(batch), || "the network with its activations".into())?;
         Ok(config)
     }
 
@@ -72,7 +85,7 @@ impl Shape {
     }
 
     pub(super) fn threads(&self) -> usize {
-        if self.threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { self.threads }
+        Pool::team(self.threads)
     }
 
     /// Tokens of a batch.
@@ -87,8 +100,8 @@ impl Shape {
 
     /// Flops of a forward pass over the batch: two a parameter and token, and attention over the causal half.
     pub(super) fn forward_flops(&self, config: &ModelConfig) -> f64 {
-        let attention = 2 * self.n_layer * self.n_embd * self.n_ctx * self.tokens();
-        (2 * config.parameters() * self.tokens() + attention) as f64
+        let attention = (2 * self.n_layer * self.n_embd * self.n_ctx) as f64;
+        (2.0 * config.parameters() as f64 + attention) * self.tokens() as f64
     }
 
     /// `warm_up` and then `repeats` timed runs of `work`, which gives its seconds.

@@ -32,13 +32,13 @@ enum Kind {
 
 pub(super) fn run(args: &Args) -> Result<Timing> {
     let shape = &args.shape;
-    let config = shape.config()?;
     let muon = |heads| Some(MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.0, heads });
     let (optimizer, muon) = match args.optimizer {
         Kind::Adam => (Optimizer::Adam, None),
         Kind::Muon => (Optimizer::Muon, muon(false)),
         Kind::MuonHeads => (Optimizer::Muon, muon(true)),
     };
+    let config = shape.config(Some(optimizer))?;
     let mut engine = cpu::init(&config, 0, shape.options(Some(optimizer)))?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     let adam = AdamUpdate { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 };

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 
+use igpt_kernels::pool::Pool;
 use serde::Serialize;
 
 use self::hash::{Hashes, Thumb};
@@ -242,10 +243,7 @@ fn each<T: Send>(
     progress: &mut dyn FnMut(usize),
 ) -> Vec<T> {
     const RUN: usize = 32;
-    let threads = match threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = Pool::team(threads);
     let (next, mut done) = (AtomicUsize::new(0), 0);
     let mut runs = BTreeMap::new();
     std::thread::scope(|scope| {

@@ -1,3 +1,4 @@
+use crate::model::ImageSize;
 use std::io::Cursor;
 use std::path::PathBuf;
 

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
+use igpt_kernels::pool::Pool;
+
 use super::dir::{FileProblem, PALETTE, palette_text};
 use super::format::{Entry, HEADER, Shape, crc, finish};
 use super::manifest::{MANIFEST, MAX_SIDE, Manifest};
@@ -16,6 +18,7 @@ use super::shard::{Found, Shard};
 use crate::data::tokens::{NAMED, check_count};
 use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
 use crate::files;
+use crate::machine::expect_memory;
 use crate::model::ImageSize;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
@@ -23,6 +26,9 @@ use crate::{Error, Result};
 
 /// Images that a thread takes at a time.
 const RUN: usize = 16;
+
+/// Views that are stored of an image at most.
+const MOST_VIEWS: usize = 1 << 16;
 
 /// How a data set becomes tokens.
 #[derive(Clone, Debug)]
@@ -99,6 +105,10 @@ pub fn write(
     put(&out.join(PALETTE), palette.as_bytes())?;
 
     let shapes: Vec<Shape> = manifest.shards().map(|shard| Shape::new(&manifest, shard)).collect();
+    let largest = shapes.iter().map(|shape| shape.images as u64 * shape.row() as u64).max().unwrap_or(0);
+    expect_memory(2 * largest, || {
+        format!("a shard of {} images with {} views each", manifest.shard_images, manifest.views)
+    })?;
     let mut missing = Vec::new();
     let mut damage = Damage::new(&manifest);
     for (done, &shape) in shapes.iter().enumerate() {
@@ -151,6 +161,9 @@ fn check(dataset: &Dataset, settings: &Settings) -> Result<()> {
     }
     if sides.contains(&0) || settings.shard_images == Some(0) {
         return invalid("images and shards must not be empty: give sizes above 0".into());
+    }
+    if settings.views > MOST_VIEWS {
+        return invalid(format!("{} views of each image: at most {MOST_VIEWS} are possible", settings.views));
     }
     match (settings.augment, settings.views) {
         (Augment::None, views) if views > 0 => {
@@ -248,11 +261,7 @@ fn make(
     })?;
     bytes.resize(shape.table(), 0);
     let runs = Mutex::new(bytes[HEADER..].chunks_mut(RUN * shape.row()).enumerate());
-    let threads = if settings.threads == 0 {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        settings.threads
-    };
+    let threads = Pool::team(settings.threads);
     let mut entries = BTreeMap::new();
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();

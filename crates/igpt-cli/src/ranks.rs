@@ -193,7 +193,8 @@ mod tests {
 
     /// What the variables in `set`, `NAME=VALUE`, say.
     fn with(set: &[&str]) -> Started {
-        let value = |name: &str| set.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(String::from);
+        let value =
+            |name: &str| set.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(String::from);
         started(value).unwrap()
     }
 

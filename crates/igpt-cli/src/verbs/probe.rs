@@ -224,7 +224,10 @@ fn table(report: &Report) -> String {
         ("the random network", b.random_init_verdict.converged),
     ];
     for (name, _) in fits.iter().filter(|(_, converged)| !converged) {
-        text += &format!("\nthe fit of {name} was broken off after 500 steps, still on its way");
+        text += &format!(
+            "\nthe fit of {name} was broken off after 500 steps, still on its way: its accuracy is that of the weights so far; \
+             --solver ridge has a closed solution, and more training images need fewer steps"
+        );
     }
     if report.unlabelled > 0 {
         text += &format!("\n{} images without a label were left out", report.unlabelled);

@@ -108,7 +108,8 @@ mod tests {
     /// Files that are no pictures, since none is decoded.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (split, class, count) in [("train", "cat", 3), ("train", "dog", 3), ("test", "cat", 1), ("test", "dog", 1)] {
+        for (split, class, count) in [("train", "cat", 3), ("train", "dog", 3), ("test", "cat", 1), ("test", "dog", 1)]
+        {
             (0..count).for_each(|i| write(folder.path(), &format!("{split}/{class}/{i}.png"), &[i; 40]));
         }
         folder

@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_limit_of_the_address_space_counts_less_what_is_mapped() {
-        let limits = "Max processes 9 9 processes\nMax address space         4294967296           unlimited            bytes\n";
+        let limits =
+            "Max processes 9 9 processes\nMax address space         4294967296           unlimited            bytes\n";
         assert_eq!(address_space(limits, "Name: igpt\nVmSize:\t    1024 kB\n"), Some((1 << 32) - (1 << 20)));
         let unlimited = "Max address space         unlimited            unlimited            bytes\n";
         assert_eq!(address_space(unlimited, "VmSize: 1024 kB\n"), None);

@@ -128,13 +128,22 @@ mod tests {
             given.said.set(setting).unwrap();
         }
         let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 4);
-        given.expect_used(&RunConfig::default(), decider, &network, &palette(6)).err().map_or(String::new(), |e| e.to_string())
+        given
+            .expect_used(&RunConfig::default(), decider, &network, &palette(6))
+            .err()
+            .map_or(String::new(), |e| e.to_string())
     }
 
     #[test]
     fn what_differs_from_the_model_is_refused_and_what_agrees_is_not() {
-        let agreeing =
-            ["model.n_px=8", "model.n_embd=32", "model.n_layer=2", "model.n_head=4", "palette.colors=6", "train.lr=0.5"];
+        let agreeing = [
+            "model.n_px=8",
+            "model.n_embd=32",
+            "model.n_layer=2",
+            "model.n_head=4",
+            "palette.colors=6",
+            "train.lr=0.5",
+        ];
         for decider in [Decider::Model, Decider::Run] {
             assert_eq!(refusal(&agreeing, decider), "");
             for (setting, key) in [

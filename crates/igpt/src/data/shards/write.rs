@@ -242,7 +242,9 @@ fn make(
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(shape.table()).map_err(|_| {
         let (bytes, file) = (shape.table(), shape.name());
-        Error::Invalid(format!("{file} would have {bytes} bytes, for which there is no memory: give a smaller --shard-images"))
+        Error::Invalid(format!(
+            "{file} would have {bytes} bytes, for which there is no memory: give a smaller --shard-images"
+        ))
     })?;
     bytes.resize(shape.table(), 0);
     let runs = Mutex::new(bytes[HEADER..].chunks_mut(RUN * shape.row()).enumerate());

@@ -40,10 +40,7 @@ pub struct Scratch<S: Scalar> {
 impl<S: Scalar> Scratch<S> {
     /// Room for matrices of each of these (rows, columns).
     pub fn new(shapes: &[(usize, usize)]) -> Self {
-        let sides = shapes.iter().map(|&(rows, cols)| Sides::of(rows, cols));
-        let (tall, square) = sides.fold((0, 0), |(tall, square), sides| {
-            (tall.max(sides.long * sides.short), square.max(sides.short * sides.short))
-        });
+        let (tall, square) = Self::sizes(shapes);
         Self {
             tall: [Buffer::zeroed(tall), Buffer::zeroed(tall)],
             tall_units: Buffer::zeroed(tall / S::PACK),
@@ -54,12 +51,19 @@ impl<S: Scalar> Scratch<S> {
         }
     }
 
-    /// Its size.
-    pub fn bytes(&self) -> usize {
-        let tall: usize = self.tall.iter().map(|buffer| size_of_val(&buffer[..])).sum();
-        let square: usize = self.square.iter().map(|buffer| size_of_val(&buffer[..])).sum();
-        let units = size_of_val(&self.tall_units[..]) + size_of_val(&self.square_units[..]);
-        tall + square + units + size_of_val(&self.left[..])
+    /// Elements of the largest matrix and of the largest product of one with itself.
+    fn sizes(shapes: &[(usize, usize)]) -> (usize, usize) {
+        let sides = shapes.iter().map(|&(rows, cols)| Sides::of(rows, cols));
+        sides.fold((0, 0), |(tall, square), sides| {
+            (tall.max(sides.long * sides.short), square.max(sides.short * sides.short))
+        })
+    }
+
+    /// Bytes of the room for matrices of these shapes; takes none.
+    pub fn bytes(shapes: &[(usize, usize)]) -> usize {
+        let (tall, square) = Self::sizes(shapes);
+        let units = tall / S::PACK * size_of::<u32>() + square / S::PACK * size_of::<u32>();
+        2 * tall * size_of::<S>() + 2 * square * size_of::<f32>() + units + square * size_of::<S>()
     }
 }
 

@@ -67,7 +67,7 @@ fn of<S: Scalar>(config: &ModelConfig, options: &Options) -> Memory {
     let moments = options.training.map_or(0, |optimizer| size_of::<f32>() * (owned.len() + second(optimizer)));
     let threads = options.threads();
     let muon = match options.training {
-        Some(Optimizer::Muon) => muon::scratch::<S>(&dims, config).bytes(),
+        Some(Optimizer::Muon) => muon::scratch_bytes::<S>(&dims, config),
         _ => 0,
     };
     let images = options.images(config);

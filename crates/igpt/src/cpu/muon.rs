@@ -19,6 +19,11 @@ pub(crate) fn scratch<S: Scalar>(dims: &Dims, config: &ModelConfig) -> Scratch<S
     Scratch::new(&cuts(dims, config, false).map(|cut| (cut.rows, cut.width)))
 }
 
+/// Bytes of [`scratch`], which takes none of them.
+pub(super) fn scratch_bytes<S: Scalar>(dims: &Dims, config: &ModelConfig) -> usize {
+    Scratch::<S>::bytes(&cuts(dims, config, false).map(|cut| (cut.rows, cut.width)))
+}
+
 /// How a product's matrix is cut by columns into those that are made orthogonal by themselves.
 #[derive(Clone, Copy, Debug)]
 struct Cut {

@@ -409,4 +409,70 @@ mod tests {
         let loss = engine.evaluate(&set.batch(0..24)).unwrap().mean();
         assert!((loss - best).abs() < 1e-6, "{loss} {best}");
     }
+
+    /// A run of 6 steps, stopped after 3.
+    fn stopped(out: &Path) -> (RunConfig, PathBuf) {
+        let config = small(|train| (train.steps, train.checkpoint_every) = (Some(6), Some(3)));
+        let stop = AtomicBool::new(false);
+        let mut observer = |event: Event<'_>| match event {
+            Event::Step(report) if report.step == 3 => stop.store(true, Ordering::Relaxed),
+            _ => {}
+        };
+        let checkpoint = pretrain(&config, out, Start::New, &mut observer, &stop).unwrap().checkpoint.unwrap();
+        (config, checkpoint)
+    }
+
+    /// Writes the manifest of a checkpoint anew after an `edit`.
+    fn rewrite(checkpoint: &Path, edit: impl FnOnce(&mut toml::Table)) {
+        let path = checkpoint.join("checkpoint.toml");
+        let mut meta: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        edit(&mut meta);
+        let text = toml::to_string(&meta).unwrap();
+        std::fs::write(checkpoint.join("complete"), crate::checksum::sha256(text.as_bytes())).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Resumes, and gives what was warned of.
+    fn resumed(config: &RunConfig, out: &Path) -> Result<String> {
+        let mut warnings = String::new();
+        let mut observer = |event: Event<'_>| {
+            if let Event::Warning(text) = event {
+                warnings += text;
+            }
+        };
+        pretrain(config, out, Start::Resume, &mut observer, &AtomicBool::new(false)).map(|_| warnings)
+    }
+
+    #[test]
+    fn a_checkpoint_that_does_not_know_its_images_is_resumed_with_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, checkpoint) = stopped(folder.path());
+        rewrite(&checkpoint, |meta| {
+            assert!(meta.remove("data").is_some());
+            meta.insert("format".into(), 2.into());
+        });
+        assert!(resumed(&config, folder.path()).unwrap().contains("does not say what its images were"));
+        // Those that it has written itself do.
+        let last = Checkpoint::read(&folder.path().join("checkpoints/step-00000006")).unwrap();
+        assert!(last.meta.data.is_some());
+    }
+
+    #[test]
+    fn a_checkpoint_of_other_images_is_refused_unless_they_are_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut config, checkpoint) = stopped(folder.path());
+        rewrite(&checkpoint, |meta| {
+            let data = meta["data"].as_table_mut().unwrap();
+            data.insert("validation".into(), "0".repeat(64).into());
+        });
+        let said = resumed(&config, folder.path()).unwrap_err().to_string();
+        assert!(said.contains("validation images") && said.contains("--accept-other-data"), "{said}");
+        config.data.accept_other = true;
+        assert!(resumed(&config, folder.path()).unwrap().contains("goes on with other images"));
+        config.data.accept_other = false;
+        rewrite(&folder.path().join("checkpoints/step-00000006"), |meta| {
+            meta.insert("train_images".into(), 7.into());
+        });
+        assert!(resumed(&config, folder.path()).unwrap_err().to_string().contains("7 of them then"));
+    }
 }

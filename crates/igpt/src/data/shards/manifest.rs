@@ -102,8 +102,14 @@ impl Manifest {
             sha256: String::new(),
         };
         manifest.shard_images = settings.shard_images.unwrap_or_else(|| manifest.usual_shard());
-        manifest.sha256 = sha256(manifest.text().as_bytes());
-        manifest
+        manifest.sealed()
+    }
+
+    /// The same with its checksum.
+    pub(super) fn sealed(mut self) -> Self {
+        self.sha256 = String::new();
+        self.sha256 = sha256(self.text().as_bytes());
+        self
     }
 
     /// Reads and checks the file in `root`.

@@ -357,3 +357,57 @@ fn a_loader_over_a_large_directory_keeps_no_copy_of_it() {
     let grown = own_memory().saturating_sub(before);
     assert!(grown < 100 << 20, "50,000 images of 200 MB took {grown} bytes");
 }
+
+/// Writes the manifest anew after an `edit`, with a checksum that fits.
+fn rewrite(root: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
+    let path = root.join("tokens.json");
+    let mut value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(&mut value);
+    value["sha256"] = "".into();
+    let unsealed: Manifest = serde_json::from_value(value).unwrap();
+    fs::write(path, unsealed.sealed().text()).unwrap();
+}
+
+#[test]
+fn no_number_of_a_manifest_is_believed_before_the_files_agree_with_it() {
+    let numbers = [0, 1, 2, 255, 1 << 16, 1 << 24, 1 << 32, 1 << 48, i64::MAX as u64, u64::MAX];
+    type Edit = fn(&mut serde_json::Value, u64);
+    let edits: [(&str, Edit); 9] = [
+        ("height", |m, n| m["n_px"][0] = n.into()),
+        ("width", |m, n| m["n_px"][1] = n.into()),
+        ("n_vocab", |m, n| m["n_vocab"] = n.into()),
+        ("channels", |m, n| m["channels"] = n.into()),
+        ("views", |m, n| m["views"] = n.into()),
+        ("shard_images", |m, n| m["shard_images"] = n.into()),
+        ("train", |m, n| m["images"]["train"] = n.into()),
+        ("validation", |m, n| m["images"]["validation"] = n.into()),
+        ("test", |m, n| m["images"]["test"] = n.into()),
+    ];
+    for (name, edit) in edits {
+        for n in numbers {
+            let (folder, _) = directory(&settings(), 40);
+            rewrite(folder.path(), |manifest| edit(manifest, n));
+            if (name, n) == ("views", 0) {
+                // So it is.
+                continue;
+            }
+            // No file fits to another manifest, so every number but the right one is refused, quickly and by name.
+            let problems = TokenDir::verify(folder.path(), &mut |_, _| ()).unwrap();
+            assert!(!problems.is_empty() && problems.len() < 40, "{name} {n}: {}", problems.len());
+            let problem = opened(folder.path()).unwrap_err().to_string();
+            assert!(problem.contains(folder.path().to_str().unwrap()), "{name} {n}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn many_shards_that_are_only_said_to_be_there_are_neither_gathered_nor_listed() {
+    let (folder, _) = directory(&settings(), 40);
+    rewrite(folder.path(), |manifest| {
+        manifest["shard_images"] = 1.into();
+        manifest["images"]["train"] = 4_000_000_000_u64.into();
+    });
+    let problems = TokenDir::verify(folder.path(), &mut |_, _| ()).unwrap();
+    assert!(problems.len() < 40 && problems.last().unwrap().problem.contains("20 are missing"), "{problems:?}");
+    assert!(opened(folder.path()).unwrap_err().to_string().contains("not finished"));
+}

@@ -20,7 +20,11 @@ pub struct Access {
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "secret");
-        f.debug_struct("Access").field("listen", &self.listen).field("token", &token).field("names", &self.names).finish()
+        f.debug_struct("Access")
+            .field("listen", &self.listen)
+            .field("token", &token)
+            .field("names", &self.names)
+            .finish()
     }
 }
 
@@ -95,7 +99,9 @@ fn expect_sendable(token: &str) -> Result<()> {
 fn name_of(given: &str) -> Result<String> {
     match origin::authority(given) {
         Some((host, None)) => Ok(host),
-        _ => Err(Error::Invalid(format!("{given} is no name of a host: give one such as igpt.example.com, without a port"))),
+        _ => Err(Error::Invalid(format!(
+            "{given} is no name of a host: give one such as igpt.example.com, without a port"
+        ))),
     }
 }
 
@@ -121,7 +127,10 @@ mod tests {
         assert!(new("sEcr3t-._~+/=!").is_ok());
         for token in ["", " ", "a b", "a\n", "a\r\nX: y", "a\0", "a\u{7f}", "gehe\u{ef}m", "\u{1b}[2J"] {
             let error = new(token).unwrap_err().to_string();
-            assert!(error.contains("token") && (token.trim().is_empty() || !error.contains(token)), "{token:?}: {error}");
+            assert!(
+                error.contains("token") && (token.trim().is_empty() || !error.contains(token)),
+                "{token:?}: {error}"
+            );
         }
         assert!(!format!("{:?}", new("hidden").unwrap()).contains("hidden"));
     }
@@ -141,7 +150,8 @@ mod tests {
     fn a_server_answers_to_numbers_its_own_machine_s_names_and_those_it_was_given() {
         let names = ["Igpt.Example.com.".to_string()];
         let access = Access::new("localhost:0", None, false, &names).unwrap();
-        for host in ["127.0.0.1", "10.0.0.7", "[::1]", "[2001:db8::7]", "localhost", "a.localhost", "igpt.example.com"] {
+        for host in ["127.0.0.1", "10.0.0.7", "[::1]", "[2001:db8::7]", "localhost", "a.localhost", "igpt.example.com"]
+        {
             assert!(access.answers_to(host), "{host}");
         }
         for host in ["evil.example", "xlocalhost", "localhost.evil.example", "127.0.0.1.evil.example", "127.1"] {

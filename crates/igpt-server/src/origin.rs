@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn a_name_that_may_be_anybody_s_is_refused_and_one_that_is_none_too() {
         let own = access(&["igpt.example.com"]);
-        for host in ["127.0.0.1:8000", "192.168.1.5", "[::1]:8000", "LOCALHOST:1", "a.localhost", "igpt.example.com:99"] {
+        for host in ["127.0.0.1:8000", "192.168.1.5", "[::1]:8000", "LOCALHOST:1", "a.localhost", "igpt.example.com:99"]
+        {
             assert_eq!(status(&own, "GET /v1/models", &[("host", host)]), 200, "{host}");
         }
         for host in ["evil.example", "evil.example:8000", "igpt.example.com.evil.example"] {
@@ -153,13 +154,21 @@ mod tests {
     #[test]
     fn what_other_pages_ask_is_refused_and_what_programs_and_own_pages_ask_is_not() {
         let own = access(&[]);
-        let ask = |line: &str, more: &[(&str, &str)]| status(&own, line, &[&[("host", "127.0.0.1:8000")], more].concat());
+        let ask =
+            |line: &str, more: &[(&str, &str)]| status(&own, line, &[&[("host", "127.0.0.1:8000")], more].concat());
         let post = "POST /v1/sample";
         assert_eq!(ask(post, &[]), 200);
         assert_eq!(ask(post, &[("origin", "http://127.0.0.1:8000"), ("sec-fetch-site", "same-origin")]), 200);
         assert_eq!(ask("GET /v1/models", &[("sec-fetch-site", "none")]), 200);
-        let foreign =
-            ["http://evil.example", "http://127.0.0.1:3000", "http://localhost:8000", "https://127.0.0.1", "null", "x", ""];
+        let foreign = [
+            "http://evil.example",
+            "http://127.0.0.1:3000",
+            "http://localhost:8000",
+            "https://127.0.0.1",
+            "null",
+            "x",
+            "",
+        ];
         for origin in foreign {
             assert_eq!(ask(post, &[("origin", origin)]), 403, "{origin}");
             assert_eq!(ask(post, &[("origin", origin), ("sec-fetch-mode", "navigate")]), 403, "{origin}");
@@ -186,7 +195,8 @@ mod tests {
             let own = access(names);
             // Proxies hand the name on, or ask under the address that they were given.
             for host in ["igpt.example.com", "127.0.0.1:8000"] {
-                let headers = [("host", host), ("origin", "https://igpt.example.com"), ("sec-fetch-site", "same-origin")];
+                let headers =
+                    [("host", host), ("origin", "https://igpt.example.com"), ("sec-fetch-site", "same-origin")];
                 assert_eq!(status(&own, "POST /v1/sample", &headers), expected, "{host}");
             }
         }

@@ -42,7 +42,9 @@ impl AccessArgs {
     pub(crate) fn at(&self, listen: &str) -> Result<Access> {
         let token = match (&self.token, &self.token_file) {
             (Some(_), Some(_)) => {
-                return Err(Error::Invalid("there are two tokens, --token (or IGPT_TOKEN) and --token-file: give one".into()));
+                return Err(Error::Invalid(
+                    "there are two tokens, --token (or IGPT_TOKEN) and --token-file: give one".into(),
+                ));
             }
             (token, None) => token.clone(),
             (None, Some(path)) => Some(token_of(path)?),

@@ -74,7 +74,10 @@ fn a_token_comes_from_a_file_or_the_environment_and_is_one_that_clients_can_send
         assert!(said.contains("token") && (text.trim().is_empty() || !said.contains(text)), "{text:?}: {said}");
     }
     for wrong in ["--token-file none", "--token-file m", "--token x --token-file token"] {
-        assert!(start(&format!("--model m {wrong}")).err().unwrap().contains("token") || wrong.ends_with('m'), "{wrong}");
+        assert!(
+            start(&format!("--model m {wrong}")).err().unwrap().contains("token") || wrong.ends_with('m'),
+            "{wrong}"
+        );
     }
     let mut command = command(folder.path(), "--model m");
     let said = Server::try_run(folder.path(), command.env("IGPT_TOKEN", "two words")).err().unwrap();
@@ -93,7 +96,15 @@ fn only_names_that_lead_here_and_the_servers_own_pages_are_answered() {
         let head = format!("{line} HTTP/1.1\r\n{headers}Content-Type: application/json\r\nConnection: close\r\n");
         server.raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap()
     };
-    for host in [&own, &format!("localhost:{port}"), "[::1]", "10.1.2.3:99", "a.localhost", "igpt.example.com", "IGPT.example.com:443"] {
+    for host in [
+        &own,
+        &format!("localhost:{port}"),
+        "[::1]",
+        "10.1.2.3:99",
+        "a.localhost",
+        "igpt.example.com",
+        "IGPT.example.com:443",
+    ] {
         for line in ["GET /", "GET /v1/models", "POST /v1/sample"] {
             ask(line, &format!("Host: {host}\r\n")).ok();
         }

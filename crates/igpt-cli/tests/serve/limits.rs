@@ -23,7 +23,8 @@ fn a_body_above_the_limit_is_refused() {
     assert!(sent(most - 100).refused(400).contains("image"));
     sent(most).refused(413);
     for kind in ["application/json", "multipart/form-data; boundary=cut"] {
-        let head = format!("POST /v1/score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+        let head =
+            format!("POST /v1/score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
         // Nothing is announced here, so it has to be counted.
         let mut chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
         let part = "--cut\r\nContent-Disposition: form-data; name=\"images\"; filename=\"a.png\"\r\n\r\n";
@@ -39,7 +40,8 @@ fn a_body_that_is_announced_above_the_limit_is_refused_before_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "--max-body 1 --timeout 1");
     for kind in ["application/json", "multipart/form-data; boundary=cut"] {
-        let head = format!("POST /v1/score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+        let head =
+            format!("POST /v1/score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
         server.raw(format!("{head}Content-Length: {}\r\n\r\n", (1 << 20) + 1).as_bytes()).unwrap().refused(413);
     }
 }
@@ -197,7 +199,8 @@ fn what_takes_longer_than_the_limit_is_ended_with_it() {
 fn a_body_that_never_comes_whole_is_ended_with_the_limit_and_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "--timeout 1");
-    let head = "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    let head =
+        "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
     server.raw(format!("{head}{{").as_bytes()).unwrap().refused(408);
     server.becomes_idle();
 }

@@ -102,16 +102,26 @@ fn whole_numbers_in_any_form_and_null_for_what_may_be_left_out_are_accepted_ever
             json!({"n": 2.0, "seed": 3.0, "first_image": 1.0, "top_k": 4.0, "temperature": 1, "top_p": null, "stream": null}),
             json!({"n": 2, "seed": 3, "first_image": 1, "top_k": 4}),
         ),
-        ("sample", json!({"n": null, "seed": null, "first_image": null, "temperature": null, "top_k": null}), json!({})),
+        (
+            "sample",
+            json!({"n": null, "seed": null, "first_image": null, "temperature": null, "top_k": null}),
+            json!({}),
+        ),
         (
             "complete",
-            image(json!({"image": null, "rows": 6.0, "mask": null, "completions": 2.0, "candidates": null, "steps": null})),
+            image(
+                json!({"image": null, "rows": 6.0, "mask": null, "completions": 2.0, "candidates": null, "steps": null}),
+            ),
             image(json!({"rows": 6, "completions": 2})),
         ),
         ("complete", json!({"tokens": vec![5.0; 64], "rows": null, "completions": null}), image(json!({}))),
         ("score", json!({"images": null, "tokens": [vec![5.0; 64]]}), json!({"tokens": [tokens]})),
         ("predict", image(json!({"row": 3.0, "image": null})), image(json!({"row": 3}))),
-        ("embed", json!({"tokens": [tokens], "layers": [1.0], "pool": null}), json!({"tokens": [tokens], "layers": [1]})),
+        (
+            "embed",
+            json!({"tokens": [tokens], "layers": [1.0], "pool": null}),
+            json!({"tokens": [tokens], "layers": [1]}),
+        ),
         ("embed", json!({"tokens": [tokens], "layers": null}), json!({"tokens": [tokens]})),
         ("quantize", image(json!({"image": null})), image(json!({}))),
     ];

@@ -35,8 +35,7 @@ fn bad(server: &Server, i: usize) {
         6 => drop(server.raw(b"nonsense\r\n\r\n")),
         // The server has half of a request, or all, when the client leaves.
         half => {
-            let head =
-                "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+            let head = "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
             let body = if half == 7 { "{\"n\":" } else { "{\"n\": 20}" };
             server.connect().write_all(format!("{head}{body}").as_bytes()).unwrap();
         }

@@ -60,7 +60,12 @@ fn a_picture_is_shown_as_one_and_only_if_it_is_one_of_the_run() {
         let name = if name.len() < 3 { format!("step-{name:0>8}.png") } else { name.into() };
         assert_eq!(server.get(&format!("/api/picture/{name}")).status, 404, "{name}");
     }
-    let steps: Vec<u64> = server.get("/api/run").json()["samples"].as_array().unwrap().iter().map(|s| s["step"].as_u64().unwrap()).collect();
+    let steps: Vec<u64> = server.get("/api/run").json()["samples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["step"].as_u64().unwrap())
+        .collect();
     assert_eq!(steps, [3, 4, 5]);
     // The folder as a whole may lead elsewhere, too.
     fs::remove_dir_all(&samples).unwrap();
@@ -77,9 +82,19 @@ fn a_run_whose_root_is_a_link_is_shown_and_files_outside_it_are_not() {
     symlink(&linked, &run).unwrap();
     fs::write(folder.path().join("secret"), "swordfish\n").unwrap();
     let server = watch(folder.path());
-    assert_eq!((&server.get("/api/run").json()["step"], server.get("/api/run").json()["notes"][0].as_str()), (&3.into(), Some("begun")));
+    assert_eq!(
+        (&server.get("/api/run").json()["step"], server.get("/api/run").json()["notes"][0].as_str()),
+        (&3.into(), Some("begun"))
+    );
     server.get("/api/picture/step-00000003.png").ok();
-    for name in ["train.log", "config.resolved.toml", "preprocessor_config.json", "baselines.json", "summary.json", "metrics.jsonl"] {
+    for name in [
+        "train.log",
+        "config.resolved.toml",
+        "preprocessor_config.json",
+        "baselines.json",
+        "summary.json",
+        "metrics.jsonl",
+    ] {
         let _ = fs::remove_file(linked.join(name));
         symlink(folder.path().join("secret"), linked.join(name)).unwrap();
     }
@@ -111,7 +126,8 @@ fn a_watched_run_is_shown_under_no_foreign_name_and_to_no_other_site() {
     run(folder.path());
     let server = watch(folder.path());
     for path in ["/", "/api/run", "/api/events", "/api/picture/step-00000003.png"] {
-        let ask = |headers: &str| server.raw(format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").as_bytes());
+        let ask =
+            |headers: &str| server.raw(format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").as_bytes());
         let said = ask("Host: evil.example\r\n").unwrap().refused(403);
         assert!(said.contains("--allow-host"), "{said}");
         let cross = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n";

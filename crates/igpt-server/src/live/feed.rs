@@ -174,7 +174,9 @@ async fn events(State(watched): State<Watched>) -> Result<impl IntoResponse, Ref
 }
 
 /// The next event; none where the run can't be read any more.
-async fn next((mut listening, mut visitor): (Listening, Visitor)) -> Option<(Result<Event, Infallible>, (Listening, Visitor))> {
+async fn next(
+    (mut listening, mut visitor): (Listening, Visitor),
+) -> Option<(Result<Event, Infallible>, (Listening, Visitor))> {
     loop {
         if listening.ended {
             // The visitor leaves after a look at the last pictures.

@@ -294,9 +294,10 @@ fn missing(shared: &Shared, rows: Option<usize>, mask: Option<Vec<bool>>) -> Res
             Err(Refusal::bad("the mask keeps all pixels: there is nothing to draw"))
         }
         (None, Some(mask)) => Ok(mask),
-        (Some(rows), None) if rows >= size.height => {
-            Err(Refusal::bad(format!("rows: {rows} known rows leave nothing to draw, give at most {}", size.height - 1)))
-        }
+        (Some(rows), None) if rows >= size.height => Err(Refusal::bad(format!(
+            "rows: {rows} known rows leave nothing to draw, give at most {}",
+            size.height - 1
+        ))),
         (rows, None) => {
             let known = rows.unwrap_or(size.height / 2) * size.width;
             Ok((0..n_ctx).map(|pixel| pixel >= known).collect())

@@ -443,7 +443,10 @@ pub(super) async fn neighbors(
     };
     let k = request.k.unwrap_or(8);
     if k == 0 || k > shared.limits.images {
-        return Err(Refusal::bad(format!("k: {k} neighbours were asked for, 1 to {} are possible", shared.limits.images)));
+        return Err(Refusal::bad(format!(
+            "k: {k} neighbours were asked for, 1 to {} are possible",
+            shared.limits.images
+        )));
     }
     let deadline = shared.deadline();
     let tokens = images::one(&shared, deadline, request.image, request.tokens).await?;

@@ -3,12 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use igpt::{Error, Result};
 use igpt::data::{Augment, Batch, Dataset, Pixels, Preprocess, Split, tokenize};
 use igpt::evaluate::features;
 use igpt::model::{Engine, Layout, ModelConfig, ModelDir, Objective, Pooling};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, png};
+use igpt::{Error, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -141,8 +141,7 @@ impl Served {
         let is_trained = head.is_none_or(|head| head.iter().any(|weight| *weight != 0.0));
         let quantizer = Quantizer::new(model.palette);
         let config = model.config;
-        let mut served =
-            Self { name, config, quantizer, classes, is_trained, examples: Vec::new(), neighbors: None };
+        let mut served = Self { name, config, quantizer, classes, is_trained, examples: Vec::new(), neighbors: None };
         if let Some(dataset) = examples {
             let images = dataset.split(Split::Test)?.spread(EXAMPLES);
             let set = tokenize(&images, served.config.n_px, &served.quantizer)?;

@@ -17,4 +17,5 @@ mod serve {
     mod material;
     mod refusals;
     mod soak;
+    mod watching;
 }

@@ -107,9 +107,33 @@ fn a_page_opened_with_a_training_shows_steps_curves_and_samples_as_they_come() {
 
     training.terminate();
     training.ended();
-    comes(&mut page, "lost", "Running");
-    assert!(page.text("#connection").contains("Connection lost"));
+    comes(&mut page, "stopped", "Stopped");
+    page.until("document.querySelector('#connection').textContent.includes('igpt watch')");
     assert!(page.js(STEP).as_u64().unwrap() > step);
+}
+
+#[test]
+fn a_page_shows_how_its_training_ended_with_the_last_pictures_and_step() {
+    let Some(mut page) = page() else { return };
+    // The server goes with the training.
+    page.tolerate("Failed to load resource: net::ERR_");
+    let folder = tempfile::tempdir().unwrap();
+    let training =
+        Server::run(folder.path(), &mut command(folder.path(), &format!("{RUN} --minutes 0.2 --page 127.0.0.1:0")));
+    visit(&mut page, &training);
+    comes(&mut page, "running", "Running");
+    assert_eq!(training.ended().0, Some(0));
+    comes(&mut page, "finished", "Finished");
+    page.until("document.querySelector('#progress').value === 1");
+    let names: Vec<_> = std::fs::read_dir(folder.path().join("run/samples")).unwrap().collect();
+    let last = names.iter().filter_map(|name| {
+        let name = name.as_ref().unwrap().file_name().into_string().unwrap();
+        name.strip_prefix("step-")?.strip_suffix(".png")?.parse::<u64>().ok()
+    });
+    let last = last.max().unwrap();
+    page.until(&format!("document.querySelector('#samples img').alt.replaceAll(',', '') === 'Samples at step {last}'"));
+    page.until("document.querySelector('#samples img').naturalWidth > 0");
+    page.until("document.querySelector('#connection').textContent.includes('igpt watch')");
 }
 
 #[test]

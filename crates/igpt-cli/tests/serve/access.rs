@@ -6,7 +6,7 @@ use std::fs;
 use igpt::model::Objective;
 use serde_json::json;
 
-use super::material::{classifier, model, requests};
+use super::material::{classifier, form, model, requests};
 use crate::program::igpt;
 use crate::server::{Server, command};
 
@@ -55,6 +55,92 @@ fn another_address_than_this_machine_s_wants_a_token_or_a_clear_word() {
     let taken = start("").unwrap();
     let said = start(&format!("--listen {}", taken.address())).err().unwrap();
     assert!(said.contains(taken.address()), "{said}");
+}
+
+#[test]
+fn a_token_comes_from_a_file_or_the_environment_and_is_one_that_clients_can_send() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "m", Objective::Autoregressive);
+    let start = |arguments: &str| Server::try_run(folder.path(), &mut command(folder.path(), arguments));
+    for (text, end) in [("swordfish", ""), ("swordfish", "\n"), ("swordfish", "\r\n")] {
+        fs::write(folder.path().join("token"), format!("{text}{end}")).unwrap();
+        let server = start("--model m --token-file token").unwrap();
+        server.get("/v1/models").refused(401);
+        server.send("GET", "/v1/models", &[("Authorization", "Bearer swordfish")], b"").ok();
+    }
+    for text in ["", "\n", "two words", "a\nb\n", " swordfish", "schl\u{fc}ssel", "a\u{1b}b"] {
+        fs::write(folder.path().join("token"), text).unwrap();
+        let said = start("--model m --token-file token").err().unwrap();
+        assert!(said.contains("token") && (text.trim().is_empty() || !said.contains(text)), "{text:?}: {said}");
+    }
+    for wrong in ["--token-file none", "--token-file m", "--token x --token-file token"] {
+        assert!(
+            start(&format!("--model m {wrong}")).err().unwrap().contains("token") || wrong.ends_with('m'),
+            "{wrong}"
+        );
+    }
+    let mut command = command(folder.path(), "--model m");
+    let said = Server::try_run(folder.path(), command.env("IGPT_TOKEN", "two words")).err().unwrap();
+    assert!(said.contains("token") && !said.contains("two words"), "{said}");
+}
+
+#[test]
+fn only_names_that_lead_here_and_the_servers_own_pages_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "m", Objective::Autoregressive);
+    let server = Server::start(folder.path(), "--model m --allow-host igpt.example.com");
+    let port = server.address().split(':').next_back().unwrap();
+    let own = server.address().to_string();
+    let ask = |line: &str, headers: &str| {
+        let body = "{\"n\": 1}";
+        let head = format!("{line} HTTP/1.1\r\n{headers}Content-Type: application/json\r\nConnection: close\r\n");
+        server.raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap()
+    };
+    for host in [
+        &own,
+        &format!("localhost:{port}"),
+        "[::1]",
+        "10.1.2.3:99",
+        "a.localhost",
+        "igpt.example.com",
+        "IGPT.example.com:443",
+    ] {
+        for line in ["GET /", "GET /v1/models", "POST /v1/sample"] {
+            ask(line, &format!("Host: {host}\r\n")).ok();
+        }
+    }
+    for line in ["GET /", "GET /studio.js", "GET /v1/models", "POST /v1/sample", "GET /healthz", "GET /nothing"] {
+        for host in ["evil.example", "evil.example:8000", "igpt.example.com.evil.example"] {
+            let said = ask(line, &format!("Host: {host}\r\n")).refused(403);
+            assert!(said.contains("--allow-host"), "{said}");
+        }
+        ask(line, "").refused(400);
+        ask(line, "Host: a b\r\n").refused(400);
+        let twice = format!("Host: {own}\r\nHost: {own}\r\n");
+        ask(line, &twice).refused(400);
+    }
+    let from = |line: &str, more: &str| ask(line, &format!("Host: {own}\r\n{more}")).status;
+    for other in ["http://evil.example", "http://127.0.0.1:1", "https://evil.example", "null"] {
+        assert_eq!(from("POST /v1/sample", &format!("Origin: {other}\r\n")), 403, "{other}");
+    }
+    for site in ["cross-site", "same-site"] {
+        let link = format!("Sec-Fetch-Site: {site}\r\nSec-Fetch-Mode: navigate\r\n");
+        assert_eq!(from("GET /", &link), 200);
+        for line in ["GET /v1/models", "GET /metrics", "POST /v1/sample"] {
+            assert_eq!(from(line, &link), 403, "{line}");
+            assert_eq!(from(line, &format!("Sec-Fetch-Site: {site}\r\nSec-Fetch-Mode: no-cors\r\n")), 403, "{line}");
+        }
+    }
+    let own_page = format!("Origin: http://{own}\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n");
+    assert_eq!(from("POST /v1/sample", &own_page), 200);
+    assert_eq!(from("POST /v1/sample", "Origin: https://igpt.example.com\r\nSec-Fetch-Site: same-origin\r\n"), 200);
+    // A form of another site needs no permission of the browser's to be sent.
+    let (kind, form) = form(&json!({"n": 1}));
+    let headers = [("Content-Type", kind), ("Origin", "http://evil.example")];
+    server.send("POST", "/v1/sample", &headers, &form).refused(403);
+    server.send("POST", "/v1/sample", &headers[..1], &form).ok();
+    let said = Server::try_run(folder.path(), &mut command(folder.path(), "--allow-host a:80")).err().unwrap();
+    assert!(said.contains("a:80") && said.contains("port"), "{said}");
 }
 
 #[test]
@@ -120,7 +206,7 @@ fn no_answer_tells_a_path_of_the_host_or_lets_other_sites_read_it() {
         server.post(path, &wrong).refused(400);
         server.send("POST", path, &[("Content-Type", "application/json")], b"{").refused(400);
         server.send("POST", path, &[("Content-Type", "text/plain")], b"{}").refused(415);
-        server.send("OPTIONS", path, &[("Origin", "http://elsewhere.example")], b"").refused(405);
+        server.send("OPTIONS", path, &[("Origin", "http://elsewhere.example")], b"").refused(403);
     }
     for path in
         ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/studio.js/../../Cargo.toml", "//etc/passwd", "/v1/"]

@@ -3,7 +3,7 @@
 use std::fs;
 
 use igpt::data::Pixels;
-use igpt::model::{ImageSize, Objective};
+use igpt::model::{Card, ImageSize, Layout, ModelDir, Objective, SaveType};
 use igpt::report::{Text, png};
 use serde_json::{Value, json};
 
@@ -238,4 +238,85 @@ fn a_form_is_answered_as_json_is() {
     let said =
         json!({"n": 1, "first_image": 0, "seed": 0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": false});
     assert_eq!(answer, server.post("/v1/sample", &said).json());
+}
+
+#[test]
+fn a_damaged_image_among_several_is_left_out_and_named_by_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    classifier(folder.path());
+    let server = Server::start(folder.path(), "--model run");
+    let (good, other) = (base64(&picture(20, 1)), base64(&picture(9, 2)));
+    let cut = base64(&picture(20, 3)[..60]);
+    for (path, results) in [("/v1/score", "scores"), ("/v1/classify", "images"), ("/v1/embed", "features")] {
+        let whole = server.post(path, &json!({"images": [good, other]})).json();
+        assert_eq!(whole["errors"], json!([]), "{path}");
+        let answer = server.post(path, &json!({"images": [cut, good, "!!!", other]})).json();
+        let errors = answer["errors"].as_array().unwrap();
+        assert_eq!(errors.iter().map(|error| &error["index"]).collect::<Vec<_>>(), [0, 2], "{path}");
+        assert!(errors.iter().all(|error| error["message"].as_str().unwrap().contains("image")), "{answer}");
+        let places = |answer: &Value| match results {
+            "features" => answer["index"].clone(),
+            _ => answer[results].as_array().unwrap().iter().map(|result| result["index"].clone()).collect(),
+        };
+        assert_eq!((places(&whole), places(&answer)), (json!([0, 1]), json!([1, 3])), "{path}");
+        // Beside its place nothing of an image's result is another.
+        let plain = |answer: &Value| {
+            let mut results = answer[results].clone();
+            for result in results.as_array_mut().unwrap() {
+                result.as_object_mut().map(|result| result.remove("index"));
+            }
+            results
+        };
+        assert_eq!(plain(&whole), plain(&answer), "{path}");
+        let problem = server.post(path, &json!({"images": [cut, "!!!"]})).refused(400);
+        assert!(problem.contains("none of the 2") && problem.contains("images[0]"), "{problem}");
+        server.post(path, &json!({"images": [cut]})).refused(400);
+    }
+}
+
+#[test]
+fn a_result_that_is_no_number_is_an_error_that_names_the_model_and_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "whole", Objective::Autoregressive);
+    let tokens: Vec<usize> = (0..64).map(|at| at % 6).collect();
+    let ask = |tensor: &str, path: &str, body: &Value| {
+        let mut model = ModelDir::open(folder.path().join("whole")).unwrap();
+        let layout = Layout::new(&model.config);
+        let tensor = layout.tensor(tensor).unwrap();
+        layout.import(tensor, &vec![3e38; tensor.len()], &mut model.weights).unwrap();
+        model.save(folder.path().join("damaged"), &Card::default(), SaveType::F32).unwrap();
+        let server = Server::start(folder.path(), "--model damaged");
+        let body = body.to_string();
+        let head = "Host: localhost\r\nContent-Type: application/json\r\nConnection: close";
+        let length = body.len();
+        let answer =
+            server.raw(format!("POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes());
+        fs::remove_dir_all(folder.path().join("damaged")).unwrap();
+        answer.unwrap().refused(500)
+    };
+    let some = json!({"tokens": [tokens, tokens]});
+    for (tensor, path, body) in [
+        ("lm_head.weight", "/v1/score", &some),
+        ("lm_head.weight", "/v1/predict", &json!({"tokens": tokens, "row": 3})),
+        ("h.1.ln_1.weight", "/v1/embed", &some),
+    ] {
+        let problem = ask(tensor, path, body);
+        assert!(problem.contains("damaged"), "{path}: {problem}");
+        assert!(path == "/v1/predict" || problem.contains("image 0"), "{path}: {problem}");
+    }
+}
+
+#[test]
+fn a_classifier_that_was_never_trained_classifies_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    classifier(folder.path());
+    let mut model = ModelDir::open(folder.path().join("run")).unwrap();
+    let layout = Layout::new(&model.config);
+    let head = layout.tensor("score.weight").unwrap();
+    layout.import(head, &vec![0.0; head.len()], &mut model.weights).unwrap();
+    model.save(folder.path().join("untrained"), &Card::default(), SaveType::F32).unwrap();
+    let server = Server::start(folder.path(), "--model untrained");
+    assert_eq!(server.get("/v1/models").json()["models"][0]["can"]["classify"], false);
+    let problem = server.post("/v1/classify", &json!({"images": [base64(&picture(8, 1))]})).refused(400);
+    assert!(problem.contains("untrained") && problem.contains("score.weight"), "{problem}");
 }

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use igpt::model::Objective;
+use igpt::data::Pixels;
+use igpt::model::{ImageSize, Objective};
+use igpt::report::{Text, png};
 use serde_json::json;
 
 use super::material::{ENDLESS, base64, long, model, picture};
@@ -63,6 +65,44 @@ fn more_pixels_than_the_limit_are_refused_before_they_are_decoded() {
         assert!(problem.contains("50000"), "{problem}");
     }
     assert!(server.memory() < before + (64 << 10), "{} KiB, before {before}", server.memory());
+}
+
+#[test]
+fn images_that_take_long_to_decode_hold_nobody_else_up() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "m", Objective::Autoregressive);
+    let server = Server::start(folder.path(), "--model m");
+    let size = ImageSize::square(6000);
+    let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
+    let body = json!({"images": vec![file; 8]}).to_string();
+    let head = format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    // One more than there are threads to decode on, and than there are to carry bytes.
+    let clients: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = server.connect();
+            client.write_all(format!("POST /v1/score HTTP/1.1\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    until(|| server.metric("igpt_open_requests") == 6.0);
+    assert_eq!(server.get("/healthz").ok().text(), "ok");
+    server.post("/v1/sample", &json!({"n": 1})).ok();
+    assert_eq!(server.metric("igpt_open_requests"), 6.0);
+    // What waits to be decoded goes with its client.
+    drop(clients);
+    server.becomes_idle();
+}
+
+#[test]
+fn images_that_take_longer_than_the_limit_are_given_up_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    model(folder.path(), "m", Objective::Autoregressive);
+    let server = Server::start(folder.path(), "--model m --timeout 1");
+    let size = ImageSize::square(6000);
+    let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
+    let problem = server.post("/v1/score", &json!({"images": vec![file; 60]})).refused(503);
+    assert!(problem.contains("1 s"), "{problem}");
+    server.becomes_idle();
 }
 
 /// The checksum of a PNG file's chunk.

@@ -37,7 +37,14 @@ fn values_out_of_range_are_named() {
         ("sample", json!({"n": 1.5}), "1.5"),
         ("sample", json!({"n": 99_999}), "99999"),
         ("sample", json!({"n": "four"}), "four"),
-        ("sample", json!({"n": null}), "null"),
+        ("sample", json!({"n": -4.0}), "n: "),
+        ("sample", json!({"n": 1e30}), "n: "),
+        ("sample", json!({"top_k": 2.5}), "top_k: "),
+        ("sample", json!({"seed": 1e20}), "seed: "),
+        ("complete", image(json!({"rows": 1e30})), "rows: "),
+        ("complete", image(json!({"steps": -1})), "steps: "),
+        ("embed", json!({"tokens": [vec![5; 64]], "layers": [0.5]}), "layers"),
+        ("score", json!({"tokens": [vec![0.5; 64]]}), "tokens[0][0]"),
         ("sample", json!({"seed": -4}), "-4"),
         ("sample", json!({"temperature": -0.5}), "-0.5"),
         ("sample", json!({"top_p": 0}), "top_p"),
@@ -82,6 +89,57 @@ fn values_out_of_range_are_named() {
         let answer = server.post(&format!("/v1/{path}"), &body);
         let problem = answer.refused(if path == "neighbors" { 404 } else { 400 });
         assert!(problem.contains(named), "{path} {body}: {problem}");
+    }
+}
+
+#[test]
+fn whole_numbers_in_any_form_and_null_for_what_may_be_left_out_are_accepted_everywhere() {
+    let (_folder, server) = server(Objective::Autoregressive);
+    let tokens = vec![5; 64];
+    let alike = [
+        (
+            "sample",
+            json!({"n": 2.0, "seed": 3.0, "first_image": 1.0, "top_k": 4.0, "temperature": 1, "top_p": null, "stream": null}),
+            json!({"n": 2, "seed": 3, "first_image": 1, "top_k": 4}),
+        ),
+        (
+            "sample",
+            json!({"n": null, "seed": null, "first_image": null, "temperature": null, "top_k": null}),
+            json!({}),
+        ),
+        (
+            "complete",
+            image(
+                json!({"image": null, "rows": 6.0, "mask": null, "completions": 2.0, "candidates": null, "steps": null}),
+            ),
+            image(json!({"rows": 6, "completions": 2})),
+        ),
+        ("complete", json!({"tokens": vec![5.0; 64], "rows": null, "completions": null}), image(json!({}))),
+        ("score", json!({"images": null, "tokens": [vec![5.0; 64]]}), json!({"tokens": [tokens]})),
+        ("predict", image(json!({"row": 3.0, "image": null})), image(json!({"row": 3}))),
+        (
+            "embed",
+            json!({"tokens": [tokens], "layers": [1.0], "pool": null}),
+            json!({"tokens": [tokens], "layers": [1]}),
+        ),
+        ("embed", json!({"tokens": [tokens], "layers": null}), json!({"tokens": [tokens]})),
+        ("quantize", image(json!({"image": null})), image(json!({}))),
+    ];
+    for (path, generated, plain) in alike {
+        let path = format!("/v1/{path}");
+        assert_eq!(server.post(&path, &generated).json(), server.post(&path, &plain).json(), "{path} {generated}");
+    }
+}
+
+#[test]
+fn base64_is_understood_in_every_form() {
+    let (_folder, server) = server(Objective::Autoregressive);
+    let plain = base64(&picture(23, 1));
+    let ask = |image: &str| server.post("/v1/quantize", &json!({"image": image})).json();
+    let lines = plain.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect::<Vec<_>>();
+    let url = plain.replace('+', "-").replace('/', "_");
+    for form in [lines.join("\r\n"), lines.join("\n") + "\n", plain.trim_end_matches('=').into(), url] {
+        assert_eq!(ask(&form), ask(&plain), "{form}");
     }
 }
 
@@ -145,6 +203,10 @@ fn forms_that_are_damaged_are_refused() {
     for kind in ["multipart/form-data", "multipart/form-data; boundary="] {
         server.send("POST", "/v1/complete", &[("Content-Type", kind)], &whole).refused(400);
     }
+    let twice = String::from_utf8(form(&json!({"n": 1})).1).unwrap().replace("--cut--\r\n", "");
+    let (kind, once) = form(&json!({"n": 2}));
+    let twice = [twice.as_bytes(), &once].concat();
+    assert!(server.send("POST", "/v1/sample", &[("Content-Type", kind)], &twice).refused(400).contains("two fields"));
     // Words that some parsers read as numbers, and what is no number.
     for (name, value) in [("temperature", "NaN"), ("temperature", "inf"), ("top_p", "nan"), ("n", "x"), ("none", "1")] {
         let (kind, body) = form(&json!({name: value}));

@@ -195,7 +195,7 @@ impl Under {
         }
         match &drawn {
             Drawn::Run { image, from, tokens, effective, done } => {
-                expect_finite(&self.shared.served, "an effective number of candidates", Some(*image), *effective)?;
+                expect_finite(&self.shared, "an effective number of candidates", Some(*image), *effective)?;
                 self.images[*image].truncate(*from);
                 self.images[*image].extend_from_slice(tokens);
                 (self.effective[*image], self.done[*image]) = (*effective, *done);
@@ -206,7 +206,7 @@ impl Under {
                 }
                 self.done[*image] = *done;
             }
-            Drawn::Failed(error) => return Err(Refusal::not_computed(error)),
+            Drawn::Failed(error) => return Err(self.shared.not_computed(None, error)),
         }
         Ok(drawn)
     }

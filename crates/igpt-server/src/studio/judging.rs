@@ -123,10 +123,10 @@ pub(super) async fn score(
     let mut scores = Vec::with_capacity(read.len());
     for (index, tokens) in read {
         let own = shared.clone();
-        let score = shared.pass(deadline, move |engine| score_one(&own, engine, index, tokens)).await?;
+        let score = shared.pass(deadline, Some(index), move |engine| score_one(&own, engine, index, tokens)).await?;
         let pixels = score.surprise.iter().map(|nats| f64::from(*nats));
         let values = [score.nats, score.png_nats, score.excess].into_iter().chain(pixels);
-        expect_finite(&shared.served, "a negative log-likelihood", Some(index), values)?;
+        expect_finite(&shared, "a negative log-likelihood", Some(index), values)?;
         scores.push(score);
     }
     Ok(Json(Scores { scores, errors }))
@@ -195,8 +195,8 @@ pub(super) async fn predict(
     let deadline = shared.deadline();
     let tokens = images::one(&shared, deadline, request.image, request.tokens).await?;
     let own = shared.clone();
-    let probabilities = shared.pass(deadline, move |engine| row_of(&own, engine, tokens, row)).await?;
-    expect_finite(&shared.served, "a probability", None, probabilities.iter().flatten().copied())?;
+    let probabilities = shared.pass(deadline, None, move |engine| row_of(&own, engine, tokens, row)).await?;
+    expect_finite(&shared, "a probability", None, probabilities.iter().flatten().copied())?;
     Ok(Json(Prediction { row, probabilities }))
 }
 
@@ -328,8 +328,8 @@ pub(super) async fn embed(
             engine.features(&Batch::new(tokens, engine.config().n_ctx()), &wanted, pooling, &mut out)?;
             Ok(out)
         };
-        let found = shared.pass(deadline, pass).await?;
-        expect_finite(&shared.served, "a feature", Some(place), found.iter().map(|value| f64::from(*value)))?;
+        let found = shared.pass(deadline, Some(place), pass).await?;
+        expect_finite(&shared, "a feature", Some(place), found.iter().map(|value| f64::from(*value)))?;
         index.push(place);
         features.push(found.chunks_exact(n_embd).map(<[f32]>::to_vec).collect());
     }
@@ -390,8 +390,8 @@ pub(super) async fn classify(
     let mut images = Vec::with_capacity(read.len());
     for (index, tokens) in read {
         let batch = Batch::new(tokens, shared.served.config.n_ctx());
-        let found = shared.pass(deadline, move |engine| classes_of(engine, &batch, 0)).await?.remove(0);
-        expect_finite(&shared.served, "a probability", Some(index), found.probabilities.iter().copied())?;
+        let found = shared.pass(deadline, Some(index), move |engine| classes_of(engine, &batch, 0)).await?.remove(0);
+        expect_finite(&shared, "a probability", Some(index), found.probabilities.iter().copied())?;
         let class = found.class as usize;
         let (probability, probabilities) = (found.probabilities[class], found.probabilities);
         images.push(Class { index, class: classes[class].clone(), probability, probabilities });
@@ -451,7 +451,7 @@ pub(super) async fn neighbors(
     let deadline = shared.deadline();
     let tokens = images::one(&shared, deadline, request.image, request.tokens).await?;
     let layer = neighbors.layer();
-    let features = shared.pass(deadline, move |engine| Neighbors::features(layer, engine, tokens)).await?;
-    expect_finite(&shared.served, "a feature", None, features.iter().map(|value| f64::from(*value)))?;
+    let features = shared.pass(deadline, None, move |engine| Neighbors::features(layer, engine, tokens)).await?;
+    expect_finite(&shared, "a feature", None, features.iter().map(|value| f64::from(*value)))?;
     Ok(Json(Nearest { neighbors: shared.served.nearest(neighbors, &features, k) }))
 }

@@ -74,14 +74,33 @@ impl Shared {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
-    /// What `work` gives with the engine, when it is its turn.
+    /// Of the engine: what was asked for had been found possible, so it is no fault of whoever asks.
+    fn failed(&self, index: Option<usize>, error: igpt::Error) -> Refusal {
+        match error {
+            // Errors of files have paths in them.
+            igpt::Error::Io { .. } | igpt::Error::Format { .. } => Refusal::failed(&error),
+            error => self.not_computed(index, &error.to_string()),
+        }
+    }
+
+    /// The same, in words.
+    pub(super) fn not_computed(&self, index: Option<usize>, problem: &str) -> Refusal {
+        let about = index.map_or(String::new(), |index| format!(" about image {index} of the request"));
+        let problem = format!("the model {} has no answer{about}: {problem}", self.served.name);
+        log(&problem);
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, printable(&problem))
+    }
+
+    /// What `work` gives with the engine, when it is its turn; `index` is the place in the request of the image that it
+    /// is about.
     pub(super) async fn pass<T: Send + 'static>(
         &self,
         deadline: Instant,
+        index: Option<usize>,
         work: impl FnOnce(&mut dyn Engine) -> igpt::Result<T> + Send + 'static,
     ) -> Result<T, Refusal> {
         let done = tokio::time::timeout_at(deadline.into(), self.worker.pass(work)).await.map_err(|_| self.late())?;
-        done?.map_err(Refusal::computing)
+        done?.map_err(|error| self.failed(index, error))
     }
 }
 
@@ -89,21 +108,6 @@ impl Refusal {
     /// The engine's thread is gone.
     pub(super) fn dead() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine has stopped: start the server again")
-    }
-
-    /// Of the engine: what was asked for had been found possible, so this is no fault of whoever asks.
-    pub(super) fn computing(error: igpt::Error) -> Self {
-        match error {
-            // Errors of files have paths in them.
-            igpt::Error::Io { .. } | igpt::Error::Format { .. } => Self::failed(&error),
-            error => Self::not_computed(&error.to_string()),
-        }
-    }
-
-    /// The same, in words.
-    pub(super) fn not_computed(problem: &str) -> Self {
-        log(problem);
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, printable(problem))
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(read::<u64>("-0.0"), Ok(Some(0)));
         assert_eq!(read::<u64>("18446744073709551615"), Ok(Some(u64::MAX)));
         for (text, named) in
-            [("1.5", "1.5"), ("-1", "-1"), ("-2.0", "-2"), ("1e30", "1e30"), ("\"x\"", "x"), ("65536", "65536")]
+            [("1.5", "1.5"), ("-1", "-1"), ("-2.0", "-2"), ("1e30", "1e+30"), ("\"x\"", "x"), ("65536", "65536")]
         {
             let error = read::<u16>(text).unwrap_err();
             assert!(error.contains(named) && error.contains("2^16"), "{text}: {error}");

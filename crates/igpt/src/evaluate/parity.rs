@@ -1,5 +1,5 @@
-//! Parity with transformers: the engine's logits, loss and features beside those that transformers computed from the
-//! same files.
+//! Parity with transformers: the engine's logits, loss, features and class logits beside those that transformers computed
+//! from the same files.
 //!
 //! The other side is recorded beforehand by `scripts/record_parity.py`, so that the comparison needs no Python and a
 //! model can carry its own proof.
@@ -9,7 +9,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::data::Batch;
-use crate::model::{Engine, ModelConfig, Pooling};
+use crate::model::{Engine, ModelDir, Pooling};
 use crate::{Error, Result, files};
 
 /// The file in a model directory that holds what transformers computed.
@@ -19,12 +19,21 @@ pub const RECORDING: &str = "parity.safetensors";
 #[derive(Clone, Debug)]
 pub struct Recording {
     tokens: Batch,
+    /// `None` of a classifier whose generative head was never trained.
+    generative: Option<Generative>,
+    /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
+    features: Vec<f32>,
+    /// (B, num_labels); `None` without a classifier.
+    class_logits: Option<Vec<f32>>,
+}
+
+/// What the generative head was recorded to say.
+#[derive(Clone, Debug)]
+struct Generative {
     /// (B, T, n_vocab).
     logits: Vec<f32>,
     /// Nats per token of each image, (B).
     loss: Vec<f32>,
-    /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
-    features: Vec<f32>,
 }
 
 /// How far two tensors lie apart.
@@ -41,39 +50,58 @@ pub struct Difference {
 pub struct Parity {
     /// Images compared.
     pub images: usize,
-    /// Of the logits of every position.
-    pub logits: Difference,
-    /// Of the nats per token of each image.
-    pub loss: Difference,
+    /// Of the logits of every position; none of a classifier without a trained generative head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits: Option<Difference>,
+    /// Of the nats per token of each image; none where there are no logits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Difference>,
     /// Of the pooled features of every layer.
     pub features: Difference,
+    /// Of the logits of the classes; none without a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_logits: Option<Difference>,
 }
 
 impl Parity {
+    /// Everything that was compared, with its name.
+    pub fn parts(&self) -> Vec<(&'static str, Difference)> {
+        let parts = [
+            ("logits", self.logits),
+            ("loss", self.loss),
+            ("features", Some(self.features)),
+            ("class logits", self.class_logits),
+        ];
+        parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect()
+    }
+
     /// The largest of the relative errors.
     pub fn worst(&self) -> f64 {
-        [self.logits, self.loss, self.features].iter().map(|d| d.relative_error).fold(0.0, f64::max)
+        // `f64::max` would pass over NaN, which must count as an error.
+        let larger = |a: f64, b: f64| if b.is_nan() || b > a { b } else { a };
+        self.parts().iter().map(|(_, part)| part.relative_error).fold(0.0, larger)
     }
 }
 
 impl Recording {
-    /// Reads a recording made for a model of `config`'s shape.
+    /// Reads a recording made for a model of `model`'s shape, with everything that the model can compute: pixels of one that
+    /// generates, classes of a classifier.
     ///
     /// # Errors
-    /// When there is none, or it is damaged or belongs to another model; the message says how to make one.
-    pub fn open(path: &Path, config: &ModelConfig) -> Result<Self> {
+    /// When there is none, or it is damaged, belongs to another model or lacks a part; the message says how to make one.
+    pub fn open(path: &Path, model: &ModelDir) -> Result<Self> {
+        let config = &model.config;
         let bad = |problem: String| Error::format(path, problem);
+        let command = format!("python scripts/record_parity.py {}", path.parent().unwrap_or(Path::new(".")).display());
         if !path.exists() {
-            return Err(Error::Missing(format!(
-                "no {}: record one with python scripts/record_parity.py {}",
-                path.display(),
-                path.parent().unwrap_or(Path::new(".")).display()
-            )));
+            return Err(Error::Missing(format!("no {}: record one with {command}", path.display())));
         }
         let bytes = files::read(path)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(format!("damaged, record it again: {e}")))?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
-            let view = file.tensor(name).map_err(|_| bad(format!("tensor {name} is missing: record it again")))?;
+            let view = file
+                .tensor(name)
+                .map_err(|_| bad(format!("tensor {name} is missing: record it again with {command}")))?;
             if view.dtype() != dtype || view.shape() != shape {
                 let (have, of) = (view.dtype(), view.shape());
                 return Err(bad(format!(
@@ -95,29 +123,49 @@ impl Recording {
         let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             Ok(tensor(name, Dtype::F32, shape)?.iter().map(|b| f32::from_le_bytes(*b)).collect())
         };
-        Ok(Self {
-            tokens,
-            logits: floats("logits", &[images, t, config.n_vocab])?,
-            loss: floats("loss", &[images])?,
-            features: floats("features", &[images, config.n_layer + 1, config.n_embd])?,
-        })
+        let generative = match model.generates() {
+            true => Some(Generative {
+                logits: floats("logits", &[images, t, config.n_vocab])?,
+                loss: floats("loss", &[images])?,
+            }),
+            false => None,
+        };
+        let classes = config.class_head.map(|head| floats("class_logits", &[images, head.num_labels]));
+        let features = floats("features", &[images, config.n_layer + 1, config.n_embd])?;
+        Ok(Self { tokens, generative, features, class_logits: classes.transpose()? })
     }
 
     /// Computes the same with `engine`.
     pub fn compare(&self, engine: &mut dyn Engine) -> Result<Parity> {
-        let mut logits = vec![0.0; self.logits.len()];
-        engine.logits(&self.tokens, &mut logits)?;
-        let nats = engine.evaluate(&self.tokens)?.nats;
-        let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let mut features = vec![0.0; self.features.len()];
         engine.features(&self.tokens, &layers, Pooling::Mean, &mut features)?;
-        Ok(Parity {
-            images: self.tokens.images(),
-            logits: difference(&logits, &self.logits),
-            loss: difference(&loss, &self.loss),
-            features: difference(&features, &self.features),
-        })
+        let (logits, loss) = match &self.generative {
+            Some(recorded) => {
+                let (logits, loss) = self.compare_generative(recorded, engine)?;
+                (Some(logits), Some(loss))
+            }
+            None => (None, None),
+        };
+        let class_logits = match &self.class_logits {
+            Some(recorded) => {
+                let mut logits = vec![0.0; recorded.len()];
+                engine.class_logits(&self.tokens, &mut logits)?;
+                Some(difference(&logits, recorded))
+            }
+            None => None,
+        };
+        let features = difference(&features, &self.features);
+        Ok(Parity { images: self.tokens.images(), logits, loss, features, class_logits })
+    }
+
+    /// The differences of logits and loss.
+    fn compare_generative(&self, recorded: &Generative, engine: &mut dyn Engine) -> Result<(Difference, Difference)> {
+        let mut logits = vec![0.0; recorded.logits.len()];
+        engine.logits(&self.tokens, &mut logits)?;
+        let nats = engine.evaluate(&self.tokens)?.nats;
+        let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
+        Ok((difference(&logits, &recorded.logits), difference(&loss, &recorded.loss)))
     }
 }
 

@@ -303,8 +303,8 @@ def check_cards(program, temp):
     for i in range(20):
         pixels = torch.randint(0, 256, (12, 8), generator=generator, dtype=torch.uint8)
         Image.fromarray(pixels.numpy()).save(greys / f"{i}.png")
-    network = ["--preset", "nano", "--steps", 5, "--lr", 1e-3, "--precision", "f32"]
-    colour = ["--data", "emoji", "--n-px", "12x8", "--colors", 64]
+    network = ["--preset", "nano", "--steps", 2, "--batch", 8, "--lr", 1e-3, "--precision", "f32"]
+    colour = ["--data", temp / "classes", "--n-px", "12x8", "--colors", 64]
     igpt(program, "pretrain", *colour, *network, "--out", temp / "colour")
     igpt(program, "pretrain", "--data", greys, "--n-px", "12x8", *network, "--out", temp / "grey")
     igpt(program, "pretrain", *colour, *network, "--objective", "masked", "--out", temp / "masked")

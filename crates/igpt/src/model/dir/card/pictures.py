@@ -17,7 +17,9 @@ grey = settings["igpt_channels"] == 1
 
 def read(file):
     """The picture upright, on white, and of the model's size and channels."""
-    image = ImageOps.exif_transpose(Image.open(file))
+    image = Image.open(file)
+    if image.format != "TIFF":  # Pillow turns these by itself
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
         image = Image.fromarray(((np.asarray(image).astype(np.int32) + 128) // 257).astype(np.uint8))
     rgba = np.asarray(image.convert("RGBA")).astype(np.int32)

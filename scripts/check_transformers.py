@@ -10,16 +10,24 @@ IGPT is the program; each DIR is a model directory that igpt wrote (without any,
 3. Pictures get the same likelihood from igpt's files-to-tokens-to-loss as from transformers' image processor and
    model.
 4. A classifier that igpt fine-tuned opens as ImageGPTForImageClassification without missing keys and, fed with sos and the
-   tokens but the last, gives the same log-probabilities of the classes for the same pictures.
+   tokens but the last, gives the same log-probabilities of the classes for the same pictures. Its recorded class logits are
+   igpt's, on the last layer and on another, with a generative head and without.
+5. The Python program in a model's card runs, and for pictures with transparency, an Exif orientation and odd sizes it gives
+   the tokens, the log-likelihood, the features and the classes that igpt gives; so do models of grey and of masked pixels.
 """
 
+import contextlib
+import io
 import json
+import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import torch
 from PIL import Image
 from record_parity import record
@@ -42,8 +50,9 @@ def igpt(program, *arguments):
 def parity(program, directory, what):
     record(directory)
     result = igpt(program, "parity", directory, "--tolerance", TOLERANCE)
-    errors = ", ".join(f"{k} {result[k]['relative_error']:.1e}" for k in ("logits", "loss", "features"))
+    errors = ", ".join(f"{k} {v['relative_error']:.1e}" for k, v in result.items() if isinstance(v, dict))
     print(f"{what}: relative errors {errors}")
+    return result
 
 
 def check_written_by_igpt(program, source, temp):
@@ -152,7 +161,7 @@ def check_pictures(program, temp):
     assert difference < TOLERANCE, ours
 
 
-def check_classifier(program, temp):
+def classes_folder(temp):
     folder = temp / "classes"
     generator = torch.Generator().manual_seed(3)
     for name, low in [("dark", 0), ("light", 120), ("red", 0)]:
@@ -162,9 +171,17 @@ def check_classifier(program, temp):
             if name == "red":
                 pixels[:, :, 0] = 255
             Image.fromarray(pixels.numpy()).save(folder / name / f"{i}.png")
-    run = temp / "classifier"
+    return folder
+
+
+def finetune(program, folder, run, *flags):
     shape = ["--from-scratch", "--preset", "nano", "--n-px", 8, "--colors", 16, "--batch", 8, "--steps", 40, "--lr", 1e-3]
-    igpt(program, "finetune", "--data", folder, *shape, "--precision", "f32", "--out", run)
+    igpt(program, "finetune", "--data", folder, *shape, "--precision", "f32", "--out", run, *flags)
+
+
+def check_classifier(program, temp):
+    folder, run = classes_folder(temp), temp / "classifier"
+    finetune(program, folder, run)
     model, info = ImageGPTForImageClassification.from_pretrained(run / "model", output_loading_info=True)
     assert not info["missing_keys"] and not info["mismatched_keys"], info
     # The generative head stays in the file for igpt's own use.
@@ -184,6 +201,119 @@ def check_classifier(program, temp):
     print(f"classifier: log-probabilities {difference:.1e} off; {other:.1e} where tokens are fed unshifted")
     assert difference < TOLERANCE, (ours, theirs)
 
+    # Joint, on a middle layer, of classes alone, and as transformers saves it again.
+    finetune(program, folder, temp / "middle", "--layer", 2)
+    finetune(program, folder, temp / "alone", "--generative-weight", 0)
+    model.save_pretrained(temp / "again")
+    shutil.copy(run / "model/preprocessor_config.json", temp / "again")
+    for name in ["classifier/model", "middle/model", "alone/model", "again"]:
+        result = parity(program, temp / name, f"classifier {name}")
+        assert ("logits" in result) == (name in ["classifier/model", "middle/model"]), result
+        assert "class_logits" in result, result
+    for name in ["classifier", "middle", "alone"]:
+        check_card(program, temp / name / "model", f"classifier {name}", temp)
+
+
+def odd_picture(file, height, width, grey):
+    """A picture of all degrees of transparency that is to be turned by 90 degrees."""
+    y, x = np.mgrid[0:height, 0:width]
+    noise = (x * 73 + y * 151 + x * y * 31) % 89
+    channels = [x * 3 + noise, y * 4 + noise, (x + y) * 2, (x * 5 + y * 7) % 300]
+    if grey:
+        channels = [channels[0], channels[3]]
+    exif = Image.Exif()
+    exif[274] = 6
+    form = {"lossless": True, "exact": True} if file.suffix == ".webp" else {}
+    pixels = np.stack(channels, -1).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels, "LA" if grey else "RGBA").save(file, exif=exif, **form)
+
+
+def run_card(directory, picture):
+    """The variables that the program in a model's card leaves behind, run in the model's directory."""
+    (program,) = re.findall("```python\n(.*?)```", (directory / "README.md").read_text(), re.DOTALL)
+    shutil.copy(picture, directory / "picture.png")
+    variables, before = {}, os.getcwd()
+    torch.manual_seed(0)
+    os.chdir(directory)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(program, f"{directory}/README.md", "exec"), variables)
+    finally:
+        os.chdir(before)
+    return variables
+
+
+def check_card(program, source, what, temp, grey=False):
+    directory = temp / "carded"
+    shutil.copytree(source, directory)
+    config = json.loads((directory / "config.json").read_text())
+    n_ctx, n_vocab = config["n_positions"], config["vocab_size"] - 1
+    masked = config.get("igpt_objective") == "masked"
+    worst = {}
+
+    def compare(name, theirs, ours):
+        worst[name] = max(worst.get(name, 0), np.abs(np.asarray(theirs, np.float64) - ours).max())
+
+    pictures = [("a.png", 37, 53, grey), ("b.webp", 61, 20, False), ("c.tiff", 7, 90, grey)]
+    for name, height, width, has_grey in pictures:
+        folder = temp / "one"
+        folder.mkdir()
+        odd_picture(folder / name, height, width, has_grey)
+        card = run_card(directory, folder / name)
+        igpt(program, "data", "tokenize", "--data", folder, "--palette", directory, "--n-px", "x".join(map(str, (card["height"], card["width"]))), "--out", temp / "tokens")
+        shard = (temp / "tokens/train-00000.tokens").read_bytes()
+        tokens = np.frombuffer(shard, np.uint8 if n_vocab <= 256 else np.uint16, n_ctx, 128)
+        assert (card["tokens"].numpy()[0] == tokens).all(), f"{what}, {name}: other tokens"
+
+        layer = -(-config["n_layer"] // 2)
+        flags = ["--model", directory, "--data", folder, "--split", "all", "--precision", "f32"]
+        igpt(program, "embed", *flags, "--layers", layer, "--out", temp / "features.npy")
+        compare("features", card["feature"], np.load(temp / "features.npy")[:, 0])
+        if "log_likelihood" in card and not masked:
+            ours = igpt(program, "eval", *flags)["nats_per_token"]
+            compare("log-likelihood", -card["log_likelihood"].mean(), ours)
+            flags = ["--reference", "png", "--top", 0, "--out", temp / "scores"]
+            ours = igpt(program, "score", "--model", directory, "--data", folder, "--split", "all", *flags)
+            compare("log-likelihood", -card["log_likelihood"].mean(), ours["nats_per_image"] / n_ctx)
+        if "probabilities" in card:
+            (ours,) = igpt(program, "classify", "--model", directory, folder / name)["images"]
+            names = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
+            theirs = card["probabilities"].numpy()
+            assert abs(theirs.sum() - 1) < 1e-5, theirs
+            # The masks of a vote are igpt's own.
+            if not masked:
+                compare("probabilities", theirs, [ours["probabilities"][name] for name in names])
+        for file in (directory / n for n in ("drawn.png", "completed.png", "filled.png")):
+            if file.exists():
+                colors = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
+                palette = np.rint(127.5 * (card["clusters"] + 1)).clip(0, 255)
+                assert len(colors) == n_ctx and all((palette == c).all(1).any() for c in colors), file
+        shutil.rmtree(temp / "tokens")
+        shutil.rmtree(folder)
+    assert worst["features"] < TOLERANCE and max(worst.values()) < TOLERANCE, f"{what}: {worst}"
+    differences = ", ".join(f"{k} {v:.1e}" for k, v in worst.items())
+    print(f"card of {what}: same tokens of {len(pictures)} pictures; largest differences {differences}")
+    shutil.rmtree(directory)
+
+
+def check_cards(program, temp):
+    greys = temp / "greys"
+    greys.mkdir()
+    generator = torch.Generator().manual_seed(4)
+    for i in range(20):
+        pixels = torch.randint(0, 256, (12, 8), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(greys / f"{i}.png")
+    network = ["--preset", "nano", "--steps", 2, "--batch", 8, "--lr", 1e-3, "--precision", "f32"]
+    colour = ["--data", temp / "classes", "--n-px", "12x8", "--colors", 64]
+    igpt(program, "pretrain", *colour, *network, "--out", temp / "colour")
+    igpt(program, "pretrain", "--data", greys, "--n-px", "12x8", *network, "--out", temp / "grey")
+    igpt(program, "pretrain", *colour, *network, "--objective", "masked", "--out", temp / "masked")
+    check_card(program, temp / "colour/model", "a generative model", temp)
+    check_card(program, temp / "grey/model", "a model of greys", temp, grey=True)
+    check_card(program, temp / "masked/model", "a model of masked pixels", temp)
+    finetune(program, temp / "classes", temp / "masked-classes", "--objective", "masked", "--layer", 2)
+    check_card(program, temp / "masked-classes/model", "a classifier of masked pixels", temp)
+
 
 def main():
     program, *directories = sys.argv[1:]
@@ -198,6 +328,7 @@ def main():
         check_written_by_transformers(program, temp)
         check_pictures(program, temp)
         check_classifier(program, temp)
+        check_cards(program, temp)
     print("igpt and transformers agree")
 
 

@@ -1,5 +1,5 @@
-"""Writes testdata/models: one tiny model in every form in which transformers and torch save weights, what transformers
-computes from it, and a pickle that would run a command.
+"""Writes testdata/models: one tiny model in every form in which transformers and torch save weights, two classifiers, what
+transformers computes from them, and a pickle that would run a command.
 
 Run from the project's root: python testdata/make_models.py (packages: scripts/requirements.txt).
 """
@@ -10,7 +10,8 @@ import shutil
 import sys
 
 import torch
-from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
+from safetensors.torch import save_file
+from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling, ImageGPTForImageClassification
 from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "scripts"))
@@ -22,6 +23,31 @@ ROOT = pathlib.Path(__file__).parent / "models"
 class Hostile:
     def __reduce__(self):
         return __import__("os").system, ("touch hostile-pickle-was-run",)
+
+
+def classifiers():
+    """One as transformers saves it, without a generative head, and one as igpt's joint training does, on a middle layer."""
+    colours = [[i / 2 - 1, 0.3 - i / 5, i % 2 - 0.5] for i in range(5)]
+    processor = ImageGPTImageProcessorPil(clusters=colours, size={"height": 8, "width": 9})
+    for name, layer in [("classifier", None), ("classifier-middle", 1)]:
+        torch.manual_seed(1)
+        own = {} if layer is None else {"igpt_class_layer": layer}
+        sizes = dict(vocab_size=6, n_positions=72, n_embd=12, n_layer=2, n_head=3, n_inner=20)
+        config = ImageGPTConfig(**sizes, id2label={0: "cat", 1: "dog", 2: "owl"}, **own)
+        model = ImageGPTForImageClassification(config)
+        with torch.no_grad():
+            for tensor_name, parameter in model.named_parameters():
+                if parameter.dim() == 2 or tensor_name.endswith(".bias"):
+                    parameter.normal_(std=0.5)
+        path = ROOT / name
+        model.save_pretrained(path)
+        if layer is not None:
+            state = model.state_dict() | {"lm_head.weight": torch.randn(5, 12)}
+            save_file({k: v.contiguous() for k, v in state.items()}, path / "model.safetensors", {"format": "pt"})
+        processor.save_pretrained(path)
+        record(path)
+        for file in path.iterdir():
+            file.chmod(0o644)
 
 
 def main():
@@ -73,6 +99,8 @@ def main():
         weight_map.update({k: file for k in shard})
     index = {"metadata": {"total_size": sum(t.nbytes for t in state.values())}, "weight_map": weight_map}
     (path / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+    classifiers()
 
     (ROOT / "hostile").mkdir()
     torch.save({"transformer.wte.weight": Hostile()}, ROOT / "hostile/pytorch_model.bin")

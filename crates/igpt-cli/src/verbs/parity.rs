@@ -36,7 +36,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "{dir} was trained on masked pixels: transformers' ImageGPT always has a causal mask and can't compute it"
         )));
     }
-    let recording = Recording::open(&dir.join(RECORDING), &model.config)?;
+    let recording = Recording::open(&dir.join(RECORDING), &model)?;
     let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let parity = recording.compare(engine.as_mut())?;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let passed = worst <= args.tolerance;
     for (name, difference) in parity.parts() {
         say!(
-            "{name:<9} largest error {:.2e}, {:.2e} of the largest value",
+            "{name:<12} largest error {:.2e}, {:.2e} of the largest value",
             difference.largest_error,
             difference.relative_error
         );

@@ -1,5 +1,5 @@
-//! Parity with transformers: the engine's logits, loss, features and scores of classes beside those that transformers
-//! computed from the same files.
+//! Parity with transformers: the engine's logits, loss, features and class logits beside those that transformers computed
+//! from the same files.
 //!
 //! The other side is recorded beforehand by `scripts/record_parity.py`, so that the comparison needs no Python and a
 //! model can carry its own proof.
@@ -9,7 +9,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::data::Batch;
-use crate::model::{Engine, ModelConfig, Pooling};
+use crate::model::{Engine, ModelDir, Pooling};
 use crate::{Error, Result, files};
 
 /// The file in a model directory that holds what transformers computed.
@@ -19,15 +19,15 @@ pub const RECORDING: &str = "parity.safetensors";
 #[derive(Clone, Debug)]
 pub struct Recording {
     tokens: Batch,
-    /// None of a classifier that was saved without its generative head.
+    /// `None` of a classifier whose generative head was never trained.
     generative: Option<Generative>,
-    /// Scores of the classes of a classifier, (B, num_labels).
-    class_logits: Option<Vec<f32>>,
     /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
     features: Vec<f32>,
+    /// (B, num_labels); `None` without a classifier.
+    class_logits: Option<Vec<f32>>,
 }
 
-/// What a generative head computes.
+/// What the generative head was recorded to say.
 #[derive(Clone, Debug)]
 struct Generative {
     /// (B, T, n_vocab).
@@ -50,53 +50,58 @@ pub struct Difference {
 pub struct Parity {
     /// Images compared.
     pub images: usize,
-    /// Of the logits of every position; none of a classifier without a generative head.
+    /// Of the logits of every position; none of a classifier without a trained generative head.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logits: Option<Difference>,
-    /// Of the nats per token of each image.
+    /// Of the nats per token of each image; none where there are no logits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Difference>,
     /// Of the pooled features of every layer.
     pub features: Difference,
-    /// Of the scores of the classes, of a classifier.
+    /// Of the logits of the classes; none without a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_logits: Option<Difference>,
 }
 
 impl Parity {
-    /// What was compared, by name.
-    pub fn parts(&self) -> impl Iterator<Item = (&'static str, Difference)> {
-        let parts = [("logits", self.logits), ("loss", self.loss), ("features", Some(self.features))];
-        let parts = parts.into_iter().chain([("classes", self.class_logits)]);
-        parts.filter_map(|(name, difference)| Some((name, difference?)))
+    /// Everything that was compared, with its name.
+    pub fn parts(&self) -> Vec<(&'static str, Difference)> {
+        let parts = [
+            ("logits", self.logits),
+            ("loss", self.loss),
+            ("features", Some(self.features)),
+            ("class logits", self.class_logits),
+        ];
+        parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect()
     }
 
     /// The largest of the relative errors.
     pub fn worst(&self) -> f64 {
         // `f64::max` would pass over NaN, which must count as an error.
         let larger = |a: f64, b: f64| if b.is_nan() || b > a { b } else { a };
-        self.parts().map(|(_, difference)| difference.relative_error).fold(0.0, larger)
+        self.parts().iter().map(|(_, part)| part.relative_error).fold(0.0, larger)
     }
 }
 
 impl Recording {
-    /// Reads a recording made for a model of `config`'s shape.
+    /// Reads a recording made for a model of `model`'s shape, with everything that the model can compute: pixels of one that
+    /// generates, classes of a classifier.
     ///
     /// # Errors
-    /// When there is none, or it is damaged or belongs to another model; the message says how to make one.
-    pub fn open(path: &Path, config: &ModelConfig) -> Result<Self> {
+    /// When there is none, or it is damaged, belongs to another model or lacks a part; the message says how to make one.
+    pub fn open(path: &Path, model: &ModelDir) -> Result<Self> {
+        let config = &model.config;
         let bad = |problem: String| Error::format(path, problem);
+        let command = format!("python scripts/record_parity.py {}", path.parent().unwrap_or(Path::new(".")).display());
         if !path.exists() {
-            return Err(Error::Missing(format!(
-                "no {}: record one with python scripts/record_parity.py {}",
-                path.display(),
-                path.parent().unwrap_or(Path::new(".")).display()
-            )));
+            return Err(Error::Missing(format!("no {}: record one with {command}", path.display())));
         }
         let bytes = files::read(path)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(format!("damaged, record it again: {e}")))?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
-            let view = file.tensor(name).map_err(|_| bad(format!("tensor {name} is missing: record it again")))?;
+            let view = file
+                .tensor(name)
+                .map_err(|_| bad(format!("tensor {name} is missing: record it again with {command}")))?;
             if view.dtype() != dtype || view.shape() != shape {
                 let (have, of) = (view.dtype(), view.shape());
                 return Err(bad(format!(
@@ -118,53 +123,49 @@ impl Recording {
         let floats = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             Ok(tensor(name, Dtype::F32, shape)?.iter().map(|b| f32::from_le_bytes(*b)).collect())
         };
-        if images == 0 {
-            return Err(bad("it holds no images: record it again".into()));
-        }
-        // transformers saves a classifier without a generative head, and a recording of one has nothing of it.
-        let headless = config.class_head.is_some() && file.tensor("logits").is_err();
-        let generative = match headless {
-            true => None,
-            false => {
-                let (logits, loss) = (floats("logits", &[images, t, config.n_vocab])?, floats("loss", &[images])?);
-                Some(Generative { logits, loss })
-            }
+        let generative = match model.generates() {
+            true => Some(Generative {
+                logits: floats("logits", &[images, t, config.n_vocab])?,
+                loss: floats("loss", &[images])?,
+            }),
+            false => None,
         };
         let classes = config.class_head.map(|head| floats("class_logits", &[images, head.num_labels]));
-        Ok(Self {
-            tokens,
-            generative,
-            class_logits: classes.transpose()?,
-            features: floats("features", &[images, config.n_layer + 1, config.n_embd])?,
-        })
+        let features = floats("features", &[images, config.n_layer + 1, config.n_embd])?;
+        Ok(Self { tokens, generative, features, class_logits: classes.transpose()? })
     }
 
     /// Computes the same with `engine`.
     pub fn compare(&self, engine: &mut dyn Engine) -> Result<Parity> {
-        let (mut of_logits, mut of_loss, mut of_classes) = (None, None, None);
-        if let Some(recorded) = &self.generative {
-            let mut logits = vec![0.0; recorded.logits.len()];
-            engine.logits(&self.tokens, &mut logits)?;
-            let nats = engine.evaluate(&self.tokens)?.nats;
-            let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
-            (of_logits, of_loss) =
-                (Some(difference(&logits, &recorded.logits)), Some(difference(&loss, &recorded.loss)));
-        }
-        if let Some(recorded) = &self.class_logits {
-            let mut logits = vec![0.0; recorded.len()];
-            engine.class_logits(&self.tokens, &mut logits)?;
-            of_classes = Some(difference(&logits, recorded));
-        }
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let mut features = vec![0.0; self.features.len()];
         engine.features(&self.tokens, &layers, Pooling::Mean, &mut features)?;
-        Ok(Parity {
-            images: self.tokens.images(),
-            logits: of_logits,
-            loss: of_loss,
-            features: difference(&features, &self.features),
-            class_logits: of_classes,
-        })
+        let (logits, loss) = match &self.generative {
+            Some(recorded) => {
+                let (logits, loss) = self.compare_generative(recorded, engine)?;
+                (Some(logits), Some(loss))
+            }
+            None => (None, None),
+        };
+        let class_logits = match &self.class_logits {
+            Some(recorded) => {
+                let mut logits = vec![0.0; recorded.len()];
+                engine.class_logits(&self.tokens, &mut logits)?;
+                Some(difference(&logits, recorded))
+            }
+            None => None,
+        };
+        let features = difference(&features, &self.features);
+        Ok(Parity { images: self.tokens.images(), logits, loss, features, class_logits })
+    }
+
+    /// The differences of logits and loss.
+    fn compare_generative(&self, recorded: &Generative, engine: &mut dyn Engine) -> Result<(Difference, Difference)> {
+        let mut logits = vec![0.0; recorded.logits.len()];
+        engine.logits(&self.tokens, &mut logits)?;
+        let nats = engine.evaluate(&self.tokens)?.nats;
+        let loss: Vec<f32> = nats.iter().map(|n| (n / self.tokens.n_ctx() as f64) as f32).collect();
+        Ok((difference(&logits, &recorded.logits), difference(&loss, &recorded.loss)))
     }
 }
 
@@ -186,12 +187,7 @@ mod tests {
     #[test]
     fn a_nan_counts_as_an_error() {
         for (ours, recorded) in [([f32::NAN, 1.0], [1.0, 1.0]), ([1.0, 1.0], [1.0, f32::NAN])] {
-            let wrong = difference(&ours, &recorded);
-            assert!(wrong.largest_error.is_nan());
-            let right = Difference { largest_error: 0.0, relative_error: 0.0 };
-            let parity =
-                Parity { images: 1, logits: Some(wrong), loss: Some(right), features: right, class_logits: None };
-            assert!(parity.worst().is_nan(), "{}", parity.worst());
+            assert!(difference(&ours, &recorded).largest_error.is_nan());
         }
         assert_eq!(difference(&[1.0, -2.0], &[1.5, -2.0]), Difference { largest_error: 0.5, relative_error: 0.25 });
         assert_eq!(difference(&[0.0], &[0.0]).relative_error, 0.0);

@@ -375,7 +375,7 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
     let mut lines = vec![format!(
         "{origin} with igpt on the train split of `{}`: {} steps of {} images, learning rate {}, generative weight {}, seed \
          {}; the weights are those after step {}.{}",
-        config.data.spec,
+        Card::data_name(&config.data.spec),
         outcome.step,
         train.batch_sizes(1),
         train.main_rate(),

@@ -319,7 +319,7 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
     };
     let line = format!(
         "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}{}",
-        config.data.spec,
+        Card::data_name(&config.data.spec),
         summary.steps,
         train.batch_sizes(1),
         train.seed,

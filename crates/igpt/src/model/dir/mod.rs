@@ -89,17 +89,22 @@ impl ModelDir {
         }
     }
 
+    /// Whether it is more than a classifier: whether the output matrix of its generative head was trained.
+    pub(crate) fn generates(&self) -> bool {
+        let layout = Layout::new(&self.config);
+        let zero = layout
+            .tensor(weights::GENERATIVE_HEAD)
+            .is_some_and(|head| self.weights[head.range()].iter().all(|v| *v == 0.0));
+        self.config.class_head.is_none() || !zero
+    }
+
     /// Refuses a classifier called `name` that can't generate: transformers saves none of `lm_head`, and training on classes alone from
     /// scratch leaves it as it began, at zero, where every colour is as likely as any other.
     ///
     /// # Errors
     /// When the output matrix of a classifier is zero.
     pub fn expect_generative(&self, name: &str) -> Result<()> {
-        let layout = Layout::new(&self.config);
-        let zero = layout
-            .tensor(weights::GENERATIVE_HEAD)
-            .is_some_and(|head| self.weights[head.range()].iter().all(|v| *v == 0.0));
-        if self.config.class_head.is_none() || !zero {
+        if self.generates() {
             return Ok(());
         }
         Err(Error::Invalid(format!(
@@ -167,7 +172,7 @@ impl ModelDir {
             "max_length": self.config.n_ctx() + 1,
         });
         let config = settings::to_json(&self.config, &self.extra, dtype.torch());
-        let mut texts = vec![("README.md", card.to_markdown(&self.config))];
+        let mut texts = vec![("README.md", card.to_markdown(&self.config, self.generates()))];
         for (name, value) in
             [("config.json", config), ("preprocessor_config.json", processor), ("generation_config.json", generation)]
         {

@@ -10,16 +10,22 @@ IGPT is the program; each DIR is a model directory that igpt wrote (without any,
 3. Pictures get the same likelihood from igpt's files-to-tokens-to-loss as from transformers' image processor and
    model.
 4. A classifier that igpt fine-tuned opens as ImageGPTForImageClassification without missing keys and, fed with sos and the
-   tokens but the last, gives the same log-probabilities of the classes for the same pictures.
+   tokens but the last, gives the same log-probabilities of the classes for the same pictures; one that transformers saved,
+   without a generative head, gives the same scores in igpt.
+5. The Python on a model's card runs as it stands and finds igpt's likelihood, features and classes for a picture that is
+   transparent, in colour and not of the model's size, whatever its image processor resamples by.
 """
 
 import json
+import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import torch
 from PIL import Image
 from record_parity import record
@@ -42,7 +48,8 @@ def igpt(program, *arguments):
 def parity(program, directory, what):
     record(directory)
     result = igpt(program, "parity", directory, "--tolerance", TOLERANCE)
-    errors = ", ".join(f"{k} {result[k]['relative_error']:.1e}" for k in ("logits", "loss", "features"))
+    parts = [part for part in ("logits", "loss", "features", "class_logits") if part in result]
+    errors = ", ".join(f"{part} {result[part]['relative_error']:.1e}" for part in parts)
     print(f"{what}: relative errors {errors}")
 
 
@@ -183,10 +190,63 @@ def check_classifier(program, temp):
     difference, other = (ours - theirs).abs().max().item(), (ours - unshifted).abs().max().item()
     print(f"classifier: log-probabilities {difference:.1e} off; {other:.1e} where tokens are fed unshifted")
     assert difference < TOLERANCE, (ours, theirs)
+    parity(program, run / "model", "classifier, written by igpt")
+    check_card(program, run / "model", temp)
+    # As transformers saves it, the generative head is gone.
+    saved = temp / "classifier-of-transformers"
+    model.save_pretrained(saved)
+    shutil.copy(run / "model/preprocessor_config.json", saved)
+    parity(program, saved, "classifier, written by transformers")
+
+
+def check_card(program, source, temp):
+    """Runs the Python on the card in a copy of the model, and compares with igpt what it leaves behind."""
+    card = (source / "README.md").read_text()
+    assert str(temp) not in card, "a path of this machine"
+    (python,) = re.findall(r"```python\n(.*?)```", card, re.S)
+    picture = Image.open(PICTURES / "chelsea.png").convert("RGBA").resize((61, 47))
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    before = os.getcwd()
+    for resample in (0, 2, 3):
+        directory = temp / "card"
+        shutil.copytree(source, directory)
+        settings = json.loads((directory / "preprocessor_config.json").read_text())
+        (directory / "preprocessor_config.json").write_text(json.dumps(settings | {"resample": resample}))
+        (directory / "pictures").mkdir()
+        picture.save(directory / "pictures/picture.png")
+        shutil.copy(directory / "pictures/picture.png", directory)
+        os.chdir(directory)
+        try:
+            found = {}
+            exec(compile(python, str(source / "README.md"), "exec"), found)
+            if "nats" not in found:
+                made = np.array(Image.open("as_tokens.png"))
+                assert made.shape[:2] == (settings["size"]["height"], settings["size"]["width"]), made.shape
+                print(f"card of {source.name}, masked: makes tokens and their picture")
+                continue
+            flags = ["--model", ".", "--data", "pictures", "--split", "all", "--precision", "f32"]
+            ours = igpt(program, "eval", *flags)["nats_per_token"]
+            igpt(program, "embed", *flags, "--out", "features.npy")
+            errors = {"likelihood": abs(found["nats"].mean().item() - ours)}
+            errors["features"] = np.abs(np.load("features.npy") - found["features"].numpy()).max()
+            if "class_logits" in found:
+                (classes,) = igpt(program, "classify", "--model", ".", "picture.png")["images"]
+                names = found["model"].config.id2label
+                ours = np.array([classes["probabilities"][names[i]] for i in range(len(names))])
+                errors["classes"] = np.abs(ours - torch.softmax(found["class_logits"][0], 0).numpy()).max()
+            drawn = Image.open("drawn.png")
+            assert drawn.size == (settings["size"]["width"], settings["size"]["height"]), drawn.size
+        finally:
+            os.chdir(before)
+            shutil.rmtree(directory)
+        print(f"card, resample {resample}: " + ", ".join(f"{what} {error:.1e} off" for what, error in errors.items()))
+        assert max(errors.values()) < TOLERANCE, errors
 
 
 def main():
     program, *directories = sys.argv[1:]
+    # The card is run in its own folder.
+    program, directories = os.path.abspath(program), [pathlib.Path(directory).absolute() for directory in directories]
     with tempfile.TemporaryDirectory() as temp:
         temp = pathlib.Path(temp)
         if not directories:
@@ -195,6 +255,11 @@ def main():
             directories = [temp / "run/model"]
         for directory in directories:
             check_written_by_igpt(program, directory, temp)
+            check_card(program, directory, temp)
+        masked = temp / "masked"
+        small = ["--preset", "nano", "--n-px", 8, "--colors", 16, "--steps", 3, "--objective", "masked"]
+        igpt(program, "pretrain", "--data", "emoji", *small, "--out", masked)
+        check_card(program, masked / "model", temp)
         check_written_by_transformers(program, temp)
         check_pictures(program, temp)
         check_classifier(program, temp)

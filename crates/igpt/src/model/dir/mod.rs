@@ -159,7 +159,7 @@ impl ModelDir {
             "max_length": self.config.n_ctx() + 1,
         });
         let config = settings::to_json(&self.config, &self.extra, dtype.torch());
-        let mut texts = vec![("README.md", card.to_markdown(&self.config))];
+        let mut texts = vec![("README.md", card.to_markdown(&self.config, self.palette.channels()))];
         for (name, value) in
             [("config.json", config), ("preprocessor_config.json", processor), ("generation_config.json", generation)]
         {

@@ -40,7 +40,8 @@ fn pictures(folder: &Path, side: usize) {
         let data = (0..side * side).map(|p| (p * (3 + i) % 251) as u8).collect();
         let class = folder.join(["a", "b"][i % 2]);
         std::fs::create_dir_all(&class).unwrap();
-        png::save(class.join(format!("{i}.png")), &Pixels::new(ImageSize::square(side), 1, data), &Text::new("x")).unwrap();
+        png::save(class.join(format!("{i}.png")), &Pixels::new(ImageSize::square(side), 1, data), &Text::new("x"))
+            .unwrap();
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
-use igpt::data::decode;
 use igpt::data::Batch;
+use igpt::data::decode;
 use igpt::evaluate::classify;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;

@@ -172,8 +172,13 @@ fn inspect(args: &Inspect) -> Result<()> {
         scale => Palette::from_npy(&args.palette, scale.into())?,
     };
     let images = args.data.open()?.split(args.split)?;
-    let (histogram, damaged) =
-        Histogram::of_preprocessed(&images, size(args.n_px)?.map(|size| palette.preprocess(size)), palette.channels(), None, args.threads.threads)?;
+    let (histogram, damaged) = Histogram::of_preprocessed(
+        &images,
+        size(args.n_px)?.map(|size| palette.preprocess(size)),
+        palette.channels(),
+        None,
+        args.threads.threads,
+    )?;
     let quantizer = Quantizer::new(palette);
     let palette = quantizer.palette();
     let found = Distortion::of(&histogram, &quantizer);

@@ -33,7 +33,8 @@ pub fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
         "data_batch_5.bin",
         "test_batch.bin",
     ];
-    let bundle = Bundle { archive: CIFAR10.files[0].name, folder: "cifar-10-batches-bin", members, largest: 10_000 * 3073 };
+    let bundle =
+        Bundle { archive: CIFAR10.files[0].name, folder: "cifar-10-batches-bin", members, largest: 10_000 * 3073 };
     open(&Format { known: &CIFAR10, bundle, labels: 1 }, options)
 }
 
@@ -43,7 +44,8 @@ pub fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
 /// When it is missing or damaged.
 pub fn open_cifar100(options: &OpenOptions) -> Result<Dataset> {
     let members = &["test.bin", "train.bin"];
-    let bundle = Bundle { archive: CIFAR100.files[0].name, folder: "cifar-100-binary", members, largest: 50_000 * 3074 };
+    let bundle =
+        Bundle { archive: CIFAR100.files[0].name, folder: "cifar-100-binary", members, largest: 50_000 * 3074 };
     open(&Format { known: &CIFAR100, bundle, labels: 2 }, options)
 }
 

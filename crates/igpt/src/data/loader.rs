@@ -126,7 +126,8 @@ impl Loader {
             stop: AtomicBool::new(false),
         });
         let feed = if fixed && recipe.images.in_memory() {
-            let tokens = tokenize_with(&recipe.images, Preprocess { augment: Augment::None, ..preprocess }, &recipe.quantize)?;
+            let tokens =
+                tokenize_with(&recipe.images, Preprocess { augment: Augment::None, ..preprocess }, &recipe.quantize)?;
             if !tokens.damaged.is_empty() {
                 return Err(Error::Invalid("images in memory can't be damaged".into()));
             }

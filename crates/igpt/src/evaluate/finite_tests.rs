@@ -51,8 +51,7 @@ fn figures_that_are_no_numbers_are_errors_that_name_image_and_weight() {
             let quantizer = Quantizer::new(palette);
             for pooling in [Pooling::Mean, Pooling::None] {
                 let mut take = |_: &TokenSet, _: &[f32]| panic!("taken");
-                let found =
-                    features(&mut *engine, &images, &quantizer, &[1, 2], pooling, &mut take, &mut |_| ());
+                let found = features(&mut *engine, &images, &quantizer, &[1, 2], pooling, &mut take, &mut |_| ());
                 assert_refused(found, "train/00000");
             }
         }

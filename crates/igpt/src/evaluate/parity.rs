@@ -189,7 +189,8 @@ mod tests {
             let wrong = difference(&ours, &recorded);
             assert!(wrong.largest_error.is_nan());
             let right = Difference { largest_error: 0.0, relative_error: 0.0 };
-            let parity = Parity { images: 1, logits: Some(wrong), loss: Some(right), features: right, class_logits: None };
+            let parity =
+                Parity { images: 1, logits: Some(wrong), loss: Some(right), features: right, class_logits: None };
             assert!(parity.worst().is_nan(), "{}", parity.worst());
         }
         assert_eq!(difference(&[1.0, -2.0], &[1.5, -2.0]), Difference { largest_error: 0.5, relative_error: 0.25 });

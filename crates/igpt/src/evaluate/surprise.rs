@@ -86,7 +86,8 @@ pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usiz
     let mut maps = vec![0.0; images.len() * set.n_px.pixels()];
     engine.pixel_nats(&set.batch(images.clone()).without_labels(), &mut maps)?;
     for (image, map) in images.zip(maps.chunks_exact(set.n_px.pixels())) {
-        expect_finite(map, "the surprise at a pixel", || set.names[image].clone()).map_err(|error| blame(engine, error))?;
+        expect_finite(map, "the surprise at a pixel", || set.names[image].clone())
+            .map_err(|error| blame(engine, error))?;
     }
     Ok(maps)
 }

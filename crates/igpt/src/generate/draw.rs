@@ -1,9 +1,9 @@
 //! One draw of a token from logits, in f64 and in a fixed order, so that it depends on nothing but its key.
 
+use crate::Result;
 use crate::generate::Settings;
 use crate::model::expect_finite;
 use crate::rng::{Purpose, Rng};
-use crate::Result;
 
 /// Most pixels of an image a draw's key can tell apart: 64×64.
 const PIXELS: u64 = 4096;

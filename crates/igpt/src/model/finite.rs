@@ -11,9 +11,13 @@ use crate::{Error, Result};
 pub fn expect_finite<T: Copy + Into<f64>>(values: &[T], what: &str, image: impl FnOnce() -> String) -> Result<()> {
     match values.iter().map(|value| (*value).into()).find(|value: &f64| !value.is_finite()) {
         None => Ok(()),
-        Some(value) => {
-            Err(Error::ResultNotFinite { model: "the model".into(), what: what.into(), image: image(), value, suspect: None })
-        }
+        Some(value) => Err(Error::ResultNotFinite {
+            model: "the model".into(),
+            what: what.into(),
+            image: image(),
+            value,
+            suspect: None,
+        }),
     }
 }
 

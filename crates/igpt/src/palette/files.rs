@@ -49,7 +49,10 @@ impl Palette {
         }
         let text = crate::files::read(path)?;
         if crate::files::is_lfs_pointer(&text) {
-            return Err(Error::format(path, "this is a Git LFS pointer, not the palette: run git lfs pull in its clone"));
+            return Err(Error::format(
+                path,
+                "this is a Git LFS pointer, not the palette: run git lfs pull in its clone",
+            ));
         }
         let processor = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
         Self::from_preprocessor(&processor).map_err(|problem| Error::format(path, problem.to_string()))

@@ -103,7 +103,12 @@ fn damaged_images_are_told_by_name() {
     (0..3).for_each(|i| save(dir.path(), &format!("{i}.png"), false));
     std::fs::write(dir.path().join("text.png"), "hello").unwrap();
     let all = open(dir.path(), 0).unwrap().split(Split::All).unwrap();
-    let error = crate::data::tokens::tokenize_with(&all, crate::data::Preprocess::new(crate::model::ImageSize::square(4)), |_, _| ()).unwrap_err();
+    let error = crate::data::tokens::tokenize_with(
+        &all,
+        crate::data::Preprocess::new(crate::model::ImageSize::square(4)),
+        |_, _| (),
+    )
+    .unwrap_err();
     let error = error.to_string();
     assert!(error.starts_with("1 of 4 images are damaged, more than 1 %") && error.contains("text.png ("), "{error}");
     assert!(!error.contains(&*dir.path().to_string_lossy()), "the path below the folder says enough: {error}");

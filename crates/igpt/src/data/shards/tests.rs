@@ -164,14 +164,7 @@ fn stored_views_are_what_the_sources_run_sees_in_as_many_epochs() {
         // What is evaluated is no view.
         let [theirs, ours] = [&source, &tokens].map(|set| tokenize(&set.train, SIZE, &quantizer(40)).unwrap());
         assert_eq!(ours, theirs);
-        let refused = Loader::new(
-            tokens.train.clone(),
-            Preprocess::new(SIZE),
-            quantizer(40),
-            0,
-            4,
-            0,
-        );
+        let refused = Loader::new(tokens.train.clone(), Preprocess::new(SIZE), quantizer(40), 0, 4, 0);
         let problem = refused.err().unwrap().to_string();
         assert!(problem.contains(&format!("{augment:?}").to_lowercase()) && problem.contains("none"), "{problem}");
     }

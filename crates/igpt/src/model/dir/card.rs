@@ -225,9 +225,13 @@ mod tests {
 
     #[test]
     fn a_card_does_not_tell_where_files_lie() {
-        for (spec, shown) in
-            [("emoji", "emoji"), ("/home/ada/cats/", "cats"), ("../cats", "cats"), ("C:\\ada\\cats", "cats"), ("/", "a folder")]
-        {
+        for (spec, shown) in [
+            ("emoji", "emoji"),
+            ("/home/ada/cats/", "cats"),
+            ("../cats", "cats"),
+            ("C:\\ada\\cats", "cats"),
+            ("/", "a folder"),
+        ] {
             assert_eq!(Card::source(spec), shown);
         }
     }

@@ -268,7 +268,10 @@ fn expect_no_pointer(path: &Path, what: &str) -> Result<()> {
     if !files::is_lfs_pointer(&start) {
         return Ok(());
     }
-    Err(Error::format(path, format!("this is a Git LFS pointer, not the {what}: run git lfs pull in the clone it is of")))
+    Err(Error::format(
+        path,
+        format!("this is a Git LFS pointer, not the {what}: run git lfs pull in the clone it is of"),
+    ))
 }
 
 fn read_json(path: &Path) -> Result<Value> {

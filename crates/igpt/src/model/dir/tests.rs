@@ -226,7 +226,8 @@ fn sizes_that_do_not_fit_together_are_refused() {
     changed("config.json", &|c| c["n_layer"] = json!(10_000_000), &["n_layer is 10000000"]);
     changed("config.json", &|c| c["n_layer"] = json!(10_001), &["n_layer is 10001", "at most 10000"]);
     changed("config.json", &|c| c["n_embd"] = json!(3 << 20), &["n_embd is 3145728", "at most"]);
-    let vast = |c: &mut Value| (c["n_layer"], c["n_embd"], c["n_inner"]) = (json!(9999), json!(3 << 18), json!(1 << 24));
+    let vast =
+        |c: &mut Value| (c["n_layer"], c["n_embd"], c["n_inner"]) = (json!(9999), json!(3 << 18), json!(1 << 24));
     changed("config.json", &vast, &["config.json", "larger than any memory"]);
     changed("config.json", &|c| c["n_embd"] = json!(144), &["wte", "[6, 72]", "[6, 144]"]);
     changed("config.json", &|c| c["n_inner"] = json!(7), &["mlp.c_fc.weight", "[72, 7]"]);
@@ -379,7 +380,9 @@ fn a_git_lfs_pointer_is_called_one() {
 #[test]
 fn a_name_on_the_hub_is_told_what_to_fetch() {
     let message = refusal(Path::new("openai/imagegpt-small"));
-    for part in ["huggingface-cli download openai/imagegpt-small --local-dir imagegpt-small", "preprocessor_config.json"] {
+    for part in
+        ["huggingface-cli download openai/imagegpt-small --local-dir imagegpt-small", "preprocessor_config.json"]
+    {
         assert_has(&message, &[part]);
     }
     for path in ["imagegpt-small", "./openai/imagegpt-small", "/openai/imagegpt-small", "a/b/c", "src/no-such"] {
@@ -552,7 +555,7 @@ fn no_opcode_takes_time_or_memory_by_the_product_of_two_lengths() {
     assert_has(&with_pickle(&sides), &["200000 sides or strides"]);
     // A name of a megabyte as the key of half a million entries.
     let name = vec![b'n'; 1 << 20];
-    let head = [&b"\x80\x02}q\x00X"[..], &(1u32 << 20).to_le_bytes(), &name, b"q\x01("].concat();
+    let head = [&b"\x80\x02}q\x00(X"[..], &(1u32 << 20).to_le_bytes(), &name, b"q\x01h\x01"].concat();
     let message = with_pickle(&repeated(&head, b"h\x01h\x01", 500_000, b"u."));
     assert_has(&message, &["nnn…", "expected a tensor"]);
     assert!(message.len() < 1000, "{} characters", message.len());

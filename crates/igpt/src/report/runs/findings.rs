@@ -106,7 +106,13 @@ impl Findings {
         let test = if settings.images > 0 { test.spread(settings.images) } else { test };
         let tokens = tokenize(&test, size, &quantizer)?;
         let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
-        let (histogram, _) = Histogram::of_preprocessed(&test, Some(quantizer.palette().preprocess(size)), channels, None, settings.options.threads)?;
+        let (histogram, _) = Histogram::of_preprocessed(
+            &test,
+            Some(quantizer.palette().preprocess(size)),
+            channels,
+            None,
+            settings.options.threads,
+        )?;
 
         let mut absent = Vec::new();
         let mut engine = cpu::open(config, &model.weights, settings.options)?;

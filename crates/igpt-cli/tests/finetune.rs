@@ -100,7 +100,7 @@ fn a_pretrained_model_learns_classes_and_names_them() {
     assert_eq!(config["architectures"][0], "ImageGPTForImageClassification");
     assert_eq!((&config["id2label"]["1"], &config["label2id"]["down"]), (&"down".into(), &1.into()));
     let card = fs::read_to_string(dir.join("classes/model/README.md")).unwrap();
-    for part in ["ImageGPTForImageClassification", "tokens[:, :-1]", "not equivalent", "test images"] {
+    for part in ["ImageGPTForImageClassification", "ids[:, :-1]", "not equivalent", "test images"] {
         assert!(card.contains(part), "{part}: {card}");
     }
 

@@ -7,6 +7,8 @@ use crate::model::ImageSize;
 use crate::report::png::write;
 use crate::{Error, Result};
 
+/// 65536 colours take about 10 MB of JSON, which takes up to 30 times that in memory.
+const LARGEST: u64 = 32 << 20;
 /// What transformers calls the file that holds the palette.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
@@ -41,7 +43,17 @@ impl Palette {
     }
 
     fn open_json(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::io(path))?;
+        let length = crate::files::open(path)?.metadata().map_err(Error::io(path))?.len();
+        if length > LARGEST {
+            return Err(Error::format(path, format!("{length} bytes, but a palette has at most {LARGEST}")));
+        }
+        let text = crate::files::read(path)?;
+        if crate::files::is_lfs_pointer(&text) {
+            return Err(Error::format(
+                path,
+                "this is a Git LFS pointer, not the palette: run git lfs pull in its clone",
+            ));
+        }
         let processor = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
         Self::from_preprocessor(&processor).map_err(|problem| Error::format(path, problem.to_string()))
     }

@@ -369,7 +369,7 @@ fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &Train
 fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Option<Accuracy>) -> Card {
     let train = &config.train;
     let origin = match config.finetune.as_ref().and_then(|finetune| finetune.model.as_ref()) {
-        Some(model) => format!("Fine-tuned from `{}`", model.file_name().unwrap_or_default().to_string_lossy()),
+        Some(model) => format!("Fine-tuned from `{}`", Card::data_name(&model.display().to_string())),
         None => "Trained from scratch".into(),
     };
     let mut lines = vec![format!(

@@ -327,8 +327,12 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
     );
     let mut figures = Vec::new();
     if let (Some(loss), Some(bits)) = (summary.validation_loss, summary.bits_per_dim) {
-        figures.push(("validation loss while training".into(), format!("{loss:.4} nats/token")));
-        figures.push(("the same over palette tokens".into(), format!("{bits:.4} bits/dim")));
+        if train.objective == Objective::Masked {
+            figures.push(("validation loss while training".into(), format!("{loss:.4} nats per masked pixel")));
+        } else {
+            figures.push(("validation loss while training".into(), format!("{loss:.4} nats/token")));
+            figures.push(("the same over palette tokens".into(), format!("{bits:.4} bits/dim")));
+        }
     }
     Card { lines: vec![line], figures }
 }

@@ -545,15 +545,17 @@ fn repeated(prefix: &[u8], part: &[u8], times: usize, end: &[u8]) -> Vec<u8> {
 
 #[test]
 fn no_opcode_takes_time_or_memory_by_the_product_of_two_lengths() {
-    // A tuple of 200,000 numbers that 200,000 reductions refer to; none may walk or copy it.
-    let tuple = repeated(b"\x80\x02(", b"K\x01", 200_000, b"tq\x00");
-    let calls = repeated(b"0ccollections\nOrderedDict\nq\x01", b"h\x01h\x00R0", 200_000, b"}.");
-    assert_has(&with_pickle(&[&tuple[..], &calls].concat()), &["opcode 0x30"]);
-    let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\nq\x01(ctorch\nFloatStorage\nq\x02";
-    assert_has(&with_pickle(&[&tuple[..], &rebuild[..], b"h\x00h\x00tR."].concat()), &["arguments"]);
+    // A tensor and 200,000 numbers in a tuple that 200,000 reductions refer to; none may walk or copy it.
+    let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x10tQK\0";
+    let tensor = [&rebuild[..], b"K\x01\x85K\x01\x85\x89}tR"].concat();
+    let tuple = repeated(&[&b"\x80\x02("[..], &tensor].concat(), b"K\x01", 200_000, b"tq\x00");
+    let calls = repeated(b"ctorch._utils\n_rebuild_parameter\nq\x01", b"h\x01h\x00R", 200_000, b".");
+    assert_has(&with_pickle(&[&tuple[..], &calls].concat()), &["holds a tensor, but a state dict"]);
+    let sides = repeated(&[&b"\x80\x02"[..], rebuild, b"("].concat(), b"K\x01", 200_000, b"tq\x00h\x00\x89}tR.");
+    assert_has(&with_pickle(&sides), &["200000 sides or strides"]);
     // A name of a megabyte as the key of half a million entries.
     let name = vec![b'n'; 1 << 20];
-    let head = [&b"\x80\x02}q\x00X"[..], &(1u32 << 20).to_le_bytes(), &name, b"q\x01("].concat();
+    let head = [&b"\x80\x02}q\x00(X"[..], &(1u32 << 20).to_le_bytes(), &name, b"q\x01h\x01"].concat();
     let message = with_pickle(&repeated(&head, b"h\x01h\x01", 500_000, b"u."));
     assert_has(&message, &["nnn…", "expected a tensor"]);
     assert!(message.len() < 1000, "{} characters", message.len());

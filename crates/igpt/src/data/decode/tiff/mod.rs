@@ -34,6 +34,7 @@ mod tag {
     pub(super) const ORIENTATION: u16 = 274;
     pub(super) const SAMPLES: u16 = 277;
     pub(super) const STRIP_BYTES: u16 = 279;
+    pub(super) const PLANAR: u16 = 284;
     pub(super) const COLOR_MAP: u16 = 320;
     pub(super) const TILE_WIDTH: u16 = 322;
     pub(super) const TILE_HEIGHT: u16 = 323;
@@ -119,6 +120,15 @@ fn meaning(directory: &Directory<'_>) -> Result<(Meaning, Option<(usize, Alpha)>
     }
     if directory.first(tag::FILL_ORDER).unwrap_or(1) != 1 {
         return refused("whose bytes begin with their last bit");
+    }
+    // The crate counts the tiles of later planes as rows below the first.
+    let partial = |side, tile| {
+        let (side, tile) = (directory.first(side).unwrap_or(0), directory.first(tile).unwrap_or(0));
+        tile > 0 && side % tile > 0
+    };
+    let planes = directory.first(tag::PLANAR) == Some(2) && directory.first(tag::SAMPLES).unwrap_or(1) > 1;
+    if planes && (partial(tag::WIDTH, tag::TILE_WIDTH) || partial(tag::HEIGHT, tag::TILE_HEIGHT)) {
+        return refused("of tiles with a plane for each sample");
     }
     let float = directory.first(tag::SAMPLE_FORMAT) == Some(3);
     let meaning = match directory.first(tag::PHOTOMETRIC) {

@@ -34,6 +34,7 @@ mod tag {
     pub(super) const ORIENTATION: u16 = 274;
     pub(super) const SAMPLES: u16 = 277;
     pub(super) const STRIP_BYTES: u16 = 279;
+    pub(super) const PLANAR: u16 = 284;
     pub(super) const COLOR_MAP: u16 = 320;
     pub(super) const TILE_WIDTH: u16 = 322;
     pub(super) const TILE_HEIGHT: u16 = 323;
@@ -70,6 +71,18 @@ pub(super) fn decode(bytes: &[u8], limit: &Limit) -> Result<(Raw, Orientation), 
     let grey = directory.with(tag::PHOTOMETRIC, 1)?;
     let mut decoder = Decoder::new(Cursor::new(&grey)).map_err(problem)?;
     let layout = decoder.image_buffer_layout().map_err(problem)?;
+    let count = directory.first(tag::SAMPLES).unwrap_or(1) as usize;
+    let bits = directory.first(tag::BITS).unwrap_or(1) as usize;
+    // A tag that is there twice may be read in two ways.
+    let (stride, planes) = (layout.row_stride.map_or(0, usize::from), layout.planes);
+    let row = size.width.checked_mul(if planes > 1 { 1 } else { count }).and_then(|row| row.checked_mul(bits));
+    if decoder.dimensions().map_err(problem)? != (width, height)
+        || (planes > 1 && planes != count)
+        || row.map(|row| row.div_ceil(8)) != Some(stride)
+        || stride.checked_mul(size.height).and_then(|plane| plane.checked_mul(planes)) != Some(layout.complete_len)
+    {
+        return Err(Problem::damaged("a damaged TIFF directory: copy or download it again"));
+    }
     let mut data = zeros(layout.complete_len as u64)?;
     let mut limits = Limits::default();
     limits.intermediate_buffer_size = bytes.len();
@@ -79,10 +92,10 @@ pub(super) fn decode(bytes: &[u8], limit: &Limit) -> Result<(Raw, Orientation), 
     let samples = Samples {
         size,
         data,
-        stride: layout.row_stride.map_or(0, usize::from),
-        plane: if layout.planes > 1 { layout.plane_stride.map_or(0, usize::from) } else { 0 },
-        count: directory.first(tag::SAMPLES).unwrap_or(1) as usize,
-        bits: directory.first(tag::BITS).unwrap_or(1) as usize,
+        stride,
+        plane: if planes > 1 { layout.plane_stride.map_or(0, usize::from) } else { 0 },
+        count,
+        bits,
         float: directory.first(tag::SAMPLE_FORMAT) == Some(3),
     };
     let orientation = directory.first(tag::ORIENTATION).and_then(|n| Orientation::from_exif(n.min(255) as u8));
@@ -107,6 +120,15 @@ fn meaning(directory: &Directory<'_>) -> Result<(Meaning, Option<(usize, Alpha)>
     }
     if directory.first(tag::FILL_ORDER).unwrap_or(1) != 1 {
         return refused("whose bytes begin with their last bit");
+    }
+    // The crate counts the tiles of later planes as rows below the first.
+    let partial = |side, tile| {
+        let (side, tile) = (directory.first(side).unwrap_or(0), directory.first(tile).unwrap_or(0));
+        tile > 0 && side % tile > 0
+    };
+    let planes = directory.first(tag::PLANAR) == Some(2) && directory.first(tag::SAMPLES).unwrap_or(1) > 1;
+    if planes && (partial(tag::WIDTH, tag::TILE_WIDTH) || partial(tag::HEIGHT, tag::TILE_HEIGHT)) {
+        return refused("of tiles with a plane for each sample");
     }
     let float = directory.first(tag::SAMPLE_FORMAT) == Some(3);
     let meaning = match directory.first(tag::PHOTOMETRIC) {

@@ -254,7 +254,7 @@ def check_card(program, source, what, temp, grey=False):
     def compare(name, theirs, ours):
         worst[name] = max(worst.get(name, 0), np.abs(np.asarray(theirs, np.float64) - ours).max())
 
-    pictures = [("a.png", 37, 53, grey), ("b.webp", 61, 20, False), ("c.tiff", 7, 90, grey)]
+    pictures = [("a.png", 37, 53, grey), ("b.webp", 61, 20, False), ("c.png", 7, 90, grey)]
     for name, height, width, has_grey in pictures:
         folder = temp / "one"
         folder.mkdir()

@@ -50,8 +50,13 @@ pub fn from_bytes(bytes: &[u8], channels: usize, most: usize) -> Result<Pixels> 
         .map_err(|problem| Error::Invalid(format!("the image can't be read: {problem}")))
 }
 
-/// The image, or what is wrong with it.
+/// The image, or what is wrong with it. A decoder that panics has met damage that it did not expect.
 fn decode(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, Problem> {
+    std::panic::catch_unwind(|| decode_kind(bytes, channels, limit))
+        .unwrap_or_else(|_| Err(Problem::damaged("the decoder gave up on it: convert it to PNG")))
+}
+
+fn decode_kind(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, Problem> {
     let (raw, orientation) = match Kind::of(bytes)? {
         Kind::Tiff => tiff::decode(bytes, limit)?,
         kind => formats::decode(bytes, kind, limit)?,

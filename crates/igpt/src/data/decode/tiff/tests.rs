@@ -111,6 +111,9 @@ fn kinds_that_are_not_read_are_told_from_damage() {
     unsupported(&file(2, 1, &twelve, &[0; 3]), "12");
     let bands = [(tag::BITS, &[8u16; 3][..]), (tag::PHOTOMETRIC, &[1]), (tag::SAMPLES, &[3])];
     unsupported(&file(1, 1, &bands, &[0; 3]), "3 bands");
+    let planes = [(tag::BITS, &[8u16; 3][..]), (tag::PHOTOMETRIC, &[2]), (tag::SAMPLES, &[3]), (tag::PLANAR, &[2])];
+    let tiles = [&planes[..], &[(tag::TILE_WIDTH, &[16]), (tag::TILE_HEIGHT, &[16])]].concat();
+    unsupported(&file(20, 20, &tiles, &[0; 3]), "tiles with a plane");
     let grey = [(tag::BITS, &[8u16][..]), (tag::PHOTOMETRIC, &[1])];
     let whole = file(40, 40, &grey, &[7; 1600]);
     assert_eq!(pixels(&whole).unwrap(), [7; 1600]);

@@ -90,7 +90,6 @@ fn sizes_that_no_machine_has_are_refused_by_name() {
     for (arguments, part) in [
         ("sample -n 1000000000 --out x.npy", "1000000000 images"),
         ("sample -n 18446744073709551615 --out x.npy", "at most 2^32 images"),
-        ("sample -n 100000 --gif x.gif --out x.npy --threads 65537", "memory, but only"),
         ("complete -n 1 --completions 1000000000 --out x.npy", "65536 times"),
         ("audit -n 1000000000 --held-out 1", "1000000000 images"),
         ("data tokenize --n-px 0 --out t", "sides of 8 to 64"),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 mod program;
-use program::{igpt, with};
+use program::{igpt, json, with};
 
 const RUN: &str = "pretrain --data emoji --n-px 8 --colors 16 --batch 4 --threads 1 --set model.n_embd=16 --set \
                    model.n_layer=1 --set model.n_head=1 --set train.eval_images=8 --set train.sample_images=0";
@@ -74,6 +74,7 @@ fn names_stay_on_their_line_and_send_nothing_to_a_terminal() {
         fs::write(class.join(format!("{i}\n  damaged: 0\u{1b}[2J.png")), b"no picture").unwrap();
     }
     let told = igpt(folder.path(), "data check --data data --threads 1 --json");
+    assert_eq!(json(&told)["found"]["damaged"], 4);
     let text = words(&told) + &String::from_utf8_lossy(&told.stdout);
     assert!(text.contains("\\u{1b}"), "{text}");
     assert!(!text.contains(['\u{1b}', '\u{7}']) && !text.lines().any(|line| line == "  damaged: 0.png"), "{text}");

@@ -298,7 +298,7 @@ fn a_result_that_is_no_number_is_an_error_that_names_the_model_and_the_image() {
     for (tensor, path, body) in [
         ("lm_head.weight", "/v1/score", &some),
         ("lm_head.weight", "/v1/predict", &json!({"tokens": tokens, "row": 3})),
-        ("h.1.ln_1.weight", "/v1/embed", &some),
+        ("transformer.h.1.ln_1.weight", "/v1/embed", &some),
     ] {
         let problem = ask(tensor, path, body);
         assert!(problem.contains("damaged"), "{path}: {problem}");

@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 pub use self::card::Card;
 use self::weights::Catalogue;
 pub use self::weights::SaveType;
+use crate::data::Resampling;
 use crate::files::Unfinished;
 use crate::model::{ImageSize, Layout, ModelConfig};
 use crate::palette::Palette;
@@ -246,6 +247,14 @@ fn fit_settings(
     let settings = settings::parse(map, config_path)?;
     let mut config = settings.config;
     let palette = Palette::from_preprocessor(&processor).map_err(|e| Error::format(path, e.to_string()))?;
+    if palette.resampling() != Resampling::default() {
+        tracing::warn!(
+            "{}: pictures are scaled {} as resample and do_resize say, but cut to the model's proportions first, where \
+             transformers squeezes them",
+            path.display(),
+            palette.resampling()
+        );
+    }
     if palette.n_vocab() != config.n_vocab {
         let (colors, vocab_size) = (palette.n_vocab(), config.n_vocab + 1);
         return Err(Error::format(path, format!("{colors} colours, but config.json has vocab_size {vocab_size}")));

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::data::Pixels;
-use crate::data::Resampling;
 use crate::model::{ClassHead, ImageSize, Layout, Objective};
 use crate::palette::Quantizer;
 

@@ -219,13 +219,16 @@ def odd_picture(file, height, width, grey):
     y, x = np.mgrid[0:height, 0:width]
     noise = (x * 73 + y * 151 + x * y * 31) % 89
     channels = [x * 3 + noise, y * 4 + noise, (x + y) * 2, (x * 5 + y * 7) % 300]
-    if grey:
+    # WebP has no grey, and igpt takes a folder of one for colours: theirs are alike then.
+    if grey and file.suffix == ".webp":
+        channels[1:3] = channels[:1] * 2
+    elif grey:
         channels = [channels[0], channels[3]]
     exif = Image.Exif()
     exif[274] = 6
     form = {"lossless": True, "exact": True} if file.suffix == ".webp" else {}
     pixels = np.stack(channels, -1).clip(0, 255).astype(np.uint8)
-    Image.fromarray(pixels, "LA" if grey else "RGBA").save(file, exif=exif, **form)
+    Image.fromarray(pixels).save(file, exif=exif, **form)
 
 
 def run_card(directory, picture):
@@ -254,7 +257,8 @@ def check_card(program, source, what, temp, grey=False):
     def compare(name, theirs, ours):
         worst[name] = max(worst.get(name, 0), np.abs(np.asarray(theirs, np.float64) - ours).max())
 
-    pictures = [("a.png", 37, 53, grey), ("b.webp", 61, 20, False), ("c.png", 7, 90, grey)]
+    # No TIFF: Pillow 13 loses the orientation of one with RGBA samples.
+    pictures = [("a.png", 37, 53, grey), ("b.webp", 61, 20, grey), ("c.png", 7, 90, grey)]
     for name, height, width, has_grey in pictures:
         folder = temp / "one"
         folder.mkdir()
@@ -332,4 +336,5 @@ def main():
     print("igpt and transformers agree")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use igpt::Result;
+use igpt::text::one_line;
 
 use crate::output::{put_bytes, say};
 use crate::signals::Signals;
@@ -108,7 +109,7 @@ fn ended(result: Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say!("igpt: {error}");
+            say!("igpt: {}", one_line(&error.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -20,7 +20,7 @@ use igpt::{Error, Result};
 use crate::output::say;
 
 /// A signal again so soon is the same wish: `timeout` signals a process, then its group, and a key may bounce.
-const SAME: Duration = Duration::from_millis(500);
+const SAME: Duration = Duration::from_millis(100);
 
 /// What the program is at.
 #[derive(Clone, Debug, PartialEq, Eq)]

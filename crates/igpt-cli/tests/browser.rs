@@ -1,5 +1,8 @@
 //! The studio and the live page in a real browser, against the real program. Without Chromium they are left out.
 
+// What a test leaves out or measures is for whoever runs it.
+#![allow(clippy::disallowed_macros)]
+
 #[path = "program/chromium.rs"]
 mod chromium;
 #[path = "program/server.rs"]

@@ -68,7 +68,7 @@ fn what_can_not_fit_is_not_tried_and_the_largest_preset_that_can_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // No machine of today trains this batch at once.
-    let giant = "--preset xl --n-px 64 --colors 8 --set train.micro_batch=100000 --batch 100000 --precision f32";
+    let giant = "--preset xl --n-px 64 --colors 8 --set train.micro_batch=65536 --batch 65536 --precision f32";
     let output = igpt(folder, &format!("plan {giant} --steps 1 --json"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

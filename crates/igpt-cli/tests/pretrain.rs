@@ -241,7 +241,7 @@ fn several_processes_of_a_build_without_mpi_are_refused_with_how_to_build_it() {
         several.env(variable, "2");
         let message = refused(several);
         assert!(
-            message.contains("2 processes") && message.contains("cargo build --release --features mpi"),
+            message.contains(&format!("{variable} is 2")) && message.contains("cargo build --release --features mpi"),
             "{message}"
         );
         assert!(!dir.path().join("run").exists());

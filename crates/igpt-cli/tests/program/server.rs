@@ -185,9 +185,15 @@ impl Server {
     }
 
     /// The exit code, and all that went to standard error.
-    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(self) -> (Option<i32>, String) {
+        self.ended_while(|_| ())
+    }
+
+    /// As [`Server::ended`], doing something again and again meanwhile.
+    pub(crate) fn ended_while(mut self, meanwhile: impl Fn(&Self)) -> (Option<i32>, String) {
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
+            meanwhile(&self);
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status.code(), self.words.take().unwrap().join().unwrap());
             }

@@ -214,10 +214,11 @@ impl ModelConfig {
         }
         // The arena pads sides and heads, by less than 32 each.
         let [layers, width, inner, heads] =
-            [self.n_layer, self.n_embd, self.n_inner, self.n_head].map(|size| size as u128 + 32);
-        let values = layers * width * (4 * (width + 16 * heads) + 2 * inner) + 2 * width * (self.n_vocab as u128 + 32);
-        if values > 1 << 42 {
-            problems.push(format!("a network of about {values} values is larger than any memory"));
+            [self.n_layer, self.n_embd, self.n_inner, self.n_head].map(|size| size as f64 + 32.0);
+        let blocks = layers * width * (4.0 * (width + 16.0 * heads) + 2.0 * inner);
+        let values = blocks + 2.0 * width * (self.n_vocab as f64 + 32.0);
+        if values > 2f64.powi(42) {
+            problems.push(format!("a network of about {values:.0e} values is larger than any memory"));
         }
         if self.n_head > 0 && !self.n_embd.is_multiple_of(self.n_head) {
             problems.push(format!("n_embd {} is not divisible by n_head {}", self.n_embd, self.n_head));

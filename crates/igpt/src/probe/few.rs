@@ -34,7 +34,7 @@ pub fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Re
         by_class[label as usize].push((drawn, i));
     }
     let fewest = by_class.iter().map(Vec::len).filter(|images| *images > 0).min().unwrap_or(0);
-    let mut taken = Vec::with_capacity(classes * per_class);
+    let mut taken = Vec::new();
     // A class without any training image is no class of this data set.
     for (class, mut images) in by_class.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
         if images.len() < per_class {

@@ -85,7 +85,7 @@ fn samples(run: &Path) -> Result<Vec<String>> {
 }
 
 fn bytes(name: &str, a: &Path, b: &Path) -> Result<Compared> {
-    let [a, b] = [a, b].map(|path| files::read(path));
+    let [a, b] = [a, b].map(files::read);
     Ok(compared(name, &a?, &b?))
 }
 

@@ -7,6 +7,7 @@
 //! Reading order: [`mod@kind`], [`mod@limit`], [`mod@formats`] with [`mod@jpeg`], [`mod@tiff`], [`mod@raw`].
 
 mod formats;
+mod guard;
 mod jpeg;
 mod kind;
 mod limit;
@@ -16,6 +17,7 @@ mod tiff;
 
 use std::path::Path;
 
+use self::guard::guarded;
 use self::kind::Kind;
 use self::limit::Limit;
 pub use self::problem::NOT_SUPPORTED;
@@ -52,8 +54,8 @@ pub fn from_bytes(bytes: &[u8], channels: usize, most: usize) -> Result<Pixels> 
 
 /// The image, or what is wrong with it. A decoder that panics has met damage that it did not expect.
 fn decode(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, Problem> {
-    std::panic::catch_unwind(|| decode_kind(bytes, channels, limit))
-        .unwrap_or_else(|_| Err(Problem::damaged("the decoder gave up on it: convert it to PNG")))
+    guarded(|| decode_kind(bytes, channels, limit))
+        .unwrap_or_else(|| Err(Problem::damaged("the decoder gave up on it: convert it to PNG")))
 }
 
 fn decode_kind(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, Problem> {
@@ -67,11 +69,11 @@ fn decode_kind(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, P
 /// Whether the file says in its header that it has no colour; none when the header can't be read.
 pub(super) fn is_grey(path: &Path) -> Option<bool> {
     let bytes = files::read(path).ok()?;
-    let colored = match Kind::of(&bytes).ok()? {
-        Kind::Tiff => tiff::has_color(&bytes)?,
-        kind => formats::has_color(&bytes, kind)?,
-    };
-    Some(!colored)
+    let colored = guarded(|| match Kind::of(&bytes).ok()? {
+        Kind::Tiff => tiff::has_color(&bytes),
+        kind => formats::has_color(&bytes, kind),
+    });
+    colored?.map(|colored| !colored)
 }
 
 #[cfg(test)]

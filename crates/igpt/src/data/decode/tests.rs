@@ -225,3 +225,11 @@ fn whatever_the_bytes_decoding_ends_with_a_picture_or_a_problem() {
         }
     }
 }
+
+#[test]
+fn a_file_on_which_the_decoder_panics_is_damaged() {
+    // Of scripts/fuzz.py --seed 1 --case images:1000: a palette whose pixels need more bytes than its rows have.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/damaged/palette.png");
+    let message = read(&path, 3).unwrap_err().to_string();
+    assert!(message.contains("palette.png") && !message.contains(NOT_SUPPORTED), "{message}");
+}

@@ -4,7 +4,7 @@
 //! rounded to 8. A file that is cut off or otherwise damaged is refused, and so is one of more pixels than Pillow
 //! reads, which `IGPT_MAX_IMAGE_PIXELS` changes; a kind that is not read is named as such.
 //!
-//! Reading order: [`mod@kind`], [`mod@limit`], [`mod@formats`] with [`mod@jpeg`], [`mod@tiff`], [`mod@raw`].
+//! Reading order: `guard`, `kind`, `limit`, `formats` with `jpeg`, `tiff`, `raw`.
 
 mod formats;
 mod guard;

@@ -105,7 +105,8 @@ fn started(dir: &Path, size: usize, command: Vec<OsString>, path: &Path) -> Chil
     let mut mpirun = among(dir, size, numbered);
     let mut child = mpirun.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
-    while !dir.join(path).exists() {
+    // A file is there before its first line is, and a run before its first step is not saved.
+    while !fs::metadata(dir.join(path)).is_ok_and(|there| there.len() > 0) {
         assert!(child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(120), "no {path:?}");
         std::thread::sleep(Duration::from_millis(5));
     }

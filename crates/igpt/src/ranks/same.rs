@@ -82,9 +82,9 @@ pub(crate) fn expect_same_data(
         ("palette".into(), palette.hash()),
         (format!("classes of {name}"), classes.join(", ")),
         (format!("token directory {name}"), tokens.clone().unwrap_or_default()),
+        (format!("train split of {name}"), described(train)),
+        (format!("validation split of {name}"), described(&dataset.validation)),
         (format!("list of names, labels and file lengths of {name}"), format!("{trained}, {validation}, {test}")),
-        (format!("train split of {}", dataset.name), described(train)),
-        (format!("validation split of {}", dataset.name), described(&dataset.validation)),
     ])
 }
 

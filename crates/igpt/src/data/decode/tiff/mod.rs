@@ -51,6 +51,8 @@ mod tag {
 
 /// The compression by JPEG, of each strip or tile.
 const JPEG: u64 = 7;
+/// The compression by Lempel, Ziv and Welch.
+const LZW: u64 = 5;
 
 /// Decodes the first page.
 pub(super) fn decode(bytes: &[u8], limit: &Limit) -> Result<(Raw, Orientation), Problem> {
@@ -87,7 +89,12 @@ pub(super) fn decode(bytes: &[u8], limit: &Limit) -> Result<(Raw, Orientation), 
     let mut limits = Limits::default();
     limits.intermediate_buffer_size = bytes.len();
     let mut decoder = decoder.with_limits(limits);
-    decoder.read_image_bytes(&mut data).map_err(problem)?;
+    // The crate calls some of these cut off that are whole.
+    let is_doubtful = directory.first(tag::COMPRESSION) == Some(LZW) && has_partial_tiles(&directory);
+    decoder.read_image_bytes(&mut data).map_err(|error| match is_doubtful {
+        true => Problem::unsupported("a TIFF file of LZW tiles that reach over its edge"),
+        false => problem(error),
+    })?;
 
     let samples = Samples {
         size,
@@ -122,12 +129,8 @@ fn meaning(directory: &Directory<'_>) -> Result<(Meaning, Option<(usize, Alpha)>
         return refused("whose bytes begin with their last bit");
     }
     // The crate counts the tiles of later planes as rows below the first.
-    let partial = |side, tile| {
-        let (side, tile) = (directory.first(side).unwrap_or(0), directory.first(tile).unwrap_or(0));
-        tile > 0 && side % tile > 0
-    };
     let planes = directory.first(tag::PLANAR) == Some(2) && directory.first(tag::SAMPLES).unwrap_or(1) > 1;
-    if planes && (partial(tag::WIDTH, tag::TILE_WIDTH) || partial(tag::HEIGHT, tag::TILE_HEIGHT)) {
+    if planes && has_partial_tiles(directory) {
         return refused("of tiles with a plane for each sample");
     }
     let float = directory.first(tag::SAMPLE_FORMAT) == Some(3);
@@ -190,6 +193,15 @@ fn meaning(directory: &Directory<'_>) -> Result<(Meaning, Option<(usize, Alpha)>
         _ if extra > 0 => refused("of CMYK, YCbCr or a palette with further samples"),
         _ => Ok((meaning, None)),
     }
+}
+
+/// Whether there are tiles that reach over the picture's edge.
+fn has_partial_tiles(directory: &Directory<'_>) -> bool {
+    let partial = |side, tile| {
+        let (side, tile) = (directory.first(side).unwrap_or(0), directory.first(tile).unwrap_or(0));
+        tile > 0 && side % tile > 0
+    };
+    partial(tag::WIDTH, tag::TILE_WIDTH) || partial(tag::HEIGHT, tag::TILE_HEIGHT)
 }
 
 /// Refuses strips or tiles whose JPEG data are not whole.

@@ -65,7 +65,7 @@ fn a_completion_is_used_as_the_picture_and_kept_as_a_sharp_png() {
 
     studio.page.click(".result:nth-child(1) .download");
     let path = folder.join("emoji-seed-0-1.png");
-    until(|| path.exists());
+    until(|| pictures::kept(&path));
     let factor = 32;
     let (width, height, pixels) = pictures::read(&path);
     assert_eq!((width, height), (SIDE * factor, SIDE * factor));
@@ -75,7 +75,7 @@ fn a_completion_is_used_as_the_picture_and_kept_as_a_sharp_png() {
     // All of them on one sheet, a pixel apart.
     studio.page.click("#download-all");
     let path = folder.join("emoji-seed-0-all.png");
-    until(|| path.exists());
+    until(|| pictures::kept(&path));
     let (width, height, pixels) = pictures::read(&path);
     let step = (SIDE + 1) * factor;
     assert_eq!((width, height), (2 * step - factor, 2 * step - factor));

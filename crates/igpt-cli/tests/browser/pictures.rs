@@ -15,6 +15,11 @@ pub(super) fn write(folder: &Path, name: &str, i: usize) -> PathBuf {
     path
 }
 
+/// Whether the browser has saved a file: it holds the name by an empty one until the download is whole.
+pub(super) fn kept(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.len() > 0)
+}
+
 /// Width and height of a PNG, and its pixels as `#rrggbb`.
 pub(super) fn read(path: &Path) -> (usize, usize, Vec<String>) {
     let mut reader = png::Decoder::new(std::io::BufReader::new(File::open(path).unwrap())).read_info().unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
-use igpt::model::Precision;
+use igpt::device::Precision;
 use igpt::ranks::{Collective, in_turn};
 
 use crate::download;

@@ -24,7 +24,7 @@ fn classifier_by(folder: &Path, objective: Objective, score_weight: &dyn Fn(usiz
     config.class_head = Some(ClassHead { num_labels: 2, layer: 1 });
     (config.objective, config.mask_prob) = (objective, 0.5);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let score = layout.tensor("score.weight").unwrap();
     let values: Vec<f32> = (0..score.len()).map(|i| score_weight(i, score.len())).collect();

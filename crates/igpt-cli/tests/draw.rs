@@ -24,7 +24,7 @@ fn model(folder: &Path) -> Palette {
     let palette = Palette::new(colors, 3).unwrap();
     let config = ModelConfig::new(ImageSize::square(SIDE), 27, 16, 1, 2);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     // The output matrix starts at zero, which would make every colour alike.
     let head = layout.tensor("lm_head.weight").unwrap();

@@ -19,7 +19,7 @@ fn material(folder: &Path) {
     let palette = Palette::new((0..5).map(|i| [i as f32 / 4.0 - 0.5; 3]).collect(), 1).unwrap();
     let config = ModelConfig::new(ImageSize::square(8), 5, N_EMBD, 1, 2);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let model = ModelDir { config, palette, weights, extra: Default::default() };
     model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();

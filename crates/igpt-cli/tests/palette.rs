@@ -95,7 +95,7 @@ fn model(folder: &Path, colors: usize) {
     let palette = Palette::new((0..colors).map(color).collect(), 3).unwrap();
     let config = ModelConfig::new(ImageSize::square(8), colors, 16, 1, 2);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let model = ModelDir { config, palette, weights, extra: Default::default() };
     model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();

@@ -28,7 +28,7 @@ fn model(folder: &Path) {
     let palette = Palette::new(colors, 3).unwrap();
     let config = ModelConfig::new(ImageSize::square(SIDE), 27, 16, 1, 2);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let model = ModelDir { config, palette, weights, extra: Default::default() };
     model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();

@@ -19,10 +19,10 @@ fn model(folder: &Path, objective: Objective, attention: f32) {
     config.class_head = Some(ClassHead { num_labels: 2, layer: 2 });
     config.objective = objective;
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     for tensor in layout.tensors() {
-        let mut values = layout.export(tensor, &weights);
+        let mut values = weights[tensor.range()].to_vec();
         if tensor.name.starts_with("transformer.h.1.attn") {
             values.iter_mut().for_each(|value| *value *= attention);
         } else if !tensor.name.starts_with("transformer") {

@@ -2,7 +2,7 @@
 //! GPT-2-like transformer trained on the CPU to predict the next pixel, and what it is good for afterwards.
 //!
 //! Data flows one way: [`data`] (images) → [`palette`] (tokens) → [`train`] (batches through an engine, see
-//! [`model`] and [`cpu`]) → a model directory in Hugging Face's ImageGPT layout → [`generate`] and [`evaluate`].
+//! [`device`]) → a model directory in Hugging Face's ImageGPT layout → [`generate`] and [`evaluate`].
 //!
 //! # Quick start
 //!
@@ -10,7 +10,7 @@
 //! learns something is in `configs/`.
 //!
 //! ```
-//! use igpt::{cpu, generate, model, palette, report, train};
+//! use igpt::{device, generate, model, palette, report, train};
 //! use std::sync::atomic::AtomicBool;
 //!
 //! # fn main() -> igpt::Result<()> {
@@ -31,7 +31,7 @@
 //!
 //! // Open the model again and draw four images.
 //! let model = model::ModelDir::open(&summary.model)?;
-//! let engine = cpu::open(&model.config, &model.weights, cpu::Options::inference(model::Precision::Bf16))?;
+//! let engine = device::open(&model.config, &model.weights, &device::Options::new(device::Precision::Bf16))?;
 //! let settings = generate::Settings { seed: 1, ..Default::default() };
 //! let images = generate::sample(&*engine, 4, 0, &settings, 0, &mut |_, _| ())?;
 //!
@@ -44,8 +44,8 @@
 //! ```
 
 mod checksum;
-pub mod cpu;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod files;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use igpt::cpu;
 use igpt::data::{self, Images, Split, TokenSet};
+use igpt::device::{Engine, Pooling, Precision, blame, expect_finite};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, expect_room, sample};
 use igpt::machine::expect_memory;
-use igpt::model::{Engine, ModelDir, Pooling, Precision, blame, expect_finite};
+use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
 use igpt::train::open_model;

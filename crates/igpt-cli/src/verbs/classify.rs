@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
 use igpt::data::{Batch, Damaged, decode, folder};
+use igpt::device::Precision;
 use igpt::evaluate::classify;
-use igpt::model::{Layout, ModelDir, Precision};
+use igpt::model::{Layout, ModelDir};
 use igpt::palette::Quantizer;
 use igpt::train::TrainedOn;
 use igpt::train::open_model;
@@ -130,7 +131,7 @@ fn damaged(name: String, error: &Error) -> Damaged {
 /// Refuses a classifier of zeros, as fine-tuning starts with: every picture would be of its first class.
 fn expect_trained(model: &ModelDir, path: &Path) -> Result<()> {
     let layout = Layout::new(&model.config);
-    let score = layout.tensor("score.weight").map(|score| layout.export(score, &model.weights));
+    let score = layout.tensor("score.weight").map(|score| model.weights[score.range()].to_vec());
     if score.is_none_or(|score| score.iter().any(|weight| *weight != 0.0)) {
         return Ok(());
     }

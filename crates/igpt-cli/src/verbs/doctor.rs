@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use igpt::cpu;
+use igpt::device::Precision;
 use igpt::files::NewFile;
 use igpt::machine::Limits;
-use igpt::model::Precision;
 use igpt::{Error, Result};
 use serde_json::{Value, json};
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use igpt::cpu;
 use igpt::data::Pixels;
+use igpt::device::{Engine, Precision};
 use igpt::generate::Settings;
 use igpt::machine::expect_memory;
-use igpt::model::{Engine, ModelDir, Precision};
+use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 use igpt::report::{GAP, Text, gif, grid, npy, png, readable_scale};
 use igpt::train::open_model;

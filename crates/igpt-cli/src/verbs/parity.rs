@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
+use igpt::device::Precision;
 use igpt::evaluate::parity::{RECORDING, Recording};
-use igpt::model::{ModelDir, Objective, Precision};
+use igpt::model::{ModelDir, Objective};
 use igpt::{Error, Result};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::cpu::Options;
 use igpt::data::OpenOptions;
-use igpt::model::Precision;
+use igpt::device::Precision;
 use igpt::report::runs::{Findings, Settings, page};
 use igpt::{Result, files};
 use serde_json::json;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use igpt::cpu;
-use igpt::model::Precision;
+use igpt::device::Precision;
 use igpt::train::{self, Given, Overrides, Recipe, RunConfig, RunDir, Start, Value};
 use igpt::{Error, Result};
 

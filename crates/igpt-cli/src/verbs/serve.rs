@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use igpt::cpu;
 use igpt::data::{self, Dataset, OpenOptions};
-use igpt::model::{ModelDir, Precision};
+use igpt::device::Precision;
+use igpt::model::ModelDir;
 use igpt::train::{RunConfig, open_model};
 use igpt::{Error, Result, files};
 use igpt_server::{Limits, Options};

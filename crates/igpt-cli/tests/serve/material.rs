@@ -77,7 +77,7 @@ pub(crate) fn model(folder: &Path, name: &str, objective: Objective) {
     let mut config = ModelConfig::new(ImageSize::square(SIDE), 27, 16, 2, 2);
     config.objective = objective;
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     weights.iter_mut().for_each(|weight| *weight *= 8.0);
     // The output matrix starts at zero, which would make every colour alike.

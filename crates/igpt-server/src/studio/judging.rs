@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use igpt::data::{Batch, TokenSet};
+use igpt::device::{Engine, Pooling};
 use igpt::evaluate::{Layers, Reference, classify as classes_of, surprise, surprise_maps};
-use igpt::model::{Engine, Pooling};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

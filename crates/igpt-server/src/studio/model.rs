@@ -4,8 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::data::{Batch, Dataset, Pixels, Split, tokenize};
+use igpt::device::{Engine, Pooling};
 use igpt::evaluate::features;
-use igpt::model::{Engine, Layout, ModelConfig, ModelDir, Objective, Pooling};
+use igpt::model::{Layout, ModelConfig, ModelDir, Objective};
 use igpt::palette::Quantizer;
 use igpt::report::{Text, png};
 use igpt::{Error, Result};
@@ -137,7 +138,7 @@ impl Served {
     ) -> Result<Self> {
         let classes = model.classes();
         let layout = Layout::new(&model.config);
-        let head = layout.tensor("score.weight").map(|score| layout.export(score, &model.weights));
+        let head = layout.tensor("score.weight").map(|score| model.weights[score.range()].to_vec());
         let is_trained = head.is_none_or(|head| head.iter().any(|weight| *weight != 0.0));
         let quantizer = Quantizer::new(model.palette);
         let config = model.config;

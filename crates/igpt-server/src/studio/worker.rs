@@ -10,8 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use igpt::Result;
+use igpt::device::Engine;
 use igpt::generate::{Infill, Progress, Request, Session, Settings, good_rows};
-use igpt::model::{Engine, Objective};
+use igpt::model::Objective;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 

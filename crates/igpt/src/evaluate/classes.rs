@@ -4,7 +4,8 @@
 //! 2020, section 4.6).
 
 use crate::data::{Batch, Masking, TokenSet};
-use crate::model::{Engine, Objective, blame, expect_finite};
+use crate::device::{Engine, blame, expect_finite};
+use crate::model::Objective;
 use crate::probe::wilson;
 use crate::{Error, Result};
 
@@ -113,8 +114,8 @@ fn largest<T, K: PartialOrd>(values: &[T], key: impl Fn(&T) -> K) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu;
-    use crate::model::{ClassHead, ImageSize, Layout, ModelConfig, Precision};
+    use crate::device::{self, Precision};
+    use crate::model::{ClassHead, ImageSize, Layout, ModelConfig};
 
     #[test]
     fn the_interval_is_wilsons() {
@@ -132,12 +133,12 @@ mod tests {
         let config = ModelConfig::new(ImageSize::square(8), 7, 16, 1, 2);
         let config = ModelConfig { objective, mask_prob, class_head, ..config };
         let layout = Layout::new(&config);
-        let mut weights = vec![0.0; layout.arena_len()];
+        let mut weights = vec![0.0; layout.parameters()];
         layout.init(1, &mut weights);
         let score = layout.tensor("score.weight").unwrap();
         let values: Vec<f32> = (0..score.len()).map(|i| ((i * 7919) % 13) as f32 / 13.0 - 0.5).collect();
         layout.import(score, &values, &mut weights).unwrap();
-        cpu::open(&config, &weights, cpu::Options::inference(Precision::F32)).unwrap()
+        device::open(&config, &weights, &device::Options::new(Precision::F32)).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::data::{Damaged, Images, TokenSet, check_damaged, tokenize_unchecked};
-use crate::model::{Engine, Pooling, blame, expect_finite};
+use crate::device::{Engine, Pooling, blame, expect_finite};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::ranks::same::expect_same_tokens;
@@ -167,8 +167,8 @@ fn each_run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu;
-    use crate::model::{ImageSize, ModelConfig, Precision};
+    use crate::device::{self, Precision};
+    use crate::model::{ImageSize, ModelConfig};
     use crate::ranks::collective::tests::on_ranks;
 
     #[test]
@@ -181,8 +181,8 @@ mod tests {
             let config = ModelConfig::new(ImageSize::square(8), palette.n_vocab(), 16, 2, 2);
             let found = |size: usize| {
                 on_ranks(size, |mut ranks| {
-                    let options = cpu::Options { threads: 1, ..cpu::Options::inference(Precision::F32) };
-                    let mut engine = cpu::init(&config, 0, options).unwrap();
+                    let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+                    let mut engine = device::init(&config, 0, &options).unwrap();
                     let quantizer = Quantizer::new(palette.clone());
                     let (mut names, mut values) = (Vec::new(), Vec::new());
                     let mut take = |set: &TokenSet, features: &[f32]| {

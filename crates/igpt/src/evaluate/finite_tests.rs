@@ -1,10 +1,10 @@
 //! No figure leaves a damaged model: weights that are finite each, but whose products are not.
 
 use super::*;
-use crate::cpu::{self, Options};
 use crate::data::{Batch, Images, TokenSet, packed::Packed};
+use crate::device::{Engine, Options, Pooling, Precision, open};
 use crate::generate::{self, Settings};
-use crate::model::{ClassHead, Engine, ImageSize, Layout, ModelConfig, Objective, Pooling, Precision};
+use crate::model::{ClassHead, ImageSize, Layout, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer};
 
 /// A model whose attention makes 1e30 of everything, in a matrix that the message must name.
@@ -12,14 +12,14 @@ fn damaged(objective: Objective, options: Options) -> Box<dyn Engine> {
     let config = ModelConfig::new(ImageSize::square(8), 7, 32, 2, 2);
     let config = ModelConfig { objective, class_head: Some(ClassHead { num_labels: 3, layer: 2 }), ..config };
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     for (name, value) in [("attn.c_attn", 1e14), ("attn.c_proj", 1e15)] {
         let tensor = layout.tensor(&format!("transformer.h.1.{name}.weight")).unwrap();
         let values: Vec<f32> = (0..tensor.len()).map(|i| if i % 3 == 0 { -value } else { value }).collect();
         layout.import(tensor, &values, &mut weights).unwrap();
     }
-    cpu::open(&config, &weights, options).unwrap()
+    open(&config, &weights, &options).unwrap()
 }
 
 fn set() -> TokenSet {
@@ -39,7 +39,7 @@ fn assert_refused<T>(result: crate::Result<T>, image: &str) {
 #[test]
 fn figures_that_are_no_numbers_are_errors_that_name_image_and_weight() {
     for precision in [Precision::F32, Precision::Bf16] {
-        let options = Options::inference(precision);
+        let options = Options::new(precision);
         for objective in [Objective::Autoregressive, Objective::Masked] {
             let mut engine = damaged(objective, options);
             assert_refused(likelihood(&mut *engine, &set(), 1, &mut |_| ()), "first.png");
@@ -65,7 +65,7 @@ fn figures_that_are_no_numbers_are_errors_that_name_image_and_weight() {
 #[test]
 fn nothing_is_drawn_from_scores_that_are_no_numbers() {
     for int8 in [false, true] {
-        let options = Options { int8, ..Options::inference(Precision::F32) };
+        let options = Options { int8, ..Options::new(Precision::F32) };
         let mut engine = damaged(Objective::Autoregressive, options);
         let drawn = generate::sample(&*engine, 2, 0, &Settings::default(), 0, &mut |_, _| ());
         assert_refused(drawn, "pixel 0 of drawn image 0");
@@ -88,11 +88,11 @@ fn a_residual_stream_too_large_to_square_is_not_read_as_zero() {
     // Each weight is finite and so is each sum, but the norm's mean of squares is not: 1 / infinity would be 0.
     let config = ModelConfig::new(ImageSize::square(8), 7, 32, 1, 2);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let wte = layout.tensor("transformer.wte.weight").unwrap();
     layout.import(wte, &vec![1e19; wte.len()], &mut weights).unwrap();
-    let mut engine = cpu::open(&config, &weights, Options::inference(Precision::F32)).unwrap();
+    let mut engine = open(&config, &weights, &Options::new(Precision::F32)).unwrap();
     let message = likelihood(&mut *engine, &set(), 1, &mut |_| ()).unwrap_err().to_string();
     assert!(message.contains("1e19 in transformer.wte.weight"), "{message}");
 }

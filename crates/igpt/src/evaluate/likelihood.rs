@@ -3,7 +3,8 @@
 use std::f64::consts::LN_2;
 
 use crate::data::{Masking, TokenSet};
-use crate::model::{Engine, LossSum, ModelConfig, Objective, blame, expect_finite};
+use crate::device::{Engine, LossSum, blame, expect_finite};
+use crate::model::{ModelConfig, Objective};
 use crate::ranks::same::expect_same_tokens;
 use crate::ranks::{Collective, losses};
 use crate::{Error, Result};
@@ -196,8 +197,8 @@ pub(super) fn check(config: &ModelConfig, set: &TokenSet) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu;
-    use crate::model::{ImageSize, Precision};
+    use crate::device::{self, Precision};
+    use crate::model::ImageSize;
     use crate::ranks::collective::tests::on_ranks;
 
     fn set(images: usize, tokens: impl Fn(usize) -> u16) -> TokenSet {
@@ -215,12 +216,12 @@ mod tests {
     fn decoding_gives_the_likelihood_of_the_forward_pass() {
         let (config, weights) = network();
         let set = set(35, |i| (i * i % 7) as u16);
-        let options = cpu::Options::inference(Precision::F32);
-        let mut engine = cpu::open(&config, &weights, options).unwrap();
+        let options = device::Options::new(Precision::F32);
+        let mut engine = device::open(&config, &weights, &options).unwrap();
         let whole = likelihood(&mut *engine, &set, 1, &mut |_| {}).unwrap();
         let decoded = likelihood_by_decoding(&*engine, &set, 1, &mut |_| {}).unwrap();
         assert!((whole.nats_per_token - decoded.nats_per_token).abs() < 1e-5, "{whole:?} {decoded:?}");
-        let engine = cpu::open(&config, &weights, cpu::Options { int8: true, ..options }).unwrap();
+        let engine = device::open(&config, &weights, &device::Options { int8: true, ..options }).unwrap();
         let int8 = likelihood_by_decoding(&*engine, &set, 1, &mut |_| {}).unwrap();
         assert!(int8 != decoded, "8 bits are not used");
         // Every product of this random network adds about half a percent.
@@ -231,7 +232,7 @@ mod tests {
     fn network() -> (ModelConfig, Vec<f32>) {
         let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 7, 32, 2, 2);
         let layout = crate::model::Layout::new(&config);
-        let mut weights = vec![0.0; layout.arena_len()];
+        let mut weights = vec![0.0; layout.parameters()];
         layout.init(3, &mut weights);
         let head = layout.tensor("lm_head.weight").unwrap();
         let values: Vec<f32> = (0..head.len()).map(|i| 0.1 * (i as f32 * 0.7).sin()).collect();
@@ -243,8 +244,8 @@ mod tests {
     fn any_number_of_ranks_finds_the_same_likelihood() {
         let (config, weights) = network();
         let masked = ModelConfig { objective: Objective::Masked, ..config.clone() };
-        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(cpu::Options::inference);
-        let int8 = cpu::Options { int8: true, ..f32 };
+        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(device::Options::new);
+        let int8 = device::Options { int8: true, ..f32 };
         // More than a batch for each of two ranks, and an odd number; then fewer than there are ranks.
         for images in [139, 3] {
             let set = set(images, |i| (i * i % 7) as u16);
@@ -253,7 +254,7 @@ mod tests {
             {
                 let found = |size: usize| {
                     on_ranks(size, |mut ranks| {
-                        let mut engine = cpu::open(config, &weights, options).unwrap();
+                        let mut engine = device::open(config, &weights, &options).unwrap();
                         let found = match decoded {
                             true => likelihood_by_decoding_among(&mut ranks, &*engine, &set, 1, &mut |_| ()),
                             false => likelihood_among(&mut ranks, &mut *engine, &set, 1, &mut |_| ()),
@@ -287,7 +288,7 @@ mod tests {
     fn a_fresh_model_scores_every_pixel_as_uniform() {
         // The official initialisation has an output matrix of zeros.
         let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 5, 16, 1, 2);
-        let mut engine = cpu::init(&config, 0, cpu::Options::inference(Precision::F32)).unwrap();
+        let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
         let mut done = Vec::new();
         let set_of_70 = set(70, |i| (i % 5) as u16);
         let found = likelihood(&mut *engine, &set_of_70, 3, &mut |images| done.push(images)).unwrap();

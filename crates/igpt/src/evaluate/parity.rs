@@ -9,7 +9,8 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::data::Batch;
-use crate::model::{Engine, ModelDir, Pooling};
+use crate::device::{Engine, Pooling};
+use crate::model::ModelDir;
 use crate::{Error, Result, files};
 
 /// The file in a model directory that holds what transformers computed.

@@ -14,7 +14,7 @@ use super::Baselines;
 use super::likelihood::{check, expect_numbers};
 use crate::Result;
 use crate::data::TokenSet;
-use crate::model::{Engine, blame, expect_finite};
+use crate::device::{Engine, blame, expect_finite};
 use crate::palette::Quantizer;
 use crate::report::{Text, png};
 
@@ -114,8 +114,8 @@ pub fn auroc(usual: &[f64], odd: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu;
-    use crate::model::{ImageSize, ModelConfig, Precision};
+    use crate::device::{self, Precision};
+    use crate::model::{ImageSize, ModelConfig};
     use crate::palette::Palette;
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn maps_sum_to_the_nats_and_the_reference_is_the_images_complexity() {
         let config = ModelConfig::new(ImageSize::square(8), 8, 16, 1, 2);
-        let mut engine = cpu::init(&config, 0, cpu::Options::inference(Precision::F32)).unwrap();
+        let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
         let set = set(70);
         let baselines = Baselines::fit(&set, 8);
         let found = surprise(&mut *engine, &set, Reference::Context(&baselines), &mut |_| ()).unwrap();
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn images_of_another_size_are_refused() {
         let config = ModelConfig::new(ImageSize::square(9), 8, 16, 1, 2);
-        let mut engine = cpu::init(&config, 0, cpu::Options::inference(Precision::F32)).unwrap();
+        let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
         let baselines = Baselines::fit(&set(2), 8);
         assert!(surprise(&mut *engine, &set(2), Reference::Context(&baselines), &mut |_| ()).is_err());
     }

@@ -1,8 +1,8 @@
 //! One draw of a token from logits, in f64 and in a fixed order, so that it depends on nothing but its key.
 
 use crate::Result;
+use crate::device::expect_finite;
 use crate::generate::Settings;
-use crate::model::expect_finite;
 use crate::rng::{Purpose, Rng};
 
 /// Most pixels of an image a draw's key can tell apart: 64×64.

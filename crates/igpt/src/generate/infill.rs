@@ -5,9 +5,10 @@
 //! approximate; the more rounds, the less so (Ghazvininejad et al. 2019, "Mask-Predict"; here in a random order).
 
 use crate::data::Batch;
+use crate::device::{Engine, blame};
 use crate::generate::{Sampler, Settings};
 use crate::machine::expect_memory;
-use crate::model::{Engine, Objective, blame};
+use crate::model::Objective;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 

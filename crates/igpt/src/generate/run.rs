@@ -2,10 +2,11 @@
 //!
 //! Rows never influence one another and every draw is keyed by its image, so batches are only a matter of speed.
 
+use crate::device::{Engine, blame};
 use crate::generate::Settings;
 use crate::generate::session::{MOST, Request, Session};
 use crate::machine::expect_memory;
-use crate::model::{Engine, ModelConfig, blame};
+use crate::model::ModelConfig;
 use crate::{Error, Result};
 
 /// One image to be drawn: the pixels it starts from and the key of its random numbers.

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use super::candidates::{self, Candidate};
+use crate::device::{Decoder, Engine};
 use crate::generate::{Sampler, Settings};
-use crate::model::{Decoder, Engine};
 use crate::{Error, Result};
 
 /// Most candidates of a completion, and most attempts at an image: what the keys of their draws can tell apart.

@@ -7,22 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Result;
 use crate::data::Batch;
-use crate::model::{
-    Arena, Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update,
-};
+use crate::device::{Decoder, Engine, LossSum, Pooling};
+use crate::model::{ImageSize, ModelConfig};
 use crate::rng::{Purpose, Rng};
 
 /// The engine; it can only draw.
 pub(crate) struct Toy {
     config: ModelConfig,
-    layout: Layout,
     starts: Arc<AtomicUsize>,
 }
 
 impl Toy {
     pub(crate) fn new(n_px: usize, n_vocab: usize) -> Self {
         let config = ModelConfig::new(ImageSize::square(n_px), n_vocab, 8, 1, 1);
-        Self { layout: Layout::new(&config), config, starts: Arc::default() }
+        Self { config, starts: Arc::default() }
     }
 
     /// How often a row was started rather than copied.
@@ -83,25 +81,7 @@ impl Engine for Toy {
     fn config(&self) -> &ModelConfig {
         &self.config
     }
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-    fn accumulate(&mut self, _: &Batch, _: f32) -> Result<LossSum> {
-        unreachable!("toys can't learn")
-    }
-    fn gradients(&mut self) -> &mut [f32] {
-        unreachable!("toys can't learn")
-    }
-    fn step(&mut self, _: &Update) -> Result<f32> {
-        unreachable!("toys can't learn")
-    }
-    fn state(&self) -> State<'_> {
-        unreachable!("toys have no weights")
-    }
-    fn load(&mut self, _: Optimizer, _: u64, _: &mut dyn FnMut(Arena, &mut [f32]) -> Result<()>) -> Result<()> {
-        unreachable!("toys have no weights")
-    }
-    fn into_weights(self: Box<Self>) -> Vec<f32> {
+    fn copy_weight(&self, _: &str) -> Result<Vec<f32>> {
         unreachable!("toys have no weights")
     }
     fn evaluate(&mut self, _: &Batch) -> Result<LossSum> {

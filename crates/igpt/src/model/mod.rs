@@ -1,20 +1,13 @@
-//! The model: its configuration, its parameters in one flat arena, and the engine trait that whatever computes it
-//! implements.
+//! The model: its configuration, its parameters by name and shape, and its directory.
 
 pub mod config;
 pub mod dir;
-pub mod engine;
-pub mod finite;
 pub mod init;
 pub mod params;
 pub mod rates;
 
 pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
-pub use engine::{
-    AdamUpdate, Arena, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,
-};
-pub use finite::{blame, expect_finite};
 pub use init::{Initialization, initial_weights};
-pub use params::{Layout, Tensor};
+pub use params::{Layout, Tensor, expect_weights};
 pub use rates::{RateGroup, Rates};

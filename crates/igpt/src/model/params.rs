@@ -1,97 +1,47 @@
-//! The parameters' names and places in one flat arena.
+//! The parameters' names and shapes, and their order in one flat list of values.
 //!
-//! Inside the arena each tensor is a matrix whose sides are padded with zeros (the kernels handle whole lanes
-//! only); [`Layout::export`] and [`Layout::import`] translate to and from Hugging Face's compact tensors. The
-//! padding stays zero under training: its gradients are zero.
+//! The values of a network are a `Vec<f32>`: tensor after tensor in the order of [`Layout::tensors`], each in the order
+//! of its shape (Hugging Face's). How an engine lays them out for itself is its own affair.
 
 use std::ops::Range;
 
+use crate::model::ModelConfig;
 use crate::model::init::Init;
-use crate::model::{ModelConfig, Optimizer};
 use crate::{Error, Result};
 
-/// How a side of a compact tensor is spread over the padded side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// `len` entries, then zeros.
-    Plain(usize),
-    /// `groups` runs of `size` entries, each padded to `padded`, then zeros (attention heads).
-    Heads { groups: usize, size: usize, padded: usize },
-}
-
-impl Side {
-    fn len(self) -> usize {
-        match self {
-            Side::Plain(len) => len,
-            Side::Heads { groups, size, .. } => groups * size,
-        }
-    }
-
-    /// Place of compact entry `i` on the padded side.
-    fn place(self, i: usize) -> usize {
-        match self {
-            Side::Plain(_) => i,
-            Side::Heads { size, padded, .. } => i / size * padded + i % size,
-        }
-    }
-
-    fn padded(self) -> usize {
-        let used = match self {
-            Side::Plain(len) => len,
-            Side::Heads { groups, padded, .. } => groups * padded,
-        };
-        used.next_multiple_of(igpt_kernels::LANE_PAD)
-    }
-}
-
 /// One named parameter tensor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Hugging Face's name, for example `transformer.h.0.attn.c_attn.weight`.
     pub name: String,
     /// Hugging Face's shape: one or two sides.
     pub shape: Vec<usize>,
-    /// First element in the arena.
+    /// Its first value in the list.
     pub offset: usize,
-    /// Rows in the arena (1 for vectors); not padded for embeddings.
-    pub rows: usize,
-    /// Columns in the arena, padded.
-    pub cols: usize,
     /// Its initial values in the official code.
     pub init: Init,
     /// Whether it is the matrix of a product inside a block: what Muon updates.
     pub hidden: bool,
-    sides: [Side; 2],
 }
 
 impl Tensor {
-    /// The tensor's place in the arena, padding included.
-    pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.rows * self.cols
+    /// The tensor's place in the list of values.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len()
     }
 
-    /// Number of entries without padding.
+    /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether the tensor has no entries.
+    /// Whether the tensor has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Places in the arena of the compact entries, in order.
-    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
-        let [rows, cols] = self.sides;
-        let (offset, stride) = (self.offset, self.cols);
-        (0..rows.len()).flat_map(move |r| {
-            let start = offset + rows.place(r) * stride;
-            (0..cols.len()).map(move |c| start + cols.place(c))
-        })
-    }
 }
 
-/// Names, shapes and places of all parameters of a model.
+/// Names, shapes and order of all parameters of a model.
 #[derive(Clone, Debug)]
 pub struct Layout {
     tensors: Vec<Tensor>,
@@ -102,114 +52,57 @@ impl Layout {
     /// The layout of `config`'s network. Order: embeddings, blocks, final norm, output matrix, classifier.
     pub fn new(config: &ModelConfig) -> Self {
         let mut layout = Layout { tensors: Vec::new(), len: 0 };
-        let c = config.n_embd;
-        let channels = Side::Plain(c);
-        let inner = Side::Plain(config.n_inner);
-        let head = config.head_size();
-        let padded = head.next_multiple_of(16);
-        let heads = Side::Heads { groups: config.n_head, size: head, padded };
-        let qkv = Side::Heads { groups: 3 * config.n_head, size: head, padded };
+        let (c, inner) = (config.n_embd, config.n_inner);
+        let heads = config.n_head * config.head_size();
         let fan_in = (c as f64).powf(-0.5);
         let residual = ((c * config.n_layer) as f64).powf(-0.5);
 
-        layout.matrix("transformer.wte.weight", Side::Plain(config.n_vocab + 1), channels, Init::Normal(0.02));
-        layout.matrix("transformer.wpe.weight", Side::Plain(config.n_ctx()), channels, Init::Normal(0.01));
+        layout.push("transformer.wte.weight", &[config.n_vocab + 1, c], Init::Normal(0.02));
+        layout.push("transformer.wpe.weight", &[config.n_ctx(), c], Init::Normal(0.01));
         for i in 0..config.n_layer {
             let h = format!("transformer.h.{i}");
             let mut product = |name: &str, rows, cols, init| {
-                layout.matrix(&format!("{h}.{name}.weight"), rows, cols, init);
+                layout.push(&format!("{h}.{name}.weight"), &[rows, cols], init);
                 if config.biases {
-                    layout.vector(&format!("{h}.{name}.bias"), cols, Init::Zeros);
+                    layout.push(&format!("{h}.{name}.bias"), &[cols], Init::Zeros);
                 }
             };
-            product("attn.c_attn", channels, qkv, Init::Normal(fan_in));
-            product("attn.c_proj", heads, channels, Init::Normal(residual));
-            product("mlp.c_fc", channels, inner, Init::Normal(0.02));
-            product("mlp.c_proj", inner, channels, Init::Normal(0.02));
-            layout.vector(&format!("{h}.ln_1.weight"), channels, Init::Ones);
-            layout.vector(&format!("{h}.ln_2.weight"), channels, Init::Ones);
+            product("attn.c_attn", c, 3 * heads, Init::Normal(fan_in));
+            product("attn.c_proj", heads, c, Init::Normal(residual));
+            product("mlp.c_fc", c, inner, Init::Normal(0.02));
+            product("mlp.c_proj", inner, c, Init::Normal(0.02));
+            layout.push(&format!("{h}.ln_1.weight"), &[c], Init::Ones);
+            layout.push(&format!("{h}.ln_2.weight"), &[c], Init::Ones);
         }
-        layout.vector("transformer.ln_f.weight", channels, Init::Ones);
-        layout.matrix("lm_head.weight", Side::Plain(config.n_vocab), channels, Init::Zeros);
+        layout.push("transformer.ln_f.weight", &[c], Init::Ones);
+        layout.push("lm_head.weight", &[config.n_vocab, c], Init::Zeros);
         if let Some(head) = config.class_head {
-            layout.matrix("score.weight", Side::Plain(head.num_labels), channels, Init::Zeros);
+            layout.push("score.weight", &[head.num_labels, c], Init::Zeros);
         }
         layout
     }
 
-    fn matrix(&mut self, name: &str, rows: Side, cols: Side, init: Init) {
-        let shape = vec![rows.len(), cols.len()];
-        self.push(name, shape, rows, cols, rows.padded(), init);
+    fn push(&mut self, name: &str, shape: &[usize], init: Init) {
+        let hidden = name.starts_with("transformer.h.") && shape.len() > 1;
+        self.tensors.push(Tensor { name: name.into(), shape: shape.into(), offset: self.len, init, hidden });
+        self.len += shape.iter().product::<usize>();
     }
 
-    fn vector(&mut self, name: &str, side: Side, init: Init) {
-        self.push(name, vec![side.len()], Side::Plain(1), side, 1, init);
-    }
-
-    fn push(&mut self, name: &str, shape: Vec<usize>, rows: Side, cols: Side, padded_rows: usize, init: Init) {
-        let (offset, padded) = (self.len, cols.padded());
-        self.len += padded_rows * padded;
-        self.tensors.push(Tensor {
-            name: name.into(),
-            shape,
-            offset,
-            rows: padded_rows,
-            cols: padded,
-            init,
-            hidden: name.starts_with("transformer.h.") && padded_rows > 1,
-            sides: [rows, cols],
-        });
-    }
-
-    /// The layout of `optimizer`'s second moments: Muon has none for hidden matrices, so the others close ranks.
-    pub fn second_moments(&self, optimizer: Optimizer) -> Layout {
-        let mut layout = Layout { tensors: Vec::new(), len: 0 };
-        for tensor in self.tensors.iter().filter(|tensor| optimizer == Optimizer::Adam || !tensor.hidden) {
-            layout.tensors.push(Tensor { offset: layout.len, ..tensor.clone() });
-            layout.len += tensor.range().len();
-        }
-        layout
-    }
-
-    /// The layout of what lies in `range`, whose ends are ends of tensors.
-    pub fn part(&self, range: &Range<usize>) -> Layout {
-        let inside = self.tensors.iter().filter(|tensor| range.contains(&tensor.offset));
-        let tensors = inside.map(|tensor| Tensor { offset: tensor.offset - range.start, ..tensor.clone() });
-        Layout { tensors: tensors.collect(), len: range.len() }
-    }
-
-    /// Share `share` of `count` about equal ones of whole tensors, one behind the other.
-    pub fn share(&self, (share, count): (usize, usize)) -> Range<usize> {
-        let end = |share: usize| {
-            let wanted = self.len * share / count;
-            let ends = self.tensors.iter().map(|tensor| tensor.range().end);
-            std::iter::once(0).chain(ends).min_by_key(|end| end.abs_diff(wanted)).unwrap_or(0)
-        };
-        end(share)..end(share + 1)
-    }
-
-    /// Elements of an arena, padding included.
-    pub fn arena_len(&self) -> usize {
+    /// Values of all tensors together.
+    pub fn parameters(&self) -> usize {
         self.len
     }
 
-    /// All tensors in the arena's order.
+    /// All tensors in order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// The tensor called `name`.
-    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.tensors.iter().find(|t| t.name == name)
-    }
-
-    /// The compact values of a tensor, in Hugging Face's order.
-    pub fn export(&self, tensor: &Tensor, arena: &[f32]) -> Vec<f32> {
-        tensor.places().map(|i| arena[i]).collect()
-    }
-
-    /// Writes a tensor's compact `values` into the arena. An error names the tensor when the count is wrong.
-    pub fn import(&self, tensor: &Tensor, values: &[f32], arena: &mut [f32]) -> Result<()> {
+    /// Writes a tensor's `values` to its place in `weights`.
+    ///
+    /// # Errors
+    /// Names the tensor when it has another number of values.
+    pub fn import(&self, tensor: &Tensor, values: &[f32], weights: &mut [f32]) -> Result<()> {
         if values.len() != tensor.len() {
             return Err(Error::Mismatch(format!(
                 "{} has {} values, but its shape {:?} needs {}",
@@ -219,78 +112,41 @@ impl Layout {
                 tensor.len()
             )));
         }
-        for (i, &value) in tensor.places().zip(values) {
-            arena[i] = value;
-        }
+        weights[tensor.range()].copy_from_slice(values);
         Ok(())
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|t| t.name == name)
+    }
+}
+
+/// Refuses `weights` of another number than `config`'s network has.
+///
+/// # Errors
+/// Says how many there are and must be.
+pub fn expect_weights(config: &ModelConfig, weights: &[f32]) -> Result<()> {
+    match config.parameters() {
+        count if count == weights.len() => Ok(()),
+        count => Err(Error::Mismatch(format!("{} weights were given, but the model has {count}", weights.len()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::model::{ClassHead, ImageSize};
 
     #[test]
-    fn layout_holds_as_many_values_as_the_config_counts() {
+    fn tensors_lie_one_behind_the_other_and_are_as_many_values_as_the_config_counts() {
         for biases in [false, true] {
             let mut config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 3, 3);
-            config.biases = biases;
+            (config.biases, config.class_head) = (biases, Some(ClassHead { num_labels: 5, layer: 1 }));
             let layout = Layout::new(&config);
-            let total: usize = layout.tensors().iter().map(Tensor::len).sum();
-            assert_eq!(total, config.parameters());
-        }
-    }
-
-    #[test]
-    fn muon_holds_second_moments_of_all_but_the_hidden_matrices() {
-        let mut config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 3, 3);
-        config.biases = true;
-        let layout = Layout::new(&config);
-        assert_eq!(layout.second_moments(Optimizer::Adam).arena_len(), layout.arena_len());
-        let rest = layout.second_moments(Optimizer::Muon);
-        let hidden: usize = layout.tensors().iter().filter(|t| t.hidden).map(|t| t.range().len()).sum();
-        assert_eq!(rest.arena_len() + hidden, layout.arena_len());
-        assert_eq!(layout.tensors().len() - rest.tensors().len(), 4 * 3);
-        let (mut end, kept) = (0, ["wte", "wpe", "bias", "ln_", "lm_head"]);
-        for tensor in rest.tensors() {
-            assert!(kept.iter().any(|part| tensor.name.contains(part)), "{}", tensor.name);
-            assert_eq!(std::mem::replace(&mut end, tensor.range().end), tensor.offset);
-        }
-    }
-
-    #[test]
-    fn import_then_export_gives_the_same_values_and_zero_padding() {
-        let config = ModelConfig::new(ImageSize::square(8), 61, 72, 1, 3);
-        let layout = Layout::new(&config);
-        let mut arena = vec![0.0; layout.arena_len()];
-        for tensor in layout.tensors() {
-            let values: Vec<f32> = (0..tensor.len()).map(|i| i as f32 + 1.0).collect();
-            layout.import(tensor, &values, &mut arena).unwrap();
-            assert_eq!(layout.export(tensor, &arena), values, "{}", tensor.name);
-            let filled = arena[tensor.range()].iter().filter(|v| **v != 0.0).count();
-            assert_eq!(filled, tensor.len(), "{}", tensor.name);
-        }
-    }
-
-    #[test]
-    fn shares_are_whole_tensors_that_make_the_arena_and_their_layouts_lie_in_it() {
-        let layout = Layout::new(&ModelConfig::new(ImageSize::square(8), 61, 72, 4, 3));
-        for count in [1, 2, 4, 64] {
-            let shares: Vec<_> = (0..count).map(|share| layout.share((share, count))).collect();
-            assert_eq!((shares[0].start, shares[count - 1].end), (0, layout.arena_len()));
-            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let names = |layout: &Layout| layout.tensors().iter().map(|t| t.name.clone()).collect::<Vec<_>>();
-            let parts: Vec<_> = shares.iter().map(|share| layout.part(share)).collect();
-            assert_eq!(parts.iter().flat_map(names).collect::<Vec<_>>(), names(&layout));
-            for (part, share) in parts.iter().zip(&shares) {
-                assert_eq!(part.arena_len(), part.tensors().iter().map(|t| t.range().len()).sum::<usize>());
-                for tensor in part.tensors() {
-                    assert_eq!(share.start + tensor.offset, layout.tensor(&tensor.name).unwrap().offset);
-                }
-            }
-            let largest = layout.tensors().iter().map(|t| t.range().len()).max().unwrap();
-            assert!(shares.iter().all(|share| share.len() <= layout.arena_len() / count + largest));
+            let ends: Vec<usize> = layout.tensors().iter().map(|tensor| tensor.range().end).collect();
+            assert!(layout.tensors().iter().skip(1).zip(&ends).all(|(tensor, end)| tensor.offset == *end));
+            assert_eq!((ends.last(), layout.parameters()), (Some(&config.parameters()), config.parameters()));
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::data::{Damaged, Dataset, Images, Split};
+use crate::device::{Engine, Pooling};
 use crate::evaluate::features_among;
-use crate::model::{Engine, Pooling};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::rng::{Purpose, Rng};

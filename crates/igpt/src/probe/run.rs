@@ -6,12 +6,13 @@ use super::protocol::{Verdict, View, centred, choose, judge, majority, wilson};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
 use crate::data::{Damaged, Dataset, Images};
+use crate::device::Engine;
 use crate::evaluate::Layers;
 use crate::machine::{Limits, size_in_words};
-use crate::model::{Engine, ModelDir};
+use crate::model::ModelDir;
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
-use crate::{Error, Result, cpu};
+use crate::{Error, Result, device};
 
 /// What to probe and how.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ pub struct Settings {
     /// Seed of the random network, of SGD's order and of `images`.
     pub seed: u64,
     /// How the engine computes.
-    pub options: cpu::Options,
+    pub options: device::Options,
 }
 
 /// Told what is being done, how much of it is done, and of how much.
@@ -178,7 +179,7 @@ pub fn probe_among(
     let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
     let quantizer = Quantizer::new(model.palette.clone());
 
-    let mut engine = cpu::open(&model.config, &model.weights, settings.options)?;
+    let mut engine = device::open(&model.config, &model.weights, &settings.options)?;
     let reader = Reader { images: &images, quantizer: &quantizer, layers: &layers };
     let mut parts = reader.read(ranks, &mut *engine, true, "features", progress)?;
     drop(engine);
@@ -209,7 +210,7 @@ pub fn probe_among(
     let counts = [0, 1, 2].map(|i| parts[i].labels.len());
     let damaged = parts.into_iter().flat_map(|part| part.damaged).collect();
 
-    let mut engine = cpu::init(&model.config, settings.seed, settings.options)?;
+    let mut engine = device::init(&model.config, settings.seed, &settings.options)?;
     let random = reader.read(ranks, &mut *engine, false, "random net", progress)?;
     let (random_best, of_random) = sweep(ranks, &fitter, &random, "random net", progress)?;
     let random_init = test(&fitter, &random, random_best, &of_random[random_best])?;

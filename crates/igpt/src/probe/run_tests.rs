@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::parts::Labelled;
 use super::run::expect_room;
 use super::{Report, Settings, Solver, probe};
-use crate::cpu;
 use crate::data::{self, Dataset, Pixels, Source};
+use crate::device::{self, Precision};
 use crate::evaluate::Layers;
-use crate::model::{ImageSize, Layout, ModelConfig, ModelDir, Precision};
+use crate::model::{ImageSize, Layout, ModelConfig, ModelDir};
 use crate::palette::Palette;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -56,7 +56,7 @@ fn model() -> ModelDir {
     let palette = Palette::new((0..8).map(|i| [i as f32 / 3.5 - 1.0; 3]).collect(), 1).unwrap();
     let config = ModelConfig::new(ImageSize::square(SIDE), 8, 16, 2, 2);
     let layout = Layout::new(&config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     ModelDir { config, palette, weights, extra: Default::default() }
 }
@@ -71,7 +71,7 @@ fn settings(solver: Solver) -> Settings {
         labels_per_class: vec![5],
         seeds: 2,
         seed: 0,
-        options: cpu::Options { threads: 1, ..cpu::Options::inference(Precision::F32) },
+        options: device::Options { threads: 1, ..device::Options::new(Precision::F32) },
     }
 }
 

@@ -1,8 +1,7 @@
 //! Who computes a probe: an instruction set and a team of threads.
 
+use igpt_kernels::Isa;
 use igpt_kernels::pool::Pool;
-
-use crate::cpu::Isa;
 
 /// The instruction set and the threads of a probe. Neither threads nor their number change a bit of a result.
 #[derive(Debug)]

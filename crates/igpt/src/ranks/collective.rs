@@ -1,7 +1,7 @@
 //! Several processes with one network: who they are, and the sums that they make together.
 //!
 //! The order of every sum is ours, not the transport's: ranks are the leaves of a binary tree in their order, as the
-//! gradient groups are of [`crate::train::groups`], and neighbours are added first. So any power of two of ranks gives the
+//! gradient groups of a batch are, and neighbours are added first. So any power of two of ranks gives the
 //! bits that one process gives. All talk goes through a thread of its own (`talk.rs`), so that it goes on while the
 //! engine computes.
 //!
@@ -117,27 +117,28 @@ impl Collective {
         format!("rank {rank} on host {host}")
     }
 
-    /// Starts the sum over all ranks of each of `values`; every rank starts the same sums in the same order, and
-    /// finishes them before anything else.
+    /// Starts the sum over all ranks of each of the values that `fill` appends; every rank starts the same sums in the
+    /// same order, and finishes them before anything else.
     ///
     /// # Errors
-    /// As of all that follow, when a rank is gone.
-    pub fn start_sum(&mut self, values: &[f32]) -> Result<()> {
-        let mut copy = self.spare.pop_front().unwrap_or_default();
-        copy.clear();
-        copy.extend_from_slice(values);
-        self.ask(Job::Sum(copy))
+    /// As of all that follow, when a rank is gone; and that of `fill`.
+    pub fn start_sum(&mut self, fill: impl FnOnce(&mut Vec<f32>) -> Result<()>) -> Result<()> {
+        let mut values = self.spare.pop_front().unwrap_or_default();
+        values.clear();
+        fill(&mut values)?;
+        self.ask(Job::Sum(values))
     }
 
-    /// The oldest sum that was started, into `sum`, which is as long.
-    pub fn finish_sum(&mut self, sum: &mut [f32]) -> Result<()> {
+    /// Gives the oldest sum that was started to `take`.
+    pub fn finish_sum(&mut self, take: impl FnOnce(&[f32]) -> Result<()>) -> Result<()> {
         let Done::Sum(values) = self.done()? else { return Err(gone()) };
-        sum.copy_from_slice(&values);
+        let taken = take(&values);
         self.spare.push_back(values);
-        Ok(())
+        taken
     }
 
-    /// The values of all ranks, of which this one gives `own`: rank r has those in `parts[r]`, which follow each other.
+    /// The values of all ranks, of which this one has `own`: rank r has those in `parts[r]`, which follow each other
+    /// (all-gather).
     pub fn complete(&mut self, own: &[f32], parts: Vec<Range<usize>>) -> Result<&[f32]> {
         let mut whole = std::mem::take(&mut self.whole);
         whole.resize(parts.last().map_or(0, |last| last.end), 0.0);
@@ -263,7 +264,6 @@ impl Drop for Collective {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::train::groups::GradientTree;
 
     /// Ranks that are threads of one process, two on each of their computers.
     struct Threads {
@@ -321,8 +321,35 @@ pub(crate) mod tests {
     }
 
     fn sum(ranks: &mut Collective, values: &mut [f32]) {
-        ranks.start_sum(values).unwrap();
-        ranks.finish_sum(values).unwrap();
+        start(ranks, values);
+        finish(ranks, values);
+    }
+
+    fn start(ranks: &mut Collective, values: &[f32]) {
+        let fill = |sent: &mut Vec<f32>| {
+            sent.extend_from_slice(values);
+            Ok(())
+        };
+        ranks.start_sum(fill).unwrap();
+    }
+
+    fn finish(ranks: &mut Collective, values: &mut [f32]) {
+        let take = |sum: &[f32]| {
+            values.copy_from_slice(sum);
+            Ok(())
+        };
+        ranks.finish_sum(take).unwrap();
+    }
+
+    /// The sum of groups in the order of a binary tree, neighbours first.
+    fn tree(groups: &[Vec<f32>]) -> Vec<f32> {
+        match groups {
+            [one] => one.clone(),
+            _ => {
+                let (left, right) = groups.split_at(groups.len() / 2);
+                tree(left).iter().zip(tree(right)).map(|(a, b)| a + b).collect()
+            }
+        }
     }
 
     fn values(group: usize, len: usize) -> Vec<f32> {
@@ -333,21 +360,12 @@ pub(crate) mod tests {
     #[test]
     fn ranks_sum_to_the_bits_of_the_tree_that_one_process_makes() {
         for len in [0, 1, 3, 1000] {
-            let mut tree = GradientTree::new(8, 1, len).unwrap();
-            let mut expected = vec![0.0; len];
-            for group in 0..8 {
-                expected.iter_mut().zip(values(group, len)).for_each(|(sum, value)| *sum += value);
-                tree.join(&mut expected);
-            }
+            let groups: Vec<Vec<f32>> = (0..8).map(|group| values(group, len)).collect();
+            let expected = tree(&groups);
             for size in [1, 2, 4, 8] {
                 let sums = on_ranks(size, |mut ranks| {
                     let own = 8 / size;
-                    let mut tree = GradientTree::new(own, 1, len).unwrap();
-                    let mut sum = vec![0.0; len];
-                    for group in ranks.rank() * own..(ranks.rank() + 1) * own {
-                        sum.iter_mut().zip(values(group, len)).for_each(|(sum, value)| *sum += value);
-                        tree.join(&mut sum);
-                    }
+                    let mut sum = tree(&groups[ranks.rank() * own..(ranks.rank() + 1) * own]);
                     if size > 1 {
                         self::sum(&mut ranks, &mut sum);
                     }
@@ -367,8 +385,8 @@ pub(crate) mod tests {
             let sums = [5, 6, 7, 6].map(|len| {
                 // Twice, so that the second time is in memory of the first.
                 let mut sums = [0, 1, 2].map(|i| vec![rank + i as f32; len + i]);
-                sums.iter().for_each(|values| ranks.start_sum(values).unwrap());
-                sums.iter_mut().for_each(|values| ranks.finish_sum(values).unwrap());
+                sums.iter().for_each(|values| start(&mut ranks, values));
+                sums.iter_mut().for_each(|values| finish(&mut ranks, values));
                 sums
             });
             ranks.close().unwrap();

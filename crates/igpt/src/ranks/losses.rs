@@ -1,6 +1,6 @@
 //! What all ranks found on their parts of a batch or of the validation images, put together in the images' order.
 
-use crate::model::LossSum;
+use crate::device::LossSum;
 use crate::ranks::Collective;
 use crate::{Error, Result};
 

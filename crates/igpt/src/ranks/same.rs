@@ -2,12 +2,13 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::Result;
 use crate::checksum::{hex, sha256};
 use crate::data::{Dataset, Fingerprint, Images, TokenSet};
-use crate::model::{ModelDir, Precision};
+use crate::device::{self, Device};
+use crate::model::ModelDir;
 use crate::palette::Palette;
 use crate::ranks::Collective;
-use crate::{Result, cpu};
 
 /// Images whose pixels are compared between ranks.
 const COMPARED_IMAGES: usize = 8;
@@ -16,21 +17,17 @@ const COMPARED_IMAGES: usize = 8;
 ///
 /// # Errors
 /// When ranks differ, or one is gone.
-pub fn expect_same_program(
-    ranks: &mut Collective,
-    precision: Precision,
-    settings: Vec<(String, String)>,
-) -> Result<()> {
+pub fn expect_same_program(ranks: &mut Collective, device: Device, settings: Vec<(String, String)>) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
     }
     let program = std::env::current_exe().and_then(std::fs::read);
     let program = program.map_or_else(|_| "unknown".into(), |bytes| sha256(&bytes));
-    let isa = cpu::Options::training(precision).isa.name();
+    let arithmetic = device::backend(device)?.arithmetic();
     let mut facts = vec![
         ("version of igpt".to_string(), env!("CARGO_PKG_VERSION").to_string()),
         ("program (its SHA-256)".into(), program),
-        ("instruction set (see IGPT_ISA)".into(), isa.into()),
+        ("instruction set (see IGPT_ISA)".into(), arithmetic),
     ];
     facts.extend(settings);
     ranks.expect_same(&facts)

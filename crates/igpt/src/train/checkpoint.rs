@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use self::source::Source;
 use crate::checksum::{sha256, sha256_file};
 use crate::data::Fingerprint;
+use crate::device::{State, TrainEngine};
 use crate::model::dir::safetensors;
-use crate::model::{Arena, Engine, Layout, Tensor};
+use crate::model::{Layout, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;
 use crate::{Error, Result, files};
@@ -153,32 +154,22 @@ impl Checkpoints {
         self.root.join(format!("step-{step:08}"))
     }
 
-    /// Writes a checkpoint of `engine`'s state, and of the weights' `average` if one is kept, and points `last` to it. On
-    /// failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that
+    /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that
     /// other ranks have written before.
-    pub fn save(&self, engine: &dyn Engine, average: Option<&[f32]>, meta: &Meta) -> Result<PathBuf> {
+    pub fn save(&self, engine: &dyn TrainEngine, meta: &Meta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
-        let written = self.write(&temporary, &path, engine, average, meta);
+        let written = self.write(&temporary, &path, engine, meta);
         if written.is_err() {
             let _ = fs::remove_dir_all(&temporary);
         }
         written.map(|()| path)
     }
 
-    fn write(
-        &self,
-        temporary: &Path,
-        path: &Path,
-        engine: &dyn Engine,
-        average: Option<&[f32]>,
-        meta: &Meta,
-    ) -> Result<()> {
+    fn write(&self, temporary: &Path, path: &Path, engine: &dyn TrainEngine, meta: &Meta) -> Result<()> {
         fs::create_dir_all(temporary).map_err(Error::io(temporary))?;
         let state_path = temporary.join(STATE);
-        let whole =
-            [("weights", engine.state().weights)].into_iter().chain(average.map(|average| ("average", average)));
-        write_state(&state_path, engine, whole)?;
+        write_state(&state_path, engine, &State::ALL)?;
         let mut meta = meta.clone();
         meta.format = FORMAT;
         meta.files.insert(STATE.to_string(), sha256_file(&state_path)?);
@@ -267,11 +258,11 @@ pub(super) fn write_shard(
     root: &Path,
     step: u64,
     (rank, size): (usize, usize),
-    engine: &dyn Engine,
+    engine: &dyn TrainEngine,
 ) -> Result<(String, String)> {
     let name = format!("state-{rank}-of-{size}.safetensors");
     let path = root.join(format!("{TEMPORARY}{step:08}")).join(&name);
-    write_state(&path, engine, std::iter::empty())?;
+    write_state(&path, engine, &[State::Moment1, State::Moment2])?;
     Ok((name, sha256_file(&path)?))
 }
 
@@ -308,7 +299,7 @@ impl Checkpoint {
         Source::open(self.meta.files.keys().map(|name| self.path.join(name)))
     }
 
-    /// The average of the weights, an arena of `layout`; none where the run keeps none.
+    /// The average of the weights, as `layout` lists them; none where the run keeps none.
     ///
     /// # Errors
     /// When it is missing, or of another shape.
@@ -316,26 +307,26 @@ impl Checkpoint {
         if self.meta.config.train.ema == 0.0 {
             return Ok(None);
         }
-        self.arena("average", layout).map(Some)
+        self.values(State::Average, layout).map(Some)
     }
 
-    /// The weights that a model of this step has, an arena of `layout`: their average where the run keeps one.
+    /// The weights that a model of this step has, as `layout` lists them: their average where the run keeps one.
     ///
     /// # Errors
     /// When a tensor is missing, or of another shape.
     pub fn weights(&self, layout: &Layout) -> Result<Vec<f32>> {
-        self.average(layout)?.map_or_else(|| self.arena("weights", layout), Ok)
+        self.average(layout)?.map_or_else(|| self.values(State::Weights, layout), Ok)
     }
 
     /// All tensors of one kind.
-    fn arena(&self, kind: &str, layout: &Layout) -> Result<Vec<f32>> {
+    fn values(&self, state: State, layout: &Layout) -> Result<Vec<f32>> {
         let source = self.source()?;
-        let mut arena = vec![0.0; layout.arena_len()];
+        let mut values = vec![0.0; layout.parameters()];
         for tensor in layout.tensors() {
-            let stored = source.find(&self.path, &format!("{kind}.{}", tensor.name), &tensor.shape)?;
-            layout.import(tensor, &stored.read()?, &mut arena)?;
+            let stored = source.find(&self.path, &format!("{}.{}", state.name(), tensor.name), &tensor.shape)?;
+            layout.import(tensor, &stored.read()?, &mut values)?;
         }
-        Ok(arena)
+        Ok(values)
     }
 
     /// Whether the weights have this tensor, and its shape.
@@ -346,47 +337,35 @@ impl Checkpoint {
         Ok(self.source()?.shape(&format!("weights.{name}")))
     }
 
-    /// Gives the weights and moments to an engine of the same shape and optimiser, one tensor after the other, so that
+    /// Gives the weights and moments to an engine of the same shape and optimizer, one tensor after the other, so that
     /// no second copy of them is ever in memory.
     ///
     /// # Errors
-    /// When shape or optimiser differ; the engine is then as it was.
-    pub fn restore(self, engine: &mut dyn Engine) -> Result<()> {
-        let (optimizer, own) = (self.meta.config.train.optimizer, engine.state().optimizer);
+    /// When shape or optimizer differ; the engine is then as it was.
+    pub fn restore(self, engine: &mut dyn TrainEngine) -> Result<()> {
+        let (optimizer, own) = (self.meta.config.train.optimizer, engine.optimizer());
         if optimizer != own {
             let (theirs, own) = (optimizer.name(), own.name());
             let problem =
                 format!("its moments are {theirs}'s, but the engine was opened for {own}: train with {theirs}");
             return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
         }
-        let layout = engine.layout().clone();
-        let owned = layout.part(&engine.owned());
-        let second = owned.second_moments(optimizer);
         let source = self.source()?;
-        let find =
-            |kind: &str, tensor: &Tensor| source.find(&self.path, &format!("{kind}.{}", tensor.name), &tensor.shape);
-        let part = |arena: Arena| match arena {
-            Arena::Weights => ("weights", &layout),
-            Arena::Moment1 => ("moment1", &owned),
-            Arena::Moment2 => ("moment2", &second),
+        let find = |state: State, tensor: &Tensor| {
+            source.find(&self.path, &format!("{}.{}", state.name(), tensor.name), &tensor.shape)
         };
-        for (kind, layout) in [Arena::Weights, Arena::Moment1, Arena::Moment2].map(part) {
-            layout.tensors().iter().try_for_each(|tensor| find(kind, tensor).map(|_| ()))?;
+        for state in State::ALL {
+            engine.tensors(state).iter().try_for_each(|tensor| find(state, tensor).map(|_| ()))?;
         }
-        engine.load(optimizer, self.meta.step, &mut |arena, values| {
-            let (kind, layout) = part(arena);
-            values.fill(0.0);
-            let mut tensors = layout.tensors().iter();
-            tensors.try_for_each(|tensor| layout.import(tensor, &find(kind, tensor)?.read()?, values))
-        })
+        engine.import(self.meta.step, &mut |state, tensor| find(state, tensor)?.read())
     }
 }
 
-/// One tensor of one arena, exported only while it is being written.
+/// One tensor of a state, exported only while it is being written.
 struct Exported<'a> {
-    layout: &'a Layout,
-    tensor: &'a Tensor,
-    arena: &'a [f32],
+    engine: &'a dyn TrainEngine,
+    state: State,
+    tensor: Tensor,
 }
 
 impl View for Exported<'_> {
@@ -399,7 +378,7 @@ impl View for Exported<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.layout.export(self.tensor, self.arena);
+        let values = self.engine.export(self.state, &self.tensor).expect("the engine has named this tensor");
         Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
@@ -408,20 +387,12 @@ impl View for Exported<'_> {
     }
 }
 
-/// Writes arenas of all parameters with their names, and the moments that `engine` owns.
-fn write_state<'a>(
-    path: &Path,
-    engine: &'a dyn Engine,
-    whole: impl Iterator<Item = (&'static str, &'a [f32])>,
-) -> Result<()> {
-    let (layout, state) = (engine.layout(), engine.state());
-    let owned = &layout.part(&engine.owned());
-    let second = &owned.second_moments(state.optimizer);
-    let moments = [("moment1", owned, state.moment1), ("moment2", second, state.moment2)];
-    let arenas = whole.map(|(kind, arena)| (kind, layout, arena)).chain(moments);
-    let tensors = arenas.flat_map(|(kind, layout, arena)| {
-        let tensors = layout.tensors().iter();
-        tensors.map(move |tensor| (format!("{kind}.{}", tensor.name), Exported { layout, tensor, arena }))
+/// Writes what `engine` holds of these states, each tensor under its name.
+fn write_state(path: &Path, engine: &dyn TrainEngine, states: &[State]) -> Result<()> {
+    let tensors = states.iter().flat_map(|&state| {
+        let named =
+            move |tensor: Tensor| (format!("{}.{}", state.name(), tensor.name), Exported { engine, state, tensor });
+        engine.tensors(state).into_iter().map(named)
     });
     safetensors::write(path, &[], &tensors.collect::<Vec<_>>())
 }

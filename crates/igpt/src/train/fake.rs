@@ -1,34 +1,52 @@
 //! A bigram model behind the engine trait: the trainer's tests in milliseconds. The logit of colour v after colour u
 //! is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
 
+use std::ops::Range;
+
 use crate::data::Batch;
-use crate::model::{Arena, Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
+use crate::device::{Bucket, Decoder, Engine, LossSum, Optimizer, Pooling, Ready, State, TrainEngine, Update};
+use crate::model::{Layout, ModelConfig, Tensor};
+use crate::train::config::TrainSection;
 use crate::{Error, Result};
 
 pub(crate) struct Fake {
     config: ModelConfig,
     layout: Layout,
-    weights: Vec<f32>,
-    gradients: Vec<f32>,
+    pub(crate) weights: Vec<f32>,
+    pub(crate) gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
-    step: u64,
+    pub(crate) average: Option<Vec<f32>>,
+    /// Gradient groups of a batch, and the sums of so many of them that wait for others.
+    groups: usize,
+    waiting: Vec<(usize, Vec<f32>)>,
+    steps: u64,
     /// The loss becomes infinite once this many steps are taken.
     pub(crate) breaks_at: u64,
 }
 
 impl Fake {
-    pub(crate) fn new(config: &ModelConfig) -> Self {
+    /// An engine for a rank of so many.
+    pub(crate) fn new(config: &ModelConfig, train: &TrainSection, ranks: usize) -> Self {
         assert!(config.n_embd >= config.n_vocab);
         let layout = Layout::new(config);
-        let zeros = vec![0.0; layout.arena_len()];
-        let moments = [zeros.clone(), zeros.clone()];
-        let breaks_at = u64::MAX;
-        Self { config: config.clone(), layout, weights: zeros.clone(), gradients: zeros, moments, step: 0, breaks_at }
+        let zeros = vec![0.0; layout.parameters()];
+        Self {
+            config: config.clone(),
+            layout,
+            moments: [zeros.clone(), zeros.clone()],
+            average: (train.ema > 0.0).then(|| zeros.clone()),
+            groups: train.gradient_groups / ranks,
+            waiting: Vec::new(),
+            weights: zeros.clone(),
+            gradients: zeros,
+            steps: 0,
+            breaks_at: u64::MAX,
+        }
     }
 
     /// Loss of each image; adds `scale` × gradients if asked to, images in order.
     fn pass(&mut self, batch: &Batch, scale: Option<f32>) -> LossSum {
-        let (offset, cols) = self.layout.tensor("lm_head.weight").map(|t| (t.offset, t.cols)).unwrap();
+        let (offset, cols) = self.layout.tensor("lm_head.weight").map(|t| (t.offset, t.shape[1])).unwrap();
         let n_vocab = self.config.n_vocab;
         let mut nats = Vec::new();
         for i in 0..batch.images() {
@@ -45,34 +63,79 @@ impl Fake {
                 }
                 before = token as usize;
             }
-            nats.push(if self.step >= self.breaks_at { f64::INFINITY } else { sum });
+            nats.push(if self.steps >= self.breaks_at { f64::INFINITY } else { sum });
         }
         LossSum { nats, tokens: batch.tokens().len(), ..LossSum::default() }
     }
+
+    fn held(&mut self, state: State) -> Option<&mut Vec<f32>> {
+        match state {
+            State::Weights => Some(&mut self.weights),
+            State::Average => self.average.as_mut(),
+            State::Moment1 => Some(&mut self.moments[0]),
+            State::Moment2 => Some(&mut self.moments[1]),
+        }
+    }
 }
 
-impl Engine for Fake {
-    fn config(&self) -> &ModelConfig {
-        &self.config
+/// The whole gradient.
+struct Whole<'a>(&'a [f32]);
+
+impl Bucket for Whole<'_> {
+    fn range(&self) -> Range<usize> {
+        0..self.0.len()
     }
 
-    fn layout(&self) -> &Layout {
-        &self.layout
+    fn copy_to_host(&self, out: &mut Vec<f32>) -> Result<()> {
+        out.extend_from_slice(self.0);
+        Ok(())
     }
+}
 
+impl TrainEngine for Fake {
     fn accumulate(&mut self, batch: &Batch, scale: f32) -> Result<LossSum> {
         Ok(self.pass(batch, Some(scale)))
     }
 
-    fn gradients(&mut self) -> &mut [f32] {
-        &mut self.gradients
+    fn end_group(&mut self) -> Result<()> {
+        let zeros = vec![0.0; self.gradients.len()];
+        let (mut count, mut sum) = (1, std::mem::replace(&mut self.gradients, zeros));
+        while let Some((_, earlier)) = self.waiting.pop_if(|(waiting, _)| *waiting == count) {
+            sum.iter_mut().zip(earlier).for_each(|(sum, earlier)| *sum += earlier);
+            count *= 2;
+        }
+        match count == self.groups {
+            true => self.gradients = sum,
+            false => self.waiting.push((count, sum)),
+        }
+        Ok(())
+    }
+
+    fn squared_norm(&mut self) -> Result<f64> {
+        Ok(self.gradients.iter().map(|value| f64::from(*value).powi(2)).sum())
+    }
+
+    fn accumulate_last(&mut self, batch: &Batch, scale: f32, ready: Ready<'_>) -> Result<LossSum> {
+        let sum = self.accumulate(batch, scale)?;
+        self.end_group()?;
+        ready(&Whole(&self.gradients))?;
+        Ok(sum)
+    }
+
+    fn copy_gradient_in(&mut self, range: Range<usize>, values: &[f32]) -> Result<()> {
+        self.gradients[range].copy_from_slice(values);
+        Ok(())
+    }
+
+    fn copy_gradient(&mut self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.gradients[self.layout.tensor(name).unwrap().range()].to_vec())
     }
 
     fn step(&mut self, Update { adam: update, .. }: &Update) -> Result<f32> {
-        self.step += 1;
+        self.steps += 1;
         let norm = self.gradients.iter().map(|g| g * g).sum::<f32>().sqrt();
         let [m1, m2] = &mut self.moments;
-        let fix = |beta: f32| 1.0 - beta.powi(self.step as i32);
+        let fix = |beta: f32| 1.0 - beta.powi(self.steps as i32);
         let (fix1, fix2) = (fix(update.beta1), fix(update.beta2));
         for (((w, g), m1), m2) in self.weights.iter_mut().zip(&mut self.gradients).zip(m1).zip(m2) {
             *m1 += (1.0 - update.beta1) * (*g - *m1);
@@ -83,26 +146,78 @@ impl Engine for Fake {
         Ok(norm)
     }
 
-    fn exchange(&mut self, weights: &mut [f32]) -> Result<()> {
-        self.weights.swap_with_slice(weights);
+    fn optimizer(&self) -> Optimizer {
+        Optimizer::Adam
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn follow_average(&mut self, share: f32) -> Result<()> {
+        for (average, weight) in self.average.iter_mut().flatten().zip(&self.weights) {
+            *average += share * (weight - *average);
+        }
         Ok(())
     }
 
-    fn state(&self) -> State<'_> {
-        let [moment1, moment2] = &self.moments;
-        State { weights: &self.weights, optimizer: Optimizer::Adam, moment1, moment2, step: self.step }
-    }
-
-    fn load(&mut self, _: Optimizer, step: u64, fill: &mut dyn FnMut(Arena, &mut [f32]) -> Result<()>) -> Result<()> {
-        fill(Arena::Weights, &mut self.weights)?;
-        fill(Arena::Moment1, &mut self.moments[0])?;
-        fill(Arena::Moment2, &mut self.moments[1])?;
-        self.step = step;
+    fn swap_average(&mut self) -> Result<()> {
+        if let Some(average) = &mut self.average {
+            average.swap_with_slice(&mut self.weights);
+        }
         Ok(())
     }
 
-    fn into_weights(self: Box<Self>) -> Vec<f32> {
-        self.weights
+    fn shares(&self) -> Vec<Range<usize>> {
+        std::iter::once(0..self.weights.len()).collect()
+    }
+
+    fn copy_share(&self, _: &mut Vec<f32>) -> Result<()> {
+        unreachable!("it owns all of its weights")
+    }
+
+    fn copy_others_in(&mut self, _: &[f32]) -> Result<()> {
+        unreachable!("it owns all of its weights")
+    }
+
+    fn tensors(&self, state: State) -> Vec<Tensor> {
+        let held = state != State::Average || self.average.is_some();
+        if held { self.layout.tensors().to_vec() } else { Vec::new() }
+    }
+
+    fn export(&self, state: State, tensor: &Tensor) -> Result<Vec<f32>> {
+        let values = match state {
+            State::Weights => &self.weights,
+            State::Average => self.average.as_ref().unwrap(),
+            State::Moment1 => &self.moments[0],
+            State::Moment2 => &self.moments[1],
+        };
+        Ok(values[tensor.range()].to_vec())
+    }
+
+    fn import(&mut self, steps: u64, read: &mut dyn FnMut(State, &Tensor) -> Result<Vec<f32>>) -> Result<()> {
+        for state in State::ALL {
+            for tensor in self.tensors(state) {
+                let values = read(state, &tensor)?;
+                self.held(state).unwrap()[tensor.range()].copy_from_slice(&values);
+            }
+        }
+        self.steps = steps;
+        Ok(())
+    }
+
+    fn into_weights(self: Box<Self>) -> Result<Vec<f32>> {
+        Ok(self.weights)
+    }
+}
+
+impl Engine for Fake {
+    fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    fn copy_weight(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.weights[self.layout.tensor(name).unwrap().range()].to_vec())
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::FineTuning;
+use crate::device::FineTuning;
 use crate::train::plan::Planner;
 
 /// Validations in a run where their interval is not said: the weights of the best are kept, and training ends by them.

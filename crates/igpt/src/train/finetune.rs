@@ -166,7 +166,7 @@ fn fit(
     let palette = quantizer.palette();
     expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
     let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
-    let mut config = resolve(&config, &network);
+    let mut config = resolve(&config, &network)?;
     let decider = match (start, &source) {
         (Start::Resume, _) => Some(Decider::Run),
         (_, Some(_)) => Some(Decider::Model),
@@ -194,12 +194,11 @@ fn fit(
     observer.event(Event::Phase("preparing the network"));
     let weights = first_weights(&network, source.as_ref(), train)?;
     expect_same_weights(ranks, &weights)?;
-    let (mut engine, mut average) = engine(&run, &network, options, weights, train.ema, checkpoint)?;
+    let mut engine = engine(&run, &network, &options, weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        average: average.as_mut(),
         ranks: &mut *ranks,
         next: &mut batches(&mut loader, &network, train),
         probe: None,
@@ -212,9 +211,7 @@ fn fit(
         stop,
     }
     .run()?;
-    if let Some(mut average) = average.take() {
-        average.exchange(engine.as_mut())?;
-    }
+    engine.swap_average()?;
 
     let damaged = all_damaged(ranks, &loader.damaged())?;
     if leads {
@@ -253,7 +250,7 @@ fn fit(
     if !leads {
         return Ok(result);
     }
-    let weights = engine.into_weights();
+    let weights = engine.into_weights()?;
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.set_classes(&dataset.classes);
@@ -357,10 +354,10 @@ fn network(
 fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &TrainSection) -> Result<Vec<f32>> {
     let Some(source) = source else { return Ok(train.initial_weights(network)) };
     let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     for tensor in layout.tensors().iter().filter(|tensor| tensor.name != "score.weight") {
         if let Some(from) = theirs.tensor(&tensor.name) {
-            layout.import(tensor, &theirs.export(from, &source.weights), &mut weights)?;
+            layout.import(tensor, &source.weights[from.range()].to_vec(), &mut weights)?;
         }
     }
     Ok(weights)

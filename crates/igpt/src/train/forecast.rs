@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::groups::{GradientTree, micro_batch};
+use super::groups::{Accumulation, micro_batch};
 use super::room;
 use super::setup::{batches, dataset, palette, probe, resolve, validation};
 use super::token_data::settle;
-use crate::cpu::{self, Memory, Options};
 use crate::data::{Batch, Loader, Preprocess, Split};
-use crate::machine::{self, Limits};
-use crate::model::{Engine, FineTuning, ImageSize, Layout, ModelConfig, Objective, Preset};
+use crate::device::{Backend, Engine, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
+use crate::machine;
+use crate::model::{ImageSize, Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::train::config::{RunConfig, TrainSection};
@@ -68,10 +68,6 @@ pub struct MemoryParts {
     /// The engine's.
     #[serde(flatten)]
     pub engine: Memory,
-    /// Sums of gradient groups that wait for others.
-    pub groups: u64,
-    /// The average of the weights, if one is kept.
-    pub average: u64,
     /// Keys and values of the images that are drawn on the way; at the end a copy of the weights takes their place.
     pub cache: u64,
     /// The program and the data, as measured.
@@ -106,13 +102,14 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let quantizer = Arc::new(Quantizer::new(palette));
     let network = config.network(n_px, quantizer.palette().n_vocab());
     network.validate()?;
-    let config = resolve(&config, &network);
+    let config = resolve(&config, &network)?;
     let train = &config.train;
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
     let sizes = train.batch_sizes(images.len());
-    room::expect_batch_fits(Limits::now().usable(), network.n_ctx(), sizes.largest(), 1)?;
+    let backend = backend(train.device)?;
+    room::expect_batch_fits(backend.memory_left(), network.n_ctx(), sizes.largest(), 1)?;
     let measurable = sizes.largest().min(Pace::most_images(train));
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, measurable, 0)?;
     let mut next = batches(&mut loader, &network, train);
@@ -120,14 +117,14 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let prepared = start.elapsed().as_secs_f64();
 
     let (data, before) = (machine::rss_bytes().unwrap_or(0), machine::peak_rss_bytes().unwrap_or(0));
-    let left = Limits::now().usable();
+    let left = backend.memory_left();
     let asked = room::options(train, FineTuning::default(), (0, 1));
     let found = room::within(left.unwrap_or(u64::MAX), &network, train, asked);
     let options = *found.as_ref().unwrap_or(&asked);
     let pace = match found {
         Ok(_) => {
             observer.event(Event::Phase("measuring"));
-            Some(Pace::measure(&network, train, options, &batch, measured)?)
+            Some(Pace::measure(&network, train, &options, &batch, measured)?)
         }
         Err(_) => None,
     };
@@ -147,43 +144,52 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         batch: train.batch,
         batch_end: sizes.largest(),
         steps,
-        memory_bytes: memory_parts(&network, train, options, data, before),
+        memory_bytes: memory_parts(&*backend, &network, train, &options, (data, before)),
         memory_left: left,
         recompute: options.recompute,
-        repack: options.repack,
+        repack: options.engine.repack,
         problem: found.err().map(|error| error.to_string()),
         tokens_per_second: pace.as_ref().map(|pace| sizes.mean() * network.n_ctx() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
         checkpoint_bytes,
         checkpoints_bytes: checkpoints.saturating_mul(checkpoint_bytes),
         token_bytes: (images.len() * network.n_ctx() * size_of::<u16>()) as u64,
-        largest_preset: room::largest_preset(left.unwrap_or(u64::MAX), &network, train, options),
+        largest_preset: room::largest_preset(left.unwrap_or(u64::MAX), &network, train, options)?,
         network,
     })
 }
 
-fn memory_parts(network: &ModelConfig, train: &TrainSection, options: Options, data: u64, before: u64) -> MemoryParts {
-    let engine = cpu::memory(network, &options);
-    let average = room::average(network, train);
-    let beside = room::needed(network, &options, train) - engine.total();
+fn memory_parts(
+    backend: &dyn Backend,
+    network: &ModelConfig,
+    train: &TrainSection,
+    options: &TrainOptions,
+    (data, before): (u64, u64),
+) -> MemoryParts {
+    let engine = backend.train_memory(network, options);
     let drawn = train.sample_images.min(generate::good_rows(network));
-    let drawing = if draws(network, train, &options) { cpu::decoder_memory(network, &options, drawn) } else { 0 };
+    let drawing = match draws(network, train, options) {
+        true => backend.decoder_memory(network, &options.engine, drawn),
+        false => 0,
+    };
     let cache = drawing.max(engine.weights);
-    let total = (data + engine.total() + beside + cache).max(before);
-    MemoryParts { engine, groups: beside - average, average, cache, data, total }
+    let total = (data + engine.total() + cache).max(before);
+    MemoryParts { engine, cache, data, total }
 }
 
 /// Whether a run draws samples on the way.
-fn draws(network: &ModelConfig, train: &TrainSection, options: &Options) -> bool {
-    train.sample_images > 0 && network.objective == Objective::Autoregressive && !options.repack
+fn draws(network: &ModelConfig, train: &TrainSection, options: &TrainOptions) -> bool {
+    train.sample_images > 0 && network.objective == Objective::Autoregressive && !options.engine.repack
 }
 
-/// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, without padding.
+/// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, of which Muon has one for
+/// hidden matrices.
 fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
-    let values = |layout: &Layout| layout.tensors().iter().map(|tensor| tensor.len() as u64).sum::<u64>();
-    let (first, second) = (values(layout), values(&layout.second_moments(train.optimizer)));
-    let averages = u64::from(train.ema > 0.0);
-    size_of::<f32>() as u64 * ((2 + averages) * first + second)
+    let first = layout.parameters();
+    let hidden = layout.tensors().iter().filter(|tensor| tensor.hidden).map(|tensor| tensor.len()).sum::<usize>();
+    let second = if train.optimizer == Optimizer::Muon { first - hidden } else { first };
+    let averages = usize::from(train.ema > 0.0);
+    (size_of::<f32>() * ((2 + averages) * first + second)) as u64
 }
 
 /// Seconds of the things that a run does again and again.
@@ -209,20 +215,20 @@ impl Pace {
     fn measure(
         network: &ModelConfig,
         train: &TrainSection,
-        options: Options,
+        options: &TrainOptions,
         batch: &Batch,
         measured: Duration,
     ) -> Result<Self> {
         let weights = train.initial_weights(network);
-        let mut engine = cpu::open(network, &weights, options)?;
+        let mut engine = open_training(network, &weights, options)?;
         drop(weights);
-        let most = micro_batch(train, batch.images() / train.gradient_groups, network.n_ctx());
-        let mut tree = GradientTree::new(train.gradient_groups, most, engine.layout().arena_len())?;
+        let most = micro_batch(train, batch.images() / train.gradient_groups, network.n_ctx())?;
+        let cuts = Accumulation { groups: train.gradient_groups, most };
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
         let mut step = |images: usize, share: f64| {
             let batch = batch.slice(0..images);
             seconds_of(measured.mul_f64(share), || {
-                tree.accumulate(engine.as_mut(), &batch, &mut Collective::solo(), &AtomicBool::new(false))?;
+                cuts.run(engine.as_mut(), &batch, &mut Collective::solo(), &AtomicBool::new(false))?;
                 engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
             })
         };
@@ -241,7 +247,7 @@ impl Pace {
         let images = most.min(batch.images());
         let some = batch.slice(0..images);
         let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;
-        let draws = draws(network, train, &options);
+        let draws = draws(network, train, options);
         let grid = if draws {
             grid_seconds(engine.as_ref(), train.sample_images, measured.mul_f64(0.15))? * WITH_COMPLETIONS
         } else {

@@ -74,10 +74,8 @@ impl Given {
             let name = decider.name();
             problems.push(format!("train.mask_prob is given, but {name} is autoregressive and masks nothing"));
         }
-        for key in ["train.init", "train.zero_projections"] {
-            if decider == Decider::Model && self.said.get(key).is_some() {
-                problems.push(format!("{key} is given, but the weights are those of {}", decider.name()));
-            }
+        if decider == Decider::Model && self.said.get("train.init").is_some() {
+            problems.push(format!("train.init is given, but the weights are those of {}", decider.name()));
         }
         if decider == Decider::Run && self.said.get("train.plan").is_some() && asked.train.plan != config.train.plan {
             problems.push("train.plan is given, but a resumed run keeps the plans that it made".into());

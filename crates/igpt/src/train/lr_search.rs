@@ -176,7 +176,7 @@ fn best(trials: &[Trial]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Optimizer;
+    use crate::device::Optimizer;
 
     #[test]
     fn the_search_stops_once_the_loss_starts_to_increase() {

@@ -4,7 +4,7 @@
 //! Reading order: [`config`], [`recipe`], [`plan`], [`schedule`], [`groups`], [`average`], [`checkpoint`],
 //! [`trainer`], `ranks`, `setup`, [`mod@pretrain`], [`mod@finetune`].
 
-pub mod average;
+pub(crate) mod average;
 pub mod checkpoint;
 pub mod comparison;
 pub mod config;
@@ -37,7 +37,6 @@ mod token_data;
 pub mod trained_on;
 pub mod trainer;
 
-pub use average::Average;
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use comparison::{Compared, Comparison};
 pub use config::{RunConfig, parse_n_px};

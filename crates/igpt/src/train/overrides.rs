@@ -5,7 +5,8 @@ use std::path::Path;
 use toml::Table;
 pub use toml::Value;
 
-use crate::model::{Objective, Optimizer};
+use crate::device::Optimizer;
+use crate::model::Objective;
 use crate::train::config::RunConfig;
 use crate::train::recipe;
 use crate::{Error, Result, files};

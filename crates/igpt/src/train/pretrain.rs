@@ -12,7 +12,8 @@ use super::setup::{
     validation, warn,
 };
 use crate::data::{Fingerprint, Loader, Preprocess, Split, TokenSet};
-use crate::model::{Card, Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
+use crate::device::{Engine, FineTuning, TrainEngine};
+use crate::model::{Card, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::ranks::{Collective, in_turn};
@@ -125,7 +126,7 @@ pub fn pretrain_among(
     expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
     let network = config.network(n_px, palette.n_vocab());
     network.validate()?;
-    let mut config = resolve(config, &network);
+    let mut config = resolve(config, &network)?;
     if start == Start::Resume {
         config.given.expect_used(&config, Decider::Run, &network, palette)?;
     }
@@ -147,7 +148,7 @@ pub fn pretrain_among(
     observer.event(Event::Phase("preparing the network"));
     let weights = train.initial_weights(&network);
     expect_same_weights(ranks, &weights)?;
-    let (mut engine, mut average) = engine(&run, &network, options, weights, train.ema, checkpoint)?;
+    let mut engine = engine(&run, &network, &options, weights, checkpoint)?;
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)?;
         let Some(set) = &validation else { return Ok(()) };
@@ -163,7 +164,6 @@ pub fn pretrain_among(
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        average: average.as_mut(),
         ranks: &mut *ranks,
         next: &mut batches(&mut loader, &network, train),
         validation: validation.as_ref(),
@@ -176,9 +176,7 @@ pub fn pretrain_among(
         stop,
     }
     .run()?;
-    if let Some(mut average) = average.take() {
-        average.exchange(engine.as_mut())?;
-    }
+    engine.swap_average()?;
 
     let damaged = all_damaged(ranks, &loader.damaged())?;
     let summary = summary(&run, &config, &network, palette, &outcome, (images.len(), damaged.len()));
@@ -192,7 +190,7 @@ pub fn pretrain_among(
     for (name, problem) in &damaged {
         warn(&run, observer, &format!("{name} was skipped: {problem}"));
     }
-    let weights = engine.into_weights();
+    let weights = engine.into_weights()?;
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
@@ -205,7 +203,7 @@ pub fn pretrain_among(
 /// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they were saved.
 pub(super) fn take_best(
     run: &RunDir,
-    engine: &mut dyn Engine,
+    engine: &mut dyn TrainEngine,
     outcome: &Outcome,
     observer: &mut dyn Observer,
 ) -> Result<()> {
@@ -221,9 +219,8 @@ pub(super) fn take_best(
     }
     run.log(&format!("step {step} had the best validation, {loss:.4}: the model is its"));
     let checkpoint = Checkpoint::read(&path)?;
-    let average = checkpoint.average(engine.layout())?;
     checkpoint.restore(engine)?;
-    average.map_or(Ok(()), |mut average| engine.exchange(&mut average))
+    engine.swap_average()
 }
 
 fn sample_grid(
@@ -342,9 +339,9 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::cpu;
     use crate::data::{self, OpenOptions};
-    use crate::model::{Layout, Precision};
+    use crate::device::{self, Precision};
+    use crate::model::Layout;
     use crate::train::config::TrainSection;
 
     /// A network of a few thousand parameters on emoji.
@@ -407,7 +404,7 @@ mod tests {
         let (best, last) = (summary.best_validation_loss.unwrap(), summary.validation_loss.unwrap());
         assert!(summary.best_step.unwrap() < 8 && best < last, "{best} at {:?}, {last}", summary.best_step);
         let model = ModelDir::open(&out).unwrap();
-        let mut engine = cpu::open(&model.config, &model.weights, cpu::Options::inference(Precision::F32)).unwrap();
+        let mut engine = device::open(&model.config, &model.weights, &device::Options::new(Precision::F32)).unwrap();
         let images = data::open("emoji", &OpenOptions::default()).unwrap().validation.take(24);
         let set = data::tokenize(&images, model.config.n_px, &Quantizer::new(model.palette)).unwrap();
         let loss = engine.evaluate(&set.batch(0..24)).unwrap().mean();

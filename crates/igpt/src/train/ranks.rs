@@ -7,7 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::data::Damaged;
-use crate::model::Engine;
+use crate::device::TrainEngine;
 use crate::model::ImageSize;
 use crate::palette::Palette;
 use crate::ranks::{Collective, expect_same_program};
@@ -18,8 +18,8 @@ use crate::train::run_dir::Start;
 use crate::train::trainer::expect_divisible;
 use crate::{Error, Result};
 
-/// Settings in which ranks may differ beside those without effect.
-const PLACES: [&str; 1] = ["data.dir"];
+/// Settings in which ranks may differ beside those without effect; what their devices have in common is looked at apart.
+const PLACES: [&str; 2] = ["data.dir", "train.device"];
 
 /// Refuses ranks of another program, instruction set or config.
 pub(super) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Res
         let values = values.filter(|(key, _)| !PLACES.iter().chain(&WITHOUT_EFFECT).any(|free| free == key));
         settings.extend(values.map(|(key, value)| (key, value.to_string())));
     }
-    expect_same_program(ranks, config.train.precision, settings)
+    expect_same_program(ranks, config.train.device, settings)
 }
 
 /// The config with a gradient group for each rank, where a new run doesn't say how many there are.
@@ -100,26 +100,26 @@ pub(super) fn share_palette(
 }
 
 /// Brings the weights that each rank has updated to all others.
-pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn Engine) -> Result<()> {
-    let (owned, layout) = (engine.owned(), engine.layout());
-    if owned.len() == layout.arena_len() {
+pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn TrainEngine) -> Result<()> {
+    let shares = engine.shares();
+    if shares.len() == 1 {
         return Ok(());
     }
-    let shares = (0..ranks.size()).map(|rank| layout.share((rank, ranks.size()))).collect();
-    let all = ranks.complete(&engine.state().weights[owned], shares)?;
-    engine.renew(all)
+    let mut own = Vec::with_capacity(shares[ranks.rank()].len());
+    engine.copy_share(&mut own)?;
+    engine.copy_others_in(ranks.complete(&own, shares)?)
 }
 
 /// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it;
 /// gives their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
 pub(super) fn write_shards(
     ranks: &mut Collective,
-    engine: &dyn Engine,
+    engine: &dyn TrainEngine,
     checkpoints: Option<&Checkpoints>,
     root: &Path,
     step: u64,
 ) -> Result<BTreeMap<String, String>> {
-    if ranks.size() == 1 || engine.owned().len() == engine.layout().arena_len() {
+    if engine.shares().len() == 1 {
         return Ok(BTreeMap::new());
     }
     let begun = checkpoints.map_or(Ok(()), |checkpoints| checkpoints.begin(step));

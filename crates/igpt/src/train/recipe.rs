@@ -79,7 +79,8 @@ pub(crate) fn onto(settings: Table) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{Initialization, Optimizer};
+    use crate::device::Optimizer;
+    use crate::model::Initialization;
     use crate::train::config::{RunConfig, TrainSection};
     use crate::train::{Decay, Overrides};
 
@@ -135,7 +136,7 @@ mod tests {
         let mut config = read("[train]\nrecipe = \"modern\"\nsteps = 3\nschedule = \"cosine\"\n");
         config.train.resolve(784);
         let text = config.to_toml();
-        for part in ["recipe = \"modern\"", "muon_momentum = 0.95", "muon_heads = false", "schedule = \"cosine\""] {
+        for part in ["recipe = \"modern\"", "muon_momentum = 0.95", "schedule = \"cosine\""] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert_eq!(read(&text), config);

@@ -1,23 +1,24 @@
 //! Whether training fits into the memory that is left, and what to change where it doesn't.
 
-use crate::cpu::{self, Options};
+use crate::device::{FineTuning, Optimizer, Options, Precision, TrainOptions, backend};
 use crate::machine::size_in_words;
-use crate::model::{FineTuning, Layout, ModelConfig, Optimizer, Precision, Preset};
+use crate::model::{ModelConfig, Preset};
 use crate::train::config::TrainSection;
 use crate::{Error, Result};
 
 /// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed
 /// weights are kept unless the config says otherwise.
-pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> Options {
-    Options {
-        threads: train.threads,
-        micro_batch: train.micro_batch,
-        training: Some(train.optimizer),
+pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> TrainOptions {
+    let TrainSection { device, precision, threads, micro_batch, .. } = *train;
+    let repack = train.repack.unwrap_or(false);
+    TrainOptions {
+        engine: Options { device, precision, threads, micro_batch, repack, int8: false },
+        optimizer: train.optimizer,
+        gradient_groups: (train.gradient_groups / share.1).max(1),
+        average: train.ema > 0.0,
         recompute: train.recompute.unwrap_or(false),
-        repack: train.repack.unwrap_or(false),
         fine_tuning,
         share,
-        ..Options::training(train.precision)
     }
 }
 
@@ -42,23 +43,11 @@ pub(super) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch: usize, r
 /// Copies of the gradient or the weights that a rank of several has on their way to and from the others.
 const ON_THEIR_WAY: u64 = 3;
 
-/// Bytes of the average of the weights, if one is kept.
-pub(super) fn average(network: &ModelConfig, train: &TrainSection) -> u64 {
-    if train.ema > 0.0 { arena(network) } else { 0 }
-}
-
-/// Bytes of one copy of the weights.
-fn arena(network: &ModelConfig) -> u64 {
-    (size_of::<f32>() * Layout::new(network).arena_len()) as u64
-}
-
-/// Bytes of an engine, of the sums of gradient groups and the average of the weights beside it, and of what is exchanged
-/// with other ranks.
-pub(super) fn needed(network: &ModelConfig, options: &Options, train: &TrainSection) -> u64 {
-    let (_, ranks) = options.share;
-    let parked = u64::from((train.gradient_groups / ranks).max(1).ilog2());
-    let exchanged = if ranks > 1 { ON_THEIR_WAY } else { 0 };
-    cpu::memory(network, options).total() + (parked + exchanged) * arena(network) + average(network, train)
+/// Bytes of an engine, and of what is exchanged with other ranks.
+pub(super) fn needed(network: &ModelConfig, options: &TrainOptions) -> Result<u64> {
+    let exchanged = if options.share.1 > 1 { ON_THEIR_WAY } else { 0 };
+    let weights = (size_of::<f32>() * network.parameters()) as u64;
+    Ok(backend(options.engine.device)?.train_memory(network, options).total() + exchanged * weights)
 }
 
 /// The options of [`options`]; where that does not fit into the bytes that are `left`, with activations computed again, and
@@ -72,7 +61,7 @@ pub(super) fn fitting(
     train: &TrainSection,
     fine_tuning: FineTuning,
     share: (usize, usize),
-) -> Result<Options> {
+) -> Result<TrainOptions> {
     let options = options(train, fine_tuning, share);
     match left {
         Some(left) => within(left, network, train, options),
@@ -81,36 +70,43 @@ pub(super) fn fitting(
 }
 
 /// As [`fitting`], where so many bytes are left.
-pub(super) fn within(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> Result<Options> {
-    let fits = |options: &Options| needed(network, options, train) <= left;
-    let recompute = Options { recompute: train.recompute.unwrap_or(true), ..options };
-    let repack = Options { repack: train.repack.unwrap_or(true), ..recompute };
-    if let Some(fitting) = [options, recompute, repack].into_iter().find(fits) {
-        return Ok(fitting);
+pub(super) fn within(
+    left: u64,
+    network: &ModelConfig,
+    train: &TrainSection,
+    options: TrainOptions,
+) -> Result<TrainOptions> {
+    let recompute = TrainOptions { recompute: train.recompute.unwrap_or(true), ..options };
+    let mut repack = recompute;
+    repack.engine.repack = train.repack.unwrap_or(true);
+    for fitting in [options, recompute, repack] {
+        if needed(network, &fitting)? <= left {
+            return Ok(fitting);
+        }
     }
-    let need = needed(network, &options, train);
+    let need = needed(network, &options)?;
     Err(Error::Invalid(format!(
         "training {} parameters needs {} of memory, but {} are left: {}",
         network.parameters(),
         size_in_words(need),
         size_in_words(left),
-        remedy(left, network, train, options)
+        remedy(left, network, train, options)?
     )))
 }
 
 /// A setting, whether it can still be changed, and the change.
-type Knob = (&'static str, bool, fn(&mut Options));
+type Knob = (&'static str, bool, fn(&mut TrainOptions));
 
 /// The smallest change of settings that makes it fit, or the largest preset that does.
-fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Options) -> String {
+fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: TrainOptions) -> Result<String> {
     let mut changed = options;
     let mut settings = Vec::new();
     let knobs: [Knob; 5] = [
         ("--set train.recompute=true", !options.recompute, |o| o.recompute = true),
-        ("--set train.repack=true", !options.repack, |o| o.repack = true),
-        ("--set train.micro_batch=1", options.micro_batch != 1, |o| o.micro_batch = 1),
-        ("--optimizer muon", options.training == Some(Optimizer::Adam), |o| o.training = Some(Optimizer::Muon)),
-        ("--precision bf16", options.precision == Precision::F32, |o| o.precision = Precision::Bf16),
+        ("--set train.repack=true", !options.engine.repack, |o| o.engine.repack = true),
+        ("--set train.micro_batch=1", options.engine.micro_batch != 1, |o| o.engine.micro_batch = 1),
+        ("--optimizer muon", options.optimizer == Optimizer::Adam, |o| o.optimizer = Optimizer::Muon),
+        ("--precision bf16", options.engine.precision == Precision::F32, |o| o.engine.precision = Precision::Bf16),
     ];
     for (setting, is_open, change) in knobs {
         if !is_open {
@@ -118,20 +114,20 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Optio
         }
         let mut alone = options;
         change(&mut alone);
-        if needed(network, &alone, train) <= left {
-            return format!("train with {setting}");
+        if needed(network, &alone)? <= left {
+            return Ok(format!("train with {setting}"));
         }
         change(&mut changed);
         settings.push(setting);
-        if needed(network, &changed, train) <= left {
-            return format!("train with {}", settings.join(" "));
+        if needed(network, &changed)? <= left {
+            return Ok(format!("train with {}", settings.join(" ")));
         }
     }
-    match largest_preset(left, network, train, changed) {
+    Ok(match largest_preset(left, network, train, changed)? {
         Some(preset) if settings.is_empty() => format!("take --preset {} at the largest", preset.name()),
         Some(preset) => format!("take --preset {} at the largest, with {}", preset.name(), settings.join(" ")),
         None => "free some memory, or train elsewhere".into(),
-    }
+    })
 }
 
 /// The largest preset that trains in so many bytes with the settings at hand, activations and packed weights made again
@@ -140,15 +136,17 @@ pub(super) fn largest_preset(
     left: u64,
     network: &ModelConfig,
     train: &TrainSection,
-    options: Options,
-) -> Option<Preset> {
-    let recompute = options.recompute || train.recompute.is_none();
-    let repack = options.repack || train.repack.is_none();
-    let options = Options { recompute, repack, ..options };
-    Preset::ALL.into_iter().rev().find(|preset| {
-        let preset = ModelConfig::preset(*preset, network.n_px, network.n_vocab);
-        needed(&preset, &options, train) <= left
-    })
+    mut options: TrainOptions,
+) -> Result<Option<Preset>> {
+    options.recompute |= train.recompute.is_none();
+    options.engine.repack |= train.repack.is_none();
+    for preset in Preset::ALL.into_iter().rev() {
+        let network = ModelConfig::preset(preset, network.n_px, network.n_vocab);
+        if needed(&network, &options)? <= left {
+            return Ok(Some(preset));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -164,13 +162,15 @@ mod tests {
     fn activations_and_packed_weights_are_made_again_only_where_they_do_not_fit_otherwise() {
         let (network, mut train) = (network(Preset::S), TrainSection::default());
         let keeping = options(&train, FineTuning::default(), (0, 1));
-        let need =
-            |recompute, repack| needed(&network, &Options { recompute, repack, ..keeping }, &TrainSection::default());
+        let need = |recompute, repack| {
+            let engine = Options { repack, ..keeping.engine };
+            needed(&network, &TrainOptions { recompute, engine, ..keeping }).unwrap()
+        };
         let (all, less, least) = (need(false, false), need(true, false), need(true, true));
         assert!(less < all * 2 / 3 && least < less, "{all} {less} {least}");
         let chosen = |left, train: &TrainSection| {
             within(left, &network, train, options(train, FineTuning::default(), (0, 1)))
-                .map(|o| (o.recompute, o.repack))
+                .map(|o| (o.recompute, o.engine.repack))
         };
         assert_eq!(chosen(all, &train).unwrap(), (false, false));
         assert_eq!(chosen(all - 1, &train).unwrap(), (true, false));
@@ -187,8 +187,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_a_setting_that_mends_it() {
         let (network, train) = (network(Preset::Tiny), TrainSection::default());
-        let given = Options { precision: Precision::F32, ..options(&train, FineTuning::default(), (0, 1)) };
-        let mut left = needed(&network, &given, &train);
+        let train = TrainSection { precision: Precision::F32, ..train };
+        let given = options(&train, FineTuning::default(), (0, 1));
+        let mut left = needed(&network, &given).unwrap();
         let mut said = std::collections::BTreeSet::new();
         while left > 1_000_000 {
             left = left * 97 / 100;
@@ -206,11 +207,13 @@ mod tests {
     #[test]
     fn the_groups_of_gradients_that_wait_and_the_average_of_the_weights_are_counted() {
         let network = network(Preset::Nano);
-        let options = options(&TrainSection::default(), FineTuning::default(), (0, 1));
-        let arena = 4 * Layout::new(&network).arena_len() as u64;
         let need = |gradient_groups, ema| {
-            needed(&network, &options, &TrainSection { gradient_groups, ema, ..TrainSection::default() })
+            let train = TrainSection { gradient_groups, ema, ..TrainSection::default() };
+            needed(&network, &options(&train, FineTuning::default(), (0, 1))).unwrap()
         };
+        // Nothing of this preset needs padding but the embeddings' rows.
+        let arena = need(2, 0.0) - need(1, 0.0);
+        assert!(arena.abs_diff(4 * network.parameters() as u64) < arena / 50);
         assert_eq!(need(8, 0.0) - need(1, 0.0), 3 * arena);
         assert_eq!(need(1, 0.9) - need(1, 0.0), arena);
     }
@@ -219,10 +222,11 @@ mod tests {
     fn the_largest_preset_that_fits_is_found() {
         let (nano, train) = (network(Preset::Nano), TrainSection::default());
         let options = options(&train, FineTuning::default(), (0, 1));
-        let find = |left| largest_preset(left, &nano, &train, options);
+        let find = |left| largest_preset(left, &nano, &train, options).unwrap();
         assert_eq!(find(1_000_000), None);
         assert_eq!(find(u64::MAX), Some(Preset::Xl));
-        let m = needed(&network(Preset::M), &Options { recompute: true, repack: true, ..options }, &train);
+        let least = TrainOptions { recompute: true, engine: Options { repack: true, ..options.engine }, ..options };
+        let m = needed(&network(Preset::M), &least).unwrap();
         assert_eq!((find(m), find(m - 1)), (Some(Preset::M), Some(Preset::S)));
     }
 }

@@ -4,19 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::{self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet};
+use crate::device::{FineTuning, TrainEngine, TrainOptions, backend};
 use crate::files;
-use crate::machine::Limits;
-use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
+use crate::model::{ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
 use crate::ranks::Collective;
-use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
 use crate::train::observer::{Event, Observer};
 use crate::train::probe::RunProbe;
 use crate::train::room;
 use crate::train::run_dir::{RunDir, Start};
-use crate::{Error, Result, cpu};
+use crate::{Error, Result, device};
 
 /// The data set of a run.
 pub(super) fn dataset(config: &RunConfig, observer: &mut dyn Observer) -> Result<Dataset> {
@@ -94,8 +93,8 @@ pub(super) fn options(
     train: &TrainSection,
     fine_tuning: FineTuning,
     ranks: &mut Collective,
-) -> Result<cpu::Options> {
-    let left = Limits::now().usable().map(|left| left / ranks.on_this_host() as u64);
+) -> Result<TrainOptions> {
+    let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
     // None takes its part before all have seen what is left.
     ranks.barrier()?;
     room::expect_batch_fits(left, network.n_ctx(), train.batch.max(train.batch_end), ranks.size())?;
@@ -103,31 +102,30 @@ pub(super) fn options(
 }
 
 /// Logs what the lack of memory decided.
-pub(super) fn log_options(run: &RunDir, options: &cpu::Options, train: &TrainSection) {
+pub(super) fn log_options(run: &RunDir, options: &TrainOptions, train: &TrainSection) {
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }
-    if options.repack && train.repack.is_none() {
+    if options.engine.repack && train.repack.is_none() {
         run.log("weights are packed block by block: there is no memory to keep them packed");
     }
 }
 
-/// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`, and their average
-/// with the decay `ema`.
+/// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`.
 pub(super) fn engine(
     run: &RunDir,
     network: &ModelConfig,
-    options: cpu::Options,
+    options: &TrainOptions,
     weights: Vec<f32>,
-    ema: f64,
     checkpoint: Option<Checkpoint>,
-) -> Result<(Box<dyn Engine>, Option<Average>)> {
-    let mut engine = cpu::open(network, &weights, options)?;
-    let Some(checkpoint) = checkpoint else { return Ok((engine, Average::new(ema, weights))) };
-    run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
-    let average = checkpoint.average(engine.layout())?.and_then(|weights| Average::new(ema, weights));
-    checkpoint.restore(engine.as_mut())?;
-    Ok((engine, average))
+) -> Result<Box<dyn TrainEngine>> {
+    let mut engine = device::open_training(network, &weights, options)?;
+    drop(weights);
+    if let Some(checkpoint) = checkpoint {
+        run.log(&format!("step {}: resumed from {}", checkpoint.meta.step, checkpoint.path.display()));
+        checkpoint.restore(engine.as_mut())?;
+    }
+    Ok(engine)
 }
 
 /// The loader's batches, masked if the network wants that.
@@ -173,7 +171,7 @@ pub(super) fn palette(
 }
 
 /// The config with nothing left open that the data or another setting decide.
-pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
+pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> Result<RunConfig> {
     let mut config = config.clone();
     config.model.n_px = Some(network.n_px);
     config.model.n_embd = Some(network.n_embd);
@@ -186,7 +184,8 @@ pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> RunConfig {
         config.train.mask_prob = Some(network.mask_prob);
     }
     config.train.resolve(network.n_ctx());
-    config
+    config.train.device = device::resolve(config.train.device)?;
+    Ok(config)
 }
 
 /// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
@@ -271,7 +270,7 @@ fn same_images(
 
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 14] = [
+    const FREE: [&str; 15] = [
         "finetune.patience",
         "data.dir",
         "model.preset",
@@ -286,6 +285,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         "train.keep_last",
         "train.keep_every",
         "train.plan",
+        "train.device",
     ];
     let a_classifier = a.finetune.is_some();
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a config of plain values has a TOML form");

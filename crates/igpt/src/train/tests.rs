@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::average::Average;
+use super::average::share;
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
 use super::config::{RunConfig, TrainSection};
 use super::fake::Fake;
@@ -14,8 +14,9 @@ use super::run_dir::{RunDir, Start};
 use super::trainer::{Outcome, Trainer};
 use super::{FineTuneSection, Metrics, Plan};
 use crate::data::{Batch, TokenSet};
+use crate::device::{Engine, TrainEngine};
 use crate::files::full_disk;
-use crate::model::{Engine, ImageSize, ModelConfig};
+use crate::model::{ImageSize, ModelConfig};
 use crate::ranks::Collective;
 use crate::ranks::collective::tests::on_ranks;
 use crate::rng::{Purpose, Rng};
@@ -73,19 +74,16 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
     if leads {
         run.begin().unwrap();
     }
-    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &config.train, ranks.size());
     engine.breaks_at = go.breaks_at;
     let mut warnings = Vec::new();
     let mut meta = Meta::new(0, 0, IMAGES, "hash", config);
-    let mut average = Average::new(config.train.ema, engine.state().weights.to_vec());
     if start == Start::Resume {
         let newest = leads.then(|| {
             Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap()
         });
         if let Some(checkpoint) = share_checkpoint(ranks, newest.flatten()).unwrap() {
             meta = checkpoint.meta.clone();
-            let kept = checkpoint.average(engine.layout()).unwrap();
-            average = kept.and_then(|weights| Average::new(config.train.ema, weights));
             checkpoint.restore(&mut engine).unwrap();
         }
     }
@@ -116,7 +114,6 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         config,
         run: &run,
         engine: &mut engine,
-        average: average.as_mut(),
         ranks,
         next: &mut next,
         validation: Some(&set),
@@ -129,8 +126,7 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         stop: &stop,
     }
     .run();
-    let average = average.map(|average| average.weights().to_vec());
-    Ran { outcome, weights: engine.state().weights.to_vec(), average, warnings }
+    Ran { outcome, weights: engine.weights, average: engine.average, warnings }
 }
 
 fn losses(out: &Path) -> Vec<(u64, String, u64)> {
@@ -185,18 +181,19 @@ fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_with
     let without = train(&config(|_| ()), &dir.path().join("without"), Start::New, WHOLE);
     assert!(expected.weights == without.weights);
     // Of the weights after every step.
-    let mut average = Average::new(0.9, vec![0.0; expected.weights.len()]).unwrap();
+    let mut average = vec![0.0; expected.weights.len()];
     let every = dir.path().join("every");
     let keeping = config(|train| (train.checkpoint_every, train.keep_last) = (Some(1), 20));
     train(&keeping, &every, Start::New, WHOLE).outcome.unwrap();
-    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &keeping.train, 1);
     for step in 1..=20 {
         let path = Checkpoints::look(every.join("checkpoints")).unwrap().path(step);
         Checkpoint::read(&path).unwrap().restore(&mut engine).unwrap();
-        average.follow(step - 1, engine.state().weights);
+        let towards = average.iter_mut().zip(&engine.weights);
+        towards.for_each(|(average, weight)| *average += share(0.9, step - 1) * (weight - *average));
     }
-    assert!(expected.average.unwrap() == average.weights());
-    average.exchange(&mut engine).unwrap();
+    assert!(expected.average.unwrap() == average);
+    engine.weights = average;
     let loss = engine.evaluate(&validation().batch(0..10)).unwrap().mean();
     assert_eq!(expected.outcome.unwrap().validation_loss, Some(loss));
     assert_ne!(without.outcome.unwrap().validation_loss, Some(loss));
@@ -292,12 +289,12 @@ fn the_noise_of_gradients_is_the_variance_between_images_and_only_told_of_severa
         row.gradient_signal.zip(row.gradient_noise)
     };
     // The gradients of the first batch's images, by hand.
-    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1));
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &TrainSection::default(), 1);
     let gradients: Vec<Vec<f64>> = (0..8)
         .map(|i| {
-            engine.gradients().fill(0.0);
+            engine.gradients.fill(0.0);
             engine.accumulate(&Batch::new(image(i), N_PX.pixels()), 1.0 / N_PX.pixels() as f32).unwrap();
-            engine.gradients().iter().map(|value| f64::from(*value)).collect()
+            engine.gradients.iter().map(|value| f64::from(*value)).collect()
         })
         .collect();
     let mean = |of: &[Vec<f64>], at: usize| of.iter().map(|gradient| gradient[at]).sum::<f64>() / of.len() as f64;

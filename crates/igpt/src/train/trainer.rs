@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::data::{Batch, BatchSizes, Masking, TokenSet};
+use crate::device::{Engine, LossSum, TrainEngine};
 use crate::files;
-use crate::model::{Engine, LossSum, Objective};
+use crate::model::Objective;
 use crate::ranks::Collective;
 use crate::ranks::losses;
-use crate::train::average::Average;
+use crate::train::average;
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::fine_tuning::FineTuneSection;
-use crate::train::groups::{GradientTree, even_runs, micro_batch};
+use crate::train::groups::{Accumulation, even_runs, micro_batch};
 use crate::train::metrics::{Metrics, Row};
 use crate::train::noise::Noise;
 use crate::train::observer::{Event, Observer, Started, StepReport};
@@ -38,9 +39,7 @@ pub struct Trainer<'a> {
     /// Where results go.
     pub run: &'a RunDir,
     /// Initialised, or restored from `start`.
-    pub engine: &'a mut dyn Engine,
-    /// The average of its weights to keep, if one is kept.
-    pub average: Option<&'a mut Average>,
+    pub engine: &'a mut dyn TrainEngine,
     /// The processes that train together; every one has such a trainer.
     pub ranks: &'a mut Collective,
     /// Gives this rank's part of the batch of the next step, from step `start.step` on.
@@ -153,9 +152,8 @@ impl Loop<'_> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
         let group = self.sizes.largest() / train.gradient_groups;
-        let most = micro_batch(&train, group, n_ctx);
-        let groups = train.gradient_groups / self.t.ranks.size();
-        let mut tree = GradientTree::new(groups, most, self.t.engine.layout().arena_len())?;
+        let most = micro_batch(&train, group, n_ctx)?;
+        let cuts = Accumulation { groups: train.gradient_groups / self.t.ranks.size(), most };
         let first = self.t.start.step;
         self.write_config();
         self.t.observer.event(Event::Started(&Started {
@@ -167,7 +165,7 @@ impl Loop<'_> {
         }));
         let mut saved = None;
         while !self.planner.is_over(self.outcome.step) && !self.is_patience_over() {
-            if !self.step(&train, &mut tree)? {
+            if !self.step(&train, cuts)? {
                 self.outcome.stopped = true;
                 break;
             }
@@ -218,7 +216,7 @@ impl Loop<'_> {
     }
 
     /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
-    fn step(&mut self, train: &TrainSection, tree: &mut GradientTree) -> Result<bool> {
+    fn step(&mut self, train: &TrainSection, cuts: Accumulation) -> Result<bool> {
         if self.t.ranks.any(self.t.stop.load(Ordering::Relaxed))? {
             return Ok(false);
         }
@@ -226,11 +224,11 @@ impl Loop<'_> {
         let asked = Instant::now();
         let batch = (self.t.next)()?;
         self.row.1 += asked.elapsed().as_secs_f64();
-        let Some(own) = tree.accumulate(self.t.engine, &batch, self.t.ranks, self.t.stop)? else {
+        let Some(own) = cuts.run(self.t.engine, &batch, self.t.ranks, self.t.stop)? else {
             return Ok(false);
         };
-        let right = right_ones(&own, &batch);
-        let (sum, right) = losses::gather(self.t.ranks, own, right)?;
+        let right = right_ones(&own.losses, &batch);
+        let (sum, right) = losses::gather(self.t.ranks, own.losses, right)?;
         let images = self.sizes.at(index);
         let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
@@ -244,15 +242,15 @@ impl Loop<'_> {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
         share_weights(self.t.ranks, self.t.engine)?;
-        if let Some(average) = &mut self.t.average {
-            average.follow(index, self.t.engine.state().weights);
+        if train.ema > 0.0 {
+            self.t.engine.follow_average(average::share(train.ema, index))?;
         }
         self.outcome.step = step;
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
             let accuracy = right.map(|right| right as f64 / images as f64);
-            let noise = tree.squares().map(|sum| Noise::of(images, norm.into(), train.gradient_groups, sum));
+            let noise = own.squares.map(|sum| Noise::of(images, norm.into(), train.gradient_groups, sum));
             let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
             let blank = self.blank_row("train", loss);
             let found = Row { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
@@ -393,13 +391,9 @@ impl Loop<'_> {
 
     /// Does something with the average of the weights, if one is kept, in place of them.
     fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        let exchange = |run: &mut Self| match &mut run.t.average {
-            Some(average) => average.exchange(run.t.engine),
-            None => Ok(()),
-        };
-        exchange(self)?;
+        self.t.engine.swap_average()?;
         act(self)?;
-        exchange(self)
+        self.t.engine.swap_average()
     }
 
     /// How long ago the row began if nothing was trained since.
@@ -473,8 +467,7 @@ impl Loop<'_> {
         meta.validations_since_best = self.waited;
         meta.plans = self.planner.plans(train).to_vec();
         meta.files = shards;
-        let average = self.t.average.as_ref().map(|average| average.weights());
-        let path = checkpoints.save(self.t.engine, average, &meta)?;
+        let path = checkpoints.save(self.t.engine, &meta)?;
         checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
         self.t.run.log(&format!("step {step}: saved {}", path.display()));
         self.t.observer.event(Event::Saved(&path));

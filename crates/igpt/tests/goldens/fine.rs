@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use igpt::cpu::{self, Isa};
 use igpt::data::Batch;
-use igpt::model::{ClassHead, FineTuning, Layout, ModelConfig, Objective, Precision};
+use igpt::device::{FineTuning, Precision};
+use igpt::model::{ClassHead, Layout, ModelConfig, Objective};
 use serde::Deserialize;
 
 use super::{Golden, Summary, hashes, read, shape, weights};
@@ -34,7 +35,7 @@ fn errors(case: &str, precision: Precision, isa: Isa) -> Vec<(String, f64)> {
     let class_head = fine.layer.zip(fine.num_labels).map(|(layer, num_labels)| ClassHead { num_labels, layer });
     let config = ModelConfig { objective, class_head, ..shape(&golden.config) };
     let layout = Layout::new(&config);
-    let mut arena = vec![0.0; layout.arena_len()];
+    let mut arena = vec![0.0; layout.parameters()];
     for tensor in layout.tensors() {
         layout.import(tensor, &weights(&tensor.name, fine.scales[&tensor.name], tensor.len()), &mut arena).unwrap();
     }
@@ -72,7 +73,7 @@ fn errors(case: &str, precision: Precision, isa: Isa) -> Vec<(String, f64)> {
     }
     let gradients = engine.gradients();
     for tensor in layout.tensors() {
-        let error = fine.gradients[&tensor.name].error(&layout.export(tensor, gradients));
+        let error = fine.gradients[&tensor.name].error(&gradients[tensor.range()].to_vec());
         errors.push((format!("gradient of {}", tensor.name), error));
     }
     errors

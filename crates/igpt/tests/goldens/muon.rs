@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use igpt::cpu::Isa;
-use igpt::model::{MuonUpdate, Optimizer, Precision, Rates, Update};
+use igpt::device::{MuonUpdate, Optimizer, Precision, Update};
+use igpt::model::Rates;
 use serde::Deserialize;
 
 use super::{ADAM, Summary, open, read, travel};

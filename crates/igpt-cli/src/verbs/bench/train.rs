@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use igpt::data::Batch;
-use igpt::model::{AdamUpdate, MuonUpdate, Optimizer, Rates, Update};
+use igpt::device::{AdamUpdate, MuonUpdate, Optimizer, Update};
+use igpt::model::Rates;
 use igpt::{Result, cpu};
 
 use super::report::Timing;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use igpt::cpu::Options;
 use igpt::data::{OpenOptions, Split};
-use igpt::model::Precision;
+use igpt::device::Precision;
 use igpt::ranks::Collective;
 use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};

@@ -1,5 +1,6 @@
 use igpt::cpu;
-use igpt::model::{ImageSize, Initialization, ModelConfig, Precision, initial_weights};
+use igpt::device::Precision;
+use igpt::model::{ImageSize, Initialization, ModelConfig, initial_weights};
 
 use super::*;
 

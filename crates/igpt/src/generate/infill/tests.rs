@@ -1,6 +1,6 @@
 use super::*;
-use crate::cpu;
-use crate::model::{Engine, ImageSize, Initialization, ModelConfig, Precision, initial_weights};
+use crate::device::{self, Engine, Precision};
+use crate::model::{ImageSize, Initialization, ModelConfig, initial_weights};
 
 /// A network of random weights, output matrix included.
 fn engine(objective: Objective) -> Box<dyn Engine> {
@@ -8,7 +8,7 @@ fn engine(objective: Objective) -> Box<dyn Engine> {
     let mut weights = initial_weights(&config, Initialization::Paper, 1);
     let mut rng = Rng::new(5, Purpose::Init, 0, 0);
     weights.iter_mut().for_each(|weight| *weight += 0.3 * rng.normal() as f32);
-    cpu::open(&config, &weights, cpu::Options::inference(Precision::F32)).unwrap()
+    device::open(&config, &weights, &device::Options::new(Precision::F32)).unwrap()
 }
 
 fn fill(known: &[Option<u16>], attempts: usize, rounds: usize, seed: u64) -> Vec<Vec<u16>> {

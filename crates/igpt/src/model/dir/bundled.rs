@@ -32,7 +32,7 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
     let (config, palette, extra) = fit_settings((json(config)?, name), (json(processor)?, name))?;
     let layout = Layout::new(&config);
     let file = safetensors::SafeTensors::deserialize(weights).map_err(|e| damaged(e.to_string()))?;
-    let mut arena = vec![0.0; layout.arena_len()];
+    let mut arena = vec![0.0; layout.parameters()];
     for tensor in layout.tensors() {
         let stored = file.tensor(&tensor.name).map_err(|e| damaged(e.to_string()))?;
         if stored.dtype() != safetensors::Dtype::BF16 {
@@ -62,7 +62,7 @@ mod tests {
     fn a_saved_model_reads_the_same_from_memory_as_from_disk() {
         let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 5, 24, 2, 3);
         let layout = Layout::new(&config);
-        let mut weights = vec![0.0; layout.arena_len()];
+        let mut weights = vec![0.0; layout.parameters()];
         layout.init(3, &mut weights);
         let palette = Palette::new((0..5).map(|i| [i as f32 / 8.0; 3]).collect(), 3).unwrap();
         let folder = tempfile::tempdir().unwrap();

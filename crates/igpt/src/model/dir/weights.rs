@@ -154,7 +154,7 @@ impl Catalogue {
             }
         }
         let layout = Layout::new(config);
-        let mut arena = vec![0.0; layout.arena_len()];
+        let mut arena = vec![0.0; layout.parameters()];
         for tensor in layout.tensors().iter().filter(|tensor| !left_out(tensor)) {
             layout.import(tensor, &self.read(tensor)?, &mut arena)?;
         }
@@ -173,10 +173,9 @@ impl Catalogue {
     }
 }
 
-/// One tensor of the arena on its way into a file; converted when its turn comes, so that one is held at a time.
+/// One tensor on its way into a file; converted when its turn comes, so that one is held at a time.
 struct Outgoing<'a> {
     tensor: &'a Tensor,
-    layout: &'a Layout,
     /// `None`: zeros.
     arena: Option<&'a [f32]>,
     dtype: SaveType,
@@ -196,7 +195,7 @@ impl safetensors::View for Outgoing<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let values = match self.arena {
-            Some(arena) => self.layout.export(self.tensor, arena),
+            Some(arena) => arena[self.tensor.range()].to_vec(),
             None => vec![0.0; self.tensor.len()],
         };
         Cow::Owned(match self.dtype {
@@ -222,8 +221,8 @@ pub(super) fn write(
     let full = Layout::new(&ModelConfig { biases: true, ..config.clone() });
     let tensors = full.tensors().iter().map(|with_bias| {
         let outgoing = match layout.tensor(&with_bias.name) {
-            Some(tensor) => Outgoing { tensor, layout: &layout, arena: Some(arena), dtype },
-            None => Outgoing { tensor: with_bias, layout: &full, arena: None, dtype },
+            Some(tensor) => Outgoing { tensor, arena: Some(arena), dtype },
+            None => Outgoing { tensor: with_bias, arena: None, dtype },
         };
         (with_bias.name.clone(), outgoing)
     });

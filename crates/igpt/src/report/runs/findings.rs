@@ -6,14 +6,15 @@ use super::features::{self, FeatureMap, Probed};
 use super::pictures::{self, Drawn};
 use super::words::grouped;
 use crate::data::{self, Dataset, OpenOptions, Split, TokenSet, tokenize};
+use crate::device::Engine;
 use crate::evaluate::{
     Accuracy, BaselineScores, Baselines, Likelihood, Reference, Surprise, accuracy, likelihood, surprise,
 };
-use crate::model::{Engine, ModelConfig, ModelDir, Objective};
+use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Histogram, Quantizer};
 use crate::report::page::Pair;
 use crate::train::{Metrics, Row, RunConfig, open_model};
-use crate::{Error, Result, cpu, files};
+use crate::{Error, Result, device, files};
 
 /// Told what is being done, how much of it is done, and of how much.
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
@@ -33,7 +34,7 @@ pub struct Settings {
     /// Seed of everything drawn.
     pub seed: u64,
     /// How the engine computes.
-    pub options: cpu::Options,
+    pub options: device::Options,
 }
 
 /// Everything measured and drawn.
@@ -115,7 +116,7 @@ impl Findings {
         )?;
 
         let mut absent = Vec::new();
-        let mut engine = cpu::open(config, &model.weights, settings.options)?;
+        let mut engine = device::open(config, &model.weights, &settings.options)?;
         let generates = model.expect_generative("").is_ok();
         let scored = match generates {
             true => Scored::of(&mut *engine, &tokens, &counts, channels, progress)?,

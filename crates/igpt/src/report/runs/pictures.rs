@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::data::{Images, Pixels, TokenSet, tokenize};
+use crate::device::Engine;
 use crate::evaluate::{Surprise, surprise_maps};
 use crate::generate::{Settings, complete, sample};
-use crate::model::Engine;
 use crate::palette::Quantizer;
 use crate::report::page::{Completion, Pair};
 use crate::report::{heat, not_given};

@@ -1,7 +1,7 @@
 //! What is wrong with a `[train]` section, all of it at once.
 
 use crate::data::MASK_PROB;
-use crate::model::Optimizer;
+use crate::device::Optimizer;
 use crate::train::config::TrainSection;
 use crate::train::plan::Plan;
 
@@ -80,7 +80,6 @@ impl TrainSection {
                 ("lr", self.muon_lr.is_some()),
                 ("momentum", self.muon_momentum.is_some()),
                 ("weight_decay", self.muon_weight_decay.is_some()),
-                ("heads", self.muon_heads.is_some()),
             ];
             for (name, _) in given.iter().filter(|(_, given)| *given) {
                 problems.push(format!(

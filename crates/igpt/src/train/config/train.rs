@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::BatchSizes;
-use crate::model::{
-    AdamUpdate, Initialization, Layout, ModelConfig, MuonUpdate, Objective, Optimizer, Precision, Rates, SaveType,
-    Update, initial_weights,
-};
+use crate::device::{AdamUpdate, Device, MuonUpdate, Optimizer, Precision, Update};
+use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
 use crate::train::plan::Plan;
 use crate::train::recipe::Recipe;
 use crate::train::schedule::{Decay, Schedule};
@@ -56,9 +54,6 @@ pub struct TrainSection {
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,
-    /// Whether the matrices by which attention and MLP write into the residual stream start as zeros instead, so that a
-    /// new network's blocks change nothing.
-    pub zero_projections: bool,
     /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
     pub optimizer: Optimizer,
     /// Peak learning rate of Adam.
@@ -73,9 +68,6 @@ pub struct TrainSection {
     /// Muon's decoupled weight decay; 0 where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muon_weight_decay: Option<f64>,
-    /// Whether Muon makes every head's q, k and v orthogonal by themselves; false where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_heads: Option<bool>,
     /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
     /// with the first block, the final norm and the output matrix with the last.
     pub layer_decay: f64,
@@ -106,6 +98,8 @@ pub struct TrainSection {
     pub warmup_steps: Option<u64>,
     /// Seed of everything random.
     pub seed: u64,
+    /// Where the network is computed: `auto`, the quickest device that is there, `cpu`, or `cuda:1`.
+    pub device: Device,
     /// Number format inside matrix products.
     pub precision: Precision,
     /// Number format of the weights in the finished model directory; checkpoints are always exact.
@@ -164,13 +158,11 @@ impl Default for TrainSection {
             repack: None,
             gradient_groups: 1,
             init: Initialization::Paper,
-            zero_projections: false,
             optimizer: Optimizer::Adam,
             lr: 3e-3,
             muon_lr: None,
             muon_momentum: None,
             muon_weight_decay: None,
-            muon_heads: None,
             layer_decay: 1.0,
             lr_width: 0,
             schedule: Decay::Cosine,
@@ -183,6 +175,7 @@ impl Default for TrainSection {
             warmup_epochs: None,
             warmup_steps: None,
             seed: 0,
+            device: Device::Auto,
             precision: Precision::Bf16,
             save: SaveType::F32,
             threads: 0,
@@ -209,8 +202,6 @@ pub struct MuonSettings {
     pub momentum: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Whether heads are made orthogonal one by one.
-    pub heads: bool,
 }
 
 impl TrainSection {
@@ -226,17 +217,12 @@ impl TrainSection {
             lr: self.muon_lr.unwrap_or(0.02),
             momentum: self.muon_momentum.unwrap_or(0.95),
             weight_decay: self.muon_weight_decay.unwrap_or(0.0),
-            heads: self.muon_heads.unwrap_or(false),
         })
     }
 
-    /// The weights that a new `network` starts with, an arena as [`Layout`] lays it out.
+    /// The weights that a new `network` starts with, tensor after tensor as [`Layout`](crate::model::Layout) lists them.
     pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
-        let mut weights = initial_weights(network, self.init, self.seed);
-        if self.zero_projections {
-            Layout::new(network).init_zero_projections(&mut weights);
-        }
-        weights
+        initial_weights(network, self.init, self.seed)
     }
 
     /// Writes out what is left open: the batch of images of `n_ctx` tokens, and the optimizer's settings.
@@ -245,9 +231,9 @@ impl TrainSection {
             let images = (TOKENS_OF_A_STEP as f64 / n_ctx as f64).round() as usize;
             self.batch = images.max(1).next_multiple_of(self.gradient_groups);
         }
-        let Some(MuonSettings { lr, momentum, weight_decay, heads }) = self.muon() else { return };
+        let Some(MuonSettings { lr, momentum, weight_decay }) = self.muon() else { return };
         (self.muon_lr, self.muon_momentum) = (Some(lr), Some(momentum));
-        (self.muon_weight_decay, self.muon_heads) = (Some(weight_decay), Some(heads));
+        self.muon_weight_decay = Some(weight_decay);
     }
 
     /// Steps of the run over so many training `images`; none where minutes are its budget.
@@ -287,7 +273,6 @@ impl TrainSection {
             lr: schedule.rate_at(step, muon.lr) as f32,
             momentum: muon.momentum as f32,
             weight_decay: muon.weight_decay as f32,
-            heads: muon.heads,
         });
         let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
         Update { clip: self.clip as f32, adam, muon, rates: Rates { layer_decay: self.layer_decay as f32, width } }
@@ -297,25 +282,6 @@ impl TrainSection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
-
-    #[test]
-    fn zero_projections_go_with_either_start_and_change_nothing_else() {
-        let config = ModelConfig::new(ImageSize::square(8), 61, 72, 2, 3);
-        for init in [Initialization::Paper, Initialization::Grid] {
-            let weights = |zero_projections| {
-                TrainSection { init, zero_projections, ..Default::default() }.initial_weights(&config)
-            };
-            let (usual, zero) = (weights(false), weights(true));
-            for tensor in Layout::new(&config).tensors() {
-                let (usual, zero) = (&usual[tensor.range()], &zero[tensor.range()]);
-                match tensor.name.contains("c_proj") {
-                    true => assert!(zero.iter().all(|w| *w == 0.0) && usual != zero, "{}", tensor.name),
-                    false => assert!(usual == zero, "{}", tensor.name),
-                }
-            }
-        }
-    }
 
     #[test]
     fn adams_rates_are_scaled_from_the_width_that_they_were_found_at() {

@@ -6,10 +6,11 @@ use igpt_kernels::matmul::{Out, matmul};
 use igpt_kernels::pool::{chunks, rows};
 use igpt_kernels::{MatMut, MatRef, Scalar};
 
-use super::forward::{Cpu, Shape, rms_norm};
+use super::context::{Cpu, Shape};
+use super::forward::rms_norm;
 use super::model::Model;
 use super::workspace::{Scratch, Workspace};
-use crate::model::Pooling;
+use crate::device::Pooling;
 
 /// `ln_f` and the output matrix over some rows; the logits (m, V padded) are left in the scratch.
 fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scratch: &mut Scratch<S>) {

@@ -4,8 +4,8 @@ use igpt_kernels::matmul::{Out, Panels, QuantizedPanels, QuantizedRows, matmul, 
 use igpt_kernels::pool::{Parts, Pool, chunks, columns};
 use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar};
 
-use crate::cpu::forward::rms_norm;
-use crate::cpu::model::{BlockPlaces, Model, Places, Product};
+use crate::device::cpu::forward::rms_norm;
+use crate::device::cpu::model::{BlockPlaces, Model, Places, Product};
 
 /// All products' weights with 8 bits.
 #[derive(Debug)]

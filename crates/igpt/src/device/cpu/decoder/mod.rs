@@ -16,10 +16,11 @@ use igpt_kernels::{Buffer, Isa, MatMut, MatRef, Scalar};
 use self::cache::Cache;
 use self::products::Products;
 pub(crate) use self::products::QuantizedWeights;
-use super::forward::{Cpu, Shape, forward};
+use super::context::{Cpu, Shape};
+use super::forward::forward;
 use super::model::Model;
 use super::workspace::{Passes, Workspace};
-use crate::model::Decoder;
+use crate::device::Decoder;
 use crate::{Error, Result};
 
 /// Several images being drawn with one copy of the weights.

@@ -6,7 +6,7 @@
 use super::dims::Dims;
 use super::model::Model;
 use crate::data::Batch;
-use crate::model::LossSum;
+use crate::device::LossSum;
 use crate::{Error, Result};
 use igpt_kernels::Scalar;
 

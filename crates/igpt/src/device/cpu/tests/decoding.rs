@@ -92,7 +92,7 @@ fn a_copied_row_goes_on_to_the_bits_of_the_original() {
 fn a_decoder_keeps_the_weights_it_was_made_with() {
     let config = odd();
     let mut engine = open(&config, &random_weights(&config), options(Precision::F32, Isa::detect(), 1)).unwrap();
-    let first = |decoder: &mut dyn crate::model::Decoder| {
+    let first = |decoder: &mut dyn crate::device::Decoder| {
         let mut logits = vec![0.0; config.n_vocab];
         decoder.start(0, &[], &mut logits).unwrap();
         logits

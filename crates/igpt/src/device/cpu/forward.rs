@@ -6,33 +6,12 @@
 
 use igpt_kernels::attention::attention_forward;
 use igpt_kernels::matmul::{Out, Panels, matmul};
-use igpt_kernels::pool::{Pool, chunks, grid, rows};
+use igpt_kernels::pool::{chunks, grid, rows};
 use igpt_kernels::{Isa, MatMut, MatRef, Scalar, embedding, norm};
 
+use super::context::{Cpu, Shape};
 use super::model::{BlockPanels, Model, OneBlock, forward_panels, pack_forward};
 use super::workspace::{LayerActivations, Scratch, Workspace};
-
-/// A batch of sequences of equal length going through the network.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// Sequences, B.
-    pub(crate) images: usize,
-    /// Positions of each, at most n_ctx.
-    pub(crate) len: usize,
-}
-
-impl Shape {
-    pub(crate) fn rows(self) -> usize {
-        self.images * self.len
-    }
-}
-
-/// Who computes: instruction set and threads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cpu<'a> {
-    pub(crate) isa: Isa,
-    pub(crate) pool: &'a Pool,
-}
 
 /// Runs the blocks below `until` over the input ids in the workspace. `before` sees the residual stream (rows, C)
 /// and the block's activations, q, k, v included, once they are known; layer `until` has no activations. Gives the

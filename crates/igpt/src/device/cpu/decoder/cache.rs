@@ -4,7 +4,7 @@ use igpt_kernels::attention::{KvShape, PIECE, QueryScratch};
 use igpt_kernels::pool::{chunks, rows};
 use igpt_kernels::{Buffer, Isa, MatMut, MatRef, Scalar};
 
-use crate::cpu::forward::Cpu;
+use crate::device::cpu::context::Cpu;
 
 /// The cache of all rows, cut into pieces of [`PIECE`] positions: (L, pieces, rows). The rows' pieces of the same
 /// positions lie behind each other, so that a batch at one position reads one stream.

@@ -7,8 +7,8 @@ use igpt_kernels::matmul::{PanelsRef, Scratch, matmul_tn};
 use igpt_kernels::pool::{All, Grid, all, grid, rows};
 use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar, reduce};
 
+use super::context::Shape;
 use super::dims::Dims;
-use super::forward::Shape;
 use super::model::Product;
 
 /// How weight gradients are computed in pieces: tokens cut into spans, these into pieces; the gradients cut by rows.

@@ -8,7 +8,8 @@ mod updates;
 
 use super::*;
 use crate::data::{Batch, Masking};
-use crate::model::{AdamUpdate, ClassHead, ImageSize, MuonUpdate, Objective, Pooling, RateGroup, Rates, State, Update};
+use crate::device::{AdamUpdate, MuonUpdate, Pooling, State, Update};
+use crate::model::{ClassHead, ImageSize, Objective, RateGroup, Rates};
 use crate::rng::{Purpose, Rng};
 
 const ADAM: Update = Update {

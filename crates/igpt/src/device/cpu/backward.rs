@@ -13,7 +13,8 @@ use igpt_kernels::pool::{Either, chunks, columns, grid, rows, then};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 
 use super::classes::ClassGradient;
-use super::forward::{Cpu, Shape, head_views, recompute, rms_norm};
+use super::context::{Cpu, Shape};
+use super::forward::{head_views, recompute, rms_norm};
 use super::model::{BlockPanels, BlockPlaces, Model, Packed, backward_panels};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};

@@ -7,10 +7,12 @@ use igpt_kernels::matmul::{Panels, pack_panel};
 use igpt_kernels::pool::chunks;
 use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
 
+use super::context::Cpu;
 use super::dims::Dims;
-use super::forward::Cpu;
-use super::update::WeightsMut;
-use crate::model::{Layout, ModelConfig, Optimizer, RateGroup, Tensor};
+use super::layout::{Layout, Tensor};
+use super::packing::WeightsMut;
+use crate::device::Optimizer;
+use crate::model::{ModelConfig, RateGroup};
 
 /// Where one block's tensors lie in the arena.
 #[derive(Clone, Debug)]
@@ -63,8 +65,8 @@ impl Places {
         let product = |name: &str| {
             let weight = tensor(&format!("{name}.weight"));
             let bias = layout.tensor(&format!("{name}.bias")).map(|t| t.range());
-            let Tensor { rows, cols, hidden, .. } = *weight;
-            Product { weight: weight.range(), rows, cols, bias, hidden, rate: RateGroup::of(weight, n_layer) }
+            let Tensor { rows, cols, ref of, .. } = *weight;
+            Product { weight: weight.range(), rows, cols, bias, hidden: of.hidden, rate: RateGroup::of(of, n_layer) }
         };
         let block = |i: usize| {
             let h = format!("transformer.h.{i}");
@@ -86,9 +88,9 @@ impl Places {
             score: layout.tensor("score.weight").map(|t| t.range()),
             others: Vec::new(),
         };
-        let is_product = |tensor: &&Tensor| tensor.hidden || tensor.range() == places.head.weight;
+        let is_product = |tensor: &&Tensor| tensor.of.hidden || tensor.range() == places.head.weight;
         let others = layout.tensors().iter().filter(|tensor| !is_product(tensor));
-        places.others = others.map(|tensor| (tensor.range(), RateGroup::of(tensor, n_layer))).collect();
+        places.others = others.map(|tensor| (tensor.range(), RateGroup::of(&tensor.of, n_layer))).collect();
         places
     }
 
@@ -246,14 +248,14 @@ pub(crate) struct Model<S: Scalar> {
 }
 
 impl<S: Scalar> Model<S> {
-    /// With `keeps_blocks` all blocks are packed for good.
+    /// Of compact `weights`; with `keeps_blocks` all blocks are packed for good.
     pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, keeps_blocks: bool, cpu: Cpu<'_>) -> Self {
         let layout = Layout::new(config);
         let places = Arc::new(Places::new(&layout, config.n_layer));
         let forward = Packed::new(&places, false, keeps_blocks);
         let backward = training.then(|| Packed::new(&places, true, keeps_blocks));
         let mut arena = Buffer::zeroed(layout.arena_len());
-        arena.copy_from_slice(weights);
+        layout.spread(weights, &mut arena);
         let config = config.clone();
         let mut model =
             Self { dims: Dims::new::<S>(&config, cpu.isa), config, layout, places, weights: arena, forward, backward };

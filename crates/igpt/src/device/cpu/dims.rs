@@ -6,7 +6,7 @@ use igpt_kernels::{Isa, LANE_PAD, Scalar};
 
 use crate::model::{ModelConfig, Objective};
 
-/// Sizes of a network, widths padded to whole lanes; see [`crate::model::params`] for the padding's rules.
+/// Sizes of a network, widths padded to whole lanes; see [`super::layout`] for the padding's rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dims {
     /// Positions of a full sequence, T.

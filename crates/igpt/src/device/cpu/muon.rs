@@ -1,27 +1,28 @@
 //! Muon's own part of a step: the gradients of the hidden matrices become the directions that these move in.
 //!
 //! One piece of work a matrix, the most expensive first so that threads end together: momentum, then Newton–Schulz.
-//! The fused q, k, v are three matrices, or three for each head. Gradients are not needed any more, so the directions
+//! The fused q, k, v are three matrices. Gradients are not needed any more, so the directions
 //! are written over them; [`super::update`] takes the step.
 
 use igpt_kernels::newton_schulz::{Scratch, orthogonalize};
 use igpt_kernels::pool::{all, columns};
 use igpt_kernels::{MatMut, Scalar, muon};
 
+use super::context::Cpu;
 use super::dims::Dims;
-use super::forward::Cpu;
 use super::model::{BlockPlaces, Model};
 use super::update::Share;
-use crate::model::{ModelConfig, MuonUpdate};
+use crate::device::MuonUpdate;
+use crate::model::ModelConfig;
 
 /// Memory for one thread.
 pub(crate) fn scratch<S: Scalar>(dims: &Dims, config: &ModelConfig) -> Scratch<S> {
-    Scratch::new(&cuts(dims, config, false).map(|cut| (cut.rows, cut.width)))
+    Scratch::new(&cuts(dims, config).map(|cut| (cut.rows, cut.width)))
 }
 
 /// Bytes of [`scratch`], which takes none of them.
 pub(super) fn scratch_bytes<S: Scalar>(dims: &Dims, config: &ModelConfig) -> usize {
-    Scratch::<S>::bytes(&cuts(dims, config, false).map(|cut| (cut.rows, cut.width)))
+    Scratch::<S>::bytes(&cuts(dims, config).map(|cut| (cut.rows, cut.width)))
 }
 
 /// How a product's matrix is cut by columns into those that are made orthogonal by themselves.
@@ -45,13 +46,11 @@ impl Cut {
 }
 
 /// The cuts of a block's products, in the order of [`BlockPlaces::products`].
-fn cuts(dims: &Dims, config: &ModelConfig, heads: bool) -> [Cut; 4] {
+fn cuts(dims: &Dims, config: &ModelConfig) -> [Cut; 4] {
     let (c, inner) = (config.n_embd as f32, config.n_inner as f32);
     let scale = |fan_in: f32, fan_out: f32| (fan_out / fan_in).max(1.0).sqrt();
-    let (width, count) = if heads { (dims.head, 3 * dims.n_head) } else { (dims.n_head * dims.head, 3) };
     [
-        // A head is never wider than the network.
-        Cut { rows: dims.channels, width, count, scale: 1.0 },
+        Cut { rows: dims.channels, width: dims.n_head * dims.head, count: 3, scale: 1.0 },
         Cut { rows: dims.heads, width: dims.channels, count: 1, scale: 1.0 },
         Cut { rows: dims.channels, width: dims.inner, count: 1, scale: scale(c, inner) },
         Cut { rows: dims.inner, width: dims.channels, count: 1, scale: scale(inner, c) },
@@ -71,7 +70,7 @@ pub(crate) fn directions<S: Scalar>(
     gradients: &mut [f32],
     scratch: &mut [Scratch<S>],
 ) {
-    let cuts = cuts(&model.dims, &model.config, update.heads);
+    let cuts = cuts(&model.dims, &model.config);
     let products = model.places.blocks.iter().flat_map(BlockPlaces::products);
     let mut matrices = Vec::with_capacity(4 * model.places.blocks.len());
     let (mut end, mut arenas) = (share.owned.start, [momentum, &mut gradients[share.owned.clone()]]);

@@ -1,0 +1,26 @@
+//! What every part of a pass is told: who computes, and how much.
+
+use igpt_kernels::Isa;
+use igpt_kernels::pool::Pool;
+
+/// A batch of sequences of equal length going through the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Sequences, B.
+    pub(crate) images: usize,
+    /// Positions of each, at most n_ctx.
+    pub(crate) len: usize,
+}
+
+impl Shape {
+    pub(crate) fn rows(self) -> usize {
+        self.images * self.len
+    }
+}
+
+/// Who computes: instruction set and threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) pool: &'a Pool,
+}

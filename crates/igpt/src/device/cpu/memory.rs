@@ -1,0 +1,76 @@
+//! How much memory an engine takes, part by part, known before any of it is taken.
+
+use igpt_kernels::attention::KvShape;
+use igpt_kernels::{Scalar, bf16};
+
+use super::dims::Dims;
+use super::layout::{Layout, Tensor};
+use super::muon;
+use super::setup::Setup;
+use super::workspace::{Passes, Workspace};
+use crate::device::{Memory, Optimizer, Precision};
+use crate::model::ModelConfig;
+
+/// What an engine for `config` takes.
+pub(super) fn memory(config: &ModelConfig, setup: &Setup) -> Memory {
+    match setup.engine.precision {
+        Precision::F32 => of::<f32>(config, setup),
+        Precision::Bf16 => of::<bf16>(config, setup),
+    }
+}
+
+/// Bytes of a decoder of `rows` images, beside the engine that it shares the weights with.
+pub(super) fn decoder_memory(config: &ModelConfig, setup: &Setup, rows: usize) -> u64 {
+    match setup.engine.precision {
+        Precision::F32 => decoder::<f32>(config, setup, rows),
+        Precision::Bf16 => decoder::<bf16>(config, setup, rows),
+    }
+}
+
+fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> Memory {
+    let (dims, layout) = (Dims::new::<S>(config, setup.isa), Layout::new(config));
+    let arena = size_of::<f32>() * layout.arena_len();
+    let bytes = |is: &dyn Fn(&Tensor) -> bool| {
+        let tensors = layout.tensors().iter().filter(|tensor| is(tensor));
+        tensors.map(|tensor| tensor.range().len() * size_of::<S>()).sum::<usize>()
+    };
+    let (blocks, head) = (bytes(&|tensor| tensor.of.hidden), bytes(&|tensor| tensor.of.name == "lm_head.weight"));
+    let trains = setup.training.is_some();
+    let waiting = setup.training.map_or(0, |training| training.gradient_groups.max(1).ilog2());
+    let averages = setup.training.is_some_and(|training| training.average);
+    let copies = if trains { 2 } else { 1 };
+    // Three of one block: the one that a pass is at and the next, and the former transposed.
+    let packed = copies * head + if setup.engine.repack { 3 * blocks / config.n_layer } else { copies * blocks };
+    let moments = setup.training.map_or(0, |training| {
+        let owned = layout.share(training.share);
+        let second = layout.part(&owned).second_moments(training.optimizer).arena_len();
+        size_of::<f32>() * (owned.len() + second)
+    });
+    let threads = setup.threads();
+    let muon = match setup.training.map(|training| training.optimizer) {
+        Some(Optimizer::Muon) => muon::scratch_bytes::<S>(&dims, config),
+        _ => 0,
+    };
+    let images = setup.images(config);
+    let n_ctx = config.n_ctx();
+    Memory {
+        weights: arena as u64,
+        packed: packed as u64,
+        gradients: (if trains { arena } else { 0 }) as u64,
+        moments: moments as u64,
+        activations: Workspace::<S>::activation_bytes(&dims, images, n_ctx, setup.passes()) as u64,
+        scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, images, n_ctx, setup.passes()) + muon)) as u64,
+        groups: (arena * waiting as usize) as u64,
+        average: (if averages { arena } else { 0 }) as u64,
+    }
+}
+
+fn decoder<S: Scalar>(config: &ModelConfig, setup: &Setup, rows: usize) -> u64 {
+    let dims = Dims::new::<S>(config, setup.isa);
+    let shape = KvShape::new(dims.n_head, dims.head);
+    let pieces = config.n_ctx().div_ceil(igpt_kernels::attention::PIECE) * rows;
+    let cache = config.n_layer * pieces * shape.units::<S>() * size_of::<u32>();
+    let prefill = Workspace::<S>::activation_bytes(&dims, 1, config.n_ctx(), Passes::Forward);
+    let scratch = setup.threads() * Workspace::<S>::scratch_bytes(&dims, 1, config.n_ctx(), Passes::Forward);
+    (cache + pieces * shape.partial_len() * size_of::<f32>() + prefill + scratch) as u64
+}

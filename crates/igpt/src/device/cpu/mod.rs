@@ -1,0 +1,28 @@
+//! The hand-written engine on the processor: forward, backward, decoding and the optimizer.
+//!
+//! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
+//! `backend`, `engine` (inference), `forward`, `head`, `classes`, `training`, `backward` with `weights`, `update` with
+//! `muon`, `decoder`; `layout`, `model` and `workspace` are what they work on.
+
+mod backend;
+mod backward;
+mod classes;
+mod context;
+mod decoder;
+mod dims;
+mod engine;
+mod forward;
+mod head;
+mod layout;
+mod memory;
+mod model;
+mod muon;
+mod packing;
+mod setup;
+mod training;
+mod tree;
+mod update;
+mod weights;
+mod workspace;
+
+pub use backend::CpuBackend;

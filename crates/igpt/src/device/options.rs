@@ -1,0 +1,107 @@
+//! How engines are opened: for inference, and for training.
+
+use crate::device::{Device, Optimizer};
+use crate::model::ModelConfig;
+use crate::{Error, Result};
+
+/// The number format of weights and activations inside matrix products. Sums are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bfloat16 operands, f32 sums, f32 residual stream and master weights.
+    Bf16,
+    /// Everything f32: what parity is measured with.
+    F32,
+}
+
+/// What fine-tuning changes about training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FineTuning {
+    /// Weight of the generative loss beside that of the classes: 1 in the paper.
+    pub generative_weight: f32,
+    /// The first blocks that keep their weights, and the embeddings with them; 0 trains everything.
+    pub frozen_blocks: usize,
+}
+
+impl Default for FineTuning {
+    fn default() -> Self {
+        Self { generative_weight: 1.0, frozen_blocks: 0 }
+    }
+}
+
+/// How an engine computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where.
+    pub device: Device,
+    /// Number format of the matrix products.
+    pub precision: Precision,
+    /// Threads of the host; 0 means as many as the machine (or its container) gives.
+    pub threads: usize,
+    /// Images that go through the network at once; 0 leaves it to the backend. Changes no bits.
+    pub micro_batch: usize,
+    /// Whether each block's weights are packed for the products when a pass comes to it, instead of being kept packed:
+    /// less memory, a little more time, and no drawing. Changes no bits.
+    pub repack: bool,
+    /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
+    pub int8: bool,
+}
+
+impl Options {
+    /// On the quickest device, on all cores.
+    pub fn new(precision: Precision) -> Self {
+        Self { device: Device::Auto, precision, threads: 0, micro_batch: 0, repack: false, int8: false }
+    }
+}
+
+/// How an engine computes that trains.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainOptions {
+    /// What inference has, too.
+    pub engine: Options,
+    /// Whose moments are held.
+    pub optimizer: Optimizer,
+    /// Gradient groups of a batch that this engine computes, a power of two: it keeps the sums of those that wait for
+    /// others. See [`TrainEngine::end_group`](crate::device::TrainEngine::end_group).
+    pub gradient_groups: usize,
+    /// Whether an exponential average of the weights (EMA) is kept.
+    pub average: bool,
+    /// Whether the backward pass computes each block's activations again instead of keeping them (activation
+    /// checkpointing): a third more arithmetic, a fraction of the memory. Changes no bits.
+    pub recompute: bool,
+    /// What is different when the classifier on top is trained.
+    pub fine_tuning: FineTuning,
+    /// Which share of the parameters a step updates and whose moments are held, of how many (sharded optimizer state,
+    /// ZeRO-1): this rank among all.
+    pub share: (usize, usize),
+}
+
+impl TrainOptions {
+    /// With Adam, on the quickest device, on all cores.
+    pub fn new(precision: Precision) -> Self {
+        Self {
+            engine: Options::new(precision),
+            optimizer: Optimizer::Adam,
+            gradient_groups: 1,
+            average: false,
+            recompute: false,
+            fine_tuning: FineTuning::default(),
+            share: (0, 1),
+        }
+    }
+
+    /// Refuses what no backend can open.
+    ///
+    /// # Errors
+    /// More frozen blocks than `network` has, and gradient groups that are no power of two.
+    pub fn validate(&self, network: &ModelConfig) -> Result<()> {
+        let (frozen, blocks, groups) = (self.fine_tuning.frozen_blocks, network.n_layer, self.gradient_groups);
+        if frozen > blocks {
+            return Err(Error::Invalid(format!("{frozen} blocks are to be frozen, but the model has {blocks}")));
+        }
+        if !groups.is_power_of_two() {
+            return Err(Error::Invalid(format!("train.gradient_groups is {groups}, but must be a power of two")));
+        }
+        Ok(())
+    }
+}

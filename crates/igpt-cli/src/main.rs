@@ -1,6 +1,8 @@
 //! The program `igpt`: flags, wiring and exit codes. What it does lives in the library.
 
 mod download;
+mod model_args;
+mod named;
 mod output;
 mod progress;
 mod ranks;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
-use igpt::model::Precision;
 use igpt::ranks::{Collective, in_turn};
 
 use crate::download;
@@ -61,29 +60,6 @@ pub(crate) struct ThreadArgs {
     pub threads: usize,
 }
 
-/// In which number format.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct PrecisionArgs {
-    /// Number format of the matrix products
-    #[arg(long, value_enum, default_value_t = Format::F32)]
-    precision: Format,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    Bf16,
-    F32,
-}
-
-impl PrecisionArgs {
-    pub(crate) fn get(&self) -> Precision {
-        match self.precision {
-            Format::Bf16 => Precision::Bf16,
-            Format::F32 => Precision::F32,
-        }
-    }
-}
-
 /// The seed of everything random.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct SeedArgs {
@@ -98,25 +74,4 @@ pub(crate) struct JsonArgs {
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
     pub json: bool,
-}
-
-/// Formats that drawing may use beside the products' own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Quantize {
-    /// Weights, keys and values with 8 bits
-    Int8,
-}
-
-/// With how many bits pixels are drawn.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// Draw with weights, keys and values of 8 bits: faster, for a slightly worse likelihood
-    #[arg(long, value_enum)]
-    pub quantize: Option<Quantize>,
-}
-
-impl QuantizeArgs {
-    pub(crate) fn int8(&self) -> bool {
-        self.quantize == Some(Quantize::Int8)
-    }
 }

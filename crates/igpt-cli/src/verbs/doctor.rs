@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 fn instructions() -> Finding {
-    let isa = cpu::Options::inference(Precision::F32).isa.name();
+    let isa = cpu::Isa::detect().name();
     let advice = match (isa, std::env::var("IGPT_ISA")) {
         (isa, Ok(asked)) if asked == isa => {
             format!("IGPT_ISA={asked} holds igpt to this: unset it for the best there is")
@@ -82,15 +82,14 @@ fn instructions() -> Finding {
 }
 
 fn format() -> Finding {
-    let (name, advice) = match cpu::quickest_precision() {
+    let quickest = cpu::quickest_precision();
+    let advice = match quickest {
         Precision::Bf16 => {
-            ("bf16", "what pretrain, finetune and demo compute in; --precision f32 is slower and a little more exact")
+            "what pretrain, finetune and demo compute in; --precision f32 is slower and a little more exact"
         }
-        Precision::F32 => {
-            ("f32", "what pretrain, finetune and demo compute in: this processor has no instructions for bf16")
-        }
+        Precision::F32 => "what pretrain, finetune and demo compute in: this processor has no instructions for bf16",
     };
-    Finding::new("precision", name, advice, json!(name))
+    Finding::new("precision", quickest.name(), advice, json!(quickest))
 }
 
 fn cores(limits: &Limits) -> Finding {

@@ -3,19 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use igpt::cpu;
 use igpt::data::Pixels;
 use igpt::generate::Settings;
 use igpt::machine::expect_memory;
-use igpt::model::{Engine, ModelDir, Precision};
+use igpt::model::{Engine, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::{GAP, Text, gif, grid, npy, png, readable_scale};
-use igpt::train::open_model;
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::model_args::{EngineArgs, ModelArgs, QuantizeArgs};
 use crate::output::say;
-use crate::shared::{JsonArgs, QuantizeArgs, SeedArgs, ThreadArgs};
+use crate::shared::{JsonArgs, SeedArgs};
 
 /// Side of a picture beyond which images are enlarged less.
 const LARGE: usize = 4096;
@@ -23,9 +22,8 @@ const LARGE: usize = 4096;
 /// Flags of every verb that draws.
 #[derive(clap::Args)]
 pub(crate) struct DrawArgs {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
     /// Logits are divided by this; 0 always takes the likeliest colour
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
@@ -46,7 +44,7 @@ pub(crate) struct DrawArgs {
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     pub json: JsonArgs,
 }
@@ -58,9 +56,6 @@ fn picture(path: &str) -> Result<PathBuf, String> {
         _ => Err("the name must end in .png or .npy".into()),
     }
 }
-
-/// What the model that comes inside the program is called.
-pub(super) const BUNDLED: &str = "the emoji model that comes with igpt";
 
 /// A model ready to draw.
 pub(crate) struct Artist {
@@ -79,14 +74,9 @@ impl Artist {
         let DrawArgs { temperature, top_k, top_p, .. } = *args;
         let settings = Settings { temperature, top_k, top_p, seed: args.seed.seed };
         settings.validate()?;
-        let (model, name) = match &args.model {
-            Some(path) => (open_model(path)?, path.display().to_string()),
-            None => (ModelDir::bundled()?, BUNDLED.into()),
-        };
+        let (model, name) = (args.model.open()?, args.model.name());
         model.expect_generative(&name)?;
-        let int8 = args.quantize.int8();
-        let options = cpu::Options { threads: args.threads.threads, int8, ..cpu::Options::inference(Precision::F32) };
-        let engine = cpu::open(&model.config, &model.weights, options)?;
+        let engine = args.engine.open(&model, Precision::F32, args.quantize.quantize)?;
         let quantizer = Quantizer::new(model.palette);
         Ok(Self { engine, quantizer, settings, name, out: args.out.clone(), gif: args.gif.clone() })
     }

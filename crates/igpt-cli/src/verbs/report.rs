@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use igpt::cpu::Options;
 use igpt::data::OpenOptions;
 use igpt::model::Precision;
 use igpt::report::runs::{Findings, Settings, page};
@@ -11,8 +10,9 @@ use serde_json::json;
 
 use super::drawing::with_phases;
 use crate::download;
+use crate::model_args::EngineArgs;
 use crate::output::{own_command, print_json, say};
-use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
+use crate::shared::{JsonArgs, SeedArgs};
 
 /// Flags of `igpt report`.
 #[derive(clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         images: args.images,
         probe_images: args.probe_images,
         seed: args.seed.seed,
-        options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
+        options: args.engine.options(Precision::F32),
     };
     let (mut runs, time) = with_phases(|progress| {
         args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()

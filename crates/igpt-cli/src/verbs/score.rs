@@ -4,22 +4,21 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use igpt::cpu;
 use igpt::data::{self, Split, TokenSet};
 use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise};
 use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::palette::Quantizer;
 use igpt::report::runs::surprise_pairs;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
-use igpt::train::open_model;
 use igpt::train::trained_on::Seen;
 use igpt::{Error, Result, files};
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
+use crate::model_args::{EngineArgs, ModelArgs};
 use crate::output::{print_json, say};
-use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs};
 
 /// Pairs of image and map in a row of the sheet.
 const PAIRS: usize = 4;
@@ -35,9 +34,8 @@ const PAIRS: usize = 4;
                         on, no for others, and empty where that is not known. The scores of --against go to against.csv, which has the same columns; \
                         its ranks are among its own images.")]
 pub(crate) struct Args {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Images to score: train, validation, test or all [default: test, or all images of a folder without parts]
@@ -63,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -96,14 +94,11 @@ impl Scored {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let (model, name) = match &args.model {
-        Some(path) => (open_model(path)?, path.display().to_string()),
-        None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
-    };
+    let (model, name) = (args.model.open()?, args.model.name());
     expect_autoregressive(&model, &name)?;
-    let path = args.model.as_deref();
+    let path = args.model.path();
     let pictures = Pictures::of(args.data.open()?, &args.data.data, args.split, path, OwnFolder::Marked)?;
-    let quantizer = Quantizer::new(model.palette);
+    let quantizer = Quantizer::new(model.palette.clone());
     let n_px = model.config.n_px;
     let baselines = match args.reference {
         Complexity::Context => {
@@ -112,9 +107,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
         Complexity::Png => None,
     };
+    let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
-    let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let mut score = |pictures: &Pictures| -> Result<Scored> {
         let images = match args.images {
             0 => pictures.images.clone(),

@@ -17,6 +17,19 @@ pub enum Precision {
     F32,
 }
 
+impl Precision {
+    /// Both formats.
+    pub const ALL: [Precision; 2] = [Precision::Bf16, Precision::F32];
+
+    /// Its name in configs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Bf16 => "bf16",
+            Precision::F32 => "f32",
+        }
+    }
+}
+
 /// What updates the weights, and so which moments an engine holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,6 +42,9 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// Both optimisers.
+    pub const ALL: [Optimizer; 2] = [Optimizer::Adam, Optimizer::Muon];
+
     /// Its name in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
@@ -178,6 +194,16 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pooling::Mean => "mean",
+            Pooling::Max => "max",
+            Pooling::Last => "last",
+            Pooling::None => "none",
+        }
+    }
+
     /// Rows of n_embd values that it makes of `n_ctx` positions.
     pub fn rows(self, n_ctx: usize) -> usize {
         if self == Pooling::None { n_ctx } else { 1 }

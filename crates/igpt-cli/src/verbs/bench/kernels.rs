@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use igpt::Result;
 use igpt::cpu::Isa;
 use igpt::machine::CpuTime;
+use igpt::model::Precision;
 use igpt_kernels::attention::{AttentionScratch, Mask, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn, pack_tokens};
@@ -13,7 +14,7 @@ use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, bf16, norm};
 use serde_json::json;
 
 use super::report::{peak_flops, read_bandwidth, warn_if_noisy};
-use super::shape::{Format, Shape};
+use super::shape::Shape;
 use crate::output::say;
 
 /// Time that each kernel is repeated for.
@@ -32,8 +33,8 @@ pub(super) fn run(shape: &Shape) -> Result<()> {
     shape.config(None)?;
     let before = CpuTime::now();
     let rows = match shape.precision {
-        Format::Bf16 => measure::<bf16>(shape),
-        Format::F32 => measure::<f32>(shape),
+        Precision::Bf16 => measure::<bf16>(shape),
+        Precision::F32 => measure::<f32>(shape),
     };
     let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
     let isa = Isa::detect();

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use igpt::Result;
 use igpt::cpu::Isa;
 use igpt::machine::{CpuTime, peak_rss_bytes};
+use igpt::model::Precision;
 use igpt_kernels::{Buffer, Pool, bf16, peak};
 use serde_json::json;
 
-use super::shape::{Format, Shape};
+use super::shape::Shape;
 use crate::output::say;
 
 /// The share of the machine that others may use before a figure is called noisy.
@@ -49,14 +50,14 @@ impl Timing {
 }
 
 /// Multiply-adds of the format on all threads at once, in flops per second.
-pub(super) fn peak_flops(format: Format, isa: Isa, threads: usize) -> f64 {
+pub(super) fn peak_flops(format: Precision, isa: Isa, threads: usize) -> f64 {
     let each = Pool::new(threads);
     let mut flops = vec![0.0; each.threads()];
     let time = Duration::from_millis(100);
     each.for_each(igpt_kernels::pool::chunks(&mut flops, 1), |_, flops| {
         flops[0] = match format {
-            Format::Bf16 => peak::flops::<bf16>(isa, time),
-            Format::F32 => peak::flops::<f32>(isa, time),
+            Precision::Bf16 => peak::flops::<bf16>(isa, time),
+            Precision::F32 => peak::flops::<f32>(isa, time),
         };
     });
     flops.iter().sum()

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use igpt::generate::{self, Settings};
+use igpt::model::Precision;
 use igpt::{Result, cpu};
 
 use super::report::Timing;
-use super::shape::{Format, Shape};
+use super::shape::Shape;
 
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let config = shape.config(None)?;
@@ -14,8 +15,8 @@ pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let settings = Settings::default();
     let value = match shape.precision {
         _ if shape.quantize.int8() => 1,
-        Format::Bf16 => 2,
-        Format::F32 => 4,
+        Precision::Bf16 => 2,
+        Precision::F32 => 4,
     };
     // A position reads all weights but the embeddings once for the whole batch, and each image's keys and values so
     // far: of half of the context on average.

@@ -1,6 +1,5 @@
 //! The network to measure.
 
-use clap::ValueEnum;
 use igpt::cpu::{self, Options};
 use igpt::machine::expect_memory;
 use igpt::model::{ImageSize, ModelConfig, Optimizer, Precision};
@@ -8,13 +7,8 @@ use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 use igpt_kernels::Pool;
 
-use crate::shared::QuantizeArgs;
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    Bf16,
-    F32,
-}
+use crate::model_args::QuantizeArgs;
+use crate::named::named;
 
 /// Flags that say what is measured and how.
 #[derive(clap::Args, Clone)]
@@ -38,8 +32,8 @@ pub(super) struct Shape {
     #[arg(long, default_value_t = 4)]
     pub(super) batch: usize,
     /// Number format of the matrix products
-    #[arg(long, value_enum, default_value_t = Format::Bf16)]
-    pub(super) precision: Format,
+    #[arg(long, value_parser = named(&Precision::ALL, Precision::name), default_value = Precision::Bf16.name())]
+    pub(super) precision: Precision,
     /// Threads; 0 takes all cores
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
@@ -77,11 +71,7 @@ impl Shape {
     }
 
     pub(super) fn options(&self, training: Option<Optimizer>) -> Options {
-        let precision = match self.precision {
-            Format::Bf16 => Precision::Bf16,
-            Format::F32 => Precision::F32,
-        };
-        Options { threads: self.threads, training, int8: self.quantize.int8(), ..Options::inference(precision) }
+        Options { threads: self.threads, training, int8: self.quantize.int8(), ..Options::inference(self.precision) }
     }
 
     pub(super) fn threads(&self) -> usize {

@@ -6,20 +6,21 @@ mod recipe;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use igpt::cpu::Options;
 use igpt::data::{OpenOptions, Split};
 use igpt::model::Precision;
 use igpt::ranks::Collective;
 use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};
-use igpt::train::{self, Start, Summary};
+use igpt::train::{self, Recipe, Start, Summary};
 use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
+use crate::model_args::EngineArgs;
+use crate::named::named;
 use crate::output::{print_json, say};
 use crate::ranks::Led;
-use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, SeedArgs};
 use crate::signals::Signals;
 
 /// Why the demo's findings have a likelihood.
@@ -38,15 +39,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "M", default_value_t = recipe::MINUTES)]
     minutes: f64,
     /// How to train: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained)
-    #[arg(long, value_parser = ["paper", "modern"])]
-    recipe: Option<String>,
+    #[arg(long, value_parser = named(&Recipe::ALL, Recipe::name))]
+    recipe: Option<Recipe>,
     /// Run directory; if not said runs/demo, or runs/demo-2 and so on when that is there
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -91,7 +92,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         images: 0,
         probe_images: PROBE_IMAGES,
         seed: args.seed.seed,
-        options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
+        options: args.engine.options(Precision::F32),
     };
     let (findings, _) = with_phases(|progress| Findings::gather(&run, &settings, progress))?;
     let runs = [findings];

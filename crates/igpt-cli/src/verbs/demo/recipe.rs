@@ -26,10 +26,10 @@ const COLORS: [usize; 2] = [64, 16];
 pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     let n_px = ImageSize::square(N_PX);
     let grey = train.channels() == 1;
-    let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.threads.threads)?;
+    let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.engine.threads())?;
     let mut layers = Overrides::default();
-    if let Some(recipe) = &args.recipe {
-        layers.recipe(recipe);
+    if let Some(recipe) = args.recipe {
+        layers.recipe(recipe.name());
     }
     let mut config = layers.finish()?;
     config.model.n_embd = Some(128);
@@ -49,7 +49,7 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     }
     config.train.precision = cpu::quickest_precision();
     config.train.seed = args.seed.seed;
-    config.train.threads = args.threads.threads;
+    config.train.threads = args.engine.threads();
     // Few images are soon known by heart, on a fast machine before the time is over.
     config.train.take_best = true;
     config.train.eval_images = 192;

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::Result;
 use igpt::cpu::{self, Options};
-use igpt::model::{Engine, ModelDir, Precision};
+use igpt::model::{Engine, ModelDir, Objective, Precision};
 use igpt::train::open_model;
+use igpt::{Error, Result};
 
 use crate::named::named;
 use crate::shared::ThreadArgs;
@@ -42,6 +42,18 @@ impl ModelArgs {
 /// Opens the model at `path`, a model directory or a run directory; without one the model that comes with igpt.
 pub(crate) fn open_or_bundled(path: Option<&Path>) -> Result<ModelDir> {
     path.map_or_else(ModelDir::bundled, open_model)
+}
+
+/// Refuses a model of masked pixels, and one without a generative head, where images are given a likelihood or drawn
+/// pixel by pixel.
+pub(crate) fn expect_autoregressive(model: &ModelDir, name: &str) -> Result<()> {
+    match model.config.objective {
+        Objective::Autoregressive => model.expect_generative(name),
+        Objective::Masked => Err(Error::Invalid(format!(
+            "{name} was trained on masked pixels, which gives images no likelihood and draws none pixel by pixel: take \
+             a model pretrained with --objective autoregressive"
+        ))),
+    }
 }
 
 /// In which number format.

@@ -40,15 +40,31 @@ impl DataArgs {
 
     /// Opens the data set. Its cuts have a seed of their own, so that no verb's `--seed` moves a test image to train.
     pub(crate) fn open_quietly(&self) -> Result<Dataset> {
-        let progress = Some(download::hook());
-        data::open(&self.data, &OpenOptions { data_dir: self.data_dir.clone(), progress, ..OpenOptions::default() })
+        data::open(&self.data, &open_options(self.data_dir.clone()))
     }
+}
+
+/// How data sets are opened that are looked for in `data_dir`: downloads are shown.
+pub(crate) fn open_options(data_dir: Option<PathBuf>) -> OpenOptions {
+    OpenOptions { data_dir, progress: Some(download::hook()), ..OpenOptions::default() }
 }
 
 /// Says what was noticed about a data set.
 pub(crate) fn tell_notes(dataset: &Dataset) {
     for note in &dataset.notes {
         say!("note: {note}");
+    }
+}
+
+/// Takes a path whose name ends in one of `endings`.
+pub(crate) fn ending_in(endings: &'static [&'static str]) -> impl Fn(&str) -> Result<PathBuf, String> + Clone {
+    move |path| {
+        let path = PathBuf::from(path);
+        if path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| endings.contains(&ending)) {
+            return Ok(path);
+        }
+        let (last, others) = endings.split_last().expect("there is an ending");
+        Err(format!("the name must end in .{} or .{last}", others.join(", .")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `igpt audit`: has the model memorised its training images?
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use igpt::data::{self, Images, Split, TokenSet};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
@@ -16,8 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
-use super::score::expect_autoregressive;
-use crate::model_args::{EngineArgs, ModelArgs};
+use crate::model_args::{EngineArgs, ModelArgs, expect_autoregressive};
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs};
 
@@ -167,7 +166,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let Some(out) = &args.out {
         let text = Text::new("Samples and their nearest training images").with_settings(&settings).with("Model", &name);
         png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
-        write(&out.join("nearest.csv"), &csv(&neighbors))?;
+        files::write(&out.join("nearest.csv"), csv(&neighbors).as_bytes())?;
     }
     tell(&args, &name, sets[0].images(), &gap, &spaces);
     if args.json.json {
@@ -238,10 +237,6 @@ fn csv(neighbors: &[Neighbors<'_>]) -> String {
         let _ = writeln!(text, "{sample},{pixels},{features}");
     }
     text
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    files::write(path, text.as_bytes())
 }
 
 fn tell(args: &Args, model: &str, train_images: usize, gap: &[Likelihood; 2], spaces: &[Space; 2]) {

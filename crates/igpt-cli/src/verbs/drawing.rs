@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::model_args::{EngineArgs, ModelArgs, QuantizeArgs};
 use crate::output::say;
-use crate::shared::{JsonArgs, SeedArgs};
+use crate::shared::{JsonArgs, SeedArgs, ending_in};
 
 /// Side of a picture beyond which images are enlarged less.
 const LARGE: usize = 4096;
@@ -34,7 +34,7 @@ pub(crate) struct DrawArgs {
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f64,
     /// The picture, or all images as an array (N, H, W, C) of bytes
-    #[arg(long, value_name = "FILE.png|FILE.npy", value_parser = picture)]
+    #[arg(long, value_name = "FILE.png|FILE.npy", value_parser = ending_in(&["png", "npy"]))]
     out: PathBuf,
     /// Also write an animation of the images being drawn
     #[arg(long, value_name = "FILE.gif")]
@@ -47,14 +47,6 @@ pub(crate) struct DrawArgs {
     engine: EngineArgs,
     #[command(flatten)]
     pub json: JsonArgs,
-}
-
-fn picture(path: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(path);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("png" | "npy") => Ok(path),
-        _ => Err("the name must end in .png or .npy".into()),
-    }
 }
 
 /// A model ready to draw.

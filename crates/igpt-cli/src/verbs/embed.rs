@@ -18,7 +18,7 @@ use crate::model_args::{EngineArgs, ModelArgs, PrecisionArgs};
 use crate::named::described;
 use crate::output::{print_json, say};
 use crate::ranks;
-use crate::shared::{DataArgs, JsonArgs};
+use crate::shared::{DataArgs, JsonArgs, ending_in};
 
 /// What may become of the positions.
 const POOLS: [(Pooling, &str); 4] = [
@@ -59,20 +59,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     precision: PrecisionArgs,
     /// Where the features go
-    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = table)]
+    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = ending_in(&ENDINGS))]
     out: PathBuf,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
-}
-
-fn table(path: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(path);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some(ending) if ENDINGS.contains(&ending) => Ok(path),
-        _ => Err("the name must end in .npy, .csv or .parquet".into()),
-    }
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {

@@ -62,10 +62,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     model.expect_generative(&args.model.display().to_string())?;
     let dataset = args.data.open_among(ranks)?;
     let pictures = Pictures::of(dataset, &args.data.data, args.split, Some(&args.model), OwnFolder::HeldOut)?;
-    let images = match args.images {
-        0 => pictures.images.clone(),
-        count => pictures.images.spread(count),
-    };
+    let images = pictures.spread(args.images);
     expect_same_model(ranks, &model, &[&images])?;
     let config = &model.config;
     let quantizer = Quantizer::new(model.palette.clone());

@@ -149,7 +149,6 @@ fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()>
         ("raw pixels", report.baselines.raw_pixels_verdict.validation_accuracy),
         ("random network", report.baselines.random_init_verdict.validation_accuracy),
     ];
-    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     for (name, text) in [("results.json", format!("{value:#}\n")), ("layers.svg", by_layer(&points, &levels))] {
         let path = folder.join(name);
         files::write(&path, text.as_bytes())?;

@@ -2,17 +2,15 @@
 
 use std::path::PathBuf;
 
-use igpt::data::OpenOptions;
 use igpt::model::Precision;
 use igpt::report::runs::{Findings, Settings, page};
 use igpt::{Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
-use crate::download;
 use crate::model_args::EngineArgs;
 use crate::output::{own_command, print_json, say};
-use crate::shared::{JsonArgs, SeedArgs};
+use crate::shared::{JsonArgs, SeedArgs, open_options};
 
 /// Flags of `igpt report`.
 #[derive(clap::Args)]
@@ -52,7 +50,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<()> {
     let settings = Settings {
         data: args.data,
-        open: OpenOptions { data_dir: args.data_dir, progress: Some(download::hook()), ..OpenOptions::default() },
+        open: open_options(args.data_dir),
         images: args.images,
         probe_images: args.probe_images,
         seed: args.seed.seed,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{self, Dataset, OpenOptions};
+use igpt::data::{self, Dataset};
 use igpt::model::Precision;
 use igpt::train::RunConfig;
 use igpt::{Error, Result, files};
@@ -10,10 +10,10 @@ use igpt_server::{Limits, Options};
 
 use super::drawing::bar;
 use super::page_args::AccessArgs;
-use crate::download;
 use crate::model_args::{Quantize, inference, open_or_bundled};
 use crate::named::named;
 use crate::output::say;
+use crate::shared::open_options;
 use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
@@ -97,8 +97,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let model = open_or_bundled(args.model.as_deref())?;
     let name = args.model.as_deref().map_or("emoji".into(), base_name);
     let open = |spec: &str, dir: Option<PathBuf>| -> Result<Dataset> {
-        let data_dir = args.data_dir.clone().or(dir);
-        data::open(spec, &OpenOptions { data_dir, progress: Some(download::hook()), ..OpenOptions::default() })
+        data::open(spec, &open_options(args.data_dir.clone().or(dir)))
     };
     let examples = match (&args.examples, &args.model) {
         (Some(spec), _) => Some(open(spec, None)?),

@@ -37,9 +37,8 @@ impl Timing {
         bytes: Option<f64>,
         work: impl FnOnce() -> Result<Vec<f64>>,
     ) -> Result<Self> {
-        let before = CpuTime::now();
-        let mut seconds = work()?;
-        let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
+        let (seconds, others) = beside_others(work);
+        let mut seconds = seconds?;
         seconds.sort_by(f64::total_cmp);
         Ok(Self { seconds, tokens, flops, bytes, others })
     }
@@ -119,6 +118,13 @@ pub(super) fn network(work: &str, shape: &Shape, timing: Timing) -> Result<()> {
         }))?;
     }
     Ok(())
+}
+
+/// Does `work`; gives also the share of the machine that others used meanwhile, if the system tells.
+pub(super) fn beside_others<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
+    let before = CpuTime::now();
+    let done = work();
+    (done, before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before)))
 }
 
 /// Says so when others used the machine.

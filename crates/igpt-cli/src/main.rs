@@ -1,6 +1,8 @@
 //! The program `igpt`: flags, wiring and exit codes. What it does lives in the library.
 
 mod download;
+mod model_args;
+mod named;
 mod output;
 mod progress;
 mod ranks;
@@ -82,6 +84,10 @@ fn main() -> ExitCode {
         Err(told) => return tell(&told),
     };
     output::start_logging();
+    if let Err(unknown) = igpt_kernels::Isa::requested() {
+        say!("igpt: {unknown}");
+        return ExitCode::FAILURE;
+    }
     let result = Signals::heed().and_then(|signals| match cli.verb {
         // These divide their work among the processes of an mpirun; the rest is for one of them.
         Some(Verb::Pretrain(_) | Verb::Finetune(_) | Verb::Embed(_) | Verb::Eval(_) | Verb::Probe(_)) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use igpt::data::download::Hook;
-use igpt::device::Precision;
+use igpt::device::Device;
 use igpt::ranks::{Collective, expect_same_program};
 use igpt::train::{Event, Observer};
 use igpt::{Error, Result};
@@ -145,14 +145,14 @@ pub(crate) fn among<T>(work: impl FnOnce(&mut Collective) -> Result<T>) -> Resul
 /// Refuses ranks of another program or with other values of these flags of `verb`, an object.
 pub(crate) fn expect_same_command(
     ranks: &mut Collective,
-    precision: Precision,
+    device: Device,
     verb: &str,
     flags: &serde_json::Value,
 ) -> Result<()> {
     let mut settings = vec![("command".to_owned(), verb.to_owned())];
     settings
         .extend(flags.as_object().into_iter().flatten().map(|(flag, value)| (format!("--{flag}"), value.to_string())));
-    expect_same_program(ranks, precision, settings)
+    expect_same_program(ranks, device, settings)
 }
 
 /// Does `work` on rank 0 alone.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
-use igpt::device::Precision;
+use igpt::device::Device;
 use igpt::ranks::{Collective, in_turn};
 
 use crate::download;
@@ -41,15 +41,31 @@ impl DataArgs {
 
     /// Opens the data set. Its cuts have a seed of their own, so that no verb's `--seed` moves a test image to train.
     pub(crate) fn open_quietly(&self) -> Result<Dataset> {
-        let progress = Some(download::hook());
-        data::open(&self.data, &OpenOptions { data_dir: self.data_dir.clone(), progress, ..OpenOptions::default() })
+        data::open(&self.data, &open_options(self.data_dir.clone()))
     }
+}
+
+/// How data sets are opened that are looked for in `data_dir`: downloads are shown.
+pub(crate) fn open_options(data_dir: Option<PathBuf>) -> OpenOptions {
+    OpenOptions { data_dir, progress: Some(download::hook()), ..OpenOptions::default() }
 }
 
 /// Says what was noticed about a data set.
 pub(crate) fn tell_notes(dataset: &Dataset) {
     for note in &dataset.notes {
         say!("note: {note}");
+    }
+}
+
+/// Takes a path whose name ends in one of `endings`.
+pub(crate) fn ending_in(endings: &'static [&'static str]) -> impl Fn(&str) -> Result<PathBuf, String> + Clone {
+    move |path| {
+        let path = PathBuf::from(path);
+        if path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| endings.contains(&ending)) {
+            return Ok(path);
+        }
+        let (last, others) = endings.split_last().expect("there is an ending");
+        Err(format!("the name must end in .{} or .{last}", others.join(", .")))
     }
 }
 
@@ -61,27 +77,12 @@ pub(crate) struct ThreadArgs {
     pub threads: usize,
 }
 
-/// In which number format.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct PrecisionArgs {
-    /// Number format of the matrix products
-    #[arg(long, value_enum, default_value_t = Format::F32)]
-    precision: Format,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    Bf16,
-    F32,
-}
-
-impl PrecisionArgs {
-    pub(crate) fn get(&self) -> Precision {
-        match self.precision {
-            Format::Bf16 => Precision::Bf16,
-            Format::F32 => Precision::F32,
-        }
-    }
+/// Which device.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct DeviceArgs {
+    /// Where to compute: auto (the quickest that is there), cpu, cuda or cuda:1
+    #[arg(long, value_name = "DEVICE", env = "IGPT_DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
 }
 
 /// The seed of everything random.
@@ -98,25 +99,4 @@ pub(crate) struct JsonArgs {
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
     pub json: bool,
-}
-
-/// Formats that drawing may use beside the products' own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Quantize {
-    /// Weights, keys and values with 8 bits
-    Int8,
-}
-
-/// With how many bits pixels are drawn.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// Draw with weights, keys and values of 8 bits: faster, for a slightly worse likelihood
-    #[arg(long, value_enum)]
-    pub quantize: Option<Quantize>,
-}
-
-impl QuantizeArgs {
-    pub(crate) fn int8(&self) -> bool {
-        self.quantize == Some(Quantize::Int8)
-    }
 }

@@ -30,6 +30,18 @@ pub enum Isa {
 /// The instruction sets, the slowest first.
 const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "amx"];
 
+/// `IGPT_ISA` names no instruction set.
+#[derive(Clone, Debug)]
+pub struct UnknownIsa(String);
+
+impl std::error::Error for UnknownIsa {}
+
+impl std::fmt::Display for UnknownIsa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IGPT_ISA={} is no instruction set: {} are", self.0, NAMES.join(", "))
+    }
+}
+
 /// A computation written once for all instruction sets. `run` must be `#[inline(always)]`, as must be all that
 /// it calls with vectors in hand; closures are not inlined reliably and don't belong in one.
 pub trait Kernel {
@@ -41,12 +53,25 @@ pub trait Kernel {
 
 impl Isa {
     /// The best instruction set here. `IGPT_ISA=portable|avx2|avx512|amx` in the environment keeps it from using a
-    /// better one than that, for bug reports and comparisons; other values have no effect.
+    /// better one than that, for bug reports and comparisons; see [`Isa::requested`] for other values.
     pub fn detect() -> Isa {
-        let limit = std::env::var("IGPT_ISA").unwrap_or_default();
         let all = Isa::available();
-        let known = NAMES.iter().position(|&name| name == limit).map_or(NAMES.len(), |i| i + 1);
-        all[known.min(all.len()) - 1]
+        let most = Isa::requested().unwrap_or_default().unwrap_or(NAMES.len());
+        all[most.min(all.len()) - 1]
+    }
+
+    /// How many of the instruction sets `IGPT_ISA` allows, from the slowest on; none where it is not set.
+    ///
+    /// # Errors
+    /// When it names none: lists those that there are.
+    pub fn requested() -> Result<Option<usize>, UnknownIsa> {
+        match std::env::var_os("IGPT_ISA") {
+            None => Ok(None),
+            Some(name) => match NAMES.iter().position(|&known| name == known) {
+                Some(index) => Ok(Some(index + 1)),
+                None => Err(UnknownIsa(name.to_string_lossy().into_owned())),
+            },
+        }
     }
 
     /// All instruction sets of this processor, the slowest first. The first is always [`Isa::Portable`].

@@ -35,7 +35,7 @@ mod testing;
 
 pub use buffer::Buffer;
 pub use half::bf16;
-pub use isa::Isa;
+pub use isa::{Isa, UnknownIsa};
 pub use mat::{MatMut, MatRef};
 pub use pool::Pool;
 pub use scalar::Scalar;

@@ -10,7 +10,7 @@
 //! learns something is in `configs/`.
 //!
 //! ```
-//! use igpt::{device, generate, model, palette, report, train};
+//! use igpt::{device, generate, model, palette, ranks, report, train};
 //! use std::sync::atomic::AtomicBool;
 //!
 //! # fn main() -> igpt::Result<()> {
@@ -26,8 +26,9 @@
 //!
 //! // Images, palette, tokens, training, checkpoints, and the model directory at the end.
 //! let stop = AtomicBool::new(false);
-//! let mut quiet = |_: train::Event<'_>| ();
-//! let summary = train::pretrain(&config, &run, train::Start::New, &mut quiet, &stop)?;
+//! let (mut ranks, mut quiet) = (ranks::Collective::solo(), |_: train::Event<'_>| ());
+//! let context = &mut train::Context { ranks: &mut ranks, observer: &mut quiet, stop: &stop };
+//! let summary = train::pretrain(&config, &run, train::Start::New, context)?;
 //!
 //! // Open the model again and draw four images.
 //! let model = model::ModelDir::open(&summary.model)?;

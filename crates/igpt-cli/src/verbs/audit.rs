@@ -1,27 +1,24 @@
 //! `igpt audit`: has the model memorised its training images?
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use igpt::cpu;
 use igpt::data::{self, Images, Split, TokenSet};
 use igpt::device::{Engine, Pooling, Precision, blame, expect_finite};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, expect_room, sample};
 use igpt::machine::expect_memory;
-use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
-use igpt::train::open_model;
 use igpt::{Error, Result, files};
 use igpt_kernels::pool::Pool;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
-use super::score::expect_autoregressive;
+use crate::model_args::{EngineArgs, ModelArgs, expect_autoregressive};
 use crate::output::{print_json, say};
-use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, SeedArgs};
 
 /// A sample as near to a training image as this share of the held-out images is suspicious.
 const SUSPICIOUS: f64 = 0.01;
@@ -42,9 +39,8 @@ const TRIPLES: usize = 3;
                         mean squared difference: of pixel values from 0 to 255, or of features in standard deviations \
                         of the training images.")]
 pub(crate) struct Args {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Samples to draw
@@ -65,7 +61,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -136,10 +132,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.samples == 0 || args.held_out == 0 {
         return Err(Error::Invalid("-n and --held-out must be at least 1".into()));
     }
-    let (model, name) = match &args.model {
-        Some(path) => (open_model(path)?, path.display().to_string()),
-        None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
-    };
+    let (model, name) = (args.model.open()?, args.model.name());
     expect_autoregressive(&model, &name)?;
     let n_px = model.config.n_px;
     let layer = args.layer.unwrap_or(model.config.n_layer / 2);
@@ -150,8 +143,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let train = dataset.split(Split::Train)?;
     let train = if args.train_images > 0 { train.spread(args.train_images) } else { train };
     let held_out = dataset.split(Split::Validation)?.spread(args.held_out);
-    let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let quantizer = Quantizer::new(model.palette);
 
     expect_room(&model.config, args.samples, 1)?;
@@ -165,7 +157,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out);
     let gap = gap.map_err(|error| error.of_model(&name))?;
 
-    let pool = Pool::new(Pool::team(args.threads.threads));
+    let pool = Pool::new(Pool::team(args.engine.threads()));
     let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Points::of_pixels(set, &quantizer)), &pool);
     let found = points(&mut *engine, &sets, layer).map_err(|error| error.of_model(&name))?;
     let features = Space::of("features", "deviations", found, &pool);
@@ -174,7 +166,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let Some(out) = &args.out {
         let text = Text::new("Samples and their nearest training images").with_settings(&settings).with("Model", &name);
         png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
-        write(&out.join("nearest.csv"), &csv(&neighbors))?;
+        files::write(&out.join("nearest.csv"), csv(&neighbors).as_bytes())?;
     }
     tell(&args, &name, sets[0].images(), &gap, &spaces);
     if args.json.json {
@@ -245,10 +237,6 @@ fn csv(neighbors: &[Neighbors<'_>]) -> String {
         let _ = writeln!(text, "{sample},{pixels},{features}");
     }
     text
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    files::write(path, text.as_bytes())
 }
 
 fn tell(args: &Args, model: &str, train_images: usize, gap: &[Likelihood; 2], spaces: &[Space; 2]) {

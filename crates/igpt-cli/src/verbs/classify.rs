@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::cpu::{self, Options};
 use igpt::data::{Batch, Damaged, decode, folder};
 use igpt::device::Precision;
 use igpt::evaluate::classify;
@@ -14,8 +13,9 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::pictures::{tell_damaged, tell_seen};
+use crate::model_args::EngineArgs;
 use crate::output::{print_json, put, say};
-use crate::shared::{JsonArgs, ThreadArgs};
+use crate::shared::JsonArgs;
 
 /// Classes that are named for each picture, the likeliest first.
 const NAMED: usize = 3;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE|FOLDER", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -49,8 +49,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     expect_trained(&model, &args.model)?;
     let classes = model.classes();
-    let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let quantizer = Quantizer::new(model.palette);
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
     let preprocess = quantizer.palette().preprocess(size);

@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut artist = Artist::open(&args.draw)?;
     let size = artist.engine.config().n_px;
     let missing = missing(&args, size)?;
-    let (dataset, model) = (args.data.open()?, args.draw.model.as_deref());
+    let (dataset, model) = (args.data.open()?, args.draw.model.path());
     let pictures = Pictures::of(dataset, &args.data.data, args.split, model, OwnFolder::HeldOut)?;
     let images = &pictures.images;
     let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };

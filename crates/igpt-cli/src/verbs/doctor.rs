@@ -4,8 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use igpt::cpu;
-use igpt::device::Precision;
+use igpt::device;
 use igpt::files::NewFile;
 use igpt::machine::Limits;
 use igpt::{Error, Result};
@@ -50,7 +49,8 @@ impl Finding {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let limits = Limits::now();
-    let findings = [instructions(), format(), cores(&limits), memory(&limits), pages(), disk(&args.dir), mpi()];
+    let own = [cores(&limits), memory(&limits), pages(), disk(&args.dir), mpi()];
+    let findings: Vec<Finding> = devices().into_iter().chain(own).collect();
     for Finding { name, found, advice, .. } in &findings {
         say!("{name:<16} {found}\n{:<16} {advice}", "");
     }
@@ -64,33 +64,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn instructions() -> Finding {
-    let isa = cpu::Options::inference(Precision::F32).isa.name();
-    let advice = match (isa, std::env::var("IGPT_ISA")) {
-        (isa, Ok(asked)) if asked == isa => {
-            format!("IGPT_ISA={asked} holds igpt to this: unset it for the best there is")
-        }
-        (_, Ok(asked)) => format!("IGPT_ISA={asked} asks for what this machine hasn't"),
-        ("amx", _) => "the quickest that igpt has".into(),
-        ("avx512", _) => "the quickest that igpt has without matrix instructions (AMX)".into(),
-        ("avx2", _) => {
-            "a processor with AVX-512 and bf16 (Zen 4 or newer) or AMX (Sapphire Rapids or newer) trains several times as fast".into()
-        }
-        _ => "a processor with AVX2 or AVX-512 trains many times as fast".into(),
-    };
-    Finding::new("instruction set", isa, advice, json!(isa))
-}
-
-fn format() -> Finding {
-    let (name, advice) = match cpu::quickest_precision() {
-        Precision::Bf16 => {
-            ("bf16", "what pretrain, finetune and demo compute in; --precision f32 is slower and a little more exact")
-        }
-        Precision::F32 => {
-            ("f32", "what pretrain, finetune and demo compute in: this processor has no instructions for bf16")
-        }
-    };
-    Finding::new("precision", name, advice, json!(name))
+/// What each device of this machine has to say.
+fn devices() -> Vec<Finding> {
+    let backends = device::backends();
+    let findings =
+        backends.iter().filter(|backend| !backend.devices().is_empty()).flat_map(|backend| backend.findings());
+    findings.map(|f| Finding::new(f.name, f.found.clone(), f.advice, json!(f.found))).collect()
 }
 
 fn cores(limits: &Limits) -> Finding {

@@ -3,20 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use igpt::cpu;
 use igpt::data::Pixels;
 use igpt::device::{Engine, Precision};
 use igpt::generate::Settings;
 use igpt::machine::expect_memory;
-use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 use igpt::report::{GAP, Text, gif, grid, npy, png, readable_scale};
-use igpt::train::open_model;
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::model_args::{EngineArgs, ModelArgs, QuantizeArgs};
 use crate::output::say;
-use crate::shared::{JsonArgs, QuantizeArgs, SeedArgs, ThreadArgs};
+use crate::shared::{JsonArgs, SeedArgs, ending_in};
 
 /// Side of a picture beyond which images are enlarged less.
 const LARGE: usize = 4096;
@@ -24,9 +22,8 @@ const LARGE: usize = 4096;
 /// Flags of every verb that draws.
 #[derive(clap::Args)]
 pub(crate) struct DrawArgs {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
     /// Logits are divided by this; 0 always takes the likeliest colour
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     temperature: f64,
@@ -37,7 +34,7 @@ pub(crate) struct DrawArgs {
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f64,
     /// The picture, or all images as an array (N, H, W, C) of bytes
-    #[arg(long, value_name = "FILE.png|FILE.npy", value_parser = picture)]
+    #[arg(long, value_name = "FILE.png|FILE.npy", value_parser = ending_in(&["png", "npy"]))]
     out: PathBuf,
     /// Also write an animation of the images being drawn
     #[arg(long, value_name = "FILE.gif")]
@@ -47,21 +44,10 @@ pub(crate) struct DrawArgs {
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     pub json: JsonArgs,
 }
-
-fn picture(path: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(path);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("png" | "npy") => Ok(path),
-        _ => Err("the name must end in .png or .npy".into()),
-    }
-}
-
-/// What the model that comes inside the program is called.
-pub(super) const BUNDLED: &str = "the emoji model that comes with igpt";
 
 /// A model ready to draw.
 pub(crate) struct Artist {
@@ -80,14 +66,9 @@ impl Artist {
         let DrawArgs { temperature, top_k, top_p, .. } = *args;
         let settings = Settings { temperature, top_k, top_p, seed: args.seed.seed };
         settings.validate()?;
-        let (model, name) = match &args.model {
-            Some(path) => (open_model(path)?, path.display().to_string()),
-            None => (ModelDir::bundled()?, BUNDLED.into()),
-        };
+        let (model, name) = (args.model.open()?, args.model.name());
         model.expect_generative(&name)?;
-        let int8 = args.quantize.int8();
-        let options = cpu::Options { threads: args.threads.threads, int8, ..cpu::Options::inference(Precision::F32) };
-        let engine = cpu::open(&model.config, &model.weights, options)?;
+        let engine = args.engine.open(&model, Precision::F32, args.quantize.quantize)?;
         let quantizer = Quantizer::new(model.palette);
         Ok(Self { engine, quantizer, settings, name, out: args.out.clone(), gif: args.gif.clone() })
     }

@@ -3,23 +3,30 @@
 use std::path::PathBuf;
 
 use igpt::Result;
-use igpt::cpu::{self, Options};
 use igpt::data::{Dataset, Split, TokenSet};
 use igpt::device::Pooling;
-use igpt::evaluate::{Layers, features_of_whole_among};
-use igpt::model::ModelDir;
+use igpt::evaluate::{Layers, features_of_whole};
 use igpt::palette::Quantizer;
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::embeddings::ENDINGS;
 use igpt::report::{Embeddings, Entry};
-use igpt::train::open_model;
 use serde_json::json;
 
-use super::drawing::{BUNDLED, with_bar_if};
+use super::drawing::with_bar_if;
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
+use crate::model_args::{EngineArgs, ModelArgs, PrecisionArgs};
+use crate::named::described;
 use crate::output::{print_json, say};
 use crate::ranks;
-use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, ending_in};
+
+/// What may become of the positions.
+const POOLS: [(Pooling, &str); 4] = [
+    (Pooling::Mean, "The mean over positions, as in the paper"),
+    (Pooling::Max, "The largest value over positions"),
+    (Pooling::Last, "The last position"),
+    (Pooling::None, "Every position by itself"),
+];
 
 /// Flags of `igpt embed`.
 #[derive(clap::Args)]
@@ -36,9 +43,8 @@ use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, ThreadArgs};
                         the pixels before t. A model of masked pixels is given all tokens in place, none of them \
                         masked.")]
 pub(crate) struct Args {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Images to embed: train, validation, test or all
@@ -48,71 +54,35 @@ pub(crate) struct Args {
     #[arg(long, value_name = "all|L,L", default_value_t = Layers::All)]
     layers: Layers,
     /// What becomes of the positions
-    #[arg(long, value_enum, default_value_t = Pool::Mean)]
-    pool: Pool,
+    #[arg(long, value_parser = described(&POOLS, Pooling::name), default_value = Pooling::Mean.name())]
+    pool: Pooling,
     #[command(flatten)]
     precision: PrecisionArgs,
     /// Where the features go
-    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = table)]
+    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = ending_in(&ENDINGS))]
     out: PathBuf,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Pool {
-    /// The mean over positions, as in the paper
-    Mean,
-    /// The largest value over positions
-    Max,
-    /// The last position
-    Last,
-    /// Every position by itself
-    None,
-}
-
-impl From<Pool> for Pooling {
-    fn from(pool: Pool) -> Self {
-        match pool {
-            Pool::Mean => Pooling::Mean,
-            Pool::Max => Pooling::Max,
-            Pool::Last => Pooling::Last,
-            Pool::None => Pooling::None,
-        }
-    }
-}
-
-fn table(path: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(path);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some(ending) if ENDINGS.contains(&ending) => Ok(path),
-        _ => Err("the name must end in .npy, .csv or .parquet".into()),
-    }
-}
-
 pub(crate) fn run(args: Args) -> Result<()> {
-    let name = args.model.as_ref().map(|model| model.display().to_string());
-    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(name.as_deref().unwrap_or(BUNDLED)))
+    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(args.model.name()))
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
-    let (pooling, precision) = (Pooling::from(args.pool), args.precision.get());
+    let (pooling, precision) = (args.pool, args.precision.precision);
     let flags =
         json!({"split": args.split, "layers": args.layers.to_string(), "pool": pooling, "precision": precision});
-    ranks::expect_same_command(ranks, precision, "embed", &flags)?;
-    let model = match &args.model {
-        Some(path) => open_model(path)?,
-        None => ModelDir::bundled()?,
-    };
+    ranks::expect_same_command(ranks, args.engine.device(), "embed", &flags)?;
+    let model = args.model.open()?;
     let layers = args.layers.of(model.config.n_layer)?;
-    let (dataset, path) = (args.data.open_among(ranks)?, args.model.as_deref());
+    let (dataset, path) = (args.data.open_among(ranks)?, args.model.path());
     let pictures = Pictures::of(dataset, &args.data.data, Some(args.split), path, OwnFolder::Marked)?;
     let Pictures { dataset, images, .. } = &pictures;
     expect_same_model(ranks, &model, &[images])?;
-    let options = Options { threads: args.threads.threads, ..Options::inference(precision) };
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let mut engine = args.engine.open(&model, precision, None)?;
     let quantizer = Quantizer::new(model.palette);
 
     let n_embd = model.config.n_embd;
@@ -129,7 +99,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let leads = ranks.leads();
     let (damaged, time) = with_bar_if(leads, "embedding", |progress| {
         let mut progress = |images| progress(images, total);
-        features_of_whole_among(ranks, &mut *engine, images, &quantizer, (&layers, pooling), &mut take, &mut progress)
+        features_of_whole(ranks, &mut *engine, images, &quantizer, (&layers, pooling), &mut take, &mut progress)
     })?;
     let told = if leads { damaged.as_slice() } else { &[] };
     tell_damaged(told, count, &args.data.data)?;

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use igpt::cpu::{self, Options};
 use igpt::data::{self, Split};
-use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood_among, likelihood_by_decoding_among};
-use igpt::model::{ModelDir, Objective};
+use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
+use igpt::model::Objective;
 use igpt::palette::{Distortion, Histogram, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::train::open_model;
@@ -14,9 +13,10 @@ use serde_json::json;
 
 use super::drawing::with_bar_if;
 use super::pictures::{OwnFolder, Pictures, left_out, tell_damaged};
+use crate::model_args::{EngineArgs, PrecisionArgs, Quantize};
 use crate::output::{print_json, say};
 use crate::ranks;
-use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, Quantize, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs};
 
 /// Flags of `igpt eval`.
 #[derive(clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     quantize: Option<Quantize>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -54,21 +54,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
-    let precision = args.precision.get();
+    let precision = args.precision.precision;
     let int8 = args.quantize == Some(Quantize::Int8);
     let flags = json!({"split": args.split, "images": args.images, "precision": precision, "quantize": int8});
-    ranks::expect_same_command(ranks, precision, "eval", &flags)?;
+    ranks::expect_same_command(ranks, args.engine.device(), "eval", &flags)?;
     let model = open_model(&args.model)?;
     model.expect_generative(&args.model.display().to_string())?;
     let dataset = args.data.open_among(ranks)?;
     let pictures = Pictures::of(dataset, &args.data.data, args.split, Some(&args.model), OwnFolder::HeldOut)?;
-    let images = match args.images {
-        0 => pictures.images.clone(),
-        count => pictures.images.spread(count),
-    };
+    let images = pictures.spread(args.images);
     expect_same_model(ranks, &model, &[&images])?;
-    let ModelDir { config, palette, weights, .. } = model;
-    let quantizer = Quantizer::new(palette);
+    let config = &model.config;
+    let quantizer = Quantizer::new(model.palette.clone());
     let palette = quantizer.palette();
     let channels = palette.channels();
     let set = data::tokenize_unchecked(&images, config.n_px, &quantizer)?;
@@ -76,15 +73,14 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let masked = config.objective == Objective::Masked;
     // What baselines give is a likelihood of whole images, which masked pixels' loss does not compare with.
     let baselines = if masked || !ranks.leads() { None } else { baselines(&pictures, &set, &quantizer)? };
-    let options = Options { threads: args.threads.threads, int8, ..Options::inference(precision) };
-    let mut engine = cpu::open(&config, &weights, options)?;
+    let mut engine = args.engine.open(&model, precision, args.quantize)?;
     let (total, leads) = (set.images(), ranks.leads());
     let (found, time) = with_bar_if(leads, "scoring", |progress| {
         let mut progress = |images| progress(images, total);
         if int8 {
-            likelihood_by_decoding_among(ranks, &*engine, &set, channels, &mut progress)
+            likelihood_by_decoding(ranks, &*engine, &set, channels, &mut progress)
         } else {
-            likelihood_among(ranks, &mut *engine, &set, channels, &mut progress)
+            likelihood(ranks, &mut *engine, &set, channels, &mut progress)
         }
     })?;
     if !leads {
@@ -97,7 +93,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         Some(palette.preprocess(config.n_px)),
         channels,
         None,
-        args.threads.threads,
+        args.engine.threads(),
     )?;
     let distortion = Distortion::of(&histogram, &quantizer);
     // Tokens don't tell how far from the palette the pixels were.

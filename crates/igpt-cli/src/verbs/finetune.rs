@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use igpt::ranks::Collective;
 use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
 use igpt::{Error, Result};
-use serde_json::json;
 
-use super::page_args::{Page, PageArgs};
-use super::rates::{self, LrSearchArgs};
-use super::run_args::{RunArgs, integer};
-use crate::output;
+use super::run_args::integer;
+use super::training::{Kind, TrainingArgs};
 use crate::output::say;
-use crate::ranks::{self, Led};
+use crate::shared::JsonArgs;
 use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
@@ -52,11 +48,7 @@ pub(crate) struct Args {
     #[arg(long)]
     from_scratch: bool,
     #[command(flatten)]
-    run: RunArgs,
-    #[command(flatten)]
-    rates: LrSearchArgs,
-    #[command(flatten)]
-    page: PageArgs,
+    training: TrainingArgs,
     /// Weight of the generative loss beside that of the classes; 1 by default, 0 trains on the classes alone
     #[arg(long, value_name = "W")]
     generative_weight: Option<f64>,
@@ -76,42 +68,18 @@ pub(crate) struct Args {
     /// Validations without a better accuracy after which training ends; 10 by default, 0 never ends early
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
-    /// Print the result as one JSON object, the last line of standard output
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks, signals))?.stay(signals);
-    Ok(())
-}
-
-fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<Page> {
-    let mut config = settings(args)?;
-    config.validate()?;
-    let stop = signals.stop();
-    let page = args.page.open(ranks.leads(), &args.run.out)?;
-    let mut progress = Led::new(ranks, signals);
-    let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, stop)?;
-    let result = train::finetune_among(ranks, &config, &args.run.out, start, &mut progress, stop);
-    progress.finish();
-    let result = result?;
-    if !ranks.leads() {
-        return Ok(page);
-    }
-    tell(&result);
-    if args.json {
-        let mut value = json!(result);
-        rates::tell(&mut value, &config.train, found.as_ref());
-        output::print_json(&value)?;
-    }
-    Ok(page)
+    args.training.train(|| settings(&args), &Kind { train: train::finetune, tell }, &args.json, signals)
 }
 
 fn settings(args: &Args) -> Result<RunConfig> {
     let mut lowest = Overrides::default();
     lowest.put("finetune.patience", 10);
-    if !args.run.resume {
+    if !args.training.run.resume {
         lowest.put("train.schedule", "constant");
         lowest.put("train.warmup_steps", WARMUP_STEPS);
         lowest.put("train.eval_images", EVAL_IMAGES);
@@ -131,13 +99,13 @@ fn settings(args: &Args) -> Result<RunConfig> {
             beside.put(key, value);
         }
     }
-    let layers = args.run.layers(lowest)?.below(beside.clone());
-    let mut config = args.run.finish(layers, beside)?;
-    let settings = &args.run.settings;
+    let layers = args.training.run.layers(lowest)?.below(beside.clone());
+    let mut config = args.training.run.finish(layers, beside)?;
+    let settings = &args.training.run.settings;
     let finetune = config.finetune.get_or_insert_default();
     if args.from_scratch {
         finetune.model = None;
-    } else if finetune.model.is_none() && !args.run.resume {
+    } else if finetune.model.is_none() && !args.training.run.resume {
         return Err(Error::Missing("no model to start from: name one with --model, or say --from-scratch".into()));
     }
     let is_said = settings.lr.is_some() || settings.set.iter().any(|setting| setting.starts_with("train.lr="));

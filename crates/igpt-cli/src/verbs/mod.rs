@@ -26,5 +26,6 @@ mod run_args;
 pub(crate) mod sample;
 pub(crate) mod score;
 pub(crate) mod serve;
+mod training;
 pub(crate) mod verify_resume;
 pub(crate) mod watch;

@@ -2,16 +2,24 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use igpt::data::Split;
 use igpt::model::ImageSize;
-use igpt::palette::{self, Distortion, FitOptions, Histogram, Palette, Quantizer};
+use igpt::palette::{self, Distortion, FitOptions, Histogram, Palette, Quantizer, Scale};
 use igpt::report::{Text, png};
 use igpt::{Error, Result};
 use serde_json::json;
 
+use crate::named::described;
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+
+/// Scales of a palette's numbers.
+const SCALES: [(Scale, &str); 3] = [
+    (Scale::Signed, "[-1, 1], as transformers and the official code have it"),
+    (Scale::Unit, "[0, 1]"),
+    (Scale::Byte, "[0, 255]"),
+];
 
 /// Flags of `igpt palette`.
 #[derive(clap::Args)]
@@ -43,7 +51,7 @@ struct Fit {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Scale of the numbers in a .npy file
-    #[arg(long, value_enum, default_value_t = Scale::Signed)]
+    #[arg(long, value_parser = described(&SCALES, Scale::name), default_value = Scale::Signed.name())]
     scale: Scale,
     #[command(flatten)]
     seed: SeedArgs,
@@ -63,7 +71,7 @@ struct Inspect {
     #[arg(long, value_name = "PATH")]
     palette: PathBuf,
     /// Scale of the numbers in a .npy file
-    #[arg(long, value_enum, default_value_t = Scale::Signed)]
+    #[arg(long, value_parser = described(&SCALES, Scale::name), default_value = Scale::Signed.name())]
     scale: Scale,
     /// Images to judge by: train, validation, test or all
     #[arg(long, default_value_t = Split::Validation)]
@@ -78,27 +86,6 @@ struct Inspect {
     threads: ThreadArgs,
     #[command(flatten)]
     json: JsonArgs,
-}
-
-/// Scale of a palette's numbers.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scale {
-    /// [-1, 1], as transformers and the official code have it
-    Signed,
-    /// [0, 1]
-    Unit,
-    /// [0, 255]
-    Byte,
-}
-
-impl From<Scale> for palette::Scale {
-    fn from(scale: Scale) -> Self {
-        match scale {
-            Scale::Signed => Self::Signed,
-            Scale::Unit => Self::Unit,
-            Scale::Byte => Self::Byte,
-        }
-    }
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -168,7 +155,7 @@ fn fit(args: &Fit) -> Result<()> {
 fn write(palette: &Palette, args: &Fit, size: Option<ImageSize>) -> Result<()> {
     let extension = args.out.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     match extension.as_deref() {
-        Some("npy") => palette.to_npy(&args.out, args.scale.into()),
+        Some("npy") => palette.to_npy(&args.out, args.scale),
         Some("json") if args.scale != Scale::Signed => {
             Err(Error::Invalid("--scale is for .npy files: a preprocessor_config.json is always signed".into()))
         }
@@ -180,7 +167,7 @@ fn write(palette: &Palette, args: &Fit, size: Option<ImageSize>) -> Result<()> {
 fn inspect(args: &Inspect) -> Result<()> {
     let palette = match args.scale {
         Scale::Signed => Palette::open(&args.palette)?,
-        scale => Palette::from_npy(&args.palette, scale.into())?,
+        scale => Palette::from_npy(&args.palette, scale)?,
     };
     let images = args.data.open()?.split(args.split)?;
     let (histogram, damaged) = Histogram::of_preprocessed(

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use igpt::cpu::{self, Options};
 use igpt::device::Precision;
 use igpt::evaluate::parity::{RECORDING, Recording};
 use igpt::model::{ModelDir, Objective};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use crate::output;
-use crate::output::say;
-use crate::shared::{JsonArgs, ThreadArgs};
+use crate::model_args::EngineArgs;
+use crate::output::{print_json, say};
+use crate::shared::JsonArgs;
 
 /// Flags of `igpt parity`.
 #[derive(clap::Args)]
@@ -23,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -38,8 +37,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         )));
     }
     let recording = Recording::open(&dir.join(RECORDING), &model)?;
-    let options = Options { threads: args.threads.threads, ..Options::inference(Precision::F32) };
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
+    let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let parity = recording.compare(engine.as_mut())?;
     let worst = parity.worst();
     let passed = worst <= args.tolerance;
@@ -54,7 +52,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let mut value = json!(parity);
         value["tolerance"] = json!(args.tolerance);
         value["passed"] = json!(passed);
-        output::print_json(&value)?;
+        print_json(&value)?;
     }
     if passed {
         Ok(())

@@ -60,6 +60,11 @@ impl Pictures {
         Ok(Self { dataset, spec: spec.into(), split, images, trained, reason })
     }
 
+    /// So many of the images, spread evenly; 0 is all.
+    pub(crate) fn spread(&self, count: usize) -> Images {
+        if count == 0 { self.images.clone() } else { self.images.spread(count) }
+    }
+
     /// The part, and why it was taken if it wasn't asked for.
     pub(crate) fn part(&self) -> String {
         match self.reason {

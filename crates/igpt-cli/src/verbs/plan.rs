@@ -8,9 +8,9 @@ use igpt::train::{self, Forecast, Overrides};
 use igpt::{Error, Result};
 
 use super::run_args::SettingsArgs;
-use crate::output;
-use crate::output::say;
+use crate::output::{print_json, say};
 use crate::progress::Progress;
+use crate::shared::JsonArgs;
 
 /// Flags of `igpt plan`.
 #[derive(clap::Args)]
@@ -24,9 +24,8 @@ pub(crate) struct Args {
     /// Seconds of the measurement
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = positive)]
     seconds: f64,
-    /// Print the result as one JSON object, the last line of standard output
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -41,8 +40,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     progress.finish();
     let found = found?;
     tell(&found);
-    if args.json {
-        output::print_json(&serde_json::json!(found))?;
+    if args.json.json {
+        print_json(&serde_json::json!(found))?;
     }
     match found.problem {
         Some(problem) => Err(Error::Invalid(problem)),
@@ -64,12 +63,12 @@ fn tell(found: &Forecast) {
         BatchSizes::doubling(found.batch, found.batch_end, 1)
     );
     let engine = &memory.engine;
-    let weights = if memory.average > 0 { "weights and their average" } else { "weights" };
+    let weights = if engine.average > 0 { "weights and their average" } else { "weights" };
     let again = if found.recompute { "activations, computed again" } else { "activations" };
     let parts = [
-        (weights, engine.weights + memory.average),
+        (weights, engine.weights + engine.average),
         ("packed weights", engine.packed),
-        ("gradients", engine.gradients + memory.groups),
+        ("gradients", engine.gradients + engine.groups),
         ("moments", engine.moments),
         (again, engine.activations),
         ("threads", engine.scratch),

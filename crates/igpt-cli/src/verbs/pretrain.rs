@@ -1,16 +1,12 @@
 //! `igpt pretrain`: trains a model and leaves a run directory.
 
+use igpt::Result;
 use igpt::model::Objective;
-use igpt::ranks::Collective;
 use igpt::train::{self, Overrides, Summary};
-use igpt::{Error, Result};
 
-use super::page_args::{Page, PageArgs};
-use super::rates::{self, LrSearchArgs};
-use super::run_args::RunArgs;
-use crate::output;
+use super::training::{Kind, TrainingArgs};
 use crate::output::say;
-use crate::ranks::{self, Led};
+use crate::shared::JsonArgs;
 use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
@@ -30,42 +26,15 @@ one ends at once.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    run: RunArgs,
+    training: TrainingArgs,
     #[command(flatten)]
-    rates: LrSearchArgs,
-    #[command(flatten)]
-    page: PageArgs,
-    /// Print the result as one JSON object, the last line of standard output
-    #[arg(long)]
-    json: bool,
+    json: JsonArgs,
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
-    ranks::among(|ranks| run_among(&args, ranks, signals))?.stay(signals);
-    Ok(())
-}
-
-fn run_among(args: &Args, ranks: &mut Collective, signals: &Signals) -> Result<Page> {
-    let layers = args.run.layers(Overrides::default())?;
-    let mut config = args.run.finish(layers, Overrides::default())?;
-    config.validate()?;
-    let stop = signals.stop();
-    let page = args.page.open(ranks.leads(), &args.run.out)?;
-    let mut progress = Led::new(ranks, signals);
-    let (start, found) = args.rates.search(ranks, &mut config, &args.run, &mut progress, stop)?;
-    let summary = train::pretrain_among(ranks, &config, &args.run.out, start, &mut progress, stop);
-    progress.finish();
-    let summary = summary?;
-    if !ranks.leads() {
-        return Ok(page);
-    }
-    tell(&summary);
-    if args.json {
-        let mut value = serde_json::to_value(&summary).map_err(|e| Error::Invalid(e.to_string()))?;
-        rates::tell(&mut value, &config.train, found.as_ref());
-        output::print_json(&value)?;
-    }
-    Ok(page)
+    let Args { training, json } = &args;
+    let settings = || training.run.finish(training.run.layers(Overrides::default())?, Overrides::default());
+    training.train(settings, &Kind { train: train::pretrain, tell }, json, signals)
 }
 
 fn tell(summary: &Summary) {

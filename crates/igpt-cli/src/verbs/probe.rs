@@ -2,24 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::cpu::Options;
 use igpt::data::Split;
 use igpt::evaluate::Layers;
-use igpt::model::ModelDir;
 use igpt::probe::{self, Report, Settings, Solver};
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::chart::by_layer;
-use igpt::train::open_model;
 use igpt::{Error, Result, files};
 use serde_json::json;
 
-use super::drawing::{BUNDLED, with_phases_if};
+use super::drawing::with_phases_if;
+use crate::model_args::{EngineArgs, ModelArgs, PrecisionArgs};
+use crate::named::described;
 use crate::output::{own_command, print_json, say};
 use crate::ranks;
-use crate::shared::{DataArgs, JsonArgs, PrecisionArgs, SeedArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, SeedArgs};
 
 /// Classes beyond which no confusion matrix is printed.
 const CLASSES: usize = 16;
+
+/// The classifiers.
+const SOLVERS: [(Solver, &str); 4] = [
+    (Solver::Lbfgs, "Logistic regression by L-BFGS, the paper's"),
+    (Solver::Sgd, "Logistic regression by stochastic gradient descent, for large sets"),
+    (Solver::Ridge, "Ridge regression in closed form"),
+    (Solver::Knn, "20 nearest neighbours by cosine"),
+];
 
 /// Flags of `igpt probe`.
 #[derive(clap::Args)]
@@ -33,17 +40,16 @@ const CLASSES: usize = 16;
                         last; a masked model sees its images whole. Features of all images are held in memory: \
                         where they would not fit, take fewer --layers or --images.")]
 pub(crate) struct Args {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Layers to choose from: all, or numbers from 0 with commas between
     #[arg(long, value_name = "all|L,L", default_value_t = Layers::All)]
     layers: Layers,
     /// Classifier
-    #[arg(long, value_enum, default_value_t = Kind::Lbfgs)]
-    solver: Kind,
+    #[arg(long, value_parser = described(&SOLVERS, Solver::name), default_value = Solver::Lbfgs.name())]
+    solver: Solver,
     /// Only so many training images: the first of a seeded shuffle, and at least one of each class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     images: Option<u32>,
@@ -67,45 +73,20 @@ pub(crate) struct Args {
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Kind {
-    /// Logistic regression by L-BFGS, the paper's
-    Lbfgs,
-    /// Logistic regression by stochastic gradient descent, for large sets
-    Sgd,
-    /// Ridge regression in closed form
-    Ridge,
-    /// 20 nearest neighbours by cosine
-    Knn,
-}
-
-impl From<Kind> for Solver {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Lbfgs => Solver::Lbfgs,
-            Kind::Sgd => Solver::Sgd,
-            Kind::Ridge => Solver::Ridge,
-            Kind::Knn => Solver::Knn,
-        }
-    }
-}
-
 pub(crate) fn run(args: Args) -> Result<()> {
-    let name = args.model.as_ref().map(|model| model.display().to_string());
-    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(name.as_deref().unwrap_or(BUNDLED)))
+    ranks::among(|ranks| run_among(&args, ranks)).map_err(|error| error.of_model(args.model.name()))
 }
 
 fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
-    let precision = args.precision.get();
-    let solver = Solver::from(args.solver);
+    let precision = args.precision.precision;
     let flags = json!({
         "layers": args.layers.to_string(),
-        "solver": solver,
+        "solver": args.solver,
         "images": args.images,
         "held-out": args.held_out,
         "concat": args.concat,
@@ -114,11 +95,8 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         "seed": args.seed.seed,
         "precision": precision,
     });
-    ranks::expect_same_command(ranks, precision, "probe", &flags)?;
-    let model = match &args.model {
-        Some(path) => open_model(path)?,
-        None => ModelDir::bundled()?,
-    };
+    ranks::expect_same_command(ranks, args.engine.device(), "probe", &flags)?;
+    let model = args.model.open()?;
     let dataset = args.data.open_among(ranks)?;
     let splits: Vec<_> = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split).ok()).into();
     expect_same_model(ranks, &model, &splits.iter().flatten().collect::<Vec<_>>())?;
@@ -126,29 +104,27 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         layers: args.layers.clone(),
         images: args.images.map(|n| n as usize),
         held_out: args.held_out.map(|n| n as usize),
-        solver,
+        solver: args.solver,
         concat: args.concat,
         labels_per_class: args.labels_per_class.iter().map(|&n| n as usize).collect(),
         seeds: args.seeds,
         seed: args.seed.seed,
-        options: Options { threads: args.threads.threads, ..Options::inference(precision) },
+        options: args.engine.options(precision),
     };
     let leads = ranks.leads();
-    let (report, time) =
-        with_phases_if(leads, |progress| probe::probe_among(ranks, &model, &dataset, &settings, progress))?;
+    let (report, time) = with_phases_if(leads, |progress| probe::probe(ranks, &model, &dataset, &settings, progress))?;
     if !leads {
         return Ok(());
     }
 
-    let name = args.model.as_ref().map_or("the emoji model that comes with igpt".into(), |m| m.display().to_string());
-    say!("{name} on {}\n{}", args.data.data, table(&report));
+    say!("{} on {}\n{}", args.model.name(), args.data.data, table(&report));
     for image in &report.damaged {
         say!("skipped {}: {}", image.name, image.problem);
     }
     let mut value = serde_json::to_value(&report).map_err(|e| Error::Invalid(e.to_string()))?;
     value["validation_interval"] = json!(report.validation_intervals());
     value["command"] = json!(own_command());
-    value["model"] = json!(args.model);
+    value["model"] = json!(args.model.path());
     value["data"] = json!(args.data.data);
     value["precision"] = json!(precision);
     value["seed"] = json!(args.seed.seed);
@@ -172,7 +148,6 @@ fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()>
         ("raw pixels", report.baselines.raw_pixels_verdict.validation_accuracy),
         ("random network", report.baselines.random_init_verdict.validation_accuracy),
     ];
-    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     for (name, text) in [("results.json", format!("{value:#}\n")), ("layers.svg", by_layer(&points, &levels))] {
         let path = folder.join(name);
         files::write(&path, text.as_bytes())?;

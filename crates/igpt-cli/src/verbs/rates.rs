@@ -1,16 +1,15 @@
 //! The learning rates of a run: the search that may come before it, and what is told of them.
 
-use std::sync::atomic::AtomicBool;
-
 use igpt::Result;
 use igpt::ranks::Collective;
 use igpt::train::config::TrainSection;
-use igpt::train::{self, LrSearch, RunConfig, Start};
+use igpt::train::{self, Context, LrSearch, RunConfig, Start};
 use serde_json::{Value, json};
 
 use super::run_args::RunArgs;
 use crate::output::say;
 use crate::ranks::Led;
+use crate::signals::Signals;
 
 /// The flag of the search.
 #[derive(clap::Args)]
@@ -29,12 +28,13 @@ impl LrSearchArgs {
         config: &mut RunConfig,
         run: &RunArgs,
         progress: &mut Led,
-        stop: &AtomicBool,
+        signals: &Signals,
     ) -> Result<(Start, Option<LrSearch>)> {
         if self.lr_search.is_empty() {
             return Ok((run.start(), None));
         }
-        let found = train::lr_search_among(ranks, config, &run.out, run.start(), &self.lr_search, progress, stop);
+        let context = &mut Context { ranks: &mut *ranks, observer: progress, stop: signals.stop() };
+        let found = train::lr_search(config, &run.out, run.start(), &self.lr_search, context);
         progress.finish();
         let found = found?;
         if ranks.leads() {

@@ -2,17 +2,15 @@
 
 use std::path::PathBuf;
 
-use igpt::cpu::Options;
-use igpt::data::OpenOptions;
-use igpt::device::Precision;
+use igpt::device::{self, Precision};
 use igpt::report::runs::{Findings, Settings, page};
 use igpt::{Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
-use crate::download;
+use crate::model_args::EngineArgs;
 use crate::output::{own_command, print_json, say};
-use crate::shared::{JsonArgs, SeedArgs, ThreadArgs};
+use crate::shared::{JsonArgs, SeedArgs, open_options};
 
 /// Flags of `igpt report`.
 #[derive(clap::Args)]
@@ -44,7 +42,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -52,17 +50,18 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<()> {
     let settings = Settings {
         data: args.data,
-        open: OpenOptions { data_dir: args.data_dir, progress: Some(download::hook()), ..OpenOptions::default() },
+        open: open_options(args.data_dir),
         images: args.images,
         probe_images: args.probe_images,
         seed: args.seed.seed,
-        options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
+        options: args.engine.options(Precision::F32),
     };
     let (mut runs, time) = with_phases(|progress| {
         args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()
     })?;
     Findings::shorten_names(&mut runs);
-    let html = page(&runs, &own_command(), settings.options.isa.name(), settings.seed).html();
+    let arithmetic = device::backend(settings.options.device)?.arithmetic();
+    let html = page(&runs, &own_command(), &arithmetic, settings.seed).html();
     files::write(&args.out, html.as_bytes())?;
     for run in &runs {
         let what = match (run.with_interval(), &run.classifier) {

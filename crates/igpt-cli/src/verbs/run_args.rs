@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use igpt::cpu;
-use igpt::device::Precision;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use igpt::data::Augment;
+use igpt::device::{self, Device, Optimizer, Precision};
+use igpt::model::{ImageSize, Objective, Preset};
 use igpt::train::{self, Given, Overrides, Recipe, RunConfig, RunDir, Start, Value};
 use igpt::{Error, Result};
+
+use crate::named::named;
 
 /// A run: its settings, and where it lies.
 #[derive(clap::Args)]
@@ -37,11 +41,11 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Size of the network; nano is the default
-    #[arg(long, value_parser = ["nano", "tiny", "xs", "s", "m", "l", "xl"])]
-    pub(crate) preset: Option<String>,
+    #[arg(long, value_parser = named(&Preset::ALL, Preset::name))]
+    pub(crate) preset: Option<Preset>,
     /// Image side, or HEIGHTxWIDTH; the images' own size where that is possible, otherwise 32
     #[arg(long, value_name = "SIDE", value_parser = train::parse_n_px)]
-    pub(crate) n_px: Option<igpt::model::ImageSize>,
+    pub(crate) n_px: Option<ImageSize>,
     /// Colours of the palette to fit; 512 by default, 16 for grey images
     #[arg(long, value_name = "N")]
     pub(crate) colors: Option<usize>,
@@ -59,17 +63,17 @@ pub(crate) struct SettingsArgs {
     pub(crate) minutes: Option<f64>,
     /// Settings below all others: modern (the default; most learned in the time) or paper (as Chen et al. 2020
     /// trained); takes the rates of another recipe that --config names away
-    #[arg(long, value_parser = ["paper", "modern"])]
-    pub(crate) recipe: Option<String>,
+    #[arg(long, value_parser = named(&Recipe::ALL, Recipe::name))]
+    pub(crate) recipe: Option<Recipe>,
     /// What is predicted: the next pixel (autoregressive, the default), or masked ones (masked)
-    #[arg(long, value_parser = ["autoregressive", "masked"])]
-    pub(crate) objective: Option<String>,
+    #[arg(long, value_parser = named(&Objective::ALL, Objective::name))]
+    pub(crate) objective: Option<Objective>,
     /// Images of a step, 0 for about 4096 tokens; 0 by default, 128 in the paper
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
     /// What updates the weights: adam, or muon for the hidden matrices with Adam for the rest; adam in the paper
-    #[arg(long, value_parser = ["adam", "muon"])]
-    pub(crate) optimizer: Option<String>,
+    #[arg(long, value_parser = named(&Optimizer::ALL, Optimizer::name))]
+    pub(crate) optimizer: Option<Optimizer>,
     /// Peak learning rate of Adam; 0.0015 by default, 0.003 in the paper
     #[arg(long, value_name = "LR")]
     pub(crate) lr: Option<f64>,
@@ -78,12 +82,15 @@ pub(crate) struct SettingsArgs {
     pub(crate) muon_lr: Option<f64>,
     /// Augmentation of the training images; none by default. crop-flip is another name of cifar: 4 pixels of mirrored
     /// border, a random crop, a flip every other time
-    #[arg(long, value_parser = ["none", "imagenet", "cifar", "crop-flip"])]
-    pub(crate) augment: Option<String>,
+    #[arg(long, value_parser = PossibleValuesParser::new(Augment::NAMES).try_map(|name| name.parse::<Augment>()))]
+    pub(crate) augment: Option<Augment>,
+    /// Where to compute: auto (the quickest that is there, the default), cpu, cuda or cuda:1
+    #[arg(long, value_name = "DEVICE", env = "IGPT_DEVICE")]
+    pub(crate) device: Option<Device>,
     /// Number format of the matrix products; by default the quicker one on this processor: bf16 where it has AVX-512
     /// with bf16, otherwise f32
-    #[arg(long, value_parser = ["bf16", "f32"])]
-    pub(crate) precision: Option<String>,
+    #[arg(long, value_parser = named(&Precision::ALL, Precision::name))]
+    pub(crate) precision: Option<Precision>,
     /// Threads to compute with; 0, the default, is one for each available core
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -135,13 +142,10 @@ impl RunArgs {
 impl SettingsArgs {
     /// The settings of a new run on top of the `lowest`: --config, flags, --set.
     pub(crate) fn layers(&self, mut lowest: Overrides) -> Result<Overrides> {
-        let quickest = match cpu::quickest_precision() {
-            Precision::Bf16 => "bf16",
-            Precision::F32 => "f32",
-        };
-        lowest.put("train.precision", quickest);
         let mut layers = Overrides::default();
         self.onto(&mut layers)?;
+        let device = layers.get("train.device").and_then(Value::as_str).unwrap_or("auto");
+        lowest.put("train.precision", device::backend(device.parse()?)?.precisions()[0].name());
         Ok(lowest.below(layers))
     }
 
@@ -164,29 +168,30 @@ impl SettingsArgs {
     /// Puts flags and --set onto `layers`.
     fn said_onto(&self, layers: &mut Overrides) -> Result<()> {
         let args = self;
-        if let Some(recipe) = &args.recipe {
-            layers.recipe(recipe);
+        if let Some(recipe) = args.recipe {
+            layers.recipe(recipe.name());
         }
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let (n_px, colors) = (args.n_px, args.colors);
         let n_px = n_px.map(|n| Ok::<_, Error>(vec![integer("--n-px", n.height)?, integer("--n-px", n.width)?].into()));
-        let flags: [(&str, Option<Value>); 17] = [
+        let flags: [(&str, Option<Value>); 18] = [
             ("data.spec", args.data.clone().map(Into::into)),
             ("data.dir", args.data_dir.as_ref().map(|p| path(p).into())),
-            ("data.augment", args.augment.clone().map(Into::into)),
-            ("train.objective", args.objective.clone().map(Into::into)),
-            ("model.preset", args.preset.clone().map(Into::into)),
+            ("data.augment", args.augment.map(|augment| augment.name().into())),
+            ("train.objective", args.objective.map(|objective| objective.name().into())),
+            ("model.preset", args.preset.map(|preset| preset.name().into())),
             ("model.n_px", n_px.transpose()?),
             ("palette.colors", colors.map(|n| integer("--colors", n)).transpose()?),
             ("palette.file", args.palette.as_ref().map(|p| path(p).into())),
             ("train.steps", args.steps.map(|n| integer("--steps", n)).transpose()?),
             ("train.epochs", args.epochs.map(Into::into)),
             ("train.minutes", args.minutes.map(Into::into)),
-            ("train.optimizer", args.optimizer.clone().map(Into::into)),
+            ("train.optimizer", args.optimizer.map(|optimizer| optimizer.name().into())),
             ("train.muon_lr", args.muon_lr.map(Into::into)),
             ("train.batch", args.batch.map(|n| integer("--batch", n)).transpose()?),
             ("train.lr", args.lr.map(Into::into)),
-            ("train.precision", args.precision.clone().map(Into::into)),
+            ("train.device", args.device.map(|device| device.to_string().into())),
+            ("train.precision", args.precision.map(|precision| precision.name().into())),
             ("train.threads", args.threads.map(|n| integer("--threads", n)).transpose()?),
         ];
         for (key, value) in flags {

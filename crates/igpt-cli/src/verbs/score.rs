@@ -4,23 +4,21 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use igpt::cpu;
 use igpt::data::{self, Split, TokenSet};
 use igpt::device::{Engine, Precision};
 use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise};
-use igpt::model::{ModelDir, Objective};
 use igpt::palette::Quantizer;
 use igpt::report::runs::surprise_pairs;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
-use igpt::train::open_model;
 use igpt::train::trained_on::Seen;
-use igpt::{Error, Result, files};
+use igpt::{Result, files};
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
+use crate::model_args::{EngineArgs, ModelArgs, expect_autoregressive};
 use crate::output::{print_json, say};
-use crate::shared::{DataArgs, JsonArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs};
 
 /// Pairs of image and map in a row of the sheet.
 const PAIRS: usize = 4;
@@ -36,9 +34,8 @@ const PAIRS: usize = 4;
                         on, no for others, and empty where that is not known. The scores of --against go to against.csv, which has the same columns; \
                         its ranks are among its own images.")]
 pub(crate) struct Args {
-    /// Model directory, or a run directory; without it the emoji model that comes with igpt
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Images to score: train, validation, test or all [default: test, or all images of a folder without parts]
@@ -64,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -97,14 +94,11 @@ impl Scored {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let (model, name) = match &args.model {
-        Some(path) => (open_model(path)?, path.display().to_string()),
-        None => (ModelDir::bundled()?, "the emoji model that comes with igpt".into()),
-    };
+    let (model, name) = (args.model.open()?, args.model.name());
     expect_autoregressive(&model, &name)?;
-    let path = args.model.as_deref();
+    let path = args.model.path();
     let pictures = Pictures::of(args.data.open()?, &args.data.data, args.split, path, OwnFolder::Marked)?;
-    let quantizer = Quantizer::new(model.palette);
+    let quantizer = Quantizer::new(model.palette.clone());
     let n_px = model.config.n_px;
     let baselines = match args.reference {
         Complexity::Context => {
@@ -113,14 +107,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
         Complexity::Png => None,
     };
+    let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
-    let options = cpu::Options { threads: args.threads.threads, ..cpu::Options::inference(Precision::F32) };
-    let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let mut score = |pictures: &Pictures| -> Result<Scored> {
-        let images = match args.images {
-            0 => pictures.images.clone(),
-            count => pictures.images.spread(count),
-        };
+        let images = pictures.spread(args.images);
         let set = data::tokenize_unchecked(&images, n_px, &quantizer)?;
         tell_damaged(&set.damaged, set.images(), &pictures.spec)?;
         let seen = pictures.seen(&images, &set.damaged);
@@ -136,7 +126,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
             let dataset = DataArgs { data: spec.clone(), ..args.data.clone() }.open()?;
             let odd = Pictures::of(dataset, spec, Some(args.against_split), path, OwnFolder::Marked)?;
             let against = score(&odd)?;
-            write(&args.out.join("against.csv"), &csv(&against, &against.ranking(), &odd.dataset.classes))?;
+            let text = csv(&against, &against.ranking(), &odd.dataset.classes);
+            files::write(&args.out.join("against.csv"), text.as_bytes())?;
             Some(against)
         }
         None => {
@@ -147,7 +138,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let ranking = own.ranking();
     let shown = &ranking[..args.top.min(ranking.len())];
-    write(&args.out.join("scores.csv"), &csv(&own, &ranking, &pictures.dataset.classes))?;
+    files::write(&args.out.join("scores.csv"), csv(&own, &ranking, &pictures.dataset.classes).as_bytes())?;
     save_pictures(&args.out, &mut *engine, &quantizer, &own, shown).map_err(|error| error.of_model(&name))?;
 
     let measures = [("excess", Surprise::excess as fn(&Surprise) -> f64), ("likelihood", |s| s.nats)];
@@ -179,18 +170,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }))?;
     }
     Ok(())
-}
-
-/// Refuses a model of masked pixels, and one without a generative head, where images are given a likelihood or drawn
-/// pixel by pixel.
-pub(super) fn expect_autoregressive(model: &ModelDir, name: &str) -> Result<()> {
-    match model.config.objective {
-        Objective::Autoregressive => model.expect_generative(name),
-        Objective::Masked => Err(Error::Invalid(format!(
-            "{name} was trained on masked pixels, which gives images no likelihood and draws none pixel by pixel: take \
-             a model pretrained with --objective autoregressive"
-        ))),
-    }
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -294,13 +273,6 @@ fn is_map(name: &str) -> bool {
 fn file_name(name: &str) -> String {
     let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
     stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).take(60).collect()
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    }
-    files::write(path, text.as_bytes())
 }
 
 #[cfg(test)]

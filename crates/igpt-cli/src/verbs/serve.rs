@@ -2,19 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::cpu;
-use igpt::data::{self, Dataset, OpenOptions};
+use igpt::data::{self, Dataset};
 use igpt::device::Precision;
-use igpt::model::ModelDir;
-use igpt::train::{RunConfig, open_model};
+use igpt::train::RunConfig;
 use igpt::{Error, Result, files};
 use igpt_server::{Limits, Options};
 
 use super::drawing::bar;
 use super::page_args::AccessArgs;
-use crate::download;
+use crate::model_args::{Quantize, inference, open_or_bundled};
+use crate::named::named;
 use crate::output::say;
-use crate::shared::Quantize;
+use crate::shared::{DeviceArgs, open_options};
 use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
@@ -55,9 +54,16 @@ pub(crate) struct Args {
     /// Threads to compute with; 0 is one for each available core
     #[arg(long, value_name = "N", env = "IGPT_THREADS", default_value_t = 0)]
     threads: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Number format of the matrix products
-    #[arg(long, env = "IGPT_PRECISION", value_parser = ["f32", "bf16"], default_value = "f32")]
-    precision: String,
+    #[arg(
+        long,
+        env = "IGPT_PRECISION",
+        value_parser = named(&[Precision::F32, Precision::Bf16], Precision::name),
+        default_value = Precision::F32.name()
+    )]
+    precision: Precision,
     /// Draw with weights, keys and values of 8 bits: faster, for a slightly worse likelihood
     #[arg(long, value_enum, env = "IGPT_QUANTIZE")]
     quantize: Option<Quantize>,
@@ -90,13 +96,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let access = args.access.at(&args.listen)?;
     let limits = limits(&args)?;
-    let (model, name) = match &args.model {
-        Some(path) => (open_model(path)?, base_name(path)),
-        None => (ModelDir::bundled()?, "emoji".into()),
-    };
+    let model = open_or_bundled(args.model.as_deref())?;
+    let name = args.model.as_deref().map_or("emoji".into(), base_name);
     let open = |spec: &str, dir: Option<PathBuf>| -> Result<Dataset> {
-        let data_dir = args.data_dir.clone().or(dir);
-        data::open(spec, &OpenOptions { data_dir, progress: Some(download::hook()), ..OpenOptions::default() })
+        data::open(spec, &open_options(args.data_dir.clone().or(dir)))
     };
     let examples = match (&args.examples, &args.model) {
         (Some(spec), _) => Some(open(spec, None)?),
@@ -105,9 +108,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         (None, Some(run)) => trained_on(run).and_then(|(spec, dir)| open(&spec, dir).ok()),
     };
     let neighbors = args.neighbors.as_ref().map(|spec| open(spec, None)).transpose()?;
-    let precision = if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 };
-    let int8 = args.quantize == Some(Quantize::Int8);
-    let engine = cpu::Options { threads: args.threads, int8, ..cpu::Options::inference(precision) };
+    let engine = inference(args.device.device, args.threads, args.precision, args.quantize);
     let (bar, ui) = (bar("embedding")?, !args.no_ui);
     let progress = Box::new(move |done, total| {
         bar.set_length(total as u64);

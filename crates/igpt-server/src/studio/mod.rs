@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use igpt::data::Dataset;
 use igpt::model::ModelDir;
-use igpt::{Error, Result, cpu};
+use igpt::{Error, Result, device};
 
 use self::model::Served;
 use self::worker::Worker;
@@ -62,7 +62,7 @@ pub struct Options {
     /// Images that are drawn at once, each candidate of a completion counting as one; 0 is a good number.
     pub rows: usize,
     /// How the engine computes.
-    pub engine: cpu::Options,
+    pub engine: device::Options,
     /// Images for the page to begin with, and whose classes are known.
     pub examples: Option<Dataset>,
     /// Images among which the nearest are looked for.
@@ -79,7 +79,7 @@ pub struct Options {
 /// end.
 pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
     let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, mut progress } = options;
-    let mut computing = cpu::open(&model.config, &model.weights, engine)?;
+    let mut computing = device::open(&model.config, &model.weights, &engine)?;
     let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
     let (listen, access) = (access.listen(), Arc::new(access));

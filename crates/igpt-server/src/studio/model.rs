@@ -8,6 +8,7 @@ use igpt::device::{Engine, Pooling};
 use igpt::evaluate::features;
 use igpt::model::{Layout, ModelConfig, ModelDir, Objective};
 use igpt::palette::Quantizer;
+use igpt::ranks::Collective;
 use igpt::report::{Text, png};
 use igpt::{Error, Result};
 use serde::Serialize;
@@ -248,7 +249,15 @@ impl Neighbors {
             }));
             Ok(())
         };
-        features(engine, &all, quantizer, &[layer], Pooling::Mean, &mut take, &mut |done| progress(done, all.len()))?;
+        features(
+            &mut Collective::solo(),
+            engine,
+            &all,
+            quantizer,
+            (&[layer], Pooling::Mean),
+            &mut take,
+            &mut |done| progress(done, all.len()),
+        )?;
         let n = images.len() as f32;
         let mut mean = vec![0.0; n_embd];
         values.iter().zip((0..n_embd).cycle()).for_each(|(value, c)| mean[c] += value / n);

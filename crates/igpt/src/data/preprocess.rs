@@ -28,6 +28,20 @@ pub enum Augment {
     Cifar,
 }
 
+impl Augment {
+    /// Every name in configs and flags.
+    pub const NAMES: [&'static str; 4] = ["none", "imagenet", "cifar", "crop-flip"];
+
+    /// Its name in configs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Imagenet => "imagenet",
+            Self::Cifar => "cifar",
+        }
+    }
+}
+
 impl FromStr for Augment {
     type Err = Error;
 

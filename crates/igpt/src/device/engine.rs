@@ -55,6 +55,16 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pooling::Mean => "mean",
+            Pooling::Max => "max",
+            Pooling::Last => "last",
+            Pooling::None => "none",
+        }
+    }
+
     /// Rows of n_embd values that it makes of `n_ctx` positions.
     pub fn rows(self, n_ctx: usize) -> usize {
         if self == Pooling::None { n_ctx } else { 1 }

@@ -15,6 +15,9 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// Both optimizers.
+    pub const ALL: [Optimizer; 2] = [Optimizer::Adam, Optimizer::Muon];
+
     /// Its name in configs and flags.
     pub fn name(self) -> &'static str {
         match self {

@@ -14,6 +14,19 @@ pub enum Precision {
     F32,
 }
 
+impl Precision {
+    /// Both formats.
+    pub const ALL: [Precision; 2] = [Precision::Bf16, Precision::F32];
+
+    /// Its name in configs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Bf16 => "bf16",
+            Precision::F32 => "f32",
+        }
+    }
+}
+
 /// What fine-tuning changes about training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FineTuning {

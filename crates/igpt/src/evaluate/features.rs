@@ -72,26 +72,13 @@ impl fmt::Display for Layers {
 /// (images, layers, T, n_embd): one forward pass for all `layers`. `progress` is told how many images are done. Gives
 /// the images that could not be decoded, which are in no run.
 ///
-/// # Errors
-/// When more than 1 % of the images are damaged, they are not the model's, a feature is not finite, or `take` fails.
-pub fn features(
-    engine: &mut dyn Engine,
-    images: &Images,
-    quantizer: &Quantizer,
-    layers: &[usize],
-    pooling: Pooling,
-    take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Damaged>> {
-    features_among(&mut Collective::solo(), engine, images, quantizer, (layers, pooling), take, progress)
-}
-
-/// As [`features()`], by several ranks, each of which calls this with the same images: they divide every run for the
-/// forward pass, and all of them are handed all of it. The same bits for any number of ranks.
+/// Several ranks each call this with the same images: they divide every run for the forward pass, and all of them are
+/// handed all of it. The same bits for any number of ranks.
 ///
 /// # Errors
-/// As [`features()`], and when a rank is gone.
-pub fn features_among(
+/// When more than 1 % of the images are damaged, they are not the model's, a feature is not finite, `take` fails, or a
+/// rank is gone.
+pub fn features(
     ranks: &mut Collective,
     engine: &mut dyn Engine,
     images: &Images,
@@ -103,11 +90,11 @@ pub fn features_among(
     each_run(ranks, engine, images, quantizer, (layers, pooling, true), take, progress)
 }
 
-/// As [`features_among`], however many images are damaged: for new pictures, where each stands for itself.
+/// As [`features()`], however many images are damaged: for new pictures, where each stands for itself.
 ///
 /// # Errors
-/// As [`features_among`], but for damaged images.
-pub fn features_of_whole_among(
+/// As [`features()`], but for damaged images.
+pub fn features_of_whole(
     ranks: &mut Collective,
     engine: &mut dyn Engine,
     images: &Images,
@@ -191,8 +178,7 @@ mod tests {
                         Ok(())
                     };
                     let layers = (&[2, 0][..], pooling);
-                    features_among(&mut ranks, &mut *engine, &images, &quantizer, layers, &mut take, &mut |_| ())
-                        .unwrap();
+                    features(&mut ranks, &mut *engine, &images, &quantizer, layers, &mut take, &mut |_| ()).unwrap();
                     ranks.close().unwrap();
                     (names, values)
                 })

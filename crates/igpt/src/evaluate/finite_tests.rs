@@ -6,6 +6,7 @@ use crate::device::{Engine, Options, Pooling, Precision, open};
 use crate::generate::{self, Settings};
 use crate::model::{ClassHead, ImageSize, Layout, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer};
+use crate::ranks::Collective;
 
 /// A model whose attention makes 1e30 of everything, in a matrix that the message must name.
 fn damaged(objective: Objective, options: Options) -> Box<dyn Engine> {
@@ -42,7 +43,7 @@ fn figures_that_are_no_numbers_are_errors_that_name_image_and_weight() {
         let options = Options::new(precision);
         for objective in [Objective::Autoregressive, Objective::Masked] {
             let mut engine = damaged(objective, options);
-            assert_refused(likelihood(&mut *engine, &set(), 1, &mut |_| ()), "first.png");
+            assert_refused(likelihood(&mut Collective::solo(), &mut *engine, &set(), 1, &mut |_| ()), "first.png");
             assert_refused(classify(&mut *engine, &Batch::new(set().tokens, 64), 5), "image 5");
             let mut source = Packed::new(ImageSize::square(8), 1);
             source.push_file("train", &(0..128).map(|i| i as u8).collect::<Vec<_>>(), [0, 0]);
@@ -51,7 +52,15 @@ fn figures_that_are_no_numbers_are_errors_that_name_image_and_weight() {
             let quantizer = Quantizer::new(palette);
             for pooling in [Pooling::Mean, Pooling::None] {
                 let mut take = |_: &TokenSet, _: &[f32]| panic!("taken");
-                let found = features(&mut *engine, &images, &quantizer, &[1, 2], pooling, &mut take, &mut |_| ());
+                let found = features(
+                    &mut Collective::solo(),
+                    &mut *engine,
+                    &images,
+                    &quantizer,
+                    (&[1, 2], pooling),
+                    &mut take,
+                    &mut |_| (),
+                );
                 assert_refused(found, "train/00000");
             }
         }
@@ -73,7 +82,7 @@ fn nothing_is_drawn_from_scores_that_are_no_numbers() {
         let given: Vec<u16> = (0..20).map(|i| i % 7).collect();
         let drawn = generate::complete(&*engine, &[&given], 3, 1, &Settings::default(), 0, &mut |_, _| ());
         assert_refused(drawn, "pixel 20 of drawn image 3");
-        assert_refused(likelihood_by_decoding(&*engine, &set(), 1, &mut |_| ()), "first.png");
+        assert_refused(likelihood_by_decoding(&mut Collective::solo(), &*engine, &set(), 1, &mut |_| ()), "first.png");
         if !int8 {
             engine = damaged(Objective::Masked, options);
             let known: Vec<Option<u16>> = (0..64).map(|i| (i % 2 == 0).then_some(i % 7)).collect();
@@ -93,6 +102,6 @@ fn a_residual_stream_too_large_to_square_is_not_read_as_zero() {
     let wte = layout.tensor("transformer.wte.weight").unwrap();
     layout.import(wte, &vec![1e19; wte.len()], &mut weights).unwrap();
     let mut engine = open(&config, &weights, &Options::new(Precision::F32)).unwrap();
-    let message = likelihood(&mut *engine, &set(), 1, &mut |_| ()).unwrap_err().to_string();
+    let message = likelihood(&mut Collective::solo(), &mut *engine, &set(), 1, &mut |_| ()).unwrap_err().to_string();
     assert!(message.contains("1e19 in transformer.wte.weight"), "{message}");
 }

@@ -62,24 +62,13 @@ impl Likelihood {
 /// masked pixels it is no likelihood of images but its own loss under masks that are always the same, as many as in its
 /// training: the mean over masked positions, and `nats_per_image` that times the image's tokens.
 ///
-/// # Errors
-/// When there are no images, their size or tokens are not the model's, the engine fails, or an image's nats are not
-/// finite.
-pub fn likelihood(
-    engine: &mut dyn Engine,
-    set: &TokenSet,
-    channels: usize,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Likelihood> {
-    likelihood_among(&mut Collective::solo(), engine, set, channels, progress)
-}
-
-/// As [`likelihood`], by several ranks, each of which calls this with the same images and scores its share of them. The
-/// same bits on every rank and for any number of ranks; `progress` counts as if all were as far as this one.
+/// Several ranks each call this with the same images and score their share of them. The same bits on every rank and for
+/// any number of ranks; `progress` counts as if all were as far as this one.
 ///
 /// # Errors
-/// As [`likelihood`], and when a rank is gone.
-pub fn likelihood_among(
+/// When there are no images, their size or tokens are not the model's, the engine fails, or an image's nats are not
+/// finite; when a rank is gone.
+pub fn likelihood(
     ranks: &mut Collective,
     engine: &mut dyn Engine,
     set: &TokenSet,
@@ -111,19 +100,6 @@ pub fn likelihood_among(
 /// # Errors
 /// As [`likelihood`].
 pub fn likelihood_by_decoding(
-    engine: &dyn Engine,
-    set: &TokenSet,
-    channels: usize,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Likelihood> {
-    likelihood_by_decoding_among(&mut Collective::solo(), engine, set, channels, progress)
-}
-
-/// As [`likelihood_by_decoding`], by several ranks: see [`likelihood_among`].
-///
-/// # Errors
-/// As [`likelihood_among`].
-pub fn likelihood_by_decoding_among(
     ranks: &mut Collective,
     engine: &dyn Engine,
     set: &TokenSet,
@@ -218,11 +194,11 @@ mod tests {
         let set = set(35, |i| (i * i % 7) as u16);
         let options = device::Options::new(Precision::F32);
         let mut engine = device::open(&config, &weights, &options).unwrap();
-        let whole = likelihood(&mut *engine, &set, 1, &mut |_| {}).unwrap();
-        let decoded = likelihood_by_decoding(&*engine, &set, 1, &mut |_| {}).unwrap();
+        let whole = likelihood(&mut Collective::solo(), &mut *engine, &set, 1, &mut |_| {}).unwrap();
+        let decoded = likelihood_by_decoding(&mut Collective::solo(), &*engine, &set, 1, &mut |_| {}).unwrap();
         assert!((whole.nats_per_token - decoded.nats_per_token).abs() < 1e-5, "{whole:?} {decoded:?}");
         let engine = device::open(&config, &weights, &device::Options { int8: true, ..options }).unwrap();
-        let int8 = likelihood_by_decoding(&*engine, &set, 1, &mut |_| {}).unwrap();
+        let int8 = likelihood_by_decoding(&mut Collective::solo(), &*engine, &set, 1, &mut |_| {}).unwrap();
         assert!(int8 != decoded, "8 bits are not used");
         // Every product of this random network adds about half a percent.
         assert!((whole.nats_per_token - int8.nats_per_token).abs() < 2e-2, "{whole:?} {int8:?}");
@@ -256,8 +232,8 @@ mod tests {
                     on_ranks(size, |mut ranks| {
                         let mut engine = device::open(config, &weights, &options).unwrap();
                         let found = match decoded {
-                            true => likelihood_by_decoding_among(&mut ranks, &*engine, &set, 1, &mut |_| ()),
-                            false => likelihood_among(&mut ranks, &mut *engine, &set, 1, &mut |_| ()),
+                            true => likelihood_by_decoding(&mut ranks, &*engine, &set, 1, &mut |_| ()),
+                            false => likelihood(&mut ranks, &mut *engine, &set, 1, &mut |_| ()),
                         };
                         ranks.close().unwrap();
                         found.unwrap()
@@ -291,10 +267,11 @@ mod tests {
         let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
         let mut done = Vec::new();
         let set_of_70 = set(70, |i| (i % 5) as u16);
-        let found = likelihood(&mut *engine, &set_of_70, 3, &mut |images| done.push(images)).unwrap();
+        let found =
+            likelihood(&mut Collective::solo(), &mut *engine, &set_of_70, 3, &mut |images| done.push(images)).unwrap();
         assert!((found.nats_per_image - 72.0 * 5f64.ln()).abs() < 1e-3, "{found:?}");
         assert_eq!((found.images, done), (70, vec![64, 70]));
-        let foreign = likelihood(&mut *engine, &set(1, |i| i as u16 % 6), 3, &mut |_| {});
+        let foreign = likelihood(&mut Collective::solo(), &mut *engine, &set(1, |i| i as u16 % 6), 3, &mut |_| {});
         assert!(foreign.unwrap_err().to_string().contains("5 colours"));
     }
 }

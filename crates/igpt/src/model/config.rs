@@ -54,6 +54,9 @@ pub enum Objective {
 }
 
 impl Objective {
+    /// Both objectives.
+    pub const ALL: [Objective; 2] = [Objective::Autoregressive, Objective::Masked];
+
     /// Its name in configs and flags.
     pub fn name(self) -> &'static str {
         match self {

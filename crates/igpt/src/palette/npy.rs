@@ -1,7 +1,6 @@
 //! Palettes as NumPy arrays: (n, 3) or (n, 1), in one of the three scales in use.
 
 use std::path::Path;
-use std::str::FromStr;
 
 use super::Palette;
 use crate::report::{npy::header, png::write};
@@ -22,20 +21,16 @@ pub enum Scale {
 /// 65536 colours of three doubles, and more header than NumPy writes.
 const LARGEST: u64 = 4 << 20;
 
-impl FromStr for Scale {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "signed" => Ok(Self::Signed),
-            "unit" => Ok(Self::Unit),
-            "byte" => Ok(Self::Byte),
-            _ => Err(Error::Invalid(format!("no scale is called {name:?}: say signed, unit or byte"))),
+impl Scale {
+    /// Its name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Unit => "unit",
+            Self::Byte => "byte",
         }
     }
-}
 
-impl Scale {
     fn read(self, x: f64) -> f32 {
         match self {
             Self::Signed => x as f32,

@@ -36,7 +36,7 @@ pub use logistic::Logistic;
 pub use parts::{Labelled, Part};
 pub use protocol::{Verdict, wilson};
 pub use ridge::{QuickProbe, Ridge, quick_probe};
-pub use run::{Baselines, Concat, Few, Progress, Report, Settings, probe, probe_among};
+pub use run::{Baselines, Concat, Few, Progress, Report, Settings, probe};
 pub use sgd::Sgd;
 pub use solver::{Fitter, Solver};
 pub use workers::Workers;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::data::{Damaged, Dataset, Images, Split};
 use crate::device::{Engine, Pooling};
-use crate::evaluate::features_among;
+use crate::evaluate::features;
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::rng::{Purpose, Rng};
@@ -161,7 +161,7 @@ pub fn collect(
         }
         Ok(())
     };
-    part.damaged = features_among(ranks, engine, images, quantizer, (layers, Pooling::Mean), &mut take, progress)?;
+    part.damaged = features(ranks, engine, images, quantizer, (layers, Pooling::Mean), &mut take, progress)?;
     Ok(part)
 }
 

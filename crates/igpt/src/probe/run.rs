@@ -132,19 +132,13 @@ type Parts = [Part; 3];
 
 /// Probes `model` on the labelled images of `dataset`.
 ///
-/// # Errors
-/// When the labels don't allow it (see [`Labelled::of`]), a layer is out of range, a class has too few images for
-/// `labels_per_class`, or features are not finite.
-pub fn probe(model: &ModelDir, dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> Result<Report> {
-    probe_among(&mut Collective::solo(), model, dataset, settings, progress)
-}
-
-/// As [`probe`], by several ranks, each of which calls this with the same model and images: they divide the forward
-/// passes and, of each sweep, the layers. The same report on every rank and for any number of ranks.
+/// Several ranks each call this with the same model and images: they divide the forward passes and, of each sweep, the
+/// layers. The same report on every rank and for any number of ranks.
 ///
 /// # Errors
-/// As [`probe`], and when a rank is gone.
-pub fn probe_among(
+/// When the labels don't allow it (see [`Labelled::of`]), a layer is out of range, a class has too few images for
+/// `labels_per_class`, features are not finite, or a rank is gone.
+pub fn probe(
     ranks: &mut Collective,
     model: &ModelDir,
     dataset: &Dataset,

@@ -10,6 +10,7 @@ use crate::device::{self, Precision};
 use crate::evaluate::Layers;
 use crate::model::{ImageSize, Layout, ModelConfig, ModelDir};
 use crate::palette::Palette;
+use crate::ranks::Collective;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -90,7 +91,9 @@ fn choices(report: &Report) -> impl PartialEq + std::fmt::Debug {
 fn other_labels_of_the_test_images_change_no_choice() {
     let model = model();
     for solver in [Solver::Lbfgs, Solver::Ridge, Solver::Knn] {
-        let run = |turn: usize| probe(&model, &dataset(turn), &settings(solver), &mut |_, _, _| ()).unwrap();
+        let run = |turn: usize| {
+            probe(&mut Collective::solo(), &model, &dataset(turn), &settings(solver), &mut |_, _, _| ()).unwrap()
+        };
         let found = run(0);
         for turn in 1..CLASSES {
             let other = run(turn);
@@ -107,7 +110,7 @@ fn what_cannot_be_done_is_refused_before_features_are_computed() {
     let model = model();
     let refused = |settings: &Settings| {
         let mut progress = |what: &'static str, _, _| panic!("{what} were computed");
-        let error = probe(&model, &dataset(0), settings, &mut progress).unwrap_err();
+        let error = probe(&mut Collective::solo(), &model, &dataset(0), settings, &mut progress).unwrap_err();
         assert!(matches!(error, Error::Invalid(_)));
         error.to_string()
     };

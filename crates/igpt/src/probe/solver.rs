@@ -26,6 +26,18 @@ pub enum Solver {
     Knn,
 }
 
+impl Solver {
+    /// Its name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Solver::Lbfgs => "lbfgs",
+            Solver::Sgd => "sgd",
+            Solver::Ridge => "ridge",
+            Solver::Knn => "knn",
+        }
+    }
+}
+
 /// A setting and how it did on the validation images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {

@@ -1,32 +1,25 @@
 //! Fine-tuning: a classifier on top of a pretrained network, or of a fresh one, trained together with it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use super::prepare::{Prepared, Purpose, prepare};
 use super::pretrain::take_best;
-use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
-use super::setup::{
-    batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
-    warn,
-};
-use crate::data::{self, Dataset, Fingerprint, Images, Loader, Preprocess, Split};
+use super::ranks::all_damaged;
+use super::setup::{batches, warn};
+use crate::data::{self, Dataset, Images, Split};
+use crate::device::FineTuning;
 use crate::evaluate::{Accuracy, accuracy};
 use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
-use crate::palette::Quantizer;
 use crate::probe::few;
-use crate::ranks::same::{expect_same_data, expect_same_weights};
-use crate::ranks::{Collective, in_turn};
 use crate::train::average;
 use crate::train::config::{RunConfig, TrainSection};
+use crate::train::context::Context;
 use crate::train::fine_tuning::FineTuneSection;
-use crate::train::given::Decider;
-use crate::train::observer::{Event, Observer};
+use crate::train::observer::Event;
 use crate::train::open::open_model;
-use crate::train::run_dir::{RunDir, Start};
-use crate::train::token_data::{settle, settle_augment};
+use crate::train::run_dir::Start;
 use crate::train::trainer::{Outcome, Trainer};
 use crate::{Error, Result};
 
@@ -68,166 +61,72 @@ pub struct FineTuned {
 }
 
 /// Trains a classifier as `config` and its `[finetune]` say into the run directory `out`, keeps the weights of the
-/// highest validation accuracy, and only then looks at the test images. `stop` and `start` are as in
+/// highest validation accuracy, and only then looks at the test images. `start` and several ranks are as in
 /// [`super::pretrain()`].
 ///
 /// # Errors
 /// A split without any labelled image, a single class or one that the training images lack, a layer that the model doesn't
 /// have, and as [`super::pretrain()`].
-pub fn finetune(
-    config: &RunConfig,
-    out: &Path,
-    start: Start,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<FineTuned> {
-    finetune_among(&mut Collective::solo(), config, out, start, observer, stop)
-}
-
-/// As [`finetune`], by several ranks: see [`super::pretrain_among()`].
-///
-/// # Errors
-/// As [`finetune`] and [`super::pretrain_among()`].
-pub fn finetune_among(
-    ranks: &mut Collective,
-    config: &RunConfig,
-    out: &Path,
-    start: Start,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<FineTuned> {
-    fit(ranks, config, out, start, true, observer, stop)
+pub fn finetune(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<FineTuned> {
+    fit(config, out, start, true, context)
 }
 
 /// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
 pub(super) fn finetune_untested(
-    ranks: &mut Collective,
     config: &RunConfig,
     out: &Path,
     start: Start,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
+    context: &mut Context<'_>,
 ) -> Result<FineTuned> {
-    fit(ranks, config, out, start, false, observer, stop)
+    fit(config, out, start, false, context)
 }
 
-fn fit(
-    ranks: &mut Collective,
-    config: &RunConfig,
-    out: &Path,
-    start: Start,
-    tests: bool,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<FineTuned> {
+fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut Context<'_>) -> Result<FineTuned> {
     config.validate()?;
     let Some(settings) = &config.finetune else {
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
     };
-    expect_same_run(ranks, config)?;
-    let config = &with_groups(ranks, config, start, observer)?;
-    config.given.expect_of_fine_tuning(config)?;
-    let leads = ranks.leads();
     let source = settings.model.as_ref().map(open_model).transpose()?;
-    let mut dataset = in_turn(ranks, || dataset(config, observer))?;
-    let fingerprint = Fingerprint::of(&dataset);
-    // Palettes need no labels, and see all training images.
-    let images = dataset.split(Split::Train)?;
-    let mut unlabelled = dataset.train.len() + dataset.validation.len();
-    dataset.train = labelled(&dataset, Split::Train)?;
-    dataset.validation = labelled(&dataset, Split::Validation)?;
-    unlabelled -= dataset.train.len() + dataset.validation.len();
-    let test = tests.then(|| labelled(&dataset, Split::Test)).transpose()?;
-    unlabelled += test.as_ref().map_or(0, |test| dataset.test.len() - test.len());
-    let counts = count_classes(&dataset)?;
-    let chosen = chosen(&dataset.train, settings, counts.len(), config.train.seed)?;
-
-    expect_sources_kept(config, out, start)?;
-    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
-    let own = if leads { newest(&run, start, observer)? } else { None };
-    let checkpoint = share_checkpoint(ranks, own)?;
-    let mut config = config.clone();
-    match source {
-        None => config = settle(&config, &images)?,
-        Some(_) => settle_augment(&mut config, &images)?,
-    }
-    let n_px = match &source {
-        Some(source) => {
-            config.palette.colors = None;
-            config.palette.file.clone_from(&settings.model);
-            config.train.objective = source.config.objective;
-            source.config.n_px
-        }
-        None => config.model.n_px.or_else(|| images.own_size()).unwrap_or(ImageSize::square(32)),
-    };
-    let palette = share_palette(ranks, n_px, || palette(&config, &run, start, &images, n_px, observer))?;
-    let quantizer = Arc::new(Quantizer::new(palette));
-    let images = chosen;
-    let palette = quantizer.palette();
-    expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
-    let network = network(&config, settings, source.as_ref(), n_px, palette.n_vocab(), counts.len())?;
-    let mut config = resolve(&config, &network)?;
-    let decider = match (start, &source) {
-        (Start::Resume, _) => Some(Decider::Run),
-        (_, Some(_)) => Some(Decider::Model),
-        (_, None) => None,
-    };
-    if let Some(decider) = decider {
-        config.given.expect_used(&config, decider, &network, palette)?;
-    }
-    let options = options(&network, &config.train, settings.engine(), ranks)?;
-    let data = (fingerprint, images.len());
-    let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, observer)?;
-    log_options(&run, &options, &config.train);
-
+    let mut purpose = Classifying { settings, source, tests, test: None, unlabelled: 0, classes: 0 };
+    let prepared = prepare(&mut purpose, config, out, start, context)?;
+    let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
+        prepared;
+    let Classifying { source, test, unlabelled, .. } = purpose;
+    let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
     if unlabelled > 0 {
-        warn(&run, observer, &format!("{unlabelled} images without a label are left out"));
+        warn(&run, context.observer, &format!("{unlabelled} images without a label are left out"));
     }
-    observer.event(Event::Phase("turning images into tokens"));
-    let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
-    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
-    let train = &config.train;
-    let part = part(ranks, train.batch);
-    let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);
-    let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
-
-    observer.event(Event::Phase("preparing the network"));
-    let weights = first_weights(&network, source.as_ref(), train)?;
-    expect_same_weights(ranks, &weights)?;
-    let mut engine = engine(&run, &network, &options, weights, checkpoint)?;
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        ranks: &mut *ranks,
         next: &mut batches(&mut loader, &network, train),
         probe: None,
         validation: validation.as_ref(),
         sample: None,
         images: images.len(),
         channels: palette.channels(),
-        start: meta,
-        observer,
-        stop,
+        start,
+        context: context.part(),
     }
     .run()?;
     engine.swap_average()?;
 
-    let damaged = all_damaged(ranks, &loader.damaged())?;
+    let damaged = all_damaged(context.ranks, &loader.damaged())?;
     if leads {
-        take_best(&run, engine.as_mut(), &outcome, observer)?;
+        take_best(&run, engine.as_mut(), &outcome, context.observer)?;
     }
     let tested = match test.filter(|_| leads && !outcome.stopped) {
         None => None,
         Some(test) => {
-            observer.event(Event::Finishing("testing the best weights"));
-            let set = data::tokenize(&test, n_px, &quantizer)?;
+            context.observer.event(Event::Finishing("testing the best weights"));
+            let set = data::tokenize(&test, network.n_px, &quantizer)?;
             Some(accuracy(engine.as_mut(), &set, &mut |_| {})?)
         }
     };
-    observer.event(Event::Finishing("saving the model"));
+    context.observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
-        warn(&run, observer, &format!("{name} was skipped: {problem}"));
+        warn(&run, context.observer, &format!("{name} was skipped: {problem}"));
     }
     let result = FineTuned {
         test_accuracy: tested.map(|tested| tested.accuracy),
@@ -260,6 +159,50 @@ fn fit(
         run.finish(&result)?;
     }
     Ok(result)
+}
+
+/// A classifier is trained on images with labels.
+struct Classifying<'a> {
+    settings: &'a FineTuneSection,
+    /// The pretrained model, if it does not start from scratch.
+    source: Option<ModelDir>,
+    /// Whether the test images are looked at in the end.
+    tests: bool,
+    /// These images.
+    test: Option<Images>,
+    /// Images that are left out.
+    unlabelled: usize,
+    /// Classes of the data set.
+    classes: usize,
+}
+
+impl Purpose for Classifying<'_> {
+    fn choose(&mut self, dataset: &mut Dataset, config: &RunConfig) -> Result<Images> {
+        let all = dataset.train.len() + dataset.validation.len();
+        dataset.train = labelled(dataset, Split::Train)?;
+        dataset.validation = labelled(dataset, Split::Validation)?;
+        self.test = self.tests.then(|| labelled(dataset, Split::Test)).transpose()?;
+        let unlabelled_tests = self.test.as_ref().map_or(0, |test| dataset.test.len() - test.len());
+        self.unlabelled = all - dataset.train.len() - dataset.validation.len() + unlabelled_tests;
+        self.classes = count_classes(dataset)?.len();
+        chosen(&dataset.train, self.settings, self.classes, config.train.seed)
+    }
+
+    fn source(&self) -> Option<&ModelDir> {
+        self.source.as_ref()
+    }
+
+    fn network(&self, config: &RunConfig, n_px: ImageSize, n_vocab: usize) -> Result<ModelConfig> {
+        network(config, self.settings, self.source.as_ref(), n_px, n_vocab, self.classes)
+    }
+
+    fn fine_tuning(&self) -> FineTuning {
+        self.settings.engine()
+    }
+
+    fn first_weights(&self, network: &ModelConfig, train: &TrainSection) -> Result<Vec<f32>> {
+        first_weights(network, self.source.as_ref(), train)
+    }
 }
 
 /// The images of a split that have a class.

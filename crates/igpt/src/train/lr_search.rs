@@ -3,16 +3,15 @@
 //! final validation accuracy instead.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use crate::files;
-use crate::ranks::Collective;
 use crate::train::config::RunConfig;
+use crate::train::context::Context;
 use crate::train::finetune::finetune_untested;
-use crate::train::observer::{Event, Observer};
-use crate::train::pretrain::pretrain_among;
+use crate::train::pretrain::pretrain;
 use crate::train::run_dir::{LR_SEARCH, RunDir, Start};
 use crate::train::setup::expect_sources_kept;
 use crate::{Error, Result};
@@ -63,24 +62,7 @@ pub fn lr_search(
     out: &Path,
     start: Start,
     rates: &[f64],
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<LrSearch> {
-    lr_search_among(&mut Collective::solo(), config, out, start, rates, observer, stop)
-}
-
-/// As [`lr_search`], by several ranks: see [`super::pretrain_among()`].
-///
-/// # Errors
-/// As [`lr_search`] and [`super::pretrain_among()`].
-pub fn lr_search_among(
-    ranks: &mut Collective,
-    config: &RunConfig,
-    out: &Path,
-    start: Start,
-    rates: &[f64],
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
+    context: &mut Context<'_>,
 ) -> Result<LrSearch> {
     if rates.is_empty() || rates.iter().any(|lr| !(lr.is_finite() && *lr > 0.0)) {
         return Err(Error::Invalid(format!("learning rates {rates:?} to search: give some, all above 0")));
@@ -89,17 +71,16 @@ pub fn lr_search_among(
     let root = out.join(LR_SEARCH);
     expect_sources_kept(config, out, start)?;
     // Held until the search is over.
-    let run = ranks.leads().then(|| RunDir::open(out, start)).transpose()?;
+    let run = context.ranks.leads().then(|| RunDir::open(out, start)).transpose()?;
     if run.is_some() && root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
     }
     let trials = search(rates, |lr| {
-        observer.event(Event::Phase(&format!("trying learning rate {lr}")));
+        context.phase(&format!("trying learning rate {lr}"));
         let (trial, run) = (trial(config, lr), root.join(lr.to_string()));
         let result = match &trial.finetune {
-            None => pretrain_among(ranks, &trial, &run, Start::New, observer, stop)
-                .map(|found| (found.validation_loss, None)),
-            Some(_) => finetune_untested(ranks, &trial, &run, Start::New, observer, stop)
+            None => pretrain(&trial, &run, Start::New, context).map(|found| (found.validation_loss, None)),
+            Some(_) => finetune_untested(&trial, &run, Start::New, context)
                 .map(|found| (found.validation_class_loss, found.validation_accuracy)),
         };
         // An error of this rank alone ends all; what breaks training breaks it on all of them.
@@ -108,7 +89,7 @@ pub fn lr_search_among(
             Err(error) if !breaks(&error) => return Err(error),
             result => result,
         };
-        if ranks.any(stop.load(Ordering::Relaxed))? {
+        if context.ranks.any(context.stop.load(Ordering::Relaxed))? {
             return Err(Error::Invalid("the search for a learning rate was stopped before its end".into()));
         }
         match result {

@@ -1,29 +1,22 @@
 //! A whole run: images to tokens, an engine, the training loop, and a model directory at the end.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::ranks::{all_damaged, expect_same_run, part, share_checkpoint, share_palette, with_groups};
-use super::setup::{
-    batches, begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, probe, resolve,
-    validation, warn,
-};
-use crate::data::{Fingerprint, Loader, Preprocess, Split, TokenSet};
+use super::prepare::{Prepared, Purpose, prepare};
+use super::ranks::all_damaged;
+use super::setup::{batches, probe, warn};
+use crate::data::{Dataset, Images, Split, TokenSet};
 use crate::device::{Engine, FineTuning, TrainEngine};
 use crate::model::{Card, ImageSize, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
-use crate::ranks::same::{expect_same_data, expect_same_weights};
-use crate::ranks::{Collective, in_turn};
 use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
-use crate::train::config::RunConfig;
-use crate::train::given::Decider;
+use crate::train::config::{RunConfig, TrainSection};
+use crate::train::context::Context;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start};
-use crate::train::token_data::settle;
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
 use crate::{Error, Result, generate, report};
 
@@ -69,86 +62,29 @@ pub struct Summary {
     pub checkpoint: Option<PathBuf>,
 }
 
-/// Pretrains as `config` says into the run directory `out`. Raise `stop` from another thread or a signal to save and
-/// return early; [`Start::Resume`] then goes on to the same bits.
+/// Pretrains as `config` says into the run directory `out`. [`Start::Resume`] goes on to the same bits.
+///
+/// Several ranks, each of which calls this, divide the gradient groups of every batch among them, and the weights are
+/// those of one process with as many groups. Rank 0 writes the run in `out`, and each rank its share of a checkpoint: all
+/// must see that directory.
 ///
 /// # Errors
 /// Bad settings (all at once), data that can't be had, a run directory that is taken or can't be written to, a config
-/// that doesn't fit the checkpoint to resume, and whatever [`Trainer::run`] refuses.
-pub fn pretrain(
-    config: &RunConfig,
-    out: &Path,
-    start: Start,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<Summary> {
-    pretrain_among(&mut Collective::solo(), config, out, start, observer, stop)
-}
-
-/// As [`pretrain`], by several ranks, each of which calls this: they divide the gradient groups of every batch among
-/// them, and the weights are those of one process with as many groups. Rank 0 writes the run in `out`, and each rank its
-/// share of a checkpoint: all must see that directory. Raising `stop` on any rank stops all.
-///
-/// # Errors
-/// As [`pretrain`]; when ranks differ in program, settings or data; when they can't divide the gradient groups; and
-/// when a rank is gone. An error of one rank only leaves the others waiting: end them with [`Collective::abort`].
-pub fn pretrain_among(
-    ranks: &mut Collective,
-    config: &RunConfig,
-    out: &Path,
-    start: Start,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<Summary> {
+/// that doesn't fit the checkpoint to resume, and whatever [`Trainer::run`] refuses. Of several ranks, when they differ in
+/// program, settings or data, can't divide the gradient groups, or one is gone. An error of one rank only leaves the others
+/// waiting: end them with [`Collective::abort`](crate::ranks::Collective::abort).
+pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<Summary> {
     config.validate()?;
     if config.finetune.is_some() {
         return Err(Error::Invalid(
             "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
         ));
     }
-    expect_same_run(ranks, config)?;
-    let config = &with_groups(ranks, config, start, observer)?;
-    expect_sources_kept(config, out, start)?;
-    let run = if ranks.leads() { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
-    let own = if ranks.leads() { newest(&run, start, observer)? } else { None };
-    let checkpoint = share_checkpoint(ranks, own)?;
-    let dataset = in_turn(ranks, || dataset(config, observer))?;
-    let images = dataset.split(Split::Train)?;
-    let config = &settle(config, &images)?;
-    let n_px = match config.model.n_px {
-        Some(n_px) => n_px,
-        None => images.own_size().unwrap_or(ImageSize::square(32)),
-    };
-    let palette = share_palette(ranks, n_px, || palette(config, &run, start, &images, n_px, observer))?;
-    let quantizer = Arc::new(Quantizer::new(palette));
-    let palette = quantizer.palette();
-    let fingerprint = Fingerprint::of(&dataset);
-    expect_same_data(ranks, &dataset, &fingerprint, &images, palette)?;
-    let network = config.network(n_px, palette.n_vocab());
-    network.validate()?;
-    let mut config = resolve(config, &network)?;
-    if start == Start::Resume {
-        config.given.expect_used(&config, Decider::Run, &network, palette)?;
-    }
-    let options = options(&network, &config.train, FineTuning::default(), ranks)?;
-    let data = (fingerprint, images.len());
-    let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, observer)?;
-    log_options(&run, &options, &config.train);
-
-    observer.event(Event::Phase("turning images into tokens"));
-    let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
-    let leads = ranks.leads();
-    let probe = leads.then(|| probe(&dataset, &config, &network, &quantizer, &run, observer)).flatten();
-    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
-    let train = &config.train;
-    let part = part(ranks, train.batch);
-    let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);
-    let mut loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), seed, of, meta.step)?;
-
-    observer.event(Event::Phase("preparing the network"));
-    let weights = train.initial_weights(&network);
-    expect_same_weights(ranks, &weights)?;
-    let mut engine = engine(&run, &network, &options, weights, checkpoint)?;
+    let prepared = prepare(&mut Pretraining, config, out, start, context)?;
+    let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
+        prepared;
+    let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
+    let probe = leads.then(|| probe(&dataset, &config, &network, &quantizer, &run, context.observer)).flatten();
     let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
         sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)?;
         let Some(set) = &validation else { return Ok(()) };
@@ -157,38 +93,37 @@ pub fn pretrain_among(
     // There is no order in which masked pixels could be drawn.
     let mut draws = leads && train.sample_images > 0 && train.objective == Objective::Autoregressive;
     if draws && !engine.draws() {
-        warn(&run, observer, "no samples on the way: weights are packed block by block, for lack of memory");
+        let text = "no samples on the way: weights are packed block by block, for lack of memory";
+        warn(&run, context.observer, text);
         draws = false;
     }
     let outcome = Trainer {
         config: &config,
         run: &run,
         engine: engine.as_mut(),
-        ranks: &mut *ranks,
         next: &mut batches(&mut loader, &network, train),
         validation: validation.as_ref(),
         probe: probe.as_ref(),
         sample: draws.then_some(&mut draw),
         images: images.len(),
         channels: palette.channels(),
-        start: meta,
-        observer,
-        stop,
+        start,
+        context: context.part(),
     }
     .run()?;
     engine.swap_average()?;
 
-    let damaged = all_damaged(ranks, &loader.damaged())?;
+    let damaged = all_damaged(context.ranks, &loader.damaged())?;
     let summary = summary(&run, &config, &network, palette, &outcome, (images.len(), damaged.len()));
     if !leads {
         return Ok(summary);
     }
     if config.train.take_best && !outcome.stopped {
-        take_best(&run, engine.as_mut(), &outcome, observer)?;
+        take_best(&run, engine.as_mut(), &outcome, context.observer)?;
     }
-    observer.event(Event::Finishing("saving the model"));
+    context.observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
-        warn(&run, observer, &format!("{name} was skipped: {problem}"));
+        warn(&run, context.observer, &format!("{name} was skipped: {problem}"));
     }
     let weights = engine.into_weights()?;
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
@@ -198,6 +133,32 @@ pub fn pretrain_among(
         run.finish(&summary)?;
     }
     Ok(summary)
+}
+
+/// A fresh network learns to predict pixels of all training images.
+struct Pretraining;
+
+impl Purpose for Pretraining {
+    fn choose(&mut self, dataset: &mut Dataset, _: &RunConfig) -> Result<Images> {
+        dataset.split(Split::Train)
+    }
+
+    fn source(&self) -> Option<&ModelDir> {
+        None
+    }
+
+    fn network(&self, config: &RunConfig, n_px: ImageSize, n_vocab: usize) -> Result<ModelConfig> {
+        let network = config.network(n_px, n_vocab);
+        network.validate().map(|()| network)
+    }
+
+    fn fine_tuning(&self) -> FineTuning {
+        FineTuning::default()
+    }
+
+    fn first_weights(&self, network: &ModelConfig, train: &TrainSection) -> Result<Vec<f32>> {
+        Ok(train.initial_weights(network))
+    }
 }
 
 /// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they were saved.
@@ -336,13 +297,25 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::data::{self, OpenOptions};
     use crate::device::{self, Precision};
     use crate::model::Layout;
+    use crate::ranks::Collective;
     use crate::train::config::TrainSection;
+
+    /// Pretrains by itself.
+    fn run(
+        config: &RunConfig,
+        out: &Path,
+        start: Start,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Summary> {
+        pretrain(config, out, start, &mut Context { ranks: &mut Collective::solo(), observer, stop })
+    }
 
     /// A network of a few thousand parameters on emoji.
     fn small(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
@@ -378,7 +351,7 @@ mod tests {
                     _ => {}
                 };
                 let start = if step == 0 { Start::New } else { Start::Resume };
-                let summary = pretrain(&config, &out, start, &mut observer, &stop).unwrap();
+                let summary = run(&config, &out, start, &mut observer, &stop).unwrap();
                 step = if take_best { summary.best_step.unwrap() } else { end };
             }
             assert!(!take_best || step < 8);
@@ -400,7 +373,7 @@ mod tests {
             (train.eval_every, train.take_best, train.keep_last) = (Some(1), true, 1);
         });
         let stop = AtomicBool::new(false);
-        let summary = pretrain(&config, &out, Start::New, &mut |_: Event<'_>| (), &stop).unwrap();
+        let summary = run(&config, &out, Start::New, &mut |_: Event<'_>| (), &stop).unwrap();
         let (best, last) = (summary.best_validation_loss.unwrap(), summary.validation_loss.unwrap());
         assert!(summary.best_step.unwrap() < 8 && best < last, "{best} at {:?}, {last}", summary.best_step);
         let model = ModelDir::open(&out).unwrap();
@@ -419,7 +392,7 @@ mod tests {
             Event::Step(report) if report.step == 3 => stop.store(true, Ordering::Relaxed),
             _ => {}
         };
-        let checkpoint = pretrain(&config, out, Start::New, &mut observer, &stop).unwrap().checkpoint.unwrap();
+        let checkpoint = run(&config, out, Start::New, &mut observer, &stop).unwrap().checkpoint.unwrap();
         (config, checkpoint)
     }
 
@@ -441,7 +414,7 @@ mod tests {
                 warnings += text;
             }
         };
-        pretrain(config, out, Start::Resume, &mut observer, &AtomicBool::new(false)).map(|_| warnings)
+        run(config, out, Start::Resume, &mut observer, &AtomicBool::new(false)).map(|_| warnings)
     }
 
     #[test]

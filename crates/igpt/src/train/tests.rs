@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::average::share;
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
 use super::config::{RunConfig, TrainSection};
+use super::context::Context;
 use super::fake::Fake;
 use super::observer::Event;
 use super::ranks::{part, share_checkpoint};
@@ -114,7 +115,6 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         config,
         run: &run,
         engine: &mut engine,
-        ranks,
         next: &mut next,
         validation: Some(&set),
         probe: None,
@@ -122,8 +122,7 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         images: IMAGES,
         channels: 1,
         start: meta,
-        observer: &mut observer,
-        stop: &stop,
+        context: Context { ranks, observer: &mut observer, stop: &stop },
     }
     .run();
     Ran { outcome, weights: engine.weights, average: engine.average, warnings }

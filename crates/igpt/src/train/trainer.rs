@@ -6,23 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::data::{Batch, BatchSizes, Masking, TokenSet};
 use crate::device::{Engine, LossSum, TrainEngine};
 use crate::files;
 use crate::model::Objective;
-use crate::ranks::Collective;
 use crate::ranks::losses;
 use crate::train::average;
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
+use crate::train::context::Context;
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::groups::{Accumulation, even_runs, micro_batch};
 use crate::train::metrics::{Metrics, Row};
 use crate::train::noise::Noise;
-use crate::train::observer::{Event, Observer, Started, StepReport};
+use crate::train::observer::{Event, Started, StepReport};
 use crate::train::plan::Planner;
 use crate::train::probe::{Probed, RunProbe};
 use crate::train::ranks::{agreed, share_weights, write_shards};
@@ -40,8 +40,6 @@ pub struct Trainer<'a> {
     pub run: &'a RunDir,
     /// Initialised, or restored from `start`.
     pub engine: &'a mut dyn TrainEngine,
-    /// The processes that train together; every one has such a trainer.
-    pub ranks: &'a mut Collective,
     /// Gives this rank's part of the batch of the next step, from step `start.step` on.
     pub next: &'a mut dyn FnMut() -> Result<Batch>,
     /// Images to validate on, if there are any.
@@ -56,10 +54,8 @@ pub struct Trainer<'a> {
     pub channels: usize,
     /// The checkpoint to go on from, or step 0.
     pub start: Meta,
-    /// Told about everything.
-    pub observer: &'a mut dyn Observer,
-    /// Raised from outside to save and stop.
-    pub stop: &'a AtomicBool,
+    /// The processes that train together, each of which has such a trainer, and who is told.
+    pub context: Context<'a>,
 }
 
 /// Where the loop ended.
@@ -112,9 +108,9 @@ impl<'a> Trainer<'a> {
     /// warning, and the next checkpoint is tried again.
     pub fn run(self) -> Result<Outcome> {
         let train = &self.config.train;
-        expect_divisible(train.gradient_groups, self.ranks.size())?;
+        expect_divisible(train.gradient_groups, self.context.ranks.size())?;
         let start = &self.start;
-        let files = match self.ranks.leads() {
+        let files = match self.context.ranks.leads() {
             true => {
                 let metrics = Metrics::open(self.run.metrics(), start.step)?;
                 Some((Checkpoints::open(self.run.checkpoints())?, metrics))
@@ -153,10 +149,10 @@ impl Loop<'_> {
         let n_ctx = self.t.engine.config().n_ctx();
         let group = self.sizes.largest() / train.gradient_groups;
         let most = micro_batch(&train, group, n_ctx)?;
-        let cuts = Accumulation { groups: train.gradient_groups / self.t.ranks.size(), most };
+        let cuts = Accumulation { groups: train.gradient_groups / self.t.context.ranks.size(), most };
         let first = self.t.start.step;
         self.write_config();
-        self.t.observer.event(Event::Started(&Started {
+        self.t.context.observer.event(Event::Started(&Started {
             network: self.t.engine.config().clone(),
             images: self.t.images,
             batch: self.sizes,
@@ -212,23 +208,23 @@ impl Loop<'_> {
     /// The same on every rank where that decides anything.
     fn common_elapsed(&mut self) -> Result<f64> {
         let own = self.elapsed();
-        if self.t.config.train.minutes.is_some() { self.t.ranks.first(own) } else { Ok(own) }
+        if self.t.config.train.minutes.is_some() { self.t.context.ranks.first(own) } else { Ok(own) }
     }
 
     /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
     fn step(&mut self, train: &TrainSection, cuts: Accumulation) -> Result<bool> {
-        if self.t.ranks.any(self.t.stop.load(Ordering::Relaxed))? {
+        if self.t.context.ranks.any(self.t.context.stop.load(Ordering::Relaxed))? {
             return Ok(false);
         }
         let index = self.outcome.step;
         let asked = Instant::now();
         let batch = (self.t.next)()?;
         self.row.1 += asked.elapsed().as_secs_f64();
-        let Some(own) = cuts.run(self.t.engine, &batch, self.t.ranks, self.t.stop)? else {
+        let Some(own) = cuts.run(self.t.engine, &batch, self.t.context.ranks, self.t.context.stop)? else {
             return Ok(false);
         };
         let right = right_ones(&own.losses, &batch);
-        let (sum, right) = losses::gather(self.t.ranks, own.losses, right)?;
+        let (sum, right) = losses::gather(self.t.context.ranks, own.losses, right)?;
         let images = self.sizes.at(index);
         let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
@@ -241,7 +237,7 @@ impl Loop<'_> {
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }
-        share_weights(self.t.ranks, self.t.engine)?;
+        share_weights(self.t.context.ranks, self.t.engine)?;
         if train.ema > 0.0 {
             self.t.engine.follow_average(average::share(train.ema, index))?;
         }
@@ -262,7 +258,7 @@ impl Loop<'_> {
             self.clock.elapsed().as_secs_f64() / (now - begun) as f64 * (end - now) as f64
         });
         let tokens_per_s = self.tokens_per_s;
-        self.t.observer.event(Event::Step(&StepReport {
+        self.t.context.observer.event(Event::Step(&StepReport {
             step,
             steps,
             loss,
@@ -334,7 +330,7 @@ impl Loop<'_> {
 
     fn warn(&mut self, text: &str) {
         self.t.run.log(&format!("warning: {text}"));
-        self.t.observer.event(Event::Warning(text));
+        self.t.context.observer.event(Event::Warning(text));
     }
 
     /// Loss over the validation images, whatever their number, each rank over its part; leaves the training state
@@ -345,7 +341,7 @@ impl Loop<'_> {
         let masked = network.objective == Objective::Masked;
         let masking = masked.then(|| Masking::evaluation(network.mask_prob, 0));
         let (mut own, mut right) = (LossSum::default(), None);
-        for run in even_runs(self.t.ranks.share(set.images()), most) {
+        for run in even_runs(self.t.context.ranks.share(set.images()), most) {
             let batch = set.batch(run.clone());
             let batch = match masking {
                 Some(masking) => masking.mask(batch, run.start as u64),
@@ -355,7 +351,7 @@ impl Loop<'_> {
             right = right_ones(&found, &batch).map(|more| more + right.unwrap_or(0)).or(right);
             own.extend(found);
         }
-        let (sum, right) = losses::gather(self.t.ranks, own, right)?;
+        let (sum, right) = losses::gather(self.t.context.ranks, own, right)?;
         let (step, loss, class_loss) = (self.outcome.step, sum.mean(), class_loss(&sum));
         if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
             return self.refuse(Error::NotFinite { step, loss });
@@ -383,7 +379,7 @@ impl Loop<'_> {
         row.elapsed_s = self.elapsed();
         self.write_row(&row);
         let bits_per_dim = row.bits_per_dim;
-        self.t.observer.event(Event::Validated { step, loss, bits_per_dim, accuracy, best });
+        self.t.context.observer.event(Event::Validated { step, loss, bits_per_dim, accuracy, best });
         // Validation is no part of a step's time.
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
         Ok(())
@@ -405,7 +401,7 @@ impl Loop<'_> {
         let path = self.t.run.sample(step);
         let Some(hook) = &mut self.t.sample else { return Ok(()) };
         match hook(self.t.engine, step, &path) {
-            Ok(()) => self.t.observer.event(Event::Sampled(&path)),
+            Ok(()) => self.t.context.observer.event(Event::Sampled(&path)),
             Err(error) => self.warn(&format!("no samples at step {step}: {error}")),
         }
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
@@ -416,12 +412,12 @@ impl Loop<'_> {
         let Some(plan) = plan else { return };
         self.t.run.log(&format!("step {}: planned {} steps in all", plan.from_step, plan.steps));
         self.write_config();
-        self.t.observer.event(Event::Planned(plan.steps));
+        self.t.context.observer.event(Event::Planned(plan.steps));
     }
 
     /// The resolved config, with the plans made so far.
     fn write_config(&mut self) {
-        if !self.t.ranks.leads() {
+        if !self.t.context.ranks.leads() {
             return;
         }
         let mut config = self.t.config.clone();
@@ -446,12 +442,12 @@ impl Loop<'_> {
     fn save(&mut self) -> Result<()> {
         let checkpoints = self.files.as_ref().map(|(checkpoints, _)| checkpoints);
         let root = self.t.run.checkpoints();
-        let shards = write_shards(self.t.ranks, self.t.engine, checkpoints, &root, self.outcome.step)?;
+        let shards = write_shards(self.t.context.ranks, self.t.engine, checkpoints, &root, self.outcome.step)?;
         let saved = self.save_rest(shards);
-        if self.t.ranks.size() == 1 {
+        if self.t.context.ranks.size() == 1 {
             return saved;
         }
-        agreed(self.t.ranks, saved.map(|()| String::new())).map(|_| ())
+        agreed(self.t.context.ranks, saved.map(|()| String::new())).map(|_| ())
     }
 
     /// What rank 0 alone saves, when the `shards` of the others are there.
@@ -470,7 +466,7 @@ impl Loop<'_> {
         let path = checkpoints.save(self.t.engine, &meta)?;
         checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
         self.t.run.log(&format!("step {step}: saved {}", path.display()));
-        self.t.observer.event(Event::Saved(&path));
+        self.t.context.observer.event(Event::Saved(&path));
         self.outcome.checkpoint = Some(path);
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
         Ok(())

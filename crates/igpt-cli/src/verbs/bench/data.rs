@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use igpt::data::{Augment, Preprocess, Split};
-use igpt::machine::CpuTime;
 use igpt::model::ImageSize;
 use igpt::palette::{Palette, Quantizer};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::report::warn_if_noisy;
+use super::report::{beside_others, warn_if_noisy};
 use crate::output::say;
 use crate::shared::DataArgs;
 
@@ -52,14 +51,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Ok(())
     };
     convert(0)?;
-    let (before, start) = (CpuTime::now(), Instant::now());
-    let mut done = 0;
-    while start.elapsed() < time {
-        convert(done)?;
-        done += 1;
-    }
-    let per_second = done as f64 / start.elapsed().as_secs_f64();
-    let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
+    let (counted, others) = beside_others(|| -> Result<_> {
+        let (start, mut done) = (Instant::now(), 0);
+        while start.elapsed() < time {
+            convert(done)?;
+            done += 1;
+        }
+        Ok((done, done as f64 / start.elapsed().as_secs_f64()))
+    });
+    let (done, per_second) = counted?;
     let tokens_per_second = per_second * size.pixels() as f64;
     say!("data: {per_second:.0} images/s, {tokens_per_second:.3e} tokens/s on one core ({done} images, {size})");
     warn_if_noisy(others);

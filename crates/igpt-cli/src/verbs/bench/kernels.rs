@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use igpt::Result;
-use igpt::cpu::Isa;
-use igpt::machine::CpuTime;
+use igpt::device::Precision;
+use igpt_kernels::Isa;
 use igpt_kernels::attention::{AttentionScratch, Mask, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn, pack_tokens};
@@ -12,8 +12,8 @@ use igpt_kernels::optimizer::{AdamStep, adam};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, bf16, norm};
 use serde_json::json;
 
-use super::report::{peak_flops, read_bandwidth, warn_if_noisy};
-use super::shape::{Format, Shape};
+use super::report::{beside_others, peak_flops, read_bandwidth, warn_if_noisy};
+use super::shape::Shape;
 use crate::output::say;
 
 /// Time that each kernel is repeated for.
@@ -30,12 +30,10 @@ struct Row {
 
 pub(super) fn run(shape: &Shape) -> Result<()> {
     shape.config(None)?;
-    let before = CpuTime::now();
-    let rows = match shape.precision {
-        Format::Bf16 => measure::<bf16>(shape),
-        Format::F32 => measure::<f32>(shape),
-    };
-    let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
+    let (rows, others) = beside_others(|| match shape.precision {
+        Precision::Bf16 => measure::<bf16>(shape),
+        Precision::F32 => measure::<f32>(shape),
+    });
     let isa = Isa::detect();
     let (peak, bandwidth) = (peak_flops(shape.precision, isa, 1) / 1e9, read_bandwidth(isa, 1) / 1e9);
     say!("{}, one thread: {peak:.0} GFLOP/s and {bandwidth:.1} GB/s read at most", isa.name());

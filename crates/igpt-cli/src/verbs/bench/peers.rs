@@ -4,11 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::output::say;
 use clap::ValueEnum;
+use igpt::device::Precision;
 use igpt::{Error, Result};
 use igpt_kernels::Pool;
 use serde_json::{Value, json};
+
+use crate::named::named;
+use crate::output::say;
 
 const TRAIN: &str = include_str!("../../../../../benches/peers/train.py");
 const SAMPLE: &str = include_str!("../../../../../benches/peers/sample.py");
@@ -59,8 +62,8 @@ pub(super) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "bf16,bf16-compile")]
     modes: Vec<String>,
     /// Number format of igpt
-    #[arg(long, default_value = "bf16", value_parser = ["bf16", "f32"])]
-    precision: String,
+    #[arg(long, value_parser = named(&Precision::ALL, Precision::name), default_value = Precision::Bf16.name())]
+    precision: Precision,
     /// Turns; the medians are compared
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -115,7 +118,7 @@ fn igpt(args: &Args, threads: usize) -> Result<Value> {
     };
     let program = std::env::current_exe().map_err(Error::io("this program"))?;
     let mut command = Command::new(&program);
-    command.args(["bench", kind, "--json", "--precision", &args.precision]);
+    command.args(["bench", kind, "--json", "--precision", args.precision.name()]);
     for (flag, value) in [
         ("--n-embd", args.n_embd),
         ("--n-layer", args.n_layer),

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use igpt::Result;
-use igpt::cpu::Isa;
+use igpt::device::Precision;
 use igpt::machine::{CpuTime, peak_rss_bytes};
+use igpt_kernels::Isa;
 use igpt_kernels::{Buffer, Pool, bf16, peak};
 use serde_json::json;
 
-use super::shape::{Format, Shape};
+use super::shape::Shape;
 use crate::output::say;
 
 /// The share of the machine that others may use before a figure is called noisy.
@@ -36,9 +37,8 @@ impl Timing {
         bytes: Option<f64>,
         work: impl FnOnce() -> Result<Vec<f64>>,
     ) -> Result<Self> {
-        let before = CpuTime::now();
-        let mut seconds = work()?;
-        let others = before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before));
+        let (seconds, others) = beside_others(work);
+        let mut seconds = seconds?;
         seconds.sort_by(f64::total_cmp);
         Ok(Self { seconds, tokens, flops, bytes, others })
     }
@@ -49,14 +49,14 @@ impl Timing {
 }
 
 /// Multiply-adds of the format on all threads at once, in flops per second.
-pub(super) fn peak_flops(format: Format, isa: Isa, threads: usize) -> f64 {
+pub(super) fn peak_flops(format: Precision, isa: Isa, threads: usize) -> f64 {
     let each = Pool::new(threads);
     let mut flops = vec![0.0; each.threads()];
     let time = Duration::from_millis(100);
     each.for_each(igpt_kernels::pool::chunks(&mut flops, 1), |_, flops| {
         flops[0] = match format {
-            Format::Bf16 => peak::flops::<bf16>(isa, time),
-            Format::F32 => peak::flops::<f32>(isa, time),
+            Precision::Bf16 => peak::flops::<bf16>(isa, time),
+            Precision::F32 => peak::flops::<f32>(isa, time),
         };
     });
     flops.iter().sum()
@@ -118,6 +118,13 @@ pub(super) fn network(work: &str, shape: &Shape, timing: Timing) -> Result<()> {
         }))?;
     }
     Ok(())
+}
+
+/// Does `work`; gives also the share of the machine that others used meanwhile, if the system tells.
+pub(super) fn beside_others<T>(work: impl FnOnce() -> T) -> (T, Option<f64>) {
+    let before = CpuTime::now();
+    let done = work();
+    (done, before.zip(CpuTime::now()).map(|(before, after)| after.others_since(&before)))
 }
 
 /// Says so when others used the machine.

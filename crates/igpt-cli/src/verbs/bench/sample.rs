@@ -2,20 +2,21 @@
 
 use std::time::Instant;
 
+use igpt::device::Precision;
 use igpt::generate::{self, Settings};
-use igpt::{Result, cpu};
+use igpt::{Result, device};
 
 use super::report::Timing;
-use super::shape::{Format, Shape};
+use super::shape::Shape;
 
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let config = shape.config(None)?;
-    let engine = cpu::init(&config, 0, shape.options(None))?;
+    let engine = device::init(&config, 0, &shape.options())?;
     let settings = Settings::default();
     let value = match shape.precision {
         _ if shape.quantize.int8() => 1,
-        Format::Bf16 => 2,
-        Format::F32 => 4,
+        Precision::Bf16 => 2,
+        Precision::F32 => 4,
     };
     // A position reads all weights but the embeddings once for the whole batch, and each image's keys and values so
     // far: of half of the context on average.

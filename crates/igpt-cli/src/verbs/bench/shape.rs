@@ -1,21 +1,15 @@
 //! The network to measure.
 
-use clap::ValueEnum;
-use igpt::cpu::{self, Options};
-use igpt::device::{Optimizer, Precision};
+use igpt::device::{self, Options, Precision, TrainOptions};
 use igpt::machine::expect_memory;
 use igpt::model::{ImageSize, ModelConfig};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 use igpt_kernels::Pool;
 
-use crate::shared::QuantizeArgs;
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    Bf16,
-    F32,
-}
+use crate::model_args::QuantizeArgs;
+use crate::named::named;
+use crate::shared::DeviceArgs;
 
 /// Flags that say what is measured and how.
 #[derive(clap::Args, Clone)]
@@ -39,11 +33,13 @@ pub(super) struct Shape {
     #[arg(long, default_value_t = 4)]
     pub(super) batch: usize,
     /// Number format of the matrix products
-    #[arg(long, value_enum, default_value_t = Format::Bf16)]
-    pub(super) precision: Format,
+    #[arg(long, value_parser = named(&Precision::ALL, Precision::name), default_value = Precision::Bf16.name())]
+    pub(super) precision: Precision,
     /// Threads; 0 takes all cores
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
     #[command(flatten)]
     pub(super) quantize: QuantizeArgs,
     /// Timed repetitions; the median counts
@@ -55,8 +51,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The network, if there is memory for it; `training` with what, if at all.
-    pub(super) fn config(&self, training: Option<Optimizer>) -> Result<ModelConfig> {
+    /// The network, if there is memory for it; `training` how, if at all.
+    pub(super) fn config(&self, training: Option<&TrainOptions>) -> Result<ModelConfig> {
         for (name, value, most) in
             [("--n-embd", self.n_embd, 1 << 16), ("--n-layer", self.n_layer, 1 << 12), ("--batch", self.batch, 1 << 20)]
         {
@@ -72,17 +68,18 @@ impl Shape {
         let config = ModelConfig::new(n_px, self.colors, self.n_embd, self.n_layer, self.n_head);
         config.validate()?;
         let batch = (self.batch * self.n_ctx * size_of::<u16>()) as u64;
-        let network = cpu::memory(&config, &self.options(training)).total();
-        expect_memory(network.saturating_add(batch), || "the network with its activations".into())?;
+        let backend = device::backend(self.device.device)?;
+        let network = match training {
+            Some(options) => backend.train_memory(&config, options),
+            None => backend.memory(&config, &self.options()),
+        };
+        expect_memory(network.total().saturating_add(batch), || "the network with its activations".into())?;
         Ok(config)
     }
 
-    pub(super) fn options(&self, training: Option<Optimizer>) -> Options {
-        let precision = match self.precision {
-            Format::Bf16 => Precision::Bf16,
-            Format::F32 => Precision::F32,
-        };
-        Options { threads: self.threads, training, int8: self.quantize.int8(), ..Options::inference(precision) }
+    pub(super) fn options(&self) -> Options {
+        let (device, threads, int8) = (self.device.device, self.threads, self.quantize.int8());
+        Options { device, threads, int8, ..Options::new(self.precision) }
     }
 
     pub(super) fn threads(&self) -> usize {

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use clap::ValueEnum;
 use igpt::data::Batch;
-use igpt::device::{AdamUpdate, MuonUpdate, Optimizer, Update};
+use igpt::device::{AdamUpdate, MuonUpdate, Optimizer, TrainOptions, Update};
 use igpt::model::Rates;
-use igpt::{Result, cpu};
+use igpt::{Result, device};
 
 use super::report::Timing;
 use super::shape::Shape;
+use crate::named::named;
 use crate::output::say;
 
 /// Flags of `igpt bench train`.
@@ -18,29 +18,17 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) shape: Shape,
     /// What updates the weights
-    #[arg(long, value_enum, default_value_t = Kind::Adam)]
-    optimizer: Kind,
-}
-
-/// An optimiser, and how Muon cuts q, k and v.
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Adam,
-    Muon,
-    /// Muon with every head's q, k and v by themselves
-    MuonHeads,
+    #[arg(long, value_parser = named(&Optimizer::ALL, Optimizer::name), default_value = Optimizer::Adam.name())]
+    optimizer: Optimizer,
 }
 
 pub(super) fn run(args: &Args) -> Result<Timing> {
     let shape = &args.shape;
-    let muon = |heads| Some(MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.0, heads });
-    let (optimizer, muon) = match args.optimizer {
-        Kind::Adam => (Optimizer::Adam, None),
-        Kind::Muon => (Optimizer::Muon, muon(false)),
-        Kind::MuonHeads => (Optimizer::Muon, muon(true)),
-    };
-    let config = shape.config(Some(optimizer))?;
-    let mut engine = cpu::init(&config, 0, shape.options(Some(optimizer)))?;
+    let optimizer = args.optimizer;
+    let muon = (optimizer == Optimizer::Muon).then_some(MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.0 });
+    let options = TrainOptions { engine: shape.options(), optimizer, ..TrainOptions::new(shape.precision) };
+    let config = shape.config(Some(&options))?;
+    let mut engine = device::init_training(&config, 0, &options)?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     let adam = AdamUpdate { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 };
     let update = Update { clip: 1.0, adam, muon, rates: Rates::EVEN };

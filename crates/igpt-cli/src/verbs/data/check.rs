@@ -72,9 +72,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
         tell(args, dataset, found, *seconds);
         if let Some(out) = &args.out {
             let html = page(dataset, found, args.images, files.as_deref(), &own_command()).html();
-            if let Some(folder) = out.parent() {
-                std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-            }
             files::write(out, html.as_bytes())?;
             say!("page: {}", out.display());
         }

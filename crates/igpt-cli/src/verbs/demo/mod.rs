@@ -6,20 +6,21 @@ mod recipe;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use igpt::cpu::Options;
 use igpt::data::{OpenOptions, Split};
-use igpt::device::Precision;
+use igpt::device::{self, Precision};
 use igpt::ranks::Collective;
 use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};
-use igpt::train::{self, Start, Summary};
+use igpt::train::{self, Context, Recipe, Start, Summary};
 use igpt::{Error, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
+use crate::model_args::EngineArgs;
+use crate::named::named;
 use crate::output::{print_json, say};
 use crate::ranks::Led;
-use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
+use crate::shared::{DataArgs, JsonArgs, SeedArgs};
 use crate::signals::Signals;
 
 /// Why the demo's findings have a likelihood.
@@ -38,15 +39,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "M", default_value_t = recipe::MINUTES)]
     minutes: f64,
     /// How to train: modern (the default; most learned in the time) or paper (as Chen et al. 2020 trained)
-    #[arg(long, value_parser = ["paper", "modern"])]
-    recipe: Option<String>,
+    #[arg(long, value_parser = named(&Recipe::ALL, Recipe::name))]
+    recipe: Option<Recipe>,
     /// Run directory; if not said runs/demo, or runs/demo-2 and so on when that is there
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    engine: EngineArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -75,8 +76,10 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         run.display()
     );
 
-    let mut progress = Led::new(&Collective::solo(), signals);
-    let summary = train::pretrain(&config, &run, Start::New, &mut progress, signals.stop());
+    let ranks = &mut Collective::solo();
+    let mut progress = Led::new(ranks, signals);
+    let context = &mut Context { ranks, observer: &mut progress, stop: signals.stop() };
+    let summary = train::pretrain(&config, &run, Start::New, context);
     progress.finish();
     let summary = summary?;
     signals.run_is_over();
@@ -91,7 +94,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         images: 0,
         probe_images: PROBE_IMAGES,
         seed: args.seed.seed,
-        options: Options { threads: args.threads.threads, ..Options::inference(Precision::F32) },
+        options: args.engine.options(Precision::F32),
     };
     let (findings, _) = with_phases(|progress| Findings::gather(&run, &settings, progress))?;
     let runs = [findings];
@@ -101,7 +104,8 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         quoted(&run.display().to_string()),
         settings.seed
     );
-    let html = report::runs::page(&runs, &made, settings.options.isa.name(), settings.seed).html();
+    let arithmetic = device::backend(settings.options.device)?.arithmetic();
+    let html = report::runs::page(&runs, &made, &arithmetic, settings.seed).html();
     files::write(&path, html.as_bytes())?;
     let [findings] = runs;
     save_pictures(&run, &findings)?;

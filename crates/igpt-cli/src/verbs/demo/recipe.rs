@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::cpu;
 use igpt::data::Images;
+use igpt::device;
 use igpt::model::ImageSize;
 use igpt::palette::Histogram;
 use igpt::train::{Overrides, Recipe, RunConfig};
@@ -26,10 +26,10 @@ const COLORS: [usize; 2] = [64, 16];
 pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     let n_px = ImageSize::square(N_PX);
     let grey = train.channels() == 1;
-    let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.threads.threads)?;
+    let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.engine.threads())?;
     let mut layers = Overrides::default();
-    if let Some(recipe) = &args.recipe {
-        layers.recipe(recipe);
+    if let Some(recipe) = args.recipe {
+        layers.recipe(recipe.name());
     }
     let mut config = layers.finish()?;
     config.model.n_embd = Some(128);
@@ -47,9 +47,10 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
             (config.train.batch, config.train.lr, config.train.muon_lr) = (8, 3e-3, Some(0.02));
         }
     }
-    config.train.precision = cpu::quickest_precision();
+    config.train.device = args.engine.device();
+    config.train.precision = device::backend(config.train.device)?.precisions()[0];
     config.train.seed = args.seed.seed;
-    config.train.threads = args.threads.threads;
+    config.train.threads = args.engine.threads();
     // Few images are soon known by heart, on a fast machine before the time is over.
     config.train.take_best = true;
     config.train.eval_images = 192;

@@ -1,5 +1,4 @@
-use igpt::cpu;
-use igpt::device::Precision;
+use igpt::device::{Options, Precision, open};
 use igpt::model::{ImageSize, Initialization, ModelConfig, initial_weights};
 
 use super::*;
@@ -7,7 +6,7 @@ use super::*;
 fn engine(objective: Objective) -> Box<dyn Engine> {
     let config = ModelConfig { objective, ..ModelConfig::new(ImageSize::square(8), 8, 16, 1, 1) };
     let weights = initial_weights(&config, Initialization::Paper, 1);
-    cpu::open(&config, &weights, cpu::Options { threads: 1, ..cpu::Options::inference(Precision::F32) }).unwrap()
+    open(&config, &weights, &Options { threads: 1, ..Options::new(Precision::F32) }).unwrap()
 }
 
 fn worker(rows: usize, most: usize) -> Worker {

@@ -1,33 +1,35 @@
 //! The processor as a backend.
 
-use igpt_kernels::{Isa, bf16};
+use igpt_kernels::{Isa, UnknownIsa, bf16};
 
 use super::engine::CpuEngine;
 use super::memory;
 use super::setup::{Setup, tokens_at_once};
 use super::training::TrainingEngine;
-use crate::Result;
 use crate::device::{Backend, Device, Engine, Finding, Memory, Options, Precision, TrainEngine, TrainOptions};
 use crate::machine::{Limits, expect_memory};
 use crate::model::{ModelConfig, expect_weights};
+use crate::{Error, Result};
 
 /// The processor, with one of its instruction sets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CpuBackend {
     isa: Isa,
+    /// Why the instruction set that was asked for can't be had.
+    refused: Option<UnknownIsa>,
 }
 
 impl Default for CpuBackend {
     /// With the best instruction set, or the one that `IGPT_ISA` allows.
     fn default() -> Self {
-        Self { isa: Isa::detect() }
+        Self { isa: Isa::detect(), refused: Isa::requested().err() }
     }
 }
 
 impl CpuBackend {
     /// With this instruction set.
     pub fn with(isa: Isa) -> Self {
-        Self { isa }
+        Self { isa, refused: None }
     }
 }
 
@@ -37,6 +39,7 @@ impl Backend for CpuBackend {
     }
 
     fn open(&self, network: &ModelConfig, weights: &[f32], options: &Options) -> Result<Box<dyn Engine>> {
+        self.expect_known()?;
         network.validate()?;
         expect_weights(network, weights)?;
         let setup = Setup::forward(self.isa, options);
@@ -54,6 +57,7 @@ impl Backend for CpuBackend {
         weights: &[f32],
         options: &TrainOptions,
     ) -> Result<Box<dyn TrainEngine>> {
+        self.expect_known()?;
         network.validate()?;
         options.validate(network)?;
         expect_weights(network, weights)?;
@@ -99,6 +103,10 @@ impl Backend for CpuBackend {
 }
 
 impl CpuBackend {
+    fn expect_known(&self) -> Result<()> {
+        self.refused.as_ref().map_or(Ok(()), |refused| Err(Error::Invalid(refused.to_string())))
+    }
+
     fn instruction_set(&self) -> Finding {
         let isa = self.isa.name();
         let advice = match (isa, std::env::var("IGPT_ISA")) {

@@ -12,6 +12,7 @@ use crate::evaluate::{Layers, features};
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
 use crate::probe::{self, Report, Solver, probe};
+use crate::ranks::Collective;
 use crate::{Error, Result, files};
 
 /// Images on the map.
@@ -60,7 +61,11 @@ impl Probed {
             seed: settings.seed,
             options: settings.options,
         };
-        Ok(Some(Self { report: probe(model, dataset, &quick, progress)?, command: None, quick: true }))
+        Ok(Some(Self {
+            report: probe(&mut Collective::solo(), model, dataset, &quick, progress)?,
+            command: None,
+            quick: true,
+        }))
     }
 
     /// The probe in `run/probe/results.json`. One that is older than the weights is of others, those before a run went
@@ -155,7 +160,7 @@ pub(super) fn map(
         Ok(())
     };
     let mut told = |done| progress("features", done, images.len());
-    features(engine, &images, quantizer, &[layer], Pooling::Mean, &mut take, &mut told)?;
+    features(&mut Collective::solo(), engine, &images, quantizer, (&[layer], Pooling::Mean), &mut take, &mut told)?;
     if labels.len() < 3 {
         return Ok(None);
     }

@@ -12,6 +12,7 @@ use crate::evaluate::{
 };
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Histogram, Quantizer};
+use crate::ranks::Collective;
 use crate::report::page::Pair;
 use crate::train::{Metrics, Row, RunConfig, open_model};
 use crate::{Error, Result, device, files};
@@ -317,7 +318,7 @@ impl Scored {
     ) -> Result<Self> {
         let mut told = |done| progress("scoring", done, tokens.images());
         if engine.config().objective == Objective::Masked {
-            let likelihood = likelihood(engine, tokens, channels, &mut told)?;
+            let likelihood = likelihood(&mut Collective::solo(), engine, tokens, channels, &mut told)?;
             return Ok(Self { likelihood: Some(likelihood), surprise: Vec::new() });
         }
         let surprise = surprise(engine, tokens, Reference::Context(baselines), &mut told)?;

@@ -1,0 +1,130 @@
+//! The one preparation of a run, of pretraining as of fine-tuning: from settings to an engine, batches and a checkpoint.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ranks::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
+use super::setup::{
+    begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
+};
+use crate::Result;
+use crate::data::{Dataset, Fingerprint, Images, Loader, Preprocess, Split, TokenSet};
+use crate::device::{FineTuning, TrainEngine};
+use crate::model::{ImageSize, ModelConfig, ModelDir};
+use crate::palette::Quantizer;
+use crate::ranks::in_turn;
+use crate::ranks::same::{expect_same_data, expect_same_weights};
+use crate::train::checkpoint::Meta;
+use crate::train::config::{RunConfig, TrainSection};
+use crate::train::context::Context;
+use crate::train::given::Decider;
+use crate::train::run_dir::{RunDir, Start};
+use crate::train::token_data::{settle, settle_augment};
+
+/// What a run trains for, where its preparation depends on that.
+pub(super) trait Purpose {
+    /// The images to train on, of a data set that is cut to what this purpose can use.
+    fn choose(&mut self, dataset: &mut Dataset, config: &RunConfig) -> Result<Images>;
+
+    /// The model that training starts from, if it does not start afresh.
+    fn source(&self) -> Option<&ModelDir>;
+
+    /// The network to train, on images of `n_px` and a palette of `n_vocab` colours.
+    fn network(&self, config: &RunConfig, n_px: ImageSize, n_vocab: usize) -> Result<ModelConfig>;
+
+    /// What the engine does otherwise.
+    fn fine_tuning(&self) -> FineTuning;
+
+    /// The weights that training starts with, as [`Layout`](crate::model::Layout) lists them.
+    fn first_weights(&self, network: &ModelConfig, train: &TrainSection) -> Result<Vec<f32>>;
+}
+
+/// A run that is ready to train.
+pub(super) struct Prepared {
+    /// With nothing left open.
+    pub(super) config: RunConfig,
+    /// Begun: an earlier run that was in its place is gone.
+    pub(super) run: RunDir,
+    pub(super) dataset: Dataset,
+    /// Those that are trained on.
+    pub(super) images: Images,
+    pub(super) quantizer: Arc<Quantizer>,
+    pub(super) network: ModelConfig,
+    pub(super) validation: Option<TokenSet>,
+    /// Of this rank's part of each batch, from the step on at which the run starts.
+    pub(super) loader: Loader,
+    pub(super) engine: Box<dyn TrainEngine>,
+    /// The checkpoint to go on from, or step 0.
+    pub(super) start: Meta,
+}
+
+/// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
+/// has been looked at.
+pub(super) fn prepare(
+    purpose: &mut dyn Purpose,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    context: &mut Context<'_>,
+) -> Result<Prepared> {
+    expect_same_run(context.ranks, config)?;
+    let mut config = with_groups(context.ranks, config, start, context.observer)?;
+    if config.finetune.is_some() {
+        config.given.expect_of_fine_tuning(&config)?;
+    }
+    expect_sources_kept(&config, out, start)?;
+    let leads = context.ranks.leads();
+    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
+    let own = if leads { newest(&run, start, context.observer)? } else { None };
+    let checkpoint = share_checkpoint(context.ranks, own)?;
+
+    let mut dataset = in_turn(context.ranks, || dataset(&config, context.observer))?;
+    let fingerprint = Fingerprint::of(&dataset);
+    // Palettes need no labels, and see all training images.
+    let all = dataset.split(Split::Train)?;
+    let images = purpose.choose(&mut dataset, &config)?;
+    let n_px = match purpose.source() {
+        None => {
+            config = settle(&config, &all)?;
+            config.model.n_px.or_else(|| all.own_size()).unwrap_or(ImageSize::square(32))
+        }
+        Some(source) => {
+            settle_augment(&mut config, &all)?;
+            config.palette.colors = None;
+            config.palette.file = config.finetune.as_ref().and_then(|settings| settings.model.clone());
+            config.train.objective = source.config.objective;
+            source.config.n_px
+        }
+    };
+    let palette = share_palette(context.ranks, n_px, || palette(&config, &run, start, &all, n_px, context.observer))?;
+    let quantizer = Arc::new(Quantizer::new(palette));
+    let palette = quantizer.palette();
+    expect_same_data(context.ranks, &dataset, &fingerprint, &images, palette)?;
+    let network = purpose.network(&config, n_px, palette.n_vocab())?;
+    let mut config = resolve(&config, &network)?;
+    let decider = match (start, purpose.source()) {
+        (Start::Resume, _) => Some(Decider::Run),
+        (_, Some(_)) => Some(Decider::Model),
+        (_, None) => None,
+    };
+    if let Some(decider) = decider {
+        config.given.expect_used(&config, decider, &network, palette)?;
+    }
+    let options = options(&network, &config.train, purpose.fine_tuning(), context.ranks)?;
+    let data = (fingerprint, images.len());
+    let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, context.observer)?;
+    log_options(&run, &options, &config.train);
+
+    context.phase("turning images into tokens");
+    let validation = validation(&dataset, &config, n_px, &quantizer, &run, context.observer)?;
+    let preprocess = Preprocess { augment: config.data.augment, ..palette.preprocess(n_px) };
+    let train = &config.train;
+    let of = (train.batch_sizes(images.len()), part(context.ranks, train.batch));
+    let loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;
+
+    context.phase("preparing the network");
+    let weights = purpose.first_weights(&network, train)?;
+    expect_same_weights(context.ranks, &weights)?;
+    let engine = engine(&run, &network, &options, weights, checkpoint)?;
+    Ok(Prepared { config, run, dataset, images, quantizer, network, validation, loader, engine, start: meta })
+}

@@ -10,14 +10,16 @@
 //! learns something is in `configs/`.
 //!
 //! ```
-//! use igpt::{cpu, generate, model, palette, report, train};
+//! use igpt::formats::png;
+//! use igpt::image::{self, ImageSize};
+//! use igpt::{cpu, generate, model, palette, train};
 //! use std::sync::atomic::AtomicBool;
 //!
 //! # fn main() -> igpt::Result<()> {
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let run = directory.path().join("run");
 //! let mut config = train::RunConfig::default(); // --data emoji --preset nano --recipe paper
-//! config.model.n_px = Some(model::ImageSize::square(8));
+//! config.model.n_px = Some(ImageSize::square(8));
 //! config.palette.colors = Some(16);
 //! config.train.batch = 4;
 //! config.train.steps = Some(3);
@@ -37,8 +39,8 @@
 //!
 //! let quantizer = palette::Quantizer::new(model.palette);
 //! let pixels: Vec<_> = images.iter().map(|tokens| quantizer.pixels(tokens, model.config.n_px)).collect();
-//! let text = report::Text::new("four emoji").with_settings(&settings);
-//! report::png::save(run.join("samples.png"), &report::grid(&pixels, 2, 8), &text)?;
+//! let text = png::Text::new("four emoji").with_all(settings.lines());
+//! png::save(run.join("samples.png"), &image::grid(&pixels, 2, 8), &text)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -49,7 +51,9 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod formats;
 pub mod generate;
+pub mod image;
 pub mod machine;
 pub mod model;
 pub mod palette;
@@ -57,6 +61,7 @@ pub mod probe;
 pub mod ranks;
 pub mod report;
 pub mod rng;
+pub mod stats;
 pub mod text;
 pub mod train;
 

@@ -97,9 +97,15 @@ fn a_bad_import_and_a_circle_are_found_by_name() {
     };
     write("lib.rs", "pub mod low;\npub mod high;\npub use low::Low;\n");
     write("low.rs", "use crate::high::{self, deep::Deep as D};\npub struct Low;\n");
-    write("high/mod.rs", "pub mod deep;\nmod other;\npub use deep::Deep;\n#[cfg(test)]\nmod tests { use crate::low; }\n");
+    write(
+        "high/mod.rs",
+        "pub mod deep;\nmod other;\npub use deep::Deep;\n#[cfg(test)]\nmod tests { use crate::low; }\n",
+    );
     write("high/deep.rs", "use super::other;\nuse crate::Low;\npub struct Deep(other::Other);\n");
-    write("high/other.rs", "pub struct Other; // crate::low\npub(in crate::high) fn f() -> &'static str { \"crate::low\" }\n");
+    write(
+        "high/other.rs",
+        "pub struct Other; // crate::low\npub(in crate::high) fn f() -> &'static str { \"crate::low\" }\n",
+    );
     let graph = Graph::of(folder.path());
     let order = ["low".into(), "high".into()];
     let up = ["low.rs uses high/deep.rs, which is above it", "low.rs uses high/mod.rs, which is above it"];

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use igpt::cpu;
-use igpt::model::{ImageSize, ModelConfig, Optimizer, Precision};
+use igpt::image::ImageSize;
+use igpt::model::{ModelConfig, Optimizer, Precision};
 use igpt::train::checkpoint::Checkpoint;
 use igpt::train::{Event, Overrides, RunConfig, Start, pretrain};
 use safetensors::SafeTensors;

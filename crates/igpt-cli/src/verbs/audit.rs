@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use igpt::cpu;
 use igpt::data::{self, Images, Split, TokenSet};
-use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
+use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest};
+use igpt::formats::png::{self, Text};
 use igpt::generate::{Settings, expect_room, sample};
+use igpt::image::{Pixels, grid, readable_scale};
 use igpt::machine::expect_memory;
 use igpt::model::{Engine, ModelDir, Pooling, Precision, blame, expect_finite};
 use igpt::palette::Quantizer;
-use igpt::report::{Text, csv_field, grid, png, readable_scale};
+use igpt::report::csv_field;
+use igpt::stats::quantile;
 use igpt::train::open_model;
 use igpt::{Error, Result, files};
 use igpt_kernels::pool::Pool;
@@ -171,7 +174,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let spaces = [pixels, features];
     let neighbors = neighbors(&numbers(&train, &sets[0]), &sets[0], &spaces);
     if let Some(out) = &args.out {
-        let text = Text::new("Samples and their nearest training images").with_settings(&settings).with("Model", &name);
+        let text =
+            Text::new("Samples and their nearest training images").with_all(settings.lines()).with("Model", &name);
         png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
         write(&out.join("nearest.csv"), &csv(&neighbors))?;
     }
@@ -335,7 +339,7 @@ fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result
 }
 
 /// Each sample beside its nearest training images.
-fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> data::Pixels {
+fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> Pixels {
     let [train, samples, _] = sets;
     let show = |set: &TokenSet, i: usize| quantizer.pixels(set.image(i), set.n_px);
     let triple = |i: usize| {
@@ -351,7 +355,7 @@ mod tests {
     use std::sync::Arc;
 
     use igpt::data::packed::Packed;
-    use igpt::model::ImageSize;
+    use igpt::image::ImageSize;
 
     use super::*;
 

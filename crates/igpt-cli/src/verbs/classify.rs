@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
-use igpt::data::{Batch, Damaged, decode, folder};
+use igpt::data::{Batch, Damaged, folder};
 use igpt::evaluate::classify;
+use igpt::formats::decode;
 use igpt::model::{Layout, ModelDir, Precision};
 use igpt::palette::Quantizer;
 use igpt::train::TrainedOn;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use igpt::data::Split;
-use igpt::model::ImageSize;
+use igpt::formats::png::{self, Text};
+use igpt::image::ImageSize;
 use igpt::palette::{self, Distortion, FitOptions, Histogram, Palette, Quantizer};
-use igpt::report::{Text, png};
 use igpt::{Error, Result};
 use serde_json::json;
 

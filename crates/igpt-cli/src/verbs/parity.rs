@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
-use igpt::evaluate::parity::{RECORDING, Recording};
-use igpt::model::{ModelDir, Objective, Precision};
+use igpt::evaluate::parity::Recording;
+use igpt::model::{ModelDir, Objective, Precision, dir::RECORDING};
 use igpt::{Error, Result};
 use serde_json::json;
 

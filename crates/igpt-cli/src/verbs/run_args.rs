@@ -41,7 +41,7 @@ pub(crate) struct SettingsArgs {
     pub(crate) preset: Option<String>,
     /// Image side, or HEIGHTxWIDTH; the images' own size where that is possible, otherwise 32
     #[arg(long, value_name = "SIDE", value_parser = train::parse_n_px)]
-    pub(crate) n_px: Option<igpt::model::ImageSize>,
+    pub(crate) n_px: Option<igpt::image::ImageSize>,
     /// Colours of the palette to fit; 512 by default, 16 for grey images
     #[arg(long, value_name = "N")]
     pub(crate) colors: Option<usize>,

@@ -3,11 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use igpt::data::{Batch, Dataset, Pixels, Split, tokenize};
+use igpt::data::{Batch, Dataset, Split, tokenize};
 use igpt::evaluate::features;
+use igpt::formats::png::{self, Text};
+use igpt::image::Pixels;
 use igpt::model::{Engine, Layout, ModelConfig, ModelDir, Objective, Pooling};
 use igpt::palette::Quantizer;
-use igpt::report::{Text, png};
 use igpt::{Error, Result};
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -8,7 +8,8 @@ mod updates;
 
 use super::*;
 use crate::data::{Batch, Masking};
-use crate::model::{AdamUpdate, ClassHead, ImageSize, MuonUpdate, Objective, Pooling, RateGroup, Rates, State, Update};
+use crate::image::ImageSize;
+use crate::model::{AdamUpdate, ClassHead, MuonUpdate, Objective, Pooling, RateGroup, Rates, State, Update};
 use crate::rng::{Purpose, Rng};
 
 const ADAM: Update = Update {

@@ -7,7 +7,8 @@ use super::bundle::Bundle;
 use super::catalog::{CIFAR10, CIFAR100, Known};
 use super::packed::Packed;
 use super::{Dataset, OpenOptions, locate};
-use crate::{Error, Result, model::ImageSize};
+use crate::image::ImageSize;
+use crate::{Error, Result};
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;

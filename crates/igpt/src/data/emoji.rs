@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::packed::Packed;
 use super::{Dataset, Source, split};
-use crate::{Error, Result, model::ImageSize};
+use crate::image::ImageSize;
+use crate::{Error, Result};
 
 static SHEET: &[u8] = include_bytes!("../../assets/emoji/sheet.png");
 static LABELS: &str = include_str!("../../assets/emoji/labels.tsv");
@@ -57,7 +58,7 @@ fn decode() -> Result<Emoji> {
     let mut colors = [[255u8; 3]; 256];
     for (i, (color, rgb)) in colors.iter_mut().zip(palette.chunks_exact(3)).enumerate() {
         let a = alpha.get(i).copied().unwrap_or(255);
-        *color = [rgb[0], rgb[1], rgb[2]].map(|c| super::pixels::over_white(c, a));
+        *color = [rgb[0], rgb[1], rgb[2]].map(|c| crate::image::over_white(c, a));
     }
     let mut indices = vec![0u8; width * height];
     reader.next_frame(&mut indices).map_err(|e| damaged(e.to_string()))?;

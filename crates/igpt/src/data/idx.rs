@@ -8,7 +8,8 @@ use super::catalog::Known;
 use super::locate;
 use super::packed::Packed;
 use super::{Dataset, OpenOptions};
-use crate::{Error, Result, files, model::ImageSize};
+use crate::image::ImageSize;
+use crate::{Error, Result, files};
 
 /// An IDX array of bytes: its dimensions and its elements, the last dimension fastest.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,8 +128,7 @@ fn append(packed: &mut Option<Packed>, name: &str, images: &Path, labels: &Path,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Split;
-    use crate::data::catalog::MNIST;
+    use crate::data::{Split, catalog::MNIST};
     use std::io::Write;
 
     fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {

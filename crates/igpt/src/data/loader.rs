@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use super::permutation::Permutation;
 use super::tokens::{check_damaged, tokenize_with};
-use super::{Augment, Batch, BatchSizes, Damaged, Images, Pixels, Preprocess, TokenSet};
+use super::{Augment, Batch, BatchSizes, Damaged, Images, Preprocess, TokenSet};
+use crate::image::Pixels;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};

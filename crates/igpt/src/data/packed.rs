@@ -1,7 +1,8 @@
 //! Images of one size held in memory as one array.
 
-use super::{Pixels, Source};
-use crate::{Result, model::ImageSize};
+use super::Source;
+use crate::Result;
+use crate::image::{ImageSize, Pixels};
 
 /// A source of equally large images; `data` is (N, height, width, channels).
 pub struct Packed {

@@ -6,9 +6,10 @@
 
 use std::str::FromStr;
 
-use super::Pixels;
-use super::resize::{Area, Resampling, resample};
-use crate::model::ImageSize;
+use crate::image::{
+    ImageSize, Pixels, Resampling,
+    resize::{Area, resample},
+};
 use crate::rng::Rng;
 use crate::{Error, Result};
 

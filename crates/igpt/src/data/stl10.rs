@@ -7,7 +7,8 @@ use super::bundle::{Bundle, Member};
 use super::catalog::STL10;
 use super::packed::Packed;
 use super::{Dataset, OpenOptions, locate};
-use crate::{Error, Result, model::ImageSize};
+use crate::image::ImageSize;
+use crate::{Error, Result};
 
 const SIDE: usize = 96;
 const PLANE: usize = SIDE * SIDE;

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Batch, Images, Pixels, Preprocess};
+use super::{Batch, Images, Preprocess};
+use crate::image::{ImageSize, Pixels};
 use crate::palette::Quantizer;
-use crate::{Error, Result, model::ImageSize};
+use crate::{Error, Result};
 
 /// Damaged images that an error names.
 pub(super) const NAMED: usize = 20;
@@ -32,7 +33,7 @@ impl Damaged {
 
     /// Whether it may be whole, but is of a kind that is not read.
     pub fn is_unsupported(&self) -> bool {
-        self.problem.starts_with(super::decode::NOT_SUPPORTED)
+        self.problem.starts_with(crate::formats::decode::NOT_SUPPORTED)
     }
 }
 

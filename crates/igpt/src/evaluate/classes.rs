@@ -5,7 +5,7 @@
 
 use crate::data::{Batch, Masking, TokenSet};
 use crate::model::{Engine, Objective, blame, expect_finite};
-use crate::probe::wilson;
+use crate::stats::wilson;
 use crate::{Error, Result};
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
@@ -114,7 +114,8 @@ fn largest<T, K: PartialOrd>(values: &[T], key: impl Fn(&T) -> K) -> usize {
 mod tests {
     use super::*;
     use crate::cpu;
-    use crate::model::{ClassHead, ImageSize, Layout, ModelConfig, Precision};
+    use crate::image::ImageSize;
+    use crate::model::{ClassHead, Layout, ModelConfig, Precision};
 
     #[test]
     fn the_interval_is_wilsons() {

@@ -168,7 +168,8 @@ fn each_run(
 mod tests {
     use super::*;
     use crate::cpu;
-    use crate::model::{ImageSize, ModelConfig, Precision};
+    use crate::image::ImageSize;
+    use crate::model::{ModelConfig, Precision};
     use crate::ranks::collective::tests::on_ranks;
 
     #[test]

@@ -4,7 +4,8 @@ use super::*;
 use crate::cpu::{self, Options};
 use crate::data::{Batch, Images, TokenSet, packed::Packed};
 use crate::generate::{self, Settings};
-use crate::model::{ClassHead, Engine, ImageSize, Layout, ModelConfig, Objective, Pooling, Precision};
+use crate::image::ImageSize;
+use crate::model::{ClassHead, Engine, Layout, ModelConfig, Objective, Pooling, Precision};
 use crate::palette::{Palette, Quantizer};
 
 /// A model whose attention makes 1e30 of everything, in a matrix that the message must name.

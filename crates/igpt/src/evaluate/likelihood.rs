@@ -197,7 +197,8 @@ pub(super) fn check(config: &ModelConfig, set: &TokenSet) -> Result<()> {
 mod tests {
     use super::*;
     use crate::cpu;
-    use crate::model::{ImageSize, Precision};
+    use crate::image::ImageSize;
+    use crate::model::Precision;
     use crate::ranks::collective::tests::on_ranks;
 
     fn set(images: usize, tokens: impl Fn(usize) -> u16) -> TokenSet {

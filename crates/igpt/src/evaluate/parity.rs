@@ -12,9 +12,6 @@ use crate::data::Batch;
 use crate::model::{Engine, ModelDir, Pooling};
 use crate::{Error, Result, files};
 
-/// The file in a model directory that holds what transformers computed.
-pub const RECORDING: &str = "parity.safetensors";
-
 /// What transformers computed for some token sequences.
 #[derive(Clone, Debug)]
 pub struct Recording {

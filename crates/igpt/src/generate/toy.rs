@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Result;
 use crate::data::Batch;
-use crate::model::{
-    Arena, Decoder, Engine, ImageSize, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update,
-};
+use crate::image::ImageSize;
+use crate::model::{Arena, Decoder, Engine, Layout, LossSum, ModelConfig, Optimizer, Pooling, State, Update};
 use crate::rng::{Purpose, Rng};
 
 /// The engine; it can only draw.

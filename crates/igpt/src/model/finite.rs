@@ -47,7 +47,8 @@ fn suspect(engine: &dyn Engine) -> Option<String> {
 mod tests {
     use super::*;
     use crate::cpu;
-    use crate::model::{ImageSize, Layout, ModelConfig, Precision};
+    use crate::image::ImageSize;
+    use crate::model::{Layout, ModelConfig, Precision};
 
     #[test]
     fn a_result_that_is_no_number_names_the_image_and_the_largest_weight() {

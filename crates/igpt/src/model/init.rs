@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ImageSize, Layout, ModelConfig};
+use crate::image::ImageSize;
+use crate::model::{Layout, ModelConfig};
 use crate::rng::{Purpose, Rng};
 
 /// How the weights of a new network are drawn. The network itself is the same.

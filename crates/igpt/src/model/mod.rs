@@ -9,7 +9,7 @@ pub mod init;
 pub mod params;
 pub mod rates;
 
-pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
+pub use config::{ClassHead, MASK_PROB, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
 pub use engine::{
     AdamUpdate, Arena, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,

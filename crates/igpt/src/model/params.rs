@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-use crate::model::init::Init;
-use crate::model::{ModelConfig, Optimizer};
+use crate::model::{ModelConfig, Optimizer, init::Init};
 use crate::{Error, Result};
 
 /// How a side of a compact tensor is spread over the padded side.
@@ -229,7 +228,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
 
     #[test]
     fn layout_holds_as_many_values_as_the_config_counts() {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{Preprocess, Resampling};
-use crate::model::ImageSize;
+use crate::data::Preprocess;
+use crate::image::{ImageSize, Resampling};
 use crate::{Error, Result};
 
 /// How far a component may lie outside [-1, 1]: room for rounding in files that were written in another scale.

@@ -2,7 +2,7 @@
 
 use super::{Histogram, Palette, grey, kmeans};
 use crate::data::{Damaged, Images};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 use crate::{Error, Result};
 
 /// How to fit a palette.

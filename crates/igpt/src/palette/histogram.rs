@@ -5,9 +5,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::cells::place;
-use crate::data::tokens::check_damaged;
-use crate::data::{Damaged, Images, Preprocess};
-use crate::model::ImageSize;
+use crate::data::{Damaged, Images, Preprocess, tokens::check_damaged};
+use crate::image::ImageSize;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 

@@ -2,7 +2,7 @@
 
 use super::few::{FewLabels, few_labels};
 use super::parts::{Labelled, Part, collect, labels};
-use super::protocol::{Verdict, View, centred, choose, judge, majority, wilson};
+use super::protocol::{Verdict, View, centred, choose, judge, majority};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
 use crate::data::{Damaged, Dataset, Images};
@@ -11,6 +11,7 @@ use crate::machine::{Limits, size_in_words};
 use crate::model::{Engine, ModelDir};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
+use crate::stats::wilson;
 use crate::{Error, Result, cpu};
 
 /// What to probe and how.

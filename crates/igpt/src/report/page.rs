@@ -7,7 +7,7 @@ use std::fmt::Write;
 use blocks::image_uri;
 pub use blocks::{Alike, Block, Command, Completion, Figure, Matrix, Pair, Swatch, Table};
 
-use crate::data::Pixels;
+use crate::image::Pixels;
 
 /// Blocks under a heading.
 #[derive(Clone, Debug)]

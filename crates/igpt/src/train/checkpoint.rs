@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::source::Source;
 use crate::checksum::{sha256, sha256_file};
 use crate::data::Fingerprint;
-use crate::model::dir::safetensors;
+use crate::formats::safetensors;
 use crate::model::{Arena, Engine, Layout, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;

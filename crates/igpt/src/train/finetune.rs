@@ -14,7 +14,8 @@ use super::setup::{
 };
 use crate::data::{self, Dataset, Fingerprint, Images, Loader, Preprocess, Split};
 use crate::evaluate::{Accuracy, accuracy};
-use crate::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective};
+use crate::image::ImageSize;
+use crate::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Quantizer;
 use crate::probe::few;
 use crate::ranks::same::{expect_same_data, expect_same_weights};

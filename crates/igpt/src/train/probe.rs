@@ -5,7 +5,8 @@
 //! changes none, so a run gives the same model with it or without.
 
 use crate::data::{self, Dataset, Split, TokenSet};
-use crate::model::{Engine, ImageSize, Pooling};
+use crate::image::ImageSize;
+use crate::model::{Engine, Pooling};
 use crate::palette::Quantizer;
 use crate::probe::parts::pick;
 use crate::probe::ridge::choose_and_measure;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::data::{self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet};
 use crate::files;
+use crate::image::ImageSize;
 use crate::machine::Limits;
-use crate::model::{Engine, FineTuning, ImageSize, ModelConfig, ModelDir, Objective};
+use crate::model::{Engine, FineTuning, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer, fit_usual};
 use crate::ranks::Collective;
 use crate::train::average::Average;

@@ -8,9 +8,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::same_files::same_files;
-use crate::data::shards::Manifest;
-use crate::data::{self, Dataset, Images, OpenOptions, TokenDir};
+use crate::data::{self, Dataset, Images, OpenOptions, TokenDir, same_files::same_files, shards::Manifest};
 use crate::train::RunConfig;
 use crate::train::checkpoint::Checkpoints;
 use crate::{Error, Result, files};

@@ -14,7 +14,8 @@ use std::path::Path;
 
 use igpt::cpu::{self, Isa};
 use igpt::data::Batch;
-use igpt::model::{AdamUpdate, Engine, ImageSize, Layout, ModelConfig, Optimizer, Pooling, Precision, Rates, Update};
+use igpt::image::ImageSize;
+use igpt::model::{AdamUpdate, Engine, Layout, ModelConfig, Optimizer, Pooling, Precision, Rates, Update};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

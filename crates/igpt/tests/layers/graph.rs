@@ -15,13 +15,13 @@ struct Module {
 }
 
 /// Edges between files of a crate.
-pub struct Graph(BTreeMap<String, BTreeSet<String>>);
+pub(crate) struct Graph(BTreeMap<String, BTreeSet<String>>);
 
 type Tree = BTreeMap<Vec<String>, Module>;
 
 impl Graph {
     /// That of the crate whose sources are in `src`, from its `lib.rs` on.
-    pub fn of(src: &Path) -> Self {
+    pub(crate) fn of(src: &Path) -> Self {
         let mut tree = Tree::new();
         add(src, "lib.rs".into(), Vec::new(), &mut tree);
         let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -45,12 +45,12 @@ impl Graph {
     }
 
     /// All edges: (file, the file that it uses).
-    pub fn edges(&self) -> impl Iterator<Item = (String, String)> + '_ {
+    pub(crate) fn edges(&self) -> impl Iterator<Item = (String, String)> + '_ {
         self.0.iter().flat_map(|(from, uses)| uses.iter().map(move |to| (from.clone(), to.clone())))
     }
 
     /// Drops the edges of which `keep` doesn't hold.
-    pub fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
         self.0.iter_mut().for_each(|(from, uses)| uses.retain(|to| keep(from, to)));
     }
 }
@@ -104,7 +104,7 @@ fn owner(tree: &Tree, place: &[String], path: &[String], depth: usize) -> Option
 }
 
 /// The shortest circle through each file that is in one and in no circle named before: `a.rs -> b.rs -> a.rs`.
-pub fn circles(graph: &Graph) -> Vec<String> {
+pub(crate) fn circles(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     let mut named = BTreeSet::new();
     for start in graph.0.keys() {

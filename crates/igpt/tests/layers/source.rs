@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The code of a file: comments, texts and everything under `#[cfg(test)]` left out.
-pub fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     without_tests(&without_texts(&text))
 }
@@ -90,7 +90,7 @@ fn item_end(code: &str) -> usize {
 }
 
 /// Names of the modules that `code` declares in files of their own.
-pub fn children(code: &str) -> Vec<String> {
+pub(crate) fn children(code: &str) -> Vec<String> {
     let words = words(code);
     let declared = words.windows(3).filter(|three| three[0] == "mod" && three[2] == ";");
     declared.map(|three| three[1].to_string()).collect()
@@ -98,13 +98,13 @@ pub fn children(code: &str) -> Vec<String> {
 
 /// An imported name and the path that it stands for.
 #[derive(Debug)]
-pub struct Import {
-    pub name: String,
-    pub path: Vec<String>,
+pub(crate) struct Import {
+    pub(crate) name: String,
+    pub(crate) path: Vec<String>,
 }
 
 /// What a file's `use` items bring in; a glob has the name `*`.
-pub fn imports(words: &[&str]) -> Vec<Import> {
+pub(crate) fn imports(words: &[&str]) -> Vec<Import> {
     let mut found = Vec::new();
     let mut rest = words;
     while let Some(at) = rest.iter().position(|word| *word == "use") {
@@ -149,7 +149,7 @@ fn tree(words: &[&str], before: &[String], found: &mut Vec<Import>) {
 }
 
 /// The paths of two names and more outside of `use` and of `pub(in …)`.
-pub fn paths(words: &[&str]) -> Vec<Vec<String>> {
+pub(crate) fn paths(words: &[&str]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut i = 0;
     while i < words.len() {
@@ -184,7 +184,7 @@ fn is_name(word: &str) -> bool {
 }
 
 /// The words and signs of `code`.
-pub fn words(code: &str) -> Vec<&str> {
+pub(crate) fn words(code: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = code.trim_start();
     while let Some(first) = rest.chars().next() {

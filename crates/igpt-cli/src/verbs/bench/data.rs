@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use igpt::data::{Augment, Preprocess, Split};
+use igpt::image::ImageSize;
 use igpt::machine::CpuTime;
-use igpt::model::ImageSize;
 use igpt::palette::{Palette, Quantizer};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};

@@ -2,8 +2,9 @@
 
 use clap::ValueEnum;
 use igpt::cpu::{self, Options};
+use igpt::image::ImageSize;
 use igpt::machine::expect_memory;
-use igpt::model::{ImageSize, ModelConfig, Optimizer, Precision};
+use igpt::model::{ModelConfig, Optimizer, Precision};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 use igpt_kernels::Pool;

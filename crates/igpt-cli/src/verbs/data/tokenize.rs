@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use igpt::data::shards::{self, Manifest, Settings, Written};
-use igpt::data::{Augment, Images, Split, TokenDir};
-use igpt::model::ImageSize;
+use igpt::data::{
+    Augment, Images, Split, TokenDir,
+    shards::{self, Manifest, Settings, Written},
+};
+use igpt::image::ImageSize;
 use igpt::palette::{Palette, Quantizer, fit_usual};
 use igpt::train;
 use igpt::{Error, Result};

@@ -8,10 +8,15 @@ use std::time::Instant;
 
 use igpt::cpu::Options;
 use igpt::data::{OpenOptions, Split};
+use igpt::formats::{
+    gif,
+    png::{self, Text},
+};
+use igpt::image::{grid, readable_scale};
 use igpt::model::Precision;
 use igpt::ranks::Collective;
+use igpt::report;
 use igpt::report::runs::{Findings, Settings, quoted};
-use igpt::report::{self, Text, gif, grid, png, readable_scale};
 use igpt::train::{self, Start, Summary};
 use igpt::{Error, Result, files};
 use serde_json::json;
@@ -118,7 +123,7 @@ fn save_pictures(run: &Path, findings: &Findings) -> Result<()> {
     let size = findings.config.n_px;
     let scale = readable_scale(size);
     let palette = findings.quantizer.palette();
-    let text = |title: &str| Text::new(title).with_settings(&drawn.settings).with("Palette", palette.hash());
+    let text = |title: &str| Text::new(title).with_all(drawn.settings.lines()).with("Palette", palette.hash());
     let samples: Vec<_> = drawn.samples.iter().map(|tokens| findings.quantizer.pixels(tokens, size)).collect();
     png::save(run.join("samples.png"), &grid(&samples, 8, scale), &text("Samples"))?;
     let cells: Vec<_> = drawn.completions.iter().flat_map(|c| c.cells()).collect();

@@ -1,5 +1,6 @@
 use igpt::cpu;
-use igpt::model::{ImageSize, Initialization, ModelConfig, Precision, initial_weights};
+use igpt::image::ImageSize;
+use igpt::model::{Initialization, ModelConfig, Precision, initial_weights};
 
 use super::*;
 

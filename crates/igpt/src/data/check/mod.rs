@@ -19,7 +19,7 @@ use serde::Serialize;
 use self::hash::{Hashes, Thumb};
 use crate::Result;
 use crate::data::{Damaged, Dataset, Images, Split};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// How to look.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::walk::File;
 use crate::Result;
-use crate::data::{Pixels, Source, decode};
+use crate::data::Source;
+use crate::formats::decode;
+use crate::image::Pixels;
 
 /// Files whose headers are read to tell grey from colour.
 const SAMPLE: usize = 64;

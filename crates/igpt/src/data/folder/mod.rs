@@ -8,7 +8,7 @@
 //!   every folder can be trained on, tuned and tested.
 //! - The folder counts as grey (1 channel) when each of up to 64 files spread over it says in its header that it has
 //!   no colour; otherwise as RGB. Images of the other kind are converted.
-//! - Files are taken by their ending ([`decode::EXTENSIONS`](super::decode::EXTENSIONS)), in the order of their paths;
+//! - Files are taken by their ending ([`decode::EXTENSIONS`](crate::formats::decode::EXTENSIONS)), in the order of their paths;
 //!   other files are counted in a note. What operating systems and storage leave behind is skipped (see [`walk`]).
 //!
 //! Reading order: [`walk`], [`layout`], [`files`], this file.

@@ -105,7 +105,7 @@ fn damaged_images_are_told_by_name() {
     let all = open(dir.path(), 0).unwrap().split(Split::All).unwrap();
     let error = crate::data::tokens::tokenize_with(
         &all,
-        crate::data::Preprocess::new(crate::model::ImageSize::square(4)),
+        crate::data::Preprocess::new(crate::image::ImageSize::square(4)),
         |_, _| (),
     )
     .unwrap_err();

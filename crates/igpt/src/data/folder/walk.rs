@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::layout;
-use crate::data::decode;
+use crate::formats::decode;
 use crate::{Error, Result};
 
 /// Sub-folders below sub-folders that are looked into.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::format::VERSION;
 use crate::checksum::{hex, sha256};
 use crate::data::{Augment, Dataset, Images, Split};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::{Error, Result, files};
 

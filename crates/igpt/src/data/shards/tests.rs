@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::{Augment, Batch, Images, Loader, OpenOptions, Pixels, Preprocess, Source, Split, tokenize};
-use crate::model::ImageSize;
+use crate::data::{Augment, Batch, Images, Loader, OpenOptions, Preprocess, Source, Split, tokenize};
+use crate::image::{ImageSize, Pixels};
 use crate::palette::{Palette, Quantizer};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result, data};

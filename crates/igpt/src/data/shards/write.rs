@@ -15,11 +15,13 @@ use super::dir::{FileProblem, PALETTE, palette_text};
 use super::format::{Entry, HEADER, Shape, crc, finish};
 use super::manifest::{MANIFEST, MAX_SIDE, Manifest};
 use super::shard::{Found, Shard};
-use crate::data::tokens::{NAMED, check_count};
-use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
+use crate::data::{
+    Augment, Damaged, Dataset, Images, Preprocess,
+    tokens::{NAMED, check_count},
+};
 use crate::files;
+use crate::image::ImageSize;
 use crate::machine::expect_memory;
-use crate::model::ImageSize;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cpu;
-use crate::model::{Engine, ImageSize, Initialization, ModelConfig, Precision, initial_weights};
+use crate::image::ImageSize;
+use crate::model::{Engine, Initialization, ModelConfig, Precision, initial_weights};
 
 /// A network of random weights, output matrix included.
 fn engine(objective: Objective) -> Box<dyn Engine> {

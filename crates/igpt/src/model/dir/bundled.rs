@@ -48,7 +48,8 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Card, ImageSize, ModelConfig, SaveType};
+    use crate::image::ImageSize;
+    use crate::model::{Card, ModelConfig, SaveType};
     use crate::palette::Palette;
 
     #[test]

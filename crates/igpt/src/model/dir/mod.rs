@@ -5,17 +5,12 @@
 
 mod bundled;
 mod card;
-mod pickle;
-pub(crate) mod safetensors;
 mod settings;
-pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
-mod torch_bin;
 mod weights;
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -23,9 +18,10 @@ use serde_json::{Map, Value, json};
 pub use self::card::Card;
 use self::weights::Catalogue;
 pub use self::weights::SaveType;
-use crate::data::Resampling;
 use crate::files::Unfinished;
-use crate::model::{ImageSize, Layout, ModelConfig};
+use crate::formats::lfs::expect_no_pointer;
+use crate::image::{ImageSize, Resampling};
+use crate::model::{Layout, ModelConfig};
 use crate::palette::Palette;
 use crate::{Error, Result, files};
 
@@ -204,6 +200,9 @@ fn hub_name(path: &Path) -> Option<(&str, &str)> {
     (plain(org) && plain(folder) && !Path::new(org).exists()).then_some((name, folder))
 }
 
+/// The file in a model directory that holds what transformers computed.
+pub const RECORDING: &str = "parity.safetensors";
+
 const WEIGHTS: &str = "model.safetensors";
 /// What `save` writes; the weights last.
 const FILES: [&str; 5] = ["README.md", "config.json", "preprocessor_config.json", "generation_config.json", WEIGHTS];
@@ -214,7 +213,7 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
         return fs::rename(temp, path).map_err(Error::io(path));
     }
     // A recording of the model that was here proves nothing about the new one.
-    let recording = path.join(crate::evaluate::parity::RECORDING);
+    let recording = path.join(RECORDING);
     if recording.exists() {
         fs::remove_file(&recording).map_err(Error::io(&recording))?;
     }
@@ -282,19 +281,6 @@ fn image_size(processor: &Value) -> Option<ImageSize> {
 
 /// A palette of 65536 colours takes about 10 MB; what JSON takes in memory is up to 30 times that.
 const LARGEST_JSON: u64 = 32 << 20;
-
-/// Refuses a Git LFS pointer in the place of a file of `what`.
-fn expect_no_pointer(path: &Path, what: &str) -> Result<()> {
-    let mut start = Vec::new();
-    files::open(path)?.take(100).read_to_end(&mut start).map_err(Error::io(path))?;
-    if !files::is_lfs_pointer(&start) {
-        return Ok(());
-    }
-    Err(Error::format(
-        path,
-        format!("this is a Git LFS pointer, not the {what}: run git lfs pull in the clone it is of"),
-    ))
-}
 
 fn read_json(path: &Path) -> Result<Value> {
     let length = files::open(path)?.metadata().map_err(Error::io(path))?.len();

@@ -4,8 +4,8 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::data::Pixels;
-use crate::model::{ClassHead, ImageSize, Layout, Objective};
+use crate::image::{ImageSize, Pixels};
+use crate::model::{ClassHead, Layout, Objective};
 use crate::palette::Quantizer;
 
 /// A small odd model: non-square, head size 24, a padded width, 5 colours.

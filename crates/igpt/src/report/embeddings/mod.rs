@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use self::parquet::ParquetTable;
 use crate::files::NewFile;
-use crate::report::npy::header;
+use crate::formats::npy::header;
 use crate::text::printable;
 use crate::{Error, Result};
 

@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::escape;
-use crate::data::Pixels;
-use crate::report::{Chart, Text, png};
+use crate::formats::png::{self, Text};
+use crate::image::Pixels;
+use crate::report::Chart;
 
 /// A piece of a section.
 #[derive(Clone, Debug)]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::data::{Images, Pixels, TokenSet, tokenize};
+use crate::data::{Images, TokenSet, tokenize};
 use crate::evaluate::{Surprise, surprise_maps};
 use crate::generate::{Settings, complete, sample};
+use crate::image::{Pixels, heat, not_given};
 use crate::model::Engine;
 use crate::palette::Quantizer;
 use crate::report::page::{Completion, Pair};
-use crate::report::{heat, not_given};
 use crate::train::RunDir;
 use crate::{Result, files};
 

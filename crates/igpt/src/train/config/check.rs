@@ -1,7 +1,6 @@
 //! What is wrong with a `[train]` section, all of it at once.
 
-use crate::data::MASK_PROB;
-use crate::model::Optimizer;
+use crate::model::{MASK_PROB, Optimizer};
 use crate::train::config::TrainSection;
 use crate::train::plan::Plan;
 

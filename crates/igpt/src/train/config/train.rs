@@ -297,7 +297,7 @@ impl TrainSection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
 
     #[test]
     fn zero_projections_go_with_either_start_and_change_nothing_else() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, RgbImage, RgbaImage};
 
 use super::*;
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// 16×12, the left third red, the rest blue, so that turns show.
 fn picture() -> RgbImage {

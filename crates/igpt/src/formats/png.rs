@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use crate::data::Pixels;
-use crate::generate::Settings;
+use crate::image::Pixels;
 use crate::text::one_line;
 use crate::{Result, files};
 
@@ -29,12 +28,9 @@ impl Text {
         self
     }
 
-    /// Adds seed, temperature and filters.
-    pub fn with_settings(self, settings: &Settings) -> Self {
-        self.with("Seed", settings.seed)
-            .with("Temperature", settings.temperature)
-            .with("Top-k", settings.top_k)
-            .with("Top-p", settings.top_p)
+    /// Adds several lines.
+    pub fn with_all(self, lines: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        lines.into_iter().fold(self, |text, (keyword, line)| text.with(keyword, line))
     }
 }
 
@@ -59,26 +55,21 @@ pub fn encode(image: &Pixels, text: &Text) -> Vec<u8> {
 
 /// Writes the image to `path`; folders on the way are made.
 pub fn save(path: impl AsRef<Path>, image: &Pixels, text: &Text) -> Result<()> {
-    write(path.as_ref(), &encode(image, text))
-}
-
-/// Writes a file and the folders on the way to it.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    files::write(path, bytes)
+    files::write(path.as_ref(), &encode(image, text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
 
     #[test]
     fn pictures_and_their_text_read_back() {
         for channels in [1, 3] {
             let size = ImageSize { height: 5, width: 7 };
             let image = Pixels::new(size, channels, (0..35 * channels).map(|i| (i * 7 % 256) as u8).collect());
-            let settings = Settings { seed: 11, temperature: 0.5, top_k: 3, top_p: 0.9 };
-            let text = Text::new("Samples").with_settings(&settings).with("Model", "Modèle 🦀");
+            let lines = [("Seed", "11".into()), ("Temperature", "0.5".into())];
+            let text = Text::new("Samples").with_all(lines).with("Model", "Modèle 🦀");
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("new/picture.png");
             save(&path, &image, &text).unwrap();
@@ -94,7 +85,7 @@ mod tests {
                 .map(|chunk| (chunk.keyword.clone(), chunk.text.clone()))
                 .collect();
             assert_eq!(found, text.0);
-            for (keyword, text) in [("Seed", "11"), ("Temperature", "0.5"), ("Top-k", "3"), ("Model", "Modèle ?")] {
+            for (keyword, text) in [("Seed", "11"), ("Temperature", "0.5"), ("Model", "Modèle ?")] {
                 assert!(found.contains(&(keyword.into(), text.into())), "{keyword}: {found:?}");
             }
         }

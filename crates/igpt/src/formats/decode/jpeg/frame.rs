@@ -1,6 +1,6 @@
 //! What a JPEG file says of its picture: size, components and how finely each is sampled (ITU-T T.81, B.2.2).
 
-use crate::data::decode::Problem;
+use crate::formats::decode::Problem;
 
 /// A frame header.
 pub(super) struct Frame {

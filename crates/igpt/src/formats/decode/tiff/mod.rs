@@ -20,7 +20,7 @@ use self::samples::{Meaning, Samples};
 use super::problem::{room, zeros};
 use super::raw::{Alpha, Raw};
 use super::{Limit, Problem, jpeg};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// Tags' numbers (TIFF 6.0, appendix A).
 mod tag {

@@ -1,7 +1,6 @@
 //! Many images of one size as one picture.
 
-use crate::data::Pixels;
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Pixels};
 
 /// Pixels of the finished picture between neighbouring images.
 pub const GAP: usize = 2;

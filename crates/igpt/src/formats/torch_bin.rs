@@ -13,8 +13,8 @@ use crate::{Error, Result, files};
 const LARGEST_PICKLE: u64 = 4 << 20;
 
 /// Finds the tensors in the archive at `path`, and holds every member against its checksum; no tensor is kept.
-pub(super) fn read_index(path: &Path) -> Result<Vec<Stored>> {
-    super::expect_no_pointer(path, "weights")?;
+pub(crate) fn read_index(path: &Path) -> Result<Vec<Stored>> {
+    super::lfs::expect_no_pointer(path, "weights")?;
     let bad = |problem: String| Error::format(path, problem);
     let file = files::open(path)?;
     let mut zip = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| {

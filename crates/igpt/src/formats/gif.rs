@@ -5,9 +5,8 @@ use std::path::Path;
 
 use gif::{DisposalMethod, Encoder, Frame, Repeat};
 
-use crate::model::ImageSize;
-use crate::report::grid::{CHECKER, GAP, GAP_GREY, checker};
-use crate::report::png::write;
+use crate::files;
+use crate::image::{CHECKER, GAP, GAP_GREY, ImageSize, checker};
 use crate::{Error, Result};
 
 /// Frames of an animation, about.
@@ -22,7 +21,7 @@ const SAME: u8 = 3;
 const OWN: usize = 4;
 
 /// The bytes of an animation in which all of `images` (token sequences of `size`) are drawn at once, laid out as
-/// [`grid`](crate::report::grid()) does. The first frame shows the first `given` pixels of each. `colors` are the
+/// [`grid`](crate::image::grid()) does. The first frame shows the first `given` pixels of each. `colors` are the
 /// palette's bytes by token; they are exact as long as the images use at most 252 of them, otherwise the rarest are
 /// shown as their nearest neighbours.
 pub fn encode(
@@ -117,7 +116,7 @@ pub fn save(
     scale: usize,
 ) -> Result<()> {
     expect_size(images.len(), size, columns, scale)?;
-    write(path.as_ref(), &encode(images, size, colors, given, columns, scale))
+    files::write(path.as_ref(), &encode(images, size, colors, given, columns, scale))
 }
 
 /// The file's colour table and each used token's place in it.
@@ -146,8 +145,7 @@ fn color_table(images: &[Vec<u16>], colors: &[[u8; 3]]) -> (Vec<u8>, HashMap<u16
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Pixels;
-    use crate::report::grid::{grid, not_given};
+    use crate::image::{Pixels, grid, not_given};
 
     /// All frames of a GIF, composed, as RGB.
     fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {

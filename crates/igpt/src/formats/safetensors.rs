@@ -19,7 +19,7 @@ const LARGEST_HEADER: u64 = 16 << 20;
 /// A file's tensors and its free metadata.
 pub(crate) struct Header {
     pub(crate) tensors: Vec<Stored>,
-    pub(super) metadata: HashMap<String, String>,
+    pub(crate) metadata: HashMap<String, String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -31,7 +31,7 @@ struct Entry {
 
 /// Reads and checks the header of the file at `path`; no tensor is read.
 pub(crate) fn read_header(path: &Path) -> Result<Header> {
-    super::expect_no_pointer(path, "weights")?;
+    super::lfs::expect_no_pointer(path, "weights")?;
     let bad = |problem: String| Error::format(path, problem);
     let mut file = files::open(path)?;
     let file_len = file.metadata().map_err(Error::io(path))?.len();

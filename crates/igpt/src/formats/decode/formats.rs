@@ -11,7 +11,7 @@ use super::kind::Kind;
 use super::problem::{room, zeros};
 use super::raw::{Alpha, Raw};
 use super::{Limit, Problem, jpeg};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// Memory for what accompanies a picture: colour profiles, comments, tables.
 const METADATA: u64 = 64 << 20;

@@ -1,7 +1,6 @@
 //! Heat maps: a number for each pixel as a colour, dark for little and bright for much.
 
-use crate::data::Pixels;
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Pixels};
 
 /// Colours of equal steps from 0 to the top, of rising lightness, so that they still read in grey (the stops of
 /// matplotlib's "inferno").

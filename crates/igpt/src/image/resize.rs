@@ -7,7 +7,7 @@
 //! more than the width, which moves some bytes by one; crops of the model's aspect never do.)
 
 use super::Pixels;
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// How a picture is brought to a model's size: `resample` and `do_resize` of transformers' image processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

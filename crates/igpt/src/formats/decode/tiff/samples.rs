@@ -1,9 +1,11 @@
 //! Samples of a TIFF file, of any width and order, to those of a picture.
 
-use crate::data::decode::Problem;
-use crate::data::decode::problem::room;
-use crate::data::decode::raw::{Alpha, Raw};
-use crate::model::ImageSize;
+use crate::formats::decode::{
+    Problem,
+    problem::room,
+    raw::{Alpha, Raw},
+};
+use crate::image::ImageSize;
 
 /// What the samples of a pixel mean.
 pub(super) enum Meaning {

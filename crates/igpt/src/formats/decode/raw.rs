@@ -4,9 +4,7 @@ use image::metadata::Orientation;
 
 use super::Problem;
 use super::problem::room;
-use crate::data::Pixels;
-use crate::data::pixels::{luma, over_white};
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Pixels, luma, over_white};
 
 /// What a picture's last sample says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// An image as bytes, (height, width, channels) in row-major order; 1 channel is grey, 3 are RGB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,12 @@ impl Pixels {
 }
 
 /// Brightness of a colour, with PIL's fixed-point weights.
-pub(super) fn luma([r, g, b]: [u8; 3]) -> u8 {
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((r as u32 * 19595 + g as u32 * 38470 + b as u32 * 7471 + 0x8000) >> 16) as u8
 }
 
 /// A channel value of opacity `alpha` on a white ground, rounded.
-pub(super) fn over_white(value: u8, alpha: u8) -> u8 {
+pub(crate) fn over_white(value: u8, alpha: u8) -> u8 {
     let mixed = value as u32 * alpha as u32 + 255 * (255 - alpha as u32);
     ((mixed + 127) / 255) as u8
 }

@@ -132,7 +132,7 @@ fn kinds_that_are_not_read_are_told_from_damage() {
 fn whole_lzw_tiles_over_the_edge_are_read_or_not_supported_but_never_damaged() {
     // Made by testdata/tiff/make.py.
     let bytes = include_bytes!("../../../../../../testdata/tiff/lzw-tiles.tif");
-    if let Err(error) = crate::data::decode::from_bytes(bytes, 1, usize::MAX) {
-        assert!(error.to_string().contains(crate::data::decode::NOT_SUPPORTED), "{error}");
+    if let Err(error) = crate::formats::decode::from_bytes(bytes, 1, usize::MAX) {
+        assert!(error.to_string().contains(crate::formats::decode::NOT_SUPPORTED), "{error}");
     }
 }

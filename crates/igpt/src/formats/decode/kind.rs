@@ -1,7 +1,7 @@
 //! What a file is, told by its contents whatever its name: one of the formats that are read, or what else it is.
 
 use super::Problem;
-use crate::files::is_lfs_pointer;
+use crate::formats::lfs::is_lfs_pointer;
 
 /// A format that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

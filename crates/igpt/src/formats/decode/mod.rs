@@ -22,7 +22,7 @@ use self::kind::Kind;
 use self::limit::Limit;
 pub use self::problem::NOT_SUPPORTED;
 use self::problem::Problem;
-use super::Pixels;
+use crate::image::Pixels;
 use crate::{Error, Result, files};
 
 /// Endings of file names that are taken for images.
@@ -67,7 +67,7 @@ fn decode_kind(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, P
 }
 
 /// Whether the file says in its header that it has no colour; none when the header can't be read.
-pub(super) fn is_grey(path: &Path) -> Option<bool> {
+pub(crate) fn is_grey(path: &Path) -> Option<bool> {
     let bytes = files::read(path).ok()?;
     let colored = guarded(|| match Kind::of(&bytes).ok()? {
         Kind::Tiff => tiff::has_color(&bytes),

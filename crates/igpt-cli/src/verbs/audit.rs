@@ -354,7 +354,7 @@ fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> 
 mod tests {
     use std::sync::Arc;
 
-    use igpt::data::packed::Packed;
+    use igpt::data::sources::packed::Packed;
     use igpt::image::ImageSize;
 
     use super::*;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use igpt::cpu::{self, Options};
-use igpt::data::{Batch, Damaged, folder};
+use igpt::data::sources::folder;
+use igpt::data::{Batch, Damaged, Preprocess};
 use igpt::evaluate::classify;
 use igpt::formats::decode;
 use igpt::model::{Layout, ModelDir, Precision};
@@ -53,7 +54,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut engine = cpu::open(&model.config, &model.weights, options)?;
     let quantizer = Quantizer::new(model.palette);
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
-    let preprocess = quantizer.palette().preprocess(size);
+    let preprocess = Preprocess::of(quantizer.palette(), size);
     let mut tokens = vec![0; n_ctx];
     let files = pictures(&args.files)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(None, &folder::of_files(&files));

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use igpt::cpu::{self, Options};
-use igpt::data::{self, Split};
+use igpt::data::{self, Preprocess, Split, colors};
 use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood_among, likelihood_by_decoding_among};
 use igpt::model::{ModelDir, Objective};
-use igpt::palette::{Distortion, Histogram, Quantizer};
+use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::train::open_model;
 use igpt::{Error, Result};
@@ -92,9 +92,9 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     }
     let whole =
         left_out(&images, &set.damaged).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
-    let (histogram, _) = Histogram::of_preprocessed(
+    let (histogram, _) = colors::histogram_preprocessed(
         &images.pick(whole),
-        Some(palette.preprocess(config.n_px)),
+        Some(Preprocess::of(&palette, config.n_px)),
         channels,
         None,
         args.threads.threads,

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use igpt::data::{Batch, Dataset, Split, tokenize};
+use igpt::data::{Batch, Dataset, Preprocess, Split, tokenize};
 use igpt::evaluate::features;
 use igpt::formats::png::{self, Text};
 use igpt::image::Pixels;
@@ -160,7 +160,7 @@ impl Served {
 
     /// An image of any size as tokens, or of the model's size alone where its processor doesn't scale.
     pub(crate) fn tokens(&self, pixels: &Pixels) -> igpt::Result<Vec<u16>> {
-        let preprocess = self.quantizer.palette().preprocess(self.config.n_px);
+        let preprocess = Preprocess::of(self.quantizer.palette(), self.config.n_px);
         let mut tokens = vec![0; self.config.n_ctx()];
         self.quantizer.tokens(&preprocess.evaluation(pixels)?, &mut tokens);
         Ok(tokens)

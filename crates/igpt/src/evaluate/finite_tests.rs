@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cpu::{self, Options};
-use crate::data::{Batch, Images, TokenSet, packed::Packed};
+use crate::data::{Batch, Images, TokenSet, sources::packed::Packed};
 use crate::generate::{self, Settings};
 use crate::image::ImageSize;
 use crate::model::{ClassHead, Engine, Layout, ModelConfig, Objective, Pooling, Precision};

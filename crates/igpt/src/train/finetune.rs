@@ -186,7 +186,7 @@ fn fit(
     }
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
-    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
+    let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(quantizer.palette(), n_px) };
     let train = &config.train;
     let part = part(ranks, train.batch);
     let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);

@@ -140,7 +140,7 @@ pub fn pretrain_among(
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, observer)?;
     let leads = ranks.leads();
     let probe = leads.then(|| probe(&dataset, &config, &network, &quantizer, &run, observer)).flatten();
-    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
+    let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(quantizer.palette(), n_px) };
     let train = &config.train;
     let part = part(ranks, train.batch);
     let (of, seed) = ((train.batch_sizes(images.len()), part), train.seed);

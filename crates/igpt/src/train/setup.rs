@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::{self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet};
+use crate::data::{
+    self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet, colors::fit_usual,
+};
 use crate::files;
 use crate::image::ImageSize;
 use crate::machine::Limits;
 use crate::model::{Engine, FineTuning, ModelConfig, ModelDir, Objective};
-use crate::palette::{Palette, Quantizer, fit_usual};
+use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 use crate::train::average::Average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};

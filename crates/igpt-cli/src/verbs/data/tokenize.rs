@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use igpt::data::{
     Augment, Images, Split, TokenDir,
+    colors::fit_usual,
     shards::{self, Manifest, Settings, Written},
 };
 use igpt::image::ImageSize;
-use igpt::palette::{Palette, Quantizer, fit_usual};
+use igpt::palette::{Palette, Quantizer};
 use igpt::train;
 use igpt::{Error, Result};
 use serde_json::json;

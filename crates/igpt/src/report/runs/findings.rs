@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use super::features::{self, FeatureMap, Probed};
 use super::pictures::{self, Drawn};
 use super::words::grouped;
-use crate::data::{self, Dataset, OpenOptions, Split, TokenSet, tokenize};
+use crate::data::{self, Dataset, OpenOptions, Preprocess, Split, TokenSet, colors, tokenize};
 use crate::evaluate::{
     Accuracy, BaselineScores, Baselines, Likelihood, Reference, Surprise, accuracy, likelihood, surprise,
 };
 use crate::model::{Engine, ModelConfig, ModelDir, Objective};
-use crate::palette::{Distortion, Histogram, Quantizer};
+use crate::palette::{Distortion, Quantizer};
 use crate::report::page::Pair;
 use crate::train::{Metrics, Row, RunConfig, open_model};
 use crate::{Error, Result, cpu, files};
@@ -106,9 +106,9 @@ impl Findings {
         let test = if settings.images > 0 { test.spread(settings.images) } else { test };
         let tokens = tokenize(&test, size, &quantizer)?;
         let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
-        let (histogram, _) = Histogram::of_preprocessed(
+        let (histogram, _) = colors::histogram_preprocessed(
             &test,
-            Some(quantizer.palette().preprocess(size)),
+            Some(Preprocess::of(quantizer.palette(), size)),
             channels,
             None,
             settings.options.threads,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::bundle::{Bundle, Member};
 use super::catalog::STL10;
+use super::locate;
 use super::packed::Packed;
-use super::{Dataset, OpenOptions, locate};
+use crate::data::{Dataset, OpenOptions};
 use crate::image::ImageSize;
 use crate::{Error, Result};
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::layout;
+use super::parts::part_of;
 use crate::formats::decode;
 use crate::{Error, Result};
 
@@ -200,7 +200,7 @@ impl Walk {
                     self.passed_over.count("folder too deep");
                     continue;
                 }
-                if layout::part_of(&shown).is_some() {
+                if part_of(&shown).is_some() {
                     self.part_folders.push(name.clone());
                 }
                 around.push(real);

@@ -2,7 +2,7 @@
 //!
 //! - `FOLDER/*.png`: no labels. `FOLDER/cat/…/*.png`: the first sub-folder is the class.
 //! - With a sub-folder `train`, its parts are `train`, `validation` and `test`, each flat or with classes; the names of
-//!   parts are those of [`layout`]. What else is in the folder is left alone, with a note that counts it.
+//!   parts are those of [`parts`]. What else is in the folder is left alone, with a note that counts it.
 //! - A single sub-folder that holds all images, in sub-folders of its own, stands for the folder: `FOLDER/archive/train`.
 //! - A part that the folder doesn't bring is a seeded tenth of the images of train: validation and test both, so that
 //!   every folder can be trained on, tuned and tested.
@@ -15,6 +15,7 @@
 
 pub mod files;
 pub mod layout;
+pub mod parts;
 #[cfg(test)]
 mod tests;
 pub mod walk;
@@ -23,9 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::files::{Files, channels};
-use self::layout::{Layout, PARTS};
+use self::layout::Layout;
+use self::parts::PARTS;
 use self::walk::{File, Walk};
-use super::{Dataset, Images, split};
+use crate::data::{Dataset, Images, split};
 use crate::{Error, Result};
 
 /// Opens the folder `root`; see the module's words. What was noticed about it is in the data set's notes.

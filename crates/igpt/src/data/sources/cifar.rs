@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::bundle::Bundle;
 use super::catalog::{CIFAR10, CIFAR100, Known};
+use super::locate;
 use super::packed::Packed;
-use super::{Dataset, OpenOptions, locate};
+use crate::data::{Dataset, OpenOptions};
 use crate::image::ImageSize;
 use crate::{Error, Result};
 

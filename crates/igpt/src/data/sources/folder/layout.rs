@@ -8,22 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::parts::{PARTS, part_of};
 use super::walk::{File, Walk};
 
-/// The parts by name.
-pub(super) const PARTS: [&str; 3] = ["train", "validation", "test"];
 /// Folders that a note names.
 const NAMED: usize = 8;
-
-/// Which of (train, validation, test) a folder of this name is.
-pub fn part_of(folder: &str) -> Option<usize> {
-    match &*folder.to_ascii_lowercase() {
-        "train" | "training" => Some(0),
-        "validation" | "valid" | "val" | "dev" => Some(1),
-        "test" | "testing" | "eval" | "evaluation" => Some(2),
-        _ => None,
-    }
-}
 
 /// What the folders mean.
 #[derive(Debug, Default)]

@@ -151,7 +151,8 @@ fn without_a_good_mirror_nothing_is_left_and_the_error_says_what_to_do() {
     for (answer, words) in [(Answer::Corrupt, "checksum (SHA-256) is"), (Answer::NotFound, "404")] {
         let (server, dir) = (serve(vec![answer; TRIES]), tempfile::tempdir().unwrap());
         let options = crate::data::OpenOptions { data_dir: Some(dir.path().to_owned()), ..Default::default() };
-        let error = crate::data::locate::find(&known(&[server.mirror]), &options, |_| false).unwrap_err().to_string();
+        let error =
+            crate::data::sources::locate::find(&known(&[server.mirror]), &options, |_| false).unwrap_err().to_string();
         let place = dir.path().join("set");
         for part in [words, server.mirror, "put file.bin from", &place.to_string_lossy()] {
             assert!(error.contains(part), "{part} in {error}");
@@ -167,6 +168,6 @@ fn no_network_is_an_error_that_names_files_and_places() {
     let dir = tempfile::tempdir().unwrap();
     let options = crate::data::OpenOptions { data_dir: Some(dir.path().to_owned()), ..Default::default() };
     let set = known(&[format!("http://127.0.0.1:{port}/").leak()]);
-    let error = crate::data::locate::find(&set, &options, |_| false).unwrap_err().to_string();
+    let error = crate::data::sources::locate::find(&set, &options, |_| false).unwrap_err().to_string();
     assert!(error.contains("put file.bin from http://127.0.0.1") && error.contains("set is not on this"), "{error}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::catalog::Known;
 use super::locate;
 use super::packed::Packed;
-use super::{Dataset, OpenOptions};
+use crate::data::{Dataset, OpenOptions};
 use crate::image::ImageSize;
 use crate::{Error, Result, files};
 
@@ -128,7 +128,7 @@ fn append(packed: &mut Option<Packed>, name: &str, images: &Path, labels: &Path,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Split, catalog::MNIST};
+    use crate::data::{Split, sources::catalog::MNIST};
     use std::io::Write;
 
     fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {

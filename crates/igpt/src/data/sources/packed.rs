@@ -1,7 +1,7 @@
 //! Images of one size held in memory as one array.
 
-use super::Source;
 use crate::Result;
+use crate::data::Source;
 use crate::image::{ImageSize, Pixels};
 
 /// A source of equally large images; `data` is (N, height, width, channels).

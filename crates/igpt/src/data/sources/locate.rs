@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::catalog::Known;
-use super::{OpenOptions, download};
+use super::download;
+use crate::data::OpenOptions;
 use crate::{Error, Result};
 
 /// The first directory that satisfies `complete`: the given data directory itself, the set's folder in that, in

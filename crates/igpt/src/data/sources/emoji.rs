@@ -8,12 +8,12 @@ use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
 
 use super::packed::Packed;
-use super::{Dataset, Source, split};
+use crate::data::{Dataset, Source, split};
 use crate::image::ImageSize;
 use crate::{Error, Result};
 
-static SHEET: &[u8] = include_bytes!("../../assets/emoji/sheet.png");
-static LABELS: &str = include_str!("../../assets/emoji/labels.tsv");
+static SHEET: &[u8] = include_bytes!("../../../assets/emoji/sheet.png");
+static LABELS: &str = include_str!("../../../assets/emoji/labels.tsv");
 
 /// Side of a picture.
 const SIDE: usize = 32;

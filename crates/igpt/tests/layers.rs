@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use graph::{Graph, circles};
 
 /// Files, or folders of them, whose imports are not held against the rules yet. An entry that is no longer needed fails.
-const PENDING: [&str; 0] = [];
+const PENDING: [&str; 6] =
+    ["igpt/cpu/", "igpt/model/engine.rs", "igpt/ranks/", "igpt/train/", "igpt-mpi/", "igpt-server/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -81,10 +82,12 @@ fn nothing_waits_that_is_in_order_already() {
 
 #[test]
 fn every_module_has_its_floor() {
-    let order = order();
-    for module in source::children(&source::read(&root().join("crates/igpt/src/lib.rs"))) {
-        assert_eq!(order.iter().filter(|name| **name == module).count(), 1, "{module} in ARCHITECTURE.md's table");
-    }
+    let sorted = |mut names: Vec<String>| {
+        names.sort_unstable();
+        names
+    };
+    let modules = source::children(&source::read(&root().join("crates/igpt/src/lib.rs")));
+    assert_eq!(sorted(order()), sorted(modules), "ARCHITECTURE.md's table of modules, and the modules of lib.rs");
 }
 
 #[test]
@@ -119,5 +122,9 @@ fn a_bad_import_and_a_circle_are_found_by_name() {
     // What a parent defines is no child's to import.
     write("high/other.rs", "pub struct Other(super::Own);\n");
     write("high/mod.rs", "pub mod deep;\nmod other;\npub struct Own;\n");
+    assert_eq!(circles(&Graph::of(folder.path())), ["high/deep.rs -> high/other.rs -> high/mod.rs -> high/deep.rs"]);
+    // A glob is an import of everything.
+    write("high/deep.rs", "pub struct Deep;\n");
+    write("high/other.rs", "use super::*;\n");
     assert_eq!(circles(&Graph::of(folder.path())), ["high/mod.rs -> high/other.rs -> high/mod.rs"]);
 }

@@ -6,6 +6,7 @@ pub mod dir;
 pub mod engine;
 pub mod finite;
 pub mod init;
+mod initial_weights;
 pub mod params;
 pub mod rates;
 
@@ -15,6 +16,7 @@ pub use engine::{
     AdamUpdate, Arena, Decoder, Engine, FineTuning, LossSum, MuonUpdate, Optimizer, Pooling, Precision, State, Update,
 };
 pub use finite::{blame, expect_finite};
-pub use init::{Initialization, initial_weights};
+pub use init::Initialization;
+pub use initial_weights::initial_weights;
 pub use params::{Layout, Tensor};
 pub use rates::{RateGroup, Rates};

@@ -3,6 +3,7 @@
 pub mod chart;
 pub mod data_check;
 pub mod embeddings;
+mod html;
 pub mod page;
 pub mod runs;
 

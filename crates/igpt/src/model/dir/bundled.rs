@@ -5,7 +5,8 @@ use std::path::Path;
 use half::bf16;
 use serde_json::Value;
 
-use super::{ModelDir, fit_settings};
+use super::ModelDir;
+use super::model_dir::fit_settings;
 use crate::model::Layout;
 use crate::{Error, Result};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use half::bf16;
 use serde_json::Value;
 
-use super::read_json;
+use super::json::read_json;
 use crate::formats::{safetensors as header, stored::Stored, torch_bin};
 use crate::model::{Layout, ModelConfig, Tensor};
 use crate::{Error, Result};

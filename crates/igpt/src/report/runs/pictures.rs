@@ -12,7 +12,7 @@ use crate::report::page::{Completion, Pair};
 use crate::train::RunDir;
 use crate::{Result, files};
 
-use super::findings::Progress;
+use super::settings::Progress;
 
 /// Images drawn from nothing: fills rows of 6 and of 8.
 const SAMPLES: usize = 48;

@@ -1,6 +1,6 @@
 //! What runs draw, what they find odd, and their colours.
 
-use super::{data, each, images, place, source, training};
+use super::shared::{data, each, images, place, source, training};
 use crate::formats::gif;
 use crate::image::{Pixels, grid, readable_scale};
 use crate::report::page::{Block, Swatch};

@@ -49,9 +49,12 @@ impl Graph {
         self.0.iter().flat_map(|(from, uses)| uses.iter().map(move |to| (from.clone(), to.clone())))
     }
 
-    /// Drops the edges of which `keep` doesn't hold.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
-        self.0.iter_mut().for_each(|(from, uses)| uses.retain(|to| keep(from, to)));
+    /// Only the edges of which `keep` holds.
+    pub(crate) fn filtered(&self, keep: impl Fn(&str, &str) -> bool) -> Self {
+        let kept = |(from, uses): (&String, &BTreeSet<String>)| {
+            (from.clone(), uses.iter().filter(|to| keep(from, to)).cloned().collect())
+        };
+        Self(self.0.iter().map(kept).collect())
     }
 }
 

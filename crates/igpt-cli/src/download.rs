@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::output::say;
-use igpt::data::download::{Hook, Progress};
+use igpt::data::sources::download::{Hook, Progress};
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
 /// Between plain lines.

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use igpt::data::download::Hook;
+use igpt::data::sources::download::Hook;
 use igpt::text::one_line;
 use igpt::train::observer::{Event, Observer, Started, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};

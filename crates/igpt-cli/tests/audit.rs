@@ -3,10 +3,10 @@
 mod program;
 
 use igpt::data::{self, OpenOptions, Split};
-use igpt::evaluate::quantile;
 use igpt::model::{Card, ModelDir, Objective, SaveType};
 use igpt::palette::Quantizer;
 use igpt::report::csv_field;
+use igpt::stats::quantile;
 use serde_json::Value;
 
 use program::{igpt, json};

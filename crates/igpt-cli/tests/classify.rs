@@ -4,10 +4,10 @@ mod program;
 
 use std::path::Path;
 
-use igpt::data::Pixels;
-use igpt::model::{Card, ClassHead, ImageSize, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::Palette;
-use igpt::report::{Text, png};
 
 use program::{igpt, json};
 use serde_json::Value;

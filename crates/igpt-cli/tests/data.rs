@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use igpt::data::Pixels;
-use igpt::model::ImageSize;
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
 
 fn igpt(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_igpt")).args(args).output().unwrap()

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Output;
 
 use igpt::data::{self, OpenOptions};
-use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::image::ImageSize;
+use igpt::model::{Card, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::{Palette, Quantizer};
 
 use program::{igpt, json};
@@ -162,8 +163,8 @@ fn new_pictures_are_completed_whole_folder_or_single_file() {
     let folder = folder.path();
     for i in 0..3usize {
         let data = (0..16 * 16 * 3).map(|at| (at * (i + 3) % 251) as u8).collect();
-        let picture = igpt::data::Pixels::new(igpt::model::ImageSize::square(16), 3, data);
-        igpt::report::png::save(folder.join(format!("new/{i}.png")), &picture, &igpt::report::Text::new("new"))
+        let picture = igpt::image::Pixels::new(igpt::image::ImageSize::square(16), 3, data);
+        igpt::formats::png::save(folder.join(format!("new/{i}.png")), &picture, &igpt::formats::png::Text::new("new"))
             .unwrap();
     }
     std::fs::write(folder.join("new/bad.png"), "no picture").unwrap();

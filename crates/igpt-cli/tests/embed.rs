@@ -4,10 +4,10 @@ mod program;
 
 use std::path::Path;
 
-use igpt::data::Pixels;
-use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::{Card, Layout, ModelConfig, ModelDir, SaveType};
 use igpt::palette::Palette;
-use igpt::report::{Text, png};
 
 use program::{igpt, json};
 

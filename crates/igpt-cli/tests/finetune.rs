@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use igpt::data::Pixels;
-use igpt::model::{ImageSize, ModelDir};
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::ModelDir;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -5,7 +5,8 @@ mod program;
 use std::path::Path;
 use std::process::Output;
 
-use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::image::ImageSize;
+use igpt::model::{Card, Layout, ModelConfig, ModelDir, SaveType};
 use igpt::palette::Palette;
 
 use program::{igpt, json};

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use igpt::data::Pixels;
-use igpt::model::ImageSize;
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
 use tempfile::TempDir;
 
 /// A folder of 60 grey pictures of 8×8, and room for runs beside it.

@@ -7,9 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use igpt::data::Pixels;
-use igpt::model::ImageSize;
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
 use program::{igpt, json};
 use serde_json::json;
 

@@ -4,10 +4,10 @@ mod program;
 
 use std::path::Path;
 
-use igpt::data::Pixels;
-use igpt::evaluate::auroc;
-use igpt::model::{Card, ImageSize, ModelDir, Objective, SaveType};
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::{Card, ModelDir, Objective, SaveType};
+use igpt::stats::auroc;
 
 use program::{igpt, json};
 

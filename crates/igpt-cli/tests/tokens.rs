@@ -8,10 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use igpt::data::Pixels;
-use igpt::model::ImageSize;
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
 use igpt::palette::Palette;
-use igpt::report::{Text, png};
 use program::{igpt, json};
 
 const NETWORK: &str = "--set model.n_embd=16 --set model.n_layer=1 --set model.n_head=2 --batch 8 --steps 3 \

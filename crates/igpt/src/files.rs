@@ -56,17 +56,6 @@ pub fn read_to_string(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|_| Error::format(path, "this is not UTF-8 text"))
 }
 
-/// Whether a file's bytes are a pointer that Git LFS puts in the place of a large file that it hasn't fetched.
-///
-/// Source: the pointer format of git-lfs (docs/spec.md): less than 1024 bytes, with the version first.
-pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
-    const VERSIONS: [&[u8]; 2] =
-        [b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/"];
-    bytes.len() < 1024
-        && VERSIONS.iter().any(|version| bytes.starts_with(version))
-        && bytes.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"oid "))
-}
-
 /// What something that is no file is.
 fn name_of(kind: fs::FileType) -> &'static str {
     #[cfg(unix)]
@@ -386,17 +375,6 @@ mod tests {
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(read_to_string(&path).unwrap(), "2");
         }
-    }
-
-    #[test]
-    fn pointers_of_git_lfs_are_told_from_what_they_stand_for() {
-        let pointer =
-            format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "4d".repeat(32));
-        assert!(is_lfs_pointer(pointer.as_bytes()));
-        assert!(is_lfs_pointer(pointer.replace("git-lfs", "hawser").replace('\n', "\r\n").as_bytes()));
-        assert!(!is_lfs_pointer(pointer.replace("oid", "id").as_bytes()));
-        assert!(!is_lfs_pointer(format!("{pointer}{}", "x".repeat(1024)).as_bytes()));
-        assert!(!is_lfs_pointer(b"") && !is_lfs_pointer(b"version 1") && !is_lfs_pointer(b"\x89PNG\r\n"));
     }
 
     #[cfg(unix)]

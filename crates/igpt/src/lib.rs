@@ -17,7 +17,7 @@
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let run = directory.path().join("run");
 //! let mut config = train::RunConfig::default(); // --data emoji --preset nano --recipe paper
-//! config.model.n_px = Some(model::ImageSize::square(8));
+//! config.model.n_px = Some(ImageSize::square(8));
 //! config.palette.colors = Some(16);
 //! config.train.batch = 4;
 //! config.train.steps = Some(3);
@@ -38,8 +38,8 @@
 //!
 //! let quantizer = palette::Quantizer::new(model.palette);
 //! let pixels: Vec<_> = images.iter().map(|tokens| quantizer.pixels(tokens, model.config.n_px)).collect();
-//! let text = report::Text::new("four emoji").with_settings(&settings);
-//! report::png::save(run.join("samples.png"), &report::grid(&pixels, 2, 8), &text)?;
+//! let text = png::Text::new("four emoji").with_all(settings.lines());
+//! png::save(run.join("samples.png"), &image::grid(&pixels, 2, 8), &text)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -50,7 +50,9 @@ pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod formats;
 pub mod generate;
+pub mod image;
 pub mod machine;
 pub mod model;
 pub mod palette;
@@ -58,6 +60,7 @@ pub mod probe;
 pub mod ranks;
 pub mod report;
 pub mod rng;
+pub mod stats;
 pub mod text;
 pub mod train;
 

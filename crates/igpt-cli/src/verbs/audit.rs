@@ -7,6 +7,7 @@ use igpt::data::{self, Images, Split, TokenSet};
 use igpt::device::{Engine, Pooling, Precision, blame, expect_finite};
 use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
 use igpt::generate::{Settings, expect_room, sample};
+use igpt::image::{Pixels, grid, readable_scale};
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
@@ -164,7 +165,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let spaces = [pixels, features];
     let neighbors = neighbors(&numbers(&train, &sets[0]), &sets[0], &spaces);
     if let Some(out) = &args.out {
-        let text = Text::new("Samples and their nearest training images").with_settings(&settings).with("Model", &name);
+        let text =
+            Text::new("Samples and their nearest training images").with_all(settings.lines()).with("Model", &name);
         png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
         files::write(&out.join("nearest.csv"), csv(&neighbors).as_bytes())?;
     }
@@ -324,7 +326,7 @@ fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result
 }
 
 /// Each sample beside its nearest training images.
-fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> data::Pixels {
+fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> Pixels {
     let [train, samples, _] = sets;
     let show = |set: &TokenSet, i: usize| quantizer.pixels(set.image(i), set.n_px);
     let triple = |i: usize| {
@@ -339,8 +341,8 @@ fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> 
 mod tests {
     use std::sync::Arc;
 
-    use igpt::data::packed::Packed;
-    use igpt::model::ImageSize;
+    use igpt::data::sources::packed::Packed;
+    use igpt::image::ImageSize;
 
     use super::*;
 

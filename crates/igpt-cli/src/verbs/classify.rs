@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let quantizer = Quantizer::new(model.palette);
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
-    let preprocess = quantizer.palette().preprocess(size);
+    let preprocess = Preprocess::of(quantizer.palette(), size);
     let mut tokens = vec![0; n_ctx];
     let files = pictures(&args.files)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(None, &folder::of_files(&files));

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use igpt::data::{self, Split, TokenSet, decode};
+use igpt::data::{self, Split, TokenSet};
+use igpt::formats::decode;
 use igpt::generate::infill::infill;
 use igpt::generate::{Request, draw_requests, expect_room};
-use igpt::model::{ImageSize, Objective};
-use igpt::report::hidden;
+use igpt::image::{ImageSize, hidden};
+use igpt::model::Objective;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, with_bar};

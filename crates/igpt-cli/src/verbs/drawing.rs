@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use igpt::data::Pixels;
 use igpt::device::{Engine, Precision};
 use igpt::generate::Settings;
+use igpt::image::{GAP, Pixels, grid, readable_scale};
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
 use igpt::report::{GAP, Text, gif, grid, npy, png, readable_scale};
@@ -96,7 +97,7 @@ impl Artist {
         if self.out.extension().is_some_and(|e| e == "npy") {
             return npy::save_images(&self.out, images);
         }
-        let text = Text::new(title).with_settings(&self.settings).with("Model", &self.name);
+        let text = Text::new(title).with_all(self.settings.lines()).with("Model", &self.name);
         png::save(&self.out, &grid(cells, columns, self.scale(cells.len(), columns)), &text)
     }
 

@@ -121,13 +121,13 @@ fn fit(args: &Fit) -> Result<()> {
         ..defaults
     };
     let sample = Some((options.pixels, options.seed));
-    let (histogram, damaged) = Histogram::of_images(&images, size, images.channels(), sample, options.threads)?;
+    let (histogram, damaged) = colors::histogram(&images, size, images.channels(), sample, options.threads)?;
     let distinct = histogram.counts().len();
     if args.colors.is_none() && (2..COLORS).contains(&distinct) {
         say!("the images have {distinct} different colours: the palette gets that many");
         options.colors = distinct;
     }
-    let (fitted, report) = palette::fit_histogram(&histogram, &options)?;
+    let (fitted, report) = palette::fit(&histogram, &options)?;
     write(&fitted, args, size)?;
     let n_vocab = fitted.n_vocab();
     let hash = fitted.hash();
@@ -170,9 +170,9 @@ fn inspect(args: &Inspect) -> Result<()> {
         scale => Palette::from_npy(&args.palette, scale)?,
     };
     let images = args.data.open()?.split(args.split)?;
-    let (histogram, damaged) = Histogram::of_preprocessed(
+    let (histogram, damaged) = colors::histogram_preprocessed(
         &images,
-        size(args.n_px)?.map(|size| palette.preprocess(size)),
+        size(args.n_px)?.map(|size| Preprocess::of(&palette, size)),
         palette.channels(),
         None,
         args.threads.threads,

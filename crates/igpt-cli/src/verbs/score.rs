@@ -8,6 +8,7 @@ use igpt::data::{self, Split, TokenSet};
 use igpt::device::{Engine, Precision};
 use igpt::evaluate::{Baselines, Reference, Surprise, auroc, surprise};
 use igpt::palette::Quantizer;
+use igpt::report::csv_field;
 use igpt::report::runs::surprise_pairs;
 use igpt::report::{Text, csv_field, grid, png, readable_scale};
 use igpt::train::trained_on::Seen;

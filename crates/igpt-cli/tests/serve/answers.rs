@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use igpt::data::Pixels;
-use igpt::model::{Card, ImageSize, Layout, ModelDir, Objective, SaveType};
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::{Card, Layout, ModelDir, Objective, SaveType};
 use serde_json::{Value, json};
 
 use super::material::{array, base64, classifier, form, model, numbers, picture, pictures, pixels, requests};

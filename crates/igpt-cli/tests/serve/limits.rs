@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 
-use igpt::data::Pixels;
-use igpt::model::{ImageSize, Objective};
-use igpt::report::{Text, png};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::Objective;
 use serde_json::json;
 
 use super::material::{ENDLESS, base64, long, model, picture};

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use igpt::data::Pixels;
-use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::formats::png::{self, Text};
+use igpt::image::{ImageSize, Pixels};
+use igpt::model::{Card, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::Palette;
-use igpt::report::{Text, png};
 use serde_json::{Value, json};
 
 use crate::program::{igpt, json as result};

@@ -5,7 +5,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use igpt::data::decode;
+use igpt::formats::decode;
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -161,7 +161,7 @@ impl Served {
 
     /// An image of any size as tokens, or of the model's size alone where its processor doesn't scale.
     pub(crate) fn tokens(&self, pixels: &Pixels) -> igpt::Result<Vec<u16>> {
-        let preprocess = self.quantizer.palette().preprocess(self.config.n_px);
+        let preprocess = Preprocess::of(self.quantizer.palette(), self.config.n_px);
         let mut tokens = vec![0; self.config.n_ctx()];
         self.quantizer.tokens(&preprocess.evaluation(pixels)?, &mut tokens);
         Ok(tokens)

@@ -1,11 +1,12 @@
-//! One `--data` argument: the name of a known data set, a folder of images or a directory of tokens.
+//! A data set cut into its parts, and how to open one.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::sources::download;
 use super::split::{self, Split};
-use super::{Images, Source, TokenDir, catalog, cifar, download, emoji, folder, idx, shards, stl10};
+use super::{Images, Source};
 use crate::text::one_line;
 use crate::{Error, Result};
 
@@ -52,41 +53,6 @@ impl fmt::Debug for OpenOptions {
             .field("data_dir", &self.data_dir)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
-    }
-}
-
-/// Names that [`open`] knows.
-pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cifar100", "stl10"];
-
-/// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]), a folder of images, or one image file.
-///
-/// # Errors
-/// Names what is missing and where to put it, or the file that isn't what its format says.
-pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
-    let mut dataset = open_any(spec, options)?;
-    if NAMES.contains(&spec) && Path::new(spec).is_dir() {
-        dataset
-            .notes
-            .push(format!("this is the data set {spec}, not the folder of that name here: say ./{spec} for that"));
-    }
-    Ok(dataset)
-}
-
-fn open_any(spec: &str, options: &OpenOptions) -> Result<Dataset> {
-    match spec {
-        "emoji" => emoji::open(options.seed),
-        "fashion-mnist" => idx::open(&catalog::FASHION_MNIST, options),
-        "mnist" => idx::open(&catalog::MNIST, options),
-        "cifar10" => cifar::open_cifar10(options),
-        "cifar100" => cifar::open_cifar100(options),
-        "stl10" => stl10::open(options),
-        _ if TokenDir::is_at(Path::new(spec)) => shards::open(Path::new(spec)),
-        _ if Path::new(spec).is_dir() => folder::open(Path::new(spec), options.seed),
-        _ if Path::new(spec).exists() => folder::open_file(Path::new(spec)),
-        _ => Err(Error::Missing(format!(
-            "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images or of tokens",
-            NAMES.join(", ")
-        ))),
     }
 }
 

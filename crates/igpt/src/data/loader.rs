@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::damaged::check_damaged;
 use super::permutation::Permutation;
-use super::tokens::{check_damaged, tokenize_with};
-use super::{Augment, Batch, BatchSizes, Damaged, Images, Pixels, Preprocess, TokenSet};
+use super::tokens::tokenize_with;
+use super::{Augment, Batch, BatchSizes, Damaged, Images, Preprocess, TokenSet};
+use crate::image::Pixels;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -289,7 +291,7 @@ impl Recipe {
             Ok(pixels) => (self.quantize)(&pixels, out),
             // A sound image that the model does not read; all that can't be decoded is told otherwise.
             Err(error @ Error::Mismatch(_)) => return Err(error),
-            Err(error) => return Ok(Some(Damaged::new(&self.images, i, &error))),
+            Err(error) => return Ok(Some(Damaged::new(self.images.name(i), &error))),
         }
         Ok(None)
     }

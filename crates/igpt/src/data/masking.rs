@@ -6,9 +6,6 @@
 use super::Batch;
 use crate::rng::{Purpose, Rng};
 
-/// The share of masked positions in the paper.
-pub const MASK_PROB: f64 = 0.15;
-
 /// Draws the masked positions of images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Masking {
@@ -49,6 +46,7 @@ impl Masking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MASK_PROB;
 
     fn masks(masking: Masking, images: usize, first: u64) -> Vec<bool> {
         masking.mask(Batch::new(vec![0; images * 64], 64), first).masked().unwrap().to_vec()

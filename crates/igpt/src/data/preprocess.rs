@@ -6,9 +6,11 @@
 
 use std::str::FromStr;
 
-use super::Pixels;
-use super::resize::{Area, Resampling, resample};
-use crate::model::ImageSize;
+use crate::image::{
+    ImageSize, Pixels, Resampling,
+    resize::{Area, resample},
+};
+use crate::palette::Palette;
 use crate::rng::Rng;
 use crate::{Error, Result};
 
@@ -75,6 +77,11 @@ impl Preprocess {
     /// As in evaluation: no augmentation, and bilinear where the model says nothing else.
     pub fn new(size: ImageSize) -> Self {
         Self { size, augment: Augment::None, resampling: Resampling::default() }
+    }
+
+    /// As [`Preprocess::new`], scaled as `palette` asks for.
+    pub fn of(palette: &Palette, size: ImageSize) -> Self {
+        Self { resampling: palette.resampling(), ..Self::new(size) }
     }
 
     /// The largest centred crop of the model's aspect, scaled to the model's size; an image of that size is untouched.

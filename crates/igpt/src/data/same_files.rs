@@ -35,7 +35,7 @@ pub fn same_files(images: &Images, others: &Images) -> Vec<Option<bool>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::folder;
+    use crate::data::sources::folder;
 
     #[test]
     fn copies_are_found_under_other_names_and_images_of_the_same_size_are_told_apart() {

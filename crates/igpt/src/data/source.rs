@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Pixels, TokenDir};
+use super::TokenDir;
 use crate::Result;
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Pixels};
 use crate::text::one_line;
 
 /// A collection of images, each decoded on demand at its own size.

@@ -2,39 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Batch, Images, Pixels, Preprocess};
+use super::{Batch, Damaged, Images, Preprocess, check_damaged};
+use crate::image::{ImageSize, Pixels};
 use crate::palette::Quantizer;
-use crate::{Error, Result, model::ImageSize};
-
-/// Damaged images that an error names.
-pub(super) const NAMED: usize = 20;
-
-/// An image that could not be decoded.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Damaged {
-    /// Its name in the source.
-    pub name: String,
-    /// What the decoder said.
-    pub problem: String,
-}
-
-impl Damaged {
-    /// Image `i` of `images`, which gave `error`.
-    pub(super) fn new(images: &Images, i: usize, error: &Error) -> Self {
-        let problem = match error {
-            // The image's name says which file.
-            Error::Format { problem, .. } => problem.clone(),
-            Error::Io { source, .. } => source.to_string(),
-            other => other.to_string(),
-        };
-        Self { name: images.name(i), problem }
-    }
-
-    /// Whether it may be whole, but is of a kind that is not read.
-    pub fn is_unsupported(&self) -> bool {
-        self.problem.starts_with(super::decode::NOT_SUPPORTED)
-    }
-}
+use crate::{Error, Result};
 
 /// The tokens of some images, (N, T) in raster order, with what is known of each image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +55,7 @@ pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Resu
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
     }
-    tokenize_with(images, quantizer.palette().preprocess(size), |pixels, out| quantizer.tokens(pixels, out))
+    tokenize_with(images, Preprocess::of(quantizer.palette(), size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
 /// As [`tokenize`], however many images are damaged: for new pictures, where each stands for itself.
@@ -95,7 +66,7 @@ pub fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantize
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
     }
-    each_image(images, quantizer.palette().preprocess(size), |pixels, out| quantizer.tokens(pixels, out))
+    each_image(images, Preprocess::of(quantizer.palette(), size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
 /// As [`tokenize`]; `quantize` fills one image's tokens.
@@ -135,7 +106,7 @@ fn each_image(
                             Ok(pixels) => quantize(&pixels, out),
                             Err(e) => return Err(Error::Mismatch(format!("{}: {e}", images.name(i)))),
                         },
-                        Err(e) => damaged.push((i, Damaged::new(images, i, &e))),
+                        Err(e) => damaged.push((i, Damaged::new(images.name(i), &e))),
                     }
                 }
                 Ok(damaged)
@@ -159,24 +130,6 @@ fn each_image(
     let labels = kept.iter().map(|&i| images.label(i)).collect();
     let names = kept.iter().map(|&i| images.name(i)).collect();
     Ok(TokenSet { tokens, n_px: size, labels, names, damaged })
-}
-
-/// Refuses more than 1 % of damaged images, naming the first [`NAMED`].
-pub(crate) fn check_damaged(damaged: &[Damaged], images: usize) -> Result<()> {
-    check_count(damaged, damaged.len(), images)
-}
-
-/// As [`check_damaged`], with `count` damaged images of which `first` are known.
-pub(super) fn check_count(first: &[Damaged], count: usize, images: usize) -> Result<()> {
-    if count * 100 <= images {
-        return Ok(());
-    }
-    let list: Vec<String> = first.iter().take(NAMED).map(|d| format!("{} ({})", d.name, d.problem)).collect();
-    let more = if count > NAMED { ", …" } else { "" };
-    Err(Error::Invalid(format!(
-        "{count} of {images} images are damaged, more than 1 %: mend or remove them: {}{more}",
-        list.join(", ")
-    )))
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ impl Hasher for KeyHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
     use crate::rng::{Purpose, Rng};
 
     fn set(height: usize, width: usize, tokens: Vec<u16>) -> TokenSet {

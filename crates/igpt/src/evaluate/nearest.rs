@@ -104,14 +104,6 @@ fn squared_distance(a: &[f32], b: &[f32], enough: f32) -> f32 {
     sum
 }
 
-/// The value below which a share `q` of `values` lies; the smallest for 0. `None` where there are none.
-pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    sorted.get((q * last as f64).round() as usize).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,12 +146,5 @@ mod tests {
         let after = some.moments();
         assert!(after[0].0.abs() < 1e-5 && (after[0].1 - 1.0).abs() < 1e-5);
         assert_eq!(after[1], (0.0, 0.0));
-    }
-
-    #[test]
-    fn quantiles_are_values_in_their_order() {
-        let values = [5.0, 1.0, 3.0, 2.0, 4.0];
-        assert_eq!([0.0, 0.5, 1.0].map(|q| quantile(&values, q)), [Some(1.0), Some(3.0), Some(5.0)]);
-        assert_eq!(quantile(&[], 0.5), None);
     }
 }

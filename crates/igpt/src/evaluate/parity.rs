@@ -13,9 +13,6 @@ use crate::device::{Engine, Pooling};
 use crate::model::ModelDir;
 use crate::{Error, Result, files};
 
-/// The file in a model directory that holds what transformers computed.
-pub const RECORDING: &str = "parity.safetensors";
-
 /// What transformers computed for some token sequences.
 #[derive(Clone, Debug)]
 pub struct Recording {

@@ -16,7 +16,6 @@ use crate::Result;
 use crate::data::TokenSet;
 use crate::device::{Engine, blame, expect_finite};
 use crate::palette::Quantizer;
-use crate::report::{Text, png};
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
 const BATCH: usize = 64;
@@ -92,43 +91,12 @@ pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usiz
     Ok(maps)
 }
 
-/// How well a score tells `odd` from `usual`: the probability that one of `odd` has the higher score, ties counting
-/// half; the area under the ROC curve. 0.5 is chance. `None` where either is empty.
-pub fn auroc(usual: &[f64], odd: &[f64]) -> Option<f64> {
-    if usual.is_empty() || odd.is_empty() {
-        return None;
-    }
-    let mut scores: Vec<(f64, bool)> =
-        usual.iter().map(|&score| (score, false)).chain(odd.iter().map(|&score| (score, true))).collect();
-    scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut below, mut won) = (0.0, 0.0);
-    for ties in scores.chunk_by(|a, b| a.0 == b.0) {
-        let odd = ties.iter().filter(|(_, odd)| *odd).count() as f64;
-        let usual = ties.len() as f64 - odd;
-        won += odd * (below + usual / 2.0);
-        below += usual;
-    }
-    Some(won / (usual.len() as f64 * odd.len() as f64))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::device::{self, Precision};
     use crate::model::{ImageSize, ModelConfig};
     use crate::palette::Palette;
-
-    #[test]
-    fn auroc_is_the_share_of_pairs_in_order() {
-        assert_eq!(auroc(&[1.0, 2.0], &[3.0, 4.0]), Some(1.0));
-        assert_eq!(auroc(&[3.0, 4.0], &[1.0, 2.0]), Some(0.0));
-        assert_eq!(auroc(&[1.0, 1.0, 1.0], &[1.0]), Some(0.5));
-        let (usual, odd) = ([0.3, 2.0, 1.0, 5.0, 2.0], [2.0, 7.0, 0.1]);
-        let won = |(&u, &o): (&f64, &f64)| if o > u { 1.0 } else { f64::from(u8::from(o == u)) / 2.0 };
-        let pairs: f64 = usual.iter().flat_map(|u| odd.iter().map(move |o| (u, o))).map(won).sum();
-        assert!((auroc(&usual, &odd).unwrap() - pairs / 15.0).abs() < 1e-12);
-        assert_eq!(auroc(&[], &[1.0]), None);
-    }
 
     /// Flat images, and stripes of two colours.
     fn set(images: usize) -> TokenSet {

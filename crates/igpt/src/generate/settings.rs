@@ -36,6 +36,16 @@ impl Settings {
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
     }
+
+    /// Keyword and value of each, as a picture's text chunks hold them.
+    pub fn lines(&self) -> [(&'static str, String); 4] {
+        [
+            ("Seed", self.seed.to_string()),
+            ("Temperature", self.temperature.to_string()),
+            ("Top-k", self.top_k.to_string()),
+            ("Top-p", self.top_p.to_string()),
+        ]
+    }
 }
 
 impl std::fmt::Display for Settings {

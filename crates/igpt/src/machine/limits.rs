@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::size_in_words;
+use super::size::size_in_words;
 use crate::{Error, Result};
 
 /// Processors and memory. What the system doesn't tell is `None`; it does on Linux.

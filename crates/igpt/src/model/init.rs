@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ImageSize, Layout, ModelConfig};
-use crate::rng::{Purpose, Rng};
-
 /// How the weights of a new network are drawn. The network itself is the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

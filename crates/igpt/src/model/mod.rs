@@ -3,10 +3,11 @@
 pub mod config;
 pub mod dir;
 pub mod init;
+mod initial_weights;
 pub mod params;
 pub mod rates;
 
-pub use config::{ClassHead, ImageSize, ModelConfig, Objective, Preset};
+pub use config::{ClassHead, MASK_PROB, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
 pub use init::{Initialization, initial_weights};
 pub use params::{Layout, Tensor, expect_weights};

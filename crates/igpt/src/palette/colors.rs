@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{Preprocess, Resampling};
-use crate::model::ImageSize;
+use crate::image::Resampling;
 use crate::{Error, Result};
 
 /// How far a component may lie outside [-1, 1]: room for rounding in files that were written in another scale.
@@ -84,11 +83,6 @@ impl Palette {
     /// How pictures are scaled before they get these colours.
     pub fn resampling(&self) -> Resampling {
         self.resampling
-    }
-
-    /// What brings a picture to `size` for these colours.
-    pub fn preprocess(&self, size: ImageSize) -> Preprocess {
-        Preprocess { resampling: self.resampling, ..Preprocess::new(size) }
     }
 
     /// Number of colours.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{Palette, Scale};
-use crate::model::ImageSize;
-use crate::report::png::write;
+use crate::files::write;
+use crate::image::ImageSize;
 use crate::{Error, Result};
 
 /// 65536 colours take about 10 MB of JSON, which takes up to 30 times that in memory.
@@ -48,7 +48,7 @@ impl Palette {
             return Err(Error::format(path, format!("{length} bytes, but a palette has at most {LARGEST}")));
         }
         let text = crate::files::read(path)?;
-        if crate::files::is_lfs_pointer(&text) {
+        if crate::formats::lfs::is_lfs_pointer(&text) {
             return Err(Error::format(
                 path,
                 "this is a Git LFS pointer, not the palette: run git lfs pull in its clone",

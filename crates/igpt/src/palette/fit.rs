@@ -1,8 +1,8 @@
-//! A palette for given images.
+//! A palette for given pixels.
+
+use igpt_kernels::pool::Pool;
 
 use super::{Histogram, Palette, grey, kmeans};
-use crate::data::{Damaged, Images};
-use crate::model::ImageSize;
 use crate::{Error, Result};
 
 /// How to fit a palette.
@@ -33,40 +33,6 @@ pub struct FitReport {
     pub distinct: usize,
     /// Lloyd's passes until no point changed sides; 0 for a grey palette, which is solved directly.
     pub passes: usize,
-    /// Images that could not be decoded and were left out.
-    pub damaged: Vec<Damaged>,
-}
-
-/// Fits a palette, grey or RGB as the images are, to about `options.pixels` pixels of `images` as a model of `size`
-/// sees them; without a size, as they are. See [`fit_histogram`].
-///
-/// # Errors
-/// When there are no images, most can't be decoded, or they have fewer different colours than asked for.
-pub fn fit(images: &Images, size: Option<ImageSize>, options: &FitOptions) -> Result<(Palette, FitReport)> {
-    let sample = Some((options.pixels, options.seed));
-    let (histogram, damaged) = Histogram::of_images(images, size, images.channels(), sample, options.threads)?;
-    let (palette, report) = fit_histogram(&histogram, options)?;
-    Ok((palette, FitReport { damaged, ..report }))
-}
-
-/// The palette that a run fits where none is given: of `colors`, where nothing is said 512, 16 for grey images, or as
-/// many as the images of `size` have.
-///
-/// # Errors
-/// As [`fit()`].
-pub fn fit_usual(
-    images: &Images,
-    size: ImageSize,
-    colors: Option<usize>,
-    seed: u64,
-    threads: usize,
-) -> Result<Palette> {
-    let options = FitOptions { seed, threads, ..FitOptions::default() };
-    let sample = Some((options.pixels, options.seed));
-    let (histogram, _) = Histogram::of_images(images, Some(size), images.channels(), sample, options.threads)?;
-    let usual = if images.channels() == 1 { 16 } else { 512 };
-    let colors = colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
-    Ok(fit_histogram(&histogram, &FitOptions { colors, ..options })?.0)
 }
 
 /// The palette of `options.colors` with a small squared error on the pixels of `histogram`: the smallest possible for
@@ -74,7 +40,7 @@ pub fn fit_usual(
 ///
 /// # Errors
 /// When the pixels have fewer different colours than asked for.
-pub fn fit_histogram(histogram: &Histogram, options: &FitOptions) -> Result<(Palette, FitReport)> {
+pub fn fit(histogram: &Histogram, options: &FitOptions) -> Result<(Palette, FitReport)> {
     let distinct = histogram.counts().len();
     let wanted = options.colors;
     if distinct < 2 {
@@ -93,12 +59,12 @@ pub fn fit_histogram(histogram: &Histogram, options: &FitOptions) -> Result<(Pal
              {distinct} (--colors), or fit to images scaled to another size"
         )));
     }
-    let mut report = FitReport { pixels: histogram.pixels(), distinct, passes: 0, damaged: Vec::new() };
+    let mut report = FitReport { pixels: histogram.pixels(), distinct, passes: 0 };
     let mut colors = if histogram.channels() == 1 {
         let values: Vec<(u8, u64)> = histogram.counts().iter().map(|(color, count)| (color[0], *count)).collect();
         grey::optimal_levels(&values, wanted).iter().map(|level| [(level / 127.5 - 1.0) as f32; 3]).collect()
     } else {
-        let found = kmeans::fit(histogram, wanted, options.seed, super::threads(options.threads));
+        let found = kmeans::fit(histogram, wanted, options.seed, Pool::team(options.threads));
         report.passes = found.passes;
         found.centers
     };
@@ -132,19 +98,19 @@ mod tests {
     #[test]
     fn fit_is_the_same_with_any_number_of_threads() {
         let histogram = clouds(40, 20_000);
-        let one = fit_histogram(&histogram, &options(32, 7, 1)).unwrap();
+        let one = fit(&histogram, &options(32, 7, 1)).unwrap();
         assert!(one.1.passes > 2);
         for threads in [2, 3, 16] {
-            assert_eq!(fit_histogram(&histogram, &options(32, 7, threads)).unwrap(), one);
+            assert_eq!(fit(&histogram, &options(32, 7, threads)).unwrap(), one);
         }
-        assert_ne!(fit_histogram(&histogram, &options(32, 8, 1)).unwrap().0, one.0);
+        assert_ne!(fit(&histogram, &options(32, 8, 1)).unwrap().0, one.0);
     }
 
     #[test]
     fn images_of_one_colour_get_no_advice_that_can_not_be_followed() {
         let histogram = Histogram::of(3, (0..50).map(|_| [9, 8, 7]));
         for colors in [1, 2, 512] {
-            let message = fit_histogram(&histogram, &options(colors, 0, 1)).unwrap_err().to_string();
+            let message = fit(&histogram, &options(colors, 0, 1)).unwrap_err().to_string();
             assert!(message.contains("the same colour") && message.contains("--palette"), "{message}");
             assert!(!message.contains("--colors"), "{message}");
         }
@@ -153,7 +119,7 @@ mod tests {
     #[test]
     fn every_colour_is_the_mean_of_the_pixels_nearest_to_it() {
         let histogram = clouds(40, 20_000);
-        let (palette, _) = fit_histogram(&histogram, &options(24, 0, 2)).unwrap();
+        let (palette, _) = fit(&histogram, &options(24, 0, 2)).unwrap();
         let mut sums = vec![[0.0; 4]; 24];
         for &(pixel, count) in histogram.counts() {
             let sum = &mut sums[palette.nearest(pixel) as usize];
@@ -175,7 +141,7 @@ mod tests {
         let pixels = (0..64u32)
             .flat_map(|i| vec![[i as u8 * 4, (i * 37 % 256) as u8, 255 - i as u8]; 1 + (i as usize % 7) * 50]);
         let histogram = Histogram::of(3, pixels);
-        let (palette, report) = fit_histogram(&histogram, &options(64, 3, 2)).unwrap();
+        let (palette, report) = fit(&histogram, &options(64, 3, 2)).unwrap();
         assert_eq!((report.distinct, palette.n_vocab()), (64, 64));
         let found = Distortion::of(&histogram, &Quantizer::new(palette));
         assert_eq!((found.mse, found.dead), (0.0, 0));
@@ -184,24 +150,10 @@ mod tests {
     #[test]
     fn too_few_different_colours_are_an_error_that_counts_them() {
         let histogram = Histogram::of(1, (0..=255).step_by(5).map(|x| [x; 3]));
-        let problem = fit_histogram(&histogram, &options(64, 0, 1)).unwrap_err().to_string();
+        let problem = fit(&histogram, &options(64, 0, 1)).unwrap_err().to_string();
         assert!(problem.contains("only 52 different"), "{problem}");
-        assert!(fit_histogram(&histogram, &options(1, 0, 1)).is_err());
-        let (palette, _) = fit_histogram(&histogram, &options(52, 0, 1)).unwrap();
+        assert!(fit(&histogram, &options(1, 0, 1)).is_err());
+        let (palette, _) = fit(&histogram, &options(52, 0, 1)).unwrap();
         assert_eq!((palette.channels(), palette.bytes(1)), (1, [5; 3]));
-    }
-
-    #[test]
-    fn images_are_counted_whole_or_sampled_alike_with_any_number_of_threads() {
-        let images = crate::data::open("emoji", &Default::default()).unwrap().validation.take(50);
-        let count =
-            |size, channels, sample, threads| Histogram::of_images(&images, size, channels, sample, threads).unwrap().0;
-        assert_eq!(count(None, 3, None, 1).pixels(), 50 * 1024);
-        assert_eq!(count(Some(ImageSize::square(16)), 3, None, 2).pixels(), 50 * 256);
-        assert_eq!(count(None, 1, None, 2).channels(), 1);
-        let sampled = count(None, 3, Some((5000, 4)), 1);
-        assert_eq!(sampled.pixels(), 5000);
-        assert_eq!(sampled, count(None, 3, Some((5000, 4)), 3));
-        assert_ne!(sampled, count(None, 3, Some((5000, 5)), 3));
     }
 }

@@ -15,12 +15,8 @@ mod swatch;
 
 pub use colors::Palette;
 pub use distortion::Distortion;
-pub use fit::{FitOptions, FitReport, fit, fit_histogram, fit_usual};
+pub use fit::{FitOptions, FitReport, fit};
+pub(crate) use histogram::Counter;
 pub use histogram::Histogram;
 pub use npy::Scale;
 pub use quantizer::Quantizer;
-
-/// Threads to use when `asked` for, 0 being one for each core.
-fn threads(asked: usize) -> usize {
-    igpt_kernels::pool::Pool::team(asked)
-}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Palette;
-use crate::report::{npy::header, png::write};
+use crate::formats::npy::{Array, header};
 use crate::{Error, Result, files};
 
 /// The scale of a file's numbers. Files don't say it, so the user must.
@@ -60,7 +60,7 @@ impl Palette {
             return Err(Error::format(path, format!("{length} bytes, but a palette has at most {LARGEST}")));
         }
         let bytes = files::read(path)?;
-        let (values, channels) = parse(&bytes).map_err(|problem| Error::format(path, problem))?;
+        let (values, channels) = colors(&bytes).map_err(|problem| Error::format(path, problem))?;
         let color = |color: &[f64]| {
             let signed = |c: usize| scale.read(color[c % channels]);
             [signed(0), signed(1), signed(2)]
@@ -75,59 +75,17 @@ impl Palette {
         for color in self.colors() {
             bytes.extend(color[..self.channels()].iter().flat_map(|&c| scale.write(c).to_le_bytes()));
         }
-        write(path.as_ref(), &bytes)
+        files::write(path.as_ref(), &bytes)
     }
 }
 
 /// The values of a (n, 1) or (n, 3) array, and which of the two.
-fn parse(bytes: &[u8]) -> Result<(Vec<f64>, usize), String> {
-    const CUT: &str = "the file is cut off within its header";
-    if !bytes.starts_with(b"\x93NUMPY") {
-        return Err("not a .npy file: it doesn't begin with \\x93NUMPY".into());
+fn colors(bytes: &[u8]) -> Result<(Vec<f64>, usize), String> {
+    let array = Array::of(bytes)?;
+    match array.sides.as_deref() {
+        Some(&[_, channels @ (1 | 3)]) => Ok((array.values()?, channels)),
+        _ => Err(format!("the array has shape ({}), but a palette is (n, 3), or (n, 1) for grey", array.shape)),
     }
-    let field = |range: std::ops::Range<usize>| bytes.get(range).ok_or(CUT);
-    let (start, len) = match bytes.get(6).ok_or(CUT)? {
-        1 => (10, field(8..10)?.iter().rev().fold(0, |len, &b| len << 8 | usize::from(b))),
-        2 | 3 => (12, field(8..12)?.iter().rev().fold(0, |len, &b| len << 8 | usize::from(b))),
-        version => return Err(format!(".npy version {version} is not known: save it again with a present NumPy")),
-    };
-    let dictionary = std::str::from_utf8(field(start..start + len)?).map_err(|_| "the .npy header is not text")?;
-    let value = |key: &str| {
-        let after = dictionary.split_once(&format!("'{key}':")).map(|(_, after)| after.trim_start());
-        after.ok_or(format!("the .npy header has no {key}"))
-    };
-    let kind = value("descr")?.split('\'').nth(1).unwrap_or_default();
-    let width = match kind {
-        "<f4" => 4,
-        "<f8" => 8,
-        "|u1" => 1,
-        _ => return Err(format!("the array is of type {kind:?}: save it as float32 (a.astype('<f4'))")),
-    };
-    if !value("fortran_order")?.starts_with("False") {
-        return Err("the array is in Fortran order: save numpy.ascontiguousarray of it".into());
-    }
-    let shape = value("shape")?.strip_prefix('(').and_then(|shape| shape.split_once(')'));
-    let (shape, _) = shape.ok_or("the .npy header's shape is no tuple")?;
-    let sides: Result<Vec<usize>, _> =
-        shape.trim_end().trim_end_matches(',').split(',').map(|n| n.trim().parse()).collect();
-    let (n, channels) = match sides.as_deref() {
-        Ok(&[n, channels @ (1 | 3)]) => (n, channels),
-        _ => return Err(format!("the array has shape ({shape}), but a palette is (n, 3), or (n, 1) for grey")),
-    };
-    let data = &bytes[start + len..];
-    let expected = n.checked_mul(channels * width).ok_or_else(|| format!("shape ({shape}) is too large"))?;
-    if data.len() != expected {
-        return Err(format!(
-            "shape ({shape}) takes {expected} bytes, but {} follow: the file is cut off or damaged",
-            data.len()
-        ));
-    }
-    let number = |b: &[u8]| match *b {
-        [x] => f64::from(x),
-        [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
-        _ => f64::from_le_bytes(std::array::from_fn(|i| b[i])),
-    };
-    Ok((data.chunks_exact(width).map(number).collect(), channels))
 }
 
 #[cfg(test)]
@@ -175,20 +133,20 @@ mod tests {
     #[test]
     fn doubles_and_bytes_are_read() {
         let doubles: Vec<u8> = [0.0f64, 0.5, 1.0].iter().flat_map(|v| v.to_le_bytes()).collect();
-        assert_eq!(parse(&array("<f8", &[3, 1], &doubles)).unwrap(), (vec![0.0, 0.5, 1.0], 1));
-        assert_eq!(parse(&array("|u1", &[1, 3], &[1, 2, 255])).unwrap(), (vec![1.0, 2.0, 255.0], 3));
+        assert_eq!(colors(&array("<f8", &[3, 1], &doubles)).unwrap(), (vec![0.0, 0.5, 1.0], 1));
+        assert_eq!(colors(&array("|u1", &[1, 3], &[1, 2, 255])).unwrap(), (vec![1.0, 2.0, 255.0], 3));
         // Version 2 has a header length of four bytes.
         let mut two = array("<f4", &[1, 1], &f32s(&[0.5]));
         two[6] = 2;
         two.splice(10..10, [0, 0]);
-        assert_eq!(parse(&two).unwrap(), (vec![0.5], 1));
+        assert_eq!(colors(&two).unwrap(), (vec![0.5], 1));
     }
 
     #[test]
     fn damaged_and_foreign_arrays_are_refused_by_name() {
-        let problem = |bytes: &[u8]| parse(bytes).unwrap_err();
+        let problem = |bytes: &[u8]| colors(bytes).unwrap_err();
         let good = array("<f4", &[2, 3], &f32s(&[0.0; 6]));
-        assert!(parse(&good).is_ok());
+        assert!(colors(&good).is_ok());
         for cut in [7, 9, 40] {
             assert!(problem(&good[..cut]).contains("cut off"), "{cut}");
         }
@@ -202,7 +160,7 @@ mod tests {
             odd.extend((text.len() as u16).to_le_bytes());
             odd.extend(text.bytes());
             odd.extend(&good[128..]);
-            assert!(parse(&odd).is_err(), "{shape}");
+            assert!(colors(&odd).is_err(), "{shape}");
         }
         let mut endless = good.clone();
         endless[6] = 2;

@@ -4,8 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Palette;
-use crate::data::Resampling;
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Resampling};
 use crate::{Error, Result};
 
 /// Switches of transformers with one implemented value each.

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use super::Palette;
 use super::cells::{CUBE, Cells, place};
-use crate::data::Pixels;
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Pixels};
 
 /// A palette with its look-up tables; shared between threads by reference.
 pub struct Quantizer {

@@ -1,8 +1,7 @@
 //! A picture of a palette's colours in an order that an eye can read.
 
 use super::Palette;
-use crate::data::Pixels;
-use crate::model::ImageSize;
+use crate::image::{ImageSize, Pixels};
 
 /// Squares of a row, and the side of a square in pixels, for palettes up to this size.
 const LAYOUTS: [(usize, usize, usize); 3] = [(256, 16, 24), (2048, 32, 16), (65536, 256, 4)];

@@ -34,7 +34,7 @@ pub use knn::Knn;
 pub use linear::Linear;
 pub use logistic::Logistic;
 pub use parts::{Labelled, Part};
-pub use protocol::{Verdict, wilson};
+pub use protocol::Verdict;
 pub use ridge::{QuickProbe, Ridge, quick_probe};
 pub use run::{Baselines, Concat, Few, Progress, Report, Settings, probe};
 pub use sgd::Sgd;

@@ -8,6 +8,7 @@ use super::solver::{Choice, Fitter};
 use super::{Examples, Standardizer, accuracy};
 use crate::Result;
 use crate::ranks::Collective;
+use crate::stats::wilson;
 
 /// One kind of features of the three parts: a layer, several of them, or pixels.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +108,6 @@ pub fn majority(train: &[u32], test: &[u32]) -> f64 {
     accuracy(&vec![most as u32; test.len()], test)
 }
 
-/// Wilson's (1927) 95 % interval of a share of `n`.
-pub fn wilson(share: f64, n: usize) -> [f64; 2] {
-    let (n, z) = (n as f64, 1.959_963_984_540_054);
-    let centre = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
-    let reach = z / (1.0 + z * z / n) * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    [(centre - reach).max(0.0), (centre + reach).min(1.0)]
-}
-
 /// `count` neighbouring numbers of 0 to `last`, `centre` as near the middle as the ends allow.
 pub fn centred(centre: usize, count: usize, last: usize) -> std::ops::RangeInclusive<usize> {
     let count = count.clamp(1, last + 1);
@@ -185,15 +178,6 @@ mod tests {
                 assert!(found(size).iter().all(|all| all == alone), "{size} ranks, {solver:?}: {alone:?}");
             }
         }
-    }
-
-    #[test]
-    fn the_interval_is_wilsons() {
-        // statsmodels' proportion_confint(81, 263, method="wilson")
-        let [low, high] = wilson(81.0 / 263.0, 263);
-        assert!((low - 0.255_29).abs() < 1e-4 && (high - 0.366_21).abs() < 1e-4, "{low} {high}");
-        assert_eq!(wilson(0.0, 10)[0], 0.0);
-        assert!(wilson(1.0, 10)[1] > 1.0 - 1e-12);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::few::{FewLabels, few_labels};
 use super::parts::{Labelled, Part, collect, labels};
-use super::protocol::{Verdict, View, centred, choose, judge, majority, wilson};
+use super::protocol::{Verdict, View, centred, choose, judge, majority};
 use super::solver::{Choice, Fitter, Solver};
 use super::{Examples, Workers};
 use crate::data::{Damaged, Dataset, Images};

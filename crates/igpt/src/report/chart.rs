@@ -2,12 +2,14 @@
 //! do not.
 
 mod by_layer;
+mod ticks;
 
 use std::fmt::Write;
 
 pub use by_layer::by_layer;
 
-use crate::report::page::escape;
+use self::ticks::{number, tick_step};
+use crate::report::html::escape;
 
 /// Points drawn at most of a line; longer ones are averaged down.
 const POINTS: usize = 500;
@@ -236,20 +238,6 @@ fn draw(look: Look, points: &[(f64, f64)], color: usize, frame: &Frame, lines: &
     }
 }
 
-/// A round distance between ticks that gives about `ticks` of them over `span`.
-fn tick_step(span: f64, ticks: f64) -> f64 {
-    let raw = span / ticks;
-    let power = 10f64.powf(raw.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|f| f * power >= raw).unwrap_or(10.0);
-    factor * power
-}
-
-/// A tick's label with as many digits as its step needs.
-fn number(value: f64, step: f64) -> String {
-    let digits = (-step.log10().floor()).max(0.0) as usize;
-    format!("{value:.digits$}")
-}
-
 /// At most [`POINTS`] points, each the mean of its neighbourhood.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mean = |points: &[(f64, f64)]| {
@@ -273,14 +261,6 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round_and_about_as_many_as_asked() {
-        for (span, step, label) in [(0.9, 0.2, "0.2"), (4.2, 1.0, "1"), (3000.0, 1000.0, "1000"), (37.0, 10.0, "10")] {
-            assert!((tick_step(span, 5.0) - step).abs() < 1e-9 * step, "{span}");
-            assert_eq!(number(step, step), label);
-        }
-    }
 
     #[test]
     fn whole_numbers_have_no_ticks_between_them() {

@@ -2,11 +2,15 @@
 
 use super::Page;
 use super::page::{Alike, Block, Command, Figure, Section, Table};
-use crate::data::check::{Found, Match, Matches, Place, looked_at};
-use crate::data::resize::{Area, resize};
-use crate::data::shards::FileProblem;
-use crate::data::{Dataset, Images, Pixels};
-use crate::model::ImageSize;
+use crate::data::{
+    Dataset, Images,
+    check::{Found, Match, Matches, Place, looked_at},
+    shards::FileProblem,
+};
+use crate::image::{
+    ImageSize, Pixels,
+    resize::{Area, resize},
+};
 
 /// Longest side of a picture on the page.
 const SIDE: usize = 96;

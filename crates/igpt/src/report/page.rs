@@ -7,7 +7,8 @@ use std::fmt::Write;
 use blocks::image_uri;
 pub use blocks::{Alike, Block, Command, Completion, Figure, Matrix, Pair, Swatch, Table};
 
-use crate::data::Pixels;
+use crate::image::Pixels;
+use crate::report::html::escape;
 
 /// Blocks under a heading.
 #[derive(Clone, Debug)]
@@ -81,22 +82,6 @@ impl Page {
         }
         out.push_str("</header>\n");
     }
-}
-
-/// Text made safe for HTML, in element content and in quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(c),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::{Augment, MASK_PROB};
-use crate::model::{ImageSize, ModelConfig, Objective, Preset};
+use crate::data::Augment;
+use crate::image::ImageSize;
+use crate::model::{MASK_PROB, ModelConfig, Objective, Preset};
 use crate::train::fine_tuning::FineTuneSection;
 use crate::train::given::Given;
 use crate::train::recipe;

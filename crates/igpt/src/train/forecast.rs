@@ -106,7 +106,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let train = &config.train;
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
-    let preprocess = Preprocess { augment: config.data.augment, ..quantizer.palette().preprocess(n_px) };
+    let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(quantizer.palette(), n_px) };
     let sizes = train.batch_sizes(images.len());
     let backend = backend(train.device)?;
     room::expect_batch_fits(backend.memory_left(), network.n_ctx(), sizes.largest(), 1)?;

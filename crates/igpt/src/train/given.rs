@@ -113,7 +113,7 @@ fn refuse(problems: Vec<String>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
 
     fn palette(n: usize) -> Palette {
         Palette::new((0..n).map(|i| [i as f32 / n as f32; 3]).collect(), 1).unwrap()

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::BatchSizes;
-use crate::data::download::Hook;
+use crate::data::{BatchSizes, sources::download::Hook};
 use crate::model::ModelConfig;
 
 /// One thing that happened.

@@ -147,7 +147,8 @@ fn merge(lower: &mut Table, upper: Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ImageSize, Preset};
+    use crate::image::ImageSize;
+    use crate::model::Preset;
     use crate::train::config::TrainSection;
 
     #[test]

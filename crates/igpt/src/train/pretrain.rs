@@ -18,7 +18,7 @@ use crate::train::context::Context;
 use crate::train::observer::{Event, Observer};
 use crate::train::run_dir::{RunDir, Start};
 use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
-use crate::{Error, Result, generate, report};
+use crate::{Error, Result, generate};
 
 /// One of so many images of a sample grid is completed beside it.
 pub(super) const COMPLETED: usize = 4;
@@ -197,9 +197,9 @@ fn sample_grid(
     let n_px = engine.config().n_px;
     let cells: Vec<_> = drawn.iter().map(|tokens| quantizer.pixels(tokens, n_px)).collect();
     let columns = (images as f64).sqrt().ceil() as usize;
-    let grid = report::grid::grid(&cells, columns, report::grid::readable_scale(n_px));
-    let text = report::png::Text::new("Samples while training").with("Step", step).with_settings(&settings);
-    report::png::save(path, &grid, &text)
+    let grid = image::grid(&cells, columns, image::readable_scale(n_px));
+    let text = png::Text::new("Samples while training").with("Step", step).with_all(settings.lines());
+    png::save(path, &grid, &text)
 }
 
 /// Completes the upper halves of a quarter as many validation images: what was given, two completions, the original.
@@ -225,13 +225,13 @@ fn completion_grid(
     let mut cells = Vec::new();
     for (original, completed) in originals.iter().zip(&completed) {
         let original = quantizer.pixels(original, n_px);
-        cells.push(report::not_given(&original, given));
+        cells.push(image::not_given(&original, given));
         cells.extend(completed.iter().map(|tokens| quantizer.pixels(tokens, n_px)));
         cells.push(original);
     }
-    let grid = report::grid::grid(&cells, 4, report::grid::readable_scale(n_px));
-    let text = report::png::Text::new("Completions while training").with("Step", step).with_settings(&settings);
-    report::png::save(path, &grid, &text)
+    let grid = image::grid(&cells, 4, image::readable_scale(n_px));
+    let text = png::Text::new("Completions while training").with("Step", step).with_all(settings.lines());
+    png::save(path, &grid, &text)
 }
 
 fn summary(

@@ -152,7 +152,7 @@ pub(super) fn largest_preset(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
 
     fn network(preset: Preset) -> ModelConfig {
         ModelConfig::preset(preset, ImageSize::square(32), 512)

@@ -8,9 +8,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::same_files::same_files;
-use crate::data::shards::Manifest;
-use crate::data::{self, Dataset, Images, OpenOptions, TokenDir};
+use crate::data::{self, Dataset, Images, OpenOptions, TokenDir, same_files::same_files, shards::Manifest};
 use crate::train::RunConfig;
 use crate::train::checkpoint::Checkpoints;
 use crate::{Error, Result, files};
@@ -131,7 +129,7 @@ impl Set {
     /// The training images of a folder; none for a named data set.
     fn training_images(&self) -> Result<Option<Images>> {
         let spec = origin(&self.spec);
-        if data::dataset::NAMES.contains(&&*spec) {
+        if data::NAMES.contains(&&*spec) {
             return Ok(None);
         }
         if !Path::new(&spec).exists() {
@@ -164,7 +162,7 @@ fn images_of(run: &Path) -> Option<usize> {
 /// What the tokens at `spec` were made of, or `spec` itself.
 fn origin(spec: &str) -> String {
     let path = Path::new(spec);
-    if !data::dataset::NAMES.contains(&spec)
+    if !data::NAMES.contains(&spec)
         && TokenDir::is_at(path)
         && let Ok(manifest) = Manifest::read(path)
     {
@@ -175,7 +173,7 @@ fn origin(spec: &str) -> String {
 
 /// Whether two `--data` are the same data set.
 fn same(a: &str, b: &str) -> bool {
-    let place = |spec: &str| match data::dataset::NAMES.contains(&spec) {
+    let place = |spec: &str| match data::NAMES.contains(&spec) {
         true => PathBuf::from(spec),
         false => Path::new(spec).canonicalize().unwrap_or_else(|_| spec.into()),
     };

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::check::{Found, Match, Matches, Settings, check};
-use igpt::data::shards::FileProblem;
-use igpt::data::{Dataset, TokenDir};
+use igpt::data::{
+    Dataset, TokenDir,
+    check::{Found, Match, Matches, Settings, check},
+    shards::FileProblem,
+};
 use igpt::report::data_check::page;
 use igpt::{Error, Result, files};
 use serde_json::json;

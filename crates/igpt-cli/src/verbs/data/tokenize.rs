@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use igpt::data::shards::{self, Manifest, Settings, Written};
-use igpt::data::{Augment, Images, Split, TokenDir};
-use igpt::model::ImageSize;
-use igpt::palette::{Palette, Quantizer, fit_usual};
+use igpt::data::{
+    Augment, Images, Split, TokenDir,
+    colors::fit_usual,
+    shards::{self, Manifest, Settings, Written},
+};
+use igpt::image::ImageSize;
+use igpt::palette::{Palette, Quantizer};
 use igpt::train;
 use igpt::{Error, Result};
 use serde_json::json;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use igpt::data::{OpenOptions, Split};
 use igpt::device::{self, Precision};
 use igpt::ranks::Collective;
+use igpt::report;
 use igpt::report::runs::{Findings, Settings, quoted};
 use igpt::report::{self, Text, gif, grid, png, readable_scale};
 use igpt::train::{self, Context, Recipe, Start, Summary};
@@ -122,7 +123,7 @@ fn save_pictures(run: &Path, findings: &Findings) -> Result<()> {
     let size = findings.config.n_px;
     let scale = readable_scale(size);
     let palette = findings.quantizer.palette();
-    let text = |title: &str| Text::new(title).with_settings(&drawn.settings).with("Palette", palette.hash());
+    let text = |title: &str| Text::new(title).with_all(drawn.settings.lines()).with("Palette", palette.hash());
     let samples: Vec<_> = drawn.samples.iter().map(|tokens| findings.quantizer.pixels(tokens, size)).collect();
     png::save(run.join("samples.png"), &grid(&samples, 8, scale), &text("Samples"))?;
     let cells: Vec<_> = drawn.completions.iter().flat_map(|c| c.cells()).collect();

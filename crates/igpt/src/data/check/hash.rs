@@ -2,9 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::data::Pixels;
-use crate::data::resize::{Area, resize};
-use crate::model::ImageSize;
+use crate::image::{
+    ImageSize, Pixels,
+    resize::{Area, resize},
+};
 
 /// Hashes of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 pub mod hash;
 pub mod near;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +18,10 @@ use igpt_kernels::pool::Pool;
 use serde::Serialize;
 
 use self::hash::{Hashes, Thumb};
+use self::seen::Seen;
 use crate::Result;
 use crate::data::{Damaged, Dataset, Images, Split};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// How to look.
 #[derive(Clone, Copy, Debug)]
@@ -114,15 +116,6 @@ pub struct Place {
     pub class: Option<String>,
 }
 
-/// One image that could be decoded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) hashes: Hashes,
-    pub(super) split: u8,
-    pub(super) position: u32,
-    label: Option<u32>,
-}
-
 /// Told what is being done, how much of it, and of how much.
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
@@ -211,7 +204,7 @@ pub fn check(dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> 
 fn decode(images: &Images, i: usize) -> Result<(ImageSize, Hashes), Damaged> {
     match images.pixels(i) {
         Ok(pixels) => Ok((pixels.size, Hashes::of(&pixels))),
-        Err(error) => Err(Damaged::new(images, i, &error)),
+        Err(error) => Err(Damaged::new(images.name(i), &error)),
     }
 }
 

@@ -4,7 +4,7 @@
 //! by it, and only those that share its bits are compared. Images whose hashes are the very same are first put in a row
 //! by brightness, each compared with the next; the first of each split stands for them from then on.
 
-use super::Seen;
+use super::seen::Seen;
 use crate::{Error, Result};
 
 /// Pairs that are looked at again at most: 64 MB of them.

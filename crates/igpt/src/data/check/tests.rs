@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Error;
-use crate::data::resize::{Area, resize};
-use crate::data::{Pixels, Source};
+use crate::data::Source;
+use crate::image::{
+    Pixels,
+    resize::{Area, resize},
+};
 use crate::rng::{Purpose, Rng};
 
 /// Any pictures.

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::data::Source;
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 /// Images of 10×10 with their number in every pixel's value; those in `broken` are damaged.
 struct Fixture {

@@ -6,9 +6,8 @@ use super::format::Shape;
 use super::manifest::{MANIFEST, Manifest};
 use super::shard::{Found, Shard};
 use crate::checksum::sha256;
-use crate::data::preprocess::Shift;
-use crate::data::{Augment, Damaged, Pixels, Source};
-use crate::model::ImageSize;
+use crate::data::{Augment, Damaged, preprocess::Shift};
+use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::rng::Rng;
 use crate::{Error, Result, files};
@@ -21,10 +20,10 @@ const MISSING: usize = 20;
 /// An opened token directory. Its pixels are the palette's colours of the tokens.
 pub struct TokenDir {
     root: PathBuf,
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     palette: Palette,
     /// The colours as bytes.
-    colors: Vec<[u8; 3]>,
+    pub(super) colors: Vec<[u8; 3]>,
     /// Split after split.
     shards: Vec<Shard>,
     /// For each split its first image and its first shard.
@@ -202,7 +201,7 @@ impl TokenDir {
     }
 
     /// The shard of image `i`, and its place there.
-    fn at(&self, i: usize) -> (&Shard, usize) {
+    pub(super) fn at(&self, i: usize) -> (&Shard, usize) {
         let split = self.split(i);
         let (image, shard) = self.firsts[split];
         let within = i - image;
@@ -270,45 +269,6 @@ fn palette(root: &Path, manifest: &Manifest) -> Result<Palette> {
 /// Contents of the palette's file.
 pub(super) fn palette_text(palette: &Palette, n_px: ImageSize) -> String {
     format!("{:#}\n", palette.to_preprocessor(Some(n_px)))
-}
-
-impl Source for TokenDir {
-    fn len(&self) -> usize {
-        self.manifest.images.lengths().iter().sum()
-    }
-
-    fn channels(&self) -> usize {
-        self.palette.channels()
-    }
-
-    fn pixels(&self, i: usize) -> Result<Pixels> {
-        let size = self.manifest.n_px();
-        let mut tokens = vec![0; size.pixels()];
-        if let Some(damaged) = self.evaluation(i, &mut tokens)? {
-            return Err(Error::format(damaged.name, damaged.problem));
-        }
-        let channels = self.channels();
-        let color = |&token: &u16| self.colors[usize::from(token)].into_iter().take(channels);
-        Ok(Pixels::new(size, channels, tokens.iter().flat_map(color).collect()))
-    }
-
-    fn label(&self, i: usize) -> Option<u32> {
-        let (shard, row) = self.at(i);
-        shard.label(row)
-    }
-
-    fn name(&self, i: usize) -> String {
-        let (shard, row) = self.at(i);
-        shard.name(row)
-    }
-
-    fn in_memory(&self) -> bool {
-        false
-    }
-
-    fn tokens(&self) -> Option<&TokenDir> {
-        Some(self)
-    }
 }
 
 impl std::fmt::Debug for TokenDir {

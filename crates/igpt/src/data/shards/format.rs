@@ -13,10 +13,9 @@
 use flate2::Crc;
 use sha2::{Digest, Sha256};
 
-use super::manifest::{Manifest, SPLITS};
+use super::manifest::{Manifest, SPLITS, VERSION};
 
 pub(super) const MAGIC: [u8; 8] = *b"igpttok\n";
-pub(super) const VERSION: u32 = 1;
 /// Bytes of the header, and of its part that follows from the manifest.
 pub(super) const HEADER: usize = 128;
 pub(super) const FIXED: usize = HEADER - 16;

@@ -5,13 +5,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::format::VERSION;
-use crate::checksum::{hex, sha256};
-use crate::data::{Augment, Dataset, Images, Split};
-use crate::model::ImageSize;
+use super::settings::Settings;
+use crate::checksum::sha256;
+use crate::data::{Augment, Split};
+use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::{Error, Result, files};
 
+/// Version of the format.
+pub(super) const VERSION: u32 = 1;
 /// Name of the file.
 pub(super) const MANIFEST: &str = "tokens.json";
 /// Largest side of the images: no network has a larger one.
@@ -79,10 +81,14 @@ impl Parts {
 }
 
 impl Manifest {
-    /// The manifest of `dataset` turned into tokens.
-    pub(super) fn new(dataset: &Dataset, palette: &Palette, settings: &super::Settings) -> Self {
-        let parts = [&dataset.train, &dataset.validation, &dataset.test];
-        let [train, validation, test] = parts.map(Images::len);
+    /// The manifest of `images` images, whose names and labels have the checksum `images_sha256`, turned into tokens.
+    pub(super) fn new(
+        images: Parts,
+        images_sha256: String,
+        classes: Vec<String>,
+        palette: &Palette,
+        settings: &Settings,
+    ) -> Self {
         let n_px = settings.n_px;
         let mut manifest = Self {
             format: FORMAT.into(),
@@ -96,9 +102,9 @@ impl Manifest {
             views: settings.views,
             seed: settings.seed,
             shard_images: 1,
-            images: Parts { train, validation, test },
-            images_sha256: fingerprint(parts),
-            classes: dataset.classes.clone(),
+            images,
+            images_sha256,
+            classes,
             sha256: String::new(),
         };
         manifest.shard_images = settings.shard_images.unwrap_or_else(|| manifest.usual_shard());
@@ -228,19 +234,4 @@ impl Manifest {
         let differing = pairs.filter(|((_, begun), (_, asked))| begun != asked);
         differing.map(|((name, begun), (_, asked))| format!("its {name} is {begun}, not {asked}")).collect()
     }
-}
-
-/// What tells one list of images from another without decoding any.
-fn fingerprint(parts: [&Images; 3]) -> String {
-    let mut sha = Sha256::new();
-    for images in parts {
-        sha.update((images.len() as u64).to_le_bytes());
-        for i in 0..images.len() {
-            let name = images.name(i);
-            sha.update((name.len() as u64).to_le_bytes());
-            sha.update(name);
-            sha.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
-        }
-    }
-    hex(&sha.finalize())
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use igpt_kernels::map::{Mmap, map_file};
 use sha2::{Digest, Sha256};
 
-use super::format::{FIXED, HEADER, ID, MAGIC, NO_LABEL, Shape, TRAILER, VERSION, crc, u32_at};
+use super::format::{FIXED, HEADER, ID, MAGIC, NO_LABEL, Shape, TRAILER, crc, u32_at};
 use super::manifest::Manifest;
+use super::manifest::VERSION;
 use crate::{Error, Result, files};
 
 /// Bytes read at once when a whole file is checked.

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
+use super::write::manifest_of;
 use super::*;
-use crate::data::{Augment, Batch, Images, Loader, OpenOptions, Pixels, Preprocess, Source, Split, tokenize};
-use crate::model::ImageSize;
+use crate::data::{Augment, Batch, Dataset, Images, Loader, OpenOptions, Preprocess, Source, Split, tokenize};
+use crate::image::{ImageSize, Pixels};
 use crate::palette::{Palette, Quantizer};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result, data};
@@ -334,7 +335,7 @@ fn a_loader_over_a_large_directory_keeps_no_copy_of_it() {
     };
     let quantizer = quantizer(40);
     let settings = Settings { n_px: size, shard_images: Some(IMAGES), ..settings() };
-    let manifest = Manifest::new(&source, quantizer.palette(), &settings);
+    let manifest = manifest_of(&source, &quantizer, &settings);
     let shape = Shape::new(&manifest, manifest.shards().next().unwrap());
     let entry = Entry { checksums: vec![crc(&[0; 64 * 64])], ..Entry::default() };
     // A shard without tokens gives header and table; the header's checksum does not depend on what lies between.

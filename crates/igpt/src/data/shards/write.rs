@@ -10,16 +10,20 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
 use igpt_kernels::pool::Pool;
+use sha2::{Digest, Sha256};
 
 use super::dir::{FileProblem, PALETTE, palette_text};
 use super::format::{Entry, HEADER, Shape, crc, finish};
-use super::manifest::{MANIFEST, MAX_SIDE, Manifest};
+use super::manifest::{MANIFEST, MAX_SIDE, Manifest, Parts};
+use super::settings::Settings;
 use super::shard::{Found, Shard};
-use crate::data::tokens::{NAMED, check_count};
-use crate::data::{Augment, Damaged, Dataset, Images, Preprocess};
+use crate::checksum::hex;
+use crate::data::{
+    Augment, Damaged, Dataset, Images, Preprocess,
+    damaged::{NAMED, check_count},
+};
 use crate::files;
 use crate::machine::expect_memory;
-use crate::model::ImageSize;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
@@ -29,26 +33,6 @@ const RUN: usize = 16;
 
 /// Views that are stored of an image at most.
 const MOST_VIEWS: usize = 1 << 16;
-
-/// How a data set becomes tokens.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What `--data` said, kept to tell one directory from another.
-    pub source: String,
-    /// Size of the images.
-    pub n_px: ImageSize,
-    /// How the views of a training image differ from it. The flips of [`Augment::Cifar`] are left to training, where
-    /// they are exact and free.
-    pub augment: Augment,
-    /// Augmented views of each training image, beside the image itself.
-    pub views: usize,
-    /// Seed of the views: view k is what a run of this seed sees in epoch k.
-    pub seed: u64,
-    /// Images of a shard; without a number about 32 MiB.
-    pub shard_images: Option<usize>,
-    /// Threads; 0 is one for each core.
-    pub threads: usize,
-}
 
 /// What was done.
 #[derive(Clone, Debug)]
@@ -85,7 +69,7 @@ pub fn write(
     progress: Progress<'_>,
 ) -> Result<Written> {
     check(dataset, settings)?;
-    let manifest = Manifest::new(dataset, quantizer.palette(), settings);
+    let manifest = manifest_of(dataset, quantizer, settings);
     manifest.check().map_err(|problem| Error::Invalid(format!("{problem}: give other sizes")))?;
     let mut written = Written {
         manifest: manifest.clone(),
@@ -148,6 +132,29 @@ pub fn write(
     }
     (written.damaged, written.first_damaged) = (damage.counts.iter().sum(), damage.first.concat());
     Ok(written)
+}
+
+/// The manifest of `dataset` turned into tokens.
+pub(super) fn manifest_of(dataset: &Dataset, quantizer: &Quantizer, settings: &Settings) -> Manifest {
+    let parts = [&dataset.train, &dataset.validation, &dataset.test];
+    let [train, validation, test] = parts.map(Images::len);
+    let (images, classes) = (Parts { train, validation, test }, dataset.classes.clone());
+    Manifest::new(images, fingerprint(parts), classes, quantizer.palette(), settings)
+}
+
+/// What tells one list of images from another without decoding any.
+fn fingerprint(parts: [&Images; 3]) -> String {
+    let mut sha = Sha256::new();
+    for images in parts {
+        sha.update((images.len() as u64).to_le_bytes());
+        for i in 0..images.len() {
+            let name = images.name(i);
+            sha.update((name.len() as u64).to_le_bytes());
+            sha.update(name);
+            sha.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
+        }
+    }
+    hex(&sha.finalize())
 }
 
 fn check(dataset: &Dataset, settings: &Settings) -> Result<()> {
@@ -306,9 +313,9 @@ fn entry(
     row: &mut [u8],
 ) -> Entry {
     let mut entry = Entry { label: images.label(i), name: images.name(i), ..Entry::default() };
-    let preprocess = Preprocess { augment: settings.augment, ..quantizer.palette().preprocess(settings.n_px) };
+    let preprocess = Preprocess { augment: settings.augment, ..Preprocess::of(quantizer.palette(), settings.n_px) };
     let pixels = images.pixels(i).and_then(|pixels| Ok((preprocess.evaluation(&pixels)?, pixels)));
-    let pixels = pixels.map_err(|error| Damaged::new(images, i, &error).problem);
+    let pixels = pixels.map_err(|error| Damaged::new(images.name(i), &error).problem);
     for (copy, bytes) in row.chunks_exact_mut(shape.n_ctx * shape.token_bytes).enumerate() {
         if let Ok((whole, pixels)) = &pixels {
             let view = copy.checked_sub(1).and_then(|view| {

@@ -211,7 +211,8 @@ mod tests {
     use igpt_kernels::Isa;
 
     use super::*;
-    use crate::model::{ImageSize, ModelConfig};
+    use crate::image::ImageSize;
+    use crate::model::ModelConfig;
 
     fn bytes<T: bytemuck::Pod>(buffers: &[&Buffer<T>]) -> usize {
         buffers.iter().map(|buffer| size_of::<T>() * buffer.len()).sum()

@@ -1,7 +1,7 @@
 use super::*;
 use crate::generate::toy::Toy;
 use crate::generate::{self, Drawing};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 fn request(known: Vec<Option<u16>>, image: u64, seed: u64, candidates: usize) -> Request {
     Request { known, image, attempt: 0, settings: Settings { seed, ..Settings::default() }, candidates }

@@ -5,7 +5,8 @@ use std::path::Path;
 use half::bf16;
 use serde_json::Value;
 
-use super::{ModelDir, fit_settings};
+use super::ModelDir;
+use super::model_dir::fit_settings;
 use crate::model::Layout;
 use crate::{Error, Result};
 
@@ -48,7 +49,8 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Card, ImageSize, ModelConfig, SaveType};
+    use crate::image::ImageSize;
+    use crate::model::{Card, ModelConfig, SaveType};
     use crate::palette::Palette;
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::data::MASK_PROB as DEFAULT_MASK_PROB;
-use crate::model::{ClassHead, ImageSize, ModelConfig, Objective};
+use crate::image::ImageSize;
+use crate::model::{ClassHead, MASK_PROB as DEFAULT_MASK_PROB, ModelConfig, Objective};
 use crate::{Error, Result};
 
 /// Settings with one implemented value each.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use half::bf16;
 use serde_json::Value;
 
-use super::stored::Stored;
-use super::{read_json, safetensors as header, torch_bin};
+use super::json::read_json;
+use crate::formats::{safetensors as header, stored::Stored, torch_bin};
 use crate::model::{Layout, ModelConfig, Tensor};
 use crate::{Error, Result};
 

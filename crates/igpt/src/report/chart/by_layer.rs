@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{number, tick_step};
-use crate::report::page::escape;
+use super::ticks::{number, tick_step};
+use crate::report::html::escape;
 
 /// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right, interval of it), `levels` shares
 /// to compare with.

@@ -9,7 +9,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::Entry;
+use super::entry::Entry;
 use crate::files::NewFile;
 use crate::{Error, Result};
 

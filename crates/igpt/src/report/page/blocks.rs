@@ -5,9 +5,10 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::escape;
-use crate::data::Pixels;
-use crate::report::{Chart, Text, png};
+use crate::formats::png::{self, Text};
+use crate::image::Pixels;
+use crate::report::Chart;
+use crate::report::html::escape;
 
 /// A piece of a section.
 #[derive(Clone, Debug)]

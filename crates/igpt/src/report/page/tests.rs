@@ -2,9 +2,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
-use crate::model::ImageSize;
+use crate::formats::png::{self, Text};
+use crate::image::{ImageSize, not_given};
+use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
-use crate::report::{Chart, Text, not_given, png};
 
 fn image(seed: usize) -> Pixels {
     let size = ImageSize::square(16);

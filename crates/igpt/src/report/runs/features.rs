@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::findings::{Progress, Settings};
 use super::pca::Pca;
+use super::settings::{Progress, Settings};
 use super::words::grouped;
 use crate::data::{Dataset, Images};
 use crate::device::{Engine, Pooling};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::features::{self, FeatureMap, Probed};
 use super::pictures::{self, Drawn};
+use super::settings::{Progress, Settings};
 use super::words::grouped;
 use crate::data::{self, Dataset, OpenOptions, Split, TokenSet, tokenize};
 use crate::device::Engine;
@@ -108,9 +109,9 @@ impl Findings {
         let test = if settings.images > 0 { test.spread(settings.images) } else { test };
         let tokens = tokenize(&test, size, &quantizer)?;
         let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
-        let (histogram, _) = Histogram::of_preprocessed(
+        let (histogram, _) = colors::histogram_preprocessed(
             &test,
-            Some(quantizer.palette().preprocess(size)),
+            Some(Preprocess::of(quantizer.palette(), size)),
             channels,
             None,
             settings.options.threads,

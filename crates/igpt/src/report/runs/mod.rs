@@ -8,12 +8,14 @@ mod page;
 mod pca;
 mod pictures;
 mod sections;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use features::{Cloud, FeatureMap, Probed};
-pub use findings::{Findings, Progress, Settings};
+pub use findings::Findings;
 pub use page::page;
 pub use pictures::{Drawn, surprise_pairs};
+pub use settings::{Progress, Settings};
 pub use words::{grouped, quoted};

@@ -8,11 +8,10 @@ use crate::evaluate::{Surprise, surprise_maps};
 use crate::generate::{Settings, complete, sample};
 use crate::palette::Quantizer;
 use crate::report::page::{Completion, Pair};
-use crate::report::{heat, not_given};
 use crate::train::RunDir;
 use crate::{Result, files};
 
-use super::findings::Progress;
+use super::settings::Progress;
 
 /// Images drawn from nothing: fills rows of 6 and of 8.
 const SAMPLES: usize = 48;

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::data::Pixels;
 use crate::evaluate::{BaselineScores, Likelihood};
+use crate::formats::png::{self, Text};
 use crate::generate;
-use crate::model::{ImageSize, ModelConfig};
+use crate::image::{ImageSize, Pixels};
+use crate::model::ModelConfig;
 use crate::palette::{Distortion, Palette, Quantizer};
 use crate::report::page::{Block, Completion, Page, Pair, Table};
-use crate::report::{Text, png};
 
 const MADE: &str = "igpt report runs/a --out a.html";
 

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::model::dir::safetensors;
-use crate::model::dir::stored::{Dtype, Stored};
+use crate::formats::{
+    safetensors,
+    stored::{Dtype, Stored},
+};
 use crate::{Error, Result};
 
 /// Where each tensor lies.

@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::model::{ClassHead, ImageSize};
+use crate::image::ImageSize;
+use crate::model::ClassHead;
 
 fn card(objective: Objective, class_layer: Option<usize>, generates: bool) -> String {
     let class_head = class_layer.map(|layer| ClassHead { num_labels: 3, layer });

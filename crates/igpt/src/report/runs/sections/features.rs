@@ -1,6 +1,6 @@
 //! What the layers know of the classes.
 
-use super::{each, loss_name, name, place, push_chart, source, training, validations};
+use super::shared::{each, loss_name, name, place, push_chart, source, training, validations};
 use crate::probe::{Baselines, FewLabels, Verdict};
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};

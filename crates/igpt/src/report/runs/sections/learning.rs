@@ -1,6 +1,6 @@
 //! Loss and accuracy while runs were trained.
 
-use super::{loss_name, name, push_chart, training, validations};
+use super::shared::{loss_name, name, push_chart, training, validations};
 use crate::report::Chart;
 use crate::report::chart::{Level, Look, Series};
 use crate::report::page::Block;

@@ -1,11 +1,11 @@
 //! What runs draw, what they find odd, and their colours.
 
-use super::{data, each, images, place, source, training};
-use crate::data::Pixels;
+use super::shared::{data, each, images, place, source, training};
+use crate::formats::gif;
+use crate::image::{Pixels, grid, readable_scale};
 use crate::report::page::{Block, Swatch};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{grouped, readable_order};
-use crate::report::{gif, grid, readable_scale};
 
 /// Samples in the animation.
 const ANIMATED: usize = 8;

@@ -1,6 +1,6 @@
 //! Figures of a single run, what is not shown, and how to go on.
 
-use super::{data, each, images, place, source};
+use super::shared::{data, each, images, place, source};
 use crate::report::page::{Block, Command, Figure};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{duration, grouped, percent};

@@ -1,0 +1,59 @@
+//! Image files below a folder as a source, decoded when asked for.
+
+use std::path::{Path, PathBuf};
+
+use super::walk::File;
+use crate::Result;
+use crate::data::Source;
+use crate::formats::decode;
+use crate::image::Pixels;
+
+/// Files whose headers are read to tell grey from colour.
+const SAMPLE: usize = 64;
+
+/// Image files, decoded when asked for.
+pub(super) struct Files {
+    pub(super) root: PathBuf,
+    /// Sorted by name.
+    pub(super) files: Vec<File>,
+    pub(super) labels: Vec<Option<u32>>,
+    pub(super) channels: usize,
+}
+
+impl Source for Files {
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn pixels(&self, i: usize) -> Result<Pixels> {
+        decode::read(&self.root.join(self.files[i].path()), self.channels)
+    }
+
+    fn label(&self, i: usize) -> Option<u32> {
+        self.labels[i]
+    }
+
+    fn name(&self, i: usize) -> String {
+        self.files[i].name.clone()
+    }
+
+    fn in_memory(&self) -> bool {
+        false
+    }
+
+    fn path(&self, i: usize) -> Option<PathBuf> {
+        Some(self.root.join(self.files[i].path()))
+    }
+}
+
+/// 1 when the sampled files that can be read are all grey, otherwise 3.
+pub(super) fn channels(root: &Path, files: &[File]) -> usize {
+    let step = files.len().div_ceil(SAMPLE).max(1);
+    let grey = |file: &File| decode::is_grey(&root.join(file.path()));
+    let mut sample = files.iter().step_by(step).filter_map(grey).peekable();
+    if sample.peek().is_some() && sample.all(|grey| grey) { 1 } else { 3 }
+}

@@ -1,0 +1,130 @@
+//! Any folder of images: flat, or with a sub-folder for each class, or with train, validation and test inside.
+//!
+//! - `FOLDER/*.png`: no labels. `FOLDER/cat/…/*.png`: the first sub-folder is the class.
+//! - With a sub-folder `train`, its parts are `train`, `validation` and `test`, each flat or with classes; the names of
+//!   parts are those of [`parts`]. What else is in the folder is left alone, with a note that counts it.
+//! - A single sub-folder that holds all images, in sub-folders of its own, stands for the folder: `FOLDER/archive/train`.
+//! - A part that the folder doesn't bring is a seeded tenth of the images of train: validation and test both, so that
+//!   every folder can be trained on, tuned and tested.
+//! - The folder counts as grey (1 channel) when each of up to 64 files spread over it says in its header that it has
+//!   no colour; otherwise as RGB. Images of the other kind are converted.
+//! - Files are taken by their ending ([`decode::EXTENSIONS`](crate::formats::decode::EXTENSIONS)), in the order of their paths;
+//!   other files are counted in a note. What operating systems and storage leave behind is skipped (see [`walk`]).
+//!
+//! Reading order: [`walk`], [`layout`], [`files`], this file.
+
+pub mod files;
+pub mod layout;
+pub mod parts;
+#[cfg(test)]
+mod tests;
+pub mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::files::{Files, channels};
+use self::layout::Layout;
+use self::parts::PARTS;
+use self::walk::{File, Walk};
+use crate::data::{Dataset, Images, split};
+use crate::{Error, Result};
+
+/// Opens the folder `root`; see the module's words. What was noticed about it is in the data set's notes.
+///
+/// # Errors
+/// When it can't be read or holds no images.
+pub fn open(root: &Path, seed: u64) -> Result<Dataset> {
+    let mut walk = Walk::through(root)?;
+    let layout = Layout::of(&walk);
+    walk.files.retain(|file| layout.keeps(&file.name));
+    let files = walk.files;
+    let passed_over = walk.passed_over.to_string();
+    if files.is_empty() {
+        return Err(no_images(root, &passed_over));
+    }
+
+    let classes = layout.classes(&files);
+    let label = |file: &File| layout.class(&file.name).and_then(|class| classes.binary_search(&class).ok());
+    let labels = files.iter().map(|file| label(file).map(|label| label as u32)).collect();
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+    for (i, file) in files.iter().enumerate() {
+        parts[layout.part(&file.name).unwrap_or(0)].push(i as u32);
+    }
+    let mut notes = layout.notes;
+    let count = split::tenth(parts[0].len());
+    for (turn, p) in [(0, 1), (1, 2)] {
+        // The last image stays in train.
+        if parts[p].is_empty() && parts[0].len() > 1 {
+            parts[p] = split::take_seeded(&mut parts[0], count, seed, turn);
+            if layout.has_parts {
+                let (name, count) = (PARTS[p], parts[p].len());
+                notes.push(format!(
+                    "no images of {name} in the folder: {count} of train, drawn by seed, are its {name} part"
+                ));
+            }
+        }
+    }
+    if walk.renamed > 0 {
+        let (names, are) = if walk.renamed == 1 { ("name is", "is") } else { ("names are", "are") };
+        notes.push(format!("{} file {names} not UTF-8 and {are} shown with \u{fffd}", walk.renamed));
+    }
+    if !passed_over.is_empty() {
+        notes.push(passed_over);
+    }
+
+    let channels = channels(root, &files);
+    let source = Files { root: root.to_owned(), files, labels, channels };
+    let mut dataset = Dataset::new(root.display().to_string(), classes, Arc::new(source), parts);
+    (dataset.has_parts, dataset.notes) = (layout.has_parts, notes);
+    Ok(dataset)
+}
+
+/// Opens one image file as a data set of one image, without labels.
+///
+/// # Errors
+/// When there is no such file, or what is there is no file.
+pub fn open_file(path: &Path) -> Result<Dataset> {
+    crate::files::open(path)?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let files = vec![File::new(name.to_string_lossy().into_owned(), Path::new(name))];
+    let source = of(path.parent().unwrap_or(Path::new("")), files);
+    let parts = [vec![0], Vec::new(), Vec::new()];
+    let mut dataset = Dataset::new(path.display().to_string(), Vec::new(), Arc::new(source), parts);
+    dataset.has_parts = false;
+    Ok(dataset)
+}
+
+/// The paths of all image files below `root`, whatever its sub-folders mean, and a line on what is passed over, if
+/// anything is.
+///
+/// # Errors
+/// As [`open`].
+pub fn image_files(root: &Path) -> Result<(Vec<PathBuf>, String)> {
+    let walk = Walk::through(root)?;
+    let passed_over = walk.passed_over.to_string();
+    match walk.files.is_empty() {
+        true => Err(no_images(root, &passed_over)),
+        false => Ok((walk.files.iter().map(|file| root.join(file.path())).collect(), passed_over)),
+    }
+}
+
+fn no_images(root: &Path, passed_over: &str) -> Error {
+    let but = if passed_over.is_empty() { String::new() } else { format!("; {passed_over}") };
+    Error::Missing(format!(
+        "no images in {}: PNG, JPEG, WebP, GIF, BMP and TIFF files are looked for, in sub-folders too{but}",
+        root.display()
+    ))
+}
+
+/// The image files at `paths`, without labels, each called by its path.
+pub fn of_files(paths: &[PathBuf]) -> Images {
+    let files = paths.iter().map(|path| File::new(path.to_string_lossy().into_owned(), path)).collect();
+    Images::all(Arc::new(of(Path::new(""), files)))
+}
+
+/// Files below `root` without labels.
+fn of(root: &Path, files: Vec<File>) -> Files {
+    let (channels, labels) = (channels(root, &files), vec![None; files.len()]);
+    Files { root: root.to_owned(), files, labels, channels }
+}

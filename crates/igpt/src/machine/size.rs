@@ -1,0 +1,19 @@
+//! Numbers of bytes in words.
+
+/// A number of bytes for people: megabytes below a gigabyte.
+pub fn size_in_words(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_megabytes_or_gigabytes() {
+        assert_eq!([0, 999_999_999, 1_234_567_890].map(size_in_words), ["0.0 MB", "1000.0 MB", "1.23 GB"]);
+    }
+}

@@ -1,0 +1,271 @@
+//! A model at rest, opened from a directory and saved as one.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::card::Card;
+use super::json::read_json;
+use super::settings;
+use super::weights::{self, Catalogue, SaveType};
+use crate::files::Unfinished;
+use crate::image::{ImageSize, Resampling};
+use crate::model::{Layout, ModelConfig};
+use crate::palette::Palette;
+use crate::{Error, Result, files};
+
+/// A model at rest: everything that a model directory holds.
+#[derive(Clone, Debug)]
+pub struct ModelDir {
+    /// The network's shape.
+    pub config: ModelConfig,
+    /// The palette that its tokens mean.
+    pub palette: Palette,
+    /// The weights, an arena of `Layout::new(&config)`.
+    pub weights: Vec<f32>,
+    /// Keys of `config.json` that igpt doesn't use; saved again as they are.
+    pub extra: Map<String, Value>,
+}
+
+impl ModelDir {
+    /// Opens a model directory, or the one inside a run directory (`RUN/model`).
+    ///
+    /// # Errors
+    /// Anything that is missing, damaged, doesn't fit together or isn't implemented; the message names the file and
+    /// the setting or tensor.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let dir = Self::locate(path.as_ref())?;
+        let (mut config, palette, extra) = read_settings(&dir)?;
+        let catalogue = Catalogue::open(&dir)?;
+        if let Some(recorded) = &catalogue.palette_hash
+            && *recorded != palette.hash()
+        {
+            return Err(Error::Mismatch(format!(
+                "the weights in {} were trained with palette {recorded}, but its preprocessor_config.json holds palette {}: \
+                 put the palette back that belongs to the model",
+                dir.display(),
+                palette.hash()
+            )));
+        }
+        let weights = catalogue.load(&mut config)?;
+        Ok(Self { config, palette, weights, extra })
+    }
+
+    /// The model directory that `path` stands for: itself, or `path/model` for a run directory.
+    pub fn locate(path: &Path) -> Result<PathBuf> {
+        let inner = path.join("model");
+        if path.join("config.json").is_file() {
+            Ok(path.into())
+        } else if inner.join("config.json").is_file() {
+            Ok(inner)
+        } else if !path.exists() {
+            Err(Error::Missing(match hub_name(path) {
+                Some((name, folder)) => format!(
+                    "{name} does not exist here: if it is a model of the Hugging Face hub, fetch its config.json, \
+                     preprocessor_config.json and model.safetensors or pytorch_model.bin by huggingface-cli download {name} \
+                     --local-dir {folder}, and give {folder} as the model"
+                ),
+                None => format!("{} does not exist: give a model directory or a run directory", path.display()),
+            }))
+        } else {
+            Err(Error::Missing(format!(
+                "no config.json in {} or in its model/: give a model directory, or make one with igpt pretrain",
+                path.display()
+            )))
+        }
+    }
+
+    /// Whether it is more than a classifier: whether the output matrix of its generative head was trained.
+    pub(crate) fn generates(&self) -> bool {
+        let layout = Layout::new(&self.config);
+        let zero = layout
+            .tensor(weights::GENERATIVE_HEAD)
+            .is_some_and(|head| self.weights[head.range()].iter().all(|v| *v == 0.0));
+        self.config.class_head.is_none() || !zero
+    }
+
+    /// Refuses a classifier called `name` that can't generate: transformers saves none of `lm_head`, and training on classes alone from
+    /// scratch leaves it as it began, at zero, where every colour is as likely as any other.
+    ///
+    /// # Errors
+    /// When the output matrix of a classifier is zero.
+    pub fn expect_generative(&self, name: &str) -> Result<()> {
+        if self.generates() {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{name} is a classifier whose generative head was never trained: it can classify and be probed, but neither \
+             draw nor say how likely an image is; igpt finetune with a --generative-weight above 0 trains one that does both"
+        )))
+    }
+
+    /// Names of the classifier's classes, in order; empty without a classifier.
+    pub fn classes(&self) -> Vec<String> {
+        let names = self.extra.get("id2label").and_then(Value::as_object);
+        let name = |id: usize| match names.and_then(|names| names.get(&id.to_string())).and_then(Value::as_str) {
+            Some(name) => name.into(),
+            None => format!("LABEL_{id}"),
+        };
+        (0..self.config.class_head.map_or(0, |head| head.num_labels)).map(name).collect()
+    }
+
+    /// Names of the classes of the classifier in the model directory `dir`, of which only `config.json` is read; none where
+    /// there is no classifier.
+    pub(crate) fn class_names(dir: &Path) -> Option<Vec<String>> {
+        let config = read_json(&dir.join("config.json")).ok()?;
+        let names = config.get("id2label")?.as_object()?;
+        (0..names.len()).map(|id| Some(names.get(&id.to_string())?.as_str()?.to_owned())).collect()
+    }
+
+    /// Gives the classifier's classes these names, as transformers does.
+    pub fn set_classes(&mut self, names: &[String]) {
+        let id2label: Map<_, _> = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+        let label2id: Map<_, _> = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+        self.extra.insert("id2label".into(), Value::Object(id2label));
+        self.extra.insert("label2id".into(), Value::Object(label2id));
+    }
+
+    /// Writes the directory: first beside `path`, then moved to it, so that an interruption never leaves half a
+    /// model under its name. A model that is there already is replaced file by file, weights last.
+    pub fn save(&self, path: impl AsRef<Path>, card: &Card, dtype: SaveType) -> Result<()> {
+        let path = path.as_ref();
+        if self.palette.n_vocab() != self.config.n_vocab {
+            return Err(Error::Mismatch(format!(
+                "a palette of {} colours doesn't fit a model of {}",
+                self.palette.n_vocab(),
+                self.config.n_vocab
+            )));
+        }
+        let name =
+            path.file_name().ok_or_else(|| Error::Invalid(format!("{} is not a directory's name", path.display())))?;
+        let temp = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let temp = Unfinished::at(temp);
+        self.write_into(temp.path(), card, dtype)?;
+        replace(temp.path(), path)?;
+        temp.keep();
+        Ok(())
+    }
+
+    fn write_into(&self, dir: &Path, card: &Card, dtype: SaveType) -> Result<()> {
+        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let processor = self.palette.to_preprocessor(Some(self.config.n_px));
+        // Sampling as in the paper: temperature 1 and nothing cut off; sos, then one token a pixel.
+        let generation = json!({
+            "do_sample": true,
+            "temperature": 1.0,
+            "top_k": 0,
+            "bos_token_id": self.config.n_vocab,
+            "max_length": self.config.n_ctx() + 1,
+        });
+        let config = settings::to_json(&self.config, &self.extra, dtype.torch());
+        let mut texts = vec![("README.md", card.to_markdown(&self.config, self.generates()))];
+        for (name, value) in
+            [("config.json", config), ("preprocessor_config.json", processor), ("generation_config.json", generation)]
+        {
+            texts.push((name, format!("{value:#}\n")));
+        }
+        for (name, text) in texts {
+            let file = dir.join(name);
+            files::write(&file, text.as_bytes())?;
+        }
+        weights::write(&dir.join(WEIGHTS), &self.config, &self.weights, &self.palette.hash(), dtype)?;
+        for name in FILES {
+            let file = dir.join(name);
+            File::open(&file).and_then(|f| f.sync_all()).map_err(Error::io(&file))?;
+        }
+        Ok(())
+    }
+}
+
+/// A path that may be a name on the Hugging Face hub, `ORG/NAME`, and the folder to put it into.
+fn hub_name(path: &Path) -> Option<(&str, &str)> {
+    let name = path.to_str()?;
+    let (org, folder) = name.split_once('/')?;
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    // A folder that is there is a path with a slip in it.
+    (plain(org) && plain(folder) && !Path::new(org).exists()).then_some((name, folder))
+}
+
+/// The file in a model directory that holds what transformers computed.
+pub const RECORDING: &str = "parity.safetensors";
+
+pub(super) const WEIGHTS: &str = "model.safetensors";
+/// What `save` writes; the weights last.
+pub(super) const FILES: [&str; 5] =
+    ["README.md", "config.json", "preprocessor_config.json", "generation_config.json", WEIGHTS];
+
+/// Moves the finished directory `temp` to `path`.
+fn replace(temp: &Path, path: &Path) -> Result<()> {
+    if !path.exists() {
+        return fs::rename(temp, path).map_err(Error::io(path));
+    }
+    // A recording of the model that was here proves nothing about the new one.
+    let recording = path.join(RECORDING);
+    if recording.exists() {
+        fs::remove_file(&recording).map_err(Error::io(&recording))?;
+    }
+    for name in FILES {
+        fs::rename(temp.join(name), path.join(name)).map_err(Error::io(path.join(name)))?;
+    }
+    fs::remove_dir(temp).map_err(Error::io(temp))
+}
+
+/// Everything but the weights. `config.biases` is not known yet.
+fn read_settings(dir: &Path) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
+    let (config, processor) = (dir.join("config.json"), dir.join("preprocessor_config.json"));
+    if !processor.exists() {
+        return Err(Error::Missing(format!(
+            "no preprocessor_config.json in {}: it holds the palette and the image size, copy it from the model's source",
+            dir.display()
+        )));
+    }
+    fit_settings((read_json(&config)?, &config), (read_json(&processor)?, &processor))
+}
+
+/// What `config.json` and `preprocessor_config.json` say together; the paths are for the messages.
+pub(super) fn fit_settings(
+    (config, config_path): (Value, &Path),
+    (processor, path): (Value, &Path),
+) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
+    let Value::Object(map) = config else {
+        return Err(Error::format(config_path, "not a JSON object of settings"));
+    };
+    let settings = settings::parse(map, config_path)?;
+    let mut config = settings.config;
+    let palette = Palette::from_preprocessor(&processor).map_err(|e| Error::format(path, e.to_string()))?;
+    if palette.resampling() != Resampling::default() {
+        tracing::warn!(
+            "{}: pictures are scaled {} as resample and do_resize say, but cut to the model's proportions first, where \
+             transformers squeezes them",
+            path.display(),
+            palette.resampling()
+        );
+    }
+    if palette.n_vocab() != config.n_vocab {
+        let (colors, vocab_size) = (palette.n_vocab(), config.n_vocab + 1);
+        return Err(Error::format(path, format!("{colors} colours, but config.json has vocab_size {vocab_size}")));
+    }
+    let size = image_size(&processor)
+        .ok_or_else(|| Error::format(path, "no size with height and width: the model's image size is not known"))?;
+    let n_positions = config.n_ctx();
+    if size.height.checked_mul(size.width) != Some(n_positions) {
+        return Err(Error::format(path, format!("size {size} doesn't make config.json's n_positions {n_positions}")));
+    }
+    config.n_px = size;
+    config.validate().map_err(|e| Error::format(config_path, e.to_string()))?;
+    Ok((config, palette, settings.extra))
+}
+
+/// `size` as transformers writes it now ({height, width}) or did once (a side).
+pub(super) fn image_size(processor: &Value) -> Option<ImageSize> {
+    let side = |v: &Value| v.as_u64().and_then(|v| usize::try_from(v).ok());
+    let size = processor.get("size")?;
+    match side(size) {
+        Some(n_px) => Some(ImageSize::square(n_px)),
+        None => Some(ImageSize { height: side(size.get("height")?)?, width: side(size.get("width")?)? }),
+    }
+}

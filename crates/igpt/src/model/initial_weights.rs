@@ -1,0 +1,92 @@
+//! The weights of a new network: the official code's, or the same with positions that know their place on the grid, with
+//! blocks that start as nothing, or both.
+
+use crate::image::ImageSize;
+use crate::model::init::{Init, Initialization};
+use crate::model::{Layout, ModelConfig};
+use crate::rng::{Purpose, Rng};
+
+/// The weights of a new network, an arena as [`Layout`] lays it out.
+pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> Vec<f32> {
+    let layout = Layout::new(config);
+    let mut weights = vec![0.0; layout.arena_len()];
+    layout.init(seed, &mut weights);
+    if how == Initialization::Grid {
+        layout.init_grid(config.n_px, &mut weights);
+    }
+    weights
+}
+
+/// Amplitude of the waves that positions start with.
+const AMPLITUDE: f64 = 0.1;
+
+impl Layout {
+    /// Fills `arena` with the official code's initial values, drawn by (seed, tensor, element).
+    pub fn init(&self, seed: u64, arena: &mut [f32]) {
+        arena.fill(0.0);
+        for (index, tensor) in self.tensors().iter().enumerate() {
+            for (element, place) in tensor.places().enumerate() {
+                arena[place] = match tensor.init {
+                    Init::Ones => 1.0,
+                    Init::Zeros => 0.0,
+                    Init::Normal(std) => {
+                        let mut rng = Rng::new(seed, Purpose::Init, index as u64, element as u64);
+                        (std * rng.normal()) as f32
+                    }
+                };
+            }
+        }
+    }
+
+    /// Lets the position embeddings (T, n_embd) in `arena` start as sines and cosines, half of the channels along the
+    /// row and half along the column, with lengths from 4 pixels to four times the image's side. The same step in the
+    /// image is then the same rotation everywhere, so that a head can look one row up as soon as it has learned to at
+    /// any place. Channels beyond a multiple of four stay as they are.
+    pub fn init_grid(&self, n_px: ImageSize, arena: &mut [f32]) {
+        let wpe = self.tensor("transformer.wpe.weight").expect("every network has positions");
+        let waves = wpe.shape[1] / 4;
+        for (position, channels) in arena[wpe.range()].chunks_exact_mut(wpe.cols).take(wpe.shape[0]).enumerate() {
+            let axes = [(position / n_px.width, n_px.height), (position % n_px.width, n_px.width)];
+            let axes = axes.into_iter().flat_map(|axis| std::iter::repeat_n(axis, waves));
+            for (i, ((at, side), pair)) in axes.zip(channels.as_chunks_mut::<2>().0).enumerate() {
+                let frequency = std::f64::consts::FRAC_PI_2 * (side as f64).powf(-((i % waves) as f64) / waves as f64);
+                let (sin, cos) = (at as f64 * frequency).sin_cos();
+                *pair = [(AMPLITUDE * sin) as f32, (AMPLITUDE * cos) as f32];
+            }
+        }
+    }
+
+    /// Lets every block in `arena` start as one that changes nothing: the matrices by which attention and MLP write into
+    /// the residual stream are zero.
+    pub fn init_zero_projections(&self, arena: &mut [f32]) {
+        for tensor in self.tensors().iter().filter(|tensor| tensor.name.ends_with(".c_proj.weight")) {
+            arena[tensor.range()].fill(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_the_grid_equal_steps_have_equal_likeness_and_all_else_is_the_papers() {
+        let config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 2, 3);
+        let layout = Layout::new(&config);
+        let [paper, grid] = [Initialization::Paper, Initialization::Grid].map(|how| initial_weights(&config, how, 5));
+        for tensor in layout.tensors() {
+            let same = paper[tensor.range()] == grid[tensor.range()];
+            assert_eq!(same, !tensor.name.contains("wpe"), "{}", tensor.name);
+        }
+        let wpe = layout.tensor("transformer.wpe.weight").unwrap();
+        let values = layout.export(wpe, &grid);
+        let likeness = |a: usize, b: usize| -> f32 { (0..72).map(|c| values[a * 72 + c] * values[b * 72 + c]).sum() };
+        // One row up and two columns to the right, from several places.
+        let at = |row: usize, column: usize| row * 17 + column;
+        let step = |row, column| likeness(at(row, column), at(row - 1, column + 2));
+        for (row, column) in [(1, 0), (8, 14), (4, 7)] {
+            assert!((step(row, column) - step(3, 3)).abs() < 1e-5);
+        }
+        assert!(likeness(at(3, 3), at(3, 3)) > step(3, 3) + 0.01);
+    }
+}

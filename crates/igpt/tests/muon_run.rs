@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use igpt::device::{self, Optimizer, Precision, TrainOptions};
-use igpt::model::{ImageSize, ModelConfig};
+use igpt::image::ImageSize;
+use igpt::model::ModelConfig;
 use igpt::ranks::Collective;
 use igpt::train::checkpoint::Checkpoint;
 use igpt::train::{Context, Event, Overrides, RunConfig, Start, pretrain};

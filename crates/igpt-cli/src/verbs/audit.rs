@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Images, Split, TokenSet};
 use igpt::device::{Engine, Pooling, Precision, blame, expect_finite};
-use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest, quantile};
+use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest};
+use igpt::formats::png;
 use igpt::generate::{Settings, expect_room, sample};
 use igpt::image::{Pixels, grid, readable_scale};
+use igpt::image::{grid, readable_scale};
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
-use igpt::report::{Text, csv_field, grid, png, readable_scale};
+use igpt::report::{Text, csv_field};
+use igpt::stats::quantile;
 use igpt::{Error, Result, files};
 use igpt_kernels::pool::Pool;
 use serde::Serialize;

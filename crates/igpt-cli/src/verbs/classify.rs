@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{Batch, Damaged, decode, folder};
+use igpt::data::{Batch, Damaged, folder};
 use igpt::device::Precision;
 use igpt::evaluate::classify;
+use igpt::formats::decode;
 use igpt::model::{Layout, ModelDir};
 use igpt::palette::Quantizer;
 use igpt::train::TrainedOn;

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use igpt::data::Pixels;
 use igpt::device::{Engine, Precision};
+use igpt::formats::{gif, png};
 use igpt::generate::Settings;
+use igpt::image::Pixels;
 use igpt::image::{GAP, Pixels, grid, readable_scale};
+use igpt::image::{GAP, grid, readable_scale};
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
-use igpt::report::{GAP, Text, gif, grid, npy, png, readable_scale};
+use igpt::report::{Text, npy};
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use igpt::data::Split;
-use igpt::model::ImageSize;
+use igpt::formats::png;
+use igpt::image::ImageSize;
 use igpt::palette::{self, Distortion, FitOptions, Histogram, Palette, Quantizer, Scale};
-use igpt::report::{Text, png};
+use igpt::report::Text;
 use igpt::{Error, Result};
 use serde_json::json;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use igpt::data::Augment;
 use igpt::device::{self, Device, Optimizer, Precision};
-use igpt::model::{ImageSize, Objective, Preset};
+use igpt::image::ImageSize;
+use igpt::model::{Objective, Preset};
 use igpt::train::{self, Given, Overrides, Recipe, RunConfig, RunDir, Start, Value};
 use igpt::{Error, Result};
 

@@ -48,7 +48,8 @@ fn suspect(engine: &dyn Engine) -> Option<String> {
 mod tests {
     use super::*;
     use crate::device::{Options, Precision, open};
-    use crate::model::{ImageSize, ModelConfig};
+    use crate::image::ImageSize;
+    use crate::model::ModelConfig;
 
     #[test]
     fn a_result_that_is_no_number_names_the_image_and_the_largest_weight() {

@@ -6,7 +6,7 @@
 use crate::data::{Batch, Masking, TokenSet};
 use crate::device::{Engine, blame, expect_finite};
 use crate::model::Objective;
-use crate::probe::wilson;
+use crate::stats::wilson;
 use crate::{Error, Result};
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
@@ -115,7 +115,8 @@ fn largest<T, K: PartialOrd>(values: &[T], key: impl Fn(&T) -> K) -> usize {
 mod tests {
     use super::*;
     use crate::device::{self, Precision};
-    use crate::model::{ClassHead, ImageSize, Layout, ModelConfig};
+    use crate::image::ImageSize;
+    use crate::model::{ClassHead, Layout, ModelConfig};
 
     #[test]
     fn the_interval_is_wilsons() {

@@ -155,7 +155,8 @@ fn each_run(
 mod tests {
     use super::*;
     use crate::device::{self, Precision};
-    use crate::model::{ImageSize, ModelConfig};
+    use crate::image::ImageSize;
+    use crate::model::ModelConfig;
     use crate::ranks::collective::tests::on_ranks;
 
     #[test]

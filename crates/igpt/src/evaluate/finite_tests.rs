@@ -1,10 +1,11 @@
 //! No figure leaves a damaged model: weights that are finite each, but whose products are not.
 
 use super::*;
-use crate::data::{Batch, Images, TokenSet, packed::Packed};
+use crate::data::{Batch, Images, TokenSet, sources::packed::Packed};
 use crate::device::{Engine, Options, Pooling, Precision, open};
 use crate::generate::{self, Settings};
-use crate::model::{ClassHead, ImageSize, Layout, ModelConfig, Objective};
+use crate::image::ImageSize;
+use crate::model::{ClassHead, Layout, ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 

@@ -174,7 +174,7 @@ pub(super) fn check(config: &ModelConfig, set: &TokenSet) -> Result<()> {
 mod tests {
     use super::*;
     use crate::device::{self, Precision};
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
     use crate::ranks::collective::tests::on_ranks;
 
     fn set(images: usize, tokens: impl Fn(usize) -> u16) -> TokenSet {

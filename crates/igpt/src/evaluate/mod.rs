@@ -15,5 +15,5 @@ pub use baselines::{BaselineScores, Baselines};
 pub use classes::{Accuracy, Classified, VOTES, accuracy, classify};
 pub use features::{Layers, features, features_of_whole};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
-pub use nearest::{Nearest, Points, nearest, quantile};
-pub use surprise::{Reference, Surprise, auroc, surprise, surprise_maps};
+pub use nearest::{Nearest, Points, nearest};
+pub use surprise::{Reference, Surprise, surprise, surprise_maps};

@@ -15,6 +15,7 @@ use super::likelihood::{check, expect_numbers};
 use crate::Result;
 use crate::data::TokenSet;
 use crate::device::{Engine, blame, expect_finite};
+use crate::formats::png::{self, Text};
 use crate::palette::Quantizer;
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
@@ -95,7 +96,8 @@ pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usiz
 mod tests {
     use super::*;
     use crate::device::{self, Precision};
-    use crate::model::{ImageSize, ModelConfig};
+    use crate::image::ImageSize;
+    use crate::model::ModelConfig;
     use crate::palette::Palette;
 
     /// Flat images, and stripes of two colours.

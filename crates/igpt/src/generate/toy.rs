@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::Result;
 use crate::data::Batch;
 use crate::device::{Decoder, Engine, LossSum, Pooling};
-use crate::model::{ImageSize, ModelConfig};
+use crate::image::ImageSize;
+use crate::model::ModelConfig;
 use crate::rng::{Purpose, Rng};
 
 /// The engine; it can only draw.

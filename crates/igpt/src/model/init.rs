@@ -1,4 +1,4 @@
-//! The weights of a new network: the official code's, or the same with positions that know their place on the grid.
+//! How the weights of a new network start.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub enum Initialization {
     /// As in the official code.
     #[default]
     Paper,
-    /// The same, but position embeddings start as waves along rows and columns; see [`Layout::init_grid`].
+    /// The same, but position embeddings start as waves along rows and columns; see [`Layout::init_grid`](crate::model::Layout::init_grid).
     Grid,
 }
 
@@ -22,80 +22,4 @@ pub enum Init {
     Zeros,
     /// Normal with this standard deviation.
     Normal(f64),
-}
-
-/// The weights of a new network, tensor after tensor as [`Layout`] lists them.
-pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> Vec<f32> {
-    let layout = Layout::new(config);
-    let mut weights = vec![0.0; layout.parameters()];
-    layout.init(seed, &mut weights);
-    if how == Initialization::Grid {
-        layout.init_grid(config.n_px, &mut weights);
-    }
-    weights
-}
-
-/// Amplitude of the waves that positions start with.
-const AMPLITUDE: f64 = 0.1;
-
-impl Layout {
-    /// Fills `weights` with the official code's initial values, drawn by (seed, tensor, element).
-    pub fn init(&self, seed: u64, weights: &mut [f32]) {
-        for (index, tensor) in self.tensors().iter().enumerate() {
-            for (element, value) in weights[tensor.range()].iter_mut().enumerate() {
-                *value = match tensor.init {
-                    Init::Ones => 1.0,
-                    Init::Zeros => 0.0,
-                    Init::Normal(std) => {
-                        let mut rng = Rng::new(seed, Purpose::Init, index as u64, element as u64);
-                        (std * rng.normal()) as f32
-                    }
-                };
-            }
-        }
-    }
-
-    /// Lets the position embeddings (T, n_embd) in `weights` start as sines and cosines, half of the channels along the
-    /// row and half along the column, with lengths from 4 pixels to four times the image's side. The same step in the
-    /// image is then the same rotation everywhere, so that a head can look one row up as soon as it has learned to at
-    /// any place. Channels beyond a multiple of four stay as they are.
-    pub fn init_grid(&self, n_px: ImageSize, weights: &mut [f32]) {
-        let wpe = self.tensor("transformer.wpe.weight").expect("every network has positions");
-        let waves = wpe.shape[1] / 4;
-        for (position, channels) in weights[wpe.range()].chunks_exact_mut(wpe.shape[1]).enumerate() {
-            let axes = [(position / n_px.width, n_px.height), (position % n_px.width, n_px.width)];
-            let axes = axes.into_iter().flat_map(|axis| std::iter::repeat_n(axis, waves));
-            for (i, ((at, side), pair)) in axes.zip(channels.as_chunks_mut::<2>().0).enumerate() {
-                let frequency = std::f64::consts::FRAC_PI_2 * (side as f64).powf(-((i % waves) as f64) / waves as f64);
-                let (sin, cos) = (at as f64 * frequency).sin_cos();
-                *pair = [(AMPLITUDE * sin) as f32, (AMPLITUDE * cos) as f32];
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn on_the_grid_equal_steps_have_equal_likeness_and_all_else_is_the_papers() {
-        let config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 2, 3);
-        let layout = Layout::new(&config);
-        let [paper, grid] = [Initialization::Paper, Initialization::Grid].map(|how| initial_weights(&config, how, 5));
-        for tensor in layout.tensors() {
-            let same = paper[tensor.range()] == grid[tensor.range()];
-            assert_eq!(same, !tensor.name.contains("wpe"), "{}", tensor.name);
-        }
-        let wpe = layout.tensor("transformer.wpe.weight").unwrap();
-        let values = &grid[wpe.range()];
-        let likeness = |a: usize, b: usize| -> f32 { (0..72).map(|c| values[a * 72 + c] * values[b * 72 + c]).sum() };
-        // One row up and two columns to the right, from several places.
-        let at = |row: usize, column: usize| row * 17 + column;
-        let step = |row, column| likeness(at(row, column), at(row - 1, column + 2));
-        for (row, column) in [(1, 0), (8, 14), (4, 7)] {
-            assert!((step(row, column) - step(3, 3)).abs() < 1e-5);
-        }
-        assert!(likeness(at(3, 3), at(3, 3)) > step(3, 3) + 0.01);
-    }
 }

@@ -1,15 +1,14 @@
-//! The weights of a new network: the official code's, or the same with positions that know their place on the grid, with
-//! blocks that start as nothing, or both.
+//! The weights of a new network: the official code's, or the same with positions that know their place on the grid.
 
 use crate::image::ImageSize;
 use crate::model::init::{Init, Initialization};
 use crate::model::{Layout, ModelConfig};
 use crate::rng::{Purpose, Rng};
 
-/// The weights of a new network, an arena as [`Layout`] lays it out.
+/// The weights of a new network, tensor after tensor as [`Layout`] lists them.
 pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> Vec<f32> {
     let layout = Layout::new(config);
-    let mut weights = vec![0.0; layout.arena_len()];
+    let mut weights = vec![0.0; layout.parameters()];
     layout.init(seed, &mut weights);
     if how == Initialization::Grid {
         layout.init_grid(config.n_px, &mut weights);
@@ -21,12 +20,11 @@ pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> 
 const AMPLITUDE: f64 = 0.1;
 
 impl Layout {
-    /// Fills `arena` with the official code's initial values, drawn by (seed, tensor, element).
-    pub fn init(&self, seed: u64, arena: &mut [f32]) {
-        arena.fill(0.0);
+    /// Fills `weights` with the official code's initial values, drawn by (seed, tensor, element).
+    pub fn init(&self, seed: u64, weights: &mut [f32]) {
         for (index, tensor) in self.tensors().iter().enumerate() {
-            for (element, place) in tensor.places().enumerate() {
-                arena[place] = match tensor.init {
+            for (element, value) in weights[tensor.range()].iter_mut().enumerate() {
+                *value = match tensor.init {
                     Init::Ones => 1.0,
                     Init::Zeros => 0.0,
                     Init::Normal(std) => {
@@ -38,14 +36,14 @@ impl Layout {
         }
     }
 
-    /// Lets the position embeddings (T, n_embd) in `arena` start as sines and cosines, half of the channels along the
+    /// Lets the position embeddings (T, n_embd) in `weights` start as sines and cosines, half of the channels along the
     /// row and half along the column, with lengths from 4 pixels to four times the image's side. The same step in the
     /// image is then the same rotation everywhere, so that a head can look one row up as soon as it has learned to at
     /// any place. Channels beyond a multiple of four stay as they are.
-    pub fn init_grid(&self, n_px: ImageSize, arena: &mut [f32]) {
+    pub fn init_grid(&self, n_px: ImageSize, weights: &mut [f32]) {
         let wpe = self.tensor("transformer.wpe.weight").expect("every network has positions");
         let waves = wpe.shape[1] / 4;
-        for (position, channels) in arena[wpe.range()].chunks_exact_mut(wpe.cols).take(wpe.shape[0]).enumerate() {
+        for (position, channels) in weights[wpe.range()].chunks_exact_mut(wpe.shape[1]).enumerate() {
             let axes = [(position / n_px.width, n_px.height), (position % n_px.width, n_px.width)];
             let axes = axes.into_iter().flat_map(|axis| std::iter::repeat_n(axis, waves));
             for (i, ((at, side), pair)) in axes.zip(channels.as_chunks_mut::<2>().0).enumerate() {
@@ -53,14 +51,6 @@ impl Layout {
                 let (sin, cos) = (at as f64 * frequency).sin_cos();
                 *pair = [(AMPLITUDE * sin) as f32, (AMPLITUDE * cos) as f32];
             }
-        }
-    }
-
-    /// Lets every block in `arena` start as one that changes nothing: the matrices by which attention and MLP write into
-    /// the residual stream are zero.
-    pub fn init_zero_projections(&self, arena: &mut [f32]) {
-        for tensor in self.tensors().iter().filter(|tensor| tensor.name.ends_with(".c_proj.weight")) {
-            arena[tensor.range()].fill(0.0);
         }
     }
 }
@@ -79,7 +69,7 @@ mod tests {
             assert_eq!(same, !tensor.name.contains("wpe"), "{}", tensor.name);
         }
         let wpe = layout.tensor("transformer.wpe.weight").unwrap();
-        let values = layout.export(wpe, &grid);
+        let values = &grid[wpe.range()];
         let likeness = |a: usize, b: usize| -> f32 { (0..72).map(|c| values[a * 72 + c] * values[b * 72 + c]).sum() };
         // One row up and two columns to the right, from several places.
         let at = |row: usize, column: usize| row * 17 + column;

@@ -9,6 +9,7 @@ pub mod rates;
 
 pub use config::{ClassHead, MASK_PROB, ModelConfig, Objective, Preset};
 pub use dir::{Card, ModelDir, SaveType};
-pub use init::{Initialization, initial_weights};
+pub use init::Initialization;
+pub use initial_weights::initial_weights;
 pub use params::{Layout, Tensor, expect_weights};
 pub use rates::{RateGroup, Rates};

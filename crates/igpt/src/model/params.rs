@@ -136,7 +136,8 @@ pub fn expect_weights(config: &ModelConfig, weights: &[f32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClassHead, ImageSize};
+    use crate::image::ImageSize;
+    use crate::model::ClassHead;
 
     #[test]
     fn tensors_lie_one_behind_the_other_and_are_as_many_values_as_the_config_counts() {

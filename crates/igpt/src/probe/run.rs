@@ -12,6 +12,7 @@ use crate::machine::{Limits, size_in_words};
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
+use crate::stats::wilson;
 use crate::{Error, Result, device};
 
 /// What to probe and how.

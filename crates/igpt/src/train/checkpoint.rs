@@ -21,7 +21,7 @@ use self::source::Source;
 use crate::checksum::{sha256, sha256_file};
 use crate::data::Fingerprint;
 use crate::device::{State, TrainEngine};
-use crate::model::dir::safetensors;
+use crate::formats::safetensors;
 use crate::model::{Layout, Tensor};
 use crate::train::config::RunConfig;
 use crate::train::plan::Plan;

@@ -10,7 +10,8 @@ use super::setup::{
 use crate::Result;
 use crate::data::{Dataset, Fingerprint, Images, Loader, Preprocess, Split, TokenSet};
 use crate::device::{FineTuning, TrainEngine};
-use crate::model::{ImageSize, ModelConfig, ModelDir};
+use crate::image::ImageSize;
+use crate::model::{ModelConfig, ModelDir};
 use crate::palette::Quantizer;
 use crate::ranks::in_turn;
 use crate::ranks::same::{expect_same_data, expect_same_weights};
@@ -117,7 +118,7 @@ pub(super) fn prepare(
 
     context.phase("turning images into tokens");
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, context.observer)?;
-    let preprocess = Preprocess { augment: config.data.augment, ..palette.preprocess(n_px) };
+    let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(palette, n_px) };
     let train = &config.train;
     let of = (train.batch_sizes(images.len()), part(context.ranks, train.batch));
     let loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;

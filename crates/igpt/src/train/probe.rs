@@ -6,7 +6,7 @@
 
 use crate::data::{self, Dataset, Split, TokenSet};
 use crate::device::{Engine, Pooling};
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 use crate::palette::Quantizer;
 use crate::probe::parts::pick;
 use crate::probe::ridge::choose_and_measure;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::data::Damaged;
 use crate::device::TrainEngine;
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::ranks::{Collective, expect_same_program};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};

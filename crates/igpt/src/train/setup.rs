@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::data::colors::fit_usual;
 use crate::data::{self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet};
 use crate::device::{FineTuning, TrainEngine, TrainOptions, backend};
 use crate::files;
-use crate::model::{ImageSize, ModelConfig, ModelDir, Objective};
-use crate::palette::{Palette, Quantizer, fit_usual};
+use crate::image::ImageSize;
+use crate::model::{ModelConfig, ModelDir, Objective};
+use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};

@@ -15,7 +15,8 @@ use std::path::Path;
 use igpt::cpu::{self, Isa};
 use igpt::data::Batch;
 use igpt::device::{AdamUpdate, Engine, Optimizer, Pooling, Precision, Update};
-use igpt::model::{ImageSize, Layout, ModelConfig, Rates};
+use igpt::image::ImageSize;
+use igpt::model::{Layout, ModelConfig, Rates};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

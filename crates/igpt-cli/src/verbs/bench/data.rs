@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use igpt::data::{Augment, Preprocess, Split};
-use igpt::model::ImageSize;
+use igpt::image::ImageSize;
 use igpt::palette::{Palette, Quantizer};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};

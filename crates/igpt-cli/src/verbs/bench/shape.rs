@@ -1,8 +1,9 @@
 //! The network to measure.
 
 use igpt::device::{self, Options, Precision, TrainOptions};
+use igpt::image::ImageSize;
 use igpt::machine::expect_memory;
-use igpt::model::{ImageSize, ModelConfig};
+use igpt::model::ModelConfig;
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
 use igpt_kernels::Pool;

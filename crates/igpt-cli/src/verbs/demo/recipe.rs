@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use igpt::data::Images;
 use igpt::device;
-use igpt::model::ImageSize;
+use igpt::image::ImageSize;
 use igpt::palette::Histogram;
 use igpt::train::{Overrides, Recipe, RunConfig};
 use igpt::{Error, Result};

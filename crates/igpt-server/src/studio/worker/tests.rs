@@ -1,5 +1,6 @@
 use igpt::device::{Options, Precision, open};
-use igpt::model::{ImageSize, Initialization, ModelConfig, initial_weights};
+use igpt::image::ImageSize;
+use igpt::model::{Initialization, ModelConfig, initial_weights};
 
 use super::*;
 

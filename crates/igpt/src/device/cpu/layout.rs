@@ -181,7 +181,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageSize;
+    use crate::image::ImageSize;
 
     #[test]
     fn muon_holds_second_moments_of_all_but_the_hidden_matrices() {

@@ -9,7 +9,8 @@ mod updates;
 use super::*;
 use crate::data::{Batch, Masking};
 use crate::device::{AdamUpdate, MuonUpdate, Pooling, State, Update};
-use crate::model::{ClassHead, ImageSize, Objective, RateGroup, Rates};
+use crate::model::{ClassHead, Objective, RateGroup, Rates};
+use crate::image::{ImageSize};
 use crate::rng::{Purpose, Rng};
 
 const ADAM: Update = Update {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::device::{self, Engine, Precision};
-use crate::model::{ImageSize, Initialization, ModelConfig, initial_weights};
+use crate::image::ImageSize;
+use crate::model::{Initialization, ModelConfig, initial_weights};
 
 /// A network of random weights, output matrix included.
 fn engine(objective: Objective) -> Box<dyn Engine> {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::data::{Images, Pixels, TokenSet, tokenize};
+use crate::data::{Images, TokenSet, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{Surprise, surprise_maps};
 use crate::generate::{Settings, complete, sample};
+use crate::image::{Pixels, heat, not_given};
 use crate::palette::Quantizer;
 use crate::report::page::{Completion, Pair};
 use crate::train::RunDir;

@@ -1,7 +1,7 @@
 //! How much of a run a report looks at.
 
-use crate::cpu;
 use crate::data::OpenOptions;
+use crate::device::Options;
 
 /// Told what is being done, how much of it is done, and of how much.
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
@@ -21,5 +21,5 @@ pub struct Settings {
     /// Seed of everything drawn.
     pub seed: u64,
     /// How the engine computes.
-    pub options: cpu::Options,
+    pub options: Options,
 }

@@ -1,7 +1,7 @@
 //! What is wrong with a `[train]` section, all of it at once.
 
-use crate::data::MASK_PROB;
 use crate::device::Optimizer;
+use crate::model::MASK_PROB;
 use crate::train::config::TrainSection;
 use crate::train::plan::Plan;
 

@@ -15,10 +15,10 @@ fn save_then_open_gives_the_same_model() {
     for biases in [false, true] {
         let mut before = model(biases);
         before.config.n_inner = 100;
-        before.weights = vec![0.5; Layout::new(&before.config).arena_len()];
+        before.weights = vec![0.5; Layout::new(&before.config).parameters()];
         // Only what lies outside the padding comes back.
         let layout = Layout::new(&before.config);
-        let mut expected = vec![0.0; layout.arena_len()];
+        let mut expected = vec![0.0; layout.parameters()];
         for tensor in layout.tensors() {
             layout.import(tensor, &vec![0.5; tensor.len()], &mut expected).unwrap();
         }
@@ -43,7 +43,7 @@ fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
         (before.config.objective, before.config.mask_prob) = (Objective::Masked, 0.35);
         before.config.class_head = Some(ClassHead { num_labels: 3, layer });
         let layout = Layout::new(&before.config);
-        before.weights.resize(layout.arena_len(), 0.0);
+        before.weights.resize(layout.parameters(), 0.0);
         let score = layout.tensor("score.weight").unwrap();
         layout.import(score, &(0..3 * 72).map(|i| i as f32).collect::<Vec<_>>(), &mut before.weights).unwrap();
         let (_temp, dir) = saved(&before);
@@ -78,7 +78,7 @@ fn a_classifier_as_transformers_saves_it_opens_without_a_generative_head_and_say
     let mut before = model(false);
     before.config.class_head = Some(ClassHead { num_labels: 3, layer: 2 });
     let layout = Layout::new(&before.config);
-    before.weights.resize(layout.arena_len(), 0.0);
+    before.weights.resize(layout.parameters(), 0.0);
     let score = layout.tensor("score.weight").unwrap();
     layout.import(score, &[0.5; 3 * 72], &mut before.weights).unwrap();
     before.expect_generative("m").unwrap();

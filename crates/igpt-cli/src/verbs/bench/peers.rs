@@ -10,9 +10,9 @@ use igpt::{Error, Result};
 use igpt_kernels::Pool;
 use serde_json::{Value, json};
 
-const TRAIN: &str = include_str!("../../../../../benches/peers/train.py");
-const SAMPLE: &str = include_str!("../../../../../benches/peers/sample.py");
-const FORWARD: &str = include_str!("../../../../../benches/peers/forward.py");
+const TRAIN: &str = include_str!("../../../peers/train.py");
+const SAMPLE: &str = include_str!("../../../peers/sample.py");
+const FORWARD: &str = include_str!("../../../peers/forward.py");
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -131,7 +131,7 @@ fn igpt(args: &Args, threads: usize) -> Result<Value> {
     answer(&program, command, "")
 }
 
-/// A script of `benches/peers`.
+/// A script of `peers`.
 fn torch(args: &Args, threads: usize, mode: &str) -> Result<Value> {
     let script = match args.kind {
         Kind::Train => TRAIN,

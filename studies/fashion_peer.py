@@ -2,7 +2,7 @@
 much time, it takes to a loss.
 
     igpt data tokenize --data fashion-mnist --colors 16 --out tokens
-    python fashion.py tokens N_EMBD N_LAYER N_HEAD BATCH IMAGES LR f32|bf16
+    python studies/fashion_peer.py tokens N_EMBD N_LAYER N_HEAD BATCH IMAGES LR f32|bf16
 
 The loss is that of the first 512 validation images, those of igpt's `--set train.eval_images=512`.
 """
@@ -16,6 +16,9 @@ import time
 import numpy as np
 import torch
 import torch.nn as nn
+
+# The network and its step are those of `igpt bench peers train`.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "crates/igpt-cli/peers"))
 from train import ImageGPT, update
 
 SCORED, WARMUP, HEADER = 512, 100, 128

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Predicts a step's time on several computers, and prints the tables of docs/scaling.md. Needs nothing but Python.
 
-    scripts/scaling.py                   # from the constants in benches/record/scaling.json
-    scripts/scaling.py --measure         # measures them on this machine first: target/release/igpt, built with --features mpi
-    scripts/scaling.py --lines           # measures two ranks on lines of 1 and 10 Gbit/s, by scripts/two_hosts.sh, as root
+    studies/scaling.py                   # from the constants in studies/records/scaling.json
+    studies/scaling.py --measure         # measures them on this machine first: target/release/igpt, built with --features mpi
+    studies/scaling.py --lines           # measures two ranks on lines of 1 and 10 Gbit/s, by studies/two_hosts.sh, as root
 
 The model of a step of N ranks, b images each, is in docs/scaling.md.
 """
@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 
-RECORD = pathlib.Path("benches/record/scaling.json")
+RECORD = pathlib.Path("studies/records/scaling.json")
 # n_embd, n_layer, n_head; 512 colours, 32×32 pixels.
 PRESETS = {"tiny": (256, 8, 8), "s": (512, 24, 8), "m": (1024, 36, 8), "l": (1536, 48, 16)}
 COLORS, POSITIONS = 512, 1024

@@ -2,11 +2,11 @@
 """Runs the arms behind EXPERIMENTS.md's comparisons of representations on Fashion-MNIST, and prints their tables.
 
     cargo build --release
-    scripts/representation_study.py [--only 14/,headline/] --jobs 1
+    studies/representation_study.py [--only 14/,headline/] --jobs 1
 
 14/ are short arms at 14×14 pixels: three sizes, autoregressive beside masked, fine-tuning with and without the generative
 loss and without pretraining. headline/ are arms of up to an hour: pretraining, its probe, its fine-tuning.
-What an arm reached is kept in benches/record/representations.json with its command, and not run again; --list only prints.
+What an arm reached is kept in studies/records/representations.json with its command, and not run again; --list only prints.
 """
 
 import pathlib
@@ -100,7 +100,7 @@ def show(name, entry):
 
 
 def main():
-    study = Study(__doc__, pathlib.Path("benches/record/representations.json"), [*short(), *headline()])
+    study = Study(__doc__, pathlib.Path("studies/records/representations.json"), [*short(), *headline()])
     study.run_missing()
     for name in filter(study.recorded, study.chosen):
         show(name, study.recorded(name))

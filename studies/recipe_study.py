@@ -2,9 +2,9 @@
 """Runs the arms of docs/recipe.md and prints their table: what each part of a recipe is worth in likelihood.
 
     cargo build --release
-    scripts/recipe_study.py [--only small/,nano/] [--jobs 2]
+    studies/recipe_study.py [--only small/,nano/] [--jobs 2]
 
-What an arm reached is kept in benches/record/recipe.json with its command, and not run again; --list only prints.
+What an arm reached is kept in studies/records/recipe.json with its command, and not run again; --list only prints.
 """
 
 import pathlib
@@ -144,7 +144,7 @@ def finetuning():
 
 
 def to_a_loss():
-    """The network for which PyTorch with the paper's recipe took 25,040 images to 0.7636: see benches/peers/fashion.py."""
+    """The network for which PyTorch with the paper's recipe took 25,040 images to 0.7636: see studies/fashion_peer.py."""
     yield from seeds(3, "nano/modern-1150", f"{NANO} --recipe paper {settings(**MODERN | rates(2), steps=1150, eval_every=230)}")
 
 
@@ -164,7 +164,7 @@ def reached(result):
 
 
 def main():
-    study = Study(__doc__, pathlib.Path("benches/record/recipe.json"), arms())
+    study = Study(__doc__, pathlib.Path("studies/records/recipe.json"), arms())
     study.run_missing()
     arms_of = {}
     for name in filter(study.recorded, study.chosen):

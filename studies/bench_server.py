@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast `igpt serve` is, and what the live page costs a training. Wants nothing but Python and a quiet machine.
 
-    scripts/bench_server.py target/release/igpt [MODEL...]
+    studies/bench_server.py target/release/igpt [MODEL...]
 
 Of each model (the one that comes with igpt if none is named):
   first pixel   milliseconds from a request to its first pixel on an idle server: from nothing, and below a given half

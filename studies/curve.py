@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Draws validation loss over minutes or images as an SVG, for documents. Needs nothing but Python.
 
-    scripts/curve.py --out docs/images/curve.svg --level unigram=2.18 --from 0.6 --to 1.2 name=runs/name other=runs/a,runs/b
+    studies/curve.py --out docs/images/curve.svg --level unigram=2.18 --from 0.6 --to 1.2 name=runs/name other=runs/a,runs/b
 
 Runs with a comma between them are seeds of one curve: their mean is drawn, with its 95 % interval. Minutes are those of
 the run; NAME@SECONDS=RUN takes them from the steps instead, at so many seconds a step, for runs on a shared machine.
-With --record FILE a RUN is an arm of a study in benches/record.
+With --record FILE a RUN is an arm of a study in studies/records.
 """
 
 import argparse

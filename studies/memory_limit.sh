@@ -2,7 +2,7 @@
 # Does training on a token directory need memory for the set? Trains the same steps twice, first free, then where the
 # memory that the process and its page cache may have is less than the set, and prints both speeds.
 #
-#   scripts/memory_limit.sh TOKENS [MEGABYTES] [more flags of igpt pretrain]
+#   studies/memory_limit.sh TOKENS [MEGABYTES] [more flags of igpt pretrain]
 #
 # The limit is a control group's: the kernel's cache of the set counts too. Without root and without systemd it is that of
 # private memory alone (ulimit -d), which a copy of the set would break. IGPT names the program.

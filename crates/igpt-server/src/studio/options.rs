@@ -46,5 +46,5 @@ pub struct Options {
     /// Images among which the nearest are looked for.
     pub neighbors: Option<Dataset>,
     /// Told how many of these are embedded, and of how many.
-    pub progress: Box<dyn FnMut(usize, usize)>,
+    pub progress: Box<dyn FnMut(usize, usize) + Send>,
 }

@@ -1,10 +1,11 @@
 //! A studio that is opened in the browser: the page, its server, and what is known of the model.
 
+use igpt_server::Options;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::chromium::Page;
-use crate::server::Server;
+use crate::support::server::{Server, bundled};
 
 /// Pixels of a row, and rows, of the model's images.
 pub(super) const SIDE: usize = 16;
@@ -31,9 +32,14 @@ pub(super) fn page() -> Option<Page> {
 impl Studio {
     /// With its first completions drawn; none where there is no browser.
     pub(super) fn open() -> Option<Self> {
+        Self::of(bundled())
+    }
+
+    /// The same of a server that is said.
+    pub(super) fn of(options: Options) -> Option<Self> {
         let mut page = page()?;
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::start(folder.path(), "");
+        let server = Server::start(options);
         let model = server.get("/v1/models").json()["models"][0].take();
         page.visit(server.address());
         page.until("document.body.dataset.state === 'done'");

@@ -1,13 +1,12 @@
-//! The studio and the live page in a real browser, against the real program. Without Chromium they are left out.
+//! The studio and the live page in a real browser, against the real server. Without Chromium they are left out.
 
 // What a test leaves out or measures is for whoever runs it.
 #![allow(clippy::disallowed_macros)]
 
-#[path = "program/chromium.rs"]
+#[path = "browser/chromium.rs"]
 mod chromium;
-#[path = "program/server.rs"]
 #[allow(dead_code, reason = "it is made for the tests of the API, and not all of it is needed here")]
-mod server;
+mod support;
 
 mod browser {
     mod connection;

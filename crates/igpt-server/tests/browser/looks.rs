@@ -1,10 +1,11 @@
 //! What every page must keep for everybody: contrast in light and dark, names for all controls, and room on a phone.
 
+use igpt_server::Options;
 use serde_json::json;
 
 use super::studio::{Studio, page};
 use crate::chromium::Page;
-use crate::server::Server;
+use crate::support::server::{Server, access, bundled};
 
 /// Contrast of text that is read without effort (WCAG 2.2, 1.4.3).
 const CONTRAST: f64 = 4.5;
@@ -84,8 +85,7 @@ fn the_studio_with_all_that_it_can_show_suits_everybody() {
 fn the_studio_that_asks_for_a_token_suits_everybody() {
     let Some(mut page) = page() else { return };
     page.tolerate("the server responded with a status of 401");
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--token swordfish");
+    let server = Server::start(Options { access: access(Some("swordfish"), &[]), ..bundled() });
     page.visit(server.address());
     page.until("!document.querySelector('#token-form').hidden");
     page.fill("#token", "sardine");

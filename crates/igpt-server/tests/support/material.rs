@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,9 +11,8 @@ use igpt::data::Pixels;
 use igpt::model::{Card, ImageSize, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::Palette;
 use igpt::report::{Text, png};
+use igpt::train::{Event, RunConfig, Start, finetune};
 use serde_json::{Value, json};
-
-use crate::program::{igpt, json as result};
 
 /// Pixels of a row, and rows, of a small model's images.
 pub(crate) const SIDE: usize = 8;
@@ -24,22 +24,9 @@ pub(crate) fn picture(side: usize, i: usize) -> Vec<u8> {
     png::encode(&image, &Text::new("test"))
 }
 
-/// Flags of a server that takes [`long`] requests, several of them.
-pub(crate) const ENDLESS: &str = "--max-images 2000 --queue 9000";
-
 /// A request that is under way as long as anyone wants.
 pub(crate) fn long() -> Value {
     json!({"n": 2000})
-}
-
-/// Saves three pictures of different sizes as `pictures/0.png` and so on.
-pub(crate) fn pictures(folder: &Path) -> Vec<Vec<u8>> {
-    let files: Vec<_> = [40, 16, 23].iter().enumerate().map(|(i, side)| picture(*side, i)).collect();
-    fs::create_dir(folder.join("pictures")).unwrap();
-    for (i, file) in files.iter().enumerate() {
-        fs::write(folder.join(format!("pictures/{i}.png")), file).unwrap();
-    }
-    files
 }
 
 /// A file as it is sent.
@@ -55,15 +42,6 @@ pub(crate) fn pixels(file: &Value) -> Vec<u8> {
     let info = reader.next_frame(&mut data).unwrap();
     assert_eq!(info.color_type, ::png::ColorType::Rgb);
     data
-}
-
-/// The data of a `.npy` file of this shape.
-pub(crate) fn array(path: &Path, shape: &str) -> Vec<u8> {
-    let bytes = fs::read(path).unwrap();
-    let data = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    let header = String::from_utf8_lossy(&bytes[..data]);
-    assert!(header.contains(shape), "{header}");
-    bytes[data..].to_vec()
 }
 
 /// The numbers of a list.
@@ -96,10 +74,13 @@ pub(crate) fn classifier(folder: &Path) {
         let file = picture(12, if *class == "cat" { i } else { 20 + i });
         fs::write(folder.join(format!("classes/{class}/{class}{i}.png")), file).unwrap();
     }
-    let network =
-        "--n-px 8 --colors 6 --set model.n_embd=16 --set model.n_layer=1 --set model.n_head=2 --precision f32";
-    let short = "--batch 8 --steps 2 --set train.sample_images=0";
-    result(&igpt(folder, &format!("finetune --from-scratch --data classes {network} {short} --out run --json")));
+    let text = format!(
+        "data.spec = {:?}\nmodel = {{ n_px = 8, n_embd = 16, n_layer = 1, n_head = 2 }}\npalette.colors = 6\n\
+         train = {{ batch = 8, steps = 2, sample_images = 0, precision = \"f32\", threads = 1 }}\nfinetune = {{}}\n",
+        folder.join("classes")
+    );
+    let config = RunConfig::from_toml(&text, Path::new("classifier.toml")).unwrap();
+    finetune(&config, &folder.join("run"), Start::New, &mut |_: Event<'_>| (), &AtomicBool::new(false)).unwrap();
 }
 
 /// A form's content type and body: `image` and `images` as files, what is no word as JSON.

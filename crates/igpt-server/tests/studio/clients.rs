@@ -3,10 +3,12 @@
 use std::io::Write;
 
 use igpt::model::Objective;
+use igpt_server::{Limits, Options};
 use serde_json::json;
 
-use super::material::model;
-use crate::server::{Server, until};
+use crate::support::client::until;
+use crate::support::material::model;
+use crate::support::server::{Server, limits, of};
 
 const HEAD: &str = "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
@@ -14,7 +16,7 @@ const HEAD: &str = "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type:
 fn what_is_no_http_is_refused_and_harms_nobody() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(1 << 20));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
     let wide = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(1 << 20));
@@ -36,7 +38,7 @@ fn what_is_no_http_is_refused_and_harms_nobody() {
 fn clients_that_send_slowly_hold_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     let body = format!("{HEAD}Content-Length: 100\r\n\r\n{{\"n\":");
     let form = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=cut\r\n";
     let form = format!("{form}Content-Length: 900\r\n\r\n--cut\r\nContent-Disposition: form-data; name=\"images\"\r\n");
@@ -60,7 +62,10 @@ fn clients_that_send_slowly_hold_nobody_up() {
 fn clients_that_do_not_read_hold_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m --max-images 20000 --queue 40000");
+    let server = Server::start(Options {
+        limits: Limits { images: 20_000, queue: 40_000, ..limits() },
+        ..of(folder.path().join("m"))
+    });
     let alone = server.post("/v1/sample", &json!({"n": 2})).json();
     // More than the buffers between the two hold.
     let stream = server.events("/v1/sample", &json!({"n": 20_000}));

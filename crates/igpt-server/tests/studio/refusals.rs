@@ -3,8 +3,8 @@
 use igpt::model::Objective;
 use serde_json::{Value, json};
 
-use super::material::{base64, form, model, picture};
-use crate::server::Server;
+use crate::support::material::{base64, form, model, picture};
+use crate::support::server::{Server, of};
 
 /// A JPEG file of 8×8 pixels.
 const JPEG: &str = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWGkJ6j\
@@ -15,7 +15,7 @@ const JPEG: &str = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUl
 fn server(objective: Objective) -> (tempfile::TempDir, Server) {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", objective);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     (folder, server)
 }
 

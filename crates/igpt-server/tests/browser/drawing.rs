@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::pictures;
 use super::studio::{SIDE, Studio};
-use crate::server::until;
+use crate::support::client::until;
 
 #[test]
 fn on_opening_pixels_come_one_after_another_and_become_the_completions_of_the_api() {

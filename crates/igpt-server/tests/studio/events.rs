@@ -1,10 +1,11 @@
 //! Streams: the events of an answer are that answer in parts.
 
 use igpt::model::Objective;
+use igpt_server::Options;
 use serde_json::{Value, json};
 
-use super::material::{SIDE, base64, model, numbers, picture};
-use crate::server::Server;
+use crate::support::material::{SIDE, base64, model, numbers, picture};
+use crate::support::server::{Server, of};
 
 const PIXELS: usize = SIDE * SIDE;
 
@@ -55,7 +56,7 @@ fn tokens(answer: &Value) -> Vec<Vec<Value>> {
 fn events_of_samples_put_together_are_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m --rows 2");
+    let server = Server::start(Options { rows: 2, ..of(folder.path().join("m")) });
     let (start, events, answer) = both(&server, "/v1/sample", &json!({"n": 5, "seed": 1}));
     assert_eq!((&start["method"], &start["known"]), (&"sample".into(), &0.into()));
     assert_eq!(drawn(&vec![Value::Null; PIXELS], 5, &events), tokens(&answer));
@@ -65,7 +66,7 @@ fn events_of_samples_put_together_are_the_answer() {
 fn events_of_completed_rows_put_together_are_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m --rows 2");
+    let server = Server::start(Options { rows: 2, ..of(folder.path().join("m")) });
     let body = json!({"image": base64(&picture(SIDE, 5)), "rows": 3, "completions": 3});
     let (start, events, answer) = both(&server, "/v1/complete", &body);
     assert_eq!((&start["method"], &start["known"]), (&"rows".into(), &(3 * SIDE).into()));
@@ -76,7 +77,7 @@ fn events_of_completed_rows_put_together_are_the_answer() {
 fn events_of_a_hole_put_together_are_the_answer_though_the_leading_candidate_changes() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     let hidden = |at: usize| (18..22).contains(&at) || (35..39).contains(&at);
     let mask: Vec<bool> = (0..PIXELS).map(hidden).collect();
     let body = json!({"image": base64(&picture(SIDE, 5)), "mask": mask, "completions": 2, "candidates": 6});
@@ -92,7 +93,7 @@ fn events_of_a_hole_put_together_are_the_answer_though_the_leading_candidate_cha
 fn events_of_a_masked_model_put_together_are_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Masked);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     let mask: Vec<bool> = (0..PIXELS).map(|at| at % 3 == 0).collect();
     let body = json!({"image": base64(&picture(SIDE, 5)), "mask": mask, "completions": 2, "steps": 4});
     let (start, events, answer) = both(&server, "/v1/complete", &body);
@@ -107,7 +108,7 @@ fn events_of_a_masked_model_put_together_are_the_answer() {
 fn what_cannot_be_streamed_is_refused_before_the_first_event() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     server.post("/v1/sample", &json!({"n": 0, "stream": true})).refused(400);
     server.post("/v1/complete", &json!({"rows": 2, "stream": true})).refused(400);
 }

@@ -5,15 +5,16 @@ use std::io::{Read, Write};
 use igpt::data::Pixels;
 use igpt::model::{ImageSize, Objective};
 use igpt::report::{Text, png};
+use igpt_server::{Limits, Options};
 use serde_json::json;
 
-use super::material::{ENDLESS, base64, long, model, picture};
-use crate::server::{Server, until};
+use crate::support::client::until;
+use crate::support::material::{base64, long, model, picture};
+use crate::support::server::{Server, bundled, limits, of};
 
 #[test]
 fn a_body_above_the_limit_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--max-body 1");
+    let server = Server::start(Options { limits: Limits { body: 1 << 20, ..limits() }, ..bundled() });
     let most = 1 << 20;
     let sent = |letters: usize| {
         let body = format!("{{\"images\": [\"{}\"]}}", "A".repeat(letters));
@@ -37,8 +38,7 @@ fn a_body_above_the_limit_is_refused() {
 
 #[test]
 fn a_body_that_is_announced_above_the_limit_is_refused_before_it_is_sent() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--max-body 1 --timeout 1");
+    let server = Server::start(Options { limits: Limits { body: 1 << 20, seconds: 1, ..limits() }, ..bundled() });
     for kind in ["application/json", "multipart/form-data; boundary=cut"] {
         let head =
             format!("POST /v1/score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
@@ -47,31 +47,10 @@ fn a_body_that_is_announced_above_the_limit_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn more_pixels_than_the_limit_are_refused_before_they_are_decoded() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--max-pixels 1");
-    let ask = |file: &[u8]| server.post("/v1/quantize", &json!({"image": base64(file)}));
-    ask(&picture(1000, 1)).ok();
-    let before = server.memory();
-    let problem = ask(&picture(1001, 1)).refused(400);
-    assert!(problem.contains("1001×1001"), "{problem}");
-    // No more than a head: 50000×50000 pixels would need 7 GB.
-    let mut bomb = picture(16, 1);
-    bomb[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
-    bomb.splice(29..33, crc(&bomb[12..29]).to_be_bytes());
-    for body in [json!({"image": base64(&bomb)}), json!({"image": base64(&bomb), "rows": 3})] {
-        let path = if body["rows"].is_null() { "/v1/quantize" } else { "/v1/complete" };
-        let problem = server.post(path, &body).refused(400);
-        assert!(problem.contains("50000"), "{problem}");
-    }
-    assert!(server.memory() < before + (64 << 10), "{} KiB, before {before}", server.memory());
-}
-
-#[test]
 fn images_that_take_long_to_decode_hold_nobody_else_up() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m");
+    let server = Server::start(of(folder.path().join("m")));
     let size = ImageSize::square(6000);
     let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
     let body = json!({"images": vec![file; 8]}).to_string();
@@ -97,7 +76,7 @@ fn images_that_take_long_to_decode_hold_nobody_else_up() {
 fn images_that_take_longer_than_the_limit_are_given_up_with_it() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m --timeout 1");
+    let server = Server::start(Options { limits: Limits { seconds: 1, ..limits() }, ..of(folder.path().join("m")) });
     let size = ImageSize::square(6000);
     let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
     let problem = server.post("/v1/score", &json!({"images": vec![file; 60]})).refused(503);
@@ -105,18 +84,11 @@ fn images_that_take_longer_than_the_limit_are_given_up_with_it() {
     server.becomes_idle();
 }
 
-/// The checksum of a PNG file's chunk.
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
-    })
-}
-
 #[test]
 fn more_images_than_the_limit_are_refused_with_it() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m --max-images 3");
+    let server = Server::start(Options { limits: Limits { images: 3, ..limits() }, ..of(folder.path().join("m")) });
     let limits = server.get("/v1/models").json()["models"][0]["limits"].clone();
     assert_eq!((&limits["images"], &limits["completions"]), (&3.into(), &3.into()));
     let tokens = vec![1; 64];
@@ -149,8 +121,8 @@ fn more_images_than_the_limit_are_refused_with_it() {
 
 #[test]
 fn a_full_queue_says_when_to_come_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--rows 1 --max-images 2000 --queue 1999");
+    let server =
+        Server::start(Options { rows: 1, limits: Limits { images: 2000, queue: 1999, ..limits() }, ..bundled() });
     let stream = server.events("/v1/sample", &long());
     until(|| server.metric("igpt_busy_rows") == 1.0);
     let answer = server.post("/v1/sample", &json!({"n": 2}));
@@ -162,8 +134,11 @@ fn a_full_queue_says_when_to_come_again() {
 
 #[test]
 fn a_client_has_only_so_many_requests_at_a_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &format!("--rows 1 {ENDLESS} --per-client 2"));
+    let server = Server::start(Options {
+        rows: 1,
+        limits: Limits { images: 2000, queue: 9000, per_client: 2, ..limits() },
+        ..bundled()
+    });
     let streams = [(); 2].map(|()| server.events("/v1/sample", &long()));
     let problem = server.post("/v1/sample", &json!({})).refused(429);
     assert!(problem.contains('2'), "{problem}");
@@ -175,8 +150,11 @@ fn a_client_has_only_so_many_requests_at_a_time() {
 
 #[test]
 fn without_a_limit_for_each_client_a_proxy_may_have_many() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--rows 1 --max-images 2000 --queue 500000 --per-client 0");
+    let server = Server::start(Options {
+        rows: 1,
+        limits: Limits { images: 2000, queue: 500_000, per_client: 0, ..limits() },
+        ..bundled()
+    });
     let streams = [(); 70].map(|()| server.events("/v1/sample", &long()));
     server.post("/v1/quantize", &json!({"image": base64(&picture(16, 1))})).ok();
     drop(streams);
@@ -185,8 +163,11 @@ fn without_a_limit_for_each_client_a_proxy_may_have_many() {
 
 #[test]
 fn what_takes_longer_than_the_limit_is_ended_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &format!("--rows 1 {ENDLESS} --timeout 1"));
+    let server = Server::start(Options {
+        rows: 1,
+        limits: Limits { images: 2000, queue: 9000, seconds: 1, ..limits() },
+        ..bundled()
+    });
     let problem = server.post("/v1/sample", &long()).refused(503);
     assert!(problem.contains("1 s"), "{problem}");
     let (name, data) = server.events("/v1/sample", &long()).last().unwrap();
@@ -197,8 +178,7 @@ fn what_takes_longer_than_the_limit_is_ended_with_it() {
 
 #[test]
 fn a_body_that_never_comes_whole_is_ended_with_the_limit_and_a_reason() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--timeout 1");
+    let server = Server::start(Options { limits: Limits { seconds: 1, ..limits() }, ..bundled() });
     let head =
         "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
     server.raw(format!("{head}{{").as_bytes()).unwrap().refused(408);
@@ -207,8 +187,7 @@ fn a_body_that_never_comes_whole_is_ended_with_the_limit_and_a_reason() {
 
 #[test]
 fn a_head_that_never_comes_whole_is_ended_with_the_limit() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--timeout 1");
+    let server = Server::start(Options { limits: Limits { seconds: 1, ..limits() }, ..bundled() });
     for start in ["", "GET /healthz HTTP/1.1\r\nHost: "] {
         let mut client = server.connect();
         client.write_all(start.as_bytes()).unwrap();
@@ -220,7 +199,10 @@ fn a_head_that_never_comes_whole_is_ended_with_the_limit() {
 fn a_stream_that_nobody_reads_is_ended_with_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), "--model m --max-images 20000 --queue 20000 --timeout 15");
+    let server = Server::start(Options {
+        limits: Limits { images: 20_000, queue: 20_000, seconds: 15, ..limits() },
+        ..of(folder.path().join("m"))
+    });
     // More than the buffers between the two hold.
     let stream = server.events("/v1/sample", &json!({"n": 20_000}));
     server.becomes_idle();

@@ -1,56 +1,72 @@
 //! The live page: it follows a run through all that happens to it, and is never loaded anew.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use igpt::train::{Event, RunConfig, Start, pretrain};
+use igpt_server::LivePage;
 
 use super::looks::suit_everybody;
 use super::studio::page;
 use crate::chromium::Page;
-use crate::server::Server;
+use crate::support::server::{Server, access};
 
 /// A network that takes hundreds of steps a second, and is looked at all the time.
-const RUN: &str = "pretrain --data emoji --preset nano --n-px 8 --colors 8 --batch 8 --threads 1 \
-                   --set model.n_embd=32 --set model.n_layer=1 --set model.n_head=1 --set train.eval_every=40 \
-                   --set train.eval_images=8 --set train.sample_every=40 --set train.sample_images=4 --out run";
+const MODEL: &str = "model = { preset = \"nano\", n_px = 8, n_embd = 32, n_layer = 1, n_head = 1 }\n\
+                     palette.colors = 8\ndata.spec = \"emoji\"\n";
+const TRAIN: &str = "batch = 8, threads = 1, eval_every = 40, eval_images = 8, sample_every = 40, sample_images = 4";
 
 const STEP: &str = "Number(document.querySelector('#step').textContent.match(/[\\d,]+/)[0].replaceAll(',', ''))";
 
-fn command(folder: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
-    command.current_dir(folder).args(arguments.split_whitespace());
-    command
+/// A training into `folder`/run, maybe with a page of its own; told to stop with the value.
+struct Training {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// Where its page is.
+    address: String,
 }
-
-fn watch(folder: &Path, arguments: &str) -> Server {
-    Server::run(folder, &mut command(folder, &format!("watch run --listen 127.0.0.1:0 {arguments}")))
-}
-
-/// A training beside the page; killed with the value.
-struct Training(Child);
 
 impl Training {
-    fn start(folder: &Path, arguments: &str) -> Self {
-        let mut command = command(folder, &format!("{RUN} {arguments}"));
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    fn start(folder: &Path, budget: &str, start: Start, with_page: bool) -> Self {
+        let config = format!("{MODEL}train = {{ {TRAIN}, {budget} }}\n");
+        let config = RunConfig::from_toml(&config, Path::new("training.toml")).unwrap();
+        let (stop, out) = (Arc::new(AtomicBool::new(false)), folder.join("run"));
+        let page = with_page.then(|| LivePage::start(&out, access(None, &[])).unwrap());
+        let address = page.as_ref().map_or(String::new(), |page| page.address().to_string());
+        let own = stop.clone();
+        let thread = std::thread::spawn(move || {
+            pretrain(&config, &out, start, &mut |_: Event<'_>| (), &own).unwrap();
+            drop(page);
+        });
+        Self { stop, thread: Some(thread), address }
+    }
+
+    /// Waits until it has ended.
+    fn end(mut self) {
+        self.thread.take().unwrap().join().unwrap();
     }
 
     /// Ends as by Ctrl-C.
-    fn interrupt(mut self) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        self.0.wait().unwrap();
+    fn interrupt(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.end();
     }
 }
 
 impl Drop for Training {
     fn drop(&mut self) {
-        let _ = self.0.kill().and_then(|()| self.0.wait());
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take().filter(|_| !std::thread::panicking()) {
+            let _ = thread.join();
+        }
     }
 }
 
 /// Opens a live page, with a sign that is gone if it is loaded anew.
-fn visit(page: &mut Page, server: &Server) {
-    page.visit(server.address());
+fn visit(page: &mut Page, address: &str) {
+    page.visit(address);
     page.until("!document.querySelector('#run').hidden");
     page.js("globalThis.first = true");
 }
@@ -74,9 +90,8 @@ fn a_page_opened_with_a_training_shows_steps_curves_and_samples_as_they_come() {
     // The events end with the server.
     page.tolerate("Failed to load resource: net::ERR_");
     let folder = tempfile::tempdir().unwrap();
-    let training =
-        Server::run(folder.path(), &mut command(folder.path(), &format!("{RUN} --steps 1000000 --page 127.0.0.1:0")));
-    visit(&mut page, &training);
+    let training = Training::start(folder.path(), "steps = 1_000_000", Start::New, true);
+    visit(&mut page, &training.address);
     comes(&mut page, "running", "Running");
     page.until(&format!("{STEP} > 0"));
     let step = page.js(STEP).as_u64().unwrap();
@@ -105,8 +120,7 @@ fn a_page_opened_with_a_training_shows_steps_curves_and_samples_as_they_come() {
     page.until("document.querySelector('#samples-slider').value === document.querySelector('#samples-slider').max");
     assert_eq!(page.js("globalThis.first"), true);
 
-    training.terminate();
-    training.ended();
+    training.interrupt();
     comes(&mut page, "stopped", "Stopped");
     page.until("document.querySelector('#connection').textContent.includes('igpt watch')");
     assert!(page.js(STEP).as_u64().unwrap() > step);
@@ -118,11 +132,10 @@ fn a_page_shows_how_its_training_ended_with_the_last_pictures_and_step() {
     // The server goes with the training.
     page.tolerate("Failed to load resource: net::ERR_");
     let folder = tempfile::tempdir().unwrap();
-    let training =
-        Server::run(folder.path(), &mut command(folder.path(), &format!("{RUN} --minutes 0.2 --page 127.0.0.1:0")));
-    visit(&mut page, &training);
+    let training = Training::start(folder.path(), "minutes = 0.2", Start::New, true);
+    visit(&mut page, &training.address);
     comes(&mut page, "running", "Running");
-    assert_eq!(training.ended().0, Some(0));
+    training.end();
     comes(&mut page, "finished", "Finished");
     page.until("document.querySelector('#progress').value === 1");
     let names: Vec<_> = std::fs::read_dir(folder.path().join("run/samples")).unwrap().collect();
@@ -143,17 +156,17 @@ fn a_watched_run_is_waited_for_stops_goes_on_and_finishes_without_a_reload() {
     page.tolerate("Failed to load resource: net::ERR_");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("run")).unwrap();
-    let server = watch(folder.path(), "");
-    visit(&mut page, &server);
+    let server = Server::watch(&folder.path().join("run"), access(None, &[]));
+    visit(&mut page, server.address());
     comes(&mut page, "waiting", "Waiting for the trainer");
     // Six seconds of training, in two parts.
-    let training = Training::start(folder.path(), "--minutes 0.1");
+    let training = Training::start(folder.path(), "minutes = 0.1", Start::New, false);
     comes(&mut page, "running", "Running");
     page.until(&format!("{STEP} > 0"));
     training.interrupt();
     comes(&mut page, "stopped", "Stopped");
     let step = page.js(STEP).as_u64().unwrap();
-    let training = Training::start(folder.path(), "--resume");
+    let training = Training::start(folder.path(), "minutes = 0.1", Start::Resume, false);
     comes(&mut page, "running", "Running");
     comes(&mut page, "finished", "Finished");
     drop(training);
@@ -189,7 +202,7 @@ fn the_live_page_asks_for_a_token_until_it_has_the_right_one() {
     page.tolerate("the server responded with a status of 401");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("run")).unwrap();
-    let server = watch(folder.path(), "--token swordfish");
+    let server = Server::watch(&folder.path().join("run"), access(Some("swordfish"), &[]));
     page.visit(server.address());
     page.until("!document.querySelector('#token-form').hidden && document.activeElement.id === 'token'");
     suit_everybody(&mut page);

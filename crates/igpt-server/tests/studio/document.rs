@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use igpt_server::Options;
 use serde_json::{Value, json};
 
-use super::material::{classifier, requests};
-use crate::server::{Answer, Server};
+use crate::support::client::Answer;
+use crate::support::material::{classifier, requests};
+use crate::support::server::{Server, bundled, images, of};
 
 /// What is wrong with `value` by a schema of the document; nothing is allowed that isn't documented.
 fn fault(document: &Value, schema: &Value, value: &Value) -> Option<String> {
@@ -70,8 +72,11 @@ fn keeps(document: &Value, operation: &Value, answer: &Answer) {
 fn every_documented_path_answers_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     classifier(folder.path());
-    let able = Server::start(folder.path(), "--model run --neighbors classes");
-    let plain = Server::start(folder.path(), "");
+    let able = Server::start(Options {
+        neighbors: Some(images(folder.path().join("classes"))),
+        ..of(folder.path().join("run"))
+    });
+    let plain = Server::start(bundled());
     let document = able.get("/openapi.json").json();
     assert_eq!(document, plain.get("/openapi.json").json());
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
@@ -107,8 +112,7 @@ fn every_documented_path_answers_as_documented() {
 
 #[test]
 fn documented_requests_are_the_ones_that_are_understood() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "");
+    let server = Server::start(bundled());
     let document = server.get("/openapi.json").json();
     for (path, body) in requests(16) {
         let content = document["paths"][path]["post"]["requestBody"]["content"].as_object().unwrap();
@@ -127,8 +131,7 @@ fn documented_requests_are_the_ones_that_are_understood() {
 
 #[test]
 fn another_path_is_not_found_and_another_method_not_allowed() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "");
+    let server = Server::start(bundled());
     for path in
         ["/v1", "/v1/sample/", "/v1/samples", "/v2/sample", "/openapi", "/docs", "/metrics/x", "/favicon.ico.php"]
     {

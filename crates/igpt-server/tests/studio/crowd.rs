@@ -6,16 +6,17 @@ use std::sync::Barrier;
 use std::thread;
 
 use igpt::model::Objective;
+use igpt_server::{Limits, Options};
 use serde_json::{Value, json};
 
-use super::material::{ENDLESS, base64, long, model, picture, requests};
-use crate::server::{Server, until};
+use crate::support::client::until;
+use crate::support::material::{base64, long, model, picture, requests};
+use crate::support::server::{Server, bundled, limits};
 
 #[test]
 fn sixteen_at_once_get_what_each_gets_alone() {
-    let folder = tempfile::tempdir().unwrap();
     // Far fewer rows than images.
-    let server = Server::start(folder.path(), "--rows 8");
+    let server = Server::start(Options { rows: 8, ..bundled() });
     let mut sent: Vec<(&str, Value)> =
         requests(16).into_iter().filter(|(path, _)| !["/v1/classify", "/v1/neighbors"].contains(path)).collect();
     let image = base64(&picture(16, 6));
@@ -43,8 +44,7 @@ fn sixteen_at_once_get_what_each_gets_alone() {
 
 #[test]
 fn a_request_joins_one_that_is_being_drawn_and_both_get_what_they_get_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), "--rows 2");
+    let server = Server::start(Options { rows: 2, ..bundled() });
     let (first, second) = (json!({"seed": 1}), json!({"seed": 2}));
     let alone = [&first, &second].map(|body| server.post("/v1/sample", body).json());
     let side_by_side = Cell::new(false);
@@ -62,8 +62,8 @@ fn a_request_joins_one_that_is_being_drawn_and_both_get_what_they_get_alone() {
 
 #[test]
 fn what_is_no_drawing_is_answered_while_one_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &format!("--rows 1 {ENDLESS}"));
+    let server =
+        Server::start(Options { rows: 1, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() });
     let mut long = server.events("/v1/sample", &long());
     assert!(long.by_ref().any(|(name, _)| name == "pixels"));
     for (path, body) in requests(16) {
@@ -77,8 +77,8 @@ fn what_is_no_drawing_is_answered_while_one_goes_on() {
 
 #[test]
 fn a_stream_that_is_dropped_frees_its_rows() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &format!("--rows 3 {ENDLESS}"));
+    let server =
+        Server::start(Options { rows: 3, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() });
     let mut streams = [(); 2].map(|()| server.events("/v1/sample", &long()));
     for stream in &mut streams {
         assert_eq!(stream.next().unwrap().0, "start");
@@ -92,7 +92,8 @@ fn a_stream_that_is_dropped_frees_its_rows() {
 fn a_client_that_leaves_before_its_answer_frees_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(folder.path(), &format!("--rows 3 {ENDLESS}"));
+    let server =
+        Server::start(Options { rows: 3, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() });
     let body = long().to_string();
     let head = format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     let mut client = server.connect();

@@ -1,6 +1,5 @@
 //! Messages between two ranks over MPI.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use igpt::ranks::Transport;
@@ -10,6 +9,7 @@ use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Destination, Source};
 
+use crate::end::end_all;
 use crate::watch::Watch;
 
 /// Bytes of a message at most: MPI counts them in 31 bits.
@@ -18,8 +18,6 @@ const MESSAGE: usize = 1 << 28;
 const TAG: i32 = 1;
 /// Tests of a request before the thread sleeps between them, a few microseconds each.
 const EAGER_TESTS: u32 = 200;
-/// For the reason of an end to reach the user.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Between tests of a request that takes longer.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -109,13 +107,4 @@ impl Transport for Mpi {
     fn abort(&mut self, message: &str) {
         end_all(&self.world, message);
     }
-}
-
-/// Says why, and ends all ranks.
-pub(crate) fn end_all(world: &SimpleCommunicator, message: &str) {
-    // Whoever reads may be gone; the end comes all the same.
-    let _ = writeln!(std::io::stderr(), "igpt: {message}");
-    // MPICH's mpirun passes on nothing more once it knows of the end.
-    std::thread::sleep(LAST_WORDS);
-    world.abort(1);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Destination, Source};
 
-use crate::transport::end_all;
+use crate::end::end_all;
 
 /// Tag of signs of life.
 const TAG: i32 = 2;

@@ -7,7 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use igpt::{Error, Result};
 use subtle::ConstantTimeEq;
 
-use crate::origin;
+use crate::authority::authority;
 
 /// An address, the names that lead to it, and a token if one is wanted.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ fn expect_sendable(token: &str) -> Result<()> {
 
 /// A host's name as headers are compared with it.
 fn name_of(given: &str) -> Result<String> {
-    match origin::authority(given) {
+    match authority(given) {
         Some((host, None)) => Ok(host),
         _ => Err(Error::Invalid(format!(
             "{given} is no name of a host: give one such as igpt.example.com, without a port"

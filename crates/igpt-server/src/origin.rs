@@ -9,8 +9,9 @@ use axum::extract::Request;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, Method, StatusCode, Version};
 
-use crate::Access;
-use crate::http::Refusal;
+use crate::access::Access;
+use crate::authority::authority;
+use crate::refusal::Refusal;
 
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -89,27 +90,6 @@ fn is_own(access: &Access, origin: &str, own: Option<&(String, Option<u16>)>) ->
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// `host`, `host:port` or `[address]:port` in small letters without a last dot; none where it is no such thing.
-pub(crate) fn authority(text: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match text.rfind(']') {
-        Some(end) => (&text[..=end], &text[end + 1..]),
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
-    };
-    let port = match port.strip_prefix(':') {
-        Some("") => None,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
-        Some(_) => return None,
-        None if port.is_empty() => None,
-        None => return None,
-    };
-    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        return Some((format!("[{}]", address.parse::<std::net::Ipv6Addr>().ok()?), port));
-    }
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    (!host.is_empty() && host.len() <= 253 && host.bytes().all(usual)).then(|| (host.to_ascii_lowercase(), port))
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use igpt::train::{RunConfig, RunDir};
 use igpt::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 
-use super::{inside, snapshot};
+use super::inside;
+use super::palette::palette;
 
 /// Pixels of training images that are counted at most: some seconds of one core.
 const PIXELS: usize = 20_000_000;
@@ -48,7 +49,7 @@ fn compute(run: &RunDir) -> Result<Vec<Baseline>> {
     let (Some(n_px), Objective::Autoregressive) = (config.model.n_px, config.train.objective) else {
         return Ok(Vec::new());
     };
-    let palette = snapshot::palette(run).ok_or_else(|| Error::Missing("the run has no palette yet".into()))?;
+    let palette = palette(run).ok_or_else(|| Error::Missing("the run has no palette yet".into()))?;
     let quantizer = Quantizer::new(palette);
     let options = OpenOptions { data_dir: config.data.dir.clone(), ..OpenOptions::default() };
     let dataset = data::open(&config.data.spec, &options)?;

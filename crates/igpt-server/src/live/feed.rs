@@ -20,10 +20,11 @@ use serde::Serialize;
 
 use super::baselines::{Baseline, baselines};
 use super::curves::{Curves, Rows};
-use super::page::{Ending, Visitor};
+use super::ending::{Ending, Visitor};
+use super::palette::colors;
 use super::pictures;
-use super::snapshot::{Snapshot, colors, notes};
-use crate::http::{Refusal, log};
+use super::snapshot::{Snapshot, notes};
+use crate::refusal::{Refusal, log};
 
 /// Between looks at the directory.
 const GLANCE: Duration = Duration::from_millis(500);

@@ -3,80 +3,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use igpt::{Error, Result};
-use tokio::sync::watch;
 
-use super::serve;
-use crate::Access;
+use super::ending::Ending;
+use super::serve::serve;
+use crate::access::Access;
 
-/// How long the trainer waits for its visitors to see the end.
-const FAREWELL: Duration = Duration::from_millis(1500);
-/// And for the server to close after that.
+/// How long the server has to close once its visitors were told.
 const CLOSING: Duration = Duration::from_millis(500);
-/// Between two looks.
-const GLANCE: Duration = Duration::from_millis(10);
-
-/// The end of a training, as its page's visitors hear of it.
-#[derive(Clone, Debug)]
-pub(super) struct Ending {
-    over: watch::Sender<bool>,
-    visitors: Arc<AtomicUsize>,
-}
-
-/// One who listens to the events, until dropped.
-#[derive(Debug)]
-pub(super) struct Visitor {
-    over: watch::Receiver<bool>,
-    visitors: Arc<AtomicUsize>,
-}
-
-impl Ending {
-    /// Of a training that goes on.
-    pub(super) fn new() -> Self {
-        Self { over: watch::Sender::new(false), visitors: Arc::default() }
-    }
-
-    pub(super) fn visitor(&self) -> Visitor {
-        self.visitors.fetch_add(1, Ordering::Relaxed);
-        Visitor { over: self.over.subscribe(), visitors: self.visitors.clone() }
-    }
-
-    /// Tells all visitors that the training is over, and gives them a moment to take in the last of it and leave.
-    fn tell(&self) {
-        self.over.send_replace(true);
-        let until = Instant::now() + FAREWELL;
-        while self.visitors.load(Ordering::Relaxed) > 0 && Instant::now() < until {
-            std::thread::sleep(GLANCE);
-        }
-    }
-}
-
-impl Visitor {
-    pub(super) fn is_over(&self) -> bool {
-        *self.over.borrow()
-    }
-
-    /// Waits for some time, or less where the training is over before.
-    pub(super) async fn wait(&mut self, time: Duration) {
-        let over = async {
-            if self.over.wait_for(|over| *over).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let _ = tokio::time::timeout(time, over).await;
-    }
-}
-
-impl Drop for Visitor {
-    fn drop(&mut self) {
-        self.visitors.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The page of a run that this process trains, on a thread of its own. When it is dropped its visitors are told how the
 /// training ended, and then it closes; that takes two seconds at most, whatever its visitors or the disk do.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::baselines::Baseline;
 use super::inside;
+use super::palette::palette;
 use super::pictures::{Sheet, sheets};
 
 /// Lines of the log.
@@ -150,23 +151,6 @@ pub(super) fn notes(run: &RunDir) -> Vec<String> {
     let text = String::from_utf8_lossy(&log);
     let lines: Vec<String> = text.lines().map(|line| printable(&line.replace(&root, &name)).into_owned()).collect();
     lines[lines.len().saturating_sub(NOTES)..].to_vec()
-}
-
-/// The palette, if there is one yet.
-pub(super) fn palette(run: &RunDir) -> Option<Palette> {
-    let path = run.palette();
-    // What is read of it has a limit, too.
-    inside::is_small(run.root(), &path).then(|| Palette::open(path).ok())?
-}
-
-/// The palette as `#rrggbb`.
-pub(super) fn colors(run: &RunDir) -> Vec<String> {
-    let Some(palette) = palette(run) else { return Vec::new() };
-    let color = |token: usize| {
-        let [r, g, b] = palette.bytes(token as u16);
-        format!("#{r:02x}{g:02x}{b:02x}")
-    };
-    (0..palette.n_vocab()).map(color).collect()
 }
 
 /// The last part of a folder's path, or a name.

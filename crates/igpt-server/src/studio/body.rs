@@ -14,8 +14,8 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::routes::Shared;
-use crate::http::Refusal;
+use super::state::Shared;
+use crate::refusal::Refusal;
 
 /// Bytes of a body that takes long to be read.
 const LONG: usize = 64 << 10;

@@ -1,7 +1,7 @@
 //! No answer has a number that is none: JSON would have `null` for it, and a client would take that for something else.
 
-use super::routes::Shared;
-use crate::http::Refusal;
+use super::state::Shared;
+use crate::refusal::Refusal;
 
 /// Refuses `what` the model says of an image of the request (`index` is its place) where a value is NaN or infinite.
 pub(super) fn expect_finite(

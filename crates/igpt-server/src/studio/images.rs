@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use super::decoding::Failed;
 use super::model::Served;
-use super::routes::Shared;
-use crate::http::Refusal;
+use super::state::Shared;
+use crate::refusal::Refusal;
 
 /// A file of one pixel, for the API's document.
 pub(super) const EXAMPLE: &str =

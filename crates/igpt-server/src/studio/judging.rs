@@ -13,9 +13,9 @@ use super::body::Body;
 use super::finite::expect_finite;
 use super::images::{self, EXAMPLE, Several, Unread};
 use super::model::{Neighbor, Neighbors};
-use super::routes::Shared;
+use super::state::Shared;
 use super::whole;
-use crate::http::{Problem, Refusal};
+use crate::refusal::{Problem, Refusal};
 
 /// One image.
 #[derive(Deserialize, ToSchema)]

@@ -16,7 +16,7 @@ use igpt::{Error, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Limits;
+use super::options::Limits;
 
 /// Examples that the page offers.
 const EXAMPLES: usize = 12;

@@ -1,9 +1,7 @@
 //! Which path leads where, and what happens to every request on its way.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::HttpBody;
@@ -23,102 +21,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::too_large;
-use super::decoding::Decoding;
-use super::metrics::{Metrics, Open};
-use super::model::{ModelFacts, Served};
-use super::worker::{Busy, Worker};
-use super::{Limits, drawing, judging};
-use crate::http::{Problem, Refusal, guard, log};
-use crate::{Access, assets};
+use super::model::ModelFacts;
+use super::state::{Shared, Slot};
+use super::worker::Busy;
+use super::{drawing, judging};
+use crate::assets;
+use crate::http::guard;
+use crate::refusal::{Problem, Refusal};
 
 /// Time in which a body is still taken in that is refused already.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What every handler needs.
-#[derive(Clone)]
-pub(super) struct Shared(Arc<Inner>);
-
-pub(super) struct Inner {
-    pub(super) served: Served,
-    pub(super) worker: Worker,
-    pub(super) limits: Limits,
-    pub(super) metrics: Metrics,
-    pub(super) decoding: Decoding,
-    access: Arc<Access>,
-    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Deref for Shared {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
-
-impl Shared {
-    pub(super) fn new(served: Served, worker: Worker, access: Arc<Access>, limits: Limits) -> Self {
-        let (metrics, decoding, clients) = (Metrics::new(), Decoding::new(limits.queue), Arc::default());
-        Self(Arc::new(Inner { served, worker, limits, metrics, decoding, access, clients }))
-    }
-
-    /// When a request that has come whole now must be answered.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + Duration::from_secs(self.limits.seconds)
-    }
-
-    /// Of a request that was not answered by then.
-    pub(super) fn late(&self) -> Refusal {
-        let seconds = self.limits.seconds;
-        let error = format!("not finished within {seconds} s, the most that a request may take here: ask for less");
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
-    }
-
-    /// Of the engine: what was asked for had been found possible, so it is no fault of whoever asks.
-    fn failed(&self, index: Option<usize>, error: igpt::Error) -> Refusal {
-        match error {
-            // Errors of files have paths in them.
-            igpt::Error::Io { .. } | igpt::Error::Format { .. } => Refusal::failed(&error),
-            error => self.not_computed(index, &error.to_string()),
-        }
-    }
-
-    /// The same, in words.
-    pub(super) fn not_computed(&self, index: Option<usize>, problem: &str) -> Refusal {
-        let about = index.map_or(String::new(), |index| format!(" about image {index} of the request"));
-        let problem = format!("the model {} has no answer{about}: {problem}", self.served.name);
-        log(&problem);
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, printable(&problem))
-    }
-
-    /// What `work` gives with the engine, when it is its turn; `index` is the place in the request of the image that it
-    /// is about.
-    pub(super) async fn pass<T: Send + 'static>(
-        &self,
-        deadline: Instant,
-        index: Option<usize>,
-        work: impl FnOnce(&mut dyn Engine) -> igpt::Result<T> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let done = tokio::time::timeout_at(deadline.into(), self.worker.pass(work)).await.map_err(|_| self.late())?;
-        done?.map_err(|error| self.failed(index, error))
-    }
-}
-
-impl Refusal {
-    /// The engine's thread is gone.
-    pub(super) fn dead() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine has stopped: start the server again")
-    }
-}
-
-impl From<Busy> for Refusal {
-    fn from(busy: Busy) -> Self {
-        match busy {
-            Busy::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too much is waiting here: ask again in a moment"),
-            Busy::Dead => Self::dead(),
-        }
-    }
-}
 
 /// The API's document, without its routes.
 #[derive(OpenApi)]
@@ -178,44 +90,6 @@ async fn watched(State(shared): State<Shared>, path: MatchedPath, request: Reque
     response
 }
 
-/// What a request holds until it is over, its stream included.
-pub(super) struct Slot {
-    _open: Open,
-    _turn: Option<Turn>,
-}
-
-/// One of the requests that a client may have under way.
-struct Turn {
-    client: IpAddr,
-    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Turn {
-    fn take(shared: &Inner, client: IpAddr) -> Option<Self> {
-        let clients = shared.clients.clone();
-        let mut counts = clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(client).or_default();
-        if *count >= shared.limits.per_client {
-            return None;
-        }
-        *count += 1;
-        drop(counts);
-        Some(Self { client, clients })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut counts = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
-            }
-        }
-    }
-}
-
 /// Lets a client have only so many requests under way.
 async fn one_of_few(
     State(shared): State<Shared>,
@@ -223,13 +97,12 @@ async fn one_of_few(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let most = shared.limits.per_client;
-    let turn = if most == 0 { Ok(None) } else { Turn::take(&shared, address.ip()).map(Some).ok_or(()) };
-    let Ok(turn) = turn else {
+    let Some(slot) = Slot::take(&shared, address.ip()) else {
+        let most = shared.limits.per_client;
         let error = format!("you have {most} requests under way, the most at a time: wait for one of them");
         return Refusal::new(StatusCode::TOO_MANY_REQUESTS, error).into_response();
     };
-    let slot = Arc::new(Slot { _open: shared.metrics.opened(), _turn: turn });
+    let slot = Arc::new(slot);
     request.extensions_mut().insert(slot.clone());
     let mut response = next.run(request).await;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -12,10 +12,10 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::drawing::Under;
-use super::routes::Slot;
+use super::generation::GenerationStream;
+use super::state::Slot;
 use super::worker::Drawn;
-use crate::http::Refusal;
+use crate::refusal::Refusal;
 
 /// Between two messages of a request.
 const FRAME: Duration = Duration::from_millis(25);
@@ -50,7 +50,7 @@ enum Pixels {
 
 /// Where a stream is.
 struct Sending {
-    under: Under,
+    drawing: GenerationStream,
     /// Held for as long as the client listens.
     _slot: Arc<Slot>,
     started: bool,
@@ -59,8 +59,8 @@ struct Sending {
 }
 
 /// The events: `start`, `pixels` as they are drawn, and `done` with the whole answer or `error`.
-pub(super) fn events(under: Under, slot: Arc<Slot>) -> impl IntoResponse {
-    let sending = Sending { under, _slot: slot, started: false, ended: false, sent: Instant::now() - FRAME };
+pub(super) fn events(drawing: GenerationStream, slot: Arc<Slot>) -> impl IntoResponse {
+    let sending = Sending { drawing, _slot: slot, started: false, ended: false, sent: Instant::now() - FRAME };
     let events = stream::unfold(sending, |mut sending| async move {
         if sending.ended {
             return None;
@@ -81,23 +81,23 @@ fn infallible(events: impl Stream<Item = Event>) -> impl Stream<Item = Result<Ev
 impl Sending {
     /// The next message or messages.
     async fn events(&mut self) -> Result<Vec<Event>, Refusal> {
-        let under = &mut self.under;
+        let drawing = &mut self.drawing;
         if !std::mem::replace(&mut self.started, true) {
-            let (method, candidates) = (under.method, under.candidates);
+            let (method, candidates) = (drawing.method, drawing.candidates);
             let start = json!({
-                "method": method, "images": under.images.len(), "candidates": candidates, "known": under.known,
+                "method": method, "images": drawing.images.len(), "candidates": candidates, "known": drawing.known,
             });
             return Ok(vec![event("start", &start)]);
         }
-        let Some(first) = under.next().await? else {
+        let Some(first) = drawing.next().await? else {
             self.ended = true;
-            return Ok(vec![event("done", &under.answer())]);
+            return Ok(vec![event("done", &drawing.answer())]);
         };
         // The first pixel goes out at once.
         tokio::time::sleep_until((self.sent + FRAME).into()).await;
         let mut fresh = BTreeMap::new();
         merge(&mut fresh, first);
-        while let Some(drawn) = under.at_hand()? {
+        while let Some(drawn) = drawing.at_hand()? {
             merge(&mut fresh, drawn);
         }
         self.sent = Instant::now();

@@ -134,7 +134,7 @@ fn igpt(args: &Args, threads: usize) -> Result<Value> {
     answer(&program, command, "")
 }
 
-/// A script of `benches/peers`.
+/// A script of `peers`.
 fn torch(args: &Args, threads: usize, mode: &str) -> Result<Value> {
     let script = match args.kind {
         Kind::Train => TRAIN,

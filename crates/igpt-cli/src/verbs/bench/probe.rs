@@ -15,7 +15,7 @@ use super::peers::{answer, median};
 use crate::output::say;
 use crate::shared::{DataArgs, ThreadArgs};
 
-const SCRIPT: &str = include_str!("../../../../../benches/peers/probe.py");
+const SCRIPT: &str = include_str!("../../../peers/probe.py");
 
 /// Flags of `igpt bench probe`.
 #[derive(clap::Args)]

@@ -1,0 +1,154 @@
+//! What every handler needs, and what a request holds until it is over.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use igpt::model::Engine;
+use igpt::text::printable;
+
+use super::decoding::Decoding;
+use super::metrics::{Metrics, Open};
+use super::model::Served;
+use super::options::Limits;
+use super::worker::{Busy, Worker};
+use crate::access::Access;
+use crate::refusal::{Refusal, log};
+
+/// What every handler needs.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) served: Served,
+    pub(super) worker: Worker,
+    pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
+    pub(super) decoding: Decoding,
+    pub(super) access: Arc<Access>,
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Shared {
+    pub(super) fn new(served: Served, worker: Worker, access: Arc<Access>, limits: Limits) -> Self {
+        let (metrics, decoding, clients) = (Metrics::new(), Decoding::new(limits.queue), Arc::default());
+        Self(Arc::new(Inner { served, worker, limits, metrics, decoding, access, clients }))
+    }
+
+    /// When a request that has come whole now must be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + Duration::from_secs(self.limits.seconds)
+    }
+
+    /// Of a request that was not answered by then.
+    pub(super) fn late(&self) -> Refusal {
+        let seconds = self.limits.seconds;
+        let error = format!("not finished within {seconds} s, the most that a request may take here: ask for less");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
+    /// Of the engine: what was asked for had been found possible, so it is no fault of whoever asks.
+    fn failed(&self, index: Option<usize>, error: igpt::Error) -> Refusal {
+        match error {
+            // Errors of files have paths in them.
+            igpt::Error::Io { .. } | igpt::Error::Format { .. } => Refusal::failed(&error),
+            error => self.not_computed(index, &error.to_string()),
+        }
+    }
+
+    /// The same, in words.
+    pub(super) fn not_computed(&self, index: Option<usize>, problem: &str) -> Refusal {
+        let about = index.map_or(String::new(), |index| format!(" about image {index} of the request"));
+        let problem = format!("the model {} has no answer{about}: {problem}", self.served.name);
+        log(&problem);
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, printable(&problem))
+    }
+
+    /// What `work` gives with the engine, when it is its turn; `index` is the place in the request of the image that it
+    /// is about.
+    pub(super) async fn pass<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        index: Option<usize>,
+        work: impl FnOnce(&mut dyn Engine) -> igpt::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let done = tokio::time::timeout_at(deadline.into(), self.worker.pass(work)).await.map_err(|_| self.late())?;
+        done?.map_err(|error| self.failed(index, error))
+    }
+}
+
+impl Refusal {
+    /// The engine's thread is gone.
+    pub(super) fn dead() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine has stopped: start the server again")
+    }
+}
+
+impl From<Busy> for Refusal {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "too much is waiting here: ask again in a moment"),
+            Busy::Dead => Self::dead(),
+        }
+    }
+}
+
+/// What a request holds until it is over, its stream included.
+pub(super) struct Slot {
+    _open: Open,
+    _turn: Option<Turn>,
+}
+
+impl Slot {
+    /// Room for one more request of a client; none where it has its limit under way.
+    pub(super) fn take(shared: &Shared, client: IpAddr) -> Option<Self> {
+        let turn = match shared.limits.per_client {
+            0 => None,
+            _ => Some(Turn::take(shared, client)?),
+        };
+        Some(Self { _open: shared.metrics.opened(), _turn: turn })
+    }
+}
+
+/// One of the requests that a client may have under way.
+struct Turn {
+    client: IpAddr,
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Turn {
+    fn take(shared: &Inner, client: IpAddr) -> Option<Self> {
+        let clients = shared.clients.clone();
+        let mut counts = clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        if *count >= shared.limits.per_client {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Self { client, clients })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut counts = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}

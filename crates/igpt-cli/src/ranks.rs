@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use igpt::data::download::Hook;
+use igpt::data::sources::download::Hook;
 use igpt::device::Device;
 use igpt::ranks::{Collective, expect_same_program};
 use igpt::train::{Event, Observer};

@@ -9,10 +9,12 @@ use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest};
 use igpt::formats::png;
 use igpt::generate::{Settings, expect_room, sample};
 use igpt::image::{Pixels, grid, readable_scale};
-use igpt::image::{grid, readable_scale};
+
+use igpt::formats::png::Text;
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
-use igpt::report::{Text, csv_field};
+use igpt::ranks::Collective;
+use igpt::report::csv_field;
 use igpt::stats::quantile;
 use igpt::{Error, Result, files};
 use igpt_kernels::pool::Pool;
@@ -281,7 +283,7 @@ fn gap(engine: &mut dyn Engine, sets: &[TokenSet; 3], channels: usize, most: usi
         some.labels.push(train.labels[i]);
         some.names.push(train.names[i].clone());
     }
-    let mut score = |set: &TokenSet| likelihood(engine, set, channels, &mut |_| ());
+    let mut score = |set: &TokenSet| likelihood(&mut Collective::solo(), engine, set, channels, &mut |_| ());
     Ok([score(&some)?, score(held_out)?])
 }
 

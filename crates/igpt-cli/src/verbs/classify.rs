@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{Batch, Damaged, folder};
+use igpt::data::{Batch, Damaged, Preprocess, sources::folder};
 use igpt::device::Precision;
 use igpt::evaluate::classify;
 use igpt::formats::decode;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use igpt::device::{Engine, Precision};
 use igpt::formats::{gif, png};
 use igpt::generate::Settings;
-use igpt::image::Pixels;
+
 use igpt::image::{GAP, Pixels, grid, readable_scale};
-use igpt::image::{GAP, grid, readable_scale};
+
+use igpt::formats::{npy, png::Text};
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
-use igpt::report::{Text, npy};
 use igpt::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use igpt::data::{self, Split};
+use igpt::data::{self, Preprocess, Split, colors};
 use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
 use igpt::model::Objective;
-use igpt::palette::{Distortion, Histogram, Quantizer};
+use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::train::open_model;
 use igpt::{Error, Result};

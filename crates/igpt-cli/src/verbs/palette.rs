@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use igpt::data::Split;
+use igpt::data::{Preprocess, Split, colors};
 use igpt::formats::png;
+use igpt::formats::png::Text;
 use igpt::image::ImageSize;
-use igpt::palette::{self, Distortion, FitOptions, Histogram, Palette, Quantizer, Scale};
-use igpt::report::Text;
+use igpt::palette::{self, Distortion, FitOptions, Palette, Quantizer, Scale};
 use igpt::{Error, Result};
 use serde_json::json;
 

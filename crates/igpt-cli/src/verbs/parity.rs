@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use igpt::device::Precision;
-use igpt::evaluate::parity::{RECORDING, Recording};
+use igpt::evaluate::parity::Recording;
+use igpt::model::dir::RECORDING;
 use igpt::model::{ModelDir, Objective};
 use igpt::{Error, Result};
 use serde_json::json;

@@ -10,9 +10,10 @@ use igpt::evaluate::{Baselines, Reference, Surprise, surprise};
 use igpt::formats::png;
 use igpt::image::{grid, readable_scale};
 use igpt::palette::Quantizer;
+
+use igpt::formats::png::Text;
 use igpt::report::csv_field;
 use igpt::report::runs::surprise_pairs;
-use igpt::report::{Text, csv_field};
 use igpt::stats::auroc;
 use igpt::train::trained_on::Seen;
 use igpt::{Result, files};

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
-use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, Layout, ModelDir, Objective, SaveType};
+use igpt::formats::png;
+use igpt::formats::png::Text;
+use igpt::image::ImageSize;
+use igpt::image::Pixels;
+use igpt::model::Objective;
 use serde_json::{Value, json};
 
 use crate::material::{base64, classifier, model, numbers, picture, pixels};

@@ -3,15 +3,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use igpt::data::{Batch, Dataset, Split, tokenize};
+use igpt::data::{Batch, Dataset, Preprocess, Split, tokenize};
 use igpt::device::{Engine, Pooling};
 use igpt::evaluate::features;
 use igpt::formats::png;
+use igpt::formats::png::Text;
 use igpt::image::Pixels;
 use igpt::model::{Layout, ModelConfig, ModelDir, Objective};
 use igpt::palette::Quantizer;
 use igpt::ranks::Collective;
-use igpt::report::Text;
 use igpt::{Error, Result};
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -1,7 +1,7 @@
 //! Which model is served, and how.
 
-use igpt::cpu;
 use igpt::data::Dataset;
+use igpt::device;
 use igpt::model::ModelDir;
 
 use crate::access::Access;
@@ -40,7 +40,7 @@ pub struct Options {
     /// Images that are drawn at once, each candidate of a completion counting as one; 0 is a good number.
     pub rows: usize,
     /// How the engine computes.
-    pub engine: cpu::Options,
+    pub engine: device::Options,
     /// Images for the page to begin with, and whose classes are known.
     pub examples: Option<Dataset>,
     /// Images among which the nearest are looked for.

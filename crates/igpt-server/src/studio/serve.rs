@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use igpt::{Error, Result, cpu};
+use igpt::{Error, Result, device};
 
 use super::model::Served;
 use super::options::Options;
@@ -24,7 +24,7 @@ use crate::http;
 /// end.
 pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
     let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, mut progress } = options;
-    let mut computing = cpu::open(&model.config, &model.weights, engine)?;
+    let mut computing = device::open(&model.config, &model.weights, &engine)?;
     let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
     let (listen, access) = (access.listen(), Arc::new(access));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use igpt::model::Engine;
+use igpt::device::Engine;
 use igpt::text::printable;
 
 use super::decoding::Decoding;

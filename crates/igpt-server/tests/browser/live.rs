@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use igpt::train::{Event, RunConfig, Start, pretrain};
+use igpt::ranks::Collective;
+use igpt::train::{Context, Event, RunConfig, Start, pretrain};
 use igpt_server::LivePage;
 
 use super::looks::suit_everybody;
@@ -37,7 +38,8 @@ impl Training {
         let address = page.as_ref().map_or(String::new(), |page| page.address().to_string());
         let own = stop.clone();
         let thread = std::thread::spawn(move || {
-            pretrain(&config, &out, start, &mut |_: Event<'_>| (), &own).unwrap();
+            let (ranks, observer) = (&mut Collective::solo(), &mut |_: Event<'_>| ());
+            pretrain(&config, &out, start, &mut Context { ranks, observer, stop: &own }).unwrap();
             drop(page);
         });
         Self { stop, thread: Some(thread), address }

@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 
-use igpt::formats::png::{self, Text};
-use igpt::image::{ImageSize, Pixels};
+use igpt::formats::png;
+use igpt::formats::png::Text;
+use igpt::image::ImageSize;
+use igpt::image::Pixels;
 use igpt::model::Objective;
+use igpt_server::{Limits, Options};
 use serde_json::json;
 
 use crate::support::client::until;

@@ -7,10 +7,14 @@ use std::sync::atomic::AtomicBool;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use igpt::formats::png::{self, Text};
-use igpt::image::{ImageSize, Pixels};
+use igpt::formats::png;
+use igpt::formats::png::Text;
+use igpt::image::ImageSize;
+use igpt::image::Pixels;
 use igpt::model::{Card, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::Palette;
+use igpt::ranks::Collective;
+use igpt::train::{Context, Event, RunConfig, Start, finetune};
 use serde_json::{Value, json};
 
 /// Pixels of a row, and rows, of a small model's images.
@@ -79,7 +83,9 @@ pub(crate) fn classifier(folder: &Path) {
         folder.join("classes")
     );
     let config = RunConfig::from_toml(&text, Path::new("classifier.toml")).unwrap();
-    finetune(&config, &folder.join("run"), Start::New, &mut |_: Event<'_>| (), &AtomicBool::new(false)).unwrap();
+    let (ranks, observer) = (&mut Collective::solo(), &mut |_: Event<'_>| ());
+    let context = &mut Context { ranks, observer, stop: &AtomicBool::new(false) };
+    finetune(&config, &folder.join("run"), Start::New, context).unwrap();
 }
 
 /// A form's content type and body: `image` and `images` as files, what is no word as JSON.

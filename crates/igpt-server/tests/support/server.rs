@@ -9,9 +9,10 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use igpt::data::{self, Dataset, OpenOptions};
-use igpt::model::{ModelDir, Precision};
+use igpt::device::Precision;
+use igpt::model::ModelDir;
 use igpt::train::open_model;
-use igpt::{Result, cpu};
+use igpt::{Result, device};
 use igpt_server::{Access, Limits, Options};
 
 use super::client::Client;
@@ -91,7 +92,7 @@ fn options(model: ModelDir) -> Options {
         ui: true,
         limits: limits(),
         rows: 0,
-        engine: cpu::Options { threads: 1, ..cpu::Options::inference(Precision::F32) },
+        engine: device::Options { threads: 1, ..device::Options::new(Precision::F32) },
         examples: None,
         neighbors: None,
         progress: Box::new(|_, _| ()),

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::named::named;
 use crate::output::say;
 
-const TRAIN: &str = include_str!("../../../../../benches/peers/train.py");
-const SAMPLE: &str = include_str!("../../../../../benches/peers/sample.py");
-const FORWARD: &str = include_str!("../../../../../benches/peers/forward.py");
+const TRAIN: &str = include_str!("../../../peers/train.py");
+const SAMPLE: &str = include_str!("../../../peers/sample.py");
+const FORWARD: &str = include_str!("../../../peers/forward.py");
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {

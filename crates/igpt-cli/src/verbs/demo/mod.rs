@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use igpt::data::{OpenOptions, Split};
 use igpt::device::{self, Precision};
+use igpt::formats::png::Text;
 use igpt::formats::{gif, png};
 use igpt::image::{grid, readable_scale};
 use igpt::ranks::Collective;
 use igpt::report;
 use igpt::report::runs::{Findings, Settings, quoted};
-use igpt::report::{self, Text};
 use igpt::train::{self, Context, Recipe, Start, Summary};
 use igpt::{Error, Result, files};
 use serde_json::json;

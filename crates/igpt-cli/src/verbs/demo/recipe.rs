@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::Images;
+use igpt::data::{Images, colors};
 use igpt::device;
 use igpt::image::ImageSize;
-use igpt::palette::Histogram;
 use igpt::train::{Overrides, Recipe, RunConfig};
 use igpt::{Error, Result};
 
@@ -26,7 +25,7 @@ const COLORS: [usize; 2] = [64, 16];
 pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     let n_px = ImageSize::square(N_PX);
     let grey = train.channels() == 1;
-    let (histogram, _) = Histogram::of_images(train, Some(n_px), train.channels(), None, args.engine.threads())?;
+    let (histogram, _) = colors::histogram(train, Some(n_px), train.channels(), None, args.engine.threads())?;
     let mut layers = Overrides::default();
     if let Some(recipe) = args.recipe {
         layers.recipe(recipe.name());

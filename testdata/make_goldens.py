@@ -1,4 +1,4 @@
-"""Writes testdata/goldens/*.json: what tiny models must compute, for crates/igpt/tests/goldens.
+"""Writes testdata/goldens/*.json: what tiny models must compute, for igpt::testing::conformance::goldens.
 
 Run from the project's root: python testdata/make_goldens.py (packages: scripts/requirements.txt).
 
@@ -14,8 +14,8 @@ Weights and tokens are not stored but made by a counter-based formula in 32-bit 
     weight     = scale * unit(name, i)   or 1 + scale * unit(name, i) for norm gains
     token      = hash("tokens", i) mod n_vocab
 
-Files muon_*.json hold three steps of Muon, once with q, k and v orthogonalised as whole matrices and once by heads.
-They are written out in f64 as well; a step of torch.optim.Muon, which rounds to bf16, is compared with ours here.
+Files muon_*.json hold three steps of Muon, with q, k and v orthogonalised as three matrices. They are written out in
+f64 as well; a step of torch.optim.Muon, which rounds to bf16, is compared with ours here.
 
 Files fine_*.json hold losses and gradients of the masked objective and of joint training with a classifier:
 
@@ -243,8 +243,7 @@ def check_muon():
         assert error < 0.05, f"{shape}: torch.optim.Muon differs by {error}"
 
 
-def record_muon(case, heads):
-    _, _, _, _, _, n_head, _, _, _ = case
+def record_muon(case):
     p, tokens = inputs(case)
     hidden = {k: torch.zeros_like(v) for k, v in p.items() if ".h." in k and v.dim() == 2}
     adam = torch.optim.Adam([v for k, v in p.items() if k not in hidden], lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
@@ -256,8 +255,7 @@ def record_muon(case, heads):
         adam.step()
         with torch.no_grad():
             for k, momentum in hidden.items():
-                parts = 1 if "c_attn" not in k else 3 * n_head if heads else 3
-                muon_step(p[k], p[k].grad, momentum, parts)
+                muon_step(p[k], p[k].grad, momentum, 3 if "c_attn" in k else 1)
     return {
         "after_three_steps": {k: summary(without_key_biases(k, v)) for k, v in p.items()},
         "nats_after_three_steps": [number(v) for v in nats(p, case, tokens).sum(1)],
@@ -356,9 +354,9 @@ def main():
         print("fine", name, golden["nats"], golden.get("class_nats"))
     check_muon()
     for name in MUON_CASES:
-        golden = {"whole": record_muon(CASES[name], False), "heads": record_muon(CASES[name], True)}
+        golden = record_muon(CASES[name])
         write(f"muon_{name}", golden)
-        print("muon", name, [golden[k]["nats_after_three_steps"] for k in golden])
+        print("muon", name, golden["nats_after_three_steps"])
 
 
 main()

@@ -25,4 +25,7 @@ mod update;
 mod weights;
 mod workspace;
 
+#[cfg(test)]
+mod tests;
+
 pub use backend::CpuBackend;

@@ -129,7 +129,7 @@ impl<S: Scalar> TrainingEngine<S> {
     }
 
     /// The layout of what is held of a state, and the arena.
-    fn held(&self, state: State) -> (Layout, &[f32]) {
+    pub(super) fn held(&self, state: State) -> (Layout, &[f32]) {
         let model = &self.engine.model;
         match state {
             State::Weights => (model.layout.clone(), &model.weights),

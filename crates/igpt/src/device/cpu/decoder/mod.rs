@@ -95,6 +95,14 @@ impl<S: Scalar> CpuDecoder<S> {
         Err(Error::Mismatch(format!("token {token} is not in the model's palette of {n_vocab} colours")))
     }
 
+    fn check_room(&self, room: usize, rows: usize) -> Result<()> {
+        let wanted = rows * self.model.dims.n_vocab;
+        if room == wanted {
+            return Ok(());
+        }
+        Err(Error::Mismatch(format!("room for {room} logits was given, but there are {wanted}")))
+    }
+
     /// Runs all but the last of `ids` through the network in one pass and keeps their keys and values.
     fn fill_cache(&mut self, row: usize, ids: &[u32]) {
         let model = self.model.clone();
@@ -160,6 +168,7 @@ impl<S: Scalar> Decoder for CpuDecoder<S> {
 
     fn start(&mut self, row: usize, given: &[u16], logits: &mut [f32]) -> Result<()> {
         self.check_row(row)?;
+        self.check_room(logits.len(), 1)?;
         given.iter().try_for_each(|&token| self.check_token(token))?;
         let n_ctx = self.model.dims.n_ctx;
         if given.len() >= n_ctx {
@@ -203,6 +212,7 @@ impl<S: Scalar> Decoder for CpuDecoder<S> {
                 return Err(Error::Invalid(format!("row {row} was fed twice in one step")));
             }
         }
+        self.check_room(logits.len(), inputs.len())?;
         let inputs: Vec<_> = inputs.iter().map(|&(row, token)| (row, token as u32)).collect();
         self.advance(&inputs);
         for (out, padded) in logits.chunks_exact_mut(n_vocab).zip(self.buffers.logits.chunks_exact(vocab)) {

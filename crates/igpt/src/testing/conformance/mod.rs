@@ -1,0 +1,26 @@
+//! What every [`Backend`](crate::device::Backend) has to fulfil, as claims that panic where they don't hold.
+//!
+//! The claims know a backend by its seam alone: values by name and shape, gradients by bucket. Those about bits compare a
+//! backend with itself; those with a tolerance take it from the subject's [`Budget`].
+
+mod budget;
+mod list;
+mod subject;
+
+pub mod bits;
+pub mod decoding;
+pub mod features;
+pub mod goldens;
+pub mod gradients;
+pub mod groups;
+pub mod objectives;
+pub mod refusals;
+pub mod shares;
+pub mod state;
+pub mod updates;
+
+pub use budget::{Budget, Parity};
+pub use list::claims;
+pub use subject::{Claim, Subject};
+
+use subject::{ADAM, MUON, expect_equal, gradients, moments, tensors_of, weights_of};

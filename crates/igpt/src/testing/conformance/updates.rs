@@ -1,0 +1,119 @@
+//! What an optimizer's step changes and what it leaves alone.
+
+use std::collections::BTreeMap;
+
+use super::gradients::is_frozen;
+use super::groups::told;
+use super::{ADAM, MUON, Subject, tensors_of, weights_of};
+use crate::device::{AdamUpdate, FineTuning, Precision, TrainOptions, Update};
+use crate::model::{ImageSize, ModelConfig, RateGroup, Rates};
+use crate::testing::{batch_for, classifier, random_batch, random_weights, tiny_network};
+
+const DECAY: AdamUpdate = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
+
+/// In both formats, with both optimizers.
+pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
+    let network = ModelConfig::new(ImageSize::square(8), 16, 64, 2, 2);
+    let batch = random_batch(&network, 4);
+    for (precision, muon) in
+        [(Precision::F32, None), (Precision::Bf16, None), (Precision::F32, MUON.muon), (Precision::Bf16, MUON.muon)]
+    {
+        let update = Update { adam: AdamUpdate { lr: 3e-3, ..ADAM.adam }, muon, ..ADAM };
+        let weights = crate::model::initial_weights(&network, crate::model::Initialization::Paper, 0);
+        let mut engine = subject.train(&network, &weights, &subject.training_by(precision, &update));
+        for _ in 0..250 {
+            engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
+            engine.step(&update).unwrap();
+        }
+        let loss = engine.evaluate(&batch).unwrap().mean();
+        let bound = (4f64).ln() / network.n_ctx() as f64 + 0.05;
+        assert!(loss < bound, "{precision:?} {muon:?}: a loss of {loss}, more than {bound}");
+    }
+}
+
+/// Not even weight decay moves them, while everything else moves.
+pub fn frozen_blocks_and_embeddings_keep_every_bit(subject: &Subject<'_>) {
+    let network = classifier(tiny_network(), 2);
+    let before = random_weights(&network);
+    for frozen_blocks in [1, 2] {
+        for update in [Update { adam: DECAY, ..ADAM }, Update { adam: DECAY, ..MUON }] {
+            let fine_tuning = FineTuning { frozen_blocks, ..FineTuning::default() };
+            let options = TrainOptions { fine_tuning, ..subject.training_by(Precision::F32, &update) };
+            let mut engine = subject.train(&network, &before, &options);
+            for _ in 0..2 {
+                engine.accumulate(&batch_for(&network, 2), 0.01).unwrap();
+                engine.step(&update).unwrap();
+            }
+            let after = weights_of(&*engine);
+            for tensor in tensors_of(&network) {
+                let (same, name) = (before[tensor.range()] == after[tensor.range()], &tensor.name);
+                assert_eq!(same, is_frozen(name, frozen_blocks), "whether {name} stays with {update:?}");
+            }
+        }
+    }
+}
+
+/// Weight decay is decoupled, clipping is by the global norm, and 0 turns it off.
+pub fn a_step_clips_by_the_global_norm(subject: &Subject<'_>) {
+    let network = tiny_network();
+    // Large enough to matter beside eps, so that Adam's first step tells the gradient's size.
+    let adam = AdamUpdate { eps: 1.0, ..ADAM.adam };
+    let step = |scale: f32, clip: f32| {
+        let update = Update { clip, adam, ..ADAM };
+        let mut engine = subject.train(&network, &random_weights(&network), &subject.training(Precision::F32));
+        engine.accumulate(&random_batch(&network, 2), scale).unwrap();
+        (engine.step(&update).unwrap(), weights_of(&*engine))
+    };
+    let (norm, free) = step(0.01, 0.0);
+    let (same, generous) = step(0.01, 2.0 * norm);
+    assert!(norm > 0.0 && same == norm && free == generous, "a gradient of norm {norm} was clipped at twice that");
+    let (before, clipped) = step(0.02, norm);
+    assert!((before / norm - 2.0).abs() < 1e-4, "the norm {before} is not that before clipping, twice {norm}");
+    let apart = free.iter().zip(&clipped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-5, "twice the gradient clipped to half steps elsewhere, {apart:e} away");
+}
+
+/// The weights after two steps, so that moments count, over the same gradients whatever the weights are.
+fn stepped(subject: &Subject<'_>, network: &ModelConfig, update: &Update) -> Vec<f32> {
+    let options = subject.training_by(Precision::F32, update);
+    let mut engine = subject.train(network, &random_weights(network), &options);
+    let buckets = told(&mut *engine, &batch_for(network, 2)).1;
+    engine.step(update).unwrap();
+    for (range, values) in buckets {
+        let twice: Vec<f32> = values.iter().map(|value| 2.0 * value).collect();
+        engine.copy_gradient_in(range, &twice).unwrap();
+    }
+    engine.step(update).unwrap();
+    weights_of(&*engine)
+}
+
+/// Of both optimizers.
+pub fn the_rate_of_each_tensor_is_that_of_its_block_and_of_the_networks_width(subject: &Subject<'_>) {
+    let network = classifier(ModelConfig { n_layer: 3, ..tiny_network() }, 2);
+    let (layer_decay, width) = (0.5, 0.375);
+    for update in [Update { adam: DECAY, ..ADAM }, Update { adam: DECAY, ..MUON }] {
+        let uneven = stepped(subject, &network, &Update { rates: Rates { layer_decay, width }, ..update });
+        let mut even = BTreeMap::new();
+        for tensor in tensors_of(&network) {
+            let name = tensor.name.as_str();
+            let above = match name.split('.').nth(2) {
+                Some("0") => 2,
+                Some("1") => 1,
+                _ if name.contains("wte") || name.contains("wpe") => 2,
+                _ => 0,
+            };
+            let wide = tensor.hidden || name == "lm_head.weight" || name == "score.weight";
+            assert_eq!(RateGroup::of(&tensor, 3), RateGroup { blocks_above: above, sums_width: wide }, "{name}");
+            let muon = update.muon.is_some() && tensor.hidden;
+            let factor = layer_decay.powi(above as i32) * if wide && !muon { width } else { 1.0 };
+            let expected = even.entry(factor.to_bits()).or_insert_with(|| {
+                let mut even = Update { rates: Rates::EVEN, ..update };
+                even.adam.lr *= factor;
+                even.muon.iter_mut().for_each(|muon| muon.lr *= factor);
+                stepped(subject, &network, &even)
+            });
+            assert!(uneven[tensor.range()] == expected[tensor.range()], "{name} with {update:?}");
+        }
+        assert!(even.len() > 3);
+    }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use igpt::data::sources::download::Hook;
 use igpt::text::one_line;
-use igpt::train::observer::{Event, Observer, Started, StepReport};
+use igpt::train::trainer::observer::{Event, Observer, Started, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::download;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use igpt::data::{Damaged, Dataset, Images, Split};
 use igpt::train::TrainedOn;
-use igpt::train::trained_on::Seen;
+use igpt::train::run::trained_on::Seen;
 use igpt::{Error, Result};
 
 use crate::output::say;

@@ -15,7 +15,7 @@ use igpt::formats::png::Text;
 use igpt::report::csv_field;
 use igpt::report::runs::surprise_pairs;
 use igpt::stats::auroc;
-use igpt::train::trained_on::Seen;
+use igpt::train::run::trained_on::Seen;
 use igpt::{Result, files};
 use serde_json::{Value, json};
 

@@ -24,7 +24,7 @@ use crate::device::{State, TrainEngine};
 use crate::formats::safetensors;
 use crate::model::{Layout, Tensor};
 use crate::train::config::RunConfig;
-use crate::train::plan::Plan;
+use crate::train::plan::planner::Plan;
 use crate::{Error, Result, files};
 
 /// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is kept.

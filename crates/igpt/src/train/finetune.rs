@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::prepare::{Prepared, Purpose, prepare};
 use super::pretrain::take_best;
-use super::ranks::all_damaged;
 use super::setup::{batches, warn};
 use crate::data::{self, Dataset, Images, Split};
 use crate::device::FineTuning;
@@ -14,14 +13,15 @@ use crate::evaluate::{Accuracy, accuracy};
 use crate::image::ImageSize;
 use crate::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective};
 use crate::probe::few;
-use crate::train::average;
+use crate::train::config::finetune_section::FineTuneSection;
 use crate::train::config::{RunConfig, TrainSection};
-use crate::train::context::Context;
-use crate::train::fine_tuning::FineTuneSection;
-use crate::train::observer::Event;
-use crate::train::open::open_model;
-use crate::train::run_dir::Start;
-use crate::train::trainer::{Outcome, Trainer};
+use crate::train::distributed::agreement::all_damaged;
+use crate::train::run::dir::Start;
+use crate::train::run::open::open_model;
+use crate::train::trainer::average;
+use crate::train::trainer::context::Context;
+use crate::train::trainer::observer::Event;
+use crate::train::trainer::steps::{Outcome, Trainer};
 use crate::{Error, Result};
 
 /// What fine-tuning came to.

@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::files;
 use crate::train::config::RunConfig;
-use crate::train::context::Context;
 use crate::train::finetune::finetune_untested;
 use crate::train::pretrain::pretrain;
-use crate::train::run_dir::{LR_SEARCH, RunDir, Start};
+use crate::train::run::dir::{LR_SEARCH, RunDir, Start};
 use crate::train::setup::expect_sources_kept;
+use crate::train::trainer::context::Context;
 use crate::{Error, Result};
 
 /// Share of the budget that each learning rate is tried for.

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::ranks::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
 use super::setup::{
     begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
 };
@@ -16,11 +15,12 @@ use crate::palette::Quantizer;
 use crate::ranks::in_turn;
 use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::train::checkpoint::Meta;
+use crate::train::config::given::Decider;
+use crate::train::config::token_data::{settle, settle_augment};
 use crate::train::config::{RunConfig, TrainSection};
-use crate::train::context::Context;
-use crate::train::given::Decider;
-use crate::train::run_dir::{RunDir, Start};
-use crate::train::token_data::{settle, settle_augment};
+use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
+use crate::train::run::dir::{RunDir, Start};
+use crate::train::trainer::context::Context;
 
 /// What a run trains for, where its preparation depends on that.
 pub(super) trait Purpose {

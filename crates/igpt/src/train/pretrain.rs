@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::prepare::{Prepared, Purpose, prepare};
-use super::ranks::all_damaged;
 use super::setup::{batches, probe, warn};
 use crate::data::{Dataset, Images, Split, TokenSet};
 use crate::device::{Engine, FineTuning, TrainEngine};
@@ -13,13 +12,14 @@ use crate::formats::png;
 use crate::image::{self, ImageSize};
 use crate::model::{Card, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
-use crate::train::average;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::config::{RunConfig, TrainSection};
-use crate::train::context::Context;
-use crate::train::observer::{Event, Observer};
-use crate::train::run_dir::{RunDir, Start};
-use crate::train::trainer::{Outcome, Trainer, bits_per_dim};
+use crate::train::distributed::agreement::all_damaged;
+use crate::train::run::dir::{RunDir, Start};
+use crate::train::trainer::average;
+use crate::train::trainer::context::Context;
+use crate::train::trainer::observer::{Event, Observer};
+use crate::train::trainer::steps::{Outcome, Trainer, bits_per_dim};
 use crate::{Error, Result, generate};
 
 /// One of so many images of a sample grid is completed beside it.

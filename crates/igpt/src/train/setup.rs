@@ -13,10 +13,10 @@ use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
-use crate::train::observer::{Event, Observer};
-use crate::train::probe::RunProbe;
-use crate::train::room;
-use crate::train::run_dir::{RunDir, Start};
+use crate::train::plan::memory;
+use crate::train::run::dir::{RunDir, Start};
+use crate::train::trainer::observer::{Event, Observer};
+use crate::train::trainer::quick_probe::RunProbe;
 use crate::{Error, Result, device};
 
 /// The data set of a run.
@@ -99,8 +99,8 @@ pub(super) fn options(
     let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
     // None takes its part before all have seen what is left.
     ranks.barrier()?;
-    room::expect_batch_fits(left, network.n_ctx(), train.batch.max(train.batch_end), ranks.size())?;
-    room::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
+    memory::expect_batch_fits(left, network.n_ctx(), train.batch.max(train.batch_end), ranks.size())?;
+    memory::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
 }
 
 /// Logs what the lack of memory decided.

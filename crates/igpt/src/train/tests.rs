@@ -4,15 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::average::share;
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
 use super::config::{RunConfig, TrainSection};
-use super::context::Context;
 use super::fake::Fake;
-use super::observer::Event;
-use super::ranks::{part, share_checkpoint};
-use super::run_dir::{RunDir, Start};
-use super::trainer::{Outcome, Trainer};
 use super::{FineTuneSection, Metrics, Plan};
 use crate::data::{Batch, TokenSet};
 use crate::device::{Engine, TrainEngine};
@@ -22,6 +16,12 @@ use crate::model::ModelConfig;
 use crate::ranks::Collective;
 use crate::ranks::collective::tests::on_ranks;
 use crate::rng::{Purpose, Rng};
+use crate::train::distributed::agreement::{part, share_checkpoint};
+use crate::train::run::dir::{RunDir, Start};
+use crate::train::trainer::average::share;
+use crate::train::trainer::context::Context;
+use crate::train::trainer::observer::Event;
+use crate::train::trainer::steps::{Outcome, Trainer};
 use crate::{Error, Result};
 
 const N_PX: ImageSize = ImageSize { height: 8, width: 8 };

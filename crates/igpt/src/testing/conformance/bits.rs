@@ -2,7 +2,8 @@
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, weights_of};
 use crate::device::{FineTuning, Options, Precision, TrainOptions, Update};
-use crate::model::{ImageSize, ModelConfig};
+use crate::image::ImageSize;
+use crate::model::ModelConfig;
 use crate::testing::{batch_for, classifier, masked_network, random_weights, tiny_network};
 
 const UPDATES: [(Precision, Update); 4] =

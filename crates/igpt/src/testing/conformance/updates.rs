@@ -6,7 +6,8 @@ use super::gradients::is_frozen;
 use super::groups::told;
 use super::{ADAM, MUON, Subject, tensors_of, weights_of};
 use crate::device::{AdamUpdate, FineTuning, Precision, TrainOptions, Update};
-use crate::model::{ImageSize, ModelConfig, RateGroup, Rates};
+use crate::image::ImageSize;
+use crate::model::{ModelConfig, RateGroup, Rates};
 use crate::testing::{batch_for, classifier, random_batch, random_weights, tiny_network};
 
 const DECAY: AdamUpdate = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };

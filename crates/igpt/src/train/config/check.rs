@@ -3,7 +3,7 @@
 use crate::device::Optimizer;
 use crate::model::MASK_PROB;
 use crate::train::config::TrainSection;
-use crate::train::plan::Plan;
+use crate::train::plan::planner::Plan;
 
 impl TrainSection {
     /// Names of the budgets that are given.
@@ -14,7 +14,7 @@ impl TrainSection {
     }
 
     /// Adds what is wrong to `problems`.
-    pub(super) fn check(&self, problems: &mut Vec<String>) {
+    pub(in crate::train) fn check(&self, problems: &mut Vec<String>) {
         self.check_budget(problems);
         self.check_numbers(problems);
         self.check_optimizer(problems);

@@ -25,7 +25,7 @@ const MINUTES: f64 = 1e7;
 
 impl RunConfig {
     /// Adds to `problems` what is larger than it can be, and what is lost when it becomes an f32.
-    pub(super) fn check_limits(&self, problems: &mut Vec<String>) {
+    pub(in crate::train) fn check_limits(&self, problems: &mut Vec<String>) {
         let (model, train) = (&self.model, &self.train);
         let counts = [
             ("model.n_embd", model.n_embd.unwrap_or(0) as u64, N_EMBD),

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::Batch;
-use crate::model::{ImageSize, Layout, ModelConfig};
+use crate::image::ImageSize;
+use crate::model::{Layout, ModelConfig};
 
 #[derive(Deserialize)]
 pub(super) struct Shape {

@@ -6,15 +6,15 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Result;
 use crate::data::Batch;
 use crate::device::{LossSum, TrainEngine, backend};
 use crate::ranks::Collective;
 use crate::train::config::TrainSection;
+use crate::{Error, Result};
 
 /// Images of the largest micro-batch: those that the config says, or about as many as the device likes, but at least one and
 /// at most `images`.
-pub(super) fn micro_batch(train: &TrainSection, images: usize, n_ctx: usize) -> Result<usize> {
+pub(in crate::train) fn micro_batch(train: &TrainSection, images: usize, n_ctx: usize) -> Result<usize> {
     let most = match train.micro_batch {
         0 => backend(train.device)?.tokens_at_once(train.threads) / n_ctx,
         images => images,
@@ -28,6 +28,17 @@ pub fn even_runs(images: Range<usize>, most: usize) -> impl Iterator<Item = Rang
     let start = images.start;
     let at = move |i: usize| start + i * images.len() / count.max(1);
     (0..count).map(move |i| at(i)..at(i + 1))
+}
+
+/// Refuses ranks among which gradient groups can't be divided evenly.
+pub(in crate::train) fn expect_divisible(groups: usize, ranks: usize) -> Result<()> {
+    if groups.is_multiple_of(ranks) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{ranks} ranks can't divide train.gradient_groups {groups}: start at most {groups} ranks, or a new run with \
+         --set train.gradient_groups={ranks}"
+    )))
 }
 
 /// How batches are cut.

@@ -42,7 +42,7 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
     /// Estimate of the true gradient's squared norm, where a process alone has several `train.gradient_groups`; see
-    /// [`super::noise`].
+    /// [`crate::train::trainer::noise`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_signal: Option<f64>,
     /// Estimate of the variance of an image's gradient. Means over many rows of this and of the signal make the noise scale.

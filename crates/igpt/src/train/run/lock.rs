@@ -12,20 +12,20 @@ use std::time::Duration;
 use crate::{Error, Result, files, machine};
 
 /// Its name in the run directory.
-pub(super) const NAME: &str = ".lock";
+pub(in crate::train) const NAME: &str = ".lock";
 
 /// How often a held lock is tried again before it counts as a trainer's.
 const PATIENCE: usize = 5;
 
 /// Held until the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(super) struct Lock {
+pub(in crate::train) struct Lock {
     _held: Arc<File>,
 }
 
 impl Lock {
     /// Whether a process holds the lock of the run in `root`.
-    pub(super) fn is_held(root: &Path) -> bool {
+    pub(in crate::train) fn is_held(root: &Path) -> bool {
         // Shared, so that two that look don't see each other.
         files::open(&root.join(NAME)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
@@ -34,7 +34,7 @@ impl Lock {
     ///
     /// # Errors
     /// When another process holds it, and when the file can't be made.
-    pub(super) fn take(root: &Path) -> Result<Option<Self>> {
+    pub(in crate::train) fn take(root: &Path) -> Result<Option<Self>> {
         let path = root.join(NAME);
         let open = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
         let mut file = open.map_err(Error::io(&path))?;

@@ -13,16 +13,16 @@ use crate::palette::Palette;
 use crate::ranks::{Collective, expect_same_program};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
 use crate::train::config::{RunConfig, WITHOUT_EFFECT};
-use crate::train::observer::{Event, Observer};
-use crate::train::run_dir::Start;
-use crate::train::trainer::expect_divisible;
+use crate::train::run::dir::Start;
+use crate::train::trainer::accumulation::expect_divisible;
+use crate::train::trainer::observer::{Event, Observer};
 use crate::{Error, Result};
 
 /// Settings in which ranks may differ beside those without effect; what their devices have in common is looked at apart.
 const PLACES: [&str; 2] = ["data.dir", "train.device"];
 
 /// Refuses ranks of another program, instruction set or config.
-pub(super) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
+pub(in crate::train) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
     let mut settings = Vec::new();
     let table = toml::Table::try_from(config).expect("a config of plain values has a TOML form");
     for (section, values) in &table {
@@ -37,7 +37,7 @@ pub(super) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Res
 ///
 /// # Errors
 /// When its groups can't be divided among the ranks.
-pub(super) fn with_groups(
+pub(in crate::train) fn with_groups(
     ranks: &Collective,
     config: &RunConfig,
     start: Start,
@@ -60,7 +60,10 @@ pub(super) fn with_groups(
 }
 
 /// Rank 0's checkpoint on every rank, which reads of it what it needs: all see the run directory.
-pub(super) fn share_checkpoint(ranks: &mut Collective, own: Option<Checkpoint>) -> Result<Option<Checkpoint>> {
+pub(in crate::train) fn share_checkpoint(
+    ranks: &mut Collective,
+    own: Option<Checkpoint>,
+) -> Result<Option<Checkpoint>> {
     if ranks.size() == 1 {
         return Ok(own);
     }
@@ -81,7 +84,7 @@ pub(super) fn share_checkpoint(ranks: &mut Collective, own: Option<Checkpoint>) 
 }
 
 /// Rank 0's palette on every rank; only rank 0 makes it.
-pub(super) fn share_palette(
+pub(in crate::train) fn share_palette(
     ranks: &mut Collective,
     n_px: ImageSize,
     make: impl FnOnce() -> Result<Palette>,
@@ -100,7 +103,7 @@ pub(super) fn share_palette(
 }
 
 /// Brings the weights that each rank has updated to all others.
-pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn TrainEngine) -> Result<()> {
+pub(in crate::train) fn share_weights(ranks: &mut Collective, engine: &mut dyn TrainEngine) -> Result<()> {
     let shares = engine.shares();
     if shares.len() == 1 {
         return Ok(());
@@ -112,7 +115,7 @@ pub(super) fn share_weights(ranks: &mut Collective, engine: &mut dyn TrainEngine
 
 /// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it;
 /// gives their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
-pub(super) fn write_shards(
+pub(in crate::train) fn write_shards(
     ranks: &mut Collective,
     engine: &dyn TrainEngine,
     checkpoints: Option<&Checkpoints>,
@@ -142,7 +145,7 @@ pub(super) fn write_shards(
 }
 
 /// What every rank has to say, or the error of the first that has one.
-pub(super) fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
+pub(in crate::train) fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
     let own = own.map_or_else(|error| format!("!{error}"), |text| format!("={text}"));
     let all = ranks.gather(own.as_bytes())?;
     let said = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).enumerate();
@@ -154,13 +157,13 @@ pub(super) fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<
 }
 
 /// Places in a batch of so many images that are this rank's: those of its gradient groups.
-pub(super) fn part(ranks: &Collective, batch: usize) -> Range<usize> {
+pub(in crate::train) fn part(ranks: &Collective, batch: usize) -> Range<usize> {
     let images = batch / ranks.size();
     ranks.rank() * images..(ranks.rank() + 1) * images
 }
 
 /// Damaged images that any rank has found, (name, problem), each once.
-pub(super) fn all_damaged(ranks: &mut Collective, own: &[Damaged]) -> Result<Vec<(String, String)>> {
+pub(in crate::train) fn all_damaged(ranks: &mut Collective, own: &[Damaged]) -> Result<Vec<(String, String)>> {
     let own: Vec<String> = own.iter().map(|image| format!("{}\0{}", image.name, image.problem)).collect();
     let mut all = BTreeMap::new();
     for bytes in ranks.gather(own.join("\0").as_bytes())? {

@@ -9,7 +9,7 @@ pub(crate) fn share(ema: f64, step: u64) -> f32 {
 }
 
 /// What a model's card says of its weights where they are an average.
-pub(super) fn card(ema: f64) -> String {
+pub(in crate::train) fn card(ema: f64) -> String {
     if ema > 0.0 { format!(" The weights are an exponential average with decay {ema}.") } else { String::new() }
 }
 

@@ -6,10 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::groups::{Accumulation, micro_batch};
-use super::room;
-use super::setup::{batches, dataset, palette, probe, resolve, validation};
-use super::token_data::settle;
 use crate::data::{Batch, Loader, Preprocess, Split};
 use crate::device::{Backend, Engine, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
 use crate::image::ImageSize;
@@ -17,10 +13,14 @@ use crate::machine;
 use crate::model::{Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
+use crate::train::config::token_data::settle;
 use crate::train::config::{RunConfig, TrainSection};
-use crate::train::observer::{Event, Observer};
-use crate::train::plan::Planner;
-use crate::train::run_dir::{RunDir, Start};
+use crate::train::plan::memory;
+use crate::train::plan::planner::Planner;
+use crate::train::run::dir::{RunDir, Start};
+use crate::train::setup::{batches, dataset, palette, probe, resolve, validation};
+use crate::train::trainer::accumulation::{Accumulation, micro_batch};
+use crate::train::trainer::observer::{Event, Observer};
 use crate::{Error, Result, generate};
 
 /// What a run will take.
@@ -110,7 +110,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(quantizer.palette(), n_px) };
     let sizes = train.batch_sizes(images.len());
     let backend = backend(train.device)?;
-    room::expect_batch_fits(backend.memory_left(), network.n_ctx(), sizes.largest(), 1)?;
+    memory::expect_batch_fits(backend.memory_left(), network.n_ctx(), sizes.largest(), 1)?;
     let measurable = sizes.largest().min(Pace::most_images(train));
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, measurable, 0)?;
     let mut next = batches(&mut loader, &network, train);
@@ -119,8 +119,8 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
 
     let (data, before) = (machine::rss_bytes().unwrap_or(0), machine::peak_rss_bytes().unwrap_or(0));
     let left = backend.memory_left();
-    let asked = room::options(train, FineTuning::default(), (0, 1));
-    let found = room::within(left.unwrap_or(u64::MAX), &network, train, asked);
+    let asked = memory::options(train, FineTuning::default(), (0, 1));
+    let found = memory::within(left.unwrap_or(u64::MAX), &network, train, asked);
     let options = *found.as_ref().unwrap_or(&asked);
     let pace = match found {
         Ok(_) => {
@@ -155,7 +155,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         checkpoint_bytes,
         checkpoints_bytes: checkpoints.saturating_mul(checkpoint_bytes),
         token_bytes: (images.len() * network.n_ctx() * size_of::<u16>()) as u64,
-        largest_preset: room::largest_preset(left.unwrap_or(u64::MAX), &network, train, options)?,
+        largest_preset: memory::largest_preset(left.unwrap_or(u64::MAX), &network, train, options)?,
         network,
     })
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use toml::Table;
 
-use super::checkpoint::{Checkpoints, META, STATE};
-use super::config::WITHOUT_EFFECT;
-use super::metrics::MEASURED;
+use crate::train::checkpoint::{Checkpoints, META, STATE};
+use crate::train::config::WITHOUT_EFFECT;
+use crate::train::trainer::metrics::MEASURED;
 use crate::{Error, Result, files};
 
 /// What two runs have in common.

@@ -6,7 +6,7 @@
 use crate::model::{ModelConfig, Objective};
 use crate::palette::Palette;
 use crate::train::config::RunConfig;
-use crate::train::overrides::{Overrides, Value};
+use crate::train::config::overrides::{Overrides, Value};
 use crate::{Error, Result};
 
 /// What was given beside defaults and recipes.
@@ -20,7 +20,7 @@ pub struct Given {
 
 /// What decides the network of a run that does not make its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decider {
+pub(in crate::train) enum Decider {
     /// The model to fine-tune.
     Model,
     /// The run to go on with.
@@ -41,7 +41,7 @@ impl Given {
     ///
     /// # Errors
     /// Names every one of them with both values.
-    pub(super) fn expect_used(
+    pub(in crate::train) fn expect_used(
         &self,
         config: &RunConfig,
         decider: Decider,
@@ -87,7 +87,7 @@ impl Given {
     ///
     /// # Errors
     /// Names every one of them and says why.
-    pub(super) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
+    pub(in crate::train) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
         let (mut problems, said) = (Vec::new(), |key: &str| self.said.get(key));
         let few = config.finetune.as_ref().is_some_and(|finetune| finetune.labels_per_class.is_some());
         if few && said("finetune.balanced") == Some(&Value::Boolean(true)) {

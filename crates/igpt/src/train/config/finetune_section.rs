@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::device::FineTuning;
-use crate::train::plan::Planner;
+use crate::train::plan::planner::Planner;
 
 /// Validations in a run where their interval is not said: the weights of the best are kept, and training ends by them.
 const VALIDATIONS: u64 = 20;

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed
 /// weights are kept unless the config says otherwise.
-pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> TrainOptions {
+pub(in crate::train) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> TrainOptions {
     let TrainSection { device, precision, threads, micro_batch, .. } = *train;
     let repack = train.repack.unwrap_or(false);
     TrainOptions {
@@ -26,7 +26,7 @@ pub(super) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usi
 ///
 /// # Errors
 /// Says how much they need.
-pub(super) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch: usize, ranks: usize) -> Result<()> {
+pub(in crate::train) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch: usize, ranks: usize) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     // Each thread makes one and keeps two ready, and one is in use.
     let need = (batch / ranks) as u64 * (n_ctx * size_of::<u16>()) as u64 * (3 * threads + 1);
@@ -44,7 +44,7 @@ pub(super) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch: usize, r
 const ON_THEIR_WAY: u64 = 3;
 
 /// Bytes of an engine, and of what is exchanged with other ranks.
-pub(super) fn needed(network: &ModelConfig, options: &TrainOptions) -> Result<u64> {
+pub(in crate::train) fn needed(network: &ModelConfig, options: &TrainOptions) -> Result<u64> {
     let exchanged = if options.share.1 > 1 { ON_THEIR_WAY } else { 0 };
     let weights = (size_of::<f32>() * network.parameters()) as u64;
     Ok(backend(options.engine.device)?.train_memory(network, options).total() + exchanged * weights)
@@ -55,7 +55,7 @@ pub(super) fn needed(network: &ModelConfig, options: &TrainOptions) -> Result<u6
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
-pub(super) fn fitting(
+pub(in crate::train) fn fitting(
     left: Option<u64>,
     network: &ModelConfig,
     train: &TrainSection,
@@ -70,7 +70,7 @@ pub(super) fn fitting(
 }
 
 /// As [`fitting`], where so many bytes are left.
-pub(super) fn within(
+pub(in crate::train) fn within(
     left: u64,
     network: &ModelConfig,
     train: &TrainSection,
@@ -132,7 +132,7 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Train
 
 /// The largest preset that trains in so many bytes with the settings at hand, activations and packed weights made again
 /// if need be.
-pub(super) fn largest_preset(
+pub(in crate::train) fn largest_preset(
     left: u64,
     network: &ModelConfig,
     train: &TrainSection,

@@ -3,10 +3,6 @@
 //! Unknown keys are errors, and [`RunConfig::validate`] reports every problem at once. `config.resolved.toml` in a
 //! run directory is this struct with nothing left open, so that giving it back repeats the run.
 
-mod check;
-mod limits;
-mod train;
-
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,12 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::data::Augment;
 use crate::image::ImageSize;
 use crate::model::{MASK_PROB, ModelConfig, Objective, Preset};
-use crate::train::fine_tuning::FineTuneSection;
-use crate::train::given::Given;
-use crate::train::recipe;
+use crate::train::config::finetune_section::FineTuneSection;
+use crate::train::config::given::Given;
+use crate::train::config::recipe;
+use crate::train::config::train_section::TrainSection;
 use crate::{Error, Result};
-
-pub use train::{MuonSettings, TrainSection};
 
 /// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
 /// Its default trains as the paper did; files and [`crate::train::Overrides`] start from the recipe that they name,
@@ -152,7 +147,8 @@ impl RunConfig {
 }
 
 /// Settings that decide how a run computes, not what: none of them changes a bit of the result.
-pub(super) const WITHOUT_EFFECT: [&str; 4] = ["train.threads", "train.micro_batch", "train.recompute", "train.repack"];
+pub(in crate::train) const WITHOUT_EFFECT: [&str; 4] =
+    ["train.threads", "train.micro_batch", "train.recompute", "train.repack"];
 
 /// Reads an image size as flags write it: `28` or `8x12` (height × width).
 pub fn parse_n_px(text: &str) -> Result<ImageSize> {
@@ -189,7 +185,7 @@ fn read_n_px<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageS
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::plan::Plan;
+    use crate::train::plan::planner::Plan;
 
     fn read(text: &str) -> Result<RunConfig> {
         RunConfig::from_toml(text, std::path::Path::new("run.toml"))

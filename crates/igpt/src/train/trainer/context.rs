@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::ranks::Collective;
-use crate::train::observer::{Event, Observer};
+use crate::train::trainer::observer::{Event, Observer};
 
 /// The processes that train together, who hears of it, and what stops it.
 pub struct Context<'a> {
@@ -22,7 +22,7 @@ impl Context<'_> {
     }
 
     /// Tells the observer which phase begins.
-    pub(super) fn phase(&mut self, name: &str) {
+    pub(in crate::train) fn phase(&mut self, name: &str) {
         self.observer.event(Event::Phase(name));
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::lock::{self, Lock};
 use crate::text::one_line;
+use crate::train::run::lock::{self, Lock};
 use crate::{Error, Result, files};
 
 /// What to do about a run directory that may be there already.
@@ -93,7 +93,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When something can't be removed or made.
-    pub(super) fn begin(&self) -> Result<()> {
+    pub(in crate::train) fn begin(&self) -> Result<()> {
         if self.overwrites {
             self.clear()?;
             remove_folder(&self.root.join(LR_SEARCH))?;
@@ -111,7 +111,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When something can't be removed.
-    pub(super) fn make_way(&self) -> Result<()> {
+    pub(in crate::train) fn make_way(&self) -> Result<()> {
         if self.overwrites { self.clear() } else { Ok(()) }
     }
 
@@ -234,7 +234,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When the file can't be written.
-    pub(super) fn finish(&self, summary: &impl Serialize) -> Result<()> {
+    pub(in crate::train) fn finish(&self, summary: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(summary).map_err(|problem| Error::Invalid(problem.to_string()))?;
         files::write(&self.summary(), (text + "\n").as_bytes())
     }

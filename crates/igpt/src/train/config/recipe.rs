@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::train::overrides::Overrides;
+use crate::train::config::overrides::Overrides;
 
 /// A named bundle of settings, each of which can still be set by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::model::{ClassHead, Layout, ModelDir};
 use crate::palette::Palette;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
-use crate::train::run_dir::RunDir;
+use crate::train::run::dir::RunDir;
 use crate::{Error, Result};
 
 /// How often the newest checkpoint is looked for: a run that trains removes older ones meanwhile.

@@ -8,7 +8,7 @@ pub use toml::Value;
 use crate::device::Optimizer;
 use crate::model::Objective;
 use crate::train::config::RunConfig;
-use crate::train::recipe;
+use crate::train::config::recipe;
 use crate::{Error, Result, files};
 
 /// Keys that exclude each other: one given by a later layer removes the others of the layers before.

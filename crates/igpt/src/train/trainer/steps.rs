@@ -14,19 +14,19 @@ use crate::device::{Engine, LossSum, TrainEngine};
 use crate::files;
 use crate::model::Objective;
 use crate::ranks::losses;
-use crate::train::average;
 use crate::train::checkpoint::{Checkpoints, Meta};
+use crate::train::config::finetune_section::FineTuneSection;
 use crate::train::config::{RunConfig, TrainSection};
-use crate::train::context::Context;
-use crate::train::fine_tuning::FineTuneSection;
-use crate::train::groups::{Accumulation, even_runs, micro_batch};
-use crate::train::metrics::{Metrics, Row};
-use crate::train::noise::Noise;
-use crate::train::observer::{Event, Started, StepReport};
-use crate::train::plan::Planner;
-use crate::train::probe::{Probed, RunProbe};
-use crate::train::ranks::{agreed, share_weights, write_shards};
-use crate::train::run_dir::RunDir;
+use crate::train::distributed::agreement::{agreed, share_weights, write_shards};
+use crate::train::plan::planner::Planner;
+use crate::train::run::dir::RunDir;
+use crate::train::trainer::accumulation::{Accumulation, even_runs, expect_divisible, micro_batch};
+use crate::train::trainer::average;
+use crate::train::trainer::context::Context;
+use crate::train::trainer::metrics::{Metrics, Row};
+use crate::train::trainer::noise::Noise;
+use crate::train::trainer::observer::{Event, Started, StepReport};
+use crate::train::trainer::quick_probe::{Probed, RunProbe};
 use crate::{Error, Result};
 
 /// Draws the sample grid of `step` into a file.
@@ -471,17 +471,6 @@ impl Loop<'_> {
         self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
         Ok(())
     }
-}
-
-/// Refuses ranks among which gradient groups can't be divided evenly.
-pub(super) fn expect_divisible(groups: usize, ranks: usize) -> Result<()> {
-    if groups.is_multiple_of(ranks) {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!(
-        "{ranks} ranks can't divide train.gradient_groups {groups}: start at most {groups} ranks, or a new run with \
-         --set train.gradient_groups={ranks}"
-    )))
 }
 
 /// Nats per label, if a classifier was trained or evaluated.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::train::config::TrainSection;
-use crate::train::schedule::Schedule;
+use crate::train::config::schedule::Schedule;
 
 /// From step `from_step` on, the run is planned to end after `steps` steps in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

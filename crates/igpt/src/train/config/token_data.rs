@@ -1,15 +1,15 @@
 //! What a token directory decides of a run: its palette, its size, and the augmentation of its stored views.
 
-use super::config::RunConfig;
 use crate::data::{Augment, Images};
 use crate::palette::Palette;
+use crate::train::config::RunConfig;
 use crate::{Error, Result};
 
 /// The config with what the images decide, if they are tokens; otherwise as it is.
 ///
 /// # Errors
 /// When the config says otherwise; the message names both values.
-pub(super) fn settle(config: &RunConfig, images: &Images) -> Result<RunConfig> {
+pub(in crate::train) fn settle(config: &RunConfig, images: &Images) -> Result<RunConfig> {
     let mut config = config.clone();
     let Some(tokens) = images.tokens() else { return Ok(config) };
     let (root, n_px) = (tokens.root().display(), tokens.manifest().n_px());
@@ -41,7 +41,7 @@ pub(super) fn settle(config: &RunConfig, images: &Images) -> Result<RunConfig> {
 }
 
 /// The part of [`settle`] that is not of the palette or the size, which a model to fine-tune decides.
-pub(super) fn settle_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
+pub(in crate::train) fn settle_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
     let Some(tokens) = images.tokens() else { return Ok(()) };
     if tokens.manifest().views > 0 && config.data.augment == Augment::None {
         config.data.augment = tokens.manifest().augment;

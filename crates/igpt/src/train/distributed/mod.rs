@@ -1,0 +1,3 @@
+//! Training by several processes: what they settle with each other.
+
+pub(super) mod agreement;

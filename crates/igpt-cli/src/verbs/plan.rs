@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn tell(found: &Forecast) {
     let Forecast { network, memory_bytes: memory, .. } = found;
     say!(
-        "{} parameters: {} blocks of width {}, {} heads, {} images, {} colours; {} training images, {} a step",
+        "{} parameters: {} blocks of width {}, {} heads, {} images, {} colours; {} training images, {} a step; on {}",
         found.parameters,
         network.n_layer,
         network.n_embd,
@@ -60,7 +60,8 @@ fn tell(found: &Forecast) {
         network.n_px,
         network.n_vocab,
         found.images,
-        BatchSizes::doubling(found.batch, found.batch_end, 1)
+        BatchSizes::doubling(found.batch, found.batch_end, 1),
+        found.device
     );
     let engine = &memory.engine;
     let weights = if engine.average > 0 { "weights and their average" } else { "weights" };

@@ -36,7 +36,7 @@ const SESSIONS: [(usize, usize); 4] = [(1, 0), (2, 1), (0, 2), (3, 0)];
                         the run resumes with other threads, another micro-batch, activations kept or computed again. \
                         Every other kill comes at a random moment, the rest while a checkpoint is being written. Then every byte of \
                         weights, moments, position, samples and model is compared, and every metric but tokens_per_s, \
-                        step_ms, data_wait_ms, peak_rss_mb and elapsed_s.")]
+                        step_ms, data_wait_ms, peak_rss_mb, elapsed_s and device.")]
 pub(crate) struct Args {
     /// Settings in TOML; without it a small network on the embedded emoji
     #[arg(long, value_name = "FILE")]

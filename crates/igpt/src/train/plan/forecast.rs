@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::data::{Batch, Loader, Preprocess, Split};
-use crate::device::{Backend, Engine, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
+use crate::device::{Backend, Device, Engine, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
 use crate::image::ImageSize;
 use crate::machine;
 use crate::model::{Layout, ModelConfig, Objective, Preset};
@@ -31,6 +31,8 @@ pub struct Forecast {
     pub network: ModelConfig,
     /// Trainable parameters.
     pub parameters: usize,
+    /// Where it would be trained, such as `cpu`.
+    pub device: Device,
     /// Training images.
     pub images: usize,
     /// Images of the first steps.
@@ -141,6 +143,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let checkpoints = (train.keep_last as u64 + 2).saturating_add(kept_for_good);
     Ok(Forecast {
         parameters: network.parameters(),
+        device: train.device,
         images: images.len(),
         batch: train.batch,
         batch_end: sizes.largest(),

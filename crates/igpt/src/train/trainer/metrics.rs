@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result, files};
 
 /// Columns that tell of the clock and the machine: all others are the same in equal runs.
-pub const MEASURED: [&str; 5] = ["tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
+pub const MEASURED: [&str; 6] = ["device", "tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
 
 /// One row. Train rows describe the last step before them, validation rows the weights after `step` steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Row {
     /// Estimate of the variance of an image's gradient. Means over many rows of this and of the signal make the noise scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_noise: Option<f64>,
+    /// The device that computed the steps since the last train row, such as `cpu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Tokens per second since the last train row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_s: Option<f64>,
@@ -149,6 +152,7 @@ mod tests {
             tokens_per_s: None,
             step_ms: None,
             data_wait_ms: None,
+            device: None,
             peak_rss_mb: None,
             probe_accuracy: None,
             probe_layer: None,

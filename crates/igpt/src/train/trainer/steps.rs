@@ -295,6 +295,7 @@ impl Loop<'_> {
             tokens_per_s: None,
             step_ms: None,
             data_wait_ms: None,
+            device: None,
             peak_rss_mb: None,
             probe_accuracy: None,
             probe_layer: None,
@@ -314,6 +315,7 @@ impl Loop<'_> {
             tokens_per_s: Some(self.tokens_per_s),
             step_ms: Some(1e3 * seconds / steps),
             data_wait_ms: Some(1e3 * waited / steps),
+            device: Some(self.t.config.train.device.to_string()),
             peak_rss_mb: crate::machine::peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
             ..found
         };

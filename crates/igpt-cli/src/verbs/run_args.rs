@@ -124,7 +124,10 @@ impl RunArgs {
         let mut layers = Overrides::default();
         // Runs from before there were recipes name none; they were the paper's.
         layers.put("train.recipe", Recipe::Paper.name());
-        layers.file(&RunDir::look(&self.out)?.config())?;
+        let run = RunDir::look(&self.out).map_err(|_| {
+            Error::Missing(format!("no run to resume in {}: start one without --resume", self.out.display()))
+        })?;
+        layers.file(&run.config())?;
         self.settings.onto(&mut layers)?;
         Ok(lowest.below(layers))
     }

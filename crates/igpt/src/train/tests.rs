@@ -403,7 +403,8 @@ fn a_disk_that_is_full_at_any_byte_of_a_checkpoint_leaves_the_run_alive_and_the_
         .chain(near(state))
         .chain(near(total - size("complete")))
         .chain(near(total))
-        .chain([total + 100]);
+        .chain([total + 100])
+        .collect::<std::collections::BTreeSet<usize>>();
     let (mut failed, mut saved) = (0, 0);
     for room in rooms {
         let name = room.to_string();

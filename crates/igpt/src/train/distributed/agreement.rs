@@ -13,6 +13,7 @@ use crate::palette::Palette;
 use crate::ranks::{Collective, expect_same_program};
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
 use crate::train::config::{RunConfig, WITHOUT_EFFECT};
+use crate::train::distributed::said::agreed;
 use crate::train::run::dir::Start;
 use crate::train::trainer::accumulation::expect_divisible;
 use crate::train::trainer::observer::{Event, Observer};
@@ -132,7 +133,11 @@ pub(in crate::train) fn write_shards(
         true => Ok(String::new()),
         false => match write_shard(root, step, place, engine) {
             Ok((name, checksum)) => Ok(format!("{name} {checksum}")),
-            Err(error) => Err(Error::Missing(format!("{error} (every rank writes into the run directory)"))),
+            Err(Error::Io { path, source }) => {
+                let text = format!("{source} (every rank writes into the run directory)");
+                Err(Error::Io { path, source: std::io::Error::new(source.kind(), text) })
+            }
+            Err(error) => Err(error),
         },
     };
     let all = agreed(ranks, own).inspect_err(|_| {
@@ -142,18 +147,6 @@ pub(in crate::train) fn write_shards(
     })?;
     let words = all.iter().filter_map(|text| text.split_once(' '));
     Ok(words.map(|(name, checksum)| (name.to_owned(), checksum.to_owned())).collect())
-}
-
-/// What every rank has to say, or the error of the first that has one.
-pub(in crate::train) fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
-    let own = own.map_or_else(|error| format!("!{error}"), |text| format!("={text}"));
-    let all = ranks.gather(own.as_bytes())?;
-    let said = all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).enumerate();
-    said.map(|(rank, text)| match text.strip_prefix('=') {
-        Some(said) => Ok(said.to_owned()),
-        None => Err(Error::Missing(format!("{}: {}", ranks.name(rank), text.trim_start_matches('!')))),
-    })
-    .collect()
 }
 
 /// Places in a batch of so many images that are this rank's: those of its gradient groups.

@@ -140,7 +140,10 @@ impl RunDir {
         match run.config().exists() {
             true => Ok(run),
             false => {
-                Err(Error::Missing(format!("no run to resume in {}: start one without --resume", run.root.display())))
+                let root = run.root.display();
+                Err(Error::Missing(format!(
+                    "no run in {root}, which has no config.resolved.toml: give a run's directory"
+                )))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A bigram model behind the engine trait: the trainer's tests in milliseconds. The logit of colour v after colour u
 //! is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::data::Batch;
@@ -20,6 +21,8 @@ pub(crate) struct Fake {
     groups: usize,
     waiting: Vec<(usize, Vec<f32>)>,
     steps: u64,
+    /// How often tensors or parts of them were copied to the host or from it.
+    pub(crate) copies: Cell<usize>,
     /// The loss becomes infinite once this many steps are taken.
     pub(crate) breaks_at: u64,
 }
@@ -40,6 +43,7 @@ impl Fake {
             weights: zeros.clone(),
             gradients: zeros,
             steps: 0,
+            copies: Cell::new(0),
             breaks_at: u64::MAX,
         }
     }
@@ -66,6 +70,10 @@ impl Fake {
             nats.push(if self.steps >= self.breaks_at { f64::INFINITY } else { sum });
         }
         LossSum { nats, tokens: batch.tokens().len(), ..LossSum::default() }
+    }
+
+    fn count(&self) {
+        self.copies.set(self.copies.get() + 1);
     }
 
     fn held(&mut self, state: State) -> Option<&mut Vec<f32>> {
@@ -123,11 +131,13 @@ impl TrainEngine for Fake {
     }
 
     fn copy_gradient_in(&mut self, range: Range<usize>, values: &[f32]) -> Result<()> {
+        self.count();
         self.gradients[range].copy_from_slice(values);
         Ok(())
     }
 
     fn copy_gradient(&mut self, name: &str) -> Result<Vec<f32>> {
+        self.count();
         Ok(self.gradients[self.layout.tensor(name).unwrap().range()].to_vec())
     }
 
@@ -186,6 +196,7 @@ impl TrainEngine for Fake {
     }
 
     fn export(&self, state: State, tensor: &Tensor) -> Result<Vec<f32>> {
+        self.count();
         let values = match state {
             State::Weights => &self.weights,
             State::Average => self.average.as_ref().unwrap(),
@@ -217,6 +228,7 @@ impl Engine for Fake {
     }
 
     fn copy_weight(&self, name: &str) -> Result<Vec<f32>> {
+        self.count();
         Ok(self.weights[self.layout.tensor(name).unwrap().range()].to_vec())
     }
 

@@ -301,7 +301,7 @@ fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &Train
     let mut weights = vec![0.0; layout.parameters()];
     for tensor in layout.tensors().iter().filter(|tensor| tensor.name != "score.weight") {
         if let Some(from) = theirs.tensor(&tensor.name) {
-            layout.import(tensor, &source.weights[from.range()].to_vec(), &mut weights)?;
+            layout.import(tensor, &source.weights[from.range()], &mut weights)?;
         }
     }
     Ok(weights)

@@ -12,7 +12,7 @@ use crate::data::{Batch, TokenSet};
 use crate::device::{Engine, TrainEngine};
 use crate::files::full_disk;
 use crate::image::ImageSize;
-use crate::model::ModelConfig;
+use crate::model::{Layout, ModelConfig};
 use crate::ranks::Collective;
 use crate::ranks::collective::tests::on_ranks;
 use crate::rng::{Purpose, Rng};
@@ -64,6 +64,8 @@ struct Ran {
     weights: Vec<f32>,
     average: Option<Vec<f32>>,
     warnings: Vec<String>,
+    /// Copies of tensors between host and device.
+    copies: usize,
 }
 
 fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
@@ -126,7 +128,7 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         context: Context { ranks, observer: &mut observer, stop: &stop },
     }
     .run();
-    Ran { outcome, weights: engine.weights, average: engine.average, warnings }
+    Ran { outcome, copies: engine.copies.get(), weights: engine.weights, average: engine.average, warnings }
 }
 
 fn losses(out: &Path) -> Vec<(u64, String, u64)> {
@@ -261,6 +263,24 @@ fn checkpoints_without_the_count_of_validations_are_read() {
     let old: String = text.lines().filter(|line| !line.starts_with("validations")).flat_map(|l| [l, "\n"]).collect();
     assert_ne!(old, text);
     assert_eq!(toml::from_str::<Meta>(&old).unwrap().validations_since_best, 0);
+}
+
+#[test]
+fn steps_of_one_gradient_group_copy_nothing_to_the_host_but_their_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str, edit: fn(&mut TrainSection)| {
+        let config = config(|train| {
+            train.checkpoint_every = Some(0);
+            edit(train);
+        });
+        train(&config, &dir.path().join(name), Start::New, WHOLE).copies
+    };
+    let tensors = Layout::new(&ModelConfig::new(N_PX, 5, 8, 1, 1)).tensors().len();
+    // Weights and two moments of the one checkpoint at the end.
+    assert_eq!(run("plain", |_| ()), 3 * tensors);
+    // Groups and the average stay on the device, too.
+    assert_eq!(run("groups", |train| train.gradient_groups = 4), 3 * tensors);
+    assert_eq!(run("average", |train| train.ema = 0.9), 4 * tensors);
 }
 
 #[test]

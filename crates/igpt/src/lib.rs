@@ -60,12 +60,9 @@ pub mod probe;
 pub mod ranks;
 pub mod report;
 pub mod rng;
-<<<<<<< HEAD
 pub mod stats;
-=======
 #[cfg(feature = "testing")]
 pub mod testing;
->>>>>>> 2d9315a (A conformance suite for backends)
 pub mod text;
 pub mod train;
 

@@ -1,7 +1,8 @@
 //! Small networks with random weights, and batches for them.
 
 use crate::data::{Batch, Masking};
-use crate::model::{ClassHead, ImageSize, Layout, ModelConfig, Objective};
+use crate::image::ImageSize;
+use crate::model::{ClassHead, Layout, ModelConfig, Objective};
 use crate::rng::{Purpose, Rng};
 
 /// A network with nothing round about it: sizes of channels, heads, colours and images that fit no vector, and biases.

@@ -3,7 +3,8 @@
 use super::{ADAM, Subject};
 use crate::data::Batch;
 use crate::device::{Decoder, Engine, Options, Precision};
-use crate::model::{ImageSize, ModelConfig};
+use crate::image::ImageSize;
+use crate::model::ModelConfig;
 use crate::testing::{random_batch, random_weights, tiny_network};
 
 /// The formats that decoders are examined in, each with its tolerance.

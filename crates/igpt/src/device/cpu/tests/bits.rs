@@ -1,7 +1,7 @@
 //! Threads change no bits, whatever else changes beside them.
 
 use super::*;
-use crate::model::ImageSize;
+use crate::image::ImageSize;
 
 const UPDATES: [(Precision, Update); 4] =
     [(Precision::F32, ADAM), (Precision::Bf16, ADAM), (Precision::F32, MUON), (Precision::Bf16, MUON)];

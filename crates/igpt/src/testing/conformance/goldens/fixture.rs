@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::Batch;
-use crate::model::{ImageSize, Layout, ModelConfig};
+use crate::image::ImageSize;
+use crate::model::{Layout, ModelConfig};
 
 #[derive(Deserialize)]
 pub(super) struct Shape {
@@ -133,4 +134,17 @@ impl Golden {
     pub(super) fn batch(&self) -> Batch {
         batch(&self.network(), self.images)
     }
+}
+
+/// Panics with every error that is above its budget.
+// What a test measures is for whoever runs it.
+#[allow(clippy::disallowed_macros)]
+pub(super) fn expect_within(errors: Vec<(String, f64, f64)>) {
+    if std::env::var_os("IGPT_PRINT_ERRORS").is_some() {
+        errors.iter().for_each(|(name, error, budget)| eprintln!("{name}: {error:.2e} of {budget:.0e}"));
+    }
+    let beyond = errors.into_iter().filter(|(_, error, budget)| error.is_nan() || error > budget);
+    let beyond: Vec<_> =
+        beyond.map(|(name, error, budget)| format!("{name} is off by {error:.1e}, budget {budget:.1e}")).collect();
+    assert!(beyond.is_empty(), "{}", beyond.join("\n"));
 }

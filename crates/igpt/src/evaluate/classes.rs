@@ -116,7 +116,8 @@ mod tests {
     use super::*;
     use crate::device::{self, Precision};
     use crate::image::ImageSize;
-    use crate::model::{ClassHead, Layout, ModelConfig};
+    use crate::model::{ClassHead, ModelConfig};
+    use crate::testing::random_weights;
 
     #[test]
     fn the_interval_is_wilsons() {
@@ -133,13 +134,7 @@ mod tests {
         let class_head = Some(ClassHead { num_labels: 3, layer: 1 });
         let config = ModelConfig::new(ImageSize::square(8), 7, 16, 1, 2);
         let config = ModelConfig { objective, mask_prob, class_head, ..config };
-        let layout = Layout::new(&config);
-        let mut weights = vec![0.0; layout.parameters()];
-        layout.init(1, &mut weights);
-        let score = layout.tensor("score.weight").unwrap();
-        let values: Vec<f32> = (0..score.len()).map(|i| ((i * 7919) % 13) as f32 / 13.0 - 0.5).collect();
-        layout.import(score, &values, &mut weights).unwrap();
-        device::open(&config, &weights, &device::Options::new(Precision::F32)).unwrap()
+        device::open(&config, &random_weights(&config), &device::Options::new(Precision::F32)).unwrap()
     }
 
     #[test]

@@ -176,6 +176,7 @@ mod tests {
     use crate::device::{self, Precision};
     use crate::image::ImageSize;
     use crate::ranks::collective::tests::on_ranks;
+    use crate::testing::random_weights;
 
     fn set(images: usize, tokens: impl Fn(usize) -> u16) -> TokenSet {
         let n_px = ImageSize { height: 8, width: 9 };
@@ -207,12 +208,7 @@ mod tests {
     /// A random network that has something to say: the official initialisation starts the output matrix at zero.
     fn network() -> (ModelConfig, Vec<f32>) {
         let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 7, 32, 2, 2);
-        let layout = crate::model::Layout::new(&config);
-        let mut weights = vec![0.0; layout.parameters()];
-        layout.init(3, &mut weights);
-        let head = layout.tensor("lm_head.weight").unwrap();
-        let values: Vec<f32> = (0..head.len()).map(|i| 0.1 * (i as f32 * 0.7).sin()).collect();
-        layout.import(head, &values, &mut weights).unwrap();
+        let weights = random_weights(&config);
         (config, weights)
     }
 

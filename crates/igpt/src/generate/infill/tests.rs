@@ -1,15 +1,13 @@
 use super::*;
 use crate::device::{self, Engine, Precision};
 use crate::image::ImageSize;
-use crate::model::{Initialization, ModelConfig, initial_weights};
+use crate::model::ModelConfig;
+use crate::testing::random_weights;
 
 /// A network of random weights, output matrix included.
 fn engine(objective: Objective) -> Box<dyn Engine> {
     let config = ModelConfig { objective, ..ModelConfig::new(ImageSize::square(8), 8, 16, 2, 2) };
-    let mut weights = initial_weights(&config, Initialization::Paper, 1);
-    let mut rng = Rng::new(5, Purpose::Init, 0, 0);
-    weights.iter_mut().for_each(|weight| *weight += 0.3 * rng.normal() as f32);
-    device::open(&config, &weights, &device::Options::new(Precision::F32)).unwrap()
+    device::open(&config, &random_weights(&config), &device::Options::new(Precision::F32)).unwrap()
 }
 
 fn fill(known: &[Option<u16>], attempts: usize, rounds: usize, seed: u64) -> Vec<Vec<u16>> {

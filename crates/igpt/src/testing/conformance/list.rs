@@ -1,6 +1,8 @@
 //! The list of all claims.
 
-use super::*;
+use super::{
+    Claim, bits, decoding, features, goldens, gradients, groups, objectives, refusals, shares, state, updates,
+};
 
 /// Hands all claims to the macro that is named, as `file: claim, claim, …; file: …;` of this module's files: so that a
 /// test file makes a `#[test]` of each.

@@ -7,7 +7,7 @@ use super::groups::told;
 use super::{ADAM, MUON, Subject, tensors_of, weights_of};
 use crate::device::{AdamUpdate, FineTuning, Precision, TrainOptions, Update};
 use crate::image::ImageSize;
-use crate::model::{ModelConfig, RateGroup, Rates};
+use crate::model::{Initialization, ModelConfig, RateGroup, Rates, initial_weights};
 use crate::testing::{batch_for, classifier, random_batch, random_weights, tiny_network};
 
 const DECAY: AdamUpdate = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
@@ -20,10 +20,16 @@ pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
         [(Precision::F32, None), (Precision::Bf16, None), (Precision::F32, MUON.muon), (Precision::Bf16, MUON.muon)]
     {
         let update = Update { adam: AdamUpdate { lr: 3e-3, ..ADAM.adam }, muon, ..ADAM };
-        let weights = crate::model::initial_weights(&network, crate::model::Initialization::Paper, 0);
+        let weights = initial_weights(&network, Initialization::Paper, 0);
         let mut engine = subject.train(&network, &weights, &subject.training_by(precision, &update));
-        for _ in 0..250 {
+        for step in 0..250 {
             engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
+            // At its full rate Muon does not come to rest.
+            let mut update = update;
+            if step >= 200 {
+                update.adam.lr *= 0.1;
+                update.muon.iter_mut().for_each(|muon| muon.lr *= 0.1);
+            }
             engine.step(&update).unwrap();
         }
         let loss = engine.evaluate(&batch).unwrap().mean();

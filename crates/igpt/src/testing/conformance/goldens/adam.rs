@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::expect_within;
-use super::fixture::{Golden, Summary, entries, length, read, relative};
+use super::fixture::{Golden, Summary, entries, expect_within, length, read, relative};
 use crate::device::{AdamUpdate, Options, Pooling, Precision, TrainEngine, TrainOptions, Update};
 use crate::model::{Layout, ModelConfig, Rates};
 use crate::testing::conformance::Subject;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::expect_within;
-use super::fixture::{Golden, Summary, batch, hashes, read, relative, weights};
+use super::fixture::{Golden, Summary, batch, expect_within, hashes, read, relative, weights};
 use crate::device::{FineTuning, Options, Precision, TrainOptions};
 use crate::model::{ClassHead, Layout, ModelConfig, Objective};
 use crate::testing::conformance::Subject;

@@ -135,3 +135,16 @@ impl Golden {
         batch(&self.network(), self.images)
     }
 }
+
+/// Panics with every error that is above its budget.
+// What a test measures is for whoever runs it.
+#[allow(clippy::disallowed_macros)]
+pub(super) fn expect_within(errors: Vec<(String, f64, f64)>) {
+    if std::env::var_os("IGPT_PRINT_ERRORS").is_some() {
+        errors.iter().for_each(|(name, error, budget)| eprintln!("{name}: {error:.2e} of {budget:.0e}"));
+    }
+    let beyond = errors.into_iter().filter(|(_, error, budget)| error.is_nan() || error > budget);
+    let beyond: Vec<_> =
+        beyond.map(|(name, error, budget)| format!("{name} is off by {error:.1e}, budget {budget:.1e}")).collect();
+    assert!(beyond.is_empty(), "{}", beyond.join("\n"));
+}

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::adam::{ADAM, travel};
-use super::expect_within;
-use super::fixture::{Golden, Summary, read, relative};
+use super::fixture::{Golden, Summary, expect_within, read, relative};
 use crate::device::{MuonUpdate, Optimizer, Options, Precision, TrainOptions, Update};
 use crate::model::{Layout, Rates};
 use crate::testing::conformance::Subject;

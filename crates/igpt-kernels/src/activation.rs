@@ -15,14 +15,14 @@ const SLOPE: f32 = 1.702;
 /// `out` = `pre` · sigmoid(1.702 `pre`), slices of equal length.
 pub fn gelu<S: Scalar>(isa: Isa, pre: &[S], out: &mut [S]) {
     assert_eq!(pre.len(), out.len(), "as many outputs as inputs");
-    isa.run(Gelu { pre, out });
+    S::gelu(isa, Gelu { pre, out });
 }
 
 /// The backward pass of [`gelu`]: `d` comes in as the gradient of the output and leaves as that of `pre`; `out`
 /// gets the activation once more. Slices of equal length.
 pub fn gelu_backward<S: Scalar>(isa: Isa, pre: &[S], d: &mut [S], out: &mut [S]) {
     assert_eq!((d.len(), out.len()), (pre.len(), pre.len()), "as many gradients and outputs as inputs");
-    isa.run(GeluBackward { pre, d, out });
+    S::gelu_backward(isa, GeluBackward { pre, d, out });
 }
 
 /// sigmoid(1.702 x), exact enough for format `S`.
@@ -47,7 +47,7 @@ pub(crate) fn gelu_slope_lanes<V: Simd, S: Scalar>(simd: V, x: V::F32, d: V::F32
     (out, simd.mul(d, simd.mul_add(out, rest, s)))
 }
 
-struct Gelu<'a, S> {
+pub(crate) struct Gelu<'a, S> {
     pre: &'a [S],
     out: &'a mut [S],
 }
@@ -66,7 +66,7 @@ impl<S: Scalar> Kernel for Gelu<'_, S> {
     }
 }
 
-struct GeluBackward<'a, S> {
+pub(crate) struct GeluBackward<'a, S> {
     pre: &'a [S],
     d: &'a mut [S],
     out: &'a mut [S],

@@ -7,10 +7,10 @@ use crate::simd::Simd;
 /// `dst` = `src` rounded to the nearest `S`, ties to even; slices of equal length.
 pub fn convert<S: Scalar>(isa: Isa, src: &[f32], dst: &mut [S]) {
     assert_eq!(src.len(), dst.len(), "slices of equal length");
-    isa.run(Convert { src, dst });
+    S::convert(isa, Convert { src, dst });
 }
 
-struct Convert<'a, S> {
+pub(crate) struct Convert<'a, S> {
     src: &'a [f32],
     dst: &'a mut [S],
 }

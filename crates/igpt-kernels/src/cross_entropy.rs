@@ -33,13 +33,13 @@ pub fn cross_entropy<S: Scalar>(
     for &target in targets {
         assert!(usize::from(target) < n_vocab, "target {target} of {n_vocab} colours");
     }
-    isa.run(CrossEntropy { logits, n_vocab, targets, losses, d });
+    S::cross_entropy(isa, CrossEntropy { logits, n_vocab, targets, losses, d });
 }
 
 /// The widest vector.
 const PAD: usize = 16;
 
-struct CrossEntropy<'a, S> {
+pub(crate) struct CrossEntropy<'a, S> {
     logits: MatRef<'a, f32>,
     n_vocab: usize,
     targets: &'a [u16],

@@ -16,6 +16,7 @@ pub mod buffer;
 pub mod convert;
 pub mod cross_entropy;
 pub mod embedding;
+mod instances;
 pub mod isa;
 pub mod map;
 pub mod mat;

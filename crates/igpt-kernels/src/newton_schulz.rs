@@ -98,7 +98,7 @@ pub fn orthogonalize<S: Scalar>(isa: Isa, mut x: MatMut<'_, f32>, scale: f32, sc
 
     let squares: f64 = (0..x.rows()).map(|i| reduce::sum_squares(isa, x.row(i))).sum();
     let shrink = 1.0 / (squares.sqrt() as f32).max(EPS);
-    isa.run(Load { x: x.as_ref(), factor: shrink, y: MatMut::new(y, long, short) });
+    S::load(isa, Load { x: x.as_ref(), factor: shrink, y: MatMut::new(y, long, short) });
     for _ in 0..STEPS {
         // A = Yᵀ Y.
         let tall = MatRef::new(y, long, short);
@@ -127,7 +127,7 @@ pub fn orthogonalize<S: Scalar>(isa: Isa, mut x: MatMut<'_, f32>, scale: f32, sc
         matmul(isa, MatRef::new(y, long, short), right, None, Out::Store(MatMut::new(next, long, short)));
         std::mem::swap(&mut y, &mut next);
     }
-    isa.run(Unload { y: MatRef::new(y, long, short), factor: scale, x: x.reborrow() });
+    S::unload(isa, Unload { y: MatRef::new(y, long, short), factor: scale, x: x.reborrow() });
 }
 
 /// Calls `compute(block of rows, those rows from the block's first column on)` for each block of rows.
@@ -150,7 +150,7 @@ fn pack_square<S: Scalar>(isa: Isa, square: &[f32], side: usize, units: &mut [u3
 }
 
 /// `y` becomes `factor` · `x` with its long side down; the rest zero.
-struct Load<'a, S> {
+pub(crate) struct Load<'a, S> {
     x: MatRef<'a, f32>,
     factor: f32,
     y: MatMut<'a, S>,
@@ -179,7 +179,7 @@ impl<S: Scalar> Kernel for Load<'_, S> {
 }
 
 /// `x` becomes `factor` · `y`, turned back.
-struct Unload<'a, S> {
+pub(crate) struct Unload<'a, S> {
     y: MatRef<'a, S>,
     factor: f32,
     x: MatMut<'a, f32>,

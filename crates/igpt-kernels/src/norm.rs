@@ -26,7 +26,7 @@ pub fn rms_norm<S: Scalar>(
     check(x, gain, width);
     assert_eq!((y.rows(), y.cols()), (x.rows(), x.cols()), "the output has the shape of x");
     assert_eq!(rstd.len(), x.rows(), "one rstd a row");
-    isa.run(RmsNorm { x, gain, width, eps, y, rstd });
+    S::rms_norm(isa, RmsNorm { x, gain, width, eps, y, rstd });
 }
 
 /// The backward pass of [`rms_norm`]: with n = x · rstd, adds rstd · (dy · gain − n · mean(dy · gain · n)) to `dx`
@@ -50,7 +50,7 @@ pub fn rms_norm_backward<S: Scalar>(
     assert_eq!((dx.rows(), dx.cols()), shape, "dx has the shape of x");
     assert_eq!((dx_copy.rows(), dx_copy.cols()), shape, "the copy of dx has the shape of x");
     assert_eq!((rstd.len(), dgain.len()), shape, "one rstd a row, one dgain a column");
-    isa.run(RmsNormBackward { dy, x, rstd, gain, width, dx, dx_copy, dgain });
+    S::rms_norm_backward(isa, RmsNormBackward { dy, x, rstd, gain, width, dx, dx_copy, dgain });
 }
 
 fn check(x: MatRef<'_, f32>, gain: &[f32], width: usize) {
@@ -59,7 +59,7 @@ fn check(x: MatRef<'_, f32>, gain: &[f32], width: usize) {
     assert_eq!(gain.len(), x.cols(), "one gain a column");
 }
 
-struct RmsNorm<'a, S> {
+pub(crate) struct RmsNorm<'a, S> {
     x: MatRef<'a, f32>,
     gain: &'a [f32],
     width: usize,
@@ -94,7 +94,7 @@ impl<S: Scalar> Kernel for RmsNorm<'_, S> {
     }
 }
 
-struct RmsNormBackward<'a, S> {
+pub(crate) struct RmsNormBackward<'a, S> {
     dy: MatRef<'a, S>,
     x: MatRef<'a, f32>,
     rstd: &'a [f32],

@@ -23,7 +23,7 @@ pub fn scale(isa: Isa, x: &mut [f32], factor: f32) {
 /// other: the gradient of 32 biases.
 pub fn panel_sums<S: Scalar>(isa: Isa, panel: &[u32], out: &mut [f32]) {
     assert_eq!((panel.len() % PANEL_COLS, out.len()), (0, PANEL_COLS), "one sum a column of a panel");
-    isa.run(PanelSums::<S> { panel, out, format: PhantomData });
+    S::panel_sums(isa, PanelSums { panel, out, format: PhantomData });
 }
 
 /// Σ x² in f64, the same bits on every instruction set. To share the work among threads, cut at fixed places and
@@ -62,7 +62,7 @@ impl Kernel for Scale<'_> {
     }
 }
 
-struct PanelSums<'a, S> {
+pub(crate) struct PanelSums<'a, S> {
     panel: &'a [u32],
     out: &'a mut [f32],
     format: PhantomData<S>,

@@ -2,8 +2,12 @@
 
 use half::bf16;
 
+use crate::instances::Instances;
+
 /// A storage format of activations and packed weights. Sums are always f32.
-pub trait Scalar: Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + bytemuck::Pod + 'static {
+pub trait Scalar:
+    Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + bytemuck::Pod + Instances + 'static
+{
     /// How many neighbouring values along the summed dimension share one 32-bit unit (bf16 2, f32 1).
     const PACK: usize;
     /// `"bf16"` or `"f32"`.

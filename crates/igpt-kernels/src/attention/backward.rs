@@ -38,10 +38,13 @@ pub fn attention_backward<S: Scalar>(
         assert_eq!((x.rows(), x.cols()), shape, "{name} must have the shape of q");
     }
     assert_eq!(lse.len(), shape.0, "one lse per query");
-    isa.run(Backward { mask, scale, q, k, v, out, dout, lse, dq, dk, dv, scratch, amx: isa.amx::<S>() });
+    S::attention_backward(
+        isa,
+        Backward { mask, scale, q, k, v, out, dout, lse, dq, dk, dv, scratch, amx: isa.amx::<S>() },
+    );
 }
 
-struct Backward<'a, S> {
+pub(crate) struct Backward<'a, S> {
     mask: Mask,
     scale: f32,
     q: MatRef<'a, S>,

@@ -92,7 +92,10 @@ impl KvShape {
     ) {
         assert_eq!(piece.len(), self.units::<S>(), "units of a piece");
         self.check_query(len, q, partial);
-        isa.run(Attend { shape: self, exponent: scale * LOG2_E, piece, len, q, partial, query: &mut scratch.query });
+        S::attend(
+            isa,
+            Attend { shape: self, exponent: scale * LOG2_E, piece, len, q, partial, query: &mut scratch.query },
+        );
     }
 
     pub(super) fn check_query<S>(self, len: usize, q: &[S], partial: &[f32]) {
@@ -101,7 +104,7 @@ impl KvShape {
     }
 }
 
-struct Attend<'a, S> {
+pub(crate) struct Attend<'a, S> {
     shape: KvShape,
     exponent: f32,
     piece: &'a [u32],

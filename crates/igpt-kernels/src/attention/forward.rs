@@ -35,10 +35,10 @@ pub fn attention_forward<S: Scalar>(
     assert_eq!((out.rows(), out.cols()), shape, "out must have the shape of q");
     assert_eq!(lse.len(), shape.0, "one lse per query");
     assert!(scale > 0.0, "scale {scale} must be positive");
-    isa.run(Forward { mask, scale, q, k, v, out, lse, scratch, amx: isa.amx::<S>() });
+    S::attention_forward(isa, Forward { mask, scale, q, k, v, out, lse, scratch, amx: isa.amx::<S>() });
 }
 
-struct Forward<'a, S> {
+pub(crate) struct Forward<'a, S> {
     mask: Mask,
     scale: f32,
     q: MatRef<'a, S>,

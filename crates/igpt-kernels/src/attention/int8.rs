@@ -46,7 +46,7 @@ impl KvShape {
         assert!(place < PIECE, "place {place} of {PIECE}");
         assert!(k.len() == self.width() && v.len() == self.width(), "keys and values of {}", self.width());
         assert_eq!((values.len(), scales.len()), self.int8_lens(), "8-bit values and scales of a piece");
-        isa.run(Append { head_size: self.head_size, values, scales, place, k, v });
+        S::append_int8(isa, Append { head_size: self.head_size, values, scales, place, k, v });
     }
 
     /// As [`attend`](Self::attend).
@@ -62,11 +62,11 @@ impl KvShape {
         assert_eq!((values.len(), scales.len()), self.int8_lens(), "8-bit values and scales of a piece");
         self.check_query(len, q, partial);
         let query = &mut scratch.query;
-        isa.run(Attend { shape: self, exponent: scale * LOG2_E, values, scales, len, q, partial, query });
+        S::attend_int8(isa, Attend { shape: self, exponent: scale * LOG2_E, values, scales, len, q, partial, query });
     }
 }
 
-struct Append<'a, S> {
+pub(crate) struct Append<'a, S> {
     head_size: usize,
     values: &'a mut [i8],
     scales: &'a mut [f32],
@@ -105,7 +105,7 @@ impl<S: Scalar> Kernel for Append<'_, S> {
     }
 }
 
-struct Attend<'a, S> {
+pub(crate) struct Attend<'a, S> {
     shape: KvShape,
     exponent: f32,
     values: &'a [i8],

@@ -33,6 +33,14 @@ pub use decode::{KvShape, PIECE, QueryScratch};
 pub use forward::attention_forward;
 pub use scratch::AttentionScratch;
 
+/// What the format's [`Instances`](crate::instances::Instances) run.
+pub(crate) mod kernels {
+    pub(crate) use super::backward::Backward;
+    pub(crate) use super::decode::Attend;
+    pub(crate) use super::forward::Forward;
+    pub(crate) use super::int8::{Append as Append8, Attend as Attend8};
+}
+
 use crate::MatRef;
 
 /// Queries and keys that are worked on at once: a block of scores stays in the L1 cache.

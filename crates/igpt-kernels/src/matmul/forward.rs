@@ -28,10 +28,10 @@ pub fn matmul<'b, S: Scalar>(
     assert!(m <= 1 || a.stride().is_multiple_of(S::PACK), "rows of the left operand start at whole units");
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias for {n} columns");
     let target = out.checked(m, n);
-    isa.run(Product { a, b, bias, target, amx: isa.amx::<S>() });
+    S::matmul(isa, Product { a, b, bias, target, amx: isa.amx::<S>() });
 }
 
-struct Product<'a, S> {
+pub(crate) struct Product<'a, S> {
     a: MatRef<'a, S>,
     b: PanelsRef<'a, S>,
     bias: Option<&'a [f32]>,

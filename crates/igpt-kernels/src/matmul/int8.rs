@@ -87,11 +87,14 @@ impl QuantizedRows {
         (self.m, self.k) = (a.rows(), a.cols());
         assert!(self.k.is_multiple_of(PANEL_COLS), "rows of {} values are not padded", self.k);
         let Self { units, scales, m, k } = self;
-        isa.run(Fill { a, values: bytemuck::cast_slice_mut(&mut units[..*m * *k / 2]), scales: &mut scales[..*m] });
+        S::fill_int8(
+            isa,
+            Fill { a, values: bytemuck::cast_slice_mut(&mut units[..*m * *k / 2]), scales: &mut scales[..*m] },
+        );
     }
 }
 
-struct Fill<'a, S> {
+pub(crate) struct Fill<'a, S> {
     a: MatRef<'a, S>,
     values: &'a mut [i16],
     scales: &'a mut [f32],
@@ -134,10 +137,10 @@ pub fn matmul_int8<S: Scalar>(
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias for {n} columns");
     let values = &b.values[columns.start * b.k..columns.end * b.k];
     let target = out.checked(m, n);
-    isa.run(Product { a, values, scales: &b.scales[columns], bias, target });
+    S::matmul_int8(isa, Product { a, values, scales: &b.scales[columns], bias, target });
 }
 
-struct Product<'a, S> {
+pub(crate) struct Product<'a, S> {
     a: &'a QuantizedRows,
     values: &'a [i8],
     scales: &'a [f32],

@@ -25,5 +25,13 @@ pub(crate) use panels::transpose;
 pub use panels::{Panels, PanelsRef, pack_panel, pack_tokens};
 pub use tn::{Scratch, TOKEN_BLOCK, matmul_tn};
 
+/// What the format's [`Instances`](crate::instances::Instances) run.
+pub(crate) mod kernels {
+    pub(crate) use super::forward::Product;
+    pub(crate) use super::int8::{Fill as Fill8, Product as Product8};
+    pub(crate) use super::panels::{Straight, Tokens, Transposed};
+    pub(crate) use super::tn::Sum;
+}
+
 /// Columns of one panel of a packed right operand.
 pub const PANEL_COLS: usize = crate::LANE_PAD;

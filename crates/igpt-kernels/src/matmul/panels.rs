@@ -102,9 +102,9 @@ pub fn pack_panel<S: Scalar>(isa: Isa, panel: usize, src: MatRef<f32>, transpose
     assert!(k <= dst.len() / PANEL_COLS * S::PACK, "an operand of {k} rows in a panel of {} units", dst.len());
     let column = panel * PANEL_COLS;
     if transposed {
-        isa.run(Transposed::<S> { src, column, dst, format: PhantomData });
+        S::pack_transposed(isa, Transposed { src, column, dst, format: PhantomData });
     } else {
-        isa.run(Straight::<S> { src, column, dst, format: PhantomData });
+        S::pack_straight(isa, Straight { src, column, dst, format: PhantomData });
     }
 }
 
@@ -115,10 +115,10 @@ pub fn pack_tokens<S: Scalar>(isa: Isa, dy: MatRef<S>, panels: MatMut<u32>) {
     let shape = (dy.cols() / PANEL_COLS, dy.rows().div_ceil(S::PACK) * PANEL_COLS);
     assert_eq!(dy.cols() % PANEL_COLS, 0, "columns of a packed operand come in panels of {PANEL_COLS}");
     assert_eq!((panels.rows(), panels.cols()), shape, "panels for {}×{} tokens", dy.rows(), dy.cols());
-    isa.run(Tokens { dy, panels });
+    S::pack_tokens(isa, Tokens { dy, panels });
 }
 
-struct Straight<'a, S> {
+pub(crate) struct Straight<'a, S> {
     src: MatRef<'a, f32>,
     column: usize,
     dst: &'a mut [u32],
@@ -146,7 +146,7 @@ impl<S: Scalar> Kernel for Straight<'_, S> {
     }
 }
 
-struct Transposed<'a, S> {
+pub(crate) struct Transposed<'a, S> {
     src: MatRef<'a, f32>,
     column: usize,
     dst: &'a mut [u32],
@@ -211,7 +211,7 @@ fn read_up_to<V: Simd>(simd: V, row: &[f32], at: usize) -> V::F32 {
     if at + V::LANES <= row.len() { simd.read(&row[at..]) } else { simd.read_partial(row.get(at..).unwrap_or(&[])) }
 }
 
-struct Tokens<'a, S> {
+pub(crate) struct Tokens<'a, S> {
     dy: MatRef<'a, S>,
     panels: MatMut<'a, u32>,
 }

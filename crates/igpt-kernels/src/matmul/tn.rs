@@ -110,7 +110,7 @@ pub fn matmul_tn<S: Scalar>(
     for first in (0..blocks.count).step_by(room.blocks) {
         let blocks = Blocks { first, count: room.blocks.min(blocks.count - first), ..blocks };
         let (dw, add, packed) = (dw.reborrow(), add || first > 0, &mut scratch.units[..]);
-        isa.run(Sum { blocks, dw, add, room, packed, amx: isa.amx::<S>() });
+        S::matmul_tn(isa, Sum { blocks, dw, add, room, packed, amx: isa.amx::<S>() });
     }
 }
 
@@ -154,7 +154,7 @@ impl<'a, S: Scalar> Blocks<'a, S> {
 }
 
 /// The sum over some blocks: one without matrix instructions.
-struct Sum<'a, S> {
+pub(crate) struct Sum<'a, S> {
     blocks: Blocks<'a, S>,
     dw: MatMut<'a, f32>,
     add: bool,

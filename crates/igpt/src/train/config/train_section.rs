@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::BatchSizes;
-use crate::device::{AdamUpdate, Device, MuonUpdate, Optimizer, Precision, Update};
+use crate::device::{AdamUpdate, Device, HiddenUpdate, MuonUpdate, Optimizer, Precision, Update};
 use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
 use crate::train::config::recipe::Recipe;
 use crate::train::config::schedule::{Decay, Schedule};
@@ -269,13 +269,15 @@ impl TrainSection {
             eps: self.eps as f32,
             weight_decay: self.weight_decay as f32,
         };
-        let muon = self.muon().map(|muon| MuonUpdate {
-            lr: schedule.rate_at(step, muon.lr) as f32,
-            momentum: muon.momentum as f32,
-            weight_decay: muon.weight_decay as f32,
+        let hidden = self.muon().map_or(HiddenUpdate::Adam, |muon| {
+            HiddenUpdate::Muon(MuonUpdate {
+                lr: schedule.rate_at(step, muon.lr) as f32,
+                momentum: muon.momentum as f32,
+                weight_decay: muon.weight_decay as f32,
+            })
         });
         let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
-        Update { clip: self.clip as f32, adam, muon, rates: Rates { layer_decay: self.layer_decay as f32, width } }
+        Update { clip: self.clip as f32, adam, hidden, rates: Rates { layer_decay: self.layer_decay as f32, width } }
     }
 }
 

@@ -61,10 +61,44 @@ fn short_runs_come_to_the_recorded_losses_and_weights_to_the_last_bit() {
     }
 }
 
+#[test]
+fn a_run_of_an_earlier_version_goes_on_to_the_losses_and_weights_that_it_came_to() {
+    let earlier = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/earlier");
+    let folder = tempfile::tempdir().unwrap();
+    copy(&earlier.join("stopped"), &folder.path().join("run"));
+    train(folder.path(), "checkpoints run");
+    train(folder.path(), "pretrain --resume --out run");
+    let run = folder.path().join("run");
+    assert_eq!(result(&run), result(&earlier.join("whole")));
+    // Weights and moments, by their checksum.
+    let state = |meta: &Path| {
+        let text = fs::read_to_string(meta).unwrap();
+        text.lines().find(|line| line.starts_with("\"state.safetensors\" = ")).unwrap().to_owned()
+    };
+    let meta = run.join("checkpoints/step-00000006/checkpoint.toml");
+    assert_eq!(state(&meta), state(&earlier.join("whole/checkpoint.toml")));
+    let text = fs::read_to_string(meta).unwrap();
+    assert!(text.contains("[config.train.optimizer]\nkind = \"muon\"\nlr = 0.01\n"), "{text}");
+    for gone in ["muon_", "batch_end", "zero_projections"] {
+        assert!(!text.contains(gone), "{gone}: {text}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 fn train(folder: &Path, arguments: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
     command.current_dir(folder).env("IGPT_ISA", "portable").args(arguments.split_whitespace());
-    if !arguments.contains("--resume") {
+    if arguments.contains("--data") || arguments.contains("--model") {
         command.args(["--precision", "f32", "--threads", "2"]);
     }
     let output = command.output().unwrap();

@@ -40,28 +40,6 @@ fn a_forecast_is_of_the_run_that_then_happens_and_writes_nothing() {
     assert!(open["seconds"].is_null() && open["steps"].is_null() && open["parameters"] == found["parameters"]);
 }
 
-#[test]
-fn a_growing_batch_is_forecast_with_the_steps_that_the_run_then_takes() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let growing = format!("{NETWORK} --epochs 0.1 --set train.batch_end=16");
-    let output = igpt(folder, &format!("plan {growing} --seconds 0.3 --json"));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("4 to 16 a step"), "{output:?}");
-    let found = json(&output);
-    let ran = json(&igpt(folder, &format!("pretrain {growing} --out run --json")));
-    assert_eq!((&found["batch"], &found["batch_end"]), (&4.into(), &16.into()));
-    assert_eq!(found["steps"], ran["steps"]);
-    // 4, 8 and 16 images a step are 28 / 3 on average.
-    let images = found["images"].as_f64().unwrap() * 0.1;
-    assert_eq!(found["steps"].as_f64().unwrap(), (images * 3.0 / 28.0).round());
-    assert!((ran["tokens"].as_f64().unwrap() / 64.0 - images).abs() < 16.0, "{ran}");
-    // As long as the steps are, on average, so is the run.
-    let (steps, speed) = (found["steps"].as_f64().unwrap(), found["tokens_per_second"].as_f64().unwrap());
-    assert!(found["seconds"].as_f64().unwrap() > steps * 28.0 / 3.0 * 64.0 / speed, "{found}");
-    let refused = igpt(folder, &format!("plan {NETWORK} --minutes 1 --set train.batch_end=16"));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("train.batch_end needs a budget"), "{refused:?}");
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn what_can_not_fit_is_not_tried_and_the_largest_preset_that_can_is_named() {

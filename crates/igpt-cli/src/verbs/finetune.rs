@@ -109,7 +109,7 @@ fn settings(args: &Args) -> Result<RunConfig> {
         return Err(Error::Missing("no model to start from: name one with --model, or say --from-scratch".into()));
     }
     let is_said = settings.lr.is_some() || settings.set.iter().any(|setting| setting.starts_with("train.lr="));
-    if args.model.is_some() && settings.config.is_none() && config.train.muon().is_none() && !is_said {
+    if args.model.is_some() && settings.config.is_none() && config.train.optimizer.own_rate().is_none() && !is_said {
         config.train.lr *= SHARE_OF_ADAM_RATE;
     }
     Ok(config)

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use igpt::data::BatchSizes;
 use igpt::machine::size_in_words;
 use igpt::train::{self, Forecast, Overrides};
 use igpt::{Error, Result};
@@ -60,7 +59,7 @@ fn tell(found: &Forecast) {
         network.n_px,
         network.n_vocab,
         found.images,
-        BatchSizes::doubling(found.batch, found.batch_end, 1),
+        found.batch,
         found.device
     );
     let engine = &memory.engine;

@@ -2,7 +2,7 @@
 
 use igpt::Result;
 use igpt::ranks::Collective;
-use igpt::train::config::TrainSection;
+use igpt::train::config::{OptimizerSection, TrainSection};
 use igpt::train::{self, Context, LrSearch, RunConfig, Start};
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ fn table(found: &LrSearch) -> String {
 /// Adds the rates that a run trained with to its result, and the search for them.
 pub(crate) fn tell(result: &mut Value, train: &TrainSection, found: Option<&LrSearch>) {
     result["lr"] = json!(train.lr);
-    if let Some(muon) = train.muon() {
+    if let OptimizerSection::Muon(muon) = train.optimizer {
         result["muon_lr"] = json!(muon.lr);
     }
     if let Some(found) = found {

@@ -136,9 +136,9 @@ fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, St
         facts.push(("heads", network.n_head.to_string()));
     }
     facts.push(("recipe", train.recipe.name().into()));
-    facts.push(("optimiser", train.optimizer.name().into()));
-    facts.push(("peak rate", format!("{}", train.muon_lr.unwrap_or(train.lr))));
-    facts.push(("images a step", train.batch_sizes(1).to_string()));
+    facts.push(("optimiser", train.optimizer.kind().name().into()));
+    facts.push(("peak rate", format!("{}", train.main_rate())));
+    facts.push(("images a step", train.batch.to_string()));
     facts.push(("seed", train.seed.to_string()));
     facts
 }

@@ -1,6 +1,6 @@
 //! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
 //!
-//! The batch of a step holds the positions that follow on those of the step before ([`BatchSizes`]) in the endless row of
+//! The batch of a step holds the positions that follow on those of the step before in the endless row of
 //! epochs, each epoch a seeded permutation of the images ([`Permutation`]); a rank of several makes its own part of each. It
 //! is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it, and a resumed run
 //! starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n and keeps two of them
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::damaged::check_damaged;
 use super::permutation::Permutation;
 use super::tokens::tokenize_with;
-use super::{Augment, Batch, BatchSizes, Damaged, Images, Preprocess, TokenSet};
+use super::{Augment, Batch, Damaged, Images, Preprocess, TokenSet};
 use crate::image::Pixels;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
@@ -50,8 +50,9 @@ struct Recipe {
     preprocess: Preprocess,
     quantize: Box<Quantize>,
     seed: u64,
-    sizes: BatchSizes,
-    /// The places of the first step's batch that are made, and as large a part of every other.
+    /// Images of a step.
+    batch: usize,
+    /// The places of a batch that are made.
     part: Range<usize>,
     damaged: Mutex<BTreeMap<usize, Damaged>>,
     /// Images at the model's size, where the recipe starts from those and they fit into [`KEPT_BYTES`].
@@ -73,17 +74,16 @@ impl Loader {
         batch: usize,
         first_step: u64,
     ) -> Result<Self> {
-        Self::of_part(images, preprocess, quantizer, seed, (batch.into(), 0..batch), first_step)
+        Self::of_part(images, preprocess, quantizer, seed, (batch, 0..batch), first_step)
     }
 
-    /// As [`Loader::new`] with batches of any sizes, of which only the images at the places `part` of the first step's are
-    /// made, and as large a part of every other.
+    /// As [`Loader::new`], but only the images at the places `part` of each batch are made.
     pub fn of_part(
         images: Images,
         preprocess: Preprocess,
         quantizer: Arc<Quantizer>,
         seed: u64,
-        (sizes, part): (BatchSizes, Range<usize>),
+        (batch, part): (usize, Range<usize>),
         first_step: u64,
     ) -> Result<Self> {
         if let Some(tokens) = images.tokens() {
@@ -92,7 +92,7 @@ impl Loader {
         }
         let quantize = Box::new(move |pixels: &Pixels, out: &mut [u16]| quantizer.tokens(pixels, out));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_quantize(images, preprocess, quantize, seed, (sizes, part), first_step, threads)
+        Self::with_quantize(images, preprocess, quantize, seed, (batch, part), first_step, threads)
     }
 
     /// As [`Loader::of_part`], with the tokens made by `quantize` on `threads` threads.
@@ -101,11 +101,10 @@ impl Loader {
         preprocess: Preprocess,
         quantize: Box<Quantize>,
         seed: u64,
-        (sizes, part): (BatchSizes, Range<usize>),
+        (batch, part): (usize, Range<usize>),
         first_step: u64,
         threads: usize,
     ) -> Result<Self> {
-        let batch = sizes.at(0);
         if images.is_empty() || batch == 0 {
             return Err(Error::Invalid(format!("batches of {batch} out of {} images: both must be > 0", images.len())));
         }
@@ -121,7 +120,7 @@ impl Loader {
             preprocess,
             quantize,
             seed,
-            sizes,
+            batch,
             part,
             damaged: Mutex::default(),
             kept,
@@ -140,9 +139,9 @@ impl Loader {
         Ok(Self { recipe, feed, step: first_step, waited: Duration::ZERO })
     }
 
-    /// Steps that together see about every image once, in batches as the first: images / batch, rounded up.
+    /// Steps that together see about every image once: images / batch, rounded up.
     pub fn steps_per_epoch(&self) -> u64 {
-        self.recipe.images.len().div_ceil(self.recipe.sizes.at(0)) as u64
+        self.recipe.images.len().div_ceil(self.recipe.batch) as u64
     }
 
     /// Where the first image of the next step's batch stands in the row of epochs.
@@ -233,7 +232,8 @@ impl Recipe {
 
     /// Where the images of `step` stand in the row of epochs.
     fn positions(&self, step: u64) -> Range<u64> {
-        self.sizes.positions(step, &self.part)
+        let first = step * self.batch as u64;
+        first + self.part.start as u64..first + self.part.end as u64
     }
 
     /// The batch of `step`; none when the loader is being dropped.

@@ -1,7 +1,6 @@
 //! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
 
 pub mod batch;
-pub mod batch_sizes;
 pub mod check;
 pub mod colors;
 mod damaged;
@@ -20,7 +19,6 @@ pub mod split;
 pub mod tokens;
 
 pub use batch::Batch;
-pub use batch_sizes::BatchSizes;
 pub use damaged::Damaged;
 pub(crate) use damaged::check_damaged;
 pub use dataset::{Dataset, OpenOptions};

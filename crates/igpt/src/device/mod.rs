@@ -19,6 +19,6 @@ pub use backend::{
 pub use engine::{Decoder, Engine, LossSum, Pooling};
 pub use finite::{blame, expect_finite};
 pub use name::Device;
-pub use optimizer::{AdamUpdate, MuonUpdate, Optimizer, Update};
+pub use optimizer::{AdamUpdate, HiddenUpdate, MuonUpdate, Optimizer, Update};
 pub use options::{FineTuning, Options, Precision, TrainOptions};
 pub use train_engine::{Bucket, Ready, State, TrainEngine};

@@ -32,10 +32,10 @@ impl Optimizer {
 pub struct Update {
     /// Largest global gradient norm; 0 turns clipping off.
     pub clip: f32,
-    /// For every parameter, or for all but the hidden matrices.
+    /// For everything but the hidden matrices, and for these where they have nothing else.
     pub adam: AdamUpdate,
-    /// For the hidden matrices of an engine for Muon.
-    pub muon: Option<MuonUpdate>,
+    /// For the hidden matrices.
+    pub hidden: HiddenUpdate,
     /// How the rates of both differ from tensor to tensor.
     pub rates: Rates,
 }
@@ -43,7 +43,10 @@ pub struct Update {
 impl Update {
     /// The optimizer that this is a step of.
     pub fn optimizer(&self) -> Optimizer {
-        if self.muon.is_some() { Optimizer::Muon } else { Optimizer::Adam }
+        match self.hidden {
+            HiddenUpdate::Adam => Optimizer::Adam,
+            HiddenUpdate::Muon(_) => Optimizer::Muon,
+        }
     }
 
     /// Refuses to be a step of another optimizer than that of an engine.
@@ -57,6 +60,15 @@ impl Update {
         let (given, own) = (self.optimizer().name(), own.name());
         Err(Error::Mismatch(format!("a step of {given} was given to an engine opened for {own}: open it for {given}")))
     }
+}
+
+/// What updates the hidden matrices in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HiddenUpdate {
+    /// [`Update::adam`], as it does everything else.
+    Adam,
+    /// Muon.
+    Muon(MuonUpdate),
 }
 
 /// A step of Adam (torch.optim.AdamW's semantics).

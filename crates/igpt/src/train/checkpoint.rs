@@ -23,7 +23,7 @@ use crate::data::Fingerprint;
 use crate::device::{State, TrainEngine};
 use crate::formats::safetensors;
 use crate::model::{Layout, Tensor};
-use crate::train::config::RunConfig;
+use crate::train::config::{RunConfig, earlier};
 use crate::train::plan::planner::Plan;
 use crate::{Error, Result, files};
 
@@ -285,6 +285,7 @@ impl Checkpoint {
                 meta_path.display()
             )));
         }
+        let table = with_todays_config(table).map_err(|e| Error::format(&meta_path, e.to_string()))?;
         let meta: Meta = table.try_into().map_err(wrong)?;
         for (name, checksum) in &meta.files {
             let file = path.join(name);
@@ -343,7 +344,7 @@ impl Checkpoint {
     /// # Errors
     /// When shape or optimizer differ; the engine is then as it was.
     pub fn restore(self, engine: &mut dyn TrainEngine) -> Result<()> {
-        let (optimizer, own) = (self.meta.config.train.optimizer, engine.optimizer());
+        let (optimizer, own) = (self.meta.config.train.optimizer.kind(), engine.optimizer());
         if optimizer != own {
             let (theirs, own) = (optimizer.name(), own.name());
             let problem =
@@ -359,6 +360,14 @@ impl Checkpoint {
         }
         engine.import(self.meta.step, &mut |state, tensor| find(state, tensor)?.read())
     }
+}
+
+/// A checkpoint's description of any version with the config in today's form.
+pub(super) fn with_todays_config(mut meta: toml::Table) -> Result<toml::Table> {
+    if let Some(toml::Value::Table(config)) = meta.remove("config") {
+        meta.insert("config".into(), earlier::today(config)?.into());
+    }
+    Ok(meta)
 }
 
 /// One tensor of a state, exported only while it is being written.

@@ -318,7 +318,7 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
          {}; the weights are those after step {}.{}",
         Card::data_name(&config.data.spec),
         outcome.step,
-        train.batch_sizes(1),
+        train.batch,
         train.main_rate(),
         result.generative_weight,
         train.seed,

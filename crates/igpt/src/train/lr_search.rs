@@ -157,7 +157,7 @@ fn best(trials: &[Trial]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Optimizer;
+    use crate::train::config::{MuonSettings, OptimizerSection};
 
     #[test]
     fn the_search_stops_once_the_loss_starts_to_increase() {
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn with_muon_its_rate_is_searched_and_adams_keeps_the_ratio() {
         let mut config = RunConfig::default();
-        (config.train.steps, config.train.optimizer) = (Some(9), Optimizer::Muon);
-        (config.train.muon_lr, config.train.lr) = (Some(0.04), 0.01);
+        let muon = |lr| OptimizerSection::Muon(MuonSettings { lr, ..Default::default() });
+        (config.train.steps, config.train.optimizer, config.train.lr) = (Some(9), muon(0.04), 0.01);
         let train = trial(&config, 0.08).train;
-        assert_eq!((train.muon_lr, train.lr), (Some(0.08), 0.02));
+        assert_eq!((train.optimizer, train.lr), (muon(0.08), 0.02));
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn prepare(
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, context.observer)?;
     let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(palette, n_px) };
     let train = &config.train;
-    let of = (train.batch_sizes(images.len()), part(context.ranks, train.batch));
+    let of = (train.batch, part(context.ranks, train.batch));
     let loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;
 
     context.phase("preparing the network");

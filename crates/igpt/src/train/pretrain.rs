@@ -13,7 +13,7 @@ use crate::image::{self, ImageSize};
 use crate::model::{Card, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
-use crate::train::config::{RunConfig, TrainSection};
+use crate::train::config::{OptimizerSection, RunConfig, TrainSection};
 use crate::train::distributed::agreement::all_damaged;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::average;
@@ -116,7 +116,7 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
     engine.swap_average()?;
 
     let damaged = all_damaged(context.ranks, &loader.damaged())?;
-    let summary = summary(&run, &config, &network, palette, &outcome, (images.len(), damaged.len()));
+    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
     if !leads {
         return Ok(summary);
     }
@@ -242,9 +242,9 @@ fn summary(
     network: &ModelConfig,
     palette: &Palette,
     outcome: &Outcome,
-    (images, damaged_images): (usize, usize),
+    damaged_images: usize,
 ) -> Summary {
-    let tokens = |steps: u64| config.train.batch_sizes(images).before(steps) * network.n_ctx() as u64;
+    let tokens = |steps: u64| steps * (config.train.batch * network.n_ctx()) as u64;
     let (seconds, steps) = outcome.session;
     Summary {
         steps: outcome.step,
@@ -269,9 +269,9 @@ fn summary(
 
 fn card(config: &RunConfig, summary: &Summary) -> Card {
     let train = &config.train;
-    let rate = match train.muon() {
-        Some(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
-        None => train.lr.to_string(),
+    let rate = match train.optimizer {
+        OptimizerSection::Adam {} => train.lr.to_string(),
+        OptimizerSection::Muon(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
     };
     let masks = match train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         Some(probability) => format!(" Each position was masked with probability {probability}."),
@@ -281,7 +281,7 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}{}",
         Card::data_name(&config.data.spec),
         summary.steps,
-        train.batch_sizes(1),
+        train.batch,
         train.seed,
         average::card(train.ema)
     );

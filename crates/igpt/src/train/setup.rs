@@ -99,7 +99,7 @@ pub(super) fn options(
     let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
     // None takes its part before all have seen what is left.
     ranks.barrier()?;
-    memory::expect_batch_fits(left, network.n_ctx(), train.batch.max(train.batch_end), ranks.size())?;
+    memory::expect_batch_fits(left, network.n_ctx(), train.batch, ranks.size())?;
     memory::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
 }
 

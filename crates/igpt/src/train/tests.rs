@@ -92,11 +92,12 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         }
     }
     let stop = AtomicBool::new(false);
-    let (mut step, sizes) = (meta.step, config.train.batch_sizes(IMAGES));
-    assert_eq!(meta.images, sizes.before(step));
+    let (mut step, batch) = (meta.step, config.train.batch as u64);
+    assert_eq!(meta.images, step * batch);
     let places = part(ranks, config.train.batch);
     let mut next = || {
-        let tokens = sizes.positions(step, &places).flat_map(|i| image(i % IMAGES as u64)).collect();
+        let positions = places.clone().map(|place| step * batch + place as u64);
+        let tokens = positions.flat_map(|i| image(i % IMAGES as u64)).collect();
         step += 1;
         Ok(Batch::new(tokens, N_PX.pixels()))
     };
@@ -206,36 +207,6 @@ fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_with
     assert_eq!(losses(&whole), losses(&parts));
     let state = |out: &Path| fs::read(out.join("checkpoints/step-00000020/state.safetensors")).unwrap();
     assert!(state(&whole) == state(&parts));
-}
-
-#[test]
-fn a_growing_batch_sees_the_epochs_asked_for_and_resumes_and_divides_to_the_same_bits() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = config(|train| {
-        (train.steps, train.epochs, train.batch, train.batch_end) = (None, Some(7.0), 4, 16);
-        train.gradient_groups = 2;
-    });
-    let (whole, parts, pair) = (dir.path().join("whole"), dir.path().join("parts"), dir.path().join("pair"));
-    let expected = train(&config, &whole, Start::New, WHOLE);
-    // 7 · 40 images in steps of 4, 8 and 16, ten of each.
-    assert_eq!(expected.outcome.unwrap().step, 30);
-    let rows = Metrics::read(&whole.join("metrics.jsonl")).unwrap();
-    let images: Vec<u64> = rows.iter().filter(|row| row.split == "train").map(|row| row.tokens / 64).collect();
-    assert_eq!([0, 9, 10, 19, 20, 29].map(|step| images[step]), [4, 40, 48, 120, 136, 280]);
-    assert_eq!(rows.last().unwrap().epoch, 7.0);
-    for stop_after in [7, 15, 21, u64::MAX] {
-        let start = if stop_after == 7 { Start::New } else { Start::Resume };
-        train(&config, &parts, start, Go { stop_after, ..WHOLE }).outcome.unwrap();
-    }
-    on_ranks(2, |mut ranks| {
-        train_among(&mut ranks, &config, &pair, Start::New, WHOLE).outcome.unwrap();
-        ranks.close().unwrap();
-    });
-    let state = |out: &Path| fs::read(out.join("checkpoints/step-00000030/state.safetensors")).unwrap();
-    for other in [parts, pair] {
-        assert_eq!(losses(&whole), losses(&other));
-        assert!(state(&whole) == state(&other));
-    }
 }
 
 #[test]

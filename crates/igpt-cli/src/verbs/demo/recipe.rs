@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use igpt::data::{Images, colors};
 use igpt::device;
 use igpt::image::ImageSize;
+use igpt::train::config::{MuonSettings, OptimizerSection};
 use igpt::train::{Overrides, Recipe, RunConfig};
 use igpt::{Error, Result};
 
@@ -43,7 +44,8 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
         Recipe::Paper => (config.train.batch, config.train.lr) = (32, 5e-3),
         // On a slow machine two minutes are a few hundred steps: small and bold ones.
         Recipe::Modern => {
-            (config.train.batch, config.train.lr, config.train.muon_lr) = (8, 3e-3, Some(0.02));
+            (config.train.batch, config.train.lr) = (8, 3e-3);
+            config.train.optimizer = OptimizerSection::Muon(MuonSettings { lr: 0.02, ..Default::default() });
         }
     }
     config.train.device = args.engine.device();

@@ -44,14 +44,14 @@ fn fixture(count: usize) -> Fixture {
 
 fn loader(source: Fixture, augment: Augment, seed: u64, batch: usize, first: u64, threads: usize) -> Result<Loader> {
     let preprocess = Preprocess { augment, ..Preprocess::new(ImageSize::square(8)) };
-    part(source, preprocess, seed, (batch.into(), 0..batch), first, threads)
+    part(source, preprocess, seed, (batch, 0..batch), first, threads)
 }
 
 fn part(
     source: Fixture,
     preprocess: Preprocess,
     seed: u64,
-    batch: (BatchSizes, Range<usize>),
+    batch: (usize, Range<usize>),
     first: u64,
     threads: usize,
 ) -> Result<Loader> {
@@ -171,36 +171,13 @@ fn parts_of_batches_make_the_whole_ones_and_decode_no_others() {
                 let preprocess = Preprocess { augment, ..Preprocess::new(ImageSize::square(8)) };
                 let source = Fixture { in_memory, ..fixture(24) };
                 let decoded = source.decoded.clone();
-                let parts = part(source, preprocess, 1, (6.into(), places.clone()), 2, 1).unwrap();
+                let parts = part(source, preprocess, 1, (6, places.clone()), 2, 1).unwrap();
                 let parts = batches(parts, 8);
                 let wanted: Vec<Batch> = whole.iter().map(|batch| batch.slice(places.clone())).collect();
                 assert_eq!(parts, wanted, "{places:?}");
                 // Two batches may be ready and one under way.
                 let most = if in_memory && augment == Augment::None { 24 } else { 11 * places.len() };
                 assert!(decoded.load(Ordering::Relaxed) <= most);
-            }
-        }
-    }
-}
-
-#[test]
-fn growing_batches_cut_the_same_row_of_images_from_any_step_on() {
-    let sizes = BatchSizes::doubling(2, 8, 9);
-    for augment in RECIPES {
-        for in_memory in [false, true] {
-            let ones = batches(loader(Fixture { in_memory, ..fixture(24) }, augment, 1, 1, 0, 1).unwrap(), 58);
-            for (first, threads, half) in [(0, 1, 0), (2, 2, 1), (7, 3, 0)] {
-                let preprocess = Preprocess { augment, ..Preprocess::new(ImageSize::square(8)) };
-                let source = Fixture { in_memory, ..fixture(24) };
-                let mut growing = part(source, preprocess, 1, (sizes, half..half + 1), first, threads).unwrap();
-                for step in first..10 {
-                    let (images, at) = (sizes.at(step) / 2, sizes.before(step) as usize);
-                    let at = at + half * images;
-                    assert_eq!(growing.position(), at as u64);
-                    let batch = growing.next().unwrap();
-                    assert_eq!(batch.images(), images);
-                    assert!((0..images).all(|i| batch.image(i) == ones[at + i].image(0)), "{first} {step}");
-                }
             }
         }
     }

@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 
-use crate::device::Optimizer;
 use crate::model::{self, ModelConfig};
 use crate::{Error, Result};
 
@@ -127,10 +126,10 @@ impl Layout {
         layout
     }
 
-    /// The layout of `optimizer`'s second moments: Muon has none for hidden matrices, so the others close ranks.
-    pub(crate) fn second_moments(&self, optimizer: Optimizer) -> Layout {
+    /// The layout of second moments: where hidden matrices have none, the others close ranks.
+    pub(crate) fn second_moments(&self, of_hidden: bool) -> Layout {
         let mut layout = Layout { tensors: Vec::new(), len: 0 };
-        for tensor in self.tensors.iter().filter(|tensor| optimizer == Optimizer::Adam || !tensor.of.hidden) {
+        for tensor in self.tensors.iter().filter(|tensor| of_hidden || !tensor.of.hidden) {
             layout.tensors.push(Tensor { offset: layout.len, ..tensor.clone() });
             layout.len += tensor.range().len();
         }
@@ -184,12 +183,12 @@ mod tests {
     use crate::image::ImageSize;
 
     #[test]
-    fn muon_holds_second_moments_of_all_but_the_hidden_matrices() {
+    fn second_moments_are_of_all_but_the_hidden_matrices_where_these_have_none() {
         let mut config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 3, 3);
         config.biases = true;
         let layout = Layout::new(&config);
-        assert_eq!(layout.second_moments(Optimizer::Adam).arena_len(), layout.arena_len());
-        let rest = layout.second_moments(Optimizer::Muon);
+        assert_eq!(layout.second_moments(true).arena_len(), layout.arena_len());
+        let rest = layout.second_moments(false);
         let hidden: usize = layout.tensors().iter().filter(|t| t.of.hidden).map(|t| t.range().len()).sum();
         assert_eq!(rest.arena_len() + hidden, layout.arena_len());
         assert_eq!(layout.tensors().len() - rest.tensors().len(), 4 * 3);

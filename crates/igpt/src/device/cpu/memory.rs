@@ -5,10 +5,10 @@ use igpt_kernels::{Scalar, bf16};
 
 use super::dims::Dims;
 use super::layout::{Layout, Tensor};
-use super::muon;
+use super::rule::rule;
 use super::setup::Setup;
 use super::workspace::{Passes, Workspace};
-use crate::device::{Memory, Optimizer, Precision};
+use crate::device::{Memory, Precision};
 use crate::model::ModelConfig;
 
 /// What an engine for `config` takes.
@@ -41,16 +41,14 @@ fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> Memory {
     let copies = if trains { 2 } else { 1 };
     // Three of one block: the one that a pass is at and the next, and the former transposed.
     let packed = copies * head + if setup.engine.repack { 3 * blocks / config.n_layer } else { copies * blocks };
-    let moments = setup.training.map_or(0, |training| {
+    let rule = setup.training.map(|training| rule::<S>(training.optimizer, &dims, config));
+    let moments = setup.training.zip(rule.as_ref()).map_or(0, |(training, rule)| {
         let owned = layout.share(training.share);
-        let second = layout.part(&owned).second_moments(training.optimizer).arena_len();
+        let second = layout.part(&owned).second_moments(rule.has_second_moment()).arena_len();
         size_of::<f32>() * (owned.len() + second)
     });
     let threads = setup.threads();
-    let muon = match setup.training.map(|training| training.optimizer) {
-        Some(Optimizer::Muon) => muon::scratch_bytes::<S>(&dims, config),
-        _ => 0,
-    };
+    let of_rule = rule.map_or(0, |rule| rule.scratch_bytes());
     let images = setup.images(config);
     let n_ctx = config.n_ctx();
     Memory {
@@ -59,7 +57,7 @@ fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> Memory {
         gradients: (if trains { arena } else { 0 }) as u64,
         moments: moments as u64,
         activations: Workspace::<S>::activation_bytes(&dims, images, n_ctx, setup.passes()) as u64,
-        scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, images, n_ctx, setup.passes()) + muon)) as u64,
+        scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, images, n_ctx, setup.passes()) + of_rule)) as u64,
         groups: (arena * waiting as usize) as u64,
         average: (if averages { arena } else { 0 }) as u64,
     }

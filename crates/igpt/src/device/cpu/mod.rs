@@ -2,8 +2,9 @@
 //!
 //! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
 //! `backend`, `engine` (inference), `forward`, `head`, `classes`, `training`, `backward` with `weights`, `update` with
-//! `muon`, `decoder`; `layout`, `model` and `workspace` are what they work on.
+//! `rule`, `adam` and `muon`, `decoder`; `layout`, `model` and `workspace` are what they work on.
 
+mod adam;
 mod backend;
 mod backward;
 mod classes;
@@ -18,6 +19,7 @@ mod memory;
 mod model;
 mod muon;
 mod packing;
+mod rule;
 mod setup;
 mod training;
 mod tree;

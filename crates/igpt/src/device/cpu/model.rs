@@ -11,7 +11,6 @@ use super::context::Cpu;
 use super::dims::Dims;
 use super::layout::{Layout, Tensor};
 use super::packing::WeightsMut;
-use crate::device::Optimizer;
 use crate::model::{ModelConfig, RateGroup};
 
 /// Where one block's tensors lie in the arena.
@@ -39,7 +38,7 @@ pub(crate) struct Product {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) bias: Option<Range<usize>>,
-    /// Whether it lies inside a block, so that Muon may update it.
+    /// Whether it lies inside a block, so that an optimizer's own [rule](super::rule) updates it.
     pub(crate) hidden: bool,
     /// What the matrix's learning rate depends on.
     pub(crate) rate: RateGroup,
@@ -107,12 +106,12 @@ impl Places {
         }
     }
 
-    /// Where the second moments of a range of the arena lie: under Muon those of hidden matrices are left out.
-    pub(crate) fn second_moments(&self, place: &Range<usize>, optimizer: Optimizer) -> Range<usize> {
+    /// Where the second moments of a range of the arena lie; those of hidden matrices may be left out.
+    pub(crate) fn second_moments(&self, place: &Range<usize>, of_hidden: bool) -> Range<usize> {
         let hidden = self.blocks.iter().flat_map(BlockPlaces::products).map(|product| &product.weight);
-        let left_out: usize = match optimizer {
-            Optimizer::Adam => 0,
-            Optimizer::Muon => hidden.filter(|weight| weight.start < place.start).map(Range::len).sum(),
+        let left_out: usize = match of_hidden {
+            true => 0,
+            false => hidden.filter(|weight| weight.start < place.start).map(Range::len).sum(),
         };
         place.start - left_out..place.end - left_out
     }

@@ -1,28 +1,37 @@
-//! Muon's own part of a step: the gradients of the hidden matrices become the directions that these move in.
+//! Muon: the gradients of the hidden matrices become the directions that these move in.
 //!
 //! One piece of work a matrix, the most expensive first so that threads end together: momentum, then Newton–Schulz.
 //! The fused q, k, v are three matrices. Gradients are not needed any more, so the directions
-//! are written over them; [`super::update`] takes the step.
+//! are written over them.
 
 use igpt_kernels::newton_schulz::{Scratch, orthogonalize};
 use igpt_kernels::pool::{all, columns};
-use igpt_kernels::{MatMut, Scalar, muon};
+use igpt_kernels::{MatMut, MatRef, Scalar, muon};
 
-use super::context::Cpu;
 use super::dims::Dims;
-use super::model::{BlockPlaces, Model};
-use super::update::Share;
-use crate::device::MuonUpdate;
+use super::model::{BlockPlaces, Model, Product};
+use super::packing::{BAND, WeightsMut};
+use super::rule::{MatrixRule, Step};
+use crate::device::{HiddenUpdate, MuonUpdate};
 use crate::model::ModelConfig;
 
-/// Memory for one thread.
-pub(crate) fn scratch<S: Scalar>(dims: &Dims, config: &ModelConfig) -> Scratch<S> {
-    Scratch::new(&cuts(dims, config).map(|cut| (cut.rows, cut.width)))
+/// Muon for the hidden matrices of a network.
+#[derive(Debug)]
+pub(super) struct Muon<S: Scalar> {
+    cuts: [Cut; 4],
+    /// One for each thread.
+    scratch: Vec<Scratch<S>>,
 }
 
-/// Bytes of [`scratch`], which takes none of them.
-pub(super) fn scratch_bytes<S: Scalar>(dims: &Dims, config: &ModelConfig) -> usize {
-    Scratch::<S>::bytes(&cuts(dims, config).map(|cut| (cut.rows, cut.width)))
+impl<S: Scalar> Muon<S> {
+    pub(super) fn new(dims: &Dims, config: &ModelConfig) -> Self {
+        Self { cuts: cuts(dims, config), scratch: Vec::new() }
+    }
+
+    /// Sides of the matrices that are made orthogonal.
+    fn sides(&self) -> [(usize, usize); 4] {
+        self.cuts.map(|cut| (cut.rows, cut.width))
+    }
 }
 
 /// How a product's matrix is cut by columns into those that are made orthogonal by themselves.
@@ -57,39 +66,69 @@ fn cuts(dims: &Dims, config: &ModelConfig) -> [Cut; 4] {
     ]
 }
 
-/// Puts the directions of the share's hidden matrices in place of their gradients, which count `grad_scale` times, and
-/// moves `momentum`, which is only the share's. There is a scratch for each thread.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn directions<S: Scalar>(
-    cpu: Cpu<'_>,
-    model: &Model<S>,
-    update: &MuonUpdate,
-    grad_scale: f32,
-    share: &Share,
-    momentum: &mut [f32],
-    gradients: &mut [f32],
-    scratch: &mut [Scratch<S>],
-) {
-    let cuts = cuts(&model.dims, &model.config);
-    let products = model.places.blocks.iter().flat_map(BlockPlaces::products);
-    let mut matrices = Vec::with_capacity(4 * model.places.blocks.len());
-    let (mut end, mut arenas) = (share.owned.start, [momentum, &mut gradients[share.owned.clone()]]);
-    for (product, cut) in products.zip(cuts.iter().cycle()).filter(|(product, _)| share.has(&product.weight)) {
-        let parts = arenas.each_mut().map(|arena| {
-            let (part, rest) = std::mem::take(arena)[product.weight.start - end..].split_at_mut(product.weight.len());
-            *arena = rest;
-            columns(MatMut::strided(part, product.rows, cut.count * cut.width, product.cols), cut.width)
-        });
-        end = product.weight.end;
-        matrices.push((cut, parts));
+impl<S: Scalar> MatrixRule<S> for Muon<S> {
+    fn has_second_moment(&self) -> bool {
+        false
     }
-    matrices.sort_by_key(|(cut, _)| std::cmp::Reverse(cut.cost()));
-    let scales: Vec<f32> = matrices.iter().map(|(cut, _)| cut.scale).collect();
-    let (momenta, gradients) = matrices.into_iter().map(|(_, [momentum, gradient])| (momentum, gradient)).unzip();
-    cpu.pool.each((all(momenta), all(gradients)), scratch, |_, ((number, _, mut m), (_, _, mut g)), scratch| {
-        for row in 0..g.rows() {
-            muon::nesterov(cpu.isa, update.momentum, grad_scale, m.row_mut(row), g.row_mut(row));
+
+    fn scratch_bytes(&self) -> usize {
+        Scratch::<S>::bytes(&self.sides())
+    }
+
+    fn reserve(&mut self, threads: usize) {
+        self.scratch = (0..threads).map(|_| Scratch::new(&self.sides())).collect();
+    }
+
+    /// Puts the directions of the share's hidden matrices in place of their gradients, and moves their momentum.
+    fn prepare(&mut self, step: &Step<'_>, model: &Model<S>, momentum: &mut [f32], gradients: &mut [f32]) {
+        let (cpu, share, grad_scale) = (step.cpu, &step.share, step.adam.grad_scale);
+        let decay = told(step).momentum;
+        let products = model.places.blocks.iter().flat_map(BlockPlaces::products);
+        let mut matrices = Vec::with_capacity(4 * model.places.blocks.len());
+        let (mut end, mut arenas) = (share.owned.start, [momentum, &mut gradients[share.owned.clone()]]);
+        for (product, cut) in products.zip(self.cuts.iter().cycle()).filter(|(product, _)| share.has(&product.weight)) {
+            let parts = arenas.each_mut().map(|arena| {
+                let part = std::mem::take(arena)[product.weight.start - end..].split_at_mut(product.weight.len());
+                *arena = part.1;
+                columns(MatMut::strided(part.0, product.rows, cut.count * cut.width, product.cols), cut.width)
+            });
+            end = product.weight.end;
+            matrices.push((cut, parts));
         }
-        orthogonalize(cpu.isa, g, scales[number], scratch);
-    });
+        matrices.sort_by_key(|(cut, _)| std::cmp::Reverse(cut.cost()));
+        let scales: Vec<f32> = matrices.iter().map(|(cut, _)| cut.scale).collect();
+        let (momenta, gradients) = matrices.into_iter().map(|(_, [momentum, gradient])| (momentum, gradient)).unzip();
+        let parts = (all(momenta), all(gradients));
+        cpu.pool.each(parts, &mut self.scratch, |_, ((number, _, mut m), (_, _, mut g)), scratch| {
+            for row in 0..g.rows() {
+                muon::nesterov(cpu.isa, decay, grad_scale, m.row_mut(row), g.row_mut(row));
+            }
+            orthogonalize(cpu.isa, g, scales[number], scratch);
+        });
+    }
+
+    /// Moves a matrix along the direction that lies in its gradient's place.
+    fn renew(
+        &self,
+        step: &Step<'_>,
+        product: &Product,
+        weights: WeightsMut<'_, S>,
+        _moments: [&mut [f32]; 2],
+        direction: MatRef<'_, f32>,
+    ) {
+        let (cpu, told) = (step.cpu, told(step));
+        let stride = told.lr * step.update.rates.muon(product.rate);
+        let keep = 1.0 - stride * told.weight_decay;
+        weights.renew(cpu, 0..product.rows / BAND, |band, row, cols, weights, _| {
+            muon::descend(cpu.isa, keep, stride, weights, &direction.row(band * BAND + row)[cols]);
+        });
+    }
+}
+
+/// What a step says of Muon.
+fn told(step: &Step<'_>) -> MuonUpdate {
+    match step.update.hidden {
+        HiddenUpdate::Muon(muon) => muon,
+        HiddenUpdate::Adam => unreachable!("engines refuse steps of another optimizer"),
+    }
 }

@@ -8,7 +8,8 @@ use igpt_kernels::Isa;
 
 use super::CpuBackend;
 use crate::device::{
-    AdamUpdate, Backend, FineTuning, MuonUpdate, Options, Precision, State, TrainEngine, TrainOptions, Update,
+    AdamUpdate, Backend, FineTuning, HiddenUpdate, MuonUpdate, Options, Precision, State, TrainEngine, TrainOptions,
+    Update,
 };
 use crate::model::{ModelConfig, Rates};
 use crate::testing::{batch_for, classifier, masked_network, random_batch, random_weights, tiny_network};
@@ -16,11 +17,12 @@ use crate::testing::{batch_for, classifier, masked_network, random_batch, random
 const ADAM: Update = Update {
     clip: 1.0,
     adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
-    muon: None,
+    hidden: HiddenUpdate::Adam,
     rates: Rates::EVEN,
 };
 
-const MUON: Update = Update { muon: Some(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1 }), ..ADAM };
+const MUON: Update =
+    Update { hidden: HiddenUpdate::Muon(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1 }), ..ADAM };
 
 /// Options of an engine that `update` is for.
 fn options(precision: Precision, threads: usize, update: &Update) -> TrainOptions {

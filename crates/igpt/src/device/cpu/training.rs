@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use igpt_kernels::newton_schulz;
 use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::chunks;
 use igpt_kernels::{Buffer, Scalar, reduce};
@@ -12,10 +11,10 @@ use super::context::Cpu;
 use super::engine::CpuEngine;
 use super::layout::{self, Layout};
 use super::model::Model;
-use super::muon;
+use super::rule::{MatrixRule, Share, Step, rule};
 use super::setup::Setup;
 use super::tree::GradientTree;
-use super::update::{self, Share};
+use super::update;
 use crate::data::Batch;
 use crate::device::{
     Bucket, Decoder, Engine, FineTuning, LossSum, Optimizer, Pooling, Ready, State, TrainEngine, TrainOptions, Update,
@@ -38,13 +37,13 @@ pub(crate) struct TrainingEngine<S: Scalar> {
     /// The part of the parameters that a step updates. Only its moments are held.
     owned: Range<usize>,
     moment1: Buffer<f32>,
-    /// Without those of hidden matrices under Muon.
+    /// Without those of hidden matrices where their rule has none.
     moment2: Buffer<f32>,
     /// The average of the weights, or what it has changed places with.
     average: Option<Buffer<f32>>,
     steps: u64,
-    /// Muon's memory, one for each thread.
-    scratch: Vec<newton_schulz::Scratch<S>>,
+    /// How hidden matrices are updated.
+    rule: Box<dyn MatrixRule<S>>,
 }
 
 impl<S: Scalar> TrainingEngine<S> {
@@ -53,16 +52,14 @@ impl<S: Scalar> TrainingEngine<S> {
         let layout = &engine.model.layout;
         let len = layout.arena_len();
         let owned = layout.share(options.share);
-        let second = layout.part(&owned).second_moments(options.optimizer).arena_len();
+        let mut rule = rule(options.optimizer, &engine.model.dims, config);
+        rule.reserve(setup.threads());
+        let second = layout.part(&owned).second_moments(rule.has_second_moment()).arena_len();
         let average = options.average.then(|| {
             let mut average = Buffer::zeroed(len);
             average.copy_from_slice(&engine.model.weights);
             average
         });
-        let scratch = match options.optimizer {
-            Optimizer::Adam => Vec::new(),
-            Optimizer::Muon => (0..setup.threads()).map(|_| muon::scratch(&engine.model.dims, config)).collect(),
-        };
         Self {
             options: *options,
             gradients: Buffer::zeroed(len),
@@ -73,7 +70,7 @@ impl<S: Scalar> TrainingEngine<S> {
             owned,
             average,
             steps: 0,
-            scratch,
+            rule,
             engine,
         }
     }
@@ -138,7 +135,9 @@ impl<S: Scalar> TrainingEngine<S> {
                 None => (model.layout.part(&(0..0)), &[]),
             },
             State::Moment1 => (model.layout.part(&self.owned), &self.moment1),
-            State::Moment2 => (model.layout.part(&self.owned).second_moments(self.options.optimizer), &self.moment2),
+            State::Moment2 => {
+                (model.layout.part(&self.owned).second_moments(self.rule.has_second_moment()), &self.moment2)
+            }
         }
     }
 }
@@ -248,16 +247,12 @@ impl<S: Scalar> TrainEngine for TrainingEngine<S> {
             weight_decay: update.adam.weight_decay,
             grad_scale,
         };
-        let Self { engine, gradients, owned, moment1, moment2, scratch, .. } = self;
+        let Self { engine, gradients, owned, moment1, moment2, rule, .. } = self;
         let model = engine.model_mut();
         let cpu = Cpu { isa, pool: &pool };
         let frozen = model.places.frozen(self.options.fine_tuning.frozen_blocks);
         let share = Share { owned: owned.clone(), frozen };
-        let muon = update.muon.as_ref();
-        if let Some(muon) = muon {
-            muon::directions(cpu, model, muon, grad_scale, &share, moment1, gradients, scratch);
-        }
-        update::step(cpu, &adam, muon, &update.rates, &share, model, moment1, moment2, gradients);
+        update::step(&Step { cpu, update, adam, share }, rule.as_mut(), model, moment1, moment2, gradients);
         self.fresh = true;
         Ok(norm)
     }

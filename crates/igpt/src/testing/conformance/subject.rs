@@ -2,7 +2,7 @@
 
 use super::Budget;
 use crate::device::{
-    AdamUpdate, Backend, Engine, MuonUpdate, Options, Precision, State, TrainEngine, TrainOptions, Update,
+    AdamUpdate, Backend, Engine, HiddenUpdate, MuonUpdate, Options, Precision, State, TrainEngine, TrainOptions, Update,
 };
 use crate::model::{Layout, ModelConfig, Rates, Tensor};
 
@@ -52,12 +52,12 @@ impl<'a> Subject<'a> {
 pub(super) const ADAM: Update = Update {
     clip: 1.0,
     adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
-    muon: None,
+    hidden: HiddenUpdate::Adam,
     rates: Rates::EVEN,
 };
 
 pub(super) const MUON: Update =
-    Update { muon: Some(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1 }), ..ADAM };
+    Update { hidden: HiddenUpdate::Muon(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1 }), ..ADAM };
 
 /// The tensors of a network.
 pub(super) fn tensors_of(network: &ModelConfig) -> Vec<Tensor> {

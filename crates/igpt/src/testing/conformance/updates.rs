@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::gradients::is_frozen;
 use super::groups::told;
 use super::{ADAM, MUON, Subject, tensors_of, weights_of};
-use crate::device::{AdamUpdate, FineTuning, Precision, TrainOptions, Update};
+use crate::device::{AdamUpdate, FineTuning, HiddenUpdate, MuonUpdate, Precision, TrainOptions, Update};
 use crate::image::ImageSize;
 use crate::model::{Initialization, ModelConfig, RateGroup, Rates, initial_weights};
 use crate::testing::{batch_for, classifier, random_batch, random_weights, tiny_network};
@@ -16,10 +16,13 @@ const DECAY: AdamUpdate = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
 pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
     let network = ModelConfig::new(ImageSize::square(8), 16, 64, 2, 2);
     let batch = random_batch(&network, 4);
-    for (precision, muon) in
-        [(Precision::F32, None), (Precision::Bf16, None), (Precision::F32, MUON.muon), (Precision::Bf16, MUON.muon)]
-    {
-        let update = Update { adam: AdamUpdate { lr: 3e-3, ..ADAM.adam }, muon, ..ADAM };
+    for (precision, hidden) in [
+        (Precision::F32, ADAM.hidden),
+        (Precision::Bf16, ADAM.hidden),
+        (Precision::F32, MUON.hidden),
+        (Precision::Bf16, MUON.hidden),
+    ] {
+        let update = Update { adam: AdamUpdate { lr: 3e-3, ..ADAM.adam }, hidden, ..ADAM };
         let weights = initial_weights(&network, Initialization::Paper, 0);
         let mut engine = subject.train(&network, &weights, &subject.training_by(precision, &update));
         for step in 0..250 {
@@ -28,13 +31,16 @@ pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
             let mut update = update;
             if step >= 200 {
                 update.adam.lr *= 0.1;
-                update.muon.iter_mut().for_each(|muon| muon.lr *= 0.1);
+                update.hidden = match update.hidden {
+                    HiddenUpdate::Muon(muon) => HiddenUpdate::Muon(MuonUpdate { lr: 0.1 * muon.lr, ..muon }),
+                    HiddenUpdate::Adam => HiddenUpdate::Adam,
+                };
             }
             engine.step(&update).unwrap();
         }
         let loss = engine.evaluate(&batch).unwrap().mean();
         let bound = (4f64).ln() / network.n_ctx() as f64 + 0.05;
-        assert!(loss < bound, "{precision:?} {muon:?}: a loss of {loss}, more than {bound}");
+        assert!(loss < bound, "{precision:?} {hidden:?}: a loss of {loss}, more than {bound}");
     }
 }
 
@@ -111,12 +117,14 @@ pub fn the_rate_of_each_tensor_is_that_of_its_block_and_of_the_networks_width(su
             };
             let wide = tensor.hidden || name == "lm_head.weight" || name == "score.weight";
             assert_eq!(RateGroup::of(&tensor, 3), RateGroup { blocks_above: above, sums_width: wide }, "{name}");
-            let muon = update.muon.is_some() && tensor.hidden;
+            let muon = update.hidden != HiddenUpdate::Adam && tensor.hidden;
             let factor = layer_decay.powi(above as i32) * if wide && !muon { width } else { 1.0 };
             let expected = even.entry(factor.to_bits()).or_insert_with(|| {
                 let mut even = Update { rates: Rates::EVEN, ..update };
                 even.adam.lr *= factor;
-                even.muon.iter_mut().for_each(|muon| muon.lr *= factor);
+                if let HiddenUpdate::Muon(muon) = &mut even.hidden {
+                    muon.lr *= factor;
+                }
                 stepped(subject, &network, &even)
             });
             assert!(uneven[tensor.range()] == expected[tensor.range()], "{name} with {update:?}");

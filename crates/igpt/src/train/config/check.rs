@@ -1,6 +1,5 @@
 //! What is wrong with a `[train]` section, all of it at once.
 
-use crate::device::Optimizer;
 use crate::model::MASK_PROB;
 use crate::train::config::TrainSection;
 use crate::train::plan::planner::Plan;
@@ -17,7 +16,6 @@ impl TrainSection {
     pub(in crate::train) fn check(&self, problems: &mut Vec<String>) {
         self.check_budget(problems);
         self.check_numbers(problems);
-        self.check_optimizer(problems);
         self.check_batch(problems);
         if self.keep_last == 0 {
             problems.push("train.keep_last must be at least 1".into());
@@ -45,49 +43,33 @@ impl TrainSection {
     }
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
-        let mut number = |name: &str, value: f64, fits: bool, wanted: &str| {
-            if !(fits && value.is_finite()) {
-                problems.push(format!("train.{name} is {value}, but must be {wanted}"));
+        self.each_number(|name, value, allowed| {
+            if !allowed.has(value) {
+                problems.push(format!("train.{name} is {value}, but must be {}", allowed.words()));
             }
-        };
-        for (name, value) in [("epochs", self.epochs), ("minutes", self.minutes)] {
-            let value = value.unwrap_or(1.0);
-            number(name, value, value > 0.0, "above 0");
-        }
-        let warmup = self.warmup_epochs.unwrap_or(0.0);
-        number("warmup_epochs", warmup, warmup >= 0.0, "at least 0");
-        number("lr", self.lr, self.lr > 0.0, "above 0");
-        number("layer_decay", self.layer_decay, self.layer_decay > 0.0, "above 0");
-        let mask = self.mask_prob.unwrap_or(MASK_PROB);
-        number("mask_prob", mask, mask > 0.0 && mask < 1.0, "above 0 and below 1");
-        number("eps", self.eps, self.eps > 0.0, "above 0");
-        number("clip", self.clip, self.clip >= 0.0, "at least 0");
-        number("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0");
-        number("ema", self.ema, (0.0..1.0).contains(&self.ema), "from 0 to below 1");
-        let muon = self.muon_lr.unwrap_or(1.0);
-        number("muon_lr", muon, muon > 0.0, "above 0");
-        let momentum = self.muon_momentum.unwrap_or(0.0);
-        number("muon_momentum", momentum, (0.0..1.0).contains(&momentum), "from 0 to below 1");
-        let decay = self.muon_weight_decay.unwrap_or(0.0);
-        number("muon_weight_decay", decay, decay >= 0.0, "at least 0");
-        number("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "from 0 to below 1");
-        number("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "from 0 to below 1");
+        });
     }
 
-    fn check_optimizer(&self, problems: &mut Vec<String>) {
-        if self.optimizer != Optimizer::Muon {
-            let given = [
-                ("lr", self.muon_lr.is_some()),
-                ("momentum", self.muon_momentum.is_some()),
-                ("weight_decay", self.muon_weight_decay.is_some()),
-            ];
-            for (name, _) in given.iter().filter(|(_, given)| *given) {
-                problems.push(format!(
-                    "train.muon_{name} is given, but train.optimizer is {}: leave it out or set train.optimizer = \"muon\"",
-                    self.optimizer.name()
-                ));
-            }
+    /// Hands over each number that is not a count by its name, and which numbers it may be.
+    pub(super) fn each_number(&self, mut number: impl FnMut(&'static str, f64, Allowed)) {
+        use Allowed::{BelowOne, Inside, NotNegative, Positive};
+        for (name, value, allowed) in [
+            ("epochs", self.epochs.unwrap_or(1.0), Positive),
+            ("minutes", self.minutes.unwrap_or(1.0), Positive),
+            ("warmup_epochs", self.warmup_epochs.unwrap_or(0.0), NotNegative),
+            ("lr", self.lr, Positive),
+            ("layer_decay", self.layer_decay, Positive),
+            ("mask_prob", self.mask_prob.unwrap_or(MASK_PROB), Inside),
+            ("eps", self.eps, Positive),
+            ("clip", self.clip, NotNegative),
+            ("weight_decay", self.weight_decay, NotNegative),
+            ("ema", self.ema, BelowOne),
+            ("beta1", self.beta1, BelowOne),
+            ("beta2", self.beta2, BelowOne),
+        ] {
+            number(name, value, allowed);
         }
+        self.optimizer.each_number(number);
     }
 
     fn check_batch(&self, problems: &mut Vec<String>) {
@@ -99,16 +81,41 @@ impl TrainSection {
                 self.batch, self.gradient_groups
             ));
         }
-        if self.batch_end != 0 {
-            let (first, last) = (self.batch, self.batch_end);
-            if first == 0 {
-                problems.push("train.batch_end is given, but train.batch is left open: give both".into());
-            } else if !(last.is_multiple_of(first) && (last / first).is_power_of_two()) {
-                problems.push(format!("train.batch_end {last} is not train.batch {first} times a power of two"));
-            }
-            if self.minutes.is_some() {
-                problems.push("train.batch_end needs a budget of train.steps or train.epochs, not of minutes".into());
-            }
+    }
+}
+
+/// Which numbers a setting may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Above 0.
+    Positive,
+    /// At least 0.
+    NotNegative,
+    /// From 0 to below 1.
+    BelowOne,
+    /// Above 0 and below 1.
+    Inside,
+}
+
+impl Allowed {
+    /// Whether it may be `value`.
+    fn has(self, value: f64) -> bool {
+        let is = match self {
+            Self::Positive => value > 0.0,
+            Self::NotNegative => value >= 0.0,
+            Self::BelowOne => (0.0..1.0).contains(&value),
+            Self::Inside => value > 0.0 && value < 1.0,
+        };
+        is && value.is_finite()
+    }
+
+    /// As an error says it.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Positive => "above 0",
+            Self::NotNegative => "at least 0",
+            Self::BelowOne => "from 0 to below 1",
+            Self::Inside => "above 0 and below 1",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Largest values of settings: beyond them sizes that are multiplied would leave the address space, and no run is meant.
 
 use crate::train::config::RunConfig;
+use crate::train::config::check::Allowed;
 
 /// Largest width of a network.
 const N_EMBD: u64 = 1 << 15;
@@ -22,6 +23,8 @@ const STEPS: u64 = 1 << 40;
 const EPOCHS: f64 = 1e9;
 /// Most minutes: 19 years.
 const MINUTES: f64 = 1e7;
+/// Numbers of `[train]` that the engine doesn't read.
+const WIDE: [&str; 5] = ["epochs", "minutes", "warmup_epochs", "mask_prob", "ema"];
 
 impl RunConfig {
     /// Adds to `problems` what is larger than it can be, and what is lost when it becomes an f32.
@@ -32,7 +35,6 @@ impl RunConfig {
             ("model.n_layer", model.n_layer.unwrap_or(0) as u64, N_LAYER),
             ("model.n_head", model.n_head.unwrap_or(0) as u64, N_EMBD),
             ("train.batch", train.batch as u64, BATCH),
-            ("train.batch_end", train.batch_end as u64, BATCH),
             ("train.micro_batch", train.micro_batch as u64, BATCH),
             ("train.gradient_groups", train.gradient_groups as u64, GROUPS),
             ("train.sample_images", train.sample_images as u64, SAMPLES),
@@ -56,30 +58,24 @@ impl RunConfig {
 
     /// Numbers that the engine reads as f32: there none may become 0, 1 or infinite that is not.
     fn check_f32(&self, problems: &mut Vec<String>) {
-        let train = &self.train;
-        let weight = self.finetune.as_ref().map_or(0.0, |finetune| finetune.generative_weight);
-        for (name, value) in [
-            ("train.lr", train.lr),
-            ("train.muon_lr", train.muon_lr.unwrap_or(0.0)),
-            ("train.layer_decay", train.layer_decay),
-            ("train.eps", train.eps),
-            ("train.clip", train.clip),
-            ("train.weight_decay", train.weight_decay),
-            ("train.muon_weight_decay", train.muon_weight_decay.unwrap_or(0.0)),
-            ("finetune.generative_weight", weight),
-        ] {
+        let mut check = |name: &str, value: f64, allowed: Allowed| {
             let narrow = value as f32;
-            if value.is_finite() && value > 0.0 && !narrow.is_normal() {
+            if allowed == Allowed::BelowOne {
+                if value < 1.0 && narrow == 1.0 {
+                    problems.push(format!("{name} is {value}, which is 1 as a 32-bit number"));
+                }
+            } else if value.is_finite() && value > 0.0 && !narrow.is_normal() {
                 let wrong = if narrow.is_infinite() { "large" } else { "small" };
                 problems.push(format!("{name} is {value:e}, too {wrong} for a 32-bit number"));
             }
-        }
-        let momentum = train.muon_momentum.unwrap_or(0.0);
-        for (name, value) in [("beta1", train.beta1), ("beta2", train.beta2), ("muon_momentum", momentum)] {
-            if value < 1.0 && value as f32 == 1.0 {
-                problems.push(format!("train.{name} is {value}, which is 1 as a 32-bit number"));
+        };
+        self.train.each_number(|name, value, allowed| {
+            if !WIDE.contains(&name) {
+                check(&format!("train.{name}"), value, allowed);
             }
-        }
+        });
+        let weight = self.finetune.as_ref().map_or(0.0, |finetune| finetune.generative_weight);
+        check("finetune.generative_weight", weight, Allowed::NotNegative);
     }
 }
 
@@ -97,12 +93,11 @@ mod tests {
     #[test]
     fn every_size_that_would_leave_memory_or_the_address_space_is_refused_by_name() {
         type Edit = fn(&mut RunConfig, usize);
-        let sizes: [(&str, Edit); 10] = [
+        let sizes: [(&str, Edit); 9] = [
             ("model.n_embd", |c, n| c.model.n_embd = Some(n)),
             ("model.n_layer", |c, n| c.model.n_layer = Some(n)),
             ("model.n_head", |c, n| c.model.n_head = Some(n)),
             ("train.batch", |c, n| c.train.batch = n),
-            ("train.batch_end", |c, n| (c.train.batch, c.train.batch_end) = (1, n)),
             ("train.micro_batch", |c, n| c.train.micro_batch = n),
             ("train.gradient_groups", |c, n| (c.train.batch, c.train.gradient_groups) = (0, n)),
             ("train.sample_images", |c, n| c.train.sample_images = n),

@@ -5,10 +5,9 @@ use std::path::Path;
 use toml::Table;
 pub use toml::Value;
 
-use crate::device::Optimizer;
 use crate::model::Objective;
-use crate::train::config::RunConfig;
-use crate::train::config::recipe;
+use crate::train::config::optimizer::OptimizerSection;
+use crate::train::config::{RunConfig, earlier, recipe};
 use crate::{Error, Result, files};
 
 /// Keys that exclude each other: one given by a later layer removes the others of the layers before.
@@ -39,9 +38,7 @@ impl Overrides {
 
     /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.
     pub fn file(&mut self, path: &Path) -> Result<()> {
-        let text = files::read_to_string(path)?;
-        RunConfig::from_toml(&text, path)?;
-        let table = text.parse().map_err(|e: toml::de::Error| Error::format(path, e.to_string().trim_end()))?;
+        let table = RunConfig::settings(&files::read_to_string(path)?, path)?;
         self.layer(table);
         Ok(())
     }
@@ -86,7 +83,9 @@ impl Overrides {
         };
         let mut alone = Overrides::default();
         alone.put(key, value);
-        alone.clone().finish().map_err(|error| Error::Invalid(format!("--set {assignment}: {error}")))?;
+        let wrong = |error| Error::Invalid(format!("--set {assignment}: {error}"));
+        alone.table = earlier::today(alone.table).map_err(wrong)?;
+        alone.clone().finish().map_err(wrong)?;
         self.layer(alone.table);
         Ok(())
     }
@@ -110,12 +109,13 @@ impl Overrides {
                 }
             }
         }
-        // Another optimizer than Muon takes Muon's settings of the layers below away.
-        let optimizer = upper.get("train").and_then(|train| train.get("optimizer"));
-        if optimizer.is_some_and(|optimizer| optimizer.as_str() != Some(Optimizer::Muon.name()))
-            && let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
+        // Another optimizer takes the settings of that of the layers below away.
+        let kind = upper.get("train").and_then(|train| train.get("optimizer")?.get("kind"));
+        let lower = self.table.get_mut("train").and_then(|train| train.get_mut("optimizer")?.as_table_mut());
+        if let (Some(kind), Some(lower)) = (kind, lower)
+            && !OptimizerSection::keeps(kind, lower)
         {
-            train.retain(|key, _| !key.starts_with("muon_"));
+            lower.clear();
         }
         // Another objective than the masked one takes the share of masked pixels away.
         let objective = upper.get("train").and_then(|train| train.get("objective"));

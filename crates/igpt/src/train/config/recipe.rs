@@ -33,13 +33,13 @@ impl Recipe {
     /// `[train]` where it differs from the defaults.
     fn settings(self) -> &'static str {
         match self {
-            Recipe::Paper => "",
+            Recipe::Paper => r#"optimizer.kind = "adam""#,
             Recipe::Modern => {
                 r#"
                 batch = 0
                 init = "grid"
-                optimizer = "muon"
-                muon_lr = 0.01
+                optimizer.kind = "muon"
+                optimizer.lr = 0.01
                 lr = 1.5e-3
                 warmup_steps = 60
                 schedule = "linear"
@@ -59,7 +59,7 @@ impl Recipe {
 /// Whether `key` of `[train]` is for a recipe to decide.
 pub(crate) fn decides(key: &str) -> bool {
     const ALSO: [&str; 2] = ["plan", "warmup_epochs"];
-    key.starts_with("muon_") || ALSO.contains(&key) || Recipe::Modern.table().contains_key(key)
+    ALSO.contains(&key) || Recipe::Modern.table().contains_key(key)
 }
 
 /// `settings` on top of the recipe that they name, or else the [`DEFAULT`]. An unknown name is left for whoever reads
@@ -79,9 +79,8 @@ pub(crate) fn onto(settings: Table) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use crate::device::Optimizer;
     use crate::model::Initialization;
-    use crate::train::config::{RunConfig, TrainSection};
+    use crate::train::config::{MuonSettings, OptimizerSection, RunConfig, TrainSection};
     use crate::train::{Decay, Overrides};
 
     fn read(text: &str) -> RunConfig {
@@ -114,21 +113,25 @@ mod tests {
         }
     }
 
+    fn muon(lr: f64) -> OptimizerSection {
+        OptimizerSection::Muon(MuonSettings { lr, ..Default::default() })
+    }
+
     #[test]
     fn every_part_of_a_recipe_can_be_set_by_itself() {
         let modern = read("[train]\nrecipe = \"modern\"\n").train;
-        assert_eq!((modern.optimizer, modern.schedule, modern.batch), (Optimizer::Muon, Decay::Linear, 0));
-        assert_eq!((modern.muon_lr, modern.lr, modern.init), (Some(0.01), 1.5e-3, Initialization::Grid));
+        assert_eq!((modern.optimizer, modern.schedule, modern.batch), (muon(0.01), Decay::Linear, 0));
+        assert_eq!((modern.lr, modern.init), (1.5e-3, Initialization::Grid));
         let mut layers = Overrides::default();
         layers.set("train.batch=5").unwrap();
         layers.put("train.recipe", "modern");
-        layers.set("train.muon_lr=0.04").unwrap();
+        layers.set("train.optimizer.lr=0.04").unwrap();
         let mixed = layers.clone().finish().unwrap().train;
-        assert_eq!(mixed, TrainSection { batch: 5, muon_lr: Some(0.04), ..modern });
+        assert_eq!(mixed, TrainSection { batch: 5, optimizer: muon(0.04), ..modern });
         // Another optimizer takes the settings of the recipe's, and of lower layers, away.
-        layers.set("train.optimizer=adam").unwrap();
+        layers.set("train.optimizer.kind=adam").unwrap();
         let adam = layers.finish().unwrap().train;
-        assert_eq!((adam.optimizer, adam.muon_lr, adam.schedule), (Optimizer::Adam, None, Decay::Linear));
+        assert_eq!((adam.optimizer, adam.schedule), (OptimizerSection::Adam {}, Decay::Linear));
     }
 
     #[test]
@@ -136,7 +139,7 @@ mod tests {
         let mut config = read("[train]\nrecipe = \"modern\"\nsteps = 3\nschedule = \"cosine\"\n");
         config.train.resolve(784);
         let text = config.to_toml();
-        for part in ["recipe = \"modern\"", "muon_momentum = 0.95", "schedule = \"cosine\""] {
+        for part in ["recipe = \"modern\"", "\nmomentum = 0.95", "schedule = \"cosine\""] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert_eq!(read(&text), config);

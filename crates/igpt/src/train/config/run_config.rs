@@ -3,13 +3,15 @@
 //! Unknown keys are errors, and [`RunConfig::validate`] reports every problem at once. `config.resolved.toml` in a
 //! run directory is this struct with nothing left open, so that giving it back repeats the run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Table;
 
 use crate::data::Augment;
 use crate::image::ImageSize;
 use crate::model::{MASK_PROB, ModelConfig, Objective, Preset};
+use crate::train::config::earlier;
 use crate::train::config::finetune_section::FineTuneSection;
 use crate::train::config::given::Given;
 use crate::train::config::recipe;
@@ -97,10 +99,21 @@ impl Default for DataSection {
 
 impl RunConfig {
     /// Reads a TOML text on top of its recipe. The error names `path`, the line and the unknown or wrong key.
-    pub fn from_toml(text: &str, path: &std::path::Path) -> Result<Self> {
-        let wrong = |e: toml::de::Error| Error::format(path, e.to_string().trim_end());
-        toml::from_str::<Self>(text).map_err(wrong)?;
-        recipe::onto(text.parse().map_err(wrong)?).try_into().map_err(wrong)
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self> {
+        recipe::onto(Self::settings(text, path)?).try_into().map_err(|e| wrong(path, &e))
+    }
+
+    /// The settings of a TOML text alone, each with a value that it can have.
+    pub(super) fn settings(text: &str, path: &Path) -> Result<Table> {
+        let wrong = |e| wrong(path, &e);
+        let written: Table = text.parse().map_err(wrong)?;
+        let settings = earlier::today(written.clone()).map_err(|e| Error::format(path, e.to_string()))?;
+        // Only what was written so has lines to name.
+        match settings == written {
+            true => toml::from_str::<Self>(text).map_err(wrong)?,
+            false => settings.clone().try_into().map_err(wrong)?,
+        };
+        Ok(settings)
     }
 
     /// The config as TOML that [`RunConfig::from_toml`] reads back to an equal value.
@@ -144,6 +157,10 @@ impl RunConfig {
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
     }
+}
+
+fn wrong(path: &Path, error: &toml::de::Error) -> Error {
+    Error::format(path, error.to_string().trim_end())
 }
 
 /// Settings that decide how a run computes, not what: none of them changes a bit of the result.
@@ -202,7 +219,7 @@ mod tests {
     #[test]
     fn validate_reports_every_problem_at_once() {
         let text = "[model]\nn_embd = 100\nn_head = 3\nn_px = [4, 12]\n[palette]\ncolors = 1\nfile = \"p.npy\"\n\
-                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\nbatch_end = 20\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
+                    [train]\nsteps = 5\nminutes = -1.0\nbatch = 6\ngradient_groups = 4\nlr = nan\nbeta2 = 1.0\nkeep_last = 0\n";
         let message = read(text).unwrap().validate().unwrap_err().to_string();
         for part in [
             "n_embd 100 is not divisible by n_head 3",
@@ -215,8 +232,6 @@ mod tests {
             "train.lr is NaN",
             "train.beta2 is 1",
             "train.keep_last",
-            "train.batch_end 20 is not train.batch 6 times a power of two",
-            "train.batch_end needs a budget of train.steps",
         ] {
             assert!(message.contains(part), "{part}: {message}");
         }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::BatchSizes;
-use crate::device::{AdamUpdate, Device, MuonUpdate, Optimizer, Precision, Update};
+use crate::device::{AdamUpdate, Device, Precision, Update};
 use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
+use crate::train::config::optimizer::{self, OptimizerSection};
 use crate::train::config::recipe::Recipe;
 use crate::train::config::schedule::{Decay, Schedule};
 use crate::train::plan::planner::Plan;
@@ -33,10 +33,6 @@ pub struct TrainSection {
     pub minutes: Option<f64>,
     /// Images of a step; 0 chooses about 4096 tokens.
     pub batch: usize,
-    /// Images of the last steps, `batch` times a power of two: the batch doubles after equal shares of the run's steps.
-    /// 0 keeps it as it is. Rates follow the steps as ever, and a warm-up in epochs counts steps of the first size. Not
-    /// for budgets of minutes, whose steps aren't known at the start.
-    pub batch_end: usize,
     /// Images that go through the engine at once; 0 chooses about 4096 tokens, or 2048 for one thread. Does not change a
     /// bit of the result.
     pub micro_batch: usize,
@@ -54,20 +50,11 @@ pub struct TrainSection {
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,
-    /// What updates the weights: `adam`, or `muon` for the hidden matrices with Adam for everything else.
-    pub optimizer: Optimizer,
+    /// What updates the hidden matrices, with its own settings; Adam updates everything else.
+    #[serde(deserialize_with = "optimizer::read")]
+    pub optimizer: OptimizerSection,
     /// Peak learning rate of Adam.
     pub lr: f64,
-    /// Peak learning rate of Muon, which rises and falls with Adam's; 0.02 where nothing is said. This and the other
-    /// `muon_` settings are given only where the optimizer is `muon`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_lr: Option<f64>,
-    /// Muon's decay of the momentum; 0.95 where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_momentum: Option<f64>,
-    /// Muon's decoupled weight decay; 0 where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub muon_weight_decay: Option<f64>,
     /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
     /// with the first block, the final norm and the output matrix with the last.
     pub layer_decay: f64,
@@ -152,17 +139,13 @@ impl Default for TrainSection {
             epochs: None,
             minutes: None,
             batch: 128,
-            batch_end: 0,
             micro_batch: 0,
             recompute: None,
             repack: None,
             gradient_groups: 1,
             init: Initialization::Paper,
-            optimizer: Optimizer::Adam,
+            optimizer: OptimizerSection::default(),
             lr: 3e-3,
-            muon_lr: None,
-            muon_momentum: None,
-            muon_weight_decay: None,
             layer_decay: 1.0,
             lr_width: 0,
             schedule: Decay::Cosine,
@@ -193,17 +176,6 @@ impl Default for TrainSection {
     }
 }
 
-/// Muon's settings with nothing left open.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MuonSettings {
-    /// Peak learning rate.
-    pub lr: f64,
-    /// Decay of the momentum.
-    pub momentum: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-}
-
 impl TrainSection {
     /// Labelled training images for the quick probe.
     pub fn probed_images(&self) -> usize {
@@ -211,53 +183,37 @@ impl TrainSection {
         self.probe_images.unwrap_or(if self.eval_images == 0 { MOST } else { self.eval_images.min(MOST) })
     }
 
-    /// Muon's settings, if it is the optimiser. Defaults are Jordan et al.'s (2024).
-    pub fn muon(&self) -> Option<MuonSettings> {
-        (self.optimizer == Optimizer::Muon).then(|| MuonSettings {
-            lr: self.muon_lr.unwrap_or(0.02),
-            momentum: self.muon_momentum.unwrap_or(0.95),
-            weight_decay: self.muon_weight_decay.unwrap_or(0.0),
-        })
-    }
-
     /// The weights that a new `network` starts with, tensor after tensor as [`Layout`](crate::model::Layout) lists them.
     pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
         initial_weights(network, self.init, self.seed)
     }
 
-    /// Writes out what is left open: the batch of images of `n_ctx` tokens, and the optimizer's settings.
+    /// Writes out what is left open: the batch of images of `n_ctx` tokens.
     pub(crate) fn resolve(&mut self, n_ctx: usize) {
         if self.batch == 0 {
             let images = (TOKENS_OF_A_STEP as f64 / n_ctx as f64).round() as usize;
             self.batch = images.max(1).next_multiple_of(self.gradient_groups);
         }
-        let Some(MuonSettings { lr, momentum, weight_decay }) = self.muon() else { return };
-        (self.muon_lr, self.muon_momentum) = (Some(lr), Some(momentum));
-        self.muon_weight_decay = Some(weight_decay);
     }
 
     /// Steps of the run over so many training `images`; none where minutes are its budget.
     pub(crate) fn fixed_steps(&self, images: usize) -> Option<u64> {
-        let epoch = images as f64 / BatchSizes::doubling(self.batch, self.batch_end, 1).mean();
+        let epoch = images as f64 / self.batch as f64;
         self.steps.or(self.epochs.map(|epochs| ((epochs * epoch).round() as u64).max(1)))
     }
 
-    /// Images of each step of a run over so many training `images`.
-    pub fn batch_sizes(&self, images: usize) -> BatchSizes {
-        BatchSizes::doubling(self.batch, self.batch_end, self.fixed_steps(images).unwrap_or(1))
-    }
-
-    /// Peak learning rate of the optimiser: Muon's, or Adam's where it is for everything.
+    /// Peak learning rate of the optimiser: its own, or Adam's where it has none.
     pub fn main_rate(&self) -> f64 {
-        self.muon().map_or(self.lr, |muon| muon.lr)
+        self.optimizer.own_rate().unwrap_or(self.lr)
     }
 
-    /// Sets the peak learning rate of the optimiser; with Muon that of Adam changes in the same ratio.
+    /// Sets the peak learning rate of the optimiser; where that is not Adam's, Adam's changes in the same ratio.
     pub fn set_main_rate(&mut self, rate: f64) {
-        match self.muon() {
-            Some(muon) => (self.lr, self.muon_lr) = (rate * (self.lr / muon.lr), Some(rate)),
-            None => self.lr = rate,
-        }
+        self.lr = match self.optimizer.own_rate() {
+            Some(own) => rate * (self.lr / own),
+            None => rate,
+        };
+        self.optimizer.set_own_rate(rate);
     }
 
     /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`.
@@ -269,13 +225,9 @@ impl TrainSection {
             eps: self.eps as f32,
             weight_decay: self.weight_decay as f32,
         };
-        let muon = self.muon().map(|muon| MuonUpdate {
-            lr: schedule.rate_at(step, muon.lr) as f32,
-            momentum: muon.momentum as f32,
-            weight_decay: muon.weight_decay as f32,
-        });
+        let hidden = self.optimizer.update(schedule, step);
         let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
-        Update { clip: self.clip as f32, adam, muon, rates: Rates { layer_decay: self.layer_decay as f32, width } }
+        Update { clip: self.clip as f32, adam, hidden, rates: Rates { layer_decay: self.layer_decay as f32, width } }
     }
 }
 

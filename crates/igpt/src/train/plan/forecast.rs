@@ -35,10 +35,8 @@ pub struct Forecast {
     pub device: Device,
     /// Training images.
     pub images: usize,
-    /// Images of the first steps.
+    /// Images of a step.
     pub batch: usize,
-    /// Images of the last steps.
-    pub batch_end: usize,
     /// Optimiser steps of the budget; none where none is given. Of a budget of minutes an estimate.
     pub steps: Option<u64>,
     /// Most memory by part, in bytes.
@@ -110,10 +108,9 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(quantizer.palette(), n_px) };
-    let sizes = train.batch_sizes(images.len());
     let backend = backend(train.device)?;
-    memory::expect_batch_fits(backend.memory_left(), network.n_ctx(), sizes.largest(), 1)?;
-    let measurable = sizes.largest().min(Pace::most_images(train));
+    memory::expect_batch_fits(backend.memory_left(), network.n_ctx(), train.batch, 1)?;
+    let measurable = train.batch.min(Pace::most_images(train));
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, measurable, 0)?;
     let mut next = batches(&mut loader, &network, train);
     let batch = next()?;
@@ -146,14 +143,13 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         device: train.device,
         images: images.len(),
         batch: train.batch,
-        batch_end: sizes.largest(),
         steps,
         memory_bytes: memory_parts(&*backend, &network, train, &options, (data, before)),
         memory_left: left,
         recompute: options.recompute,
         repack: options.engine.repack,
         problem: found.err().map(|error| error.to_string()),
-        tokens_per_second: pace.as_ref().map(|pace| sizes.mean() * network.n_ctx() as f64 / pace.step),
+        tokens_per_second: pace.as_ref().map(|pace| train.batch as f64 * network.n_ctx() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
         checkpoint_bytes,
         checkpoints_bytes: checkpoints.saturating_mul(checkpoint_bytes),
@@ -191,7 +187,7 @@ fn draws(network: &ModelConfig, train: &TrainSection, options: &TrainOptions) ->
 fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
     let first = layout.parameters();
     let hidden = layout.tensors().iter().filter(|tensor| tensor.hidden).map(|tensor| tensor.len()).sum::<usize>();
-    let second = if train.optimizer == Optimizer::Muon { first - hidden } else { first };
+    let second = if train.optimizer.kind() == Optimizer::Muon { first - hidden } else { first };
     let averages = usize::from(train.ema > 0.0);
     (size_of::<f32>() * ((2 + averages) * first + second)) as u64
 }
@@ -199,7 +195,7 @@ fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
 /// Seconds of the things that a run does again and again.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// An optimiser step, on average over a batch that grows.
+    /// An optimiser step.
     step: f64,
     /// The validation of an image.
     validation: f64,
@@ -214,8 +210,8 @@ impl Pace {
         MOST.max(2 * train.gradient_groups)
     }
 
-    /// Trains, validates and draws for about `measured` in all, but at least a little of each. `batch` is as large as the
-    /// run's largest, or has [`Pace::most_images`].
+    /// Trains, validates and draws for about `measured` in all, but at least a little of each. `batch` is a step's, or has
+    /// [`Pace::most_images`] of it.
     fn measure(
         network: &ModelConfig,
         train: &TrainSection,
@@ -236,16 +232,13 @@ impl Pace {
                 engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
             })
         };
-        let few = match train.batch_end.max(train.batch) > batch.images() {
-            true => train.batch.min(batch.images() / 2),
-            false => train.batch,
-        };
-        let step = match (few, batch.images()) {
-            (first, last) if first == last => step(first, 0.7)?,
+        let step = match batch.images() {
+            all if all == train.batch => step(all, 0.7)?,
             // An update takes the same time after any number of images.
-            (first, last) => {
-                let (least, most) = (step(first, 0.2)?, step(last, 0.5)?);
-                least + (most - least) * (train.batch_sizes(1).mean() - first as f64) / (last - first) as f64
+            many => {
+                let (few, times) = (many / 2, |images: usize| images as f64);
+                let (least, most) = (step(few, 0.2)?, step(many, 0.5)?);
+                least + (most - least) * times(train.batch - few) / times(many - few)
             }
         };
         let images = most.min(batch.images());

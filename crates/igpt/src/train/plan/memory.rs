@@ -13,7 +13,7 @@ pub(in crate::train) fn options(train: &TrainSection, fine_tuning: FineTuning, s
     let repack = train.repack.unwrap_or(false);
     TrainOptions {
         engine: Options { device, precision, threads, micro_batch, repack, int8: false },
-        optimizer: train.optimizer,
+        optimizer: train.optimizer.kind(),
         gradient_groups: (train.gradient_groups / share.1).max(1),
         average: train.ema > 0.0,
         recompute: train.recompute.unwrap_or(false),

@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use toml::Table;
 
-use crate::train::checkpoint::{Checkpoints, META, STATE};
+use crate::train::checkpoint::{Checkpoints, META, STATE, with_todays_config};
 use crate::train::config::WITHOUT_EFFECT;
 use crate::train::trainer::metrics::MEASURED;
 use crate::{Error, Result, files};
@@ -113,9 +112,9 @@ fn metrics(text: &str) -> Option<String> {
     text.lines().map(row).collect()
 }
 
-/// A checkpoint's description without the time, and without the settings that don't change a bit.
+/// A checkpoint's description in today's form, without the time, and without the settings that don't change a bit.
 fn meta(text: &str) -> Option<String> {
-    let mut table: Table = text.parse().ok()?;
+    let mut table = with_todays_config(text.parse().ok()?).ok()?;
     table.remove("elapsed_s");
     let train = table.get_mut("config")?.as_table_mut()?.get_mut("train")?.as_table_mut()?;
     WITHOUT_EFFECT.iter().filter_map(|key| key.strip_prefix("train.")).for_each(|key| _ = train.remove(key));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::{BatchSizes, sources::download::Hook};
+use crate::data::sources::download::Hook;
 use crate::model::ModelConfig;
 
 /// One thing that happened.
@@ -50,7 +50,7 @@ pub struct Started {
     /// Training images.
     pub images: usize,
     /// Images of a step.
-    pub batch: BatchSizes,
+    pub batch: usize,
     /// Steps already taken, above 0 on resume.
     pub step: u64,
     /// Steps of the whole run, if known yet.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::data::{Batch, BatchSizes, Masking, TokenSet};
+use crate::data::{Batch, Masking, TokenSet};
 use crate::device::{Engine, LossSum, TrainEngine};
 use crate::files;
 use crate::model::Objective;
@@ -88,7 +88,6 @@ pub struct Outcome {
 struct Loop<'a> {
     t: Trainer<'a>,
     planner: Planner,
-    sizes: BatchSizes,
     /// What rank 0 writes.
     files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
@@ -139,8 +138,7 @@ impl<'a> Trainer<'a> {
         let now = Instant::now();
         let row = (now, 0.0, start.step);
         let waited = start.validations_since_best;
-        let sizes = train.batch_sizes(self.images);
-        Loop { t: self, planner, sizes, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
+        Loop { t: self, planner, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
     }
 }
 
@@ -148,7 +146,7 @@ impl Loop<'_> {
     fn run(mut self) -> Result<Outcome> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
-        let group = self.sizes.largest() / train.gradient_groups;
+        let group = train.batch / train.gradient_groups;
         let most = micro_batch(&train, group, n_ctx)?;
         let cuts = Accumulation { groups: train.gradient_groups / self.t.context.ranks.size(), most };
         let first = self.t.start.step;
@@ -156,7 +154,7 @@ impl Loop<'_> {
         self.t.context.observer.event(Event::Started(&Started {
             network: self.t.engine.config().clone(),
             images: self.t.images,
-            batch: self.sizes,
+            batch: train.batch,
             step: first,
             steps: self.planner.steps(first),
         }));
@@ -202,6 +200,11 @@ impl Loop<'_> {
         self.t.config.finetune.is_some() && self.outcome.best.is_some_and(|(_, best)| best == step)
     }
 
+    /// Images of so many steps.
+    fn images(&self, steps: u64) -> u64 {
+        steps * self.t.config.train.batch as u64
+    }
+
     fn elapsed(&self) -> f64 {
         self.t.start.elapsed_s + self.clock.elapsed().as_secs_f64()
     }
@@ -226,7 +229,7 @@ impl Loop<'_> {
         };
         let right = right_ones(&own.losses, &batch);
         let (sum, right) = losses::gather(self.t.context.ranks, own.losses, right)?;
-        let images = self.sizes.at(index);
+        let images = train.batch;
         let (loss, class_loss) = ((sum.tokens > 0).then(|| sum.mean()), class_loss(&sum));
         let step = index + 1;
         if let Some(loss) = [loss, class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
@@ -255,8 +258,8 @@ impl Loop<'_> {
         }
         let steps = self.planner.steps(step);
         let left_s = steps.map(|steps| {
-            let [begun, now, end] = [self.t.start.step, step, steps.max(step)].map(|step| self.sizes.before(step));
-            self.clock.elapsed().as_secs_f64() / (now - begun) as f64 * (end - now) as f64
+            let (done, left) = (step - self.t.start.step, steps.saturating_sub(step));
+            self.clock.elapsed().as_secs_f64() / done as f64 * left as f64
         });
         let tokens_per_s = self.tokens_per_s;
         self.t.context.observer.event(Event::Step(&StepReport {
@@ -279,7 +282,7 @@ impl Loop<'_> {
 
     fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
         let loss = loss.unwrap_or(f64::NAN);
-        let images = self.sizes.before(self.outcome.step);
+        let images = self.images(self.outcome.step);
         Row {
             step: self.outcome.step,
             tokens: images * self.t.engine.config().n_ctx() as u64,
@@ -308,7 +311,7 @@ impl Loop<'_> {
         let (since, waited, from) = self.row;
         let steps = (self.outcome.step - from) as f64;
         let seconds = since.elapsed().as_secs_f64().max(1e-9);
-        let images = self.sizes.before(self.outcome.step) - self.sizes.before(from);
+        let images = self.images(self.outcome.step - from);
         self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
         let row = Row {
             lr: Some(lr),
@@ -458,7 +461,7 @@ impl Loop<'_> {
         let Some((checkpoints, _)) = &self.files else { return Ok(()) };
         let step = self.outcome.step;
         let train = &self.t.config.train;
-        let images = self.sizes.before(step);
+        let images = self.images(step);
         let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         meta.elapsed_s = self.elapsed();
         meta.data.clone_from(&self.t.start.data);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fixture::{Golden, Summary, entries, expect_within, length, read, relative};
-use crate::device::{AdamUpdate, Options, Pooling, Precision, TrainEngine, TrainOptions, Update};
+use crate::device::{AdamUpdate, HiddenUpdate, Options, Pooling, Precision, TrainEngine, TrainOptions, Update};
 use crate::model::{Layout, ModelConfig, Rates};
 use crate::testing::conformance::Subject;
 
@@ -69,7 +69,7 @@ fn errors(golden: &Golden, engine: &mut dyn TrainEngine) -> Vec<(String, f64)> {
         errors.push((format!("features of layer {l}"), wanted.error(&of_layer)));
     }
 
-    let update = Update { clip: 1.0, adam: ADAM, muon: None, rates: Rates::EVEN };
+    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Adam, rates: Rates::EVEN };
     let mut norms = Vec::new();
     for step in 0..3 {
         let loss = engine.accumulate(&batch, 1.0 / (b * t) as f32).unwrap();

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::adam::{ADAM, travel};
 use super::fixture::{Golden, Summary, expect_within, read, relative};
-use crate::device::{MuonUpdate, Optimizer, Options, Precision, TrainOptions, Update};
+use crate::device::{HiddenUpdate, MuonUpdate, Optimizer, Options, Precision, TrainOptions, Update};
 use crate::model::{Layout, Rates};
 use crate::testing::conformance::Subject;
 
@@ -30,7 +30,7 @@ pub fn bf16_agrees_with_pytorch_on_muon_within_its_rounding(subject: &Subject<'_
 
 fn check(subject: &Subject<'_>, precision: Precision, [of_tensor, hidden_way, other_way, loss]: [f64; 4]) {
     let muon = MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.1 };
-    let update = Update { clip: 1.0, adam: ADAM, muon: Some(muon), rates: Rates::EVEN };
+    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Muon(muon), rates: Rates::EVEN };
     let mut all = Vec::new();
     for case in CASES {
         let golden: Trained = read(&format!("muon_{case}"));

@@ -1,0 +1,99 @@
+//! Settings as earlier versions wrote them, in runs and files that are still there: brought into today's form before they
+//! are read.
+
+use toml::{Table, Value};
+
+use crate::{Error, Result};
+
+/// Keys of `[train]` that are keys of `[train.optimizer]` today.
+const OF_OPTIMIZER: [(&str, &str); 3] =
+    [("muon_lr", "lr"), ("muon_momentum", "momentum"), ("muon_weight_decay", "weight_decay")];
+
+/// Keys of `[train]` that are gone, and the value that changes nothing.
+const RETIRED: [(&str, Value); 3] = [
+    ("batch_end", Value::Integer(0)),
+    ("zero_projections", Value::Boolean(false)),
+    ("muon_heads", Value::Boolean(false)),
+];
+
+/// The last version that trains with [`RETIRED`] settings.
+const LAST: &str = "40f7568e580405ed8f2ac9253fbbe12789583bad";
+
+/// A config of any version in today's form. What is wrong beside that is left for whoever reads it to refuse.
+///
+/// # Errors
+/// When it wants something that is gone.
+pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
+    let Some(train) = config.get_mut("train").and_then(Value::as_table_mut) else { return Ok(config) };
+    for (key, neutral) in RETIRED {
+        if let Some(value) = train.remove(key).filter(|value| *value != neutral) {
+            return Err(Error::Invalid(format!(
+                "train.{key} is {value}, but there is no such setting any more, since it did not help (docs/recipe.md): leave \
+                 it out, or train with the last version that has it, commit {LAST}"
+            )));
+        }
+    }
+    if let Some(Value::String(kind)) = train.get("optimizer") {
+        let section = Table::from_iter([("kind".to_string(), kind.as_str().into())]);
+        train.insert("optimizer".into(), section.into());
+    }
+    for (key, name) in OF_OPTIMIZER {
+        let Some(value) = train.remove(key) else { continue };
+        let section = train.entry("optimizer").or_insert_with(|| Table::new().into());
+        if section.as_table_mut().is_some_and(|section| section.insert(name.into(), value).is_some()) {
+            return Err(Error::Invalid(format!(
+                "train.{key} and train.optimizer.{name} are the same: keep the latter"
+            )));
+        }
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Overrides;
+
+    fn brought(text: &str) -> Result<Table> {
+        today(text.parse().unwrap())
+    }
+
+    #[test]
+    fn todays_settings_stay_as_they_are() {
+        for text in ["", "train = 3\n", "[train]\nlr = 0.5\n[train.optimizer]\nkind = \"muon\"\nlr = 0.1\n"] {
+            assert_eq!(brought(text).unwrap(), text.parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn muons_settings_go_to_the_optimizers_section() {
+        let found = brought("[train]\noptimizer = \"muon\"\nmuon_lr = 0.5\nmuon_momentum = 0.9\nlr = 0.1\n").unwrap();
+        let wanted = "[train]\nlr = 0.1\n[train.optimizer]\nkind = \"muon\"\nlr = 0.5\nmomentum = 0.9\n";
+        assert_eq!(found, wanted.parse().unwrap());
+        assert_eq!(
+            brought("[train]\nmuon_weight_decay = 0.5\n").unwrap(),
+            "[train.optimizer]\nweight_decay = 0.5\n".parse().unwrap()
+        );
+        let twice = brought("[train]\nmuon_lr = 0.5\noptimizer.lr = 0.5\n").unwrap_err().to_string();
+        assert!(twice.contains("train.muon_lr and train.optimizer.lr"), "{twice}");
+    }
+
+    #[test]
+    fn what_is_gone_is_dropped_where_it_changed_nothing_and_otherwise_refused_with_the_reason() {
+        let neutral = "[train]\nbatch_end = 0\nzero_projections = false\nmuon_heads = false\nsteps = 3\n";
+        assert_eq!(brought(neutral).unwrap(), "[train]\nsteps = 3\n".parse().unwrap());
+        for (setting, said) in [
+            ("train.batch_end=16", "train.batch_end is 16"),
+            ("train.zero_projections=true", "train.zero_projections is true"),
+            ("train.muon_heads=true", "train.muon_heads is true"),
+        ] {
+            let message = Overrides::default().set(setting).unwrap_err().to_string();
+            for part in [setting, said, "did not help", LAST] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+        for setting in ["train.batch_end=0", "train.muon_lr=0.5", "train.optimizer=muon"] {
+            Overrides::default().set(setting).unwrap();
+        }
+    }
+}

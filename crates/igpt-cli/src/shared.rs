@@ -65,7 +65,10 @@ pub(crate) fn ending_in(endings: &'static [&'static str]) -> impl Fn(&str) -> Re
             return Ok(path);
         }
         let (last, others) = endings.split_last().expect("there is an ending");
-        Err(format!("the name must end in .{} or .{last}", others.join(", .")))
+        Err(match others {
+            [] => format!("the name must end in .{last}"),
+            _ => format!("the name must end in .{} or .{last}", others.join(", .")),
+        })
     }
 }
 

@@ -37,8 +37,8 @@ fn a_device_or_an_instruction_set_that_is_not_there_is_refused_with_those_that_a
     };
     let train = "pretrain --data emoji --n-px 8 --steps 1 --out run";
     for message in [
-        refused(None, "sample --n 1 --out s.png --device cuda:3"),
-        refused(Some(("IGPT_DEVICE", "cuda:3")), "sample --n 1 --out s.png"),
+        refused(None, "sample --images 1 --out s.png --device cuda:3"),
+        refused(Some(("IGPT_DEVICE", "cuda:3")), "sample --images 1 --out s.png"),
         refused(None, &format!("{train} --device cuda:3")),
         refused(None, &format!("{train} --set train.device=cuda:3")),
     ] {
@@ -47,7 +47,7 @@ fn a_device_or_an_instruction_set_that_is_not_there_is_refused_with_those_that_a
     for message in [refused(None, "sample --device gpu"), refused(None, &format!("{train} --set train.device=gpu"))] {
         assert!(message.contains("auto, cpu, cuda"), "{message}");
     }
-    let message = refused(Some(("IGPT_ISA", "sse9")), "sample --n 1 --out s.png");
+    let message = refused(Some(("IGPT_ISA", "sse9")), "sample --images 1 --out s.png");
     assert!(message.contains("IGPT_ISA=sse9") && message.contains("portable, avx2, avx512, amx"), "{message}");
     assert!(!folder.path().join("run").exists() && !folder.path().join("s.png").exists());
 }

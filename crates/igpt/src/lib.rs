@@ -10,7 +10,9 @@
 //! learns something is in `configs/`.
 //!
 //! ```
-//! use igpt::{device, generate, model, palette, ranks, report, train};
+//! use igpt::formats::png;
+//! use igpt::image::{self, ImageSize};
+//! use igpt::{device, generate, model, palette, ranks, train};
 //! use std::sync::atomic::AtomicBool;
 //!
 //! # fn main() -> igpt::Result<()> {

@@ -1,12 +1,10 @@
-//! What computes on a kind of device, and the list of those that this program has.
-
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+//! What computes on a kind of device.
 
 use serde::Serialize;
 
+use crate::Result;
 use crate::device::{Device, Engine, Options, Precision, TrainEngine, TrainOptions};
-use crate::model::{Initialization, ModelConfig, initial_weights};
-use crate::{Error, Result};
+use crate::model::ModelConfig;
 
 /// Opens models on devices of its kind, and answers what depends on them.
 pub trait Backend: Send + Sync {
@@ -96,93 +94,4 @@ pub struct Finding {
     pub found: String,
     /// What that means, or what to do about it.
     pub advice: String,
-}
-
-static BACKENDS: LazyLock<RwLock<Vec<Arc<dyn Backend>>>> =
-    LazyLock::new(|| RwLock::new(vec![Arc::new(crate::device::cpu::CpuBackend::default())]));
-
-/// Adds a backend, which [`Device::Auto`] prefers to those that are there already.
-pub fn register(backend: impl Backend + 'static) {
-    BACKENDS.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(backend));
-}
-
-/// All backends, those added later first.
-pub fn backends() -> Vec<Arc<dyn Backend>> {
-    BACKENDS.read().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
-}
-
-/// The backend of a device.
-///
-/// # Errors
-/// When there is no such device on this machine: lists those that there are.
-pub fn backend(device: Device) -> Result<Arc<dyn Backend>> {
-    let all = backends();
-    let has = |backend: &&Arc<dyn Backend>| {
-        let devices = backend.devices();
-        if device == Device::Auto { !devices.is_empty() } else { devices.contains(&device) }
-    };
-    match all.iter().find(has) {
-        Some(backend) => Ok(backend.clone()),
-        None => {
-            let devices = all.iter().flat_map(|backend| backend.devices());
-            let devices: Vec<String> = devices.map(|device| device.to_string()).collect();
-            Err(Error::Missing(format!("no device {device} here: there is {}", devices.join(", "))))
-        }
-    }
-}
-
-/// The device that `device` means on this machine: itself, or the one that is chosen for [`Device::Auto`].
-///
-/// # Errors
-/// As [`backend`].
-pub fn resolve(device: Device) -> Result<Device> {
-    let devices = backend(device)?.devices();
-    Ok(if device == Device::Auto { devices[0] } else { device })
-}
-
-/// Opens a network for inference on the device of `options`; see [`Backend::open`].
-///
-/// # Errors
-/// As [`backend`] and [`Backend::open`].
-pub fn open(network: &ModelConfig, weights: &[f32], options: &Options) -> Result<Box<dyn Engine>> {
-    backend(options.device)?.open(network, weights, options)
-}
-
-/// Opens a network for training on the device of `options`; see [`Backend::open_training`].
-///
-/// # Errors
-/// As [`backend`] and [`Backend::open_training`].
-pub fn open_training(network: &ModelConfig, weights: &[f32], options: &TrainOptions) -> Result<Box<dyn TrainEngine>> {
-    backend(options.engine.device)?.open_training(network, weights, options)
-}
-
-/// Opens a network as it is before training, with the official code's initial values drawn from `seed`, for inference.
-///
-/// # Errors
-/// As [`open`].
-pub fn init(network: &ModelConfig, seed: u64, options: &Options) -> Result<Box<dyn Engine>> {
-    network.validate()?;
-    open(network, &initial_weights(network, Initialization::Paper, seed), options)
-}
-
-/// As [`init`], for training.
-///
-/// # Errors
-/// As [`open_training`].
-pub fn init_training(network: &ModelConfig, seed: u64, options: &TrainOptions) -> Result<Box<dyn TrainEngine>> {
-    network.validate()?;
-    open_training(network, &initial_weights(network, Initialization::Paper, seed), options)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_processor_is_there_and_a_device_that_is_not_is_refused_with_those_that_are() {
-        assert_eq!(resolve(Device::Cpu).unwrap(), Device::Cpu);
-        assert_ne!(resolve(Device::Auto).unwrap(), Device::Auto);
-        let message = backend(Device::Cuda(7)).err().unwrap().to_string();
-        assert!(message.contains("cuda:7") && message.contains("there is") && message.contains("cpu"), "{message}");
-    }
 }

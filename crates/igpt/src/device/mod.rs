@@ -11,14 +11,14 @@ mod finite;
 mod name;
 mod optimizer;
 mod options;
+mod registry;
 mod train_engine;
 
-pub use backend::{
-    Backend, Finding, Memory, backend, backends, init, init_training, open, open_training, register, resolve,
-};
+pub use backend::{Backend, Finding, Memory};
 pub use engine::{Decoder, Engine, LossSum, Pooling};
 pub use finite::{blame, expect_finite};
 pub use name::Device;
 pub use optimizer::{AdamUpdate, HiddenUpdate, MuonUpdate, Optimizer, Update};
 pub use options::{FineTuning, Options, Precision, TrainOptions};
+pub use registry::{backend, backends, init, init_training, open, open_training, register, resolve};
 pub use train_engine::{Bucket, Ready, State, TrainEngine};

@@ -5,6 +5,8 @@ pub mod collective;
 pub(crate) mod losses;
 pub mod same;
 mod talk;
+mod transport;
 
-pub use collective::{Collective, Transport};
+pub use collective::Collective;
 pub use same::{expect_same_model, expect_same_program, in_turn};
+pub use transport::Transport;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::collective::Transport;
+use super::transport::Transport;
 use crate::{Error, Result};
 
 /// How often a rank that waits for work of its own looks after the others.

@@ -23,8 +23,8 @@ use crate::data::Fingerprint;
 use crate::device::{State, TrainEngine};
 use crate::formats::safetensors;
 use crate::model::{Layout, Tensor};
+use crate::train::config::planned::Plan;
 use crate::train::config::{RunConfig, earlier};
-use crate::train::plan::planner::Plan;
 use crate::{Error, Result, files};
 
 /// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is kept.

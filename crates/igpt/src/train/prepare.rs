@@ -15,7 +15,7 @@ use crate::palette::Quantizer;
 use crate::ranks::in_turn;
 use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::train::checkpoint::Meta;
-use crate::train::config::given::Decider;
+use crate::train::config::heeded::Decider;
 use crate::train::config::token_data::{settle, settle_augment};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};

@@ -5,7 +5,7 @@ use igpt_kernels::{Scalar, bf16};
 
 use super::dims::Dims;
 use super::layout::{Layout, Tensor};
-use super::rule::rule;
+use super::rules::rule;
 use super::setup::Setup;
 use super::workspace::{Passes, Workspace};
 use crate::device::{Memory, Precision};

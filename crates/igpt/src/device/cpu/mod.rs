@@ -20,6 +20,7 @@ mod model;
 mod muon;
 mod packing;
 mod rule;
+mod rules;
 mod setup;
 mod training;
 mod tree;

@@ -1,6 +1,6 @@
 //! What updates the hidden matrices of a network; everything else is Adam's whatever the rule.
 //!
-//! Another optimizer is a file with its [`MatrixRule`] and a line in [`rule`].
+//! Another optimizer is a file with its [`MatrixRule`] and a line in [`super::rules`].
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -8,22 +8,11 @@ use std::ops::Range;
 use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::{MatRef, Scalar};
 
-use super::adam::Adam;
 use super::context::Cpu;
-use super::dims::Dims;
 use super::model::{Model, Product};
-use super::muon::Muon;
 use super::packing::WeightsMut;
-use crate::device::{Optimizer, Update};
-use crate::model::{ModelConfig, RateGroup};
-
-/// The rule of an optimizer.
-pub(super) fn rule<S: Scalar>(optimizer: Optimizer, dims: &Dims, config: &ModelConfig) -> Box<dyn MatrixRule<S>> {
-    match optimizer {
-        Optimizer::Adam => Box::new(Adam),
-        Optimizer::Muon => Box::new(Muon::new(dims, config)),
-    }
-}
+use crate::device::Update;
+use crate::model::RateGroup;
 
 /// How an optimizer updates hidden matrices, whole ones or by bands of rows.
 pub(super) trait MatrixRule<S: Scalar>: Debug + Send {

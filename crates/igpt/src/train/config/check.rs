@@ -1,8 +1,9 @@
 //! What is wrong with a `[train]` section, all of it at once.
 
 use crate::model::MASK_PROB;
-use crate::train::config::TrainSection;
-use crate::train::plan::planner::Plan;
+use crate::train::config::allowed::Allowed;
+use crate::train::config::planned::Plan;
+use crate::train::config::train_section::TrainSection;
 
 impl TrainSection {
     /// Names of the budgets that are given.
@@ -80,42 +81,6 @@ impl TrainSection {
                 "train.batch {} is not divisible by train.gradient_groups {}",
                 self.batch, self.gradient_groups
             ));
-        }
-    }
-}
-
-/// Which numbers a setting may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Allowed {
-    /// Above 0.
-    Positive,
-    /// At least 0.
-    NotNegative,
-    /// From 0 to below 1.
-    BelowOne,
-    /// Above 0 and below 1.
-    Inside,
-}
-
-impl Allowed {
-    /// Whether it may be `value`.
-    fn has(self, value: f64) -> bool {
-        let is = match self {
-            Self::Positive => value > 0.0,
-            Self::NotNegative => value >= 0.0,
-            Self::BelowOne => (0.0..1.0).contains(&value),
-            Self::Inside => value > 0.0 && value < 1.0,
-        };
-        is && value.is_finite()
-    }
-
-    /// As an error says it.
-    fn words(self) -> &'static str {
-        match self {
-            Self::Positive => "above 0",
-            Self::NotNegative => "at least 0",
-            Self::BelowOne => "from 0 to below 1",
-            Self::Inside => "above 0 and below 1",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Largest values of settings: beyond them sizes that are multiplied would leave the address space, and no run is meant.
 
-use crate::train::config::RunConfig;
-use crate::train::config::check::Allowed;
+use crate::train::config::allowed::Allowed;
+use crate::train::config::run_config::RunConfig;
 
 /// Largest width of a network.
 const N_EMBD: u64 = 1 << 15;

@@ -1,12 +1,16 @@
 //! What a run is: the sections of its config file, the layers that these come from, and what is refused.
 
+mod allowed;
 mod check;
 pub(super) mod earlier;
 pub mod finetune_section;
 pub mod given;
+pub(super) mod heeded;
+mod layers;
 mod limits;
 mod optimizer;
-pub mod overrides;
+mod overrides;
+pub mod planned;
 pub mod recipe;
 mod run_config;
 pub mod schedule;
@@ -15,9 +19,11 @@ mod train_section;
 
 pub use finetune_section::FineTuneSection;
 pub use given::Given;
+pub use layers::{Overrides, Value};
 pub use optimizer::{MuonSettings, OptimizerSection};
-pub use overrides::{Overrides, Value};
+pub use planned::Plan;
 pub use recipe::Recipe;
-pub use run_config::*;
+pub(super) use run_config::WITHOUT_EFFECT;
+pub use run_config::{DataSection, ModelSection, PaletteSection, RunConfig, parse_n_px};
 pub use schedule::{Decay, Schedule};
 pub use train_section::TrainSection;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use crate::device::{HiddenUpdate, MuonUpdate, Optimizer};
-use crate::train::config::check::Allowed;
+use crate::train::config::allowed::Allowed;
 use crate::train::config::schedule::Schedule;
 
 /// What updates the hidden matrices.
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::train::Overrides;
-    use crate::train::config::RunConfig;
+    use crate::train::config::run_config::RunConfig;
 
     fn read(text: &str) -> Result<OptimizerSection, String> {
         RunConfig::from_toml(text, Path::new("run.toml")).map(|run| run.train.optimizer).map_err(|e| e.to_string())

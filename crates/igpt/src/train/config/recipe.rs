@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::train::config::overrides::Overrides;
+use crate::train::config::layers::Overrides;
 
 /// A named bundle of settings, each of which can still be set by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,19 @@ pub(crate) fn onto(settings: Table) -> Table {
     };
     let lowest = Overrides { table: Table::from_iter([("train".into(), recipe.table().into())]) };
     lowest.below(Overrides { table: settings }).table
+}
+
+impl Overrides {
+    /// Names the recipe. Where the layers so far name another, what a recipe decides is taken away from them: a config
+    /// keeps its images and its network, but not its rates.
+    pub fn recipe(&mut self, name: &str) {
+        if let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
+            && train.get("recipe").is_some_and(|other| other.as_str() != Some(name))
+        {
+            train.retain(|key, _| !decides(key));
+        }
+        self.put("train.recipe", name);
+    }
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ fn read_n_px<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageS
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::plan::planner::Plan;
+    use crate::train::config::planned::Plan;
 
     fn read(text: &str) -> Result<RunConfig> {
         RunConfig::from_toml(text, std::path::Path::new("run.toml"))

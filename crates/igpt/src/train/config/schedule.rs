@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::plan::planner::Plan;
+use crate::train::config::planned::Plan;
 
 /// The schedule of a run with a known warm-up under the plans made so far.
 #[derive(Clone, Debug, PartialEq)]

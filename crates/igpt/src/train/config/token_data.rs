@@ -2,7 +2,7 @@
 
 use crate::data::{Augment, Images};
 use crate::palette::Palette;
-use crate::train::config::RunConfig;
+use crate::train::config::run_config::RunConfig;
 use crate::{Error, Result};
 
 /// The config with what the images decide, if they are tokens; otherwise as it is.

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::device::{AdamUpdate, Device, Precision, Update};
 use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
 use crate::train::config::optimizer::{self, OptimizerSection};
+use crate::train::config::planned::Plan;
 use crate::train::config::recipe::Recipe;
 use crate::train::config::schedule::{Decay, Schedule};
-use crate::train::plan::planner::Plan;
 
 /// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them; what is read from a
 /// file or flags starts from a [`Recipe`] instead.

@@ -5,4 +5,4 @@ pub(super) mod memory;
 pub mod planner;
 
 pub use forecast::{Forecast, forecast};
-pub use planner::{Plan, Planner};
+pub use planner::Planner;

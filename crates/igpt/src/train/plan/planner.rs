@@ -3,37 +3,21 @@
 //! Minutes become steps by measuring: once after the first steps and again at validation points only. Every such
 //! [`Plan`] is recorded, so a resumed run keeps to it and a run given the same plans repeats to the bit.
 
-use serde::{Deserialize, Serialize};
-
 use crate::train::config::TrainSection;
+use crate::train::config::planned::Plan;
 use crate::train::config::schedule::Schedule;
-
-/// From step `from_step` on, the run is planned to end after `steps` steps in all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// Steps taken when it was made.
-    pub from_step: u64,
-    /// Steps of the whole run.
-    pub steps: u64,
-}
-
-impl Plan {
-    /// Checks that `plans` follow each other; the message says which does not.
-    pub(crate) fn check(plans: &[Plan]) -> Result<(), String> {
-        let ordered = plans.windows(2).all(|pair| pair[0].from_step < pair[1].from_step);
-        let reachable = plans.iter().all(|plan| plan.steps >= plan.from_step.max(1));
-        if ordered && reachable {
-            return Ok(());
-        }
-        Err("train.plan must have rising from_step, none above its steps".into())
-    }
-}
 
 /// Steps before the first plan: the first one is slower than the rest, so it does not count.
 const MEASURED_STEPS: u64 = 4;
 /// Share of the budget that measuring may take when steps are quick.
 const MEASURED_SHARE: f64 = 0.01;
+
+/// Validations in a run where their interval is not said: the weights of the best are kept, and training ends by them.
+const VALIDATIONS: u64 = 20;
+/// How much longer training between two validations lasts than a validation, at least.
+const TRAINING_TO_VALIDATION: usize = 5;
+/// How much longer an image takes in training, forward and backward, than in a validation.
+const STEP_TO_FORWARD: usize = 3;
 
 /// Knows the end of the run and what is due at each step.
 #[derive(Clone, Debug)]
@@ -74,6 +58,13 @@ impl Planner {
             checkpoint_every: train.checkpoint_every,
             mark: None,
         }
+    }
+
+    /// As this one, with validations as a classifier wants them: more, but so that `images` of them take at most a sixth of
+    /// the time of a run in steps of `batch`. Counted and not measured, since they must come at the same steps again.
+    pub(crate) fn for_classifier(self, images: usize, batch: usize) -> Planner {
+        let fewest = (TRAINING_TO_VALIDATION * images).div_ceil(STEP_TO_FORWARD * batch);
+        self.validating(VALIDATIONS, fewest as u64)
     }
 
     /// Validates `times` in a run instead of ten, but never less than `fewest` steps apart, where the config gives no
@@ -256,5 +247,22 @@ mod tests {
         assert!(Plan::check(&[plan(4, 9), plan(5, 8)]).is_ok());
         assert!(Plan::check(&[plan(4, 9), plan(4, 8)]).is_err());
         assert!(Plan::check(&[plan(4, 3)]).is_err());
+    }
+
+    #[test]
+    fn a_classifier_is_validated_twenty_times_unless_that_takes_more_than_a_sixth_of_the_time() {
+        let validated = |steps: u64, eval_every: Option<u64>, images: usize| {
+            let train = TrainSection { steps: Some(steps), batch: 4, eval_every, ..TrainSection::default() };
+            let planner = Planner::new(&train, 1000, &[]).for_classifier(images, train.batch);
+            (1..=steps).filter(|step| planner.validates(*step)).collect::<Vec<_>>()
+        };
+        let often = validated(10_000, None, 1024);
+        assert_eq!((often.len(), often[0]), (20, 500));
+        // 4 · 427 images of training cost as much as five times 1024 forward.
+        assert_eq!(validated(1000, None, 1024), [427, 854, 1000]);
+        assert_eq!(validated(100, None, 1024), [100]);
+        assert_eq!(validated(100, Some(30), 1024), [30, 60, 90, 100]);
+        // As in pretraining never more than 1000 steps apart.
+        assert_eq!(validated(50_000, None, 16).len(), 50);
     }
 }

@@ -15,7 +15,6 @@ use crate::files;
 use crate::model::Objective;
 use crate::ranks::losses;
 use crate::train::checkpoint::{Checkpoints, Meta};
-use crate::train::config::finetune_section::FineTuneSection;
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::distributed::agreement::{share_weights, write_shards};
 use crate::train::distributed::said::agreed;
@@ -120,7 +119,7 @@ impl<'a> Trainer<'a> {
         let checkpoint = files.as_ref().filter(|_| start.step > 0).map(|(checkpoints, _)| checkpoints.path(start.step));
         let planner = Planner::new(train, self.images, &start.plans);
         let planner = match self.validation.filter(|_| self.config.finetune.is_some()) {
-            Some(set) => FineTuneSection::plan(planner, set.images(), train.batch),
+            Some(set) => planner.for_classifier(set.images(), train.batch),
             None => planner,
         };
         let outcome = Outcome {

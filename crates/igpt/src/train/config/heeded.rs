@@ -1,0 +1,156 @@
+//! The refusal of settings that were given and would have no effect.
+//!
+//! A model to fine-tune and a run to resume bring a network, a palette and an objective. Whoever asks for others there would
+//! otherwise get none of them, and no word about it.
+
+use crate::model::{ModelConfig, Objective};
+use crate::palette::Palette;
+use crate::train::config::given::Given;
+use crate::train::config::layers::Value;
+use crate::train::config::run_config::RunConfig;
+use crate::{Error, Result};
+
+/// What decides the network of a run that does not make its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::train) enum Decider {
+    /// The model to fine-tune.
+    Model,
+    /// The run to go on with.
+    Run,
+}
+
+impl Decider {
+    fn name(self) -> &'static str {
+        match self {
+            Decider::Model => "the model to fine-tune",
+            Decider::Run => "the run to resume",
+        }
+    }
+}
+
+impl Given {
+    /// Refuses settings that differ from what `decider` brings: `network` and `palette`.
+    ///
+    /// # Errors
+    /// Names every one of them with both values.
+    pub(in crate::train) fn expect_used(
+        &self,
+        config: &RunConfig,
+        decider: Decider,
+        network: &ModelConfig,
+        palette: &Palette,
+    ) -> Result<()> {
+        let asked = self.all.clone().finish()?;
+        let model = &asked.model;
+        let shape = model.preset.map(|preset| preset.shape());
+        let mut problems = Vec::new();
+        let mut compare = |key: &str, asked: Option<String>, used: String| {
+            if let Some(asked) = asked.filter(|asked| *asked != used) {
+                problems.push(format!("{key} is {asked}, but {} has {used}", decider.name()));
+            }
+        };
+        let number = |n: Option<usize>| n.map(|n| n.to_string());
+        compare("model.n_px", model.n_px.map(|n_px| n_px.to_string()), network.n_px.to_string());
+        compare("model.n_embd", number(model.n_embd.or(shape.map(|s| s.0))), network.n_embd.to_string());
+        compare("model.n_layer", number(model.n_layer.or(shape.map(|s| s.1))), network.n_layer.to_string());
+        compare("model.n_head", number(model.n_head.or(shape.map(|s| s.2))), network.n_head.to_string());
+        compare("palette.colors", number(asked.palette.colors), palette.n_vocab().to_string());
+        let objective = self.all.get("train.objective").map(|_| asked.train.objective.name().to_owned());
+        compare("train.objective", objective, network.objective.name().into());
+        // The model that is fine-tuned is also where its palette comes from.
+        let source = config.finetune.as_ref().and_then(|finetune| finetune.model.as_ref());
+        if let Some(file) = asked.palette.file.as_ref().filter(|file| Some(*file) != source) {
+            compare("palette.file", Some(Palette::open(file)?.hash()), palette.hash());
+        }
+        if asked.train.mask_prob.is_some() && network.objective == Objective::Autoregressive {
+            let name = decider.name();
+            problems.push(format!("train.mask_prob is given, but {name} is autoregressive and masks nothing"));
+        }
+        if decider == Decider::Model && self.said.get("train.init").is_some() {
+            problems.push(format!("train.init is given, but the weights are those of {}", decider.name()));
+        }
+        if decider == Decider::Run && self.said.get("train.plan").is_some() && asked.train.plan != config.train.plan {
+            problems.push("train.plan is given, but a resumed run keeps the plans that it made".into());
+        }
+        refuse(problems)
+    }
+
+    /// Refuses settings that no fine-tuning heeds.
+    ///
+    /// # Errors
+    /// Names every one of them and says why.
+    pub(in crate::train) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
+        let (mut problems, said) = (Vec::new(), |key: &str| self.said.get(key));
+        let few = config.finetune.as_ref().is_some_and(|finetune| finetune.labels_per_class.is_some());
+        if few && said("finetune.balanced") == Some(&Value::Boolean(true)) {
+            problems.push("finetune.balanced is given, but finetune.labels_per_class makes all classes equal already");
+        }
+        if said("train.probe_images").and_then(Value::as_integer).is_some_and(|images| images > 0) {
+            problems.push("train.probe_images is given, but only pretraining probes while it trains");
+        }
+        if said("train.take_best") == Some(&Value::Boolean(false)) {
+            problems.push("train.take_best is false, but a classifier always has its best weights");
+        }
+        refuse(problems.into_iter().map(String::from).collect())
+    }
+}
+
+fn refuse(problems: Vec<String>) -> Result<()> {
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Mismatch(format!("settings without effect: {}; leave them out", problems.join("; ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageSize;
+
+    fn palette(n: usize) -> Palette {
+        Palette::new((0..n).map(|i| [i as f32 / n as f32; 3]).collect(), 1).unwrap()
+    }
+
+    fn refusal(settings: &[&str], decider: Decider) -> String {
+        let mut given = Given::default();
+        for setting in settings {
+            given.all.set(setting).unwrap();
+            given.said.set(setting).unwrap();
+        }
+        let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 4);
+        given
+            .expect_used(&RunConfig::default(), decider, &network, &palette(6))
+            .err()
+            .map_or(String::new(), |e| e.to_string())
+    }
+
+    #[test]
+    fn what_differs_from_the_model_is_refused_and_what_agrees_is_not() {
+        let agreeing = [
+            "model.n_px=8",
+            "model.n_embd=32",
+            "model.n_layer=2",
+            "model.n_head=4",
+            "palette.colors=6",
+            "train.lr=0.5",
+        ];
+        for decider in [Decider::Model, Decider::Run] {
+            assert_eq!(refusal(&agreeing, decider), "");
+            for (setting, key) in [
+                ("model.n_px=16", "model.n_px is 16×16"),
+                ("model.n_embd=64", "model.n_embd is 64"),
+                ("model.n_layer=3", "model.n_layer is 3"),
+                ("model.n_head=2", "model.n_head is 2"),
+                ("model.preset=nano", "model.n_embd is 128"),
+                ("palette.colors=7", "palette.colors is 7"),
+                ("train.objective=masked", "train.objective is masked"),
+                ("train.mask_prob=0.3", "masks nothing"),
+            ] {
+                let said = refusal(&[setting], decider);
+                assert!(said.contains(key) && said.contains(decider.name()), "{setting}: {said}");
+            }
+        }
+        assert!(refusal(&["train.init=grid"], Decider::Model).contains("train.init"));
+        assert_eq!(refusal(&["train.init=grid"], Decider::Run), "");
+    }
+}

@@ -1,0 +1,92 @@
+//! Layers of settings, of which the later wins.
+
+use toml::Table;
+pub use toml::Value;
+
+use crate::model::Objective;
+use crate::train::config::optimizer::OptimizerSection;
+
+/// Keys that exclude each other: one given by a later layer removes the others of the layers before.
+const EXCLUSIVE: [(&str, &[&str]); 4] = [
+    ("model", &["preset", "n_embd n_layer n_head"]),
+    ("palette", &["colors", "file"]),
+    ("train", &["steps", "epochs", "minutes plan"]),
+    ("train", &["warmup_epochs", "warmup_steps"]),
+];
+
+/// Settings gathered so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    pub(super) table: Table,
+}
+
+impl Overrides {
+    /// These settings with those of `upper` on top.
+    pub fn below(mut self, upper: Overrides) -> Self {
+        self.layer(upper.table);
+        self
+    }
+
+    /// The value of one key, such as `train.lr`, where these settings have it.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let (section, key) = key.split_once('.')?;
+        self.table.get(section)?.get(key)
+    }
+
+    /// Sets one key, such as `train.lr`.
+    pub fn put(&mut self, key: &str, value: impl Into<Value>) {
+        let mut value = value.into();
+        for part in key.rsplit('.') {
+            value = Value::Table(Table::from_iter([(part.to_string(), value)]));
+        }
+        if let Value::Table(table) = value {
+            self.layer(table);
+        }
+    }
+
+    pub(super) fn layer(&mut self, upper: Table) {
+        for (section, choices) in EXCLUSIVE {
+            let given = |choice: &str| {
+                let keys = upper.get(section).and_then(Value::as_table);
+                choice.split(' ').any(|key| keys.is_some_and(|keys| keys.contains_key(key)))
+            };
+            if let Some(lower) = self.table.get_mut(section).and_then(Value::as_table_mut) {
+                for removed in choices.iter().filter(|choice| removes(section, choice, &given, choices)) {
+                    removed.split(' ').for_each(|key| drop(lower.remove(key)));
+                }
+            }
+        }
+        // Another optimizer takes the settings of that of the layers below away.
+        let kind = upper.get("train").and_then(|train| train.get("optimizer")?.get("kind"));
+        let lower = self.table.get_mut("train").and_then(|train| train.get_mut("optimizer")?.as_table_mut());
+        if let (Some(kind), Some(lower)) = (kind, lower)
+            && !OptimizerSection::keeps(kind, lower)
+        {
+            lower.clear();
+        }
+        // Another objective than the masked one takes the share of masked pixels away.
+        let objective = upper.get("train").and_then(|train| train.get("objective"));
+        if objective.is_some_and(|objective| objective.as_str() != Some(Objective::Masked.name()))
+            && let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
+        {
+            train.remove("mask_prob");
+        }
+        merge(&mut self.table, upper);
+    }
+}
+
+/// Whether `choice` goes because the upper layer gives another one. A preset replaces single sizes, but a single
+/// size changes a preset.
+fn removes(section: &str, choice: &str, given: &dyn Fn(&str) -> bool, choices: &[&str]) -> bool {
+    let other = choices.iter().any(|c| *c != choice && given(c));
+    other && !(section == "model" && choice == "preset")
+}
+
+fn merge(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(lower)), Value::Table(upper)) => merge(lower, upper),
+            (_, value) => drop(lower.insert(key, value)),
+        }
+    }
+}

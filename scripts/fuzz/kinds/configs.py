@@ -21,7 +21,7 @@ VALUES = [
     '""', '"x"', '"\\u001b[2J"', '"../../x"', '"' + "é" * 500 + '"', "[]", "[1]", "[" * 3000 + "]" * 3000, "{}",
     "{a = 1}", "true", "false", "1979-05-27", "", "=",
 ]  # fmt: skip
-LONG = {f"train.{key}" for key in ("steps", "epochs", "minutes", "batch", "batch_end", "sample_images", "eval_images")}
+LONG = {f"train.{key}" for key in ("steps", "epochs", "minutes", "batch", "sample_images", "eval_images")}
 """More of these rightly means more work: not being done soon is no finding."""
 MORE_KEYS = [
     "train.epochs",
@@ -45,6 +45,7 @@ class Configs(Kind):
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
         self.config = tomllib.loads((bench.run / "config.resolved.toml").read_text())
+        self.config = {section: dict(flat(values)) for section, values in self.config.items()}
         self.config["palette"] = {"colors": 6}
         self.config["data"]["spec"] = str(bench.pictures)
         self.config["train"] |= {"steps": 1, "batch": 2, "threads": 1, "sample_images": 1, "eval_images": 2}
@@ -91,6 +92,15 @@ class Configs(Kind):
                 f"pretrain succeeds with no number at {', '.join(wrong[:3])} ({about})",
                 subject.spell(args, folder),
             )
+
+
+def flat(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A section whose sections in it are dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{name}", inner) for name, inner in flat(value))
+        else:
+            yield key, value
 
 
 def spell(value: Any) -> str:

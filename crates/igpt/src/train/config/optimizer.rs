@@ -93,7 +93,7 @@ impl OptimizerSection {
         }
     }
 
-    /// Those of the settings `lower` that stay below others of this `kind`: all, or none where they are another's.
+    /// Whether the settings `lower` stay below others of this `kind`: not where they are another's.
     pub(super) fn keeps(kind: &Value, lower: &Table) -> bool {
         let mut settings = lower.clone();
         let before = settings.insert("kind".into(), kind.clone());

@@ -106,11 +106,15 @@ impl TrainOptions {
     /// Refuses what no backend can open.
     ///
     /// # Errors
-    /// More frozen blocks than `network` has, and gradient groups that are no power of two.
+    /// More frozen blocks than `network` has, and gradient groups that are no power of two, and a share that there is not.
     pub fn validate(&self, network: &ModelConfig) -> Result<()> {
         let (frozen, blocks, groups) = (self.fine_tuning.frozen_blocks, network.n_layer, self.gradient_groups);
         if frozen > blocks {
             return Err(Error::Invalid(format!("{frozen} blocks are to be frozen, but the model has {blocks}")));
+        }
+        let (share, shares) = self.share;
+        if share >= shares {
+            return Err(Error::Invalid(format!("share {share} of {shares} is none: shares are counted from 0")));
         }
         if !groups.is_power_of_two() {
             return Err(Error::Invalid(format!("train.gradient_groups is {groups}, but must be a power of two")));

@@ -90,7 +90,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         left_out(&images, &set.damaged).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
     let (histogram, _) = colors::histogram_preprocessed(
         &images.pick(whole),
-        Some(Preprocess::of(&palette, config.n_px)),
+        Some(Preprocess::of(palette, config.n_px)),
         channels,
         None,
         args.engine.threads(),

@@ -136,7 +136,7 @@ pub struct Part {
 /// Runs labelled images through the engine once, divided among the ranks; every rank gets all features.
 ///
 /// # Errors
-/// As [`features_among`].
+/// As [`features`].
 pub fn collect(
     ranks: &mut Collective,
     engine: &mut dyn Engine,

@@ -35,7 +35,7 @@ impl Graph {
             }
             // Whoever declares a module knows it, so that a child may import nothing that its parent defines.
             for child in &module.children {
-                uses.insert([&place[..], &[child.clone()]].concat());
+                uses.insert([&place[..], std::slice::from_ref(child)].concat());
             }
             uses.remove(place);
             let files = uses.iter().map(|used| tree[used].file.clone()).collect();

@@ -6,7 +6,7 @@ use igpt_kernels::optimizer::AdamStep;
 use igpt_kernels::pool::chunks;
 use igpt_kernels::{Buffer, Scalar, reduce};
 
-use super::backward::{Losses, Told, backward};
+use super::backward::{self, Losses, Told, backward};
 use super::context::Cpu;
 use super::engine::CpuEngine;
 use super::layout::{self, Layout};
@@ -85,12 +85,7 @@ impl<S: Scalar> TrainingEngine<S> {
     }
 
     /// A pass forward and backward, as [`TrainEngine::accumulate`]; what is final of the gradient goes to `ready`.
-    fn pass(
-        &mut self,
-        batch: &Batch,
-        scale: f32,
-        mut ready: Option<&mut dyn FnMut(Range<usize>, &mut [f32])>,
-    ) -> Result<LossSum> {
+    fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<backward::Ready<'_>>) -> Result<LossSum> {
         let FineTuning { generative_weight, frozen_blocks } = self.options.fine_tuning;
         // The weight is that beside a loss of classes; without one there is nothing to weigh.
         let head = self.engine.model.config.class_head.filter(|_| batch.labels().is_some());

@@ -81,7 +81,7 @@ pub struct MemoryParts {
 /// trains it for about `measured`. Writes nothing.
 ///
 /// # Errors
-/// As [`super::pretrain()`] before its first step; a network that does not fit is no error but [`Forecast::problem`].
+/// As [`crate::train::pretrain()`] before its first step; a network that does not fit is no error but [`Forecast::problem`].
 pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Observer) -> Result<Forecast> {
     let has_budget = config.train.steps.is_some() || config.train.epochs.is_some() || config.train.minutes.is_some();
     let config = match has_budget {

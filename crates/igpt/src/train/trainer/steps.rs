@@ -1,6 +1,6 @@
 //! The loop: batch, gradient, step; validation, samples, checkpoints and metrics where they are due.
 //!
-//! It knows engines, batches and files, but neither data sets nor palettes: [`super::pretrain()`] brings those
+//! It knows engines, batches and files, but neither data sets nor palettes: [`crate::train::pretrain()`] brings those
 //! together. Several ranks go through it in step: each computes its part of a batch and of the validation images, all
 //! know the losses of all and come to the same decisions, rank 0's clock and files are the run's.
 

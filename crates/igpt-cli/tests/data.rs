@@ -162,3 +162,13 @@ fn images_of_one_colour_get_advice_that_can_be_followed() {
     let output = igpt(&[&["pretrain", "--data", data][..], &flags].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn the_help_of_data_names_every_data_set() {
+    for verb in [&["pretrain"][..], &["finetune"], &["eval"], &["data", "check"], &["palette", "fit"]] {
+        let help = String::from_utf8(igpt(&[verb, &["--help"]].concat()).stdout).unwrap();
+        for name in igpt::data::NAMES {
+            assert!(help.contains(name), "{name} is not in the help of {verb:?}");
+        }
+    }
+}

@@ -38,7 +38,7 @@ export class LossChart {
     byId("loss-section").hidden = train.length + validation.length === 0;
     if (byId("loss-section").hidden) return;
     this.#chart.show({ curves: run.curves, range: this.#range(), levels: run.baselines });
-    byId("standing").textContent = standing(run);
+    byId("standing").textContent = run.verdict ?? "";
     this.#drawNumbers();
   }
 
@@ -60,19 +60,6 @@ export class LossChart {
   #drawNumbers() {
     if (byId("numbers").open && this.#run) byId("numbers-rows").replaceChildren(...numbers(this.#run.curves));
   }
-}
-
-/** What the validation loss has passed, and what comes next. */
-function standing({ baselines, best }) {
-  if (baselines.length === 0 || !Number.isFinite(best)) return "";
-  const sorted = [...baselines].sort((a, b) => b.nats - a.nats);
-  const name = (level) => `${level.name} (${level.nats.toFixed(2)})`;
-  const passed = sorted.filter((level) => level.nats > best).map(name);
-  const next = sorted.find((level) => level.nats <= best);
-  const parts = [];
-  if (passed.length) parts.push(`Passed: ${passed.join(", ")}.`);
-  if (next) parts.push(`Next: ${name(next)}.`);
-  return parts.join(" ");
 }
 
 /** Up to 24 rows of a table, evenly spread, the newest first. */

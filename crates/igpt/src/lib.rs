@@ -23,7 +23,7 @@
 //! config.palette.colors = Some(16);
 //! config.train.batch = 4;
 //! config.train.steps = Some(3);
-//! # config.train.eval_images = 8;
+//! # config.train.eval_images = Some(8);
 //! # config.train.sample_images = 0;
 //!
 //! // Images, palette, tokens, training, checkpoints, and the model directory at the end.

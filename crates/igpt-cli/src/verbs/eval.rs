@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use igpt::data::{self, Preprocess, Split, colors};
-use igpt::evaluate::{BaselineScores, Baselines, Likelihood, likelihood, likelihood_by_decoding};
+use igpt::evaluate::{
+    BaselineScores, Baselines, Circumstances, Likelihood, Verdict, likelihood, likelihood_by_decoding,
+};
 use igpt::model::Objective;
 use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
@@ -99,6 +101,8 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
 
+    let circumstances = Circumstances::new(config.n_px, config.n_vocab, None, None);
+    let verdict = baselines.map(|scores| Verdict::new(found.nats_per_token, &scores, &circumstances));
     let heading =
         format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, pictures.part());
     if masked {
@@ -106,6 +110,9 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         say!("{heading}\n{}", masked_table(&found, config.n_ctx(), share, known.then_some(&distortion)));
     } else {
         say!("{heading}\n{}", table(&found, baselines.as_ref(), known.then_some(&distortion)));
+        if let Some(verdict) = &verdict {
+            say!("{verdict}");
+        }
     }
     let seen = pictures.seen(&images, &set.damaged);
     if args.json.json {
@@ -121,6 +128,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
             "masked_interval95": found.interval95.filter(|_| masked).map(|both| both.map(|nats| nats / config.n_ctx() as f64)),
             "images": found.images,
             "baselines": baselines,
+            "verdict": verdict,
             "palette_psnr_db": known.then_some(distortion.psnr_db),
             "palette_mse": known.then_some(distortion.mse),
             "palette_entropy_bits": distortion.entropy_bits,

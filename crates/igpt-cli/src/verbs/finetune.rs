@@ -65,9 +65,6 @@ pub(crate) struct Args {
     /// choose the weights
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     labels_per_class: Option<u32>,
-    /// Validations without a better accuracy after which training ends; 10 by default, 0 never ends early
-    #[arg(long, value_name = "N")]
-    patience: Option<u64>,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -78,21 +75,20 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
 
 fn settings(args: &Args) -> Result<RunConfig> {
     let mut lowest = Overrides::default();
-    lowest.put("finetune.patience", 10);
+    lowest.put("finetune.generative_weight", 1.0);
     if !args.training.run.resume {
         lowest.put("train.schedule", "constant");
         lowest.put("train.warmup_steps", WARMUP_STEPS);
         lowest.put("train.eval_images", EVAL_IMAGES);
     }
     let mut beside = Overrides::default();
-    let flags: [(&str, Option<Value>); 7] = [
+    let flags: [(&str, Option<Value>); 6] = [
         ("finetune.model", args.model.as_ref().map(|path| path.to_string_lossy().into_owned().into())),
         ("finetune.generative_weight", args.generative_weight.map(Into::into)),
         ("finetune.class_layer", args.layer.map(|n| integer("--layer", n)).transpose()?),
         ("finetune.frozen_blocks", args.freeze.map(|n| integer("--freeze", n)).transpose()?),
         ("finetune.balanced", args.balanced.then_some(true.into())),
         ("finetune.labels_per_class", args.labels_per_class.map(|n| Value::Integer(n.into()))),
-        ("finetune.patience", args.patience.map(|n| integer("--patience", n)).transpose()?),
     ];
     for (key, value) in flags {
         if let Some(value) = value {

@@ -15,10 +15,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream;
+use igpt::train::run::RunBaselines;
 use igpt::train::RunDir;
 use serde::Serialize;
 
-use super::baselines::{Baseline, baselines};
+use super::baselines::baselines;
 use super::curves::{Curves, Rows};
 use super::ending::{Ending, Visitor};
 use super::palette::colors;
@@ -41,7 +42,7 @@ struct Seen {
     run: RunDir,
     rows: Rows,
     looked: Option<(Instant, Looked)>,
-    baselines: Vec<Baseline>,
+    baselines: Option<RunBaselines>,
     /// Whether a thread is at them, or was.
     asked: bool,
 }
@@ -81,7 +82,7 @@ impl Watched {
     pub(super) fn new(run: &FilePath, ending: Ending) -> Self {
         let run = RunDir::watch(run);
         let rows = Rows::new(run.root().into(), run.metrics());
-        let seen = Seen { run, rows, looked: None, baselines: Vec::new(), asked: false };
+        let seen = Seen { run, rows, looked: None, baselines: None, asked: false };
         Self { seen: Arc::new(Mutex::new(seen)), ending }
     }
 
@@ -120,9 +121,9 @@ impl Seen {
         let generation = self.rows.generation;
         self.rows.refresh();
         if self.rows.generation != generation {
-            (self.baselines, self.asked) = (Vec::new(), false);
+            (self.baselines, self.asked) = (None, false);
         }
-        Looked { snapshot: Snapshot::of(&self.run, &self.rows.rows, &self.baselines), notes: notes(&self.run) }
+        Looked { snapshot: Snapshot::of(&self.run, &self.rows.rows, self.baselines.as_ref()), notes: notes(&self.run) }
     }
 }
 

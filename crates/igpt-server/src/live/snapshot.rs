@@ -1,13 +1,15 @@
 //! What the page shows of a run, from its directory.
 
+use igpt::evaluate::{Circumstances, Verdict};
 use igpt::model::Objective;
 use igpt::palette::Palette;
 use igpt::report::runs::grouped;
 use igpt::text::printable;
+use igpt::train::run::RunBaselines;
 use igpt::train::{Row, RunConfig, RunDir};
 use serde::Serialize;
 
-use super::baselines::Baseline;
+use super::baselines::{self, Baseline};
 use super::inside;
 use super::palette::palette;
 use super::pictures::{Sheet, sheets};
@@ -38,6 +40,8 @@ pub(super) struct Snapshot {
     lr: Option<f64>,
     objective: Objective,
     baselines: Vec<Baseline>,
+    /// How the lowest validation loss stands against them; of a run that is over also what to do where it is worse.
+    verdict: Option<String>,
     samples: Vec<Sheet>,
     completions: Vec<Sheet>,
 }
@@ -56,7 +60,7 @@ enum State {
 }
 
 impl Snapshot {
-    pub(super) fn of(run: &RunDir, rows: &[Row], baselines: &[Baseline]) -> Self {
+    pub(super) fn of(run: &RunDir, rows: &[Row], baselines: Option<&RunBaselines>) -> Self {
         let (root, path) = (run.root(), run.config());
         let config = inside::text(root, &path).and_then(|text| RunConfig::from_toml(&text, &path).ok());
         let palette = palette(run);
@@ -78,6 +82,17 @@ impl Snapshot {
             (None, _) => None,
         };
         let left_s = steps.filter(|_| state == State::Running).and_then(|steps| left(rows, steps));
+        // A run that is over has left those of its own end.
+        let kept = if state == State::Finished { baselines::kept(run) } else { None };
+        let baselines = kept.as_ref().or(baselines);
+        let validation = validated().next_back().map(|row| row.loss);
+        let best = validated().map(|row| row.loss).min_by(f64::total_cmp);
+        let verdict = baselines.zip(best).zip(palette.as_ref()).and_then(|((baselines, best), palette)| {
+            let n_px = config.as_ref()?.model.n_px?;
+            let of = Circumstances::new(n_px, palette.n_vocab(), Some(best), validation);
+            let verdict = Verdict::new(best, &baselines.scores, &of);
+            Some(if state == State::Running { verdict.finding } else { verdict.to_string() })
+        });
         Self {
             title: config
                 .as_ref()
@@ -91,12 +106,13 @@ impl Snapshot {
             elapsed_s: last.map_or(0.0, |row| row.elapsed_s),
             left_s,
             loss: newest.map(|row| row.loss).filter(|loss| loss.is_finite()),
-            validation: validated().next_back().map(|row| row.loss),
-            best: validated().map(|row| row.loss).min_by(f64::total_cmp),
+            validation,
+            best,
+            verdict,
             tokens_per_s: newest.and_then(|row| row.tokens_per_s),
             lr: newest.and_then(|row| row.lr),
             objective: config.map_or(Objective::Autoregressive, |config| config.train.objective),
-            baselines: baselines.to_vec(),
+            baselines: baselines.map(baselines::lines).unwrap_or_default(),
             samples: sheets(root, "step-"),
             completions: sheets(root, "completions-"),
         }

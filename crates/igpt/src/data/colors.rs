@@ -17,20 +17,21 @@ const MOST_FILES: usize = 50_000;
 const FLUSH: usize = 1 << 18;
 
 /// The palette that a run fits where none is given: of `colors`, where nothing is said 512, 16 for grey images, or as
-/// many as the images of `size` have.
+/// many as the images have once they are brought to a model's size as `preprocess` says.
 ///
 /// # Errors
 /// As [`histogram()`] and [`fit()`].
 pub fn fit_usual(
     images: &Images,
-    size: ImageSize,
+    preprocess: Preprocess,
     colors: Option<usize>,
     seed: u64,
     threads: usize,
 ) -> Result<Palette> {
     let options = FitOptions { seed, threads, ..FitOptions::default() };
     let sample = Some((options.pixels, options.seed));
-    let (histogram, _) = histogram(images, Some(size), images.channels(), sample, options.threads)?;
+    let (histogram, _) =
+        histogram_preprocessed(images, Some(preprocess), images.channels(), sample, options.threads)?;
     let usual = if images.channels() == 1 { 16 } else { 512 };
     let colors = colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
     Ok(fit(&histogram, &FitOptions { colors, ..options })?.0)

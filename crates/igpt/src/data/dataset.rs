@@ -27,6 +27,8 @@ pub struct Dataset {
     pub test: Images,
     /// Whether the parts are the data set's own; otherwise it is one heap of images, of which they are drawn by seed.
     pub has_parts: bool,
+    /// Whether an image means the same when it is mirrored left to right; not known of folders, and so not assumed.
+    pub mirrors: bool,
     /// What was noticed that could be meant otherwise, or is left out: sentences to be shown.
     pub notes: Vec<String>,
     all: Images,
@@ -67,7 +69,7 @@ impl Dataset {
         let classes = in_lines(classes);
         let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
         let (channels, all) = (source.channels(), Images::all(source));
-        Self { name: name.into(), channels, classes, train, validation, test, has_parts: true, notes: Vec::new(), all }
+        Self { name: name.into(), channels, classes, train, validation, test, has_parts: true, mirrors: false, notes: Vec::new(), all }
     }
 
     /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
@@ -79,7 +81,7 @@ impl Dataset {
             Images::run(source.clone(), end - part..end)
         });
         let (channels, all) = (source.channels(), Images::all(source));
-        Self { name, channels, classes, train, validation, test, has_parts: true, notes: Vec::new(), all }
+        Self { name, channels, classes, train, validation, test, has_parts: true, mirrors: false, notes: Vec::new(), all }
     }
 
     /// As [`Dataset::new`], with a seeded tenth of `train` as validation.

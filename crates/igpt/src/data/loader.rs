@@ -108,9 +108,9 @@ impl Loader {
         if images.is_empty() || batch == 0 {
             return Err(Error::Invalid(format!("batches of {batch} out of {} images: both must be > 0", images.len())));
         }
-        let fixed = preprocess.augment == Augment::None;
+        let fixed = preprocess.augment == Augment::None && !preprocess.flip;
         let bytes = images.len() * preprocess.size.pixels() * images.channels();
-        let keeps = preprocess.augment != Augment::Imagenet
+        let keeps = !preprocess.augment.needs_pixels()
             && !images.in_memory()
             && images.tokens().is_none()
             && bytes <= KEPT_BYTES;
@@ -285,7 +285,7 @@ impl Recipe {
     fn fill(&self, epoch: u64, i: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
         let mut rng = Rng::new(self.seed, Purpose::Augment, epoch, i as u64);
         if let Some((tokens, index)) = self.images.stored(i) {
-            return tokens.training(index, epoch, self.preprocess.augment, &mut rng, out);
+            return tokens.training(index, epoch, &self.preprocess, &mut rng, out);
         }
         match self.augmented(i, &mut rng) {
             Ok(pixels) => (self.quantize)(&pixels, out),

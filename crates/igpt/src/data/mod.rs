@@ -1,5 +1,6 @@
 //! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
 
+mod augment;
 pub mod batch;
 pub mod check;
 pub mod colors;
@@ -18,6 +19,7 @@ pub mod sources;
 pub mod split;
 pub mod tokens;
 
+pub use augment::Augment;
 pub use batch::Batch;
 pub use damaged::Damaged;
 pub(crate) use damaged::check_damaged;
@@ -27,7 +29,7 @@ pub use loader::Loader;
 pub use masking::Masking;
 pub use open::{NAMES, open};
 pub use permutation::Permutation;
-pub use preprocess::{Augment, Preprocess};
+pub use preprocess::Preprocess;
 pub use shards::TokenDir;
 pub use source::{Images, Source};
 pub use split::Split;

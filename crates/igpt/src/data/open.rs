@@ -9,12 +9,16 @@ use crate::{Error, Result};
 /// Names that [`open`] knows.
 pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cifar100", "stl10"];
 
+/// Those of [`NAMES`] whose images mean the same when they are mirrored: no digits, letters or signs.
+const MIRRORED: [&str; 4] = ["fashion-mnist", "cifar10", "cifar100", "stl10"];
+
 /// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]), a folder of images, or one image file.
 ///
 /// # Errors
 /// Names what is missing and where to put it, or the file that isn't what its format says.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
     let mut dataset = open_any(spec, options)?;
+    dataset.mirrors = MIRRORED.contains(&spec);
     if NAMES.contains(&spec) && Path::new(spec).is_dir() {
         dataset
             .notes

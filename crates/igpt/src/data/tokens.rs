@@ -34,6 +34,18 @@ impl TokenSet {
         &self.tokens[i * n_ctx..][..n_ctx]
     }
 
+    /// The first `count` images, or all where there are fewer.
+    pub fn first(&self, count: usize) -> TokenSet {
+        let count = count.min(self.images());
+        Self {
+            tokens: self.tokens[..count * self.n_px.pixels()].to_vec(),
+            n_px: self.n_px,
+            labels: self.labels[..count].to_vec(),
+            names: self.names[..count].to_vec(),
+            damaged: Vec::new(),
+        }
+    }
+
     /// A run of images, with their labels if all images have one.
     pub fn batch(&self, images: Range<usize>) -> Batch {
         let n_ctx = self.n_px.pixels();

@@ -33,7 +33,7 @@ struct Seen {
 }
 
 /// Nats per token of each model on some images, the first pixel included.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BaselineScores {
     /// Every colour alike: `ln n_vocab`.
     pub uniform: f64,
@@ -45,9 +45,10 @@ pub struct BaselineScores {
 }
 
 impl BaselineScores {
-    /// The smallest of the three.
-    pub fn best(&self) -> f64 {
-        self.uniform.min(self.unigram).min(self.context)
+    /// The name and the nats per token of the lowest.
+    pub fn best_named(&self) -> (&'static str, f64) {
+        let scores = [("context", self.context), ("unigram", self.unigram), ("uniform", self.uniform)];
+        scores.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are three")
     }
 }
 
@@ -231,7 +232,7 @@ mod tests {
         // Both 0s follow an outside left: (2 + 1/2) / 3 = 5/6, and each pair was seen once: (1 + 5/6) / 2 = 11/12.
         // The 1s follow 0 and score the same.
         assert!((scores.context + (11f64 / 12.0).ln()).abs() < 1e-12, "{scores:?}");
-        assert_eq!(scores.best(), scores.context);
+        assert_eq!(scores.best_named(), ("context", scores.context));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod likelihood;
 mod nearest;
 pub mod parity;
 mod surprise;
+mod verdict;
 
 pub use baselines::{BaselineScores, Baselines};
 pub use classes::{Accuracy, Classified, VOTES, accuracy, classify};
@@ -17,3 +18,4 @@ pub use features::{Layers, features, features_of_whole};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest};
 pub use surprise::{Reference, Surprise, surprise, surprise_maps};
+pub use verdict::{Circumstances, Standing, Verdict};

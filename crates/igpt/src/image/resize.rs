@@ -21,6 +21,8 @@ pub enum Resampling {
     Bicubic,
     /// Not at all: a picture of another size is refused.
     Off,
+    /// Not at all: the model reads the middle of a larger picture at its own resolution; a smaller one is refused.
+    Crop,
 }
 
 impl std::fmt::Display for Resampling {
@@ -30,6 +32,7 @@ impl std::fmt::Display for Resampling {
             Self::Bilinear => "bilinearly",
             Self::Bicubic => "bicubically",
             Self::Off => "not at all",
+            Self::Crop => "not at all, but cropped",
         })
     }
 }
@@ -62,7 +65,7 @@ pub fn resize(image: &Pixels, area: Area, size: ImageSize) -> Pixels {
     resample(image, area, size, Resampling::Bilinear)
 }
 
-/// As [`resize`], by a filter of choice; [`Resampling::Off`] is as bilinear.
+/// As [`resize`], by a filter of choice; [`Resampling::Off`] and [`Resampling::Crop`] are as bilinear.
 pub fn resample(image: &Pixels, area: Area, size: ImageSize, resampling: Resampling) -> Pixels {
     let from = image.size;
     if size == from && area == Area::whole(from) {
@@ -71,7 +74,7 @@ pub fn resample(image: &Pixels, area: Area, size: ImageSize, resampling: Resampl
     let c = image.channels;
     let filter: &Filter = match resampling {
         Resampling::Nearest => return nearest(image, area, size),
-        Resampling::Bilinear | Resampling::Off => &TRIANGLE,
+        Resampling::Bilinear | Resampling::Off | Resampling::Crop => &TRIANGLE,
         Resampling::Bicubic => &CUBIC,
     };
     let across = Weights::new(filter, from.width, area.left, area.width, size.width);

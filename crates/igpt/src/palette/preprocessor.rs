@@ -8,15 +8,17 @@ use crate::image::{ImageSize, Resampling};
 use crate::{Error, Result};
 
 /// Switches of transformers with one implemented value each.
-const SWITCHES: [(&str, bool); 5] = [
+const SWITCHES: [(&str, bool); 4] = [
     ("do_color_quantize", true),
     ("do_normalize", true),
     ("do_rescale", true),
-    ("do_center_crop", false),
     ("do_pad", false),
 ];
 /// Numbers with one implemented value each, which take bytes to [-1, 1].
 const NUMBERS: [(&str, f64); 3] = [("rescale_factor", 1.0 / 255.0), ("image_mean", 0.5), ("image_std", 0.5)];
+
+/// Whether the middle is cut out of a larger picture.
+const CROP: &str = "do_center_crop";
 
 /// Keys of ours beside transformers': the palette's content hash and channels.
 const HASH: &str = "igpt_palette";
@@ -44,7 +46,18 @@ impl Palette {
                 return bad(format!("{key} is {}, but igpt implements {only} only", brief(value)));
             }
         }
+        let crops = match setting(CROP) {
+            None | Some(Value::Bool(false)) => false,
+            Some(Value::Bool(true)) if setting("do_resize") == Some(&Value::Bool(false)) => true,
+            Some(value) => {
+                return bad(format!(
+                    "{CROP} is {}, but igpt crops only where nothing is scaled (do_resize is false)",
+                    brief(value)
+                ));
+            }
+        };
         let resampling = match (setting("do_resize"), setting("resample")) {
+            (Some(Value::Bool(false)), _) if crops => Resampling::Crop,
             (Some(Value::Bool(false)), _) => Resampling::Off,
             (Some(value), _) if *value != Value::Bool(true) => {
                 return bad(format!("do_resize is {}, but must be true or false", brief(value)));
@@ -97,10 +110,14 @@ impl Palette {
         for key in ["do_color_quantize", "do_normalize", "do_rescale"] {
             set(key, json!(true));
         }
-        set("do_resize", json!(self.resampling() != Resampling::Off));
+        let scales = !matches!(self.resampling(), Resampling::Off | Resampling::Crop);
+        set("do_resize", json!(scales));
+        if self.resampling() == Resampling::Crop {
+            set(CROP, json!(true));
+        }
         let resample = match self.resampling() {
             Resampling::Nearest => 0,
-            Resampling::Bilinear | Resampling::Off => 2,
+            Resampling::Bilinear | Resampling::Off | Resampling::Crop => 2,
             Resampling::Bicubic => 3,
         };
         set("resample", json!(resample));

@@ -25,6 +25,7 @@ use crate::formats::safetensors;
 use crate::model::{Layout, Tensor};
 use crate::train::config::planned::Plan;
 use crate::train::config::{RunConfig, earlier};
+use crate::train::trainer::spent::Spent;
 use crate::{Error, Result, files};
 
 /// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is kept.
@@ -51,6 +52,9 @@ pub struct Meta {
     pub train_images: usize,
     /// Seconds of training so far.
     pub elapsed_s: f64,
+    /// What they were spent on; checkpoints from before this was kept don't say.
+    #[serde(default)]
+    pub spent: Spent,
     /// Hash of the palette that the tokens come from.
     pub palette_hash: String,
     /// What the images were; checkpoints of format 2 don't say.
@@ -84,6 +88,7 @@ impl Meta {
             images,
             train_images,
             elapsed_s: 0.0,
+            spent: Spent::default(),
             palette_hash: palette_hash.into(),
             data: None,
             best_step: None,

@@ -189,6 +189,10 @@ impl Purpose for Classifying<'_> {
         chosen(&dataset.train, self.settings, self.classes, config.train.seed)
     }
 
+    fn augments(&self) -> bool {
+        false
+    }
+
     fn source(&self) -> Option<&ModelDir> {
         self.source.as_ref()
     }

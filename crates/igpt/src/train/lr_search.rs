@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use crate::files;
-use crate::train::config::RunConfig;
+use crate::train::config::{Keep, RunConfig};
 use crate::train::finetune::finetune_untested;
 use crate::train::pretrain::pretrain;
 use crate::train::run::dir::{LR_SEARCH, RunDir, Start};
@@ -121,7 +121,7 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     // A warm-up that was meant for the whole run is shortened with it.
     train.warmup_steps = train.warmup_steps.map(|steps| (steps as f64 * SHARE) as u64);
     train.warmup_epochs = train.warmup_epochs.map(|epochs| epochs * SHARE);
-    (train.sample_images, train.checkpoint_every) = (0, Some(0));
+    (train.sample_images, train.checkpoint_every, train.keep) = (Some(0), Some(0), Keep::Last);
     train.plan.clear();
     if config.finetune.is_some() {
         // What decides is the accuracy at the end, and validations on the way take time from a short trial.

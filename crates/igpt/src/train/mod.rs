@@ -4,6 +4,7 @@
 //! Reading order: [`config`], [`plan`], [`run`], [`checkpoint`], [`trainer`], `distributed`, `setup`, `prepare`,
 //! [`mod@pretrain`], [`mod@finetune`].
 
+mod augmentation;
 pub mod checkpoint;
 pub mod config;
 mod distributed;
@@ -21,10 +22,10 @@ mod tests;
 pub mod trainer;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use config::{Decay, FineTuneSection, Given, Overrides, Plan, Recipe, RunConfig, Schedule, Value, parse_n_px};
+pub use config::{AUTO, Decay, FineTuneSection, Given, Keep, Overrides, Plan, Recipe, RunConfig, Schedule, Value, parse_n_px};
 pub use finetune::{FineTuned, finetune};
 pub use lr_search::{LrSearch, lr_search};
 pub use plan::{Forecast, Planner, forecast};
 pub use pretrain::{Summary, pretrain};
 pub use run::{Compared, Comparison, RunDir, Start, TrainedOn, open_model};
-pub use trainer::{Context, Event, Metrics, Observer, Outcome, Probed, Row, RunProbe, Trainer};
+pub use trainer::{Context, Event, Metrics, Observer, Outcome, Probed, Row, RunProbe, Spent, Trainer};

@@ -7,25 +7,31 @@ use super::setup::{
     begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
 };
 use crate::Result;
-use crate::data::{Dataset, Fingerprint, Images, Loader, Preprocess, Split, TokenSet};
+use crate::data::{Dataset, Fingerprint, Images, Loader, Split, TokenSet};
 use crate::device::{FineTuning, TrainEngine};
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, ModelDir};
 use crate::palette::Quantizer;
 use crate::ranks::in_turn;
 use crate::ranks::same::{expect_same_data, expect_same_weights};
+use crate::train::augmentation;
 use crate::train::checkpoint::Meta;
 use crate::train::config::heeded::Decider;
 use crate::train::config::token_data::{settle, settle_augment};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
+use crate::train::plan::speed::images_per_second;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::context::Context;
+use crate::train::trainer::observer::Event;
 
 /// What a run trains for, where its preparation depends on that.
 pub(super) trait Purpose {
     /// The images to train on, of a data set that is cut to what this purpose can use.
     fn choose(&mut self, dataset: &mut Dataset, config: &RunConfig) -> Result<Images>;
+
+    /// Whether training images are augmented by default.
+    fn augments(&self) -> bool;
 
     /// The model that training starts from, if it does not start afresh.
     fn source(&self) -> Option<&ModelDir>;
@@ -57,6 +63,35 @@ pub(super) struct Prepared {
     pub(super) engine: Box<dyn TrainEngine>,
     /// The checkpoint to go on from, or step 0.
     pub(super) start: Meta,
+}
+
+/// Settles the augmentation of a run, and tells which it is where it was not asked for.
+fn augment(
+    purpose: &dyn Purpose,
+    config: &mut RunConfig,
+    dataset: &Dataset,
+    images: &Images,
+    network: &ModelConfig,
+    context: &mut Context<'_>,
+) -> Result<()> {
+    let is_open = config.data.augment.is_none();
+    let seen = if is_open && purpose.augments() { images_seen(config, images.len(), network, context)? } else { 0.0 };
+    let told = augmentation::choose(&mut config.data, images, dataset.mirrors, network.n_px, seen / images.len() as f64);
+    if is_open && purpose.augments() {
+        context.observer.event(Event::Note(&told));
+    }
+    Ok(())
+}
+
+/// Images that the whole run trains on; of a budget of minutes by the network's speed.
+fn images_seen(config: &RunConfig, images: usize, network: &ModelConfig, context: &mut Context<'_>) -> Result<f64> {
+    let train = &config.train;
+    if let Some(steps) = train.fixed_steps(images).or_else(|| train.plan.last().map(|plan| plan.steps)) {
+        return Ok(steps as f64 * train.batch as f64);
+    }
+    context.phase("measuring the speed");
+    let speed = context.ranks.first(images_per_second(network, train)?)?;
+    Ok(60.0 * train.minutes.unwrap_or_default() * speed * context.ranks.size() as f64)
 }
 
 /// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
@@ -111,6 +146,7 @@ pub(super) fn prepare(
     if let Some(decider) = decider {
         config.given.expect_used(&config, decider, &network, palette)?;
     }
+    augment(purpose, &mut config, &dataset, &images, &network, context)?;
     let options = options(&network, &config.train, purpose.fine_tuning(), context.ranks)?;
     let data = (fingerprint, images.len());
     let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, context.observer)?;
@@ -118,9 +154,9 @@ pub(super) fn prepare(
 
     context.phase("turning images into tokens");
     let validation = validation(&dataset, &config, n_px, &quantizer, &run, context.observer)?;
-    let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(palette, n_px) };
     let train = &config.train;
     let of = (train.batch, part(context.ranks, train.batch));
+    let preprocess = augmentation::preprocess(&config.data, palette, n_px);
     let loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;
 
     context.phase("preparing the network");

@@ -8,17 +8,20 @@ use super::prepare::{Prepared, Purpose, prepare};
 use super::setup::{batches, probe, warn};
 use crate::data::{Dataset, Images, Split, TokenSet};
 use crate::device::{Engine, FineTuning, TrainEngine};
+use crate::evaluate::{Circumstances, Verdict};
 use crate::formats::png;
 use crate::image::{self, ImageSize};
 use crate::model::{Card, ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
-use crate::train::config::{OptimizerSection, RunConfig, TrainSection};
+use crate::train::config::{Keep, OptimizerSection, RunConfig, TrainSection};
 use crate::train::distributed::agreement::all_damaged;
+use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::average;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::{Event, Observer};
+use crate::train::trainer::spent::Spent;
 use crate::train::trainer::steps::{Outcome, Trainer, bits_per_dim};
 use crate::{Error, Result, generate};
 
@@ -36,7 +39,9 @@ pub struct Summary {
     pub objective: Objective,
     /// Nats per token of the last step's batch.
     pub train_loss: Option<f64>,
-    /// Nats per token on the validation images at the last validation.
+    /// Whether it ended before its budget, since the validation loss no longer fell.
+    pub ended_early: bool,
+    /// Nats per token of the finished model on the validation images.
     pub validation_loss: Option<f64>,
     /// The same in bits per dim.
     pub bits_per_dim: Option<f64>,
@@ -44,10 +49,14 @@ pub struct Summary {
     pub best_validation_loss: Option<f64>,
     /// Steps taken when it was lowest.
     pub best_step: Option<u64>,
+    /// Steps taken by the finished model's weights.
+    pub kept_step: u64,
     /// Tokens trained on, of earlier sessions too.
     pub tokens: u64,
     /// Seconds of training, of earlier sessions too; validations, samples and checkpoints included.
     pub seconds: f64,
+    /// What these were spent on.
+    pub seconds_by_part: Spent,
     /// Tokens trained on per second since this start or resume.
     pub tokens_per_second: f64,
     /// Trainable parameters.
@@ -56,6 +65,10 @@ pub struct Summary {
     pub n_vocab: usize,
     /// Images that could not be decoded.
     pub damaged_images: usize,
+    /// The models that only count on the same validation images, of an autoregressive run with some.
+    pub baselines: Option<RunBaselines>,
+    /// How the finished model stands against them, and what to do where it is worse.
+    pub verdict: Option<Verdict>,
     /// The run directory.
     pub run: PathBuf,
     /// The model directory in it.
@@ -87,13 +100,13 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
         prepared;
     let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
     let probe = leads.then(|| probe(&dataset, &config, &network, &quantizer, &run, context.observer)).flatten();
-    let mut draw = |engine: &dyn Engine, step: u64, path: &Path| {
-        sample_grid(engine, &quantizer, train.sample_images, train.seed, step, path)?;
+    let mut draw = |engine: &dyn Engine, step: u64, images: usize, path: &Path| {
+        sample_grid(engine, &quantizer, images, train.seed, step, path)?;
         let Some(set) = &validation else { return Ok(()) };
-        completion_grid(engine, &quantizer, set, train.sample_images, train.seed, step, &run.completions(step))
+        completion_grid(engine, &quantizer, set, images, train.seed, step, &run.completions(step))
     };
     // There is no order in which masked pixels could be drawn.
-    let mut draws = leads && train.sample_images > 0 && train.objective == Objective::Autoregressive;
+    let mut draws = leads && train.drawn_images() > 0 && train.objective == Objective::Autoregressive;
     if draws && !engine.draws() {
         let text = "no samples on the way: weights are packed block by block, for lack of memory";
         warn(&run, context.observer, text);
@@ -116,12 +129,24 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
     engine.swap_average()?;
 
     let damaged = all_damaged(context.ranks, &loader.damaged())?;
-    let summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
+    let mut summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
     if !leads {
         return Ok(summary);
     }
-    if config.train.take_best && !outcome.stopped {
-        take_best(&run, engine.as_mut(), &outcome, context.observer)?;
+    if config.train.keep == Keep::Best
+        && !outcome.stopped
+        && let Some((loss, step)) = take_best(&run, engine.as_mut(), &outcome, context.observer)?
+    {
+        summary.kept(step, loss, palette.channels());
+    }
+    if let Some(set) = validation.as_ref().filter(|_| config.train.objective == Objective::Autoregressive)
+        && !outcome.stopped
+    {
+        context.observer.event(Event::Finishing("counting for the baselines"));
+        match RunBaselines::of(&images, &set.first(outcome.validated), &quantizer) {
+            Ok(found) => summary.judge(found, &network, outcome.validation_loss, &run),
+            Err(error) => warn(&run, context.observer, &format!("no baselines: {error}")),
+        }
     }
     context.observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
@@ -145,6 +170,10 @@ impl Purpose for Pretraining {
         dataset.split(Split::Train)
     }
 
+    fn augments(&self) -> bool {
+        true
+    }
+
     fn source(&self) -> Option<&ModelDir> {
         None
     }
@@ -163,14 +192,33 @@ impl Purpose for Pretraining {
     }
 }
 
-/// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they were saved.
+impl Summary {
+    /// The finished model has the weights of `step`, whose validation loss was `loss`.
+    fn kept(&mut self, step: u64, loss: f64, channels: usize) {
+        self.kept_step = step;
+        (self.validation_loss, self.bits_per_dim) = (Some(loss), Some(bits_per_dim(loss, channels)));
+    }
+
+    /// Holds the finished model against `baselines`, which the run keeps; `last` was the last validation loss.
+    fn judge(&mut self, baselines: RunBaselines, network: &ModelConfig, last: Option<f64>, run: &RunDir) {
+        let circumstances = Circumstances::new(network.n_px, network.n_vocab, self.best_validation_loss, last);
+        self.verdict = self.validation_loss.map(|loss| Verdict::new(loss, &baselines.scores, &circumstances));
+        self.baselines = Some(baselines);
+        if let Err(error) = baselines.save(run) {
+            run.log(&format!("warning: the baselines are not kept: {error}"));
+        }
+    }
+}
+
+/// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they are not there already
+/// and were saved; gives that loss or share of errors, and the step.
 pub(super) fn take_best(
     run: &RunDir,
     engine: &mut dyn TrainEngine,
     outcome: &Outcome,
     observer: &mut dyn Observer,
-) -> Result<()> {
-    let Some((loss, step)) = outcome.best.filter(|(_, step)| *step != outcome.step) else { return Ok(()) };
+) -> Result<Option<(f64, u64)>> {
+    let Some((loss, step)) = outcome.best.filter(|(_, step)| *step != outcome.step) else { return Ok(None) };
     let path = Checkpoints::open(run.checkpoints())?.path(step);
     if !path.exists() {
         warn(
@@ -178,12 +226,13 @@ pub(super) fn take_best(
             observer,
             &format!("step {step} had the best validation, but no checkpoint: the last weights are taken"),
         );
-        return Ok(());
+        return Ok(None);
     }
     run.log(&format!("step {step} had the best validation, {loss:.4}: the model is its"));
     let checkpoint = Checkpoint::read(&path)?;
     checkpoint.restore(engine)?;
-    engine.swap_average()
+    engine.swap_average()?;
+    Ok(Some((loss, step)))
 }
 
 fn sample_grid(
@@ -249,18 +298,23 @@ fn summary(
     Summary {
         steps: outcome.step,
         stopped: outcome.stopped,
+        ended_early: outcome.ended_early,
         objective: network.objective,
         train_loss: outcome.train_loss,
         validation_loss: outcome.validation_loss,
         bits_per_dim: outcome.validation_loss.map(|loss| bits_per_dim(loss, palette.channels())),
         best_validation_loss: outcome.best.map(|(loss, _)| loss),
         best_step: outcome.best.map(|(_, step)| step),
+        kept_step: outcome.step,
         tokens: tokens(outcome.step),
         seconds: outcome.elapsed_s,
+        seconds_by_part: outcome.spent,
         tokens_per_second: (tokens(outcome.step) - tokens(outcome.step - steps)) as f64 / seconds.max(1e-9),
         parameters: network.parameters(),
         n_vocab: network.n_vocab,
         damaged_images,
+        baselines: None,
+        verdict: None,
         run: run.root().to_path_buf(),
         model: run.model(),
         checkpoint: outcome.checkpoint.clone(),
@@ -278,11 +332,13 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         None => String::new(),
     };
     let line = format!(
-        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}.{masks}{}",
+        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}; the weights \
+         are those after step {}.{masks}{}",
         Card::data_name(&config.data.spec),
         summary.steps,
         train.batch,
         train.seed,
+        summary.kept_step,
         average::card(train.ema)
     );
     let mut figures = Vec::new();
@@ -326,7 +382,7 @@ mod tests {
         config.model.n_px = Some(ImageSize::square(8));
         config.palette.colors = Some(8);
         let train = &mut config.train;
-        (train.batch, train.precision, train.eval_images, train.sample_images) = (8, Precision::F32, 24, 0);
+        (train.batch, train.precision, train.eval_images, train.sample_images) = (8, Precision::F32, Some(24), Some(0));
         edit(train);
         config
     }
@@ -336,14 +392,14 @@ mod tests {
     {
         let folder = tempfile::tempdir().unwrap();
         let mut models = Vec::new();
-        for (name, take_best, sessions) in
-            [("last", false, vec![8]), ("best", true, vec![8]), ("parts", false, vec![3, 8])]
+        for (name, keep, sessions) in
+            [("last", Keep::Last, vec![8]), ("best", Keep::Best, vec![8]), ("parts", Keep::Last, vec![3, 8])]
         {
             let out = folder.path().join(name);
             // Rising to a learning rate at which the loss leaps about.
             let config = small(|train| {
                 (train.steps, train.lr, train.warmup_steps, train.ema) = (Some(8), 3.0, Some(8), 0.5);
-                (train.eval_every, train.keep_last, train.take_best) = (Some(1), 8, take_best);
+                (train.eval_every, train.keep_last, train.keep) = (Some(1), 8, keep);
             });
             let mut step = 0;
             for end in sessions {
@@ -354,9 +410,9 @@ mod tests {
                 };
                 let start = if step == 0 { Start::New } else { Start::Resume };
                 let summary = run(&config, &out, start, &mut observer, &stop).unwrap();
-                step = if take_best { summary.best_step.unwrap() } else { end };
+                step = if keep == Keep::Best { summary.best_step.unwrap() } else { end };
             }
-            assert!(!take_best || step < 8);
+            assert!(keep == Keep::Last || step < 8);
             let model = ModelDir::open(&out).unwrap();
             let checkpoint = Checkpoint::read(&out.join(format!("checkpoints/step-{step:08}"))).unwrap();
             assert!(checkpoint.average(&Layout::new(&model.config)).unwrap().unwrap() == model.weights);
@@ -372,7 +428,7 @@ mod tests {
         // Rising to a learning rate at which the loss leaps about.
         let config = small(|train| {
             (train.steps, train.lr, train.warmup_steps) = (Some(8), 3.0, Some(8));
-            (train.eval_every, train.take_best, train.keep_last) = (Some(1), true, 1);
+            (train.eval_every, train.keep_last) = (Some(1), 1);
         });
         let stop = AtomicBool::new(false);
         let summary = run(&config, &out, Start::New, &mut |_: Event<'_>| (), &stop).unwrap();

@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::colors::fit_usual;
-use crate::data::{self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Split, TokenSet};
+use crate::data::{
+    self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Preprocess, Split, TokenSet,
+};
 use crate::device::{FineTuning, TrainEngine, TrainOptions, backend};
 use crate::files;
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
+use crate::train::augmentation;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
 use crate::train::plan::memory;
@@ -169,7 +172,9 @@ pub(super) fn palette(
         return Palette::open(file);
     }
     observer.event(Event::Phase("fitting the palette"));
-    fit_usual(images, n_px, config.palette.colors, config.train.seed, config.train.threads)
+    let preprocess = Preprocess { resampling: augmentation::resampling(&config.data), ..Preprocess::new(n_px) };
+    let palette = fit_usual(images, preprocess, config.palette.colors, config.train.seed, config.train.threads)?;
+    Ok(palette.with_resampling(preprocess.resampling))
 }
 
 /// The config with nothing left open that the data or another setting decide.
@@ -273,7 +278,6 @@ fn same_images(
 /// Keys in which two configs differ, beside those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
     const FREE: [&str; 15] = [
-        "finetune.patience",
         "data.dir",
         "model.preset",
         "train.recipe",
@@ -283,7 +287,8 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         "train.sample_images",
         "train.probe_images",
         "train.checkpoint_every",
-        "train.take_best",
+        "train.keep",
+        "train.patience",
         "train.keep_last",
         "train.keep_every",
         "train.plan",
@@ -317,7 +322,7 @@ pub(super) fn validation(
 ) -> Result<Option<TokenSet>> {
     match dataset.split(Split::Validation) {
         Ok(images) => {
-            let count = if config.train.eval_images == 0 { images.len() } else { config.train.eval_images };
+            let count = config.train.validated_images(images.len());
             // Classes come in turn, and a classifier is chosen by these.
             let images = if config.finetune.is_some() { images.spread(count) } else { images.take(count) };
             let set = data::tokenize(&images, n_px, quantizer)?;

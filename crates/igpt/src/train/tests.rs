@@ -213,8 +213,7 @@ fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_with
 fn patience_ends_a_resumed_run_at_the_same_step_even_without_its_metrics() {
     let dir = tempfile::tempdir().unwrap();
     // At this rate no weight changes, so that the first validation stays the best.
-    let mut config = config(|train| (train.steps, train.lr) = (Some(100), 1e-30));
-    config.finetune = Some(FineTuneSection { patience: 3, ..FineTuneSection::default() });
+    let config = config(|train| (train.steps, train.lr, train.patience) = (Some(100), 1e-30, Some(3)));
     let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
     let outcome = train(&config, &whole, Start::New, WHOLE).outcome.unwrap();
     assert_eq!((outcome.step, outcome.best.unwrap().1), (20, 5));

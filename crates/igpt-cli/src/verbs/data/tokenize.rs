@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use igpt::data::{
-    Augment, Images, Split, TokenDir,
+    Augment, Images, Preprocess, Split, TokenDir,
     colors::fit_usual,
     shards::{self, Manifest, Settings, Written},
 };
@@ -106,7 +106,7 @@ fn palette(args: &Args, train: &Images, n_px: ImageSize) -> Result<Palette> {
         )));
     }
     say!("fitting the palette");
-    fit_usual(train, n_px, args.colors, args.seed.seed, args.threads.threads)
+    fit_usual(train, Preprocess::new(n_px), args.colors, args.seed.seed, args.threads.threads)
 }
 
 fn tell(args: &Args, written: &Written, seconds: f64) -> Result<()> {

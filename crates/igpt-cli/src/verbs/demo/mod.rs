@@ -188,7 +188,7 @@ fn result(findings: &Findings, summary: &Summary, page: &Path, seconds: f64) -> 
         "palette": quantizer.palette().hash(),
         "parameters": summary.parameters,
         "steps": summary.steps,
-        "step_taken": summary.best_step.unwrap_or(summary.steps),
+        "step_taken": summary.kept_step,
         "tokens_per_second": summary.tokens_per_second,
         "train_seconds": summary.seconds,
         "seconds": seconds,

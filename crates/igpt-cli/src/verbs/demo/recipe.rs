@@ -52,9 +52,6 @@ pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
     config.train.precision = device::backend(config.train.device)?.precisions()[0];
     config.train.seed = args.seed.seed;
     config.train.threads = args.engine.threads();
-    // Few images are soon known by heart, on a fast machine before the time is over.
-    config.train.take_best = true;
-    config.train.eval_images = 192;
     // Two minutes are for learning.
     config.train.probe_images = Some(0);
     Ok(config)

@@ -6,7 +6,8 @@ use super::format::Shape;
 use super::manifest::{MANIFEST, Manifest};
 use super::shard::{Found, Shard};
 use crate::checksum::sha256;
-use crate::data::{Augment, Damaged, preprocess::Shift};
+use crate::data::augment::{Augment, Shift};
+use crate::data::{Damaged, Preprocess};
 use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::rng::Rng;
@@ -182,7 +183,7 @@ impl TokenDir {
     /// Names it and the one of the stored views.
     pub fn check_augment(&self, augment: Augment) -> Result<()> {
         let (root, stored, views) = (self.root.display(), self.manifest.augment, self.manifest.views);
-        let name = |augment: Augment| format!("{augment:?}").to_lowercase();
+        let name = Augment::name;
         if views > 0 && augment != stored {
             return Err(Error::Mismatch(format!(
                 "{root} holds {views} views of each training image with augmentation {}, but the run's is {}: leave that \
@@ -191,10 +192,11 @@ impl TokenDir {
                 name(augment)
             )));
         }
-        if views == 0 && augment == Augment::Imagenet {
+        if views == 0 && augment.needs_pixels() {
+            let augment = augment.name();
             return Err(Error::Mismatch(format!(
-                "{root} holds one view of each image, but crops of augmentation imagenet are made from the pixels: \
-                 tokenize again with --augment imagenet --views K"
+                "{root} holds one view of each image, but crops of augmentation {augment} are made from the pixels: \
+                 tokenize again with --augment {augment} --views K"
             )));
         }
         Ok(())
@@ -220,7 +222,7 @@ impl TokenDir {
         self.copy(i, 0, out)
     }
 
-    /// Image `i` as `epoch` trains on it: one stored view after the other, and what of `augment` is exact on tokens.
+    /// Image `i` as `epoch` trains on it: one stored view after the other, and what of the augmentation is exact on tokens.
     ///
     /// # Errors
     /// When its shard is damaged.
@@ -228,18 +230,22 @@ impl TokenDir {
         &self,
         i: usize,
         epoch: u64,
-        augment: Augment,
+        preprocess: &Preprocess,
         rng: &mut Rng,
         out: &mut [u16],
     ) -> Result<Option<Damaged>> {
         let views = self.manifest.copies(self.split(i)) as u64 - 1;
         let copy = if views > 0 { 1 + (epoch % views) as usize } else { 0 };
         let damaged = self.copy(i, copy, out)?;
-        if augment == Augment::Cifar && damaged.is_none() {
-            let drawn = Shift::draw(rng);
+        if damaged.is_none() {
+            let n_px = self.manifest.n_px();
+            let drawn = Shift::draw(preprocess.augment, n_px, rng);
+            let flip = drawn.flip || preprocess.mirrors(rng);
             // A stored view has its crop; the flip is left for now, so that K views are 2K.
-            let shift = if views > 0 { Shift { top: 0, left: 0, ..drawn } } else { drawn };
-            out.copy_from_slice(&shift.apply(out, self.manifest.n_px(), 1));
+            let shift = if views > 0 { Shift { top: 0, left: 0, flip } } else { Shift { flip, ..drawn } };
+            if shift != Shift::NONE {
+                out.copy_from_slice(&shift.apply(out, n_px, 1));
+            }
         }
         Ok(damaged)
     }

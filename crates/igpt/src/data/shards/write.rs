@@ -176,12 +176,18 @@ fn check(dataset: &Dataset, settings: &Settings) -> Result<()> {
         (Augment::None, views) if views > 0 => {
             invalid(format!("{views} views without an augmentation are all the same: give --augment, or no --views"))
         }
-        (Augment::Imagenet, 0) => invalid("augmentation imagenet is stored as views: say how many (--views)".into()),
-        (Augment::Cifar, 0) => invalid(
-            "augmentation cifar is exact on tokens, so training does it (--augment there): leave it out here, or store \
-             views of it (--views)"
-                .into(),
+        (Augment::None, _) => Ok(()),
+        (Augment::Tiles, _) => invalid(
+            "tiles are cut out of the pictures anew each time: train on the pictures themselves (--augment tiles there)".into(),
         ),
+        (augment, 0) if augment.needs_pixels() => {
+            invalid(format!("augmentation {} is stored as views: say how many (--views)", augment.name()))
+        }
+        (augment, 0) => invalid(format!(
+            "augmentation {} is exact on tokens, so training does it (--augment there): leave it out here, or store views \
+             of it (--views)",
+            augment.name()
+        )),
         _ => Ok(()),
     }
 }

@@ -237,7 +237,7 @@ pub(super) fn fit_settings(
     let settings = settings::parse(map, config_path)?;
     let mut config = settings.config;
     let palette = Palette::from_preprocessor(&processor).map_err(|e| Error::format(path, e.to_string()))?;
-    if palette.resampling() != Resampling::default() {
+    if ![Resampling::default(), Resampling::Crop].contains(&palette.resampling()) {
         tracing::warn!(
             "{}: pictures are scaled {} as resample and do_resize say, but cut to the model's proportions first, where \
              transformers squeezes them",

@@ -9,13 +9,13 @@ use super::words::grouped;
 use crate::data::{self, Dataset, Preprocess, Split, TokenSet, colors, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{
-    Accuracy, BaselineScores, Baselines, Likelihood, Reference, Surprise, accuracy, likelihood, surprise,
+    Accuracy, BaselineScores, Baselines, Circumstances, Likelihood, Reference, Surprise, Verdict, accuracy, likelihood, surprise,
 };
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
 use crate::report::page::Pair;
-use crate::train::{Metrics, Row, RunConfig, open_model};
+use crate::train::{Keep, Metrics, Row, RunConfig, open_model};
 use crate::{Error, Result, device, files};
 
 /// Everything measured and drawn.
@@ -174,9 +174,7 @@ impl Findings {
 
     /// The lowest of the baselines: (name, nats per token).
     pub fn best_baseline(&self) -> (&'static str, f64) {
-        let BaselineScores { uniform, unigram, context, .. } = self.baselines;
-        let scores = [("uniform", uniform), ("unigram", unigram), ("context", context)];
-        scores.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are three")
+        self.baselines.best_named()
     }
 
     /// Nats per token with the half of its 95 % interval over images.
@@ -200,7 +198,16 @@ impl Findings {
 
     /// How far below the best baseline the model is, as a share of it.
     pub fn lead(&self) -> Option<f64> {
-        Some(1.0 - self.likelihood.as_ref()?.nats_per_token / self.best_baseline().1)
+        self.verdict().map(|verdict| verdict.below_best_baseline)
+    }
+
+    /// How the model stands against the baselines, where its loss compares with theirs.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let nats = self.likelihood.as_ref()?.nats_per_token;
+        let losses = || self.metrics.iter().filter(|row| row.split == "validation").map(|row| row.loss);
+        let (lowest, last) = (losses().min_by(f64::total_cmp), losses().next_back());
+        let of = Circumstances::new(self.config.n_px, self.config.n_vocab, lowest, last);
+        Some(Verdict::new(nats, &self.baselines, &of))
     }
 
     /// The test images that were looked at, in words.
@@ -272,11 +279,11 @@ impl Opened {
 /// The step whose weights a run's model has: the best validation's, if those are taken, or the last.
 fn taken(config: &RunConfig, metrics: &[Row]) -> Option<u64> {
     let validations = || metrics.iter().filter(|row| row.split == "validation");
-    let best = match (&config.finetune, config.train.take_best) {
+    let best = match (&config.finetune, config.train.keep) {
         // Of equal accuracies the first counts.
         (Some(_), _) => validations().rev().max_by(|a, b| a.accuracy.partial_cmp(&b.accuracy).expect("no NaN")),
-        (None, true) => validations().min_by(|a, b| a.loss.total_cmp(&b.loss)),
-        (None, false) => None,
+        (None, Keep::Best) => validations().min_by(|a, b| a.loss.total_cmp(&b.loss)),
+        (None, Keep::Last) => None,
     };
     best.or(metrics.last()).map(|row| row.step)
 }

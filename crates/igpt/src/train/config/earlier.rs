@@ -3,6 +3,7 @@
 
 use toml::{Table, Value};
 
+use crate::train::config::keep::Keep;
 use crate::{Error, Result};
 
 /// Keys of `[train]` that are keys of `[train.optimizer]` today.
@@ -24,7 +25,17 @@ const LAST: &str = "40f7568e580405ed8f2ac9253fbbe12789583bad";
 /// # Errors
 /// When it wants something that is gone.
 pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
-    let Some(train) = config.get_mut("train").and_then(Value::as_table_mut) else { return Ok(config) };
+    let patience = config.get_mut("finetune").and_then(Value::as_table_mut).and_then(|table| table.remove("patience"));
+    if let Some(patience) = patience {
+        let train = config.entry("train").or_insert_with(|| Table::new().into());
+        put(train, "patience", patience, "finetune.patience")?;
+    }
+    let Some(train) = config.get_mut("train") else { return Ok(config) };
+    if let Some(Value::Boolean(best)) = train.as_table_mut().and_then(|train| train.remove("take_best")) {
+        let keep = if best { Keep::Best } else { Keep::Last };
+        put(train, "keep", keep.name().into(), "train.take_best")?;
+    }
+    let Some(train) = train.as_table_mut() else { return Ok(config) };
     for (key, neutral) in RETIRED {
         if let Some(value) = train.remove(key).filter(|value| *value != neutral) {
             return Err(Error::Invalid(format!(
@@ -40,13 +51,21 @@ pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
     for (key, name) in OF_OPTIMIZER {
         let Some(value) = train.remove(key) else { continue };
         let section = train.entry("optimizer").or_insert_with(|| Table::new().into());
-        if section.as_table_mut().is_some_and(|section| section.insert(name.into(), value).is_some()) {
-            return Err(Error::Invalid(format!(
-                "train.{key} and train.optimizer.{name} are the same: keep the latter"
-            )));
-        }
+        put_as(section, name, value, &format!("train.{key}"), &format!("train.optimizer.{name}"))?;
     }
     Ok(config)
+}
+
+/// Puts a setting of `[train]` that was once called `before` where it is today.
+fn put(train: &mut Value, key: &str, value: Value, before: &str) -> Result<()> {
+    put_as(train, key, value, before, &format!("train.{key}"))
+}
+
+fn put_as(section: &mut Value, key: &str, value: Value, before: &str, today: &str) -> Result<()> {
+    match section.as_table_mut().is_some_and(|section| section.insert(key.into(), value).is_some()) {
+        true => Err(Error::Invalid(format!("{before} and {today} are the same: keep the latter"))),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +95,19 @@ mod tests {
         );
         let twice = brought("[train]\nmuon_lr = 0.5\noptimizer.lr = 0.5\n").unwrap_err().to_string();
         assert!(twice.contains("train.muon_lr and train.optimizer.lr"), "{twice}");
+    }
+
+    #[test]
+    fn weights_to_keep_and_patience_are_said_in_todays_keys() {
+        for (before, today) in [
+            ("[train]\ntake_best = true\n", "[train]\nkeep = \"best\"\n"),
+            ("[train]\ntake_best = false\n", "[train]\nkeep = \"last\"\n"),
+            ("[finetune]\npatience = 3\n", "[finetune]\n[train]\npatience = 3\n"),
+        ] {
+            assert_eq!(brought(before).unwrap(), today.parse().unwrap());
+        }
+        let twice = brought("[finetune]\npatience = 3\n[train]\npatience = 3\n").unwrap_err().to_string();
+        assert!(twice.contains("finetune.patience and train.patience"), "{twice}");
     }
 
     #[test]

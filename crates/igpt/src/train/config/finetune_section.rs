@@ -27,8 +27,6 @@ pub struct FineTuneSection {
     /// keeps its labels, which choose the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels_per_class: Option<usize>,
-    /// Validations in a row without a better accuracy after which training ends; 0 goes on to the end of the budget.
-    pub patience: u64,
 }
 
 impl Default for FineTuneSection {
@@ -40,7 +38,6 @@ impl Default for FineTuneSection {
             frozen_blocks: 0,
             balanced: false,
             labels_per_class: None,
-            patience: 10,
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::model::{ModelConfig, Objective};
 use crate::palette::Palette;
 use crate::train::config::given::Given;
+use crate::train::config::keep::Keep;
 use crate::train::config::layers::Value;
 use crate::train::config::run_config::RunConfig;
 use crate::{Error, Result};
@@ -88,8 +89,8 @@ impl Given {
         if said("train.probe_images").and_then(Value::as_integer).is_some_and(|images| images > 0) {
             problems.push("train.probe_images is given, but only pretraining probes while it trains");
         }
-        if said("train.take_best") == Some(&Value::Boolean(false)) {
-            problems.push("train.take_best is false, but a classifier always has its best weights");
+        if said("train.keep").and_then(Value::as_str) == Some(Keep::Last.name()) {
+            problems.push("train.keep is last, but a classifier always has its best weights");
         }
         refuse(problems.into_iter().map(String::from).collect())
     }

@@ -37,7 +37,7 @@ impl RunConfig {
             ("train.batch", train.batch as u64, BATCH),
             ("train.micro_batch", train.micro_batch as u64, BATCH),
             ("train.gradient_groups", train.gradient_groups as u64, GROUPS),
-            ("train.sample_images", train.sample_images as u64, SAMPLES),
+            ("train.sample_images", train.drawn_images() as u64, SAMPLES),
             ("train.threads", train.threads as u64, THREADS),
             ("train.keep_last", train.keep_last as u64, CHECKPOINTS),
             ("train.steps", train.steps.unwrap_or(0), STEPS),
@@ -100,7 +100,7 @@ mod tests {
             ("train.batch", |c, n| c.train.batch = n),
             ("train.micro_batch", |c, n| c.train.micro_batch = n),
             ("train.gradient_groups", |c, n| (c.train.batch, c.train.gradient_groups) = (0, n)),
-            ("train.sample_images", |c, n| c.train.sample_images = n),
+            ("train.sample_images", |c, n| c.train.sample_images = Some(n)),
             ("train.threads", |c, n| c.train.threads = n),
             ("train.keep_last", |c, n| c.train.keep_last = n),
         ];

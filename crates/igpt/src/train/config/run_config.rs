@@ -83,8 +83,14 @@ pub struct DataSection {
     /// Where data sets are looked for and downloaded to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
-    /// Augmentation of the training images.
-    pub augment: Augment,
+    /// Augmentation of the training images. By default chosen by their number, their size and the budget: none where they
+    /// are seen a few times only.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_augment")]
+    pub augment: Option<Augment>,
+    /// Whether every other image is mirrored left to right. By default only where an augmentation is chosen for a data set
+    /// whose images are known to mean the same then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<bool>,
     /// Whether a resumed run may go on with other images than it was trained on. A decision of the moment, so it stands in
     /// no file.
     #[serde(skip)]
@@ -93,7 +99,7 @@ pub struct DataSection {
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { spec: "emoji".into(), dir: None, augment: Augment::None, accept_other: false }
+        Self { spec: "emoji".into(), dir: None, augment: None, flip: None, accept_other: false }
     }
 }
 
@@ -198,6 +204,18 @@ fn read_n_px<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageS
         Sides::Both([height, width]) => ImageSize { height, width },
     }))
 }
+
+/// `auto`, or the name of an augmentation.
+fn read_augment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Augment>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match name.as_str() {
+        AUTO => Ok(None),
+        name => name.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+/// The name of the augmentation that the run chooses itself.
+pub const AUTO: &str = "auto";
 
 #[cfg(test)]
 mod tests {

@@ -43,8 +43,8 @@ pub(in crate::train) fn settle(config: &RunConfig, images: &Images) -> Result<Ru
 /// The part of [`settle`] that is not of the palette or the size, which a model to fine-tune decides.
 pub(in crate::train) fn settle_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
     let Some(tokens) = images.tokens() else { return Ok(()) };
-    if tokens.manifest().views > 0 && config.data.augment == Augment::None {
-        config.data.augment = tokens.manifest().augment;
+    if tokens.manifest().views > 0 && config.data.augment.is_none() {
+        config.data.augment = Some(tokens.manifest().augment);
     }
-    tokens.check_augment(config.data.augment)
+    tokens.check_augment(config.data.augment.unwrap_or(Augment::None))
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{AdamUpdate, Device, Precision, Update};
 use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
+use crate::train::config::keep::Keep;
 use crate::train::config::optimizer::{self, OptimizerSection};
 use crate::train::config::planned::Plan;
 use crate::train::config::recipe::Recipe;
@@ -93,29 +94,39 @@ pub struct TrainSection {
     pub save: SaveType,
     /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
     pub threads: usize,
-    /// Steps between validations, 0 for only the last; where nothing is said ten in a run, at most 1000 steps apart. A
-    /// classifier, of which the best is kept, is validated twenty times, or less often where that would take long.
+    /// Steps between validations, 0 for only the last. By default twenty in a run, at most 1000 steps apart, or fewer where
+    /// they would take more than a fifteenth of the run (of a classifier, a sixth).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
-    /// Images of the validation split that are scored, always the first ones; 0 is all.
-    pub eval_images: usize,
-    /// Steps between sample grids, 0 for only the last; where nothing is said four in a run.
+    /// Images of the validation split that are scored, always the first ones; 0 is all. By default 512, or fewer where ten
+    /// validations would otherwise take more than a fifteenth of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_images: Option<usize>,
+    /// Steps between sample grids, 0 for only the last. By default four in a run, or fewer where they would take more than a
+    /// thirtieth of its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_every: Option<u64>,
-    /// Images in a sample grid; 0 draws none.
-    pub sample_images: usize,
-    /// Labelled training images for a quick probe of the middle layers at every validation of pretraining, with half as
-    /// many of validation: `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through
-    /// two thirds of the network each time. By default, where there are labels, as many as `eval_images`, at most 512:
-    /// as much as the validation itself.
+    /// Images in a sample grid; 0 draws none. By default 16, or fewer where even one grid would take more than a thirtieth
+    /// of the run's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_images: Option<usize>,
+    /// Labelled training images for a quick probe of the middle layers while pretraining, with half as many of validation:
+    /// `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through two thirds of the
+    /// network. A number that is given is probed at every validation; by default, where there are labels, it is at most
+    /// 512, so often that they take a thirtieth of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_images: Option<usize>,
     /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
-    /// Whether the finished model has the weights of the lowest validation loss rather than the last: for few images,
-    /// where a long run ends by memorising them. Seen only where checkpoints are saved.
-    pub take_best: bool,
+    /// Which weights the finished model has: those of the lowest validation loss (`best`; of a classifier always those of
+    /// the highest validation accuracy), or those of the `last` step.
+    pub keep: Keep,
+    /// Early stopping: validations in a row without a lower loss (of a classifier, without a higher accuracy) after which
+    /// training ends; 0 goes on to the end of the budget. By default a quarter of the run's validations and at least 5; of
+    /// a classifier 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// Newest checkpoints kept, beside the best by validation loss.
     pub keep_last: usize,
     /// Checkpoints at multiples of this step are never deleted; 0 is none.
@@ -128,6 +139,9 @@ pub struct TrainSection {
 /// Tokens of a step where its images are not counted: small steps learn most in little time, and this many still keep
 /// the matrix products efficient.
 const TOKENS_OF_A_STEP: usize = 4096;
+
+/// Images of a validation or a probe, unless others are asked for.
+const MOST_EVALUATED: usize = 512;
 
 impl Default for TrainSection {
     fn default() -> Self {
@@ -163,12 +177,13 @@ impl Default for TrainSection {
             save: SaveType::F32,
             threads: 0,
             eval_every: None,
-            eval_images: 512,
+            eval_images: None,
             sample_every: None,
-            sample_images: 16,
+            sample_images: None,
             probe_images: None,
             checkpoint_every: None,
-            take_best: false,
+            keep: Keep::Best,
+            patience: None,
             keep_last: 2,
             keep_every: 0,
             plan: Vec::new(),
@@ -177,10 +192,25 @@ impl Default for TrainSection {
 }
 
 impl TrainSection {
+    /// Validation images that are made ready, of so many.
+    pub fn validated_images(&self, available: usize) -> usize {
+        match self.eval_images {
+            Some(0) => available,
+            images => images.unwrap_or(MOST_EVALUATED).min(available),
+        }
+    }
+
     /// Labelled training images for the quick probe.
     pub fn probed_images(&self) -> usize {
-        const MOST: usize = 512;
-        self.probe_images.unwrap_or(if self.eval_images == 0 { MOST } else { self.eval_images.min(MOST) })
+        self.probe_images.unwrap_or(match self.eval_images {
+            None | Some(0) => MOST_EVALUATED,
+            Some(images) => images.min(MOST_EVALUATED),
+        })
+    }
+
+    /// Images of a sample grid, unless drawing takes long.
+    pub fn drawn_images(&self) -> usize {
+        self.sample_images.unwrap_or(16)
     }
 
     /// The weights that a new `network` starts with, tensor after tensor as [`Layout`](crate::model::Layout) lists them.

@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::data::{Batch, Loader, Preprocess, Split};
-use crate::device::{Backend, Device, Engine, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
+use crate::data::{Batch, Loader, Split};
+use crate::device::{Backend, Device, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
 use crate::image::ImageSize;
 use crate::machine;
 use crate::model::{Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
+use crate::train::augmentation;
 use crate::train::config::token_data::settle;
 use crate::train::config::{RunConfig, TrainSection};
+use crate::train::plan::beside::{self, Drawing, Evaluation};
+use crate::train::plan::measure::{WITH_COMPLETIONS, grid_seconds, seconds_of};
 use crate::train::plan::memory;
 use crate::train::plan::planner::Planner;
 use crate::train::run::dir::{RunDir, Start};
@@ -107,7 +110,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let train = &config.train;
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
-    let preprocess = Preprocess { augment: config.data.augment, ..Preprocess::of(quantizer.palette(), n_px) };
+    let preprocess = augmentation::preprocess(&config.data, quantizer.palette(), n_px);
     let backend = backend(train.device)?;
     memory::expect_batch_fits(backend.memory_left(), network.n_ctx(), train.batch, 1)?;
     let measurable = train.batch.min(Pace::most_images(train));
@@ -129,10 +132,10 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         Err(_) => None,
     };
 
-    let planner = Planner::new(train, images.len(), &[]);
     let probed = probe(&dataset, &config, &network, &quantizer, &nowhere, observer).map_or(0.0, |probe| probe.passes());
-    let validated = validation.map_or(0, |set| set.images()) as f64 + probed;
-    let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(&planner, train, validated));
+    let evaluation = Evaluation::of_pretraining(train, validation.map_or(0, |set| set.images()), probed);
+    let planner = Planner::new(train, images.len(), &[]).evaluating(evaluation);
+    let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(planner, train, &evaluation));
     let layout = Layout::new(&network);
     let checkpoint_bytes = checkpoint_bytes(&layout, train);
     let steps = run.map(|(steps, _)| steps);
@@ -167,7 +170,7 @@ fn memory_parts(
     (data, before): (u64, u64),
 ) -> MemoryParts {
     let engine = backend.train_memory(network, options);
-    let drawn = train.sample_images.min(generate::good_rows(network));
+    let drawn = train.drawn_images().min(generate::good_rows(network));
     let drawing = match draws(network, train, options) {
         true => backend.decoder_memory(network, &options.engine, drawn),
         false => 0,
@@ -179,7 +182,7 @@ fn memory_parts(
 
 /// Whether a run draws samples on the way.
 fn draws(network: &ModelConfig, train: &TrainSection, options: &TrainOptions) -> bool {
-    train.sample_images > 0 && network.objective == Objective::Autoregressive && !options.engine.repack
+    train.drawn_images() > 0 && network.objective == Objective::Autoregressive && !options.engine.repack
 }
 
 /// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, of which Muon has one for
@@ -246,69 +249,33 @@ impl Pace {
         let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;
         let draws = draws(network, train, options);
         let grid = if draws {
-            grid_seconds(engine.as_ref(), train.sample_images, measured.mul_f64(0.15))? * WITH_COMPLETIONS
+            grid_seconds(engine.as_ref(), train.drawn_images(), measured.mul_f64(0.15))? * WITH_COMPLETIONS
         } else {
             0.0
         };
         Ok(Self { step, validation, grid })
     }
 
-    /// Steps and seconds of a run that validates with so many forward passes of an image each time.
-    fn run(&self, planner: &Planner, train: &TrainSection, passes: f64) -> (u64, f64) {
-        let validation = self.validation * passes;
+    /// Steps and seconds of a run.
+    fn run(&self, mut planner: Planner, train: &TrainSection, evaluation: &Evaluation) -> (u64, f64) {
+        let budget = 60.0 * train.minutes.unwrap_or_default();
+        let images = train.drawn_images();
+        let drawing = |run: f64| match train.sample_every {
+            Some(_) => Drawing { images, ..Drawing::default() },
+            None => Drawing::within(run, self.grid, images, train.sample_images.is_none()),
+        };
         match planner.steps(0) {
             Some(steps) => {
-                let validations = validation * planner.validations(steps) as f64;
-                let grids = self.grid * planner.grids(steps) as f64;
-                (steps, self.step * steps as f64 + validations + grids)
+                let validated = planner.validated_images() as f64 * planner.validations(steps) as f64;
+                let probed = evaluation.probe * planner.probings(steps) as f64;
+                let stepping = self.step * steps as f64;
+                let drawing = drawing(stepping);
+                planner.draw(drawing);
+                let drawn = planner.grids(steps) as f64 * drawing.images as f64 / images.max(1) as f64;
+                (steps, stepping + self.validation * (validated + probed) + self.grid * drawn)
             }
-            // Minutes: ten validations and four grids are part of them.
-            None => {
-                let seconds = 60.0 * train.minutes.unwrap_or_default();
-                let left = (seconds - 10.0 * validation - 4.0 * self.grid).max(0.0);
-                ((left / self.step) as u64, seconds)
-            }
+            // Of minutes, what stands beside steps takes its share.
+            None => ((budget / (self.step * (1.0 + beside::SHARE))) as u64, budget),
         }
     }
-}
-
-/// Seconds that `f` takes: the median of several times, the first not counted unless it fills `time` alone.
-fn seconds_of(time: Duration, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
-    let start = Instant::now();
-    f()?;
-    if start.elapsed() >= time {
-        return Ok(start.elapsed().as_secs_f64());
-    }
-    let mut times = Vec::new();
-    while start.elapsed() < time || times.is_empty() {
-        let start = Instant::now();
-        f()?;
-        times.push(start.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
-}
-
-/// What the completions beside a grid add to it: half as many positions, of half as many images, in narrower batches.
-const WITH_COMPLETIONS: f64 = 1.4;
-
-/// Seconds of a grid of `images`, from some positions in the middle of an image, which cost about the mean.
-fn grid_seconds(engine: &dyn Engine, images: usize, time: Duration) -> Result<f64> {
-    let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
-    let rows = images.div_ceil(images.div_ceil(generate::good_rows(engine.config())));
-    let mut decoder = engine.decoder(rows)?;
-    let mut logits = vec![0.0; rows * n_vocab];
-    let given = vec![0; n_ctx / 2];
-    (0..rows).try_for_each(|row| decoder.start(row, &given, &mut logits[..n_vocab]))?;
-    let inputs: Vec<_> = (0..rows).map(|row| (row, 0)).collect();
-    let mut left = n_ctx / 2 - 1;
-    let position = seconds_of(time, || {
-        if left == 0 {
-            (0..rows).try_for_each(|row| decoder.start(row, &given, &mut logits[..n_vocab]))?;
-            left = n_ctx / 2 - 1;
-        }
-        left -= 1;
-        decoder.step(&inputs, &mut logits)
-    })?;
-    Ok(position * (n_ctx * images.div_ceil(rows)) as f64)
 }

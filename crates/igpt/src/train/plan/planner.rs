@@ -6,18 +6,12 @@
 use crate::train::config::TrainSection;
 use crate::train::config::planned::Plan;
 use crate::train::config::schedule::Schedule;
+use crate::train::plan::beside::{Drawing, Evaluation};
 
 /// Steps before the first plan: the first one is slower than the rest, so it does not count.
 const MEASURED_STEPS: u64 = 4;
 /// Share of the budget that measuring may take when steps are quick.
 const MEASURED_SHARE: f64 = 0.01;
-
-/// Validations in a run where their interval is not said: the weights of the best are kept, and training ends by them.
-const VALIDATIONS: u64 = 20;
-/// How much longer training between two validations lasts than a validation, at least.
-const TRAINING_TO_VALIDATION: usize = 5;
-/// How much longer an image takes in training, forward and backward, than in a validation.
-const STEP_TO_FORWARD: usize = 3;
 
 /// Knows the end of the run and what is due at each step.
 #[derive(Clone, Debug)]
@@ -25,13 +19,25 @@ pub struct Planner {
     schedule: Schedule,
     /// Seconds of the budget; none for steps and epochs, and for plans that are given.
     seconds: Option<f64>,
+    batch: usize,
+    evaluation: Evaluation,
+    drawing: Drawing,
     eval_every: Option<u64>,
-    /// Validations of a run where their interval is not said, and the fewest steps between them.
-    validations: (u64, u64),
     sample_every: Option<u64>,
     checkpoint_every: Option<u64>,
-    /// (step, seconds) from which the pace is measured.
+    /// Step and seconds of steps from which the pace is measured.
     mark: Option<(u64, f64)>,
+}
+
+/// Where a run of minutes stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clock {
+    /// Seconds of training so far, of earlier sessions too.
+    pub elapsed: f64,
+    /// Those of them that were steps.
+    pub steps: f64,
+    /// Seconds that what stands beside steps will still take.
+    pub ahead: f64,
 }
 
 impl Planner {
@@ -52,25 +58,25 @@ impl Planner {
         Self {
             schedule: Schedule { lr: train.lr, decay: train.schedule, warmup, plans },
             seconds,
+            batch: train.batch,
+            evaluation: Evaluation::default(),
+            drawing: Drawing::default(),
             eval_every: train.eval_every,
-            validations: (10, 1),
             sample_every: train.sample_every,
             checkpoint_every: train.checkpoint_every,
             mark: None,
         }
     }
 
-    /// As this one, with validations as a classifier wants them: more, but so that `images` of them take at most a sixth of
-    /// the time of a run in steps of `batch`. Counted and not measured, since they must come at the same steps again.
-    pub(crate) fn for_classifier(self, images: usize, batch: usize) -> Planner {
-        let fewest = (TRAINING_TO_VALIDATION * images).div_ceil(STEP_TO_FORWARD * batch);
-        self.validating(VALIDATIONS, fewest as u64)
+    /// As this one, with validations and probes as `evaluation` says, where the config gives no interval.
+    pub fn evaluating(self, evaluation: Evaluation) -> Self {
+        Self { evaluation, ..self }
     }
 
-    /// Validates `times` in a run instead of ten, but never less than `fewest` steps apart, where the config gives no
-    /// interval.
-    pub fn validating(self, times: u64, fewest: u64) -> Self {
-        Self { validations: (times, fewest), ..self }
+    /// Draws sample grids as `drawing` says from now on, where the config gives no interval. They change no weights, so
+    /// they may go by the clock.
+    pub fn draw(&mut self, drawing: Drawing) {
+        self.drawing = drawing;
     }
 
     /// The learning rates under the plans made so far.
@@ -83,6 +89,11 @@ impl Planner {
         if train.minutes.is_some() { &self.schedule.plans } else { &[] }
     }
 
+    /// Seconds of the budget, where it is one of minutes that is planned by the clock.
+    pub fn seconds(&self) -> Option<f64> {
+        self.seconds
+    }
+
     /// Steps of the whole run in the plan that is in force after `step` steps; none while the first are measured.
     pub fn steps(&self, step: u64) -> Option<u64> {
         self.schedule.plans.iter().rev().find(|plan| plan.from_step <= step).map(|plan| plan.steps)
@@ -93,37 +104,33 @@ impl Planner {
         self.steps(step).is_some_and(|steps| step >= steps)
     }
 
-    /// To be told after every step: makes the first plan of a budget of minutes once the pace is known.
-    /// `elapsed` are the seconds of training so far, of earlier sessions too.
-    pub fn after_step(&mut self, step: u64, elapsed: f64) -> Option<Plan> {
-        let budget = self.seconds?;
+    /// To be asked after every step: whether the first plan of a budget of minutes is due, since the pace is known.
+    /// `elapsed` are the seconds of training so far, `steps` those of them that were steps.
+    pub fn first_plan_is_due(&mut self, step: u64, elapsed: f64, steps: f64) -> bool {
+        let Some(budget) = self.seconds else { return false };
         let Some((from, since)) = self.mark else {
-            self.mark = Some((step, elapsed));
-            return None;
+            self.mark = Some((step, steps));
+            return false;
         };
-        let measured = step - from + 1 >= MEASURED_STEPS && elapsed - since >= MEASURED_SHARE * budget;
-        if !self.schedule.plans.is_empty() || !(measured || elapsed >= budget) {
-            return None;
-        }
-        self.plan(step, elapsed, budget)
+        let measured = step - from + 1 >= MEASURED_STEPS && steps - since >= MEASURED_SHARE * budget;
+        self.schedule.plans.is_empty() && (measured || elapsed >= budget)
     }
 
-    /// To be told at validation points: plans a budget of minutes again from the pace since the last plan, with
-    /// validations, samples and checkpoints in it. A run that is over stays over.
-    pub fn after_validation(&mut self, step: u64, elapsed: f64) -> Option<Plan> {
+    /// To be asked at validation points: whether a budget of minutes is planned again there. A run that is over stays
+    /// over.
+    pub fn new_plan_is_due(&self, step: u64) -> bool {
+        let news = self.schedule.plans.last().is_some_and(|last| last.from_step < step);
+        self.seconds.is_some() && !self.is_over(step) && news
+    }
+
+    /// Plans a budget of minutes from the pace of the steps since the last plan; what stands beside steps is left room.
+    pub fn plan(&mut self, step: u64, clock: Clock) -> Option<Plan> {
         let budget = self.seconds?;
-        if self.is_over(step) || self.schedule.plans.last().is_none_or(|last| last.from_step >= step) {
-            return None;
-        }
-        self.plan(step, elapsed, budget)
-    }
-
-    fn plan(&mut self, step: u64, elapsed: f64, budget: f64) -> Option<Plan> {
         let (from, since) = self.mark.filter(|(from, _)| *from < step)?;
-        let pace = ((elapsed - since) / (step - from) as f64).max(1e-9);
-        let left = ((budget - elapsed).max(0.0) / pace).floor() as u64;
+        let pace = ((clock.steps - since) / (step - from) as f64).max(1e-9);
+        let left = ((budget - clock.elapsed - clock.ahead).max(0.0) / pace).floor() as u64;
         let plan = Plan { from_step: step, steps: step + left };
-        self.mark = Some((step, elapsed));
+        self.mark = Some((step, clock.steps));
         self.schedule.plans.push(plan);
         Some(plan)
     }
@@ -131,6 +138,20 @@ impl Planner {
     /// Whether validation is due after `step` steps.
     pub fn validates(&self, step: u64) -> bool {
         self.due(step, self.eval_interval())
+    }
+
+    /// Images of a validation.
+    pub fn validated_images(&self) -> usize {
+        match self.first_steps().filter(|_| self.eval_every.is_none()) {
+            Some(steps) => self.evaluation.images_of(self.trained(steps)),
+            None => self.evaluation.images,
+        }
+    }
+
+    /// Whether the validation after `step` steps is followed by a quick probe.
+    pub fn probes(&self, step: u64) -> bool {
+        let Some(every) = self.probe_interval() else { return self.is_over(step) };
+        self.due(step, Some(every))
     }
 
     /// Whether a sample grid is due after `step` steps.
@@ -143,14 +164,34 @@ impl Planner {
         times(steps, self.eval_interval())
     }
 
+    /// Validations of the whole run, the one at its end counted; none while the first steps are measured.
+    pub fn planned_validations(&self) -> Option<u64> {
+        self.first_steps().map(|steps| self.validations(steps))
+    }
+
+    /// Quick probes in a run of `steps`.
+    pub fn probings(&self, steps: u64) -> u64 {
+        times(steps, self.probe_interval())
+    }
+
     /// Sample grids in a run of `steps`, the one at its end counted.
     pub fn grids(&self, steps: u64) -> u64 {
         times(steps, self.sample_interval())
     }
 
+    /// Images of a sample grid.
+    pub fn drawn_images(&self) -> usize {
+        self.drawing.images
+    }
+
     /// Whether a checkpoint is due after `step` steps.
     pub fn saves(&self, step: u64) -> bool {
         self.due(step, self.checkpoint_every.or_else(|| self.eval_interval()))
+    }
+
+    /// Checkpoints in a run of `steps`, the one at its end counted.
+    pub fn savings(&self, steps: u64) -> u64 {
+        times(steps, self.checkpoint_every.or_else(|| self.eval_interval()))
     }
 
     /// Whether a row of metrics is due after `step` steps: about 2000 in a run.
@@ -159,17 +200,34 @@ impl Planner {
     }
 
     fn sample_interval(&self) -> Option<u64> {
-        self.sample_every.or_else(|| self.share(4, u64::MAX))
+        self.sample_every.or_else(|| self.share(self.drawing.grids, u64::MAX))
     }
 
     fn eval_interval(&self) -> Option<u64> {
-        let (times, fewest) = self.validations;
-        self.eval_every.or_else(|| self.share(times, 1000).map(|steps| steps.max(fewest)))
+        let times = self.evaluation.times(self.trained(self.first_steps().unwrap_or(0)));
+        self.eval_every.or_else(|| self.share(times, 1000))
+    }
+
+    /// A multiple of the interval of validations.
+    fn probe_interval(&self) -> Option<u64> {
+        let (steps, every) = (self.first_steps()?, self.eval_interval().filter(|every| *every > 0)?);
+        let validations = times(steps, Some(every));
+        let wanted = self.evaluation.probings(self.trained(steps)).clamp(1, validations);
+        Some(every * validations.div_ceil(wanted))
+    }
+
+    fn first_steps(&self) -> Option<u64> {
+        self.schedule.plans.first().map(|first| first.steps)
+    }
+
+    /// Images that so many steps train on.
+    fn trained(&self, steps: u64) -> f64 {
+        steps as f64 * self.batch as f64
     }
 
     /// The interval that divides the first plan into `parts`, so that later plans do not move it.
     fn share(&self, parts: u64, most: u64) -> Option<u64> {
-        self.schedule.plans.first().map(|first| first.steps.div_ceil(parts).clamp(1, most))
+        self.first_steps().map(|steps| steps.div_ceil(parts.max(1)).clamp(1, most))
     }
 
     fn due(&self, step: u64, every: Option<u64>) -> bool {
@@ -214,29 +272,31 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_planned_from_measured_steps_and_again_at_validations() {
+    fn minutes_are_planned_from_measured_steps_and_again_at_validations_with_room_for_what_stands_beside_steps() {
         let config = TrainSection { minutes: Some(1.0), eval_every: Some(20), ..train() };
         let mut planner = Planner::new(&config, 1000, &[]);
         let before: Vec<f64> = (0..4).map(|step| planner.schedule().lr_at(step)).collect();
         assert_eq!((planner.steps(0), planner.is_over(1000)), (None, false));
-        // The first step takes 5 s, the others half a second.
-        let clock = |step: u64| 5.0 + 0.5 * (step - 1) as f64;
-        let first = (1..).find_map(|step| planner.after_step(step, clock(step))).unwrap();
-        assert_eq!(first, Plan { from_step: 4, steps: 4 + 107 });
-        assert_eq!(planner.after_step(5, clock(5)), None);
-        // Steps slowed down to a second each.
-        let again = planner.after_validation(20, clock(4) + 16.0).unwrap();
-        assert_eq!(again, Plan { from_step: 20, steps: 20 + 37 });
-        assert!(planner.is_over(57) && !planner.is_over(56));
+        // The first step takes 5 s, the others half a second; nothing else has taken any time yet.
+        let steps = |step: u64| 5.0 + 0.5 * (step - 1) as f64;
+        let due = (1..).find(|step| planner.first_plan_is_due(*step, steps(*step), steps(*step))).unwrap();
+        let first = planner.plan(due, Clock { elapsed: steps(due), steps: steps(due), ahead: 3.0 }).unwrap();
+        assert_eq!(first, Plan { from_step: 4, steps: 4 + 101 });
+        assert!(!planner.first_plan_is_due(5, steps(5), steps(5)));
+        // Steps slowed down to a second each, and a validation took 4 s.
+        assert!(!planner.new_plan_is_due(4) && planner.new_plan_is_due(20));
+        let clock = Clock { elapsed: steps(4) + 16.0 + 4.0, steps: steps(4) + 16.0, ahead: 7.5 };
+        let again = planner.plan(20, clock).unwrap();
+        assert_eq!(again, Plan { from_step: 20, steps: 20 + 26 });
+        assert!(planner.is_over(46) && !planner.is_over(45) && !planner.new_plan_is_due(46));
         assert_eq!(planner.plans(&config), [first, again]);
         // Given back, the plans are followed without a clock.
         let repeat = TrainSection { plan: vec![first, again], ..config };
         let mut same = Planner::new(&repeat, 1000, &[]);
-        assert_eq!(same.after_step(4, 1000.0), None);
-        assert_eq!(same.after_validation(20, 1000.0), None);
-        assert_eq!(same.steps(57), Some(57));
+        assert!(!same.first_plan_is_due(4, 1000.0, 1000.0) && !same.new_plan_is_due(20));
+        assert_eq!(same.steps(46), Some(46));
         assert_eq!((0..4).map(|step| same.schedule().lr_at(step)).collect::<Vec<_>>(), before);
-        for step in 4..57 {
+        for step in 4..46 {
             assert_eq!(same.schedule().lr_at(step), planner.schedule().lr_at(step));
         }
     }
@@ -250,19 +310,32 @@ mod tests {
     }
 
     #[test]
-    fn a_classifier_is_validated_twenty_times_unless_that_takes_more_than_a_sixth_of_the_time() {
-        let validated = |steps: u64, eval_every: Option<u64>, images: usize| {
+    fn a_run_is_validated_twenty_times_unless_that_takes_more_than_its_share_and_then_on_fewer_images_and_less_often() {
+        let planned = |steps: u64, eval_every: Option<u64>, evaluation: Evaluation| {
             let train = TrainSection { steps: Some(steps), batch: 4, eval_every, ..TrainSection::default() };
-            let planner = Planner::new(&train, 1000, &[]).for_classifier(images, train.batch);
-            (1..=steps).filter(|step| planner.validates(*step)).collect::<Vec<_>>()
+            let planner = Planner::new(&train, 1000, &[]).evaluating(evaluation);
+            let due: Vec<u64> = (1..=steps).filter(|step| planner.validates(*step)).collect();
+            let probed: Vec<u64> = (1..=steps).filter(|step| planner.validates(*step) && planner.probes(*step)).collect();
+            (due, planner.validated_images(), probed)
         };
-        let often = validated(10_000, None, 1024);
-        assert_eq!((often.len(), often[0]), (20, 500));
-        // 4 · 427 images of training cost as much as five times 1024 forward.
-        assert_eq!(validated(1000, None, 1024), [427, 854, 1000]);
-        assert_eq!(validated(100, None, 1024), [100]);
-        assert_eq!(validated(100, Some(30), 1024), [30, 60, 90, 100]);
-        // As in pretraining never more than 1000 steps apart.
-        assert_eq!(validated(50_000, None, 16).len(), 50);
+        let all = |images| Evaluation { images, ..Evaluation::default() };
+        let (often, images, _) = planned(20_000, None, all(512));
+        assert_eq!((often.len(), often[0], images), (20, 1000, 512));
+        // 2000 · 4 images of training cost as much as 24,000 forward, a fifteenth of which is 1600.
+        let (due, images, _) = planned(2000, None, all(512));
+        assert_eq!((due.len(), images), (10, 160));
+        let (due, images, _) = planned(2000, None, Evaluation { at_least: 512, ..all(512) });
+        assert_eq!((due.len(), images), (3, 512));
+        // Never on fewer than 64, as long as there are so many.
+        assert_eq!(planned(100, None, all(512)).1, 64);
+        assert_eq!(planned(100, None, all(20)).1, 20);
+        // What was asked for is done, whatever it takes.
+        assert_eq!(planned(100, Some(30), all(512)).0, [30, 60, 90, 100]);
+        assert_eq!(planned(100, Some(30), all(512)).1, 512);
+        // Never more than 1000 steps apart.
+        assert_eq!(planned(50_000, None, all(16)).0.len(), 50);
+        // Probes have a share of their own, and come with a validation.
+        let (due, _, probed) = planned(2000, None, Evaluation { probe: 200.0, ..all(20) });
+        assert_eq!((due.len(), probed), (20, vec![500, 1000, 1500, 2000]));
     }
 }

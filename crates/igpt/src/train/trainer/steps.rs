@@ -4,33 +4,31 @@
 //! together. Several ranks go through it in step: each computes its part of a batch and of the validation images, all
 //! know the losses of all and come to the same decisions, rank 0's clock and files are the run's.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::data::{Batch, Masking, TokenSet};
+use crate::data::{Batch, TokenSet};
 use crate::device::{Engine, LossSum, TrainEngine};
-use crate::files;
-use crate::model::Objective;
 use crate::ranks::losses;
 use crate::train::checkpoint::{Checkpoints, Meta};
 use crate::train::config::{RunConfig, TrainSection};
-use crate::train::distributed::agreement::{share_weights, write_shards};
-use crate::train::distributed::said::agreed;
+use crate::train::distributed::agreement::share_weights;
+use crate::train::plan::beside::Evaluation;
 use crate::train::plan::planner::Planner;
 use crate::train::run::dir::RunDir;
-use crate::train::trainer::accumulation::{Accumulation, even_runs, expect_divisible, micro_batch};
+use crate::train::trainer::accumulation::{Accumulation, expect_divisible, micro_batch};
 use crate::train::trainer::average;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::metrics::{Metrics, Row};
 use crate::train::trainer::noise::Noise;
 use crate::train::trainer::observer::{Event, Started, StepReport};
-use crate::train::trainer::quick_probe::{Probed, RunProbe};
+use crate::train::trainer::quick_probe::RunProbe;
+use crate::train::trainer::spent::{Part, Spent};
 use crate::{Error, Result};
 
-/// Draws the sample grid of `step` into a file.
-pub type SampleHook<'a> = &'a mut dyn FnMut(&dyn Engine, u64, &Path) -> Result<()>;
+/// Draws the sample grid of a step, of so many images, into a file.
+pub type SampleHook<'a> = &'a mut dyn FnMut(&dyn Engine, u64, usize, &Path) -> Result<()>;
 
 /// Everything that the loop works with.
 pub struct Trainer<'a> {
@@ -46,7 +44,7 @@ pub struct Trainer<'a> {
     pub validation: Option<&'a TokenSet>,
     /// Classifies images by the features of the middle layers at each validation; none doesn't.
     pub probe: Option<&'a RunProbe>,
-    /// Draws sample grids; none draws none.
+    /// Draws sample grids; none draws none. The number is that of the images.
     pub sample: Option<SampleHook<'a>>,
     /// Training images, for counting epochs.
     pub images: usize,
@@ -75,8 +73,14 @@ pub struct Outcome {
     pub accuracy: Option<f64>,
     /// Lowest validation loss (of a classifier: share of errors), and after how many steps.
     pub best: Option<(f64, u64)>,
+    /// Whether training ended before its budget, since the validations no longer got better.
+    pub ended_early: bool,
+    /// Validation images that a validation is of.
+    pub validated: usize,
     /// Seconds of training, of earlier sessions too.
     pub elapsed_s: f64,
+    /// What they were spent on.
+    pub spent: Spent,
     /// Seconds and steps since this start or resume.
     pub session: (f64, u64),
     /// The newest checkpoint.
@@ -84,17 +88,21 @@ pub struct Outcome {
 }
 
 /// The loop's own state.
-struct Loop<'a> {
-    t: Trainer<'a>,
-    planner: Planner,
+pub(super) struct Loop<'a> {
+    pub(super) t: Trainer<'a>,
+    pub(super) planner: Planner,
     /// What rank 0 writes.
-    files: Option<(Checkpoints, Metrics)>,
+    pub(super) files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
-    outcome: Outcome,
-    /// Time, waiting seconds and steps since the last train row.
-    row: (Instant, f64, u64),
+    pub(super) outcome: Outcome,
+    /// Seconds of steps, those of them that were waited for batches, and steps at the last train row.
+    row: (f64, f64, u64),
+    /// Seconds waited for batches in this session.
+    awaited: f64,
     /// Validations since the best.
-    waited: u64,
+    pub(super) waited: u64,
+    /// Whether it is known how often samples are drawn.
+    pub(super) knows_drawing: bool,
     tokens_per_s: f64,
 }
 
@@ -117,11 +125,7 @@ impl<'a> Trainer<'a> {
             false => None,
         };
         let checkpoint = files.as_ref().filter(|_| start.step > 0).map(|(checkpoints, _)| checkpoints.path(start.step));
-        let planner = Planner::new(train, self.images, &start.plans);
-        let planner = match self.validation.filter(|_| self.config.finetune.is_some()) {
-            Some(set) => planner.for_classifier(set.images(), train.batch),
-            None => planner,
-        };
+        let planner = Planner::new(train, self.images, &start.plans).evaluating(self.evaluation());
         let outcome = Outcome {
             step: start.step,
             stopped: false,
@@ -130,14 +134,39 @@ impl<'a> Trainer<'a> {
             class_loss: None,
             accuracy: None,
             best: start.best_loss.zip(start.best_step),
+            ended_early: false,
+            validated: 0,
             elapsed_s: start.elapsed_s,
+            spent: start.spent,
             session: (0.0, 0),
             checkpoint,
         };
-        let now = Instant::now();
-        let row = (now, 0.0, start.step);
-        let waited = start.validations_since_best;
-        Loop { t: self, planner, files, clock: now, outcome, row, waited, tokens_per_s: 0.0 }.run()
+        Loop {
+            row: (start.spent.steps, 0.0, start.step),
+            waited: start.validations_since_best,
+            knows_drawing: self.sample.is_none() || train.sample_every.is_some(),
+            t: self,
+            planner,
+            files,
+            clock: Instant::now(),
+            outcome,
+            awaited: 0.0,
+            tokens_per_s: 0.0,
+        }
+        .run()
+    }
+
+    /// What validations and probes cost.
+    fn evaluation(&self) -> Evaluation {
+        let images = self.validation.map_or(0, TokenSet::images);
+        match self.config.finetune {
+            Some(_) => Evaluation::of_classifier(images),
+            None => Evaluation::of_pretraining(
+                &self.config.train,
+                images,
+                self.probe.map_or(0.0, RunProbe::passes),
+            ),
+        }
     }
 }
 
@@ -157,61 +186,58 @@ impl Loop<'_> {
             step: first,
             steps: self.planner.steps(first),
         }));
+        self.draw_as_time_allows()?;
+        self.tell_patience();
         let mut saved = None;
-        while !self.planner.is_over(self.outcome.step) && !self.is_patience_over() {
-            if !self.step(&train, cuts)? {
+        while !self.planner.is_over(self.outcome.step) {
+            if self.is_patience_over() {
+                self.outcome.ended_early = true;
+                break;
+            }
+            let start = Instant::now();
+            let stepped = self.step(&train, cuts)?;
+            self.outcome.spent.count(Part::Steps, start);
+            if !stepped {
                 self.outcome.stopped = true;
                 break;
             }
             let step = self.outcome.step;
-            let elapsed = self.common_elapsed()?;
-            let planned = self.planner.after_step(step, elapsed);
-            self.tell_plan(planned);
+            let elapsed = self.common(Self::elapsed)?;
+            let stepping = self.common(|run| run.outcome.spent.steps)?;
+            if self.planner.first_plan_is_due(step, elapsed, stepping) {
+                self.plan()?;
+                self.tell_patience();
+            }
+            self.draw_as_time_allows()?;
             if self.planner.validates(step) {
                 self.averaged(|run| run.validate(most))?;
-                let elapsed = self.common_elapsed()?;
-                let planned = self.planner.after_validation(step, elapsed);
-                self.tell_plan(planned);
+                if self.planner.new_plan_is_due(step) {
+                    self.plan()?;
+                }
             }
             if self.planner.samples(step) {
                 self.averaged(|run| run.sample(step))?;
             }
-            if self.planner.saves(step) || self.is_best_classifier(step) {
+            if self.planner.saves(step) || self.is_best(step) {
                 saved = self.save_or_warn();
             }
         }
         self.outcome.session = (self.clock.elapsed().as_secs_f64(), self.outcome.step - first);
         self.outcome.elapsed_s = self.elapsed();
+        self.outcome.validated = self.planner.validated_images();
         if saved != Some(self.outcome.step) && (self.outcome.step > first || (self.outcome.stopped && first == 0)) {
             self.save()?;
         }
         Ok(self.outcome)
     }
 
-    /// Whether the accuracy has not risen for as many validations as the config allows.
-    fn is_patience_over(&self) -> bool {
-        let patience = self.t.config.finetune.as_ref().map_or(0, |finetune| finetune.patience);
-        patience > 0 && self.waited >= patience
-    }
-
-    /// Whether `step` was the best validation of a classifier, whose weights must be there at the end.
-    fn is_best_classifier(&self, step: u64) -> bool {
-        self.t.config.finetune.is_some() && self.outcome.best.is_some_and(|(_, best)| best == step)
-    }
-
     /// Images of so many steps.
-    fn images(&self, steps: u64) -> u64 {
+    pub(super) fn images(&self, steps: u64) -> u64 {
         steps * self.t.config.train.batch as u64
     }
 
-    fn elapsed(&self) -> f64 {
+    pub(super) fn elapsed(&self) -> f64 {
         self.t.start.elapsed_s + self.clock.elapsed().as_secs_f64()
-    }
-
-    /// The same on every rank where that decides anything.
-    fn common_elapsed(&mut self) -> Result<f64> {
-        let own = self.elapsed();
-        if self.t.config.train.minutes.is_some() { self.t.context.ranks.first(own) } else { Ok(own) }
     }
 
     /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
@@ -222,7 +248,7 @@ impl Loop<'_> {
         let index = self.outcome.step;
         let asked = Instant::now();
         let batch = (self.t.next)()?;
-        self.row.1 += asked.elapsed().as_secs_f64();
+        self.awaited += asked.elapsed().as_secs_f64();
         let Some(own) = cuts.run(self.t.engine, &batch, self.t.context.ranks, self.t.context.stop)? else {
             return Ok(false);
         };
@@ -253,7 +279,8 @@ impl Loop<'_> {
             let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
             let blank = self.blank_row("train", loss);
             let found = Row { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
-            self.train_row(found, lr, norm);
+            let seconds = self.outcome.spent.steps + asked.elapsed().as_secs_f64();
+            self.train_row(found, lr, norm, seconds);
         }
         let steps = self.planner.steps(step);
         let left_s = steps.map(|steps| {
@@ -274,12 +301,12 @@ impl Loop<'_> {
         Ok(true)
     }
 
-    fn refuse<T>(&mut self, error: Error) -> Result<T> {
+    pub(super) fn refuse<T>(&mut self, error: Error) -> Result<T> {
         self.t.run.log(&error.to_string());
         Err(error)
     }
 
-    fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
+    pub(super) fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
         let loss = loss.unwrap_or(f64::NAN);
         let images = self.images(self.outcome.step);
         Row {
@@ -306,10 +333,10 @@ impl Loop<'_> {
         }
     }
 
-    fn train_row(&mut self, found: Row, lr: f64, norm: f32) {
-        let (since, waited, from) = self.row;
+    fn train_row(&mut self, found: Row, lr: f64, norm: f32, seconds_of_steps: f64) {
+        let (since, awaited, from) = self.row;
         let steps = (self.outcome.step - from) as f64;
-        let seconds = since.elapsed().as_secs_f64().max(1e-9);
+        let seconds = (seconds_of_steps - since).max(1e-9);
         let images = self.images(self.outcome.step - from);
         self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
         let row = Row {
@@ -317,174 +344,42 @@ impl Loop<'_> {
             grad_norm: Some(norm as f64),
             tokens_per_s: Some(self.tokens_per_s),
             step_ms: Some(1e3 * seconds / steps),
-            data_wait_ms: Some(1e3 * waited / steps),
+            data_wait_ms: Some(1e3 * (self.awaited - awaited) / steps),
             device: Some(self.t.config.train.device.to_string()),
             peak_rss_mb: crate::machine::peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
             ..found
         };
         self.write_row(&row);
-        self.row = (Instant::now(), 0.0, self.outcome.step);
+        self.row = (seconds_of_steps, self.awaited, self.outcome.step);
     }
 
-    fn write_row(&mut self, row: &Row) {
+    pub(super) fn write_row(&mut self, row: &Row) {
         let Some((_, metrics)) = &mut self.files else { return };
         if let Err(error) = metrics.write(row) {
             self.warn(&format!("a row of metrics is lost: {error}"));
         }
     }
 
-    fn warn(&mut self, text: &str) {
+    pub(super) fn warn(&mut self, text: &str) {
         self.t.run.log(&format!("warning: {text}"));
         self.t.context.observer.event(Event::Warning(text));
     }
 
-    /// Loss over the validation images, whatever their number, each rank over its part; leaves the training state
-    /// alone.
-    fn validate(&mut self, most: usize) -> Result<()> {
-        let Some(set) = self.t.validation else { return Ok(()) };
-        let network = self.t.engine.config();
-        let masked = network.objective == Objective::Masked;
-        let masking = masked.then(|| Masking::evaluation(network.mask_prob, 0));
-        let (mut own, mut right) = (LossSum::default(), None);
-        for run in even_runs(self.t.context.ranks.share(set.images()), most) {
-            let batch = set.batch(run.clone());
-            let batch = match masking {
-                Some(masking) => masking.mask(batch, run.start as u64),
-                None => batch,
-            };
-            let found = self.t.engine.evaluate(&batch)?;
-            right = right_ones(&found, &batch).map(|more| more + right.unwrap_or(0)).or(right);
-            own.extend(found);
-        }
-        let (sum, right) = losses::gather(self.t.context.ranks, own, right)?;
-        let (step, loss, class_loss) = (self.outcome.step, sum.mean(), class_loss(&sum));
-        if let Some(loss) = [Some(loss), class_loss].into_iter().flatten().find(|loss| !loss.is_finite()) {
-            return self.refuse(Error::NotFinite { step, loss });
-        }
-        let accuracy = class_loss.map(|_| right.unwrap_or(0) as f64 / set.images() as f64);
-        let measure = accuracy.map_or(loss, |accuracy| 1.0 - accuracy);
-        let best = self.outcome.best.is_none_or(|(lowest, _)| measure < lowest);
-        self.waited += 1;
-        if best {
-            (self.outcome.best, self.waited) = (Some((measure, step)), 0);
-        }
-        let outcome = &mut self.outcome;
-        (outcome.validation_loss, outcome.class_loss, outcome.accuracy) = (Some(loss), class_loss, accuracy);
-        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", Some(loss)) };
-        let share = accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
-        self.t.run.log(&format!("step {step}: validation loss {loss:.4}{share}"));
-        match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {
-            Ok(Some(Probed { accuracy, layer })) => {
-                (row.probe_accuracy, row.probe_layer) = (Some(accuracy), Some(layer));
-                self.t.run.log(&format!("step {step}: probe accuracy {accuracy:.4} at layer {layer}"));
-            }
-            Ok(None) => {}
-            Err(error) => self.warn(&format!("no probe at step {step}: {error}")),
-        }
-        row.elapsed_s = self.elapsed();
-        self.write_row(&row);
-        let bits_per_dim = row.bits_per_dim;
-        self.t.context.observer.event(Event::Validated { step, loss, bits_per_dim, accuracy, best });
-        // Validation is no part of a step's time.
-        self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
-        Ok(())
-    }
-
     /// Does something with the average of the weights, if one is kept, in place of them.
-    fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.t.engine.swap_average()?;
         act(self)?;
         self.t.engine.swap_average()
     }
-
-    /// How long ago the row began if nothing was trained since.
-    fn row_pause(&self) -> std::time::Duration {
-        if self.row.2 == self.outcome.step { self.row.0.elapsed() } else { std::time::Duration::ZERO }
-    }
-
-    fn sample(&mut self, step: u64) -> Result<()> {
-        let path = self.t.run.sample(step);
-        let Some(hook) = &mut self.t.sample else { return Ok(()) };
-        match hook(self.t.engine, step, &path) {
-            Ok(()) => self.t.context.observer.event(Event::Sampled(&path)),
-            Err(error) => self.warn(&format!("no samples at step {step}: {error}")),
-        }
-        self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
-        Ok(())
-    }
-
-    fn tell_plan(&mut self, plan: Option<crate::train::Plan>) {
-        let Some(plan) = plan else { return };
-        self.t.run.log(&format!("step {}: planned {} steps in all", plan.from_step, plan.steps));
-        self.write_config();
-        self.t.context.observer.event(Event::Planned(plan.steps));
-    }
-
-    /// The resolved config, with the plans made so far.
-    fn write_config(&mut self) {
-        if !self.t.context.ranks.leads() {
-            return;
-        }
-        let mut config = self.t.config.clone();
-        config.train.plan = self.planner.plans(&config.train).to_vec();
-        if let Err(error) = files::write(&self.t.run.config(), config.to_toml().as_bytes()) {
-            self.warn(&format!("the plan is not written: {error}"));
-        }
-    }
-
-    /// Saves a checkpoint on the way; a failure is a warning. Gives the step if it is saved.
-    fn save_or_warn(&mut self) -> Option<u64> {
-        match self.save() {
-            Ok(()) => Some(self.outcome.step),
-            Err(error) => {
-                self.warn(&format!("no checkpoint at step {}, training goes on: {error}", self.outcome.step));
-                None
-            }
-        }
-    }
-
-    /// Saves a checkpoint; whether that works is the same on every rank.
-    fn save(&mut self) -> Result<()> {
-        let checkpoints = self.files.as_ref().map(|(checkpoints, _)| checkpoints);
-        let root = self.t.run.checkpoints();
-        let shards = write_shards(self.t.context.ranks, self.t.engine, checkpoints, &root, self.outcome.step)?;
-        let saved = self.save_rest(shards);
-        if self.t.context.ranks.size() == 1 {
-            return saved;
-        }
-        agreed(self.t.context.ranks, saved.map(|()| String::new())).map(|_| ())
-    }
-
-    /// What rank 0 alone saves, when the `shards` of the others are there.
-    fn save_rest(&mut self, shards: BTreeMap<String, String>) -> Result<()> {
-        let Some((checkpoints, _)) = &self.files else { return Ok(()) };
-        let step = self.outcome.step;
-        let train = &self.t.config.train;
-        let images = self.images(step);
-        let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
-        meta.elapsed_s = self.elapsed();
-        meta.data.clone_from(&self.t.start.data);
-        (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
-        meta.validations_since_best = self.waited;
-        meta.plans = self.planner.plans(train).to_vec();
-        meta.files = shards;
-        let path = checkpoints.save(self.t.engine, &meta)?;
-        checkpoints.prune(train.keep_last, train.keep_every, meta.best_step)?;
-        self.t.run.log(&format!("step {step}: saved {}", path.display()));
-        self.t.context.observer.event(Event::Saved(&path));
-        self.outcome.checkpoint = Some(path);
-        self.row = (self.row.0 + self.row_pause(), self.row.1, self.row.2);
-        Ok(())
-    }
 }
 
 /// Nats per label, if a classifier was trained or evaluated.
-fn class_loss(sum: &LossSum) -> Option<f64> {
+pub(super) fn class_loss(sum: &LossSum) -> Option<f64> {
     (!sum.class_nats.is_empty()).then(|| sum.class_mean())
 }
 
 /// How many of a batch's images were classified rightly, if any were classified.
-fn right_ones(sum: &LossSum, batch: &Batch) -> Option<usize> {
+pub(super) fn right_ones(sum: &LossSum, batch: &Batch) -> Option<usize> {
     let labels = batch.labels().filter(|labels| labels.len() == sum.predicted.len())?;
     Some(labels.iter().zip(&sum.predicted).filter(|(label, predicted)| label == predicted).count())
 }

@@ -52,6 +52,14 @@ fn losses(run: &Findings) -> Vec<Figure> {
         figure("Unigram", format!("{:.4} nats", baselines.unigram), "per pixel from how often each colour occurs"),
         figure("Context", format!("{:.4} nats", baselines.context), context),
     ]
+    .into_iter()
+    .chain(run.verdict().map(|verdict| figure("Verdict", percent_below(verdict.below_best_baseline), &verdict.to_string())))
+    .collect()
+}
+
+/// How far the model is below the best baseline.
+fn percent_below(share: f64) -> String {
+    format!("{} {}", percent(share.abs()), if share >= 0.0 { "below" } else { "above" })
 }
 
 fn figure(name: &str, value: String, meaning: &str) -> Figure {

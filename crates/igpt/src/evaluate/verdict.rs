@@ -1,0 +1,169 @@
+//! The verdict on a model in one line: how it stands against models that only count, and what to do where it is worse.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::BaselineScores;
+use crate::image::ImageSize;
+
+/// Below this share under the best baseline a model has hardly learned more than to count.
+const HARDLY: f64 = 0.03;
+/// A size and a palette that small sets and short runs can learn.
+const SMALL: (usize, usize) = (16, 64);
+
+/// How a model's loss stands against the models that only count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Not even below that of all colours alike.
+    WorseThanUniform,
+    /// Not below that of the colours' frequencies.
+    WorseThanUnigram,
+    /// Not below that of the left and the upper neighbour.
+    WorseThanContext,
+    /// Below all of them, but not by much.
+    HardlyBetter,
+    /// Below all of them.
+    Better,
+}
+
+/// What is known of a model beside its loss; it decides the advice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Circumstances {
+    /// Image size of the model.
+    pub n_px: ImageSize,
+    /// Colours of its palette.
+    pub n_vocab: usize,
+    /// Whether its training went on beyond its lowest validation loss: it learned its images by heart.
+    pub overfitted: bool,
+}
+
+/// By how much the last validation loss is above the lowest one of a model that learned its images by heart.
+const RISEN: f64 = 1.02;
+
+impl Circumstances {
+    /// Of a model with the lowest and the last validation loss of its training, where they are known.
+    pub fn new(n_px: ImageSize, n_vocab: usize, lowest: Option<f64>, last: Option<f64>) -> Self {
+        let overfitted = lowest.zip(last).is_some_and(|(lowest, last)| last > RISEN * lowest);
+        Self { n_px, n_vocab, overfitted }
+    }
+}
+
+/// The verdict on a model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Where it stands.
+    pub standing: Standing,
+    /// How far its loss is below the best baseline, as a share of that; negative above it.
+    pub below_best_baseline: f64,
+    /// The baseline with the lowest loss.
+    pub best_baseline: &'static str,
+    /// How it stands, in words.
+    pub finding: String,
+    /// What to do where it is not better than counting.
+    pub advice: Option<String>,
+}
+
+impl Verdict {
+    /// Of a model whose loss is `nats` per token where the baselines' are `scores`.
+    pub fn new(nats: f64, scores: &BaselineScores, of: &Circumstances) -> Self {
+        let (best, lowest) = scores.best_named();
+        let below = 1.0 - nats / lowest;
+        let standing = match scores {
+            _ if nats >= scores.uniform => Standing::WorseThanUniform,
+            _ if nats >= scores.unigram => Standing::WorseThanUnigram,
+            _ if nats >= lowest => Standing::WorseThanContext,
+            _ if below < HARDLY => Standing::HardlyBetter,
+            _ => Standing::Better,
+        };
+        let share = format!("{:.1} %", 100.0 * below.abs());
+        let finding = match standing {
+            Standing::WorseThanUniform => format!(
+                "worse than guessing: {nats:.4} nats/token, and {:.4} if every colour is thought alike",
+                scores.uniform
+            ),
+            Standing::WorseThanUnigram => format!(
+                "worse than the frequencies of the colours alone: {nats:.4} nats/token against {:.4} (unigram)",
+                scores.unigram
+            ),
+            Standing::WorseThanContext => {
+                format!("worse than counting: {nats:.4} nats/token is {share} above the best baseline, {best} ({lowest:.4})")
+            }
+            Standing::HardlyBetter => {
+                format!("hardly better than counting: {nats:.4} nats/token is {share} below {best} ({lowest:.4})")
+            }
+            Standing::Better => {
+                format!("{nats:.4} nats/token is {share} below the best baseline, {best} ({lowest:.4})")
+            }
+        };
+        let advice = (standing != Standing::Better).then(|| of.advice());
+        Self { standing, below_best_baseline: below, best_baseline: best, finding, advice }
+    }
+}
+
+impl Circumstances {
+    /// What to do about a model that is not better than counting.
+    fn advice(&self) -> String {
+        let (side, colors) = SMALL;
+        let mut smaller = Vec::new();
+        if self.n_px.pixels() > side * side {
+            smaller.push(format!("--n-px {side}"));
+        }
+        if self.n_vocab > colors {
+            smaller.push(format!("--colors {colors}"));
+        }
+        let first = match self.overfitted {
+            true => "it learned its images by heart: give it more of them, or train with --augment crop or shift",
+            false => "train longer",
+        };
+        match smaller.is_empty() {
+            true => first.into(),
+            false => format!("{first}, or {}", smaller.join(" ")),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.advice {
+            Some(advice) => write!(f, "{}; {advice}", self.finding),
+            None => f.write_str(&self.finding),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(nats: f64, side: usize, n_vocab: usize, overfitted: bool) -> Verdict {
+        let scores = BaselineScores { uniform: 2.77, unigram: 2.0, context: 1.36 };
+        let circumstances = Circumstances { n_px: ImageSize::square(side), n_vocab, overfitted };
+        Verdict::new(nats, &scores, &circumstances)
+    }
+
+    #[test]
+    fn every_standing_is_told_with_the_baseline_that_it_is_held_against() {
+        for (nats, standing, said) in [
+            (9.88, Standing::WorseThanUniform, "worse than guessing: 9.8800 nats/token, and 2.7700"),
+            (2.46, Standing::WorseThanUnigram, "frequencies of the colours alone: 2.4600 nats/token against 2.0000"),
+            (1.5, Standing::WorseThanContext, "is 10.3 % above the best baseline, context (1.3600)"),
+            (1.35, Standing::HardlyBetter, "hardly better than counting: 1.3500 nats/token is 0.7 % below context"),
+            (0.87, Standing::Better, "0.8700 nats/token is 36.0 % below the best baseline, context (1.3600)"),
+        ] {
+            let found = verdict(nats, 16, 64, false);
+            assert_eq!(found.standing, standing);
+            assert!(found.to_string().contains(said), "{found}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_made_smaller_is_advised_to_be_and_a_good_model_is_left_in_peace() {
+        assert!(verdict(2.46, 32, 512, false).to_string().ends_with("; train longer, or --n-px 16 --colors 64"));
+        assert!(verdict(2.46, 16, 512, false).to_string().ends_with("; train longer, or --colors 64"));
+        assert!(verdict(2.46, 16, 64, false).to_string().ends_with("; train longer"));
+        assert!(verdict(2.46, 32, 16, true).to_string().contains("by heart: give it more of them, or train with --augment"));
+        assert_eq!(verdict(0.87, 32, 512, true).advice, None);
+    }
+}

@@ -1,0 +1,109 @@
+//! How a run keeps to its budget: plans of minutes, early stopping, and samples as time allows.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::train::config::Keep;
+use crate::train::plan::beside::{self, Drawing};
+use crate::train::plan::measure::{WITH_COMPLETIONS, grid_seconds};
+use crate::train::plan::planner::Clock;
+use crate::train::trainer::observer::Event;
+use crate::train::trainer::steps::Loop;
+
+/// Steps after which the pace tells how much time a run of fixed steps has for samples.
+const MEASURED_STEPS: u64 = 4;
+/// Time that measuring the speed of drawing takes.
+const DRAWING_MEASURED: Duration = Duration::from_millis(50);
+/// Patience of pretraining is at least so many validations.
+const LEAST_PATIENCE: u64 = 5;
+const PATIENCE_OF_CLASSIFIERS: u64 = 10;
+
+impl Loop<'_> {
+    /// Validations in a row without a better one after which training ends; 0 never ends it.
+    fn patience(&self) -> u64 {
+        let train = &self.t.config.train;
+        let by_default = match (&self.t.config.finetune, train.keep) {
+            (Some(_), _) => PATIENCE_OF_CLASSIFIERS,
+            (None, Keep::Best) => (self.planner.planned_validations().unwrap_or(0) / 4).max(LEAST_PATIENCE),
+            // Who wants the last weights wants all steps.
+            (None, Keep::Last) => 0,
+        };
+        train.patience.unwrap_or(by_default)
+    }
+
+    pub(super) fn is_patience_over(&self) -> bool {
+        let patience = self.patience();
+        patience > 0 && self.waited >= patience
+    }
+
+    /// Says how training may end early, once it is known.
+    pub(super) fn tell_patience(&mut self) {
+        let Some(validations) = self.planner.planned_validations().filter(|_| self.t.validation.is_some()) else {
+            return;
+        };
+        let (patience, images) = (self.patience(), self.planner.validated_images());
+        let end = match patience {
+            0 => "training goes on to the end of its budget".into(),
+            _ if patience >= validations => return,
+            _ => format!("training ends early after {patience} in a row without a better one"),
+        };
+        let text = format!("{validations} validations on {images} images; {end} (train.patience)");
+        self.t.context.observer.event(Event::Note(&text));
+    }
+
+    /// Whether the validation after `step` steps was the best, whose weights must be there at the end.
+    pub(super) fn is_best(&self, step: u64) -> bool {
+        let keeps = self.t.config.finetune.is_some() || self.t.config.train.keep == Keep::Best;
+        keeps && self.outcome.best.is_some_and(|(_, best)| best == step)
+    }
+
+    /// A time that all ranks know from rank 0, where that decides anything.
+    pub(super) fn common(&mut self, time: impl Fn(&Self) -> f64) -> Result<f64> {
+        let own = time(self);
+        if self.t.config.train.minutes.is_some() { self.t.context.ranks.first(own) } else { Ok(own) }
+    }
+
+    /// Plans a budget of minutes anew.
+    pub(super) fn plan(&mut self) -> Result<()> {
+        let clock = Clock {
+            elapsed: self.common(Self::elapsed)?,
+            steps: self.common(|run| run.outcome.spent.steps)?,
+            ahead: self.common(Self::ahead)?,
+        };
+        if let Some(plan) = self.planner.plan(self.outcome.step, clock) {
+            self.t.run.log(&format!("step {}: planned {} steps in all", plan.from_step, plan.steps));
+            self.write_config();
+            self.t.context.observer.event(Event::Planned(plan.steps));
+        }
+        Ok(())
+    }
+
+    /// Seconds that what stands beside steps will still take: as much for each step as so far.
+    fn ahead(&self) -> f64 {
+        let (step, spent) = (self.outcome.step, &self.outcome.spent);
+        let Some(steps) = self.planner.steps(step) else {
+            let left = (self.planner.seconds().unwrap_or(0.0) - self.elapsed()).max(0.0);
+            return left * beside::SHARE / (1.0 + beside::SHARE);
+        };
+        let left = steps.saturating_sub(step) as f64 / step.max(1) as f64;
+        left * spent.beside_steps()
+    }
+
+    /// Once the pace of a run is known: draws fewer samples where they would take more than their share of it.
+    pub(super) fn draw_as_time_allows(&mut self) -> Result<()> {
+        let step = self.outcome.step;
+        let Some(steps) = self.planner.steps(step).filter(|_| !self.knows_drawing) else { return Ok(()) };
+        let taken = step - self.t.start.step;
+        if taken < MEASURED_STEPS.min(steps.saturating_sub(self.t.start.step)) {
+            return Ok(());
+        }
+        self.knows_drawing = true;
+        let pace = (self.outcome.spent.steps - self.t.start.spent.steps) / taken.max(1) as f64;
+        let run = self.planner.seconds().unwrap_or(pace * steps as f64);
+        let train = &self.t.config.train;
+        let images = train.drawn_images();
+        let cost = WITH_COMPLETIONS * grid_seconds(&*self.t.engine, images, DRAWING_MEASURED)?;
+        self.planner.draw(Drawing::within(run, cost, images, train.sample_images.is_none()));
+        Ok(())
+    }
+}

@@ -1,5 +1,7 @@
 //! `igpt pretrain`: trains a model and leaves a run directory.
 
+use std::path::PathBuf;
+
 use igpt::Result;
 use igpt::model::Objective;
 use igpt::train::{self, Overrides, Spent, Summary};
@@ -15,16 +17,23 @@ Examples:
   igpt pretrain --data fashion-mnist --colors 16 --epochs 10 --out runs/fashion
   igpt pretrain --data fashion-mnist --objective masked --epochs 10 --out runs/masked
   igpt pretrain --data fashion-mnist --epochs 10 --page --out runs/fashion    # a live page at http://127.0.0.1:8001
+  igpt pretrain --model runs/emoji --data path/to/images --minutes 5 --out runs/mine    # from these weights on
   igpt pretrain --resume --out runs/fashion
+  igpt pretrain --resume --epochs 5 --out runs/fashion    # extends a run that is over by 5 epochs
   igpt pretrain --config runs/fashion/config.resolved.toml --set train.seed=1 --out runs/fashion-1
 
 Settings come from the recipe, then --config, then the flags, then --set; the later wins. Ctrl-C saves a checkpoint and ends; a second \
-one ends at once.";
+one ends at once. --resume with a budget extends a run that is over: its learning rate warms up and decays anew over \
+these steps, epochs or minutes, from its last weights on.";
 
 /// Flags of `igpt pretrain`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// Start from the weights of a model directory (of transformers too) or of a run; its network and size stay, and its
+    /// palette unless --colors or --palette asks for another
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "n_px", "objective", "resume"])]
+    model: Option<PathBuf>,
     #[command(flatten)]
     training: TrainingArgs,
     #[command(flatten)]
@@ -32,8 +41,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
-    let Args { training, json } = &args;
-    let settings = || training.run.finish(training.run.layers(Overrides::default())?, Overrides::default());
+    let Args { model, training, json } = &args;
+    let mut beside = Overrides::default();
+    if let Some(model) = model {
+        beside.put("model.start", model.to_string_lossy().into_owned());
+    }
+    let layers = || Ok(training.run.layers(Overrides::default())?.below(beside.clone()));
+    let settings = || training.run.finish(layers()?, beside.clone());
     training.train(settings, &Kind { train: train::pretrain, tell }, json, signals)
 }
 

@@ -122,13 +122,15 @@ impl Snapshot {
 /// Steps of the whole run; of a budget in epochs or minutes as many as follow from those taken.
 fn steps(config: &RunConfig, row: &Row) -> Option<u64> {
     let train = &config.train;
+    let (begin, seconds) = train.begins();
+    let taken = row.step.saturating_sub(begin) as f64;
     let share = match (train.steps, train.epochs, train.minutes) {
-        (Some(steps), ..) => return Some(steps),
-        (_, Some(epochs), _) => row.epoch / epochs,
-        (.., Some(minutes)) => row.elapsed_s / (60.0 * minutes),
+        (Some(steps), ..) => return Some(begin + steps),
+        (_, Some(epochs), _) => row.epoch * taken / row.step.max(1) as f64 / epochs,
+        (.., Some(minutes)) => (row.elapsed_s - seconds) / (60.0 * minutes),
         _ => return None,
     };
-    (share > 0.0).then(|| ((row.step as f64 / share).round() as u64).max(row.step))
+    (share > 0.0).then(|| (begin + (taken / share).round() as u64).max(row.step))
 }
 
 /// Seconds to the end at the speed of late.

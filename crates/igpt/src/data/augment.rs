@@ -125,7 +125,7 @@ impl Shift {
 }
 
 /// Position `i` of an axis of `n` that goes on beyond its ends as a mirror image, the end itself not repeated.
-fn reflect(i: isize, n: usize) -> usize {
+pub(super) fn reflect(i: isize, n: usize) -> usize {
     let period = 2 * (n as isize - 1).max(1);
     let i = i.rem_euclid(period);
     i.min(period - i) as usize % n

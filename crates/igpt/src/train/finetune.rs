@@ -12,6 +12,7 @@ use crate::device::FineTuning;
 use crate::evaluate::{Accuracy, accuracy};
 use crate::image::ImageSize;
 use crate::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective};
+use crate::palette::Palette;
 use crate::probe::few;
 use crate::train::config::finetune_section::FineTuneSection;
 use crate::train::config::{RunConfig, TrainSection};
@@ -22,6 +23,7 @@ use crate::train::trainer::average;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
 use crate::train::trainer::steps::{Outcome, Trainer};
+use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
 /// What fine-tuning came to.
@@ -205,8 +207,12 @@ impl Purpose for Classifying<'_> {
         self.settings.engine()
     }
 
-    fn first_weights(&self, network: &ModelConfig, train: &TrainSection) -> Result<Vec<f32>> {
-        first_weights(network, self.source.as_ref(), train)
+    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSection) -> Result<Vec<f32>> {
+        match &self.source {
+            // The classifier starts at zero.
+            Some(source) => carried(network, palette, source, vec![0.0; Layout::new(network).parameters()]),
+            None => Ok(train.initial_weights(network)),
+        }
     }
 }
 
@@ -296,19 +302,6 @@ fn network(
         return Err(Error::Invalid(format!("{frozen} blocks are to be frozen, but the model has {blocks}")));
     }
     Ok(network)
-}
-
-/// The source's weights, or fresh ones; the classifier starts at zero.
-fn first_weights(network: &ModelConfig, source: Option<&ModelDir>, train: &TrainSection) -> Result<Vec<f32>> {
-    let Some(source) = source else { return Ok(train.initial_weights(network)) };
-    let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
-    let mut weights = vec![0.0; layout.parameters()];
-    for tensor in layout.tensors().iter().filter(|tensor| tensor.name != "score.weight") {
-        if let Some(from) = theirs.tensor(&tensor.name) {
-            layout.import(tensor, &source.weights[from.range()], &mut weights)?;
-        }
-    }
-    Ok(weights)
 }
 
 fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Option<Accuracy>) -> Card {

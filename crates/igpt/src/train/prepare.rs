@@ -6,24 +6,24 @@ use std::sync::Arc;
 use super::setup::{
     begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
 };
-use crate::Result;
 use crate::data::{Dataset, Fingerprint, Images, Loader, Split, TokenSet};
 use crate::device::{FineTuning, TrainEngine};
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, ModelDir};
-use crate::palette::Quantizer;
+use crate::palette::{Palette, Quantizer};
 use crate::ranks::in_turn;
 use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::train::augmentation;
 use crate::train::checkpoint::Meta;
 use crate::train::config::heeded::Decider;
 use crate::train::config::token_data::{settle, settle_augment};
-use crate::train::config::{RunConfig, TrainSection};
+use crate::train::config::{Leg, RunConfig, TrainSection};
 use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
 use crate::train::plan::speed::images_per_second;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
+use crate::{Error, Result};
 
 /// What a run trains for, where its preparation depends on that.
 pub(super) trait Purpose {
@@ -43,7 +43,7 @@ pub(super) trait Purpose {
     fn fine_tuning(&self) -> FineTuning;
 
     /// The weights that training starts with, as [`Layout`](crate::model::Layout) lists them.
-    fn first_weights(&self, network: &ModelConfig, train: &TrainSection) -> Result<Vec<f32>>;
+    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSection) -> Result<Vec<f32>>;
 }
 
 /// A run that is ready to train.
@@ -63,6 +63,24 @@ pub(super) struct Prepared {
     pub(super) engine: Box<dyn TrainEngine>,
     /// The checkpoint to go on from, or step 0.
     pub(super) start: Meta,
+}
+
+/// Extends a run that is over by the budget of `config`: a new leg, whose learning rate warms up and decays anew.
+///
+/// # Errors
+/// When the run is not over yet.
+fn extend(config: &mut RunConfig, ended: &Meta, run: &RunDir) -> Result<()> {
+    if !run.is_elsewhere() && !run.summary().is_file() {
+        return Err(Error::Mismatch(format!(
+            "{} has not come to its end yet (step {}): go on with --resume alone, and extend it when it is over",
+            run.root().display(),
+            ended.step
+        )));
+    }
+    config.train.legs.clone_from(&ended.config.train.legs);
+    config.train.legs.push(Leg { steps: ended.step, seconds: ended.elapsed_s });
+    config.train.plan.clear();
+    Ok(())
 }
 
 /// Settles the augmentation of a run, and tells which it is where it was not asked for.
@@ -114,6 +132,10 @@ pub(super) fn prepare(
     let own = if leads { newest(&run, start, context.observer)? } else { None };
     let checkpoint = share_checkpoint(context.ranks, own)?;
 
+    if let Some(ended) = checkpoint.as_ref().filter(|_| config.given.names_budget()) {
+        extend(&mut config, &ended.meta, &run)?;
+    }
+
     let mut dataset = in_turn(context.ranks, || dataset(&config, context.observer))?;
     let fingerprint = Fingerprint::of(&dataset);
     // Palettes need no labels, and see all training images.
@@ -126,8 +148,11 @@ pub(super) fn prepare(
         }
         Some(source) => {
             settle_augment(&mut config, &all)?;
-            config.palette.colors = None;
-            config.palette.file = config.finetune.as_ref().and_then(|settings| settings.model.clone());
+            let asks = config.palette.colors.is_some() || config.palette.file.is_some();
+            if config.finetune.is_some() || !asks {
+                config.palette.colors = None;
+                config.palette.file = config.starts_from().map(Path::to_path_buf);
+            }
             config.train.objective = source.config.objective;
             source.config.n_px
         }
@@ -160,7 +185,7 @@ pub(super) fn prepare(
     let loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;
 
     context.phase("preparing the network");
-    let weights = purpose.first_weights(&network, train)?;
+    let weights = purpose.first_weights(&network, palette, train)?;
     expect_same_weights(context.ranks, &weights)?;
     let engine = engine(&run, &network, &options, weights, checkpoint)?;
     Ok(Prepared { config, run, dataset, images, quantizer, network, validation, loader, engine, start: meta })

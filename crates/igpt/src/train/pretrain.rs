@@ -18,11 +18,13 @@ use crate::train::config::{Keep, OptimizerSection, RunConfig, TrainSection};
 use crate::train::distributed::agreement::all_damaged;
 use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::{RunDir, Start};
+use crate::train::run::open::open_model;
 use crate::train::trainer::average;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::{Event, Observer};
 use crate::train::trainer::spent::Spent;
 use crate::train::trainer::steps::{Outcome, Trainer, bits_per_dim};
+use crate::train::warm_start::carried;
 use crate::{Error, Result, generate};
 
 /// One of so many images of a sample grid is completed beside it.
@@ -95,7 +97,13 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
             "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
         ));
     }
-    let prepared = prepare(&mut Pretraining, config, out, start, context)?;
+    let source = config.starts_from().map(open_model).transpose()?;
+    if let Some(source) = &source {
+        source.expect_generative(&config.starts_from().unwrap_or(out).display().to_string())?;
+    }
+    let mut purpose = Pretraining { source };
+    let prepared = prepare(&mut purpose, config, out, start, context)?;
+    let Pretraining { source } = purpose;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
         prepared;
     let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
@@ -153,7 +161,8 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
         warn(&run, context.observer, &format!("{name} was skipped: {problem}"));
     }
     let weights = engine.into_weights()?;
-    let model = ModelDir { config: network, palette: palette.clone(), weights, extra: Default::default() };
+    let extra = source.map(|source| source.extra).unwrap_or_default();
+    let model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
     run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
     if !summary.stopped {
@@ -162,8 +171,11 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
     Ok(summary)
 }
 
-/// A fresh network learns to predict pixels of all training images.
-struct Pretraining;
+/// A network learns to predict pixels of all training images.
+struct Pretraining {
+    /// The model that it starts from; none starts afresh.
+    source: Option<ModelDir>,
+}
 
 impl Purpose for Pretraining {
     fn choose(&mut self, dataset: &mut Dataset, _: &RunConfig) -> Result<Images> {
@@ -175,11 +187,19 @@ impl Purpose for Pretraining {
     }
 
     fn source(&self) -> Option<&ModelDir> {
-        None
+        self.source.as_ref()
     }
 
     fn network(&self, config: &RunConfig, n_px: ImageSize, n_vocab: usize) -> Result<ModelConfig> {
-        let network = config.network(n_px, n_vocab);
+        let network = match &self.source {
+            Some(source) => ModelConfig {
+                n_vocab,
+                class_head: None,
+                mask_prob: config.train.mask_prob.unwrap_or(source.config.mask_prob),
+                ..source.config.clone()
+            },
+            None => config.network(n_px, n_vocab),
+        };
         network.validate().map(|()| network)
     }
 
@@ -187,8 +207,12 @@ impl Purpose for Pretraining {
         FineTuning::default()
     }
 
-    fn first_weights(&self, network: &ModelConfig, train: &TrainSection) -> Result<Vec<f32>> {
-        Ok(train.initial_weights(network))
+    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSection) -> Result<Vec<f32>> {
+        let fresh = train.initial_weights(network);
+        match &self.source {
+            Some(source) => carried(network, palette, source, fresh),
+            None => Ok(fresh),
+        }
     }
 }
 
@@ -331,8 +355,11 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         Some(probability) => format!(" Each position was masked with probability {probability}."),
         None => String::new(),
     };
+    let origin = config.starts_from().map_or(String::new(), |model| {
+        format!(", starting from `{}`,", Card::data_name(&model.display().to_string()))
+    });
     let line = format!(
-        "Pretrained with igpt on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}; the weights \
+        "Pretrained with igpt{origin} on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}; the weights \
          are those after step {}.{masks}{}",
         Card::data_name(&config.data.spec),
         summary.steps,
@@ -432,8 +459,10 @@ mod tests {
         });
         let stop = AtomicBool::new(false);
         let summary = run(&config, &out, Start::New, &mut |_: Event<'_>| (), &stop).unwrap();
-        let (best, last) = (summary.best_validation_loss.unwrap(), summary.validation_loss.unwrap());
-        assert!(summary.best_step.unwrap() < 8 && best < last, "{best} at {:?}, {last}", summary.best_step);
+        let (best, kept) = (summary.best_validation_loss.unwrap(), summary.validation_loss.unwrap());
+        assert!(summary.kept_step < 8 && best == kept && summary.best_step == Some(summary.kept_step));
+        let rows = crate::train::Metrics::read(&out.join("metrics.jsonl")).unwrap();
+        assert!(rows.iter().rfind(|row| row.split == "validation").unwrap().loss > best);
         let model = ModelDir::open(&out).unwrap();
         let mut engine = device::open(&model.config, &model.weights, &device::Options::new(Precision::F32)).unwrap();
         let images = data::open("emoji", &OpenOptions::default()).unwrap().validation.take(24);

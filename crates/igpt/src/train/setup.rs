@@ -1,7 +1,7 @@
 //! What runs of pretraining and fine-tuning begin with: images, a palette, a config with nothing left open, an engine,
 //! and the checkpoint that they go on from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::data::colors::fit_usual;
 use crate::data::{
@@ -35,9 +35,8 @@ pub(super) fn dataset(config: &RunConfig, observer: &mut dyn Observer) -> Result
 /// Refuses to overwrite what a run begins with.
 pub(super) fn expect_sources_kept(config: &RunConfig, out: &Path, start: Start) -> Result<()> {
     let Ok(root) = out.canonicalize() else { return Ok(()) };
-    let model = config.finetune.as_ref().and_then(|settings| settings.model.as_ref());
-    let is_inside = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path.starts_with(&root));
-    match [config.palette.file.as_ref(), model].into_iter().flatten().find(is_inside) {
+    let is_inside = |path: &&Path| path.canonicalize().is_ok_and(|path| path.starts_with(&root));
+    match [config.palette.file.as_deref(), config.starts_from()].into_iter().flatten().find(is_inside) {
         Some(path) if start == Start::Overwrite => Err(Error::Invalid(format!(
             "the run begins with {}, which --overwrite would delete with what else is in {}: choose another --out",
             path.display(),
@@ -70,10 +69,18 @@ pub(super) fn begin(
     let mut meta = match checkpoint {
         Some(checkpoint) => {
             let meta = &checkpoint.meta;
-            fits(config, meta, &palette.hash(), &checkpoint.path)?;
+            let extends = config.train.legs.len() > meta.config.train.legs.len();
+            fits(config, meta, &palette.hash(), &checkpoint.path, extends)?;
             others = same_images(run, config, meta, &fingerprint, images, &checkpoint.path)?;
-            config.train.plan = meta.config.train.plan.clone();
-            meta.clone()
+            let mut meta = meta.clone();
+            if extends {
+                // The next leg plans for itself, and waits for a better validation from now on.
+                meta.plans.clear();
+                meta.validations_since_best = 0;
+            } else {
+                config.train.plan = meta.config.train.plan.clone();
+            }
+            meta
         }
         None => Meta::new(0, 0, images, &palette.hash(), config),
     };
@@ -84,7 +91,7 @@ pub(super) fn begin(
     }
     run.begin()?;
     files::write(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
-    if checkpoint.is_none() || config.data.accept_other {
+    if checkpoint.is_none() || config.data.accept_other || meta.config.train.legs != config.train.legs {
         files::write(&run.config(), config.to_toml().as_bytes())?;
     }
     others.iter().for_each(|text| warn(run, observer, text));
@@ -195,8 +202,11 @@ pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> Result<RunCo
     Ok(config)
 }
 
+/// What an extended run has another of.
+const BUDGET: [&str; 4] = ["train.steps", "train.epochs", "train.minutes", "train.legs"];
+
 /// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
-fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &Path) -> Result<()> {
+fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &Path, extends: bool) -> Result<()> {
     if meta.palette_hash != palette_hash {
         return Err(Error::Mismatch(format!(
             "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
@@ -213,6 +223,7 @@ fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &Path) -> Res
     }
     let mut changed = changed_keys(config, &meta.config);
     changed.retain(|key| key != "data.spec" || !config.data.accept_other);
+    changed.retain(|key| !extends || !BUDGET.contains(&key.as_str()));
     if changed.is_empty() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::checkpoint::{Checkpoint, Checkpoints, Meta};
 use super::config::{RunConfig, TrainSection};
 use super::fake::Fake;
-use super::{FineTuneSection, Metrics, Plan};
+use super::{Keep, Metrics, Plan};
 use crate::data::{Batch, TokenSet};
 use crate::device::{Engine, TrainEngine};
 use crate::files::full_disk;
@@ -240,7 +240,7 @@ fn steps_of_one_gradient_group_copy_nothing_to_the_host_but_their_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &str, edit: fn(&mut TrainSection)| {
         let config = config(|train| {
-            train.checkpoint_every = Some(0);
+            (train.checkpoint_every, train.keep) = (Some(0), Keep::Last);
             edit(train);
         });
         train(&config, &dir.path().join(name), Start::New, WHOLE).copies
@@ -343,7 +343,8 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
 #[test]
 fn when_every_checkpoint_is_damaged_the_run_is_not_started_over() {
     let dir = tempfile::tempdir().unwrap();
-    train(&config(|train| train.checkpoint_every = Some(0)), dir.path(), Start::New, WHOLE).outcome.unwrap();
+    let config = config(|train| (train.checkpoint_every, train.keep) = (Some(0), Keep::Last));
+    train(&config, dir.path(), Start::New, WHOLE).outcome.unwrap();
     fs::remove_file(dir.path().join("checkpoints/step-00000020/complete")).unwrap();
     let message =
         Checkpoints::open(dir.path().join("checkpoints")).unwrap().newest(&mut |_| ()).unwrap_err().to_string();

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::data::augment::reflect;
 use crate::rng::{Purpose, Rng};
 
 fn image(height: usize, width: usize, channels: usize) -> Pixels {
@@ -60,7 +61,10 @@ fn cifar_crops_reach_every_offset_and_both_directions() {
 #[test]
 fn imagenet_crops_keep_to_the_papers_range() {
     let (image, model) = (ImageSize { height: 480, width: 640 }, ImageSize::square(32));
-    let areas: Vec<Area> = (0..2000).map(|n| random_area(image, model, &mut rng(n))).collect();
+    let areas: Vec<Area> = (0..2000).map(|n| {
+        let rng = &mut rng(n);
+        random_area(image, model, Augment::Imagenet.share(rng), rng)
+    }).collect();
     for a in &areas {
         assert!(a.width == a.height && a.width >= 480.0 * 224.0 / 384.0 && a.width <= 480.0 * 224.0 / 256.0);
         assert!(a.left >= 0.0 && a.top >= 0.0 && a.left + a.width <= 640.0 && a.top + a.height <= 480.0);
@@ -85,11 +89,11 @@ fn augmentation_is_a_function_of_its_key() {
 
 #[test]
 fn recipes_have_their_names() {
-    for (name, augment) in [("none", Augment::None), ("imagenet", Augment::Imagenet), ("cifar", Augment::Cifar)] {
-        assert_eq!(name.parse::<Augment>().unwrap(), augment);
+    for (name, augment) in Augment::NAMES.into_iter().filter(|name| *name != "crop-flip").map(|name| (name, name.parse().unwrap())) {
+        assert_eq!(Augment::name(augment), name);
         assert_eq!(serde_json::to_string(&augment).unwrap(), format!("{name:?}"));
     }
-    assert!("flip".parse::<Augment>().unwrap_err().to_string().contains("none, imagenet, cifar or crop-flip"));
+    assert!("flip".parse::<Augment>().unwrap_err().to_string().contains("imagenet, cifar, crop-flip or tiles"));
     assert_eq!("crop-flip".parse::<Augment>().unwrap(), Augment::Cifar);
     assert_eq!(serde_json::from_str::<Augment>("\"crop-flip\"").unwrap(), Augment::Cifar);
 }

@@ -2,7 +2,7 @@
 
 use crate::model::MASK_PROB;
 use crate::train::config::allowed::Allowed;
-use crate::train::config::planned::Plan;
+use crate::train::config::planned::{Leg, Plan};
 use crate::train::config::train_section::TrainSection;
 
 impl TrainSection {
@@ -38,7 +38,7 @@ impl TrainSection {
         if !self.plan.is_empty() && self.minutes.is_none() {
             problems.push("train.plan belongs to a budget of train.minutes".into());
         }
-        if let Err(problem) = Plan::check(&self.plan) {
+        for problem in [Plan::check(&self.plan), Leg::check(&self.legs)].into_iter().filter_map(Result::err) {
             problems.push(problem);
         }
     }

@@ -10,3 +10,10 @@ pub struct Given {
     /// By flags and `--set` alone: a file may be a whole config, most of whose values nobody chose.
     pub said: Overrides,
 }
+
+impl Given {
+    /// Whether a budget is among what was given by flags and `--set`.
+    pub(in crate::train) fn names_budget(&self) -> bool {
+        ["train.steps", "train.epochs", "train.minutes"].iter().any(|key| self.said.get(key).is_some())
+    }
+}

@@ -3,6 +3,8 @@
 //! A model to fine-tune and a run to resume bring a network, a palette and an objective. Whoever asks for others there would
 //! otherwise get none of them, and no word about it.
 
+use std::path::PathBuf;
+
 use crate::model::{ModelConfig, Objective};
 use crate::palette::Palette;
 use crate::train::config::given::Given;
@@ -14,7 +16,7 @@ use crate::{Error, Result};
 /// What decides the network of a run that does not make its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::train) enum Decider {
-    /// The model to fine-tune.
+    /// The model to start from.
     Model,
     /// The run to go on with.
     Run,
@@ -23,7 +25,7 @@ pub(in crate::train) enum Decider {
 impl Decider {
     fn name(self) -> &'static str {
         match self {
-            Decider::Model => "the model to fine-tune",
+            Decider::Model => "the model to start from",
             Decider::Run => "the run to resume",
         }
     }
@@ -55,12 +57,16 @@ impl Given {
         compare("model.n_embd", number(model.n_embd.or(shape.map(|s| s.0))), network.n_embd.to_string());
         compare("model.n_layer", number(model.n_layer.or(shape.map(|s| s.1))), network.n_layer.to_string());
         compare("model.n_head", number(model.n_head.or(shape.map(|s| s.2))), network.n_head.to_string());
-        compare("palette.colors", number(asked.palette.colors), palette.n_vocab().to_string());
+        // Pretraining may give a model another palette.
+        let keeps_palette = decider == Decider::Run || config.finetune.is_some();
+        if keeps_palette {
+            compare("palette.colors", number(asked.palette.colors), palette.n_vocab().to_string());
+        }
         let objective = self.all.get("train.objective").map(|_| asked.train.objective.name().to_owned());
         compare("train.objective", objective, network.objective.name().into());
-        // The model that is fine-tuned is also where its palette comes from.
-        let source = config.finetune.as_ref().and_then(|finetune| finetune.model.as_ref());
-        if let Some(file) = asked.palette.file.as_ref().filter(|file| Some(*file) != source) {
+        // The model to start from is also where the palette comes from.
+        let differs = |file: &&PathBuf| keeps_palette && Some(file.as_path()) != config.starts_from();
+        if let Some(file) = asked.palette.file.as_ref().filter(differs) {
             compare("palette.file", Some(Palette::open(file)?.hash()), palette.hash());
         }
         if asked.train.mask_prob.is_some() && network.objective == Objective::Autoregressive {
@@ -119,8 +125,9 @@ mod tests {
             given.said.set(setting).unwrap();
         }
         let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 4);
+        let fine_tuning = RunConfig { finetune: Some(Default::default()), ..RunConfig::default() };
         given
-            .expect_used(&RunConfig::default(), decider, &network, &palette(6))
+            .expect_used(&fine_tuning, decider, &network, &palette(6))
             .err()
             .map_or(String::new(), |e| e.to_string())
     }

@@ -23,7 +23,7 @@ pub use given::Given;
 pub use keep::Keep;
 pub use layers::{Overrides, Value};
 pub use optimizer::{MuonSettings, OptimizerSection};
-pub use planned::Plan;
+pub use planned::{Leg, Plan};
 pub use recipe::Recipe;
 pub(super) use run_config::WITHOUT_EFFECT;
 pub use run_config::{AUTO, DataSection, ModelSection, PaletteSection, RunConfig, parse_n_px};

@@ -1,4 +1,4 @@
-//! Plans that a run of minutes has made.
+//! Plans that a run of minutes has made, and the legs of a run that was extended.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,27 @@ pub struct Plan {
     pub from_step: u64,
     /// Steps of the whole run.
     pub steps: u64,
+}
+
+/// A leg of a run that had ended before it was extended. The learning rate of the next one warms up and decays anew.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leg {
+    /// Steps of the run at its end.
+    pub steps: u64,
+    /// Seconds of training then.
+    pub seconds: f64,
+}
+
+impl Leg {
+    /// Checks that `legs` follow each other.
+    pub(crate) fn check(legs: &[Leg]) -> Result<(), String> {
+        let rising = legs.windows(2).all(|pair| pair[0].steps < pair[1].steps && pair[0].seconds <= pair[1].seconds);
+        match rising && legs.iter().all(|leg| leg.steps > 0 && leg.seconds >= 0.0) {
+            true => Ok(()),
+            false => Err("train.legs must have rising steps and seconds".into()),
+        }
+    }
 }
 
 impl Plan {

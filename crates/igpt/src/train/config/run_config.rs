@@ -56,6 +56,10 @@ pub struct ModelSection {
     /// Attention heads instead of the preset's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n_head: Option<usize>,
+    /// A model whose weights pretraining starts with, instead of fresh ones: a model directory or a run. Its network and
+    /// size stay, and its palette unless another is asked for, whose colours then start as the nearest ones of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// Image side, or [height, width]. Where nothing is said: the images' own size if it is uniform and from 8 to
     /// 64, otherwise 32.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_n_px", deserialize_with = "read_n_px")]
@@ -135,6 +139,14 @@ impl RunConfig {
         let network = ModelConfig::new(n_px, n_vocab, n_embd, n_layer, m.n_head.unwrap_or(n_head));
         let mask_prob = self.train.mask_prob.unwrap_or(MASK_PROB);
         ModelConfig { objective: self.train.objective, mask_prob, ..network }
+    }
+
+    /// The model whose weights the run starts with, of pretraining or of fine-tuning.
+    pub fn starts_from(&self) -> Option<&Path> {
+        match &self.finetune {
+            Some(finetune) => finetune.model.as_deref(),
+            None => self.model.start.as_deref(),
+        }
     }
 
     /// Checks all values; the error lists every problem at once.

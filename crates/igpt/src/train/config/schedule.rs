@@ -1,6 +1,8 @@
 //! The learning rate of each step: linear warm-up, then to zero by a cosine (Chen et al. 2020, section 3.4) or a line, or
 //! constant as in fine-tuning.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::train::config::planned::Plan;
@@ -16,6 +18,8 @@ pub struct Schedule {
     pub warmup: u64,
     /// The plans in force, oldest first; empty as long as a run of minutes measures its first steps.
     pub plans: Vec<Plan>,
+    /// The steps at which legs of the run ended, before it was extended.
+    pub ended: Vec<u64>,
 }
 
 /// How the learning rate falls to zero after the warm-up.
@@ -32,12 +36,24 @@ pub enum Decay {
 }
 
 impl Schedule {
-    /// Steps of the warm-up as known at `step`.
+    /// Steps of the warm-up of the leg of `step`, as known then.
     pub fn warmup_at(&self, step: u64) -> u64 {
-        match self.plans.first() {
-            Some(first) if first.from_step <= step => self.warmup.min(first.steps / 2),
+        let (start, plans) = self.leg(step);
+        match plans.first() {
+            Some(first) if first.from_step <= step => self.warmup.min((first.steps - start) / 2),
             _ => self.warmup,
         }
+    }
+
+    /// Where the leg of `step` begins, and its plans.
+    fn leg(&self, step: u64) -> (u64, Cow<'_, [Plan]>) {
+        let next = self.ended.partition_point(|end| *end <= step);
+        let start = if next == 0 { 0 } else { self.ended[next - 1] };
+        let plans = match self.ended.get(next) {
+            Some(end) => Cow::Owned(vec![Plan { from_step: start, steps: *end }]),
+            None => Cow::Borrowed(&self.plans[..]),
+        };
+        (start, plans)
     }
 
     /// Learning rate of optimiser step `step`, counted from 0. The warm-up rises linearly and reaches the peak with
@@ -48,11 +64,12 @@ impl Schedule {
 
     /// The same for another peak: all rates of a run rise and fall together.
     pub fn rate_at(&self, step: u64, peak: f64) -> f64 {
+        let (start, plans) = self.leg(step);
         let warmup = self.warmup_at(step);
-        if step < warmup {
-            return peak * (step + 1) as f64 / warmup as f64;
+        if step - start < warmup {
+            return peak * (step - start + 1) as f64 / warmup as f64;
         }
-        let progress = self.progress(step, warmup);
+        let progress = progress(&plans, step, start + warmup);
         match self.decay {
             Decay::Cosine => peak * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
             Decay::Linear => peak * (1.0 - progress),
@@ -60,22 +77,23 @@ impl Schedule {
         }
     }
 
-    /// How much of the decay lies behind at `step`, 0 to 1. A new plan changes how fast the rest is gone through
-    /// but not what is behind, so the learning rate never jumps.
-    fn progress(&self, step: u64, warmup: u64) -> f64 {
-        let mut at = warmup;
-        let mut done = 0.0;
-        for (i, plan) in self.plans.iter().enumerate() {
-            at = at.max(plan.from_step);
-            let end = self.plans.get(i + 1).map_or(step, |next| next.from_step.min(step));
-            if end > at {
-                let left = plan.steps.saturating_sub(at).max(end - at);
-                done += (1.0 - done) * (end - at) as f64 / left as f64;
-                at = end;
-            }
+}
+
+/// How much of the decay that begins at step `from` lies behind at `step`, 0 to 1. A new plan changes how fast the rest is
+/// gone through but not what is behind, so the learning rate never jumps.
+fn progress(plans: &[Plan], step: u64, from: u64) -> f64 {
+    let mut at = from;
+    let mut done = 0.0;
+    for (i, plan) in plans.iter().enumerate() {
+        at = at.max(plan.from_step);
+        let end = plans.get(i + 1).map_or(step, |next| next.from_step.min(step));
+        if end > at {
+            let left = plan.steps.saturating_sub(at).max(end - at);
+            done += (1.0 - done) * (end - at) as f64 / left as f64;
+            at = end;
         }
-        done
     }
+    done
 }
 
 #[cfg(test)]
@@ -84,7 +102,21 @@ mod tests {
 
     fn schedule(warmup: u64, plans: &[(u64, u64)]) -> Schedule {
         let plans = plans.iter().map(|&(from_step, steps)| Plan { from_step, steps }).collect();
-        Schedule { lr: 1.0, decay: Decay::Cosine, warmup, plans }
+        Schedule { lr: 1.0, decay: Decay::Cosine, warmup, plans, ended: Vec::new() }
+    }
+
+    #[test]
+    fn an_extended_run_warms_up_and_decays_anew_after_its_earlier_legs() {
+        let whole = schedule(4, &[(0, 12)]);
+        let extended = Schedule { ended: vec![12], ..schedule(4, &[(12, 32)]) };
+        let (before, after): (Vec<f64>, Vec<f64>) =
+            ((0..12).map(|i| extended.lr_at(i)).collect(), (12..32).map(|i| extended.lr_at(i)).collect());
+        assert_eq!(before, (0..12).map(|i| whole.lr_at(i)).collect::<Vec<_>>());
+        let alone = schedule(4, &[(0, 20)]);
+        assert_eq!(after, (0..20).map(|i| alone.lr_at(i)).collect::<Vec<_>>());
+        // Its first steps are warm-up even while a run of minutes measures them.
+        let measuring = Schedule { ended: vec![12], ..schedule(4, &[]) };
+        assert_eq!([12, 13].map(|i| measuring.lr_at(i)), [0.25, 0.5]);
     }
 
     #[test]

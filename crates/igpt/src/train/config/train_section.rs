@@ -6,7 +6,7 @@ use crate::device::{AdamUpdate, Device, Precision, Update};
 use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
 use crate::train::config::keep::Keep;
 use crate::train::config::optimizer::{self, OptimizerSection};
-use crate::train::config::planned::Plan;
+use crate::train::config::planned::{Leg, Plan};
 use crate::train::config::recipe::Recipe;
 use crate::train::config::schedule::{Decay, Schedule};
 
@@ -116,7 +116,8 @@ pub struct TrainSection {
     /// 512, so often that they take a thirtieth of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_images: Option<usize>,
-    /// Steps between checkpoints, 0 for only the last; where nothing is said as often as validations.
+    /// Steps between checkpoints, 0 for only the last. By default as often as validations. Weights that are kept for their
+    /// validation are saved in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
     /// Which weights the finished model has: those of the lowest validation loss (`best`; of a classifier always those of
@@ -134,6 +135,9 @@ pub struct TrainSection {
     /// The plans that a run of `minutes` made: written into the resolved config; where given they are followed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Plan>,
+    /// The legs that a run had before it was extended, oldest first; the budget is that of the last one, which follows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<Leg>,
 }
 
 /// Tokens of a step where its images are not counted: small steps learn most in little time, and this many still keep
@@ -187,6 +191,7 @@ impl Default for TrainSection {
             keep_last: 2,
             keep_every: 0,
             plan: Vec::new(),
+            legs: Vec::new(),
         }
     }
 }
@@ -226,7 +231,12 @@ impl TrainSection {
         }
     }
 
-    /// Steps of the run over so many training `images`; none where minutes are its budget.
+    /// Steps and seconds of training at which the budget begins.
+    pub fn begins(&self) -> (u64, f64) {
+        self.legs.last().map_or((0, 0.0), |leg| (leg.steps, leg.seconds))
+    }
+
+    /// Steps of the budget over so many training `images`; none where minutes are its budget.
     pub(crate) fn fixed_steps(&self, images: usize) -> Option<u64> {
         let epoch = images as f64 / self.batch as f64;
         self.steps.or(self.epochs.map(|epochs| ((epochs * epoch).round() as u64).max(1)))
@@ -267,7 +277,7 @@ mod tests {
 
     #[test]
     fn adams_rates_are_scaled_from_the_width_that_they_were_found_at() {
-        let schedule = Schedule { lr: 1.0, decay: Decay::Constant, warmup: 0, plans: Vec::new() };
+        let schedule = Schedule { lr: 1.0, decay: Decay::Constant, warmup: 0, plans: Vec::new(), ended: Vec::new() };
         let rates =
             |lr_width, n_embd| TrainSection { lr_width, ..Default::default() }.update(&schedule, 0, n_embd).rates;
         assert_eq!((rates(0, 96), rates(96, 96)), (Rates::EVEN, Rates::EVEN));

@@ -17,6 +17,8 @@ const MEASURED_SHARE: f64 = 0.01;
 #[derive(Clone, Debug)]
 pub struct Planner {
     schedule: Schedule,
+    /// Steps and seconds of training at which the budget begins.
+    begins: (u64, f64),
     /// Seconds of the budget; none for steps and epochs, and for plans that are given.
     seconds: Option<f64>,
     batch: usize,
@@ -50,13 +52,16 @@ impl Planner {
             (None, Some(epochs)) => (epochs * epoch).round() as u64,
             (None, None) => (epoch.round() as u64).max(1),
         };
+        let begins = train.begins();
         let (plans, seconds) = match (train.fixed_steps(images), train.plan.is_empty()) {
-            (Some(steps), _) => (vec![Plan { from_step: 0, steps }], None),
+            (Some(steps), _) => (vec![Plan { from_step: begins.0, steps: begins.0 + steps }], None),
             (None, false) => (train.plan.clone(), None),
             (None, true) => (made.to_vec(), train.minutes.map(|m| m * 60.0)),
         };
+        let ended = train.legs.iter().map(|leg| leg.steps).collect();
         Self {
-            schedule: Schedule { lr: train.lr, decay: train.schedule, warmup, plans },
+            schedule: Schedule { lr: train.lr, decay: train.schedule, warmup, plans, ended },
+            begins,
             seconds,
             batch: train.batch,
             evaluation: Evaluation::default(),
@@ -113,7 +118,7 @@ impl Planner {
             return false;
         };
         let measured = step - from + 1 >= MEASURED_STEPS && steps - since >= MEASURED_SHARE * budget;
-        self.schedule.plans.is_empty() && (measured || elapsed >= budget)
+        self.schedule.plans.is_empty() && (measured || elapsed - self.begins.1 >= budget)
     }
 
     /// To be asked at validation points: whether a budget of minutes is planned again there. A run that is over stays
@@ -128,7 +133,7 @@ impl Planner {
         let budget = self.seconds?;
         let (from, since) = self.mark.filter(|(from, _)| *from < step)?;
         let pace = ((clock.steps - since) / (step - from) as f64).max(1e-9);
-        let left = ((budget - clock.elapsed - clock.ahead).max(0.0) / pace).floor() as u64;
+        let left = ((budget - (clock.elapsed - self.begins.1) - clock.ahead).max(0.0) / pace).floor() as u64;
         let plan = Plan { from_step: step, steps: step + left };
         self.mark = Some((step, clock.steps));
         self.schedule.plans.push(plan);
@@ -216,8 +221,9 @@ impl Planner {
         Some(every * validations.div_ceil(wanted))
     }
 
+    /// Steps of the budget by the first plan.
     fn first_steps(&self) -> Option<u64> {
-        self.schedule.plans.first().map(|first| first.steps)
+        self.schedule.plans.first().map(|first| first.steps - self.begins.0)
     }
 
     /// Images that so many steps train on.

@@ -95,8 +95,9 @@ fn model_of(run: &RunDir, checkpoint: &Checkpoint) -> Result<ModelDir> {
         return Err(Error::format(&checkpoint.path, "its config has no model.n_px: it is of no run of igpt"));
     };
     // What the config does not say of a network (its norm, its biases) is its source's.
-    let source = finetune.and_then(|finetune| finetune.model.as_ref()).map(open_model).transpose()?;
+    let source = config.starts_from().map(open_model).transpose()?;
     let mut network = source.as_ref().map_or_else(|| config.network(n_px, palette.n_vocab()), |s| s.config.clone());
+    network.n_vocab = palette.n_vocab();
     network.mask_prob = config.train.mask_prob.unwrap_or(network.mask_prob);
     network.class_head = None;
     if let Some(finetune) = finetune {

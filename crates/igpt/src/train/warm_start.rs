@@ -1,0 +1,72 @@
+//! The weights of another model as the first ones of a run.
+
+use crate::Result;
+use crate::model::{Layout, ModelConfig, ModelDir};
+use crate::palette::Palette;
+
+/// Rows of these are colours: the embeddings of all tokens, behind which that of sos stands, and the output matrix.
+const OF_COLORS: [&str; 2] = ["transformer.wte.weight", "lm_head.weight"];
+/// The classifier on top, which always starts anew.
+const CLASSIFIER: &str = "score.weight";
+
+/// `fresh` weights of `network` with everything in place of them that `source` has too. A colour of another palette starts
+/// with the row of the colour that is nearest to it in the source's.
+///
+/// # Errors
+/// When a tensor of the source has another shape.
+pub(super) fn carried(
+    network: &ModelConfig,
+    palette: &Palette,
+    source: &ModelDir,
+    mut fresh: Vec<f32>,
+) -> Result<Vec<f32>> {
+    let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
+    for tensor in layout.tensors().iter().filter(|tensor| tensor.name != CLASSIFIER) {
+        let Some(from) = theirs.tensor(&tensor.name) else { continue };
+        let values = &source.weights[from.range()];
+        if *palette == source.palette || !OF_COLORS.contains(&tensor.name.as_str()) {
+            layout.import(tensor, values, &mut fresh)?;
+            continue;
+        }
+        let width = network.n_embd;
+        let row = |color: usize| &values[color * width..][..width];
+        let nearest = (0..palette.n_vocab()).map(|color| source.palette.nearest(palette.bytes(color as u16)) as usize);
+        // What follows the colours is sos.
+        let colors = nearest.chain(source.palette.n_vocab()..from.shape[0]);
+        layout.import(tensor, &colors.flat_map(row).copied().collect::<Vec<_>>(), &mut fresh)?;
+    }
+    Ok(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_palette_starts_with_the_rows_of_the_nearest_colours_and_sos_stays_sos() {
+        let source = ModelDir::bundled().unwrap();
+        let (n, width) = (source.palette.n_vocab(), source.config.n_embd);
+        // The palette backwards and a colour more.
+        let mut colors: Vec<[f32; 3]> = source.palette.colors().iter().rev().copied().collect();
+        colors.push(colors[3]);
+        let palette = Palette::new(colors, 3).unwrap();
+        let network = ModelConfig { n_vocab: n + 1, ..source.config.clone() };
+        let layout = Layout::new(&network);
+        let weights = carried(&network, &palette, &source, vec![f32::NAN; layout.parameters()]).unwrap();
+        assert!(weights.iter().all(|weight| weight.is_finite()));
+        let theirs = Layout::new(&source.config);
+        for name in OF_COLORS {
+            let (own, from) = (layout.tensor(name).unwrap(), theirs.tensor(name).unwrap());
+            let row = |values: &[f32], i: usize| values[i * width..][..width].to_vec();
+            let (own, from) = (&weights[own.range()], &source.weights[from.range()]);
+            for color in 0..n {
+                assert_eq!(row(own, color), row(from, n - 1 - color), "{name} {color}");
+            }
+            assert_eq!(row(own, n), row(from, n - 4), "{name}");
+        }
+        let wte = |layout: &Layout, weights: &[f32]| weights[layout.tensor(OF_COLORS[0]).unwrap().range()].to_vec();
+        assert_eq!(wte(&layout, &weights)[(n + 1) * width..], wte(&theirs, &source.weights)[n * width..]);
+        let same = carried(&source.config, &source.palette, &source, vec![0.0; source.weights.len()]).unwrap();
+        assert!(same == source.weights);
+    }
+}

@@ -16,7 +16,7 @@ const MOST_FILES: usize = 50_000;
 /// Pixels that a thread collects before it adds them to the counts.
 const FLUSH: usize = 1 << 18;
 
-/// The palette that a run fits where none is given: of `colors`, where nothing is said 512, 16 for grey images, or as
+/// The palette that a run fits where none is given: of `colors`, by default the `usual` number (512, 16 for grey images), or as
 /// many as the images have once they are brought to a model's size as `preprocess` says.
 ///
 /// # Errors
@@ -24,7 +24,7 @@ const FLUSH: usize = 1 << 18;
 pub fn fit_usual(
     images: &Images,
     preprocess: Preprocess,
-    colors: Option<usize>,
+    (colors, usual): (Option<usize>, Option<usize>),
     seed: u64,
     threads: usize,
 ) -> Result<Palette> {
@@ -32,7 +32,7 @@ pub fn fit_usual(
     let sample = Some((options.pixels, options.seed));
     let (histogram, _) =
         histogram_preprocessed(images, Some(preprocess), images.channels(), sample, options.threads)?;
-    let usual = if images.channels() == 1 { 16 } else { 512 };
+    let usual = usual.unwrap_or(if images.channels() == 1 { 16 } else { 512 });
     let colors = colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
     Ok(fit(&histogram, &FitOptions { colors, ..options })?.0)
 }

@@ -11,6 +11,7 @@ use crate::device::{FineTuning, TrainEngine};
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, ModelDir};
 use crate::palette::{Palette, Quantizer};
+use crate::probe::parts::pick;
 use crate::ranks::in_turn;
 use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::train::augmentation;
@@ -19,6 +20,7 @@ use crate::train::config::heeded::Decider;
 use crate::train::config::token_data::{settle, settle_augment};
 use crate::train::config::{Leg, RunConfig, TrainSection};
 use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
+use crate::train::plan::sizing::{self, Sized};
 use crate::train::plan::speed::images_per_second;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::context::Context;
@@ -83,6 +85,20 @@ fn extend(config: &mut RunConfig, ended: &Meta, run: &RunDir) -> Result<()> {
     Ok(())
 }
 
+/// Fills what a run of minutes leaves open of size, colours and network, and tells it.
+fn sized(config: &mut RunConfig, images: &Images, context: &mut Context<'_>) -> Result<Option<Sized>> {
+    let train = config.train.clone();
+    let sized = sizing::size(config, images, |network| {
+        context.phase("measuring the speed");
+        let own = images_per_second(network, &train)?;
+        Ok(context.ranks.first(own)? * context.ranks.size() as f64)
+    })?;
+    if let Some(sized) = &sized {
+        context.observer.event(Event::Note(&sized.told));
+    }
+    Ok(sized)
+}
+
 /// Settles the augmentation of a run, and tells which it is where it was not asked for.
 fn augment(
     purpose: &dyn Purpose,
@@ -138,12 +154,21 @@ pub(super) fn prepare(
 
     let mut dataset = in_turn(context.ranks, || dataset(&config, context.observer))?;
     let fingerprint = Fingerprint::of(&dataset);
+    if let Some(count) = config.data.train_images {
+        dataset.train = pick(&dataset.train, count, config.train.seed);
+    }
     // Palettes need no labels, and see all training images.
     let all = dataset.split(Split::Train)?;
     let images = purpose.choose(&mut dataset, &config)?;
+    let mut usual_colors = None;
     let n_px = match purpose.source() {
         None => {
             config = settle(&config, &all)?;
+            if start != Start::Resume
+                && let Some(sized) = sized(&mut config, &all, context)?
+            {
+                usual_colors = sized.colors;
+            }
             config.model.n_px.or_else(|| all.own_size()).unwrap_or(ImageSize::square(32))
         }
         Some(source) => {
@@ -157,7 +182,7 @@ pub(super) fn prepare(
             source.config.n_px
         }
     };
-    let palette = share_palette(context.ranks, n_px, || palette(&config, &run, start, &all, n_px, context.observer))?;
+    let palette = share_palette(context.ranks, n_px, || palette(&config, &run, start, (&all, n_px, usual_colors), context.observer))?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let palette = quantizer.palette();
     expect_same_data(context.ranks, &dataset, &fingerprint, &images, palette)?;

@@ -163,13 +163,13 @@ pub(super) fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
     observer.event(Event::Warning(text));
 }
 
-/// The run's palette: the one it started with, one from a file, or one fitted to the training images.
+/// The run's palette: the one it started with, one from a file, or one fitted to the training images, with as many colours
+/// as are `usual` where the config gives no number.
 pub(super) fn palette(
     config: &RunConfig,
     run: &RunDir,
     start: Start,
-    images: &Images,
-    n_px: ImageSize,
+    (images, n_px, usual): (&Images, ImageSize, Option<usize>),
     observer: &mut dyn Observer,
 ) -> Result<Palette> {
     if start == Start::Resume && run.palette().exists() {
@@ -180,7 +180,7 @@ pub(super) fn palette(
     }
     observer.event(Event::Phase("fitting the palette"));
     let preprocess = Preprocess { resampling: augmentation::resampling(&config.data), ..Preprocess::new(n_px) };
-    let palette = fit_usual(images, preprocess, config.palette.colors, config.train.seed, config.train.threads)?;
+    let palette = fit_usual(images, preprocess, (config.palette.colors, usual), config.train.seed, config.train.threads)?;
     Ok(palette.with_resampling(preprocess.resampling))
 }
 

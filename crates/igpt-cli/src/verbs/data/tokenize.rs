@@ -106,7 +106,7 @@ fn palette(args: &Args, train: &Images, n_px: ImageSize) -> Result<Palette> {
         )));
     }
     say!("fitting the palette");
-    fit_usual(train, Preprocess::new(n_px), args.colors, args.seed.seed, args.threads.threads)
+    fit_usual(train, Preprocess::new(n_px), (args.colors, None), args.seed.seed, args.threads.threads)
 }
 
 fn tell(args: &Args, written: &Written, seconds: f64) -> Result<()> {

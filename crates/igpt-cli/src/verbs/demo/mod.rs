@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let train = dataset.split(Split::Train)?;
     // Asked for before training, so that a lack of test images costs nobody two minutes.
     dataset.split(Split::Test)?;
-    let config = recipe::recipe(&args, &train)?;
+    let config = recipe::recipe(&args)?;
     say!(
         "igpt demo: {} images of {}, {:.3} minutes of training, then a page in {}",
         train.len(),

@@ -1,12 +1,8 @@
-//! What the demo trains: a small network and a short schedule, chosen for the lowest test loss that two cores reach
-//! in two minutes.
+//! What the demo trains, and where.
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{Images, colors};
 use igpt::device;
-use igpt::image::ImageSize;
-use igpt::train::config::{MuonSettings, OptimizerSection};
 use igpt::train::{Overrides, Recipe, RunConfig};
 use igpt::{Error, Result};
 
@@ -16,37 +12,18 @@ use super::Args;
 /// under three on two cores.
 pub(super) const MINUTES: f64 = 2.0;
 
-/// Image side.
-const N_PX: usize = 16;
-
-/// Colours of the palette for RGB and for grey images, if the images have as many.
-const COLORS: [usize; 2] = [64, 16];
-
-/// The run's configuration for `train`.
-pub(super) fn recipe(args: &Args, train: &Images) -> Result<RunConfig> {
-    let n_px = ImageSize::square(N_PX);
-    let grey = train.channels() == 1;
-    let (histogram, _) = colors::histogram(train, Some(n_px), train.channels(), None, args.engine.threads())?;
+/// The run's configuration: what its minutes are best spent on, it finds out itself.
+pub(super) fn recipe(args: &Args) -> Result<RunConfig> {
     let mut layers = Overrides::default();
     if let Some(recipe) = args.recipe {
         layers.recipe(recipe.name());
     }
+    layers.put("train.minutes", args.minutes);
     let mut config = layers.finish()?;
-    config.model.n_embd = Some(128);
-    config.model.n_layer = Some(6);
-    config.model.n_head = Some(4);
-    config.model.n_px = Some(n_px);
-    config.palette.colors = Some(COLORS[usize::from(grey)].min(histogram.counts().len()).max(2));
     config.data.spec = args.data.data.clone();
     config.data.dir = args.data.data_dir.clone();
-    config.train.minutes = Some(args.minutes);
-    match config.train.recipe {
-        Recipe::Paper => (config.train.batch, config.train.lr) = (32, 5e-3),
-        // On a slow machine two minutes are a few hundred steps: small and bold ones.
-        Recipe::Modern => {
-            (config.train.batch, config.train.lr) = (8, 3e-3);
-            config.train.optimizer = OptimizerSection::Muon(MuonSettings { lr: 0.02, ..Default::default() });
-        }
+    if config.train.recipe == Recipe::Paper {
+        (config.train.batch, config.train.lr) = (32, 5e-3);
     }
     config.train.device = args.engine.device();
     config.train.precision = device::backend(config.train.device)?.precisions()[0];

@@ -30,6 +30,9 @@ impl RunConfig {
     /// Adds to `problems` what is larger than it can be, and what is lost when it becomes an f32.
     pub(in crate::train) fn check_limits(&self, problems: &mut Vec<String>) {
         let (model, train) = (&self.model, &self.train);
+        if self.data.train_images == Some(0) {
+            problems.push("data.train_images must be at least 1".into());
+        }
         let counts = [
             ("model.n_embd", model.n_embd.unwrap_or(0) as u64, N_EMBD),
             ("model.n_layer", model.n_layer.unwrap_or(0) as u64, N_LAYER),

@@ -87,6 +87,9 @@ pub struct DataSection {
     /// Where data sets are looked for and downloaded to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+    /// Train on so many of the training images only, drawn by the seed: to see what more of them are worth. All by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<usize>,
     /// Augmentation of the training images. By default chosen by their number, their size and the budget: none where they
     /// are seen a few times only.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_augment")]
@@ -103,7 +106,7 @@ pub struct DataSection {
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { spec: "emoji".into(), dir: None, augment: None, flip: None, accept_other: false }
+        Self { spec: "emoji".into(), dir: None, train_images: None, augment: None, flip: None, accept_other: false }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::train::config::{RunConfig, TrainSection};
 use crate::train::plan::beside::{self, Drawing, Evaluation};
 use crate::train::plan::measure::{WITH_COMPLETIONS, grid_seconds, seconds_of};
 use crate::train::plan::memory;
+use crate::train::plan::sizing;
+use crate::train::plan::speed::images_per_second;
 use crate::train::plan::planner::Planner;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::setup::{batches, dataset, palette, probe, resolve, validation};
@@ -100,9 +102,14 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let nowhere = RunDir::elsewhere("");
     let dataset = dataset(&config, observer)?;
     let images = dataset.split(Split::Train)?;
-    let config = settle(&config, &images)?;
+    let train_asked = config.train.clone();
+    let mut config = settle(&config, &images)?;
+    let sized = sizing::size(&mut config, &images, |network| images_per_second(network, &train_asked))?;
+    if let Some(sized) = &sized {
+        observer.event(Event::Note(&sized.told));
+    }
     let n_px = config.model.n_px.unwrap_or_else(|| images.own_size().unwrap_or(ImageSize::square(32)));
-    let palette = palette(&config, &nowhere, Start::New, &images, n_px, observer)?;
+    let palette = palette(&config, &nowhere, Start::New, (&images, n_px, sized.and_then(|sized| sized.colors)), observer)?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let network = config.network(n_px, quantizer.palette().n_vocab());
     network.validate()?;

@@ -5,6 +5,7 @@ pub mod forecast;
 pub(super) mod measure;
 pub(super) mod memory;
 pub mod planner;
+pub(super) mod sizing;
 pub(super) mod speed;
 
 pub use forecast::{Forecast, forecast};

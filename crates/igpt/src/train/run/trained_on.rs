@@ -60,10 +60,11 @@ impl TrainedOn {
         let mut next = Some(path.to_owned());
         for _ in 0..CHAIN {
             let Some((run, config)) = next.take().and_then(|path| run_of(&path)) else { break };
-            let all = config.finetune.as_ref().is_none_or(|finetune| finetune.labels_per_class.is_none());
+            let all = config.data.train_images.is_none()
+                && config.finetune.as_ref().is_none_or(|finetune| finetune.labels_per_class.is_none());
+            next = config.starts_from().map(Path::to_path_buf);
             let images = if all { images_of(&run) } else { None };
             trained.sets.push(Set { spec: config.data.spec, dir: config.data.dir, images });
-            next = config.finetune.and_then(|finetune| finetune.model);
         }
         trained
     }

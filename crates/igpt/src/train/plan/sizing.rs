@@ -1,0 +1,186 @@
+//! What a budget of minutes is best spent on: image size, colours and network, where they are not given, by one table of
+//! measured optima and the speed of this machine.
+
+use crate::Result;
+use crate::data::Images;
+use crate::image::ImageSize;
+use crate::model::{ModelConfig, Objective, Preset};
+use crate::train::config::{OptimizerSection, RunConfig};
+
+/// A size and what it takes to learn it.
+#[derive(Clone, Copy, Debug)]
+struct Rung {
+    /// Image side.
+    side: usize,
+    /// Colours of the palette, of RGB and of grey images.
+    colors: [usize; 2],
+    /// The network.
+    preset: Preset,
+    /// Images that a run must see for this size to be worth it: from there on the likelihood is as far below the best
+    /// baseline as that of the rung before.
+    from: f64,
+}
+
+/// Measured on emoji, Fashion-MNIST and photographs: docs/recipe.md. The first rung is for every budget.
+const TABLE: [Rung; 3] = [
+    Rung { side: 16, colors: [64, 16], preset: Preset::Nano, from: 0.0 },
+    Rung { side: 24, colors: [128, 16], preset: Preset::Nano, from: 25_000.0 },
+    Rung { side: 32, colors: [256, 16], preset: Preset::Nano, from: 60_000.0 },
+];
+
+/// A run that sees fewer images than these learns most by small and bold steps.
+const SHORT: f64 = 60_000.0;
+/// Images of such a step.
+const SHORT_BATCH: usize = 8;
+/// Learning rates of such a step, Muon's and Adam's.
+const SHORT_RATES: [f64; 2] = [0.02, 3e-3];
+/// Share of a budget that steps have.
+const STEPS: f64 = 0.88;
+
+/// What a budget was sized to.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::train) struct Sized {
+    /// Colours of the palette, or as many as the images have; none where the config gives them.
+    pub colors: Option<usize>,
+    /// What to tell of it.
+    pub told: String,
+}
+
+/// Fills what the `config` of a run of minutes leaves open of image size and network, for `images`; none where it leaves
+/// nothing open or the budget is no time. `speed` gives the images that a network trains on in a second here.
+///
+/// # Errors
+/// As `speed`.
+pub(in crate::train) fn size(
+    config: &mut RunConfig,
+    images: &Images,
+    speed: impl FnOnce(&ModelConfig) -> Result<f64>,
+) -> Result<Option<Sized>> {
+    let grey = usize::from(images.channels() == 1);
+    let model = &config.model;
+    let opens_network = model.preset.is_none() && model.n_embd.is_none() && model.n_layer.is_none();
+    let opens_colors = config.palette.colors.is_none() && config.palette.file.is_none();
+    let (Some(minutes), true) = (config.train.minutes, opens_network || opens_colors || model.n_px.is_none()) else {
+        return Ok(None);
+    };
+    if !config.train.plan.is_empty() {
+        return Ok(None);
+    }
+    let network = |rung: &Rung| {
+        let mut config = config.clone();
+        if opens_network {
+            config.model.preset = Some(rung.preset);
+        }
+        let n_px = config.model.n_px.unwrap_or(ImageSize::square(rung.side));
+        config.network(n_px, config.palette.colors.unwrap_or(rung.colors[grey]))
+    };
+    let first = network(&TABLE[0]);
+    let seconds = 60.0 * minutes * STEPS;
+    let first_seen = speed(&first)? * seconds;
+    let seen = |rung: &Rung| first_seen * work(&first) / work(&network(rung));
+    let own = images.own_size().map_or(usize::MAX, |size| size.height.min(size.width));
+    let fits = |rung: &&Rung| match config.model.n_px {
+        // Of a size that is given, the nearest rung below has the colours.
+        Some(n_px) => rung.side <= n_px.height.max(TABLE[0].side),
+        None => rung.side <= own.max(TABLE[0].side) && seen(rung) >= rung.from,
+    };
+    let rung = *TABLE.iter().rfind(fits).unwrap_or(&TABLE[0]);
+    let seen = seen(&rung);
+    let n_px = config.model.n_px.unwrap_or(ImageSize::square(rung.side.min(own)));
+    config.model.n_px = Some(n_px);
+    if opens_network {
+        config.model.preset = Some(rung.preset);
+    }
+    if seen < SHORT {
+        small_steps(config);
+    }
+    let preset = config.model.preset.map_or("the network that is given", Preset::name);
+    let colors = config.palette.colors.unwrap_or(rung.colors[grey]);
+    let told = format!(
+        "sized for {minutes} minutes, in which about {:.0} images are seen: {n_px} images, {colors} colours, {preset} \
+         (--n-px, --colors and --preset choose others)",
+        round(seen)
+    );
+    Ok(Some(Sized { colors: opens_colors.then_some(rung.colors[grey]), told }))
+}
+
+/// Sets the step of a short run, where the recipe is to choose it.
+fn small_steps(config: &mut RunConfig) {
+    let is_given = |key: &str| config.given.all.get(key).is_some();
+    let (batch, lr, own_rate) =
+        (is_given("train.batch"), is_given("train.lr"), is_given("train.optimizer.lr") || is_given("train.optimizer"));
+    let OptimizerSection::Muon(muon) = &mut config.train.optimizer else { return };
+    if !own_rate {
+        muon.lr = SHORT_RATES[0];
+    }
+    if !lr {
+        config.train.lr = SHORT_RATES[1];
+    }
+    if !batch && config.train.batch == 0 {
+        config.train.batch = SHORT_BATCH.next_multiple_of(config.train.gradient_groups);
+    }
+}
+
+/// The arithmetic of an image in training, in proportion: products with weights, and attention over what comes before.
+fn work(network: &ModelConfig) -> f64 {
+    let (t, c, l) = (network.n_ctx() as f64, network.n_embd as f64, network.n_layer as f64);
+    let weights = l * (4.0 * c * c + 2.0 * c * network.n_inner as f64) + c * network.n_vocab as f64;
+    let reach = if network.objective == Objective::Masked { t } else { t / 2.0 };
+    t * (weights + l * 2.0 * c * reach)
+}
+
+/// Two digits.
+fn round(images: f64) -> f64 {
+    let unit = 10f64.powf(images.max(1.0).log10().floor() - 1.0).max(1.0);
+    (images / unit).round() * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{OpenOptions, Split, open};
+    use crate::train::Overrides;
+
+    fn sized(minutes: f64, speed: f64, settings: &[&str]) -> (RunConfig, Option<Sized>) {
+        let images = open("emoji", &OpenOptions::default()).unwrap().split(Split::Validation).unwrap();
+        let mut layers = Overrides::default();
+        layers.put("train.minutes", minutes);
+        settings.iter().for_each(|setting| layers.set(setting).unwrap());
+        let mut config = layers.clone().finish().unwrap();
+        config.given.all = layers;
+        let sized = size(&mut config, &images, |_| Ok(speed)).unwrap();
+        (config, sized)
+    }
+
+    #[test]
+    fn the_size_grows_with_the_budget_and_the_speed_but_never_beyond_the_pictures() {
+        let side = |minutes, speed| sized(minutes, speed, &[]).0.model.n_px.unwrap().height;
+        assert_eq!([side(0.2, 10.0), side(2.0, 100.0)], [16, 16]);
+        let sides: Vec<usize> = [2.0, 20.0, 200.0, 2000.0].map(|minutes| side(minutes, 300.0)).into();
+        assert!(sides.is_sorted() && sides[0] < sides[3], "{sides:?}");
+        // Emoji have 32 pixels.
+        assert_eq!(side(1e6, 1e4), 32);
+        assert_eq!(side(4.0, 500.0), side(8.0, 250.0));
+    }
+
+    #[test]
+    fn what_is_given_stays_and_nothing_is_sized_without_a_budget_of_minutes() {
+        let (config, found) = sized(2.0, 100.0, &["model.n_px=20", "palette.colors=7", "train.batch=3", "train.lr=0.5"]);
+        assert_eq!((config.model.n_px, config.palette.colors), (Some(ImageSize::square(20)), Some(7)));
+        assert_eq!((config.train.batch, config.train.lr, found.unwrap().colors), (3, 0.5, None));
+        let all = ["model.n_px=20", "palette.colors=7", "model.preset=nano"];
+        assert_eq!(sized(2.0, 100.0, &all).1, None);
+        assert_eq!(sized(2.0, 100.0, &["train.steps=5"]).1, None);
+    }
+
+    #[test]
+    fn short_runs_take_small_and_bold_steps_and_long_ones_the_recipes() {
+        let rates = |minutes| {
+            let train = sized(minutes, 100.0, &[]).0.train;
+            (train.batch, train.main_rate(), train.lr)
+        };
+        assert_eq!(rates(2.0), (SHORT_BATCH, SHORT_RATES[0], SHORT_RATES[1]));
+        assert_eq!(rates(2e4), (0, 0.01, 1.5e-3));
+        assert_eq!(sized(2.0, 100.0, &["train.recipe=paper"]).0.train.batch, 128);
+    }
+}

@@ -108,7 +108,8 @@ fn a_run_leaves_its_directory_and_tells_its_figures() {
 #[test]
 fn kill_and_resume_gives_the_bytes_of_an_uninterrupted_run() {
     let dir = pictures();
-    let budget = ["--steps", "600", "--set", "train.checkpoint_every=20", "--set", "train.gradient_groups=2"];
+    let budget = "--steps 600 --patience 0 --set train.checkpoint_every=20 --set train.gradient_groups=2";
+    let budget: Vec<&str> = budget.split(' ').collect();
     done(command(dir.path(), "whole", &budget));
     let mut child = started(dir.path(), "parts", &budget, &checkpoint(dir.path(), "parts", 20));
     child.kill().unwrap();

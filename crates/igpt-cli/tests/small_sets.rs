@@ -50,7 +50,8 @@ fn validations(run: &Path) -> Vec<f64> {
 #[test]
 fn a_set_that_can_only_be_learned_by_heart_ends_early_with_its_best_weights_and_a_verdict_that_says_so() {
     let dir = noise();
-    let run = format!("--data noise {NETWORK} --steps 400 --batch 8 --augment none --set train.eval_every=20 --patience 3");
+    let run =
+        format!("--data noise {NETWORK} --steps 400 --batch 8 --augment none --set train.eval_every=20 --patience 3");
     let (result, said) = pretrain(dir.path(), &format!("{run} --out run"));
     let (steps, kept) = (result["steps"].as_u64().unwrap(), result["kept_step"].as_u64().unwrap());
     assert_eq!((result["ended_early"].as_bool(), steps), (Some(true), kept + 3 * 20), "{said}");
@@ -64,13 +65,18 @@ fn a_set_that_can_only_be_learned_by_heart_ends_early_with_its_best_weights_and_
     assert!((number(&evaluated["nats_per_token"]) - lowest).abs() < 1e-5, "{evaluated}");
     // All there is to know is that five greys come alike.
     let verdict = &result["verdict"];
-    assert!(["worse-than-unigram", "worse-than-uniform", "hardly-better"].contains(&verdict["standing"].as_str().unwrap()));
+    assert!(
+        ["worse-than-unigram", "worse-than-uniform", "hardly-better"].contains(&verdict["standing"].as_str().unwrap())
+    );
     assert!(verdict["advice"].as_str().unwrap().contains("learned its images by heart"), "{verdict}");
     assert!(said.contains(verdict["finding"].as_str().unwrap()), "{said}");
     assert!(evaluated["verdict"]["standing"].is_string());
 
     // The last weights, where they are asked for, go on to the end.
-    let (last, _) = pretrain(dir.path(), &format!("{} --keep last --steps 100 --out last", run.replace("--steps 400 ", "").replace("--patience 3", "")));
+    let (last, _) = pretrain(
+        dir.path(),
+        &format!("{} --keep last --steps 100 --out last", run.replace("--steps 400 ", "").replace("--patience 3", "")),
+    );
     assert_eq!((last["kept_step"].as_u64(), last["ended_early"].as_bool()), (Some(100), Some(false)));
 }
 
@@ -92,7 +98,8 @@ fn a_run_goes_on_from_the_weights_of_a_model_with_its_palette_or_another() {
     pretrain(dir.path(), &format!("--data emoji {NETWORK} --steps 30 --batch 8 --out first"));
     let go_on = "--model first --data emoji --steps 1 --batch 8 --lr 1e-12 --muon-lr 1e-12";
     let (same, _) = pretrain(dir.path(), &format!("{go_on} --out same"));
-    let (first, _) = (json(&igpt(dir.path(), "eval --model first --data emoji --split validation --precision f32 --json")), ());
+    let (first, _) =
+        (json(&igpt(dir.path(), "eval --model first --data emoji --split validation --precision f32 --json")), ());
     let after = json(&igpt(dir.path(), "eval --model same --data emoji --split validation --precision f32 --json"));
     assert!((number(&first["nats_per_token"]) - number(&after["nats_per_token"])).abs() < 1e-4, "{first} {after}");
     assert_eq!(same["n_vocab"], 5);
@@ -108,7 +115,8 @@ fn a_run_goes_on_from_the_weights_of_a_model_with_its_palette_or_another() {
 #[test]
 fn a_run_that_is_over_is_extended_by_a_budget_of_its_own_and_one_that_is_not_is_not() {
     let dir = noise();
-    let run = format!("--data emoji {NETWORK} --steps 12 --batch 8 --set train.eval_every=4 --set train.warmup_steps=2");
+    let run =
+        format!("--data emoji {NETWORK} --steps 12 --batch 8 --set train.eval_every=4 --set train.warmup_steps=2");
     pretrain(dir.path(), &format!("{run} --out run"));
     let (more, said) = pretrain(dir.path(), "--resume --steps 8 --out run");
     assert_eq!(more["steps"], 20, "{said}");
@@ -144,6 +152,7 @@ fn a_budget_of_minutes_chooses_what_is_not_given_and_writes_it_down() {
     assert!(plan.contains("16×16 images, 64 colours"), "{plan}");
     // What is not training stands in the summary.
     let parts = &result["seconds_by_part"];
-    let all: f64 = ["steps", "validation", "probe", "samples", "checkpoints"].iter().map(|part| number(&parts[part])).sum();
+    let all: f64 =
+        ["steps", "validation", "probe", "samples", "checkpoints"].iter().map(|part| number(&parts[part])).sum();
     assert!(number(&parts["steps"]) > 0.0 && all <= number(&result["seconds"]) + 0.01, "{result}");
 }

@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream;
-use igpt::train::run::RunBaselines;
 use igpt::train::RunDir;
+use igpt::train::run::RunBaselines;
 use serde::Serialize;
 
 use super::baselines::baselines;

@@ -30,8 +30,7 @@ pub fn fit_usual(
 ) -> Result<Palette> {
     let options = FitOptions { seed, threads, ..FitOptions::default() };
     let sample = Some((options.pixels, options.seed));
-    let (histogram, _) =
-        histogram_preprocessed(images, Some(preprocess), images.channels(), sample, options.threads)?;
+    let (histogram, _) = histogram_preprocessed(images, Some(preprocess), images.channels(), sample, options.threads)?;
     let usual = usual.unwrap_or(if images.channels() == 1 { 16 } else { 512 });
     let colors = colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
     Ok(fit(&histogram, &FitOptions { colors, ..options })?.0)

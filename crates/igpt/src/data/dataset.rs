@@ -69,7 +69,18 @@ impl Dataset {
         let classes = in_lines(classes);
         let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
         let (channels, all) = (source.channels(), Images::all(source));
-        Self { name: name.into(), channels, classes, train, validation, test, has_parts: true, mirrors: false, notes: Vec::new(), all }
+        Self {
+            name: name.into(),
+            channels,
+            classes,
+            train,
+            validation,
+            test,
+            has_parts: true,
+            mirrors: false,
+            notes: Vec::new(),
+            all,
+        }
     }
 
     /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
@@ -81,7 +92,18 @@ impl Dataset {
             Images::run(source.clone(), end - part..end)
         });
         let (channels, all) = (source.channels(), Images::all(source));
-        Self { name, channels, classes, train, validation, test, has_parts: true, mirrors: false, notes: Vec::new(), all }
+        Self {
+            name,
+            channels,
+            classes,
+            train,
+            validation,
+            test,
+            has_parts: true,
+            mirrors: false,
+            notes: Vec::new(),
+            all,
+        }
     }
 
     /// As [`Dataset::new`], with a seeded tenth of `train` as validation.

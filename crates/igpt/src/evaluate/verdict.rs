@@ -88,7 +88,9 @@ impl Verdict {
                 scores.unigram
             ),
             Standing::WorseThanContext => {
-                format!("worse than counting: {nats:.4} nats/token is {share} above the best baseline, {best} ({lowest:.4})")
+                format!(
+                    "worse than counting: {nats:.4} nats/token is {share} above the best baseline, {best} ({lowest:.4})"
+                )
             }
             Standing::HardlyBetter => {
                 format!("hardly better than counting: {nats:.4} nats/token is {share} below {best} ({lowest:.4})")
@@ -163,7 +165,9 @@ mod tests {
         assert!(verdict(2.46, 32, 512, false).to_string().ends_with("; train longer, or --n-px 16 --colors 64"));
         assert!(verdict(2.46, 16, 512, false).to_string().ends_with("; train longer, or --colors 64"));
         assert!(verdict(2.46, 16, 64, false).to_string().ends_with("; train longer"));
-        assert!(verdict(2.46, 32, 16, true).to_string().contains("by heart: give it more of them, or train with --augment"));
+        assert!(
+            verdict(2.46, 32, 16, true).to_string().contains("by heart: give it more of them, or train with --augment")
+        );
         assert_eq!(verdict(0.87, 32, 512, true).advice, None);
     }
 }

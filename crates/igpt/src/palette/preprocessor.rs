@@ -8,12 +8,8 @@ use crate::image::{ImageSize, Resampling};
 use crate::{Error, Result};
 
 /// Switches of transformers with one implemented value each.
-const SWITCHES: [(&str, bool); 4] = [
-    ("do_color_quantize", true),
-    ("do_normalize", true),
-    ("do_rescale", true),
-    ("do_pad", false),
-];
+const SWITCHES: [(&str, bool); 4] =
+    [("do_color_quantize", true), ("do_normalize", true), ("do_rescale", true), ("do_pad", false)];
 /// Numbers with one implemented value each, which take bytes to [-1, 1].
 const NUMBERS: [(&str, f64); 3] = [("rescale_factor", 1.0 / 255.0), ("image_mean", 0.5), ("image_std", 0.5)];
 

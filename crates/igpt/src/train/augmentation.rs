@@ -40,7 +40,9 @@ pub(super) fn choose(data: &mut DataSection, images: &Images, mirrors: bool, n_p
     };
     let chosen = data.augment.is_none();
     let flip = data.flip.unwrap_or(chosen && augment != Augment::None && mirrors);
-    (data.augment, data.flip) = (Some(augment), Some(flip));
+    if chosen {
+        (data.augment, data.flip) = (Some(augment), Some(flip));
+    }
     let flips = if flip { " with flips" } else { "" };
     let off = if chosen && augment != Augment::None { "; --augment none turns it off" } else { "" };
     format!("augmentation {}{flips}: {why}{off}", augment.name())
@@ -73,7 +75,7 @@ mod tests {
         let mut data = DataSection::default();
         edit(&mut data);
         let told = choose(&mut data, &images, mirrors, ImageSize::square(n_px), epochs);
-        (data.augment.unwrap(), data.flip.unwrap(), told)
+        (data.augment.unwrap(), data.flip.unwrap_or(false), told)
     }
 
     #[test]
@@ -82,7 +84,10 @@ mod tests {
         assert_eq!(chosen(16, 30.0, true, |_| ()).0, Augment::Crop);
         let (augment, flip, told) = chosen(32, 30.0, true, |_| ());
         assert_eq!((augment, flip), (Augment::Shift, true));
-        assert!(told.contains("augmentation shift with flips") && told.contains("--augment none turns it off"), "{told}");
+        assert!(
+            told.contains("augmentation shift with flips") && told.contains("--augment none turns it off"),
+            "{told}"
+        );
     }
 
     #[test]

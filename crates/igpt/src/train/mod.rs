@@ -23,7 +23,9 @@ pub mod trainer;
 mod warm_start;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use config::{AUTO, Decay, FineTuneSection, Given, Keep, Leg, Overrides, Plan, Recipe, RunConfig, Schedule, Value, parse_n_px};
+pub use config::{
+    AUTO, Decay, FineTuneSection, Given, Keep, Leg, Overrides, Plan, Recipe, RunConfig, Schedule, Value, parse_n_px,
+};
 pub use finetune::{FineTuned, finetune};
 pub use lr_search::{LrSearch, lr_search};
 pub use plan::{Forecast, Planner, forecast};

@@ -110,7 +110,8 @@ fn augment(
 ) -> Result<()> {
     let is_open = config.data.augment.is_none();
     let seen = if is_open && purpose.augments() { images_seen(config, images.len(), network, context)? } else { 0.0 };
-    let told = augmentation::choose(&mut config.data, images, dataset.mirrors, network.n_px, seen / images.len() as f64);
+    let told =
+        augmentation::choose(&mut config.data, images, dataset.mirrors, network.n_px, seen / images.len() as f64);
     if is_open && purpose.augments() {
         context.observer.event(Event::Note(&told));
     }
@@ -182,7 +183,9 @@ pub(super) fn prepare(
             source.config.n_px
         }
     };
-    let palette = share_palette(context.ranks, n_px, || palette(&config, &run, start, (&all, n_px, usual_colors), context.observer))?;
+    let palette = share_palette(context.ranks, n_px, || {
+        palette(&config, &run, start, (&all, n_px, usual_colors), context.observer)
+    })?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let palette = quantizer.palette();
     expect_same_data(context.ranks, &dataset, &fingerprint, &images, palette)?;

@@ -355,9 +355,9 @@ fn card(config: &RunConfig, summary: &Summary) -> Card {
         Some(probability) => format!(" Each position was masked with probability {probability}."),
         None => String::new(),
     };
-    let origin = config.starts_from().map_or(String::new(), |model| {
-        format!(", starting from `{}`,", Card::data_name(&model.display().to_string()))
-    });
+    let origin = config
+        .starts_from()
+        .map_or(String::new(), |model| format!(", starting from `{}`,", Card::data_name(&model.display().to_string())));
     let line = format!(
         "Pretrained with igpt{origin} on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}; the weights \
          are those after step {}.{masks}{}",

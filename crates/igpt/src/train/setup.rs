@@ -180,7 +180,8 @@ pub(super) fn palette(
     }
     observer.event(Event::Phase("fitting the palette"));
     let preprocess = Preprocess { resampling: augmentation::resampling(&config.data), ..Preprocess::new(n_px) };
-    let palette = fit_usual(images, preprocess, (config.palette.colors, usual), config.train.seed, config.train.threads)?;
+    let palette =
+        fit_usual(images, preprocess, (config.palette.colors, usual), config.train.seed, config.train.threads)?;
     Ok(palette.with_resampling(preprocess.resampling))
 }
 

@@ -61,10 +61,12 @@ fn cifar_crops_reach_every_offset_and_both_directions() {
 #[test]
 fn imagenet_crops_keep_to_the_papers_range() {
     let (image, model) = (ImageSize { height: 480, width: 640 }, ImageSize::square(32));
-    let areas: Vec<Area> = (0..2000).map(|n| {
-        let rng = &mut rng(n);
-        random_area(image, model, Augment::Imagenet.share(rng), rng)
-    }).collect();
+    let areas: Vec<Area> = (0..2000)
+        .map(|n| {
+            let rng = &mut rng(n);
+            random_area(image, model, Augment::Imagenet.share(rng), rng)
+        })
+        .collect();
     for a in &areas {
         assert!(a.width == a.height && a.width >= 480.0 * 224.0 / 384.0 && a.width <= 480.0 * 224.0 / 256.0);
         assert!(a.left >= 0.0 && a.top >= 0.0 && a.left + a.width <= 640.0 && a.top + a.height <= 480.0);
@@ -89,7 +91,9 @@ fn augmentation_is_a_function_of_its_key() {
 
 #[test]
 fn recipes_have_their_names() {
-    for (name, augment) in Augment::NAMES.into_iter().filter(|name| *name != "crop-flip").map(|name| (name, name.parse().unwrap())) {
+    for (name, augment) in
+        Augment::NAMES.into_iter().filter(|name| *name != "crop-flip").map(|name| (name, name.parse().unwrap()))
+    {
         assert_eq!(Augment::name(augment), name);
         assert_eq!(serde_json::to_string(&augment).unwrap(), format!("{name:?}"));
     }

@@ -9,7 +9,8 @@ use super::words::grouped;
 use crate::data::{self, Dataset, Preprocess, Split, TokenSet, colors, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{
-    Accuracy, BaselineScores, Baselines, Circumstances, Likelihood, Reference, Surprise, Verdict, accuracy, likelihood, surprise,
+    Accuracy, BaselineScores, Baselines, Circumstances, Likelihood, Reference, Surprise, Verdict, accuracy, likelihood,
+    surprise,
 };
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};

@@ -126,10 +126,7 @@ mod tests {
         }
         let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 4);
         let fine_tuning = RunConfig { finetune: Some(Default::default()), ..RunConfig::default() };
-        given
-            .expect_used(&fine_tuning, decider, &network, &palette(6))
-            .err()
-            .map_or(String::new(), |e| e.to_string())
+        given.expect_used(&fine_tuning, decider, &network, &palette(6)).err().map_or(String::new(), |e| e.to_string())
     }
 
     #[test]

@@ -76,7 +76,6 @@ impl Schedule {
             Decay::Constant => peak,
         }
     }
-
 }
 
 /// How much of the decay that begins at step `from` lies behind at `step`, 0 to 1. A new plan changes how fast the rest is

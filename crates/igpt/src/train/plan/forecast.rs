@@ -19,9 +19,9 @@ use crate::train::config::{RunConfig, TrainSection};
 use crate::train::plan::beside::{self, Drawing, Evaluation};
 use crate::train::plan::measure::{WITH_COMPLETIONS, grid_seconds, seconds_of};
 use crate::train::plan::memory;
+use crate::train::plan::planner::Planner;
 use crate::train::plan::sizing;
 use crate::train::plan::speed::images_per_second;
-use crate::train::plan::planner::Planner;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::setup::{batches, dataset, palette, probe, resolve, validation};
 use crate::train::trainer::accumulation::{Accumulation, micro_batch};
@@ -109,7 +109,8 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         observer.event(Event::Note(&sized.told));
     }
     let n_px = config.model.n_px.unwrap_or_else(|| images.own_size().unwrap_or(ImageSize::square(32)));
-    let palette = palette(&config, &nowhere, Start::New, (&images, n_px, sized.and_then(|sized| sized.colors)), observer)?;
+    let palette =
+        palette(&config, &nowhere, Start::New, (&images, n_px, sized.and_then(|sized| sized.colors)), observer)?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let network = config.network(n_px, quantizer.palette().n_vocab());
     network.validate()?;

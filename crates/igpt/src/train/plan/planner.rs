@@ -321,7 +321,8 @@ mod tests {
             let train = TrainSection { steps: Some(steps), batch: 4, eval_every, ..TrainSection::default() };
             let planner = Planner::new(&train, 1000, &[]).evaluating(evaluation);
             let due: Vec<u64> = (1..=steps).filter(|step| planner.validates(*step)).collect();
-            let probed: Vec<u64> = (1..=steps).filter(|step| planner.validates(*step) && planner.probes(*step)).collect();
+            let probed: Vec<u64> =
+                (1..=steps).filter(|step| planner.validates(*step) && planner.probes(*step)).collect();
             (due, planner.validated_images(), probed)
         };
         let all = |images| Evaluation { images, ..Evaluation::default() };

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_given_stays_and_nothing_is_sized_without_a_budget_of_minutes() {
-        let (config, found) = sized(2.0, 100.0, &["model.n_px=20", "palette.colors=7", "train.batch=3", "train.lr=0.5"]);
+        let (config, found) =
+            sized(2.0, 100.0, &["model.n_px=20", "palette.colors=7", "train.batch=3", "train.lr=0.5"]);
         assert_eq!((config.model.n_px, config.palette.colors), (Some(ImageSize::square(20)), Some(7)));
         assert_eq!((config.train.batch, config.train.lr, found.unwrap().colors), (3, 0.5, None));
         let all = ["model.n_px=20", "palette.colors=7", "model.preset=nano"];

@@ -82,7 +82,8 @@ impl Loop<'_> {
     fn ahead(&self) -> f64 {
         let (step, spent) = (self.outcome.step, &self.outcome.spent);
         let Some(steps) = self.planner.steps(step) else {
-            let left = (self.planner.seconds().unwrap_or(0.0) - self.elapsed() + self.t.config.train.begins().1).max(0.0);
+            let left =
+                (self.planner.seconds().unwrap_or(0.0) - self.elapsed() + self.t.config.train.begins().1).max(0.0);
             return left * beside::SHARE / (1.0 + beside::SHARE);
         };
         let left = steps.saturating_sub(step) as f64 / step.max(1) as f64;

@@ -161,11 +161,7 @@ impl<'a> Trainer<'a> {
         let images = self.validation.map_or(0, TokenSet::images);
         match self.config.finetune {
             Some(_) => Evaluation::of_classifier(images),
-            None => Evaluation::of_pretraining(
-                &self.config.train,
-                images,
-                self.probe.map_or(0.0, RunProbe::passes),
-            ),
+            None => Evaluation::of_pretraining(&self.config.train, images, self.probe.map_or(0.0, RunProbe::passes)),
         }
     }
 }

@@ -53,7 +53,10 @@ fn losses(run: &Findings) -> Vec<Figure> {
         figure("Context", format!("{:.4} nats", baselines.context), context),
     ]
     .into_iter()
-    .chain(run.verdict().map(|verdict| figure("Verdict", percent_below(verdict.below_best_baseline), &verdict.to_string())))
+    .chain(
+        run.verdict()
+            .map(|verdict| figure("Verdict", percent_below(verdict.below_best_baseline), &verdict.to_string())),
+    )
     .collect()
 }
 

@@ -21,7 +21,9 @@ mod tests;
 pub mod trainer;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use config::{Decay, FineTuneSection, Given, Overrides, Plan, Recipe, RunConfig, Schedule, Value, parse_n_px};
+pub use config::{
+    Decay, FineTuneSection, Given, Head, Overrides, Plan, Recipe, RunConfig, Schedule, Table, Value, parse_n_px,
+};
 pub use finetune::{FineTuned, finetune};
 pub use lr_search::{LrSearch, lr_search};
 pub use plan::{Forecast, Planner, forecast};

@@ -83,6 +83,24 @@ pub struct Outcome {
     pub checkpoint: Option<PathBuf>,
 }
 
+impl Outcome {
+    /// Of no step at all.
+    pub(in crate::train) fn untrained() -> Self {
+        Self {
+            step: 0,
+            stopped: false,
+            train_loss: None,
+            validation_loss: None,
+            class_loss: None,
+            accuracy: None,
+            best: None,
+            elapsed_s: 0.0,
+            session: (0.0, 0),
+            checkpoint: None,
+        }
+    }
+}
+
 /// The loop's own state.
 struct Loop<'a> {
     t: Trainer<'a>,
@@ -122,18 +140,9 @@ impl<'a> Trainer<'a> {
             Some(set) => planner.for_classifier(set.images(), train.batch),
             None => planner,
         };
-        let outcome = Outcome {
-            step: start.step,
-            stopped: false,
-            train_loss: None,
-            validation_loss: None,
-            class_loss: None,
-            accuracy: None,
-            best: start.best_loss.zip(start.best_step),
-            elapsed_s: start.elapsed_s,
-            session: (0.0, 0),
-            checkpoint,
-        };
+        let best = start.best_loss.zip(start.best_step);
+        let (step, elapsed_s) = (start.step, start.elapsed_s);
+        let outcome = Outcome { step, best, elapsed_s, checkpoint, ..Outcome::untrained() };
         let now = Instant::now();
         let row = (now, 0.0, start.step);
         let waited = start.validations_since_best;
@@ -236,7 +245,7 @@ impl Loop<'_> {
         }
         let lr = self.planner.schedule().lr_at(index);
         let n_embd = self.t.engine.config().n_embd;
-        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index, n_embd))?;
+        let norm = self.t.engine.step(&self.t.config.update(self.planner.schedule(), index, n_embd))?;
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }

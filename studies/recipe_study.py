@@ -133,7 +133,7 @@ def finetuning():
     for name, base, budget in [("muon", MODERN, budget), ("adam", adam, budget), ("muon-1500", MODERN, long)]:
         for factor_name, factor in FINE_TUNING.items():
             flags = settings(**base | budget | rates(factor, base) | dict(eval_images=1024))
-            finetune = f"finetune --data fashion-mnist --model {{classes/pretrain}} {flags} --seed 0 {RUN}"
+            finetune = f"finetune --data fashion-mnist --model {{classes/pretrain}} {flags} --head-lr 1 --seed 0 {RUN}"
             yield Arm(f"classes/{name}-rates-{factor_name}-0", finetune, ("classes/pretrain",))
 
 

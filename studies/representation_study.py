@@ -23,7 +23,8 @@ SIZES = {
     "nano": (NETWORK.format(128, 6, 4), 1500),
 }
 # In about as long, validations and the test of 10,000 images included.
-FINETUNE = f"--batch 16 --steps 1400 --set train.eval_every=280 {RUN}"
+# The paper's schedule, with one rate for the classifier and the network.
+FINETUNE = f"--batch 16 --steps 1400 --set train.schedule=constant --patience 10 --head-lr 1 --set train.eval_every=280 {RUN}"
 LABELS = 25
 SEEDS = 3
 
@@ -42,7 +43,7 @@ def short():
     classes_only = "--generative-weight 0 "
     model = "finetune --data fashion-mnist --model {14/nano} --lr 1.5e-3 --muon-lr 0.01 "
     masked = model.replace("14/nano", "14/masked")
-    scratch = f"finetune --from-scratch {DATA} --n-px 14 {network} --set train.schedule=constant "
+    scratch = f"finetune --from-scratch {DATA} --n-px 14 {network} "
     yield Arm("14/finetune/joint", model + FINETUNE, ("14/nano",))
     yield Arm("14/finetune/classes-only", model + classes_only + FINETUNE, ("14/nano",))
     third = model.replace("--lr 1.5e-3 --muon-lr 0.01", "--lr 5e-4 --muon-lr 0.0033")

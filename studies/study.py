@@ -36,6 +36,7 @@ class Study:
         parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs") / record.stem)
         parser.add_argument("--only", default="", metavar="PREFIX[,PREFIX]", help="arms whose names begin so")
         parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each; of 1 all threads")
+        parser.add_argument("--threads", type=int, help="threads of each run, instead")
         parser.add_argument("--list", action="store_true", help="only print what is recorded")
         self.args = parser.parse_args()
         self.path = record
@@ -77,7 +78,8 @@ class Study:
         command = arm.command
         for key, value in places.items():
             command = command.replace("{" + key + "}", value)
-        threads = ["--threads", "0" if self.args.jobs == 1 else "1"]
+        default = 0 if self.args.jobs == 1 else 1
+        threads = ["--threads", str(default if self.args.threads is None else self.args.threads)]
         command = [self.args.igpt, *shlex.split(command), *threads, "--json"]
         # Beside the run, which wants a directory of its own: the command that began it.
         begun = self.args.out / "commands" / name.replace("/", "-")

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use igpt::train::{self, FineTuned, Overrides, RunConfig, Value};
+use igpt::train::{self, FineTuned, Head, Overrides, RunConfig, Table, Value};
 use igpt::{Error, Result};
 
 use super::run_args::integer;
 use super::training::{Kind, TrainingArgs};
+use crate::named::named;
 use crate::output::say;
 use crate::shared::JsonArgs;
 use crate::signals::Signals;
@@ -25,13 +26,6 @@ steps of warm-up. Training ends early when the accuracy on the validation images
 rising; the model has the weights of the highest, and only these are tested. --lr-search goes by the accuracy on the \
 validation images too.";
 
-/// Adam's learning rate beside that of pretraining: the paper's search often found about a tenth (section 4.5). Muon takes
-/// pretraining's rates as they are: docs/recipe.md.
-const SHARE_OF_ADAM_RATE: f64 = 0.1;
-/// Validation images, more than for a loss since an accuracy is coarser.
-const EVAL_IMAGES: i64 = 1024;
-const WARMUP_STEPS: i64 = 100;
-
 /// Flags of `igpt finetune`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -49,6 +43,10 @@ pub(crate) struct Args {
     from_scratch: bool,
     #[command(flatten)]
     training: TrainingArgs,
+    /// The classifier: the fine-tuned network (the default), a linear probe on top of the network as it is, or the one of
+    /// the two that does better on validation
+    #[arg(long, value_parser = named(&Head::ALL, Head::name))]
+    head: Option<Head>,
     /// Weight of the generative loss beside that of the classes; 1 by default, 0 trains on the classes alone
     #[arg(long, value_name = "W")]
     generative_weight: Option<f64>,
@@ -58,6 +56,12 @@ pub(crate) struct Args {
     /// Keep the embeddings and the first K blocks as they are
     #[arg(long, value_name = "K")]
     freeze: Option<usize>,
+    /// The classifier's learning rate over that of the network below it; by default the recipe's
+    #[arg(long, value_name = "FACTOR")]
+    head_lr: Option<f64>,
+    /// Share of the label that is spread over all classes in training (label smoothing), 0 to below 1
+    #[arg(long, value_name = "S")]
+    label_smoothing: Option<f64>,
     /// Show every class equally often, images of rarer classes several times in an epoch
     #[arg(long)]
     balanced: bool,
@@ -74,19 +78,18 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
 }
 
 fn settings(args: &Args) -> Result<RunConfig> {
+    // The recipe of fine-tuning is the library's, wherever there is this section.
     let mut lowest = Overrides::default();
-    lowest.put("finetune.generative_weight", 1.0);
-    if !args.training.run.resume {
-        lowest.put("train.schedule", "constant");
-        lowest.put("train.warmup_steps", WARMUP_STEPS);
-        lowest.put("train.eval_images", EVAL_IMAGES);
-    }
+    lowest.put("finetune", Table::new());
     let mut beside = Overrides::default();
-    let flags: [(&str, Option<Value>); 6] = [
+    let flags: [(&str, Option<Value>); 9] = [
         ("finetune.model", args.model.as_ref().map(|path| path.to_string_lossy().into_owned().into())),
+        ("finetune.head", args.head.map(|head| head.name().into())),
         ("finetune.generative_weight", args.generative_weight.map(Into::into)),
         ("finetune.class_layer", args.layer.map(|n| integer("--layer", n)).transpose()?),
         ("finetune.frozen_blocks", args.freeze.map(|n| integer("--freeze", n)).transpose()?),
+        ("finetune.head_lr", args.head_lr.map(Into::into)),
+        ("finetune.label_smoothing", args.label_smoothing.map(Into::into)),
         ("finetune.balanced", args.balanced.then_some(true.into())),
         ("finetune.labels_per_class", args.labels_per_class.map(|n| Value::Integer(n.into()))),
     ];
@@ -95,20 +98,13 @@ fn settings(args: &Args) -> Result<RunConfig> {
             beside.put(key, value);
         }
     }
-    let layers = args.training.run.layers(lowest)?.below(beside.clone());
-    let mut config = args.training.run.finish(layers, beside)?;
-    let settings = &args.training.run.settings;
-    let finetune = config.finetune.get_or_insert_default();
+    let mut layers = args.training.run.layers(lowest)?.below(beside.clone());
     if args.from_scratch {
-        finetune.model = None;
-    } else if finetune.model.is_none() && !args.training.run.resume {
+        layers.remove("finetune.model");
+    } else if layers.get("finetune.model").is_none() && !args.training.run.resume {
         return Err(Error::Missing("no model to start from: name one with --model, or say --from-scratch".into()));
     }
-    let is_said = settings.lr.is_some() || settings.set.iter().any(|setting| setting.starts_with("train.lr="));
-    if args.model.is_some() && settings.config.is_none() && config.train.optimizer.own_rate().is_none() && !is_said {
-        config.train.lr *= SHARE_OF_ADAM_RATE;
-    }
-    Ok(config)
+    args.training.run.finish(layers, beside)
 }
 
 fn tell(result: &FineTuned) {
@@ -120,12 +116,23 @@ fn tell(result: &FineTuned) {
     let how = if result.stopped { "stopped" } else { "done" };
     say!("{how} after {} steps, {:.0} s{best}", result.steps, result.seconds);
     match (result.test_accuracy, result.interval, result.test_images) {
-        (Some(accuracy), Some([low, high]), Some(images)) => say!(
-            "test accuracy {} on {images} images, 95 % interval {} to {}; name classes with: igpt classify --model {run} FILE",
-            percent(accuracy),
-            percent(low),
-            percent(high)
-        ),
+        (Some(accuracy), Some([low, high]), Some(images)) => {
+            let calibration = match (result.calibration_error, result.uncalibrated_error, result.temperature) {
+                (Some(after), Some(before), Some(temperature)) => format!(
+                    "; calibration error {} (before a temperature of {temperature:.3}: {})",
+                    percent(after),
+                    percent(before)
+                ),
+                _ => String::new(),
+            };
+            say!(
+                "test accuracy {} on {images} images, 95 % interval {} to {}{calibration}; name classes with: igpt classify \
+                 --model {run} FILE",
+                percent(accuracy),
+                percent(low),
+                percent(high)
+            );
+        }
         _ => say!("not tested yet; go on with: igpt finetune --resume --out {run}"),
     }
 }

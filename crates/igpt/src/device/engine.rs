@@ -13,7 +13,8 @@ pub struct LossSum {
     pub nats: Vec<f64>,
     /// Tokens scored.
     pub tokens: usize,
-    /// Nats of each image's class, where the batch has labels and the model a classifier.
+    /// Nats of each image's class, where the batch has labels and the model a classifier; in training with
+    /// [`label_smoothing`](crate::device::FineTuning::label_smoothing) those of the smoothed label.
     pub class_nats: Vec<f64>,
     /// The likeliest class of each of these images.
     pub predicted: Vec<u32>,

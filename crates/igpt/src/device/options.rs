@@ -34,11 +34,14 @@ pub struct FineTuning {
     pub generative_weight: f32,
     /// The first blocks that keep their weights, and the embeddings with them; 0 trains everything.
     pub frozen_blocks: usize,
+    /// Label smoothing of the classes' loss in training (Szegedy et al. 2016, section 7): the target is the label with a
+    /// share of 1 - this, and all classes alike with the rest. 0 trains on the labels as they are. Evaluation ignores it.
+    pub label_smoothing: f32,
 }
 
 impl Default for FineTuning {
     fn default() -> Self {
-        Self { generative_weight: 1.0, frozen_blocks: 0 }
+        Self { generative_weight: 1.0, frozen_blocks: 0, label_smoothing: 0.0 }
     }
 }
 

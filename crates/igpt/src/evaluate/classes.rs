@@ -5,6 +5,7 @@
 
 use crate::data::{Batch, Masking, TokenSet};
 use crate::device::{Engine, blame, expect_finite};
+use crate::evaluate::calibration::{best_temperature, expected_calibration_error};
 use crate::model::Objective;
 use crate::stats::wilson;
 use crate::{Error, Result};
@@ -23,7 +24,7 @@ pub struct Classified {
     pub probabilities: Vec<f64>,
 }
 
-/// The share of images that were classified rightly.
+/// How well images are classified.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Accuracy {
     /// Right ones / all.
@@ -32,14 +33,11 @@ pub struct Accuracy {
     pub interval: [f64; 2],
     /// Number of images.
     pub images: usize,
-}
-
-impl Accuracy {
-    /// Of `right` images out of `images`, at least one.
-    pub fn of(right: usize, images: usize) -> Self {
-        let accuracy = right as f64 / images as f64;
-        Self { accuracy, interval: wilson(accuracy, images), images }
-    }
+    /// Mean negative log-likelihood of the labels, in nats.
+    pub nats: f64,
+    /// [Expected calibration error](expected_calibration_error): how far the probabilities of the likeliest classes are from
+    /// how often these are right.
+    pub calibration_error: f64,
 }
 
 /// Classifies a batch. For a model of masked pixels image `i`'s masks are those of number `first` + i.
@@ -47,61 +45,138 @@ impl Accuracy {
 /// # Errors
 /// When the model has no classifier, the images are not the model's, or a score is not finite.
 pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Vec<Classified>> {
+    let scores = scores_of(engine, batch, first)?;
+    Ok((0..batch.images()).map(|image| scores.classified(image, 1.0)).collect())
+}
+
+/// How well `set`'s labelled images are classified. `progress` is told how many images are done.
+///
+/// # Errors
+/// When no image has a label, and as [`classify`].
+pub fn accuracy(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<Accuracy> {
+    Ok(scores(engine, set, progress)?.accuracy(1.0))
+}
+
+/// The logits of the classes of `set`'s labelled images.
+///
+/// # Errors
+/// As [`accuracy`].
+pub fn scores(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<Scores> {
+    let mut all: Option<Scores> = None;
+    for start in (0..set.images()).step_by(BATCH) {
+        let end = (start + BATCH).min(set.images());
+        let mut found = scores_of(engine, &set.batch(start..end), start as u64)?;
+        found.keep_labelled(&set.labels[start..end]);
+        match &mut all {
+            None => all = Some(found),
+            Some(all) => {
+                all.logits.extend(found.logits);
+                all.labels.extend(found.labels);
+            }
+        }
+        progress(end);
+    }
+    all.filter(|all| !all.labels.is_empty())
+        .ok_or_else(|| Error::Missing("no image has a label: give a data set with classes".into()))
+}
+
+/// Logits of classes of some images, of each vote of a model of masked pixels, beside their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    classes: usize,
+    votes: usize,
+    /// (images, votes, classes).
+    logits: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Scores {
+    /// How well the images are classified with all logits divided by `temperature`.
+    pub fn accuracy(&self, temperature: f64) -> Accuracy {
+        let found: Vec<_> = (0..self.labels.len()).map(|image| self.classified(image, temperature)).collect();
+        let is_right = |image: usize| found[image].class == self.labels[image];
+        let images = found.len();
+        let accuracy = (0..images).filter(|&image| is_right(image)).count() as f64 / images as f64;
+        let confidence = |image: usize| found[image].probabilities[found[image].class as usize];
+        Accuracy {
+            accuracy,
+            interval: wilson(accuracy, images),
+            images,
+            nats: self.nats(temperature) / images as f64,
+            calibration_error: expected_calibration_error((0..images).map(|i| (confidence(i), is_right(i)))),
+        }
+    }
+
+    /// The temperature by which the logits are to be divided so that the labels are likeliest
+    /// ([`best_temperature`]).
+    pub fn temperature(&self) -> f64 {
+        best_temperature(|temperature| self.nats(temperature))
+    }
+
+    /// Negative log-likelihood of all labels.
+    fn nats(&self, temperature: f64) -> f64 {
+        let of = |(image, label): (usize, &u32)| {
+            let mean = self.votes(image).map(|logits| softmax(logits, temperature)[*label as usize]).sum::<f64>();
+            -(mean / self.votes as f64).max(f64::MIN_POSITIVE).ln()
+        };
+        self.labels.iter().enumerate().map(of).sum()
+    }
+
+    fn classified(&self, image: usize, temperature: f64) -> Classified {
+        let mut count = vec![0; self.classes];
+        let mut probabilities = vec![0.0; self.classes];
+        for logits in self.votes(image) {
+            let softmax = softmax(logits, temperature);
+            count[largest(&softmax, |p| *p)] += 1;
+            probabilities.iter_mut().zip(softmax).for_each(|(mean, p)| *mean += p / self.votes as f64);
+        }
+        let both: Vec<(u64, f64)> = count.into_iter().zip(probabilities.iter().copied()).collect();
+        Classified { class: largest(&both, |both| *both) as u32, probabilities }
+    }
+
+    fn votes(&self, image: usize) -> impl Iterator<Item = &[f32]> {
+        let len = self.votes * self.classes;
+        self.logits[image * len..][..len].chunks_exact(self.classes)
+    }
+
+    /// Leaves images without a label out.
+    fn keep_labelled(&mut self, labels: &[Option<u32>]) {
+        let images = self.logits.chunks_exact(self.votes * self.classes).zip(labels);
+        let kept: Vec<f32> = images.filter(|(_, label)| label.is_some()).flat_map(|(l, _)| l.to_vec()).collect();
+        (self.logits, self.labels) = (kept, labels.iter().flatten().copied().collect());
+    }
+}
+
+/// The logits of a batch's classes, with no labels beside them yet.
+fn scores_of(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Scores> {
     let Some(head) = engine.config().class_head else {
         return Err(Error::Missing("the model has no classifier: train one with igpt finetune".into()));
     };
     let (classes, objective, mask_prob) = (head.num_labels, engine.config().objective, engine.config().mask_prob);
-    let votes = if objective == Objective::Masked { VOTES } else { 1 };
-    let mut count = vec![vec![0; classes]; batch.images()];
-    let mut probabilities = vec![vec![0.0; classes]; batch.images()];
-    let mut logits = vec![0.0; batch.images() * classes];
+    let votes = if objective == Objective::Masked { VOTES as usize } else { 1 };
+    let images = batch.images();
+    let mut all = vec![0.0; images * votes * classes];
+    let mut logits = vec![0.0; images * classes];
     for vote in 0..votes {
         match objective {
             Objective::Autoregressive => engine.class_logits(batch, &mut logits)?,
             Objective::Masked => {
-                let masked = Masking::evaluation(mask_prob, vote).mask(batch.clone(), first);
+                let masked = Masking::evaluation(mask_prob, vote as u64).mask(batch.clone(), first);
                 engine.class_logits(&masked, &mut logits)?;
             }
         }
         for (i, logits) in logits.chunks_exact(classes).enumerate() {
             expect_finite(logits, "a class's score", || format!("image {}", first + i as u64))
                 .map_err(|error| blame(engine, error))?;
-            let softmax = softmax(logits);
-            count[i][largest(&softmax, |p| *p)] += 1;
-            probabilities[i].iter_mut().zip(softmax).for_each(|(mean, p)| *mean += p / votes as f64);
+            all[(i * votes + vote) * classes..][..classes].copy_from_slice(logits);
         }
     }
-    let vote = |(probabilities, count): (Vec<f64>, Vec<u64>)| {
-        let both: Vec<(u64, f64)> = count.into_iter().zip(probabilities.iter().copied()).collect();
-        Classified { class: largest(&both, |both| *both) as u32, probabilities }
-    };
-    Ok(probabilities.into_iter().zip(count).map(vote).collect())
+    Ok(Scores { classes, votes, logits: all, labels: Vec::new() })
 }
 
-/// The share of `set`'s labelled images that are classified rightly. `progress` is told how many images are done.
-///
-/// # Errors
-/// When no image has a label, and as [`classify`].
-pub fn accuracy(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<Accuracy> {
-    let (mut right, mut labelled) = (0, 0);
-    for start in (0..set.images()).step_by(BATCH) {
-        let end = (start + BATCH).min(set.images());
-        let found = classify(engine, &set.batch(start..end), start as u64)?;
-        for (found, label) in found.iter().zip(&set.labels[start..end]) {
-            labelled += usize::from(label.is_some());
-            right += usize::from(*label == Some(found.class));
-        }
-        progress(end);
-    }
-    match labelled {
-        0 => Err(Error::Missing("no image has a label: give a data set with classes".into())),
-        _ => Ok(Accuracy::of(right, labelled)),
-    }
-}
-
-fn softmax(logits: &[f32]) -> Vec<f64> {
+fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    let exp: Vec<f64> = logits.iter().map(|&logit| (logit as f64 - top).exp()).collect();
+    let exp: Vec<f64> = logits.iter().map(|&logit| ((logit as f64 - top) / temperature).exp()).collect();
     let sum: f64 = exp.iter().sum();
     exp.into_iter().map(|x| x / sum).collect()
 }
@@ -119,15 +194,33 @@ mod tests {
     use crate::model::{ClassHead, ModelConfig};
     use crate::testing::random_weights;
 
+    /// Scores of images of two classes, of which the first `right` are of the class that they are said to be, by so large
+    /// a logit.
+    fn sure_by(logit: f32, right: usize, images: usize) -> Scores {
+        let labels = (0..images).map(|image| u32::from(image >= right)).collect();
+        Scores { classes: 2, votes: 1, logits: [logit, 0.0].repeat(images), labels }
+    }
+
     #[test]
     fn the_interval_is_wilsons() {
         // statsmodels.stats.proportion.proportion_confint(count, nobs, method="wilson").
         for (right, images, low, high) in
             [(90, 100, 0.825_634_337, 0.944_770_833), (0, 20, 0.0, 0.161_125_158), (7, 7, 0.645_661_157, 1.0)]
         {
-            let [a, b] = Accuracy::of(right, images).interval;
+            let [a, b] = sure_by(1.0, right, images).accuracy(1.0).interval;
             assert!((a - low).abs() < 1e-4 && (b - high).abs() < 1e-4, "{right}/{images}: {a} {b}");
         }
+    }
+
+    #[test]
+    fn the_temperature_makes_a_classifier_as_sure_as_it_is_right_and_changes_no_class() {
+        let scores = sure_by(6.0, 800, 1000);
+        let (before, temperature) = (scores.accuracy(1.0), scores.temperature());
+        let after = scores.accuracy(temperature);
+        assert!((6.0 / temperature as f64 - 4f64.ln()).abs() < 1e-2, "{temperature}");
+        assert_eq!((after.accuracy, after.interval), (before.accuracy, before.interval));
+        assert!(before.calibration_error > 0.19 && after.calibration_error < 2e-3, "{before:?} {after:?}");
+        assert!(after.nats < before.nats && (after.nats - 0.5004).abs() < 1e-3, "{after:?}");
     }
 
     fn model(objective: Objective, mask_prob: f64) -> Box<dyn Engine> {
@@ -151,7 +244,7 @@ mod tests {
             }
             let mut logits = vec![0.0; 6 * 3];
             engine.class_logits(&batch, &mut logits).unwrap();
-            let unmasked = softmax(&logits[..3]);
+            let unmasked = softmax(&logits[..3], 1.0);
             assert_eq!(unmasked == all[0].probabilities, objective == Objective::Autoregressive);
             // The share of masked positions is the model's own.
             let others = classify(&mut *model(objective, 0.25), &batch, 3).unwrap();

@@ -2,6 +2,7 @@
 //! images, and parity with transformers.
 
 mod baselines;
+mod calibration;
 mod classes;
 mod features;
 #[cfg(test)]
@@ -13,7 +14,8 @@ mod surprise;
 mod verdict;
 
 pub use baselines::{BaselineScores, Baselines};
-pub use classes::{Accuracy, Classified, VOTES, accuracy, classify};
+pub use calibration::{CALIBRATION_BINS, best_temperature, expected_calibration_error};
+pub use classes::{Accuracy, Classified, Scores, VOTES, accuracy, classify, scores};
 pub use features::{Layers, features, features_of_whole};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest};

@@ -10,6 +10,8 @@ pub struct RateGroup {
     pub blocks_above: usize,
     /// Whether it is a matrix that sums over the network's width: of a block, of the output or of the classifier.
     pub sums_width: bool,
+    /// Whether it is the classifier's matrix.
+    pub classifier: bool,
 }
 
 impl RateGroup {
@@ -20,8 +22,9 @@ impl RateGroup {
             None if ["transformer.wte.weight", "transformer.wpe.weight"].contains(&tensor.name.as_str()) => 0,
             None => n_layer - 1,
         };
-        let output = ["lm_head.weight", "score.weight"].contains(&tensor.name.as_str());
-        Self { blocks_above: n_layer - 1 - block, sums_width: tensor.hidden || output }
+        let classifier = tensor.name == "score.weight";
+        let output = classifier || tensor.name == "lm_head.weight";
+        Self { blocks_above: n_layer - 1 - block, sums_width: tensor.hidden || output, classifier }
     }
 }
 
@@ -32,15 +35,19 @@ pub struct Rates {
     pub layer_decay: f32,
     /// For matrices that sum over the network's width, of Adam alone: Muon's steps are made to the matrix's shape.
     pub width: f32,
+    /// For the classifier's matrix: it begins at zero on top of a network that may be trained already.
+    pub head: f32,
 }
 
 impl Rates {
     /// The same rate for all.
-    pub const EVEN: Self = Self { layer_decay: 1.0, width: 1.0 };
+    pub const EVEN: Self = Self { layer_decay: 1.0, width: 1.0, head: 1.0 };
 
     /// Factor of Adam's rate for a tensor of `group`.
     pub fn adam(&self, group: RateGroup) -> f32 {
-        self.muon(group) * if group.sums_width { self.width } else { 1.0 }
+        let width = if group.sums_width { self.width } else { 1.0 };
+        let head = if group.classifier { self.head } else { 1.0 };
+        self.muon(group) * width * head
     }
 
     /// Factor of Muon's rate for a matrix of `group`.

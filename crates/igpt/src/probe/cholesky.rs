@@ -49,8 +49,21 @@ impl Cholesky {
         Some(Self { upper: a, n })
     }
 
-    /// Solves A x = b for the columns of `b`, (n, columns), in place.
-    pub(super) fn solve(&self, b: &mut [f64], columns: usize) {
+    /// Solves U x = b for the columns of `b`, (n, columns), in place.
+    pub(super) fn solve_upper(&self, b: &mut [f64], columns: usize) {
+        let n = self.n;
+        let at = |i: usize, j: usize| self.upper[i * n + j];
+        for i in (0..n).rev() {
+            let (row, below) = b[i * columns..].split_at_mut(columns);
+            for (k, below) in below.chunks_exact(columns).enumerate() {
+                subtract(at(i, i + 1 + k), below, row);
+            }
+            row.iter_mut().for_each(|x| *x /= at(i, i));
+        }
+    }
+
+    /// Solves Uᵀ x = b for the columns of `b`, (n, columns), in place.
+    pub(super) fn solve_transposed(&self, b: &mut [f64], columns: usize) {
         let n = self.n;
         let at = |i: usize, j: usize| self.upper[i * n + j];
         for i in 0..n {
@@ -61,13 +74,12 @@ impl Cholesky {
             }
             row.iter_mut().for_each(|x| *x /= at(i, i));
         }
-        for i in (0..n).rev() {
-            let (row, below) = b[i * columns..].split_at_mut(columns);
-            for (k, below) in below.chunks_exact(columns).enumerate() {
-                subtract(at(i, i + 1 + k), below, row);
-            }
-            row.iter_mut().for_each(|x| *x /= at(i, i));
-        }
+    }
+
+    /// Solves A x = b for the columns of `b`, (n, columns), in place.
+    pub(super) fn solve(&self, b: &mut [f64], columns: usize) {
+        self.solve_transposed(b, columns);
+        self.solve_upper(b, columns);
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Standardizer, Workers};
 /// Rows that one piece of work takes.
 pub(super) const ROWS: usize = 512;
 
-/// (n, d + 1), the last column all ones; rows are padded with zeros to whole strips.
+/// (n, d + 1), the last column all ones, or zeros where there is no intercept; rows are padded with zeros to whole strips.
 #[derive(Debug)]
 pub(super) struct Design {
     values: Buffer<f32>,
@@ -28,7 +28,7 @@ impl Design {
             let features = &features[piece * ROWS * width..];
             for (row, x) in values.chunks_exact_mut(stride).zip(features.chunks_exact(width)) {
                 standardizer.apply(x, row);
-                row[width] = 1.0;
+                row[width] = standardizer.constant();
             }
         });
         Self { values, rows, width, stride }

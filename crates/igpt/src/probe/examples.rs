@@ -88,6 +88,8 @@ pub struct Standardizer {
     mean: Vec<f32>,
     /// One over the deviation; 1 where a feature never changes.
     scale: Vec<f32>,
+    /// Whether the means are taken away and classifiers have an intercept.
+    centred: bool,
 }
 
 impl Standardizer {
@@ -110,7 +112,29 @@ impl Standardizer {
             // What rounding leaves of a constant counts as nothing.
             if deviation > 1e-7 * mean.abs() { (1.0 / deviation) as f32 } else { 1.0 }
         });
-        Self { scale: scale.collect(), mean: mean.iter().map(|&mean| mean as f32).collect() }
+        Self { scale: scale.collect(), mean: mean.iter().map(|&mean| mean as f32).collect(), centred: true }
+    }
+
+    /// As [`fit`](Self::fit), but features are only scaled, and classifiers on them have no intercept: as that on top of a
+    /// network has none.
+    pub fn without_intercept(features: &[f32], width: usize) -> Self {
+        let Self { scale, .. } = Self::fit(features, width);
+        Self { mean: vec![0.0; width], scale, centred: false }
+    }
+
+    /// Leaves features of `width` values as they are; without an intercept, too.
+    pub fn identity(width: usize) -> Self {
+        Self { mean: vec![0.0; width], scale: vec![1.0; width], centred: false }
+    }
+
+    /// The value of the column that the intercepts are the weights of.
+    pub(super) fn constant(&self) -> f32 {
+        if self.centred { 1.0 } else { 0.0 }
+    }
+
+    /// One over each feature's deviation.
+    pub(super) fn scale(&self) -> &[f32] {
+        &self.scale
     }
 
     /// Values of an image, d.

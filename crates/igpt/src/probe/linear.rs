@@ -22,4 +22,11 @@ impl Linear {
     pub fn weights(&self) -> (&[f32], &[f32]) {
         self.weights.split_at(self.weights.len() - self.classes)
     }
+
+    /// The weights of features as they are, (classes, d): those of a classifier without intercepts on top of a network.
+    pub fn head(&self) -> Vec<f32> {
+        let (weights, scale) = (self.weights().0, self.standardizer.scale());
+        let of = |class: usize| scale.iter().enumerate().map(move |(i, s)| weights[i * self.classes + class] * s);
+        (0..self.classes).flat_map(of).collect()
+    }
 }

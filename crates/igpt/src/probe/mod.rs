@@ -2,7 +2,7 @@
 //! (Chen et al. 2020, sections 2.4, 3.4 and 4.7).
 //!
 //! Classifiers know nothing of models: they take features as a plain (n, d) slice with one class an image
-//! ([`Examples`]). Reading order: `examples` and `design` (what is fitted), [`logistic`], [`ridge`], [`sgd`] and
+//! ([`Examples`]). Reading order: `examples` and `design` (what is fitted), [`whiten`], [`logistic`], [`ridge`], [`sgd`] and
 //! [`knn`] behind [`solver`], then the rules: [`parts`], [`protocol`] and [`few`], and
 //! [`probe()`], which is all of it.
 
@@ -26,6 +26,7 @@ pub mod solver;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod whiten;
 mod workers;
 
 pub use examples::{Examples, Standardizer, accuracy};
@@ -39,4 +40,5 @@ pub use ridge::{QuickProbe, Ridge, quick_probe};
 pub use run::{Baselines, Concat, Few, Progress, Report, Settings, probe};
 pub use sgd::Sgd;
 pub use solver::{Fitter, Solver};
+pub use whiten::Whitener;
 pub use workers::Workers;

@@ -1,22 +1,30 @@
 //! Fine-tuning: a classifier on top of a pretrained network, or of a fresh one, trained together with it.
 
+mod images;
+mod judge;
+mod linear;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use self::images::{chosen, count_classes, labelled};
+use self::judge::{Choice, Judged, Verdict};
+use self::linear::{Fitted, LinearHead};
 use super::prepare::{Prepared, Purpose, prepare};
 use super::pretrain::take_best;
 use super::setup::{batches, warn};
-use crate::data::{self, Dataset, Images, Split};
-use crate::device::FineTuning;
-use crate::evaluate::{Accuracy, accuracy};
+use crate::data::{Dataset, Images, Split, TokenSet};
+use crate::device::{self, FineTuning};
+use crate::evaluate::{Accuracy, CALIBRATION_BINS};
 use crate::image::ImageSize;
 use crate::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective};
 use crate::palette::Palette;
-use crate::probe::few;
-use crate::train::config::finetune_section::FineTuneSection;
+use crate::probe::Workers;
+use crate::train::config::finetune_section::{FineTuneSection, Head};
 use crate::train::config::{RunConfig, TrainSection};
 use crate::train::distributed::agreement::all_damaged;
+use crate::train::plan::memory::options;
 use crate::train::run::dir::Start;
 use crate::train::run::open::open_model;
 use crate::train::trainer::average;
@@ -35,8 +43,18 @@ pub struct FineTuned {
     pub interval: Option<[f64; 2]>,
     /// Test images.
     pub test_images: Option<usize>,
-    /// Highest accuracy on the validation images, by which the weights were chosen.
+    /// Which of the two the classifier is: the fine-tuned network, or a linear probe.
+    pub head: Head,
+    /// The layer whose features it reads.
+    pub class_layer: usize,
+    /// Its accuracy on the validation images, by which the weights were chosen.
     pub validation_accuracy: Option<f64>,
+    /// The highest there of the fine-tuned network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fine_tuned_accuracy: Option<f64>,
+    /// The highest there of a linear probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linear_accuracy: Option<f64>,
     /// Validation images.
     pub validation_images: usize,
     /// Steps taken when it was highest.
@@ -49,6 +67,14 @@ pub struct FineTuned {
     pub validation_loss: Option<f64>,
     /// Loss of the classes there, nats per label.
     pub validation_class_loss: Option<f64>,
+    /// How far the probabilities of the likeliest classes are from how often these are right, on the test images: the
+    /// [expected calibration error](crate::evaluate::expected_calibration_error).
+    pub calibration_error: Option<f64>,
+    /// The same before the logits were divided by the temperature.
+    pub uncalibrated_error: Option<f64>,
+    /// The temperature, chosen on the validation images, that the classifier's matrix has been divided by: so whatever
+    /// program opens the model has calibrated probabilities. None where there were no validation images.
+    pub temperature: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Weight of the generative loss.
@@ -90,6 +116,15 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
         return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
     };
     let source = settings.model.as_ref().map(open_model).transpose()?;
+    if let Some(source) = &source {
+        expect_head(settings.head, source.config.objective)?;
+    } else if settings.head != Head::FineTuned {
+        return Err(Error::Invalid(format!(
+            "finetune.head is {}, but there is no pretrained model whose features a linear head could read: name one, or \
+             leave it out",
+            settings.head.name()
+        )));
+    }
     let mut purpose = Classifying { settings, source, tests, test: None, unlabelled: 0, classes: 0 };
     let prepared = prepare(&mut purpose, config, out, start, context)?;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
@@ -99,49 +134,98 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
     if unlabelled > 0 {
         warn(&run, context.observer, &format!("{unlabelled} images without a label are left out"));
     }
-    let outcome = Trainer {
-        config: &config,
-        run: &run,
-        engine: engine.as_mut(),
-        next: &mut batches(&mut loader, &network, train),
-        probe: None,
-        validation: validation.as_ref(),
-        sample: None,
-        images: images.len(),
-        channels: palette.channels(),
-        start,
-        context: context.part(),
-    }
-    .run()?;
+    let linear = match source.as_ref().filter(|_| leads && settings.head != Head::FineTuned) {
+        None => None,
+        Some(source) => {
+            context.observer.event(Event::Finishing("fitting linear heads"));
+            let fitted = Fitted {
+                labelled: &images,
+                all: &dataset.train,
+                validation: &dataset.validation.spread(validation.as_ref().map_or(1, TokenSet::images)),
+                quantizer: &quantizer,
+                classes: dataset.classes.len(),
+            };
+            let computes = options(train, FineTuning::default(), (0, 1)).engine;
+            let mut frozen = device::open(&source.config, &source.weights, &computes)?;
+            Some(fitted.best(&mut *frozen, &Workers::new(train.threads))?)
+        }
+    };
+    let outcome = match settings.head {
+        Head::Linear => Outcome::untrained(),
+        _ => Trainer {
+            config: &config,
+            run: &run,
+            engine: engine.as_mut(),
+            next: &mut batches(&mut loader, &network, train),
+            probe: None,
+            validation: validation.as_ref(),
+            sample: None,
+            images: images.len(),
+            channels: palette.channels(),
+            start,
+            context: context.part(),
+        }
+        .run()?,
+    };
     engine.swap_average()?;
 
     let damaged = all_damaged(context.ranks, &loader.damaged())?;
     if leads {
         take_best(&run, engine.as_mut(), &outcome, context.observer)?;
     }
-    let tested = match test.filter(|_| leads && !outcome.stopped) {
-        None => None,
-        Some(test) => {
-            context.observer.event(Event::Finishing("testing the best weights"));
-            let set = data::tokenize(&test, network.n_px, &quantizer)?;
-            Some(accuracy(engine.as_mut(), &set, &mut |_| {})?)
+    let tuned = outcome.best.map(|(errors, _)| 1.0 - errors);
+    let choice = Choice::of(settings.head, tuned, linear.as_ref().map(|linear| linear.accuracy));
+    if linear.is_some() {
+        run.log(&choice.to_string());
+        context.observer.event(Event::Note(&choice.to_string()));
+    }
+    let mut judged = Judged { validation: validation.as_ref(), test: None, quantizer: &quantizer };
+    judged.test = test.filter(|_| leads && !outcome.stopped);
+    let head_of = |linear: &LinearHead| ClassHead { num_labels: dataset.classes.len(), layer: linear.layer };
+    let (network, weights, verdict) = match linear.filter(|_| choice.takes_linear) {
+        Some(linear) => {
+            let computes = options(train, FineTuning::default(), (0, 1)).engine;
+            drop(engine);
+            let network = ModelConfig { class_head: Some(head_of(&linear)), ..network };
+            let zeros = vec![0.0; Layout::new(&network).parameters()];
+            let weights = match &source {
+                Some(source) => carried(&network, palette, source, zeros)?,
+                None => zeros,
+            };
+            let weights = linear.on(&network, weights);
+            let mut engine = device::open(&network, &weights, &computes)?;
+            let verdict = judged.judge(&mut *engine, context)?;
+            (network, weights, verdict)
         }
+        None if leads && outcome.step > 0 => {
+            let verdict = judged.judge(engine.as_mut(), context)?;
+            (network, engine.into_weights()?, verdict)
+        }
+        None => (network, engine.into_weights()?, Verdict::default()),
     };
     context.observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
         warn(&run, context.observer, &format!("{name} was skipped: {problem}"));
     }
+    let tested = verdict.tested;
     let result = FineTuned {
         test_accuracy: tested.map(|tested| tested.accuracy),
         interval: tested.map(|tested| tested.interval),
         test_images: tested.map(|tested| tested.images),
-        validation_accuracy: outcome.best.map(|(errors, _)| 1.0 - errors),
+        head: if choice.takes_linear { Head::Linear } else { Head::FineTuned },
+        class_layer: network.class_head.map_or(network.n_layer, |head| head.layer),
+        validation_accuracy: if choice.takes_linear { choice.linear } else { choice.tuned },
+        fine_tuned_accuracy: choice.tuned,
+        linear_accuracy: choice.linear,
         validation_images: validation.as_ref().map_or(0, |set| set.images()),
         best_step: outcome.best.map(|(_, step)| step),
         steps: outcome.step,
         stopped: outcome.stopped,
         validation_loss: outcome.validation_loss,
         validation_class_loss: outcome.class_loss,
+        calibration_error: tested.map(|tested| tested.calibration_error),
+        uncalibrated_error: verdict.uncalibrated_error,
+        temperature: verdict.temperature,
         classes: dataset.classes.clone(),
         generative_weight: settings.generative_weight,
         seconds: outcome.elapsed_s,
@@ -152,10 +236,12 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
     if !leads {
         return Ok(result);
     }
-    let weights = engine.into_weights()?;
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.set_classes(&dataset.classes);
+    if let Some(temperature) = verdict.temperature {
+        model.divide_class_scores(temperature);
+    }
     model.save(run.model(), &card(&config, &outcome, &result, tested), config.train.save)?;
     run.log(&format!("step {}: saved {}", result.steps, result.model.display()));
     if !result.stopped {
@@ -216,71 +302,16 @@ impl Purpose for Classifying<'_> {
     }
 }
 
-/// The images of a split that have a class.
-///
-/// # Errors
-/// When none has.
-fn labelled(dataset: &Dataset, split: Split) -> Result<Images> {
-    let images = dataset.split(split)?;
-    let known = |label: Option<u32>| label.is_some_and(|label| (label as usize) < dataset.classes.len());
-    let labelled = images.pick((0..images.len()).filter(|&i| known(images.label(i))));
-    if labelled.is_empty() {
-        return Err(Error::Missing(format!(
-            "the {split} images of {} have no labels ({} has none): give a data set with classes, such as a folder with a \
-             folder of pictures for each class",
-            dataset.name,
-            images.name(0)
-        )));
+/// Refuses linear heads on models of masked pixels.
+fn expect_head(head: Head, objective: Objective) -> Result<()> {
+    match objective {
+        Objective::Masked if head != Head::FineTuned => Err(Error::Invalid(format!(
+            "finetune.head is {}, but a linear head reads whole images and a model of masked pixels classifies masked ones: \
+             leave it out",
+            head.name()
+        ))),
+        _ => Ok(()),
     }
-    Ok(labelled)
-}
-
-/// Training images of each class.
-///
-/// # Errors
-/// When there are fewer than two classes, or a class without training images.
-fn count_classes(dataset: &Dataset) -> Result<Vec<usize>> {
-    let (name, images) = (&dataset.name, &dataset.train);
-    let mut counts = vec![0; dataset.classes.len()];
-    (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
-    if counts.len() < 2 {
-        let class = dataset.classes.first().map_or("none", |class| class);
-        return Err(Error::Invalid(format!("{name} has a single class ({class}): there is nothing to tell apart")));
-    }
-    let missing: Vec<&str> =
-        counts.iter().zip(&dataset.classes).filter(|(count, _)| **count == 0).map(|(_, name)| name.as_str()).collect();
-    if !missing.is_empty() {
-        return Err(Error::Invalid(format!(
-            "{name} has no training images of {}: add some, or leave the class out",
-            missing.join(", ")
-        )));
-    }
-    Ok(counts)
-}
-
-/// The images to train on: few of each class, or every class equally often, if the settings say so.
-fn chosen(images: &Images, settings: &FineTuneSection, classes: usize, seed: u64) -> Result<Images> {
-    let images = match settings.labels_per_class {
-        Some(count) => {
-            let labels: Vec<u32> = (0..images.len()).filter_map(|i| images.label(i)).collect();
-            images.pick(few::subset(&labels, classes, count, seed)?)
-        }
-        None => images.clone(),
-    };
-    Ok(if settings.balanced { balanced(&images, classes) } else { images })
-}
-
-/// The images with those of rarer classes repeated in turn, so that every class has as many as the largest.
-fn balanced(images: &Images, classes: usize) -> Images {
-    let mut of_class = vec![Vec::new(); classes];
-    for i in 0..images.len() {
-        if let Some(label) = images.label(i) {
-            of_class[label as usize].push(i);
-        }
-    }
-    let most = of_class.iter().map(Vec::len).max().unwrap_or(0);
-    let chosen = of_class.iter().flat_map(|class| class.iter().cycle().take(most)).copied();
-    images.pick(chosen)
 }
 
 /// The network with its classifier: the source's, or one of the config's shape.
@@ -310,30 +341,48 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
         Some(model) => format!("Fine-tuned from `{}`", Card::data_name(&model.display().to_string())),
         None => "Trained from scratch".into(),
     };
-    let mut lines = vec![format!(
-        "{origin} with igpt on the train split of `{}`: {} steps of {} images, learning rate {}, generative weight {}, seed \
-         {}; the weights are those after step {}.{}",
-        Card::data_name(&config.data.spec),
-        outcome.step,
-        train.batch,
-        train.main_rate(),
-        result.generative_weight,
-        train.seed,
-        result.best_step.unwrap_or(outcome.step),
-        average::card(train.ema)
-    )];
+    let mut lines = Vec::new();
+    let data = Card::data_name(&config.data.spec);
+    lines.push(match result.head {
+        Head::Linear => format!(
+            "{origin} with igpt: a linear probe of layer {} (logistic regression on the features of the train split of \
+             `{data}`), seed {}; all other weights are as they were.",
+            result.class_layer, train.seed
+        ),
+        _ => format!(
+            "{origin} with igpt on the train split of `{data}`: {} steps of {} images, learning rate {}, generative weight {}, \
+             seed {}; the weights are those after step {}.{}",
+            outcome.step,
+            train.batch,
+            train.main_rate(),
+            result.generative_weight,
+            train.seed,
+            result.best_step.unwrap_or(outcome.step),
+            average::card(train.ema)
+        ),
+    });
     if let Some(share) = train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         lines.push(format!(
             "It was trained on and reads inputs of which a share of {share} is masked, and votes over five sets of masks.",
         ));
     }
+    if let Some(temperature) = result.temperature {
+        lines.push(format!(
+            "The probabilities of the classes are calibrated: the matrix of the classifier was divided by {temperature:.3}, the \
+             temperature at which the labels of the validation images are likeliest.",
+        ));
+    }
     let mut figures = Vec::new();
-    if let Some(Accuracy { accuracy, interval: [low, high], images }) = tested {
+    if let Some(Accuracy { accuracy, interval: [low, high], images, calibration_error, .. }) = tested {
         let percent = [accuracy, low, high].map(|share| format!("{:.2} %", 100.0 * share));
         let [accuracy, low, high] = percent;
         figures.push((
             format!("accuracy on the {images} test images"),
             format!("{accuracy}, 95 % interval {low} to {high}"),
+        ));
+        figures.push((
+            format!("expected calibration error there ({CALIBRATION_BINS} bins)"),
+            format!("{:.2} %", 100.0 * calibration_error),
         ));
     }
     if let Some(accuracy) = result.validation_accuracy {
@@ -341,31 +390,4 @@ fn card(config: &RunConfig, outcome: &Outcome, result: &FineTuned, tested: Optio
         figures.push((format!("accuracy on {images} validation images"), format!("{:.2} %", 100.0 * accuracy)));
     }
     Card { lines, figures }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_labels_are_those_that_a_probe_of_the_same_seed_sees() {
-        let emoji = data::open("emoji", &data::OpenOptions::default()).unwrap();
-        let images = emoji.split(Split::Train).unwrap();
-        // Of the classes with enough images.
-        let mut counts = vec![0; emoji.classes.len()];
-        (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
-        let images = images.pick((0..images.len()).filter(|&i| counts[images.label(i).unwrap() as usize] >= 20));
-        let settings = FineTuneSection { labels_per_class: Some(20), ..FineTuneSection::default() };
-        let few = chosen(&images, &settings, counts.len(), 3).unwrap();
-        let labels: Vec<u32> = (0..images.len()).filter_map(|i| images.label(i)).collect();
-        let taken = few::subset(&labels, counts.len(), 20, 3).unwrap();
-        assert_eq!(few.indices(), images.pick(taken).indices());
-        assert_eq!(few.len(), 20 * counts.iter().filter(|count| **count >= 20).count());
-        assert_ne!(few.indices(), chosen(&images, &settings, counts.len(), 4).unwrap().indices());
-
-        let settings = FineTuneSection { labels_per_class: Some(100_000), ..settings };
-        assert!(chosen(&images, &settings, counts.len(), 3).unwrap_err().to_string().contains("too few"));
-        let all = chosen(&images, &FineTuneSection::default(), counts.len(), 3).unwrap();
-        assert_eq!(all.indices(), images.indices());
-    }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use crate::files;
+use crate::train::config::recipe::PASSES;
 use crate::train::config::{Keep, RunConfig};
 use crate::train::finetune::finetune_untested;
 use crate::train::pretrain::pretrain;
@@ -117,6 +118,10 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     train.set_main_rate(lr);
     train.steps = train.steps.map(|steps| ((steps as f64 * SHARE) as u64).clamp(FEWEST_STEPS.min(steps), steps));
     train.epochs = train.epochs.map(|epochs| epochs * SHARE);
+    if train.steps.is_none() && train.epochs.is_none() && train.minutes.is_none() {
+        // The budget of a classifier where none is given.
+        train.epochs = Some(PASSES as f64 * SHARE);
+    }
     train.minutes = train.minutes.map(|minutes| minutes * SHARE);
     // A warm-up that was meant for the whole run is shortened with it.
     train.warmup_steps = train.warmup_steps.map(|steps| (steps as f64 * SHARE) as u64);

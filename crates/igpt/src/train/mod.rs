@@ -24,7 +24,8 @@ mod warm_start;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use config::{
-    AUTO, Decay, FineTuneSection, Given, Keep, Leg, Overrides, Plan, Recipe, RunConfig, Schedule, Value, parse_n_px,
+    AUTO, Decay, FineTuneSection, Given, Head, Keep, Leg, Overrides, Plan, Recipe, RunConfig, Schedule, Table, Value,
+    parse_n_px,
 };
 pub use finetune::{FineTuned, finetune};
 pub use lr_search::{LrSearch, lr_search};

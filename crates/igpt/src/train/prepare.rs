@@ -17,6 +17,7 @@ use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::train::augmentation;
 use crate::train::checkpoint::Meta;
 use crate::train::config::heeded::Decider;
+use crate::train::config::recipe::fine_tuning_steps;
 use crate::train::config::token_data::{settle, settle_augment};
 use crate::train::config::{Leg, RunConfig, TrainSection};
 use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
@@ -198,6 +199,10 @@ pub(super) fn prepare(
     };
     if let Some(decider) = decider {
         config.given.expect_used(&config, decider, &network, palette)?;
+    }
+    if config.finetune.is_some() && config.train.fixed_steps(images.len()).or(config.train.minutes.map(|_| 0)).is_none()
+    {
+        config.train.steps = Some(fine_tuning_steps(images.len(), config.train.batch));
     }
     augment(purpose, &mut config, &dataset, &images, &network, context)?;
     let options = options(&network, &config.train, purpose.fine_tuning(), context.ranks)?;

@@ -32,25 +32,37 @@ pub(crate) fn logits<S: Scalar>(model: &Model<S>, pooled: &[f32], out: &mut [f32
     }
 }
 
-/// Adds the losses of images with these `labels` to `sum`. With `gradient` (a scale) gives the gradient of the logits
-/// (images, classes), otherwise nothing.
+/// How classes are trained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClassTraining {
+    /// What their gradient is multiplied by.
+    pub(crate) scale: f32,
+    /// Label smoothing: the share of the target that is spread over all classes.
+    pub(crate) smoothing: f32,
+}
+
+/// Adds the losses of images with these `labels` to `sum`. In `training` these are of smoothed labels, and the gradient of the
+/// logits (images, classes) is returned, otherwise nothing.
 pub(crate) fn losses(
     logits: &[f32],
     classes: usize,
     labels: &[u32],
-    gradient: Option<f32>,
+    training: Option<ClassTraining>,
     sum: &mut LossSum,
 ) -> Vec<f32> {
     let mut dlogits = Vec::new();
+    let smoothing = training.map_or(0.0, |training| training.smoothing as f64);
+    let (kept, spread) = (1.0 - smoothing, smoothing / classes as f64);
     for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
         let likeliest = (0..classes).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
         let top = logits[likeliest] as f64;
         let total: f64 = logits.iter().map(|&logit| (logit as f64 - top).exp()).sum();
-        sum.class_nats.push(total.ln() - (logits[label as usize] as f64 - top));
+        let all = if smoothing > 0.0 { logits.iter().map(|&logit| logit as f64 - top).sum() } else { 0.0 };
+        sum.class_nats.push(total.ln() - (kept * (logits[label as usize] as f64 - top) + spread * all));
         sum.predicted.push(likeliest as u32);
-        if let Some(scale) = gradient {
+        if let Some(ClassTraining { scale, .. }) = training {
             dlogits.extend(logits.iter().enumerate().map(|(class, &logit)| {
-                let target = if class == label as usize { 1.0 } else { 0.0 };
+                let target = spread + if class == label as usize { kept } else { 0.0 };
                 (scale as f64 * ((logit as f64 - top).exp() / total - target)) as f32
             }));
         }

@@ -7,7 +7,7 @@ use igpt_kernels::embedding::MASKED;
 use igpt_kernels::pool::Pool;
 use igpt_kernels::{Isa, Scalar};
 
-use super::classes::{self, ClassGradient};
+use super::classes::{self, ClassGradient, ClassTraining};
 use super::context::{Cpu, Shape};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::forward;
@@ -158,21 +158,21 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(Some(weights))
     }
 
-    /// Adds the losses of the images' classes to `sum`, if the batch has labels and the model a classifier. With
-    /// `gradient` (a scale) also gives what the backward pass needs.
+    /// Adds the losses of the images' classes to `sum`, if the batch has labels and the model a classifier. In `training`
+    /// also gives what the backward pass needs.
     pub(super) fn class_losses(
         &self,
         batch: &Batch,
         images: &Range<usize>,
         pooled: Vec<f32>,
-        gradient: Option<f32>,
+        training: Option<ClassTraining>,
         sum: &mut LossSum,
     ) -> Result<Option<ClassGradient>> {
         let labels = classes::labels(&self.model, batch)?;
         let Some((head, labels)) = self.model.config.class_head.zip(labels) else { return Ok(None) };
         let mut logits = vec![0.0; images.len() * head.num_labels];
         classes::logits(&self.model, &pooled, &mut logits);
-        let dlogits = classes::losses(&logits, head.num_labels, &labels[images.clone()], gradient, sum);
+        let dlogits = classes::losses(&logits, head.num_labels, &labels[images.clone()], training, sum);
         Ok(Some(ClassGradient { layer: head.layer, pooled, dlogits }))
     }
 

@@ -7,6 +7,7 @@ use igpt_kernels::pool::chunks;
 use igpt_kernels::{Buffer, Scalar, reduce};
 
 use super::backward::{self, Losses, Told, backward};
+use super::classes::ClassTraining;
 use super::context::Cpu;
 use super::engine::CpuEngine;
 use super::layout::{self, Layout};
@@ -86,7 +87,7 @@ impl<S: Scalar> TrainingEngine<S> {
 
     /// A pass forward and backward, as [`TrainEngine::accumulate`]; what is final of the gradient goes to `ready`.
     fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<backward::Ready<'_>>) -> Result<LossSum> {
-        let FineTuning { generative_weight, frozen_blocks } = self.options.fine_tuning;
+        let FineTuning { generative_weight, frozen_blocks, label_smoothing } = self.options.fine_tuning;
         // The weight is that beside a loss of classes; without one there is nothing to weigh.
         let head = self.engine.model.config.class_head.filter(|_| batch.labels().is_some());
         let generative = if head.is_some() { generative_weight } else { 1.0 };
@@ -107,7 +108,8 @@ impl<S: Scalar> TrainingEngine<S> {
                     pooled
                 }
             };
-            let classes = engine.class_losses(batch, &images, pooled, Some(scale * shape.len as f32), &mut sum)?;
+            let training = ClassTraining { scale: scale * shape.len as f32, smoothing: label_smoothing };
+            let classes = engine.class_losses(batch, &images, pooled, Some(training), &mut sum)?;
             let cpu = Cpu { isa: engine.isa, pool: &engine.pool };
             let fresh = std::mem::take(fresh);
             let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };

@@ -126,6 +126,14 @@ impl ModelDir {
         self.extra.insert("label2id".into(), Value::Object(label2id));
     }
 
+    /// Divides the logits of the classes by `temperature`, by way of the classifier's matrix: the likeliest class stays the
+    /// same, its probability changes, in every program that opens the model.
+    pub fn divide_class_scores(&mut self, temperature: f64) {
+        if let Some(score) = Layout::new(&self.config).tensor("score.weight") {
+            self.weights[score.range()].iter_mut().for_each(|weight| *weight = (*weight as f64 / temperature) as f32);
+        }
+    }
+
     /// Writes the directory: first beside `path`, then moved to it, so that an interruption never leaves half a
     /// model under its name. A model that is there already is replaced file by file, weights last.
     pub fn save(&self, path: impl AsRef<Path>, card: &Card, dtype: SaveType) -> Result<()> {

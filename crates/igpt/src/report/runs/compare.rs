@@ -58,7 +58,9 @@ pub(super) fn glance(runs: &[Findings], made: &str) -> Vec<Block> {
             Some(format!("{accuracy} (layer {layer}; {})", probed.how()))
         };
         row.extend(probed.then(|| probe(run).unwrap_or_default()));
-        let classifier = run.classifier.map_or(String::new(), |found| percent(found.accuracy));
+        let classifier = run.classifier.map_or(String::new(), |found| {
+            format!("{} ({})", percent(found.accuracy), percent(found.calibration_error))
+        });
         row.extend(classified.then_some(classifier));
         row
     };
@@ -66,7 +68,7 @@ pub(super) fn glance(runs: &[Findings], made: &str) -> Vec<Block> {
         Block::Table(Table { head, rows: runs.iter().map(row).collect() }),
         Block::caption(
             "On the test split, with the half of a 95 % interval over its images. Linear probe: test accuracy of the layer that \
-             does best on validation.",
+             does best on validation. Classifier: test accuracy, and its expected calibration error in brackets.",
         ),
         Block::Command(made.into()),
     ]

@@ -25,7 +25,8 @@ pub fn bits_of_larger_images_do_not_depend_on_those_either(subject: &Subject<'_>
 /// The masked objective, a classifier beside pixels and instead of them, frozen blocks.
 pub fn bits_of_masked_and_joint_training_do_not_depend_on_those_either(subject: &Subject<'_>) {
     let updates = [UPDATES[0], UPDATES[3]];
-    let fine_tuning = |generative_weight, frozen_blocks| FineTuning { generative_weight, frozen_blocks };
+    let fine_tuning =
+        |generative_weight, frozen_blocks| FineTuning { generative_weight, frozen_blocks, label_smoothing: 0.1 };
     check(subject, classifier(tiny_network(), 1), fine_tuning(0.5, 1), &updates);
     check(subject, classifier(masked_network(), 2), FineTuning::default(), &updates);
     let deep = ModelConfig { n_layer: 4, ..tiny_network() };

@@ -19,16 +19,25 @@ pub fn gradients_of_masked_inputs_match_central_differences(subject: &Subject<'_
 /// The same of pixels and classes together, on every layer, and of classes alone.
 pub fn gradients_of_the_joint_loss_match_central_differences(subject: &Subject<'_>) {
     for layer in 0..3 {
-        let fine_tuning = FineTuning { generative_weight: 0.02, frozen_blocks: 0 };
+        let fine_tuning = FineTuning { generative_weight: 0.02, ..FineTuning::default() };
         check(subject, classifier(tiny_network(), layer), fine_tuning);
     }
-    check(subject, classifier(masked_network(), 1), FineTuning { generative_weight: 0.0, frozen_blocks: 0 });
+    let classes_alone = FineTuning { generative_weight: 0.0, ..FineTuning::default() };
+    check(subject, classifier(masked_network(), 1), classes_alone);
+}
+
+/// Of classes with smoothed labels, and the loss is the one that training reports.
+pub fn gradients_of_smoothed_labels_match_central_differences(subject: &Subject<'_>) {
+    for (generative_weight, layer) in [(0.02, 2), (0.0, 1)] {
+        let fine_tuning = FineTuning { generative_weight, label_smoothing: 0.3, ..FineTuning::default() };
+        check(subject, classifier(tiny_network(), layer), fine_tuning);
+    }
 }
 
 /// Frozen blocks, and the embeddings with them, have no gradient; those above have all of theirs.
 pub fn gradients_of_frozen_blocks_are_zero_and_others_match_central_differences(subject: &Subject<'_>) {
     for frozen_blocks in 1..3 {
-        let fine_tuning = FineTuning { generative_weight: 0.02, frozen_blocks };
+        let fine_tuning = FineTuning { generative_weight: 0.02, frozen_blocks, ..FineTuning::default() };
         check(subject, classifier(tiny_network(), 1), fine_tuning);
     }
 }
@@ -40,7 +49,10 @@ fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FineTuning) {
     engine.accumulate(&batch, 1.0).unwrap();
     let gradient = gradients(&mut *engine);
     let loss_at = |weights: &[f32]| {
-        let sum = subject.open(&network, weights, &options.engine).evaluate(&batch).unwrap();
+        let sum = match fine_tuning.label_smoothing > 0.0 {
+            true => subject.train(&network, weights, &options).accumulate(&batch, 1.0).unwrap(),
+            false => subject.open(&network, weights, &options.engine).evaluate(&batch).unwrap(),
+        };
         let generative = if network.class_head.is_some() { fine_tuning.generative_weight as f64 } else { 1.0 };
         generative * sum.nats.iter().sum::<f64>() + batch.n_ctx() as f64 * sum.class_nats.iter().sum::<f64>()
     };

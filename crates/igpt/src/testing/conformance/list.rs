@@ -28,6 +28,7 @@ macro_rules! conformance_claims {
                 gradients_match_central_differences,
                 gradients_of_masked_inputs_match_central_differences,
                 gradients_of_the_joint_loss_match_central_differences,
+                gradients_of_smoothed_labels_match_central_differences,
                 gradients_of_frozen_blocks_are_zero_and_others_match_central_differences,
                 passes_add_to_the_gradient_and_a_step_clears_it;
             bits:
@@ -61,7 +62,7 @@ macro_rules! conformance_claims {
                 one_batch_is_overfitted_to_its_entropy,
                 frozen_blocks_and_embeddings_keep_every_bit,
                 a_step_clips_by_the_global_norm,
-                the_rate_of_each_tensor_is_that_of_its_block_and_of_the_networks_width;
+                the_rate_of_each_tensor_is_that_of_its_block_of_the_networks_width_and_of_the_head;
             decoding:
                 a_decoder_matches_the_full_forward_pass,
                 prefill_matches_the_full_forward_pass_at_every_length,
@@ -82,6 +83,7 @@ macro_rules! conformance_claims {
                 what_is_masked_is_not_seen_and_everything_else_is,
                 a_masked_loss_is_the_mean_over_the_masked_positions_times_the_tokens,
                 nats_of_classes_are_those_of_their_logits,
+                smoothed_labels_count_in_training_alone,
                 without_a_generative_loss_the_shorter_pass_gives_what_the_whole_one_gives;
             refusals:
                 what_can_not_be_opened_is_refused_with_the_reason,

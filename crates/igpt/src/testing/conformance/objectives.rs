@@ -116,6 +116,27 @@ pub fn nats_of_classes_are_those_of_their_logits(subject: &Subject<'_>) {
     }
 }
 
+/// (1 - s) × the nats of the label + s × the mean nats of all classes (torch.nn.CrossEntropyLoss's label smoothing).
+pub fn smoothed_labels_count_in_training_alone(subject: &Subject<'_>) {
+    let network = classifier(tiny_network(), 2);
+    let batch = batch_for(&network, 6);
+    let fine_tuning = FineTuning { label_smoothing: 0.25, ..FineTuning::default() };
+    let options = TrainOptions { fine_tuning, ..subject.training(Precision::F32) };
+    let mut engine = subject.train(&network, &random_weights(&network), &options);
+    let mut logits = vec![0.0; 6 * 5];
+    engine.class_logits(&batch, &mut logits).unwrap();
+    let (plain, trained) = (engine.evaluate(&batch).unwrap(), engine.accumulate(&batch, 0.1).unwrap());
+    assert_eq!((trained.nats, trained.predicted), (plain.nats, plain.predicted), "anything but the classes' nats");
+    for (i, logits) in logits.chunks(5).enumerate() {
+        let total = logits.iter().map(|x| (*x as f64).exp()).sum::<f64>().ln();
+        let nats = |class: usize| total - logits[class] as f64;
+        let label = nats(batch.labels().unwrap()[i] as usize);
+        let smoothed = 0.75 * label + 0.25 * (0..5).map(nats).sum::<f64>() / 5.0;
+        assert!((plain.class_nats[i] - label).abs() < 1e-5, "image {i}: evaluation is of the label itself");
+        assert!((trained.class_nats[i] - smoothed).abs() < 1e-5, "image {i}: {:?}, but {smoothed}", trained.class_nats);
+    }
+}
+
 /// Of losses, gradients and steps, whatever is frozen.
 pub fn without_a_generative_loss_the_shorter_pass_gives_what_the_whole_one_gives(subject: &Subject<'_>) {
     // The smallest weight there is: times the scale it is zero, but no reason to leave anything out.
@@ -134,7 +155,7 @@ pub fn without_a_generative_loss_the_shorter_pass_gives_what_the_whole_one_gives
         let scale = 1.0 / plain.tokens().len() as f32;
         for (precision, update) in [(Precision::F32, ADAM), (Precision::Bf16, MUON)] {
             let train = |generative_weight: f32| {
-                let fine_tuning = FineTuning { generative_weight, frozen_blocks };
+                let fine_tuning = FineTuning { generative_weight, frozen_blocks, ..FineTuning::default() };
                 let options = subject.training_by(precision, &update);
                 let engine = Options { micro_batch: 1, ..options.engine };
                 let options = TrainOptions { engine, fine_tuning, ..options };

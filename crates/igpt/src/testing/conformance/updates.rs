@@ -101,11 +101,11 @@ fn stepped(subject: &Subject<'_>, network: &ModelConfig, update: &Update) -> Vec
 }
 
 /// Of both optimizers.
-pub fn the_rate_of_each_tensor_is_that_of_its_block_and_of_the_networks_width(subject: &Subject<'_>) {
+pub fn the_rate_of_each_tensor_is_that_of_its_block_of_the_networks_width_and_of_the_head(subject: &Subject<'_>) {
     let network = classifier(ModelConfig { n_layer: 3, ..tiny_network() }, 2);
-    let (layer_decay, width) = (0.5, 0.375);
+    let (layer_decay, width, head) = (0.5, 0.375, 3.0);
     for update in [Update { adam: DECAY, ..ADAM }, Update { adam: DECAY, ..MUON }] {
-        let uneven = stepped(subject, &network, &Update { rates: Rates { layer_decay, width }, ..update });
+        let uneven = stepped(subject, &network, &Update { rates: Rates { layer_decay, width, head }, ..update });
         let mut even = BTreeMap::new();
         for tensor in tensors_of(&network) {
             let name = tensor.name.as_str();
@@ -115,10 +115,16 @@ pub fn the_rate_of_each_tensor_is_that_of_its_block_and_of_the_networks_width(su
                 _ if name.contains("wte") || name.contains("wpe") => 2,
                 _ => 0,
             };
-            let wide = tensor.hidden || name == "lm_head.weight" || name == "score.weight";
-            assert_eq!(RateGroup::of(&tensor, 3), RateGroup { blocks_above: above, sums_width: wide }, "{name}");
+            let classifier = name == "score.weight";
+            let wide = tensor.hidden || name == "lm_head.weight" || classifier;
+            assert_eq!(
+                RateGroup::of(&tensor, 3),
+                RateGroup { blocks_above: above, sums_width: wide, classifier },
+                "{name}"
+            );
             let muon = update.hidden != HiddenUpdate::Adam && tensor.hidden;
             let factor = layer_decay.powi(above as i32) * if wide && !muon { width } else { 1.0 };
+            let factor = factor * if classifier { head } else { 1.0 };
             let expected = even.entry(factor.to_bits()).or_insert_with(|| {
                 let mut even = Update { rates: Rates::EVEN, ..update };
                 even.adam.lr *= factor;

@@ -14,8 +14,10 @@ impl TrainSection {
     }
 
     /// Adds what is wrong to `problems`.
-    pub(in crate::train) fn check(&self, problems: &mut Vec<String>) {
-        self.check_budget(problems);
+    ///
+    /// `has_budget`: whether there is a budget where none is given.
+    pub(in crate::train) fn check(&self, has_budget: bool, problems: &mut Vec<String>) {
+        self.check_budget(has_budget, problems);
         self.check_numbers(problems);
         self.check_batch(problems);
         if self.keep_last == 0 {
@@ -23,8 +25,9 @@ impl TrainSection {
         }
     }
 
-    fn check_budget(&self, problems: &mut Vec<String>) {
+    fn check_budget(&self, has_budget: bool, problems: &mut Vec<String>) {
         match self.budgets().as_slice() {
+            [] if has_budget => {}
             [] => problems.push("no budget: give one of train.steps, train.epochs and train.minutes".into()),
             [_] => {}
             several => problems.push(format!("train.{} are given: keep one", several.join(" and train."))),

@@ -17,6 +17,11 @@ const RETIRED: [(&str, Value); 3] = [
     ("muon_heads", Value::Boolean(false)),
 ];
 
+/// All keys of `[finetune]` that a run of the versions before these wrote into its config, whatever they were; and the keys that
+/// came later, with the values that change nothing: a recipe must not decide them for a run that is gone on with.
+const FINETUNE_BEFORE: [&str; 4] = ["generative_weight", "frozen_blocks", "balanced", "patience"];
+const FINETUNE_SINCE: [(&str, Value); 2] = [("head_lr", Value::Float(1.0)), ("label_smoothing", Value::Float(0.0))];
+
 /// The last version that trains with [`RETIRED`] settings.
 const LAST: &str = "40f7568e580405ed8f2ac9253fbbe12789583bad";
 
@@ -25,6 +30,12 @@ const LAST: &str = "40f7568e580405ed8f2ac9253fbbe12789583bad";
 /// # Errors
 /// When it wants something that is gone.
 pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
+    if let Some(finetune) = config.get_mut("finetune").and_then(Value::as_table_mut)
+        && FINETUNE_BEFORE.iter().all(|key| finetune.contains_key(*key))
+        && !FINETUNE_SINCE.iter().any(|(key, _)| finetune.contains_key(*key))
+    {
+        finetune.extend(FINETUNE_SINCE.map(|(key, value)| (key.to_owned(), value)));
+    }
     let patience = config.get_mut("finetune").and_then(Value::as_table_mut).and_then(|table| table.remove("patience"));
     if let Some(patience) = patience {
         let train = config.entry("train").or_insert_with(|| Table::new().into());
@@ -108,6 +119,16 @@ mod tests {
         }
         let twice = brought("[finetune]\npatience = 3\n[train]\npatience = 3\n").unwrap_err().to_string();
         assert!(twice.contains("finetune.patience and train.patience"), "{twice}");
+    }
+
+    #[test]
+    fn a_run_from_before_the_classifier_had_a_rate_of_its_own_goes_on_without_one() {
+        let before = "[finetune]\ngenerative_weight = 1.0\nfrozen_blocks = 0\nbalanced = false\npatience = 10\n";
+        let wanted = "[finetune]\ngenerative_weight = 1.0\nfrozen_blocks = 0\nbalanced = false\nhead_lr = 1.0\nlabel_smoothing = 0.0\n[train]\npatience = 10\n";
+        assert_eq!(brought(before).unwrap(), wanted.parse().unwrap());
+        for other in [wanted.to_owned(), before.replace("balanced = false\n", ""), format!("{before}head_lr = 5.0\n")] {
+            assert_eq!(brought(&other).unwrap(), other.parse().unwrap(), "{other}");
+        }
     }
 
     #[test]

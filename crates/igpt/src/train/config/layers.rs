@@ -1,7 +1,6 @@
 //! Layers of settings, of which the later wins.
 
-use toml::Table;
-pub use toml::Value;
+pub use toml::{Table, Value};
 
 use crate::model::Objective;
 use crate::train::config::optimizer::OptimizerSection;
@@ -31,6 +30,15 @@ impl Overrides {
     pub fn get(&self, key: &str) -> Option<&Value> {
         let (section, key) = key.split_once('.')?;
         self.table.get(section)?.get(key)
+    }
+
+    /// Takes one key, such as `train.lr`, away.
+    pub fn remove(&mut self, key: &str) {
+        if let Some((section, key)) = key.split_once('.')
+            && let Some(keys) = self.table.get_mut(section).and_then(Value::as_table_mut)
+        {
+            keys.remove(key);
+        }
     }
 
     /// Sets one key, such as `train.lr`.

@@ -77,8 +77,9 @@ impl RunConfig {
                 check(&format!("train.{name}"), value, allowed);
             }
         });
-        let weight = self.finetune.as_ref().map_or(0.0, |finetune| finetune.generative_weight);
-        check("finetune.generative_weight", weight, Allowed::NotNegative);
+        if let Some(finetune) = &self.finetune {
+            finetune.each_number(|name, value, allowed| check(&format!("finetune.{name}"), value, allowed));
+        }
     }
 }
 

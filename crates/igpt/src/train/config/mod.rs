@@ -18,10 +18,10 @@ pub mod schedule;
 pub(super) mod token_data;
 mod train_section;
 
-pub use finetune_section::FineTuneSection;
+pub use finetune_section::{FineTuneSection, Head};
 pub use given::Given;
 pub use keep::Keep;
-pub use layers::{Overrides, Value};
+pub use layers::{Overrides, Table, Value};
 pub use optimizer::{MuonSettings, OptimizerSection};
 pub use planned::{Leg, Plan};
 pub use recipe::Recipe;

@@ -48,18 +48,72 @@ impl Recipe {
         }
     }
 
-    /// `[train]` of this recipe, its name included.
-    fn table(self) -> Table {
-        let mut table: Table = self.settings().parse().expect("a recipe is TOML");
-        table.insert("recipe".into(), self.name().into());
-        table
+    /// What differs from that where a classifier is trained.
+    fn fine_tuning(self) -> &'static str {
+        match self {
+            Recipe::Paper => {
+                r#"
+                train.patience = 10
+                train.schedule = "constant"
+                train.warmup_steps = 100
+                train.eval_images = 1024
+                "#
+            }
+            Recipe::Modern => {
+                r#"
+                train.patience = 0
+                finetune.head_lr = 10.0
+                train.schedule = "linear"
+                train.warmup_steps = 100
+                train.eval_images = 1024
+                "#
+            }
+        }
     }
+
+    /// What differs from that again where it starts from a pretrained model: in the paper a tenth of the rate, which is
+    /// what its search often found (section 4.5); else a third.
+    fn from_model(self) -> &'static str {
+        match self {
+            Recipe::Paper => "train.lr = 3e-4",
+            Recipe::Modern => "train.lr = 5e-4\ntrain.optimizer.lr = 0.0033",
+        }
+    }
+
+    /// The whole recipe of a run whose other `settings` are these, its name included.
+    fn layers(self, settings: &Table) -> Overrides {
+        let read = |text: &str| Overrides { table: text.parse().expect("a recipe is TOML") };
+        let mut train: Table = read(self.settings()).table;
+        train.insert("recipe".into(), self.name().into());
+        let pretraining = Overrides { table: Table::from_iter([("train".into(), train.into())]) };
+        match settings.get("finetune").and_then(Value::as_table) {
+            None => pretraining,
+            Some(finetune) if !finetune.contains_key("model") => pretraining.below(read(self.fine_tuning())),
+            Some(_) => pretraining.below(read(self.fine_tuning())).below(read(self.from_model())),
+        }
+    }
+}
+
+/// Passes over the images that a classifier is trained for where no budget is given, and the fewest steps.
+pub(in crate::train) const PASSES: u64 = 3;
+const FEWEST_STEPS: u64 = 1000;
+
+/// Steps of fine-tuning on so many `images` where no budget is given.
+pub(in crate::train) fn fine_tuning_steps(images: usize, batch: usize) -> u64 {
+    (PASSES * images as u64).div_ceil(batch as u64).max(FEWEST_STEPS)
 }
 
 /// Whether `key` of `[train]` is for a recipe to decide.
 pub(crate) fn decides(key: &str) -> bool {
     const ALSO: [&str; 2] = ["plan", "warmup_epochs"];
-    ALSO.contains(&key) || Recipe::Modern.table().contains_key(key)
+    let own = Recipe::Modern.layers(&Table::new());
+    ALSO.contains(&key) || own.get(&format!("train.{key}")).is_some()
+}
+
+/// Whether `key` of `[finetune]` is for a recipe to decide.
+pub(crate) fn decides_of_fine_tuning(key: &str) -> bool {
+    let classifier = Table::from_iter([("finetune".to_owned(), Table::new().into())]);
+    Recipe::Modern.layers(&classifier).get(&format!("finetune.{key}")).is_some()
 }
 
 /// `settings` on top of the recipe that they name, or else the [`DEFAULT`]. An unknown name is left for whoever reads
@@ -73,18 +127,22 @@ pub(crate) fn onto(settings: Table) -> Table {
             None => return settings,
         },
     };
-    let lowest = Overrides { table: Table::from_iter([("train".into(), recipe.table().into())]) };
-    lowest.below(Overrides { table: settings }).table
+    recipe.layers(&settings).below(Overrides { table: settings }).table
 }
 
 impl Overrides {
     /// Names the recipe. Where the layers so far name another, what a recipe decides is taken away from them: a config
     /// keeps its images and its network, but not its rates.
     pub fn recipe(&mut self, name: &str) {
-        if let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
-            && train.get("recipe").is_some_and(|other| other.as_str() != Some(name))
-        {
-            train.retain(|key, _| !decides(key));
+        let others = |train: &Table| train.get("recipe").is_some_and(|other| other.as_str() != Some(name));
+        if self.table.get("train").and_then(Value::as_table).is_some_and(others) {
+            let mut keep = |section: &str, decides: fn(&str) -> bool| {
+                if let Some(keys) = self.table.get_mut(section).and_then(Value::as_table_mut) {
+                    keys.retain(|key, _| !decides(key));
+                }
+            };
+            keep("train", decides);
+            keep("finetune", decides_of_fine_tuning);
         }
         self.put("train.recipe", name);
     }
@@ -92,8 +150,9 @@ impl Overrides {
 
 #[cfg(test)]
 mod tests {
+    use super::fine_tuning_steps;
     use crate::model::Initialization;
-    use crate::train::config::{MuonSettings, OptimizerSection, RunConfig, TrainSection};
+    use crate::train::config::{FineTuneSection, MuonSettings, OptimizerSection, RunConfig, TrainSection};
     use crate::train::{Decay, Overrides};
 
     fn read(text: &str) -> RunConfig {
@@ -109,6 +168,35 @@ mod tests {
         );
         assert_eq!(read(""), read("[train]\nrecipe = \"modern\"\n"));
         assert_eq!(Overrides::default().finish().unwrap(), read(""));
+    }
+
+    #[test]
+    fn fine_tuning_has_rates_of_its_own_and_smaller_ones_from_a_model() {
+        let train = |text: &str| read(text).train;
+        let (fresh, tuned) = (train("[finetune]\n"), train("[finetune]\nmodel = \"a\"\n"));
+        assert_eq!((fresh.optimizer, fresh.lr, fresh.schedule), (muon(0.01), 1.5e-3, Decay::Linear));
+        assert_eq!((tuned.optimizer, tuned.lr, tuned.schedule), (muon(0.0033), 5e-4, Decay::Linear));
+        let set = read("[finetune]\nmodel = \"a\"\nhead_lr = 2.0\n[train]\nlr = 0.5\n");
+        assert_eq!((set.train.lr, set.finetune.unwrap().head_lr), (0.5, 2.0));
+        let paper = "[train]\nrecipe = \"paper\"\n[finetune]\n";
+        let (fresh, tuned) = (read(paper), read(&format!("{paper}model = \"a\"\n")));
+        assert_eq!((fresh.train.lr, tuned.train.lr, tuned.train.schedule), (3e-3, 3e-4, Decay::Constant));
+        assert_eq!(fresh.finetune, Some(FineTuneSection::default()));
+        assert_eq!(tuned.finetune, Some(FineTuneSection { model: Some("a".into()), ..Default::default() }));
+    }
+
+    #[test]
+    fn naming_the_papers_recipe_takes_fine_tunings_settings_away_too() {
+        let mut layers = Overrides::from_config(&read("[finetune]\nfrozen_blocks = 1\n"));
+        layers.recipe("paper");
+        let found = layers.finish().unwrap().finetune.unwrap();
+        assert_eq!(found, FineTuneSection { frozen_blocks: 1, ..Default::default() });
+    }
+
+    #[test]
+    fn without_a_budget_a_classifier_sees_its_images_three_times_and_few_ones_more_often() {
+        assert_eq!((fine_tuning_steps(54_000, 20), fine_tuning_steps(250, 20)), (8100, 1000));
+        assert!(read("[finetune]\n").validate().is_ok() && read("").validate().is_err());
     }
 
     #[test]

@@ -9,12 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Table;
 
 use crate::data::Augment;
+use crate::device::Update;
 use crate::image::ImageSize;
-use crate::model::{MASK_PROB, ModelConfig, Objective, Preset};
+use crate::model::{MASK_PROB, ModelConfig, Objective, Preset, Rates};
 use crate::train::config::earlier;
 use crate::train::config::finetune_section::FineTuneSection;
 use crate::train::config::given::Given;
 use crate::train::config::recipe;
+use crate::train::config::schedule::Schedule;
 use crate::train::config::train_section::TrainSection;
 use crate::{Error, Result};
 
@@ -152,6 +154,14 @@ impl RunConfig {
         }
     }
 
+    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`: [`TrainSection::update`], and
+    /// the classifier's own rate.
+    pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
+        let update = self.train.update(schedule, step, n_embd);
+        let head = self.finetune.as_ref().map_or(1.0, |finetune| finetune.head_lr as f32);
+        Update { rates: Rates { head, ..update.rates }, ..update }
+    }
+
     /// Checks all values; the error lists every problem at once.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
@@ -163,7 +173,7 @@ impl RunConfig {
             problems.push("palette.colors and palette.file are both given: keep one".into());
         }
         self.check_limits(&mut problems);
-        self.train.check(&mut problems);
+        self.train.check(self.finetune.is_some(), &mut problems);
         // The objective of a model to fine-tune is known when it is open.
         let makes_network = self.finetune.as_ref().is_none_or(|finetune| finetune.model.is_none());
         if makes_network && self.train.mask_prob.is_some() && self.train.objective == Objective::Autoregressive {
@@ -279,6 +289,29 @@ mod tests {
         config.train.plan = vec![Plan { from_step: 4, steps: 100 }, Plan { from_step: 50, steps: 90 }];
         config.validate().unwrap();
         assert_eq!(read(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn the_classifiers_rate_is_a_multiple_of_the_networks() {
+        let schedule =
+            Schedule { lr: 1.0, decay: crate::train::Decay::Constant, warmup: 0, plans: Vec::new(), ended: Vec::new() };
+        let mut config = read("[finetune]\nhead_lr = 4.0\n[train]\nlayer_decay = 0.5\n").unwrap();
+        assert_eq!(config.update(&schedule, 0, 96).rates, Rates { layer_decay: 0.5, width: 1.0, head: 4.0 });
+        config.finetune = None;
+        assert_eq!(config.update(&schedule, 0, 96), config.train.update(&schedule, 0, 96));
+    }
+
+    #[test]
+    fn numbers_of_fine_tuning_that_can_not_be_are_refused_by_name() {
+        for (text, part) in [
+            ("head_lr = 0.0", "finetune.head_lr is 0, but must be above 0"),
+            ("label_smoothing = 1.0", "finetune.label_smoothing is 1, but must be from 0 to below 1"),
+            ("label_smoothing = 0.9999999999", "which is 1 as a 32-bit number"),
+            ("generative_weight = -1.0", "finetune.generative_weight is -1, but must be at least 0"),
+        ] {
+            let message = read(&format!("[finetune]\n{text}\n")).unwrap().validate().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct TrainSection {
     /// of the model to fine-tune.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_prob: Option<f64>,
-    /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given.
+    /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given, or none where
+    /// a classifier is trained: then it is three passes over its images, or 1,000 steps where that is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
     /// Budget in passes over the training images.
@@ -267,7 +268,12 @@ impl TrainSection {
         };
         let hidden = self.optimizer.update(schedule, step);
         let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
-        Update { clip: self.clip as f32, adam, hidden, rates: Rates { layer_decay: self.layer_decay as f32, width } }
+        Update {
+            clip: self.clip as f32,
+            adam,
+            hidden,
+            rates: Rates { layer_decay: self.layer_decay as f32, width, head: 1.0 },
+        }
     }
 }
 

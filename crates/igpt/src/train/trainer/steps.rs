@@ -87,6 +87,27 @@ pub struct Outcome {
     pub checkpoint: Option<PathBuf>,
 }
 
+impl Outcome {
+    /// Of no step at all.
+    pub(in crate::train) fn untrained() -> Self {
+        Self {
+            step: 0,
+            stopped: false,
+            train_loss: None,
+            validation_loss: None,
+            class_loss: None,
+            accuracy: None,
+            best: None,
+            ended_early: false,
+            validated: 0,
+            elapsed_s: 0.0,
+            spent: Spent::default(),
+            session: (0.0, 0),
+            checkpoint: None,
+        }
+    }
+}
+
 /// The loop's own state.
 pub(super) struct Loop<'a> {
     pub(super) t: Trainer<'a>,
@@ -128,18 +149,11 @@ impl<'a> Trainer<'a> {
         let planner = Planner::new(train, self.images, &start.plans).evaluating(self.evaluation());
         let outcome = Outcome {
             step: start.step,
-            stopped: false,
-            train_loss: None,
-            validation_loss: None,
-            class_loss: None,
-            accuracy: None,
             best: start.best_loss.zip(start.best_step),
-            ended_early: false,
-            validated: 0,
             elapsed_s: start.elapsed_s,
             spent: start.spent,
-            session: (0.0, 0),
             checkpoint,
+            ..Outcome::untrained()
         };
         Loop {
             row: (start.spent.steps, 0.0, start.step),
@@ -258,7 +272,7 @@ impl Loop<'_> {
         }
         let lr = self.planner.schedule().lr_at(index);
         let n_embd = self.t.engine.config().n_embd;
-        let norm = self.t.engine.step(&train.update(self.planner.schedule(), index, n_embd))?;
+        let norm = self.t.engine.step(&self.t.config.update(self.planner.schedule(), index, n_embd))?;
         if !norm.is_finite() {
             return self.refuse(Error::GradientNotFinite { step, norm });
         }

@@ -19,7 +19,8 @@ fn bits_do_not_depend_on_threads() {
 #[test]
 fn bits_of_masked_and_joint_training_do_not_depend_on_threads_either() {
     let (isas, updates) = ([Isa::detect()], [UPDATES[0], UPDATES[3]]);
-    let fine_tuning = |generative_weight, frozen_blocks| FineTuning { generative_weight, frozen_blocks };
+    let fine_tuning =
+        |generative_weight, frozen_blocks| FineTuning { generative_weight, frozen_blocks, label_smoothing: 0.1 };
     check(classifier(tiny_network(), 1), fine_tuning(0.5, 1), &isas, &updates);
     check(classifier(masked_network(), 2), FineTuning::default(), &isas, &updates);
     let deep = ModelConfig { n_layer: 4, ..tiny_network() };

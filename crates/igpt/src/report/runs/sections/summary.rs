@@ -1,6 +1,7 @@
 //! Figures of a single run, what is not shown, and how to go on.
 
 use super::shared::{data, each, images, place, source};
+use crate::evaluate::CALIBRATION_BINS;
 use crate::report::page::{Block, Command, Figure};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{duration, grouped, percent};
@@ -14,6 +15,10 @@ pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
         let meaning =
             format!("of {} test images classified rightly, 95 % interval {low} to {high}", grouped(found.images));
         figures.push(figure("Classifier", percent(found.accuracy), &meaning));
+        let meaning = format!(
+            "expected calibration error there: how far its probabilities are from shares, {CALIBRATION_BINS} bins"
+        );
+        figures.push(figure("", percent(found.calibration_error), &meaning));
     }
     if let Some(psnr_db) = run.psnr_db() {
         let meaning = "what replacing each pixel by its nearest colour costs, on the test images";

@@ -67,7 +67,7 @@ fn errors(subject: &Subject<'_>, case: &str, precision: Precision) -> Vec<(Strin
     if let Some(head) = class_head {
         batch = batch.with_labels(hashes("labels").take(golden.images).map(|h| h % head.num_labels as u32).collect());
     }
-    let fine_tuning = FineTuning { generative_weight: fine.generative_weight, frozen_blocks: 0 };
+    let fine_tuning = FineTuning { generative_weight: fine.generative_weight, ..FineTuning::default() };
     let options = Options { micro_batch: 1, ..subject.options(precision) };
     let options = TrainOptions { engine: options, fine_tuning, ..subject.training(precision) };
     let mut engine = subject.train(&network, &weights(&network, &fine.scales), &options);

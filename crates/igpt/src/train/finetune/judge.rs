@@ -1,0 +1,102 @@
+//! Which head is taken, how sure it is to be of its classes, and what it is worth on the test images.
+
+use std::fmt;
+
+use crate::Result;
+use crate::data::{self, Images, TokenSet};
+use crate::device::Engine;
+use crate::evaluate::{Accuracy, scores};
+use crate::palette::Quantizer;
+use crate::train::config::finetune_section::Head;
+use crate::train::trainer::context::Context;
+use crate::train::trainer::observer::Event;
+
+/// The choice between a fine-tuned network and a linear head, by their accuracies on the validation images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::train) struct Choice {
+    /// Of the fine-tuned network.
+    pub(in crate::train) tuned: Option<f64>,
+    /// Of the linear head.
+    pub(in crate::train) linear: Option<f64>,
+    /// Whether it is the linear head.
+    pub(in crate::train) takes_linear: bool,
+}
+
+impl Choice {
+    /// As `head` wants it; of equals the linear head, which left the network as it was.
+    pub(in crate::train) fn of(head: Head, tuned: Option<f64>, linear: Option<f64>) -> Self {
+        let takes_linear = match head {
+            Head::FineTuned => false,
+            Head::Linear => true,
+            Head::Auto => linear.is_some_and(|linear| tuned.is_none_or(|tuned| linear >= tuned)),
+        };
+        Self { tuned, linear, takes_linear }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |share: Option<f64>| share.map_or("not measured".into(), |share| format!("{:.2} %", 100.0 * share));
+        let (taken, other) = match self.takes_linear {
+            true => (("the linear head", self.linear), ("the fine-tuned network", self.tuned)),
+            false => (("the fine-tuned network", self.tuned), ("the linear head", self.linear)),
+        };
+        write!(f, "{} is taken: {} of the validation images", taken.0, of(taken.1))?;
+        if other.1.is_some() { write!(f, ", {} {}", other.0, of(other.1)) } else { Ok(()) }
+    }
+}
+
+/// What a classifier is judged on.
+pub(in crate::train) struct Judged<'a> {
+    /// Chooses the temperature.
+    pub(in crate::train) validation: Option<&'a TokenSet>,
+    /// Seen once, if at all.
+    pub(in crate::train) test: Option<Images>,
+    pub(in crate::train) quantizer: &'a Quantizer,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::train) struct Verdict {
+    /// By which the logits are to be divided.
+    pub(in crate::train) temperature: Option<f64>,
+    /// On the test images, with the logits divided.
+    pub(in crate::train) tested: Option<Accuracy>,
+    /// The calibration error there with the logits as they are.
+    pub(in crate::train) uncalibrated_error: Option<f64>,
+}
+
+impl Judged<'_> {
+    /// Chooses a temperature on the validation images and looks at the test images.
+    pub(in crate::train) fn judge(&self, engine: &mut dyn Engine, context: &mut Context<'_>) -> Result<Verdict> {
+        let mut verdict = Verdict::default();
+        if let Some(set) = self.validation {
+            context.observer.event(Event::Finishing("calibrating the classifier"));
+            verdict.temperature = Some(scores(engine, set, &mut |_| {})?.temperature());
+        }
+        if let Some(test) = &self.test {
+            context.observer.event(Event::Finishing("testing the best weights"));
+            let set = data::tokenize(test, engine.config().n_px, self.quantizer)?;
+            let found = scores(engine, &set, &mut |_| {})?;
+            verdict.tested = Some(found.accuracy(verdict.temperature.unwrap_or(1.0)));
+            verdict.uncalibrated_error = Some(found.accuracy(1.0).calibration_error);
+        }
+        Ok(verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_takes_what_is_right_more_often_on_validation_and_of_equals_the_linear_head() {
+        let takes = |head, tuned, linear| Choice::of(head, tuned, linear).takes_linear;
+        assert!(takes(Head::Auto, Some(0.5), Some(0.75)) && takes(Head::Auto, Some(0.5), Some(0.5)));
+        assert!(!takes(Head::Auto, Some(0.75), Some(0.5)) && takes(Head::Auto, None, Some(0.5)));
+        assert!(!takes(Head::Auto, None, None) && !takes(Head::FineTuned, Some(0.5), Some(0.75)));
+        assert!(takes(Head::Linear, None, Some(0.1)));
+        let said = Choice::of(Head::Auto, Some(0.5), Some(0.75)).to_string();
+        assert_eq!(said, "the linear head is taken: 75.00 % of the validation images, the fine-tuned network 50.00 %");
+    }
+}

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use igpt::ranks::Collective;
-use igpt::train::{Context, RunConfig, Start};
-use igpt::{Error, Result};
+use igpt::train::{Context, RunConfig, RunDir, Start};
+use igpt::{Error, Result, files};
 use serde::Serialize;
 
 use super::page_args::{Page, PageArgs};
@@ -70,7 +70,10 @@ impl TrainingArgs {
         (kind.tell)(&result);
         if json.json {
             let mut value = serde_json::to_value(&result).map_err(|e| Error::Invalid(e.to_string()))?;
-            rates::tell(&mut value, &config.train, found.as_ref());
+            // The run itself may have chosen what was left open.
+            let path = RunDir::look(&self.run.out)?.config();
+            let resolved = RunConfig::from_toml(&files::read_to_string(&path)?, &path)?;
+            rates::tell(&mut value, &resolved.train, found.as_ref());
             print_json(&value)?;
         }
         Ok(page)

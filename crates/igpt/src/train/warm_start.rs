@@ -48,7 +48,7 @@ mod tests {
         let (n, width) = (source.palette.n_vocab(), source.config.n_embd);
         // The palette backwards and a colour more.
         let mut colors: Vec<[f32; 3]> = source.palette.colors().iter().rev().copied().collect();
-        colors.push(colors[3]);
+        colors.push(colors[3].map(|value| value + 1e-4));
         let palette = Palette::new(colors, 3).unwrap();
         let network = ModelConfig { n_vocab: n + 1, ..source.config.clone() };
         let layout = Layout::new(&network);

@@ -53,7 +53,9 @@ fn the_saved_model_itself_is_calibrated_and_says_so() {
     let dir = pictures();
     let dir = dir.path();
     // Its images learned by heart, and so too sure of itself.
-    let result = finetune(dir, "run", "--model pre --steps 400 --generative-weight 0 --set train.eval_every=400");
+    let model = dir.join("pre").display().to_string();
+    let more = format!("--model {model} --steps 400 --generative-weight 0 --set train.eval_every=400");
+    let result = finetune(dir, "run", &more);
     let temperature = result["temperature"].as_f64().unwrap();
     let [before, after] = ["uncalibrated_error", "calibration_error"].map(|key| result[key].as_f64().unwrap());
     assert!(temperature > 1.05 && after < before && before < 1.0, "{result}");

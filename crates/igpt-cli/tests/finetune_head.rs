@@ -94,12 +94,14 @@ fn a_linear_head_leaves_the_network_as_it_was_and_auto_takes_the_better_one() {
         assert!(tensor(&before, &of.name) == tensor(&after, &of.name), "{}", of.name);
     }
     // What was chosen by features is what the model then does.
-    let found = json(&igpt(dir, "classify --model linear data/test --json"));
-    let right =
-        found["images"].as_array().unwrap().iter().filter(|image| {
+    for (part, key) in [("validation", "linear_accuracy"), ("test", "test_accuracy")] {
+        let found = json(&igpt(dir, &format!("classify --model linear data/{part} --json")));
+        let is_right = |image: &&Value| {
             image["file"].as_str().unwrap().contains(&format!("/{}/", image["class"].as_str().unwrap()))
-        });
-    assert_eq!(right.count() as f64 / 60.0, linear["test_accuracy"].as_f64().unwrap());
+        };
+        let right = found["images"].as_array().unwrap().iter().filter(is_right).count();
+        assert_eq!(right as f64 / 60.0, linear[key].as_f64().unwrap(), "{part}");
+    }
 
     // One step is worse than a probe, and 300 are better.
     let few = "--model pre --head auto --labels-per-class 8 --steps";

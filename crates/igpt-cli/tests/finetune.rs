@@ -185,8 +185,8 @@ fn settings_of_fine_tuning_reach_the_model() {
     let more = "--model pre --batch 8 --steps 4 --set train.eval_every=4 --layer 1 --freeze 1 --balanced --generative-weight 0 --augment crop-flip";
     let (result, _) = done(command(dir, "finetune", "run", more));
     assert_eq!(result["generative_weight"], 0.0);
-    // Muon's are those of pretraining where none are said, Adam's is a tenth.
-    assert_eq!((result["lr"].as_f64(), result["muon_lr"].as_f64()), (Some(1.5e-3), Some(0.01)));
+    // A third of pretraining's where none are said, a tenth in the paper.
+    assert_eq!((result["lr"].as_f64(), result["muon_lr"].as_f64()), (Some(5e-4), Some(0.0033)));
     let (paper, _) = done(command(dir, "finetune", "paper", "--model pre --recipe paper --batch 8 --steps 1"));
     assert!((paper["lr"].as_f64().unwrap() - 3e-4).abs() < 1e-9, "{paper}");
     let [before, after] = ["pre", "run"].map(|run| ModelDir::open(dir.join(run)).unwrap());

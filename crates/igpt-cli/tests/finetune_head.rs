@@ -53,7 +53,9 @@ fn the_saved_model_itself_is_calibrated_and_says_so() {
     let dir = pictures();
     let dir = dir.path();
     // Its images learned by heart, and so too sure of itself.
-    let result = finetune(dir, "run", "--model pre --steps 400 --generative-weight 0 --set train.eval_every=400");
+    let model = dir.join("pre").display().to_string();
+    let more = format!("--model {model} --steps 400 --generative-weight 0 --set train.eval_every=400");
+    let result = finetune(dir, "run", &more);
     let temperature = result["temperature"].as_f64().unwrap();
     let [before, after] = ["uncalibrated_error", "calibration_error"].map(|key| result[key].as_f64().unwrap());
     assert!(temperature > 1.05 && after < before && before < 1.0, "{result}");
@@ -92,12 +94,14 @@ fn a_linear_head_leaves_the_network_as_it_was_and_auto_takes_the_better_one() {
         assert!(tensor(&before, &of.name) == tensor(&after, &of.name), "{}", of.name);
     }
     // What was chosen by features is what the model then does.
-    let found = json(&igpt(dir, "classify --model linear data/test --json"));
-    let right =
-        found["images"].as_array().unwrap().iter().filter(|image| {
+    for (part, key) in [("validation", "linear_accuracy"), ("test", "test_accuracy")] {
+        let found = json(&igpt(dir, &format!("classify --model linear data/{part} --json")));
+        let is_right = |image: &&Value| {
             image["file"].as_str().unwrap().contains(&format!("/{}/", image["class"].as_str().unwrap()))
-        });
-    assert_eq!(right.count() as f64 / 60.0, linear["test_accuracy"].as_f64().unwrap());
+        };
+        let right = found["images"].as_array().unwrap().iter().filter(is_right).count();
+        assert_eq!(right as f64 / 60.0, linear[key].as_f64().unwrap(), "{part}");
+    }
 
     // One step is worse than a probe, and 300 are better.
     let few = "--model pre --head auto --labels-per-class 8 --steps";

@@ -62,6 +62,10 @@ mod tests {
         let images = [(0.9, true), (0.9, true), (0.9, false), (0.9, false), (0.3, false)];
         let error = expected_calibration_error(images.into_iter());
         assert!((error - (4.0 * 0.4 + 0.3) / 5.0).abs() < 1e-12, "{error}");
+        // Too sure in one bin, not sure enough in another.
+        let images = [(0.9, false), (0.9, false), (0.55, true), (0.55, true)];
+        let error = expected_calibration_error(images.into_iter());
+        assert!((error - (2.0 * 0.9 + 2.0 * 0.45) / 4.0).abs() < 1e-12, "{error}");
         // In one bin over- and underconfidence cancel out, in two they add up.
         assert!(expected_calibration_error([(0.62, true), (0.65, true), (0.63, false)].into_iter()) < 0.04);
         assert_eq!(expected_calibration_error([(1.0, true), (1.0, true)].into_iter()), 0.0);

@@ -11,9 +11,9 @@ mod nearest;
 pub mod parity;
 mod surprise;
 
-pub use baselines::{BaselineScores, Baselines};
+pub use baselines::{BaselineScores, Baselines, Count};
 pub use classes::{Accuracy, Classified, VOTES, accuracy, classify};
 pub use features::{Layers, features, features_of_whole};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest};
-pub use surprise::{Reference, Surprise, surprise, surprise_maps};
+pub use surprise::{Reference, Surprise, png_nats, surprise, surprise_maps};

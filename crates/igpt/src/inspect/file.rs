@@ -1,0 +1,252 @@
+//! The fit in a model directory: `inspect.json`, and the tensors that it names.
+//!
+//! The tensors' file is named by its contents and written first, so that a crash at any moment leaves a fit that is whole:
+//! the old one until the new `inspect.json` is in its place. Files of earlier fits are removed last.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use safetensors::View as Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::conformal::Conformal;
+use super::fit::{Fit, Used, identity};
+use super::picture::View;
+use super::score::Score;
+use super::typical::Statistics;
+use crate::checksum::{sha256, sha256_file};
+use crate::evaluate::{Baselines, Count};
+use crate::formats::safetensors::{self as format, Header};
+use crate::image::ImageSize;
+use crate::model::ModelDir;
+use crate::model::dir::{INSPECTION, is_inspection};
+use crate::{Error, Result, files};
+
+/// Version of the files; other ones are refused.
+const VERSION: u32 = 1;
+const SYMBOLS: &str = "reference.symbols";
+const TIMES: &str = "reference.times";
+const MEAN: &str = "statistics.mean";
+const DEVIATION: &str = "statistics.deviation";
+const PICTURES: &str = "pictures";
+
+/// `inspect.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    version: u32,
+    /// Identity of the model.
+    model: String,
+    view: View,
+    score: Score,
+    used: Used,
+    brightest: f64,
+    /// Size of the statistics' maps.
+    statistics_size: Option<ImageSize>,
+    /// Name of the file of tensors.
+    tensors: String,
+    /// Its SHA-256.
+    sha256: String,
+    /// Sorted.
+    held_out_scores: Vec<f64>,
+}
+
+impl Fit {
+    /// The fit in the model directory `dir`, whose model this is; none where there is none.
+    ///
+    /// # Errors
+    /// When it can't be read, is damaged, or is another model's.
+    pub fn open(dir: &Path, model: &ModelDir) -> Result<Option<Self>> {
+        let path = dir.join(INSPECTION);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let again = "run igpt inspect fit again, or remove inspect.json";
+        let bad = |problem: &dyn std::fmt::Display| Error::format(&path, format!("{problem}: {again}"));
+        let text: Text = serde_json::from_str(&files::read_to_string(&path)?)
+            .map_err(|e| bad(&format!("not the fit of igpt inspect ({e})")))?;
+        if text.version != VERSION {
+            return Err(bad(&format!("version {} of the file, but this igpt reads {VERSION}", text.version)));
+        }
+        if text.model != identity(model) {
+            return Err(bad(&"the fit is another model's, or the weights have changed since"));
+        }
+        if !is_inspection(&text.tensors) {
+            return Err(bad(&format!("{:?} is not the name of a file of tensors", text.tensors)));
+        }
+        let tensors = dir.join(&text.tensors);
+        if sha256_file(&tensors)? != text.sha256 {
+            return Err(Error::format(&tensors, format!("damaged, its checksum is another: {again}")));
+        }
+        let held_out = Conformal::new(text.held_out_scores).map_err(|e| bad(&e))?;
+        if held_out.scores().len() != text.used.held_out || !text.brightest.is_finite() {
+            return Err(bad(&"its numbers do not fit together"));
+        }
+        let stored = Stored { header: format::read_header(&tensors)?, path: &tensors };
+        let reference = stored.reference(model.config.n_vocab)?;
+        let statistics = stored.statistics(text.statistics_size)?;
+        if text.score.needs_statistics() && statistics.is_none() {
+            return Err(bad(&format!("the score {} has no statistics", text.score)));
+        }
+        let pictures = stored.pictures()?;
+        let Text { model, view, score, used, brightest, .. } = text;
+        Ok(Some(Self { model, view, score, held_out, brightest, used, reference, statistics, pictures }))
+    }
+
+    /// The fit of the model at `path`, a model directory or a run directory; none where it has none.
+    ///
+    /// # Errors
+    /// As [`Fit::open`].
+    pub fn find(path: &Path, model: &ModelDir) -> Result<Option<Self>> {
+        ModelDir::locate(path).map_or(Ok(None), |dir| Self::open(&dir, model))
+    }
+
+    /// The fit in the model directory `dir`, which must have one.
+    ///
+    /// # Errors
+    /// As [`Fit::open`], and when there is none.
+    pub fn expect(dir: &Path, model: &ModelDir) -> Result<Self> {
+        Self::open(dir, model)?.ok_or_else(|| {
+            let dir = dir.display();
+            Error::Missing(format!("no fit in {dir}: run igpt inspect fit --model {dir} --data GOOD first"))
+        })
+    }
+
+    /// Keeps it in the model directory `dir`, in place of an earlier one.
+    ///
+    /// # Errors
+    /// When it can't be written; the earlier one is then as it was.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let tensors = self.tensors();
+        let digest = sha256(&tensors.iter().flat_map(|(_, tensor)| tensor.data().into_owned()).collect::<Vec<u8>>());
+        let name = format!("inspect-{}.safetensors", &digest[..12]);
+        let path = dir.join(&name);
+        format::write(&path, &[("igpt_inspect", "1")], &tensors)?;
+        let text = Text {
+            version: VERSION,
+            model: self.model.clone(),
+            view: self.view,
+            score: self.score,
+            used: self.used.clone(),
+            brightest: self.brightest,
+            statistics_size: self.statistics.as_ref().and_then(|statistics| statistics.size),
+            sha256: sha256_file(&path)?,
+            tensors: name.clone(),
+            held_out_scores: self.held_out.scores().to_vec(),
+        };
+        let json =
+            serde_json::to_string_pretty(&text).map_err(|e| Error::Invalid(format!("the fit has no JSON: {e}")))?;
+        files::write(&dir.join(INSPECTION), format!("{json}\n").as_bytes())?;
+        for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
+            let other = entry.file_name();
+            if other.to_str().is_some_and(|other| is_inspection(other) && other != name) {
+                files::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Values)> {
+        let counts = self.reference.counts();
+        let symbols = counts.iter().flat_map(|count| [count.left, count.above, count.token]).collect();
+        let times = counts.iter().map(|count| u32::try_from(count.times).unwrap_or(u32::MAX)).collect();
+        let pictures = self.pictures.iter().flat_map(|key| [*key as u32, (*key >> 32) as u32]).collect();
+        let mut tensors = vec![
+            (SYMBOLS, Values::u32(symbols, 3)),
+            (TIMES, Values::u32(times, 1)),
+            (PICTURES, Values::u32(pictures, 2)),
+        ];
+        if let Some(statistics) = &self.statistics {
+            tensors.push((MEAN, Values::f32(&statistics.mean)));
+            tensors.push((DEVIATION, Values::f32(&statistics.deviation)));
+        }
+        tensors.into_iter().map(|(name, values)| (name.to_owned(), values)).collect()
+    }
+}
+
+/// A tensor to be written.
+struct Values {
+    dtype: safetensors::Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    fn u32(values: Vec<u32>, columns: usize) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { dtype: safetensors::Dtype::U32, shape: vec![values.len() / columns, columns], bytes }
+    }
+
+    fn f32(values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { dtype: safetensors::Dtype::F32, shape: vec![values.len()], bytes }
+    }
+}
+
+impl Tensor for Values {
+    fn dtype(&self) -> safetensors::Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The tensors' file, opened.
+struct Stored<'a> {
+    header: Header,
+    path: &'a Path,
+}
+
+impl Stored<'_> {
+    fn bad(&self, problem: impl Into<String>) -> Error {
+        Error::format(PathBuf::from(self.path), problem)
+    }
+
+    fn tensor(&self, name: &str) -> Option<&crate::formats::stored::Stored> {
+        self.header.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    fn u32(&self, name: &str) -> Result<Vec<u32>> {
+        self.tensor(name).ok_or_else(|| self.bad(format!("no tensor {name}: run igpt inspect fit again")))?.read_u32()
+    }
+
+    fn reference(&self, n_vocab: usize) -> Result<Baselines> {
+        let (symbols, times) = (self.u32(SYMBOLS)?, self.u32(TIMES)?);
+        if symbols.len() != 3 * times.len() {
+            return Err(self.bad(format!("{SYMBOLS} and {TIMES} do not fit together: run igpt inspect fit again")));
+        }
+        let counts = symbols.chunks_exact(3).zip(&times).map(|(symbols, &times)| Count {
+            left: symbols[0],
+            above: symbols[1],
+            token: symbols[2],
+            times: times.into(),
+        });
+        Baselines::from_counts(counts, n_vocab).map_err(|e| self.bad(e.to_string()))
+    }
+
+    fn statistics(&self, size: Option<ImageSize>) -> Result<Option<Statistics>> {
+        let (Some(mean), Some(deviation)) = (self.tensor(MEAN), self.tensor(DEVIATION)) else { return Ok(None) };
+        let statistics = Statistics { size, mean: mean.read()?, deviation: deviation.read()? };
+        let positions = size.map_or(1, ImageSize::pixels);
+        let fits = [&statistics.mean, &statistics.deviation].iter().all(|values| values.len() == positions);
+        if !fits || statistics.deviation.iter().any(|deviation| *deviation <= 0.0) {
+            return Err(self.bad(format!("{MEAN} and {DEVIATION} are no statistics: run igpt inspect fit again")));
+        }
+        Ok(Some(statistics))
+    }
+
+    fn pictures(&self) -> Result<Vec<u64>> {
+        let halves = self.u32(PICTURES)?;
+        Ok(halves.chunks_exact(2).map(|half| u64::from(half[0]) | u64::from(half[1]) << 32).collect())
+    }
+}

@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use safetensors::View as Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::bank::Bank;
 use super::conformal::Conformal;
 use super::fit::{Fit, Used, identity};
 use super::picture::View;
 use super::score::Score;
-use super::typical::Statistics;
+use super::typical::{Filters, Statistics};
+use super::within::{Within, symbols};
 use crate::checksum::{sha256, sha256_file};
-use crate::evaluate::{Baselines, Count};
+use crate::evaluate::{Baselines, Count, Points};
 use crate::formats::safetensors::{self as format, Header};
-use crate::image::ImageSize;
 use crate::model::ModelDir;
 use crate::model::dir::{INSPECTION, is_inspection};
 use crate::{Error, Result, files};
@@ -26,8 +27,11 @@ use crate::{Error, Result, files};
 const VERSION: u32 = 1;
 const SYMBOLS: &str = "reference.symbols";
 const TIMES: &str = "reference.times";
-const MEAN: &str = "statistics.mean";
-const DEVIATION: &str = "statistics.deviation";
+const CENTRE: &str = "statistics.centre";
+const SCALE: &str = "statistics.scale";
+const BANK: &str = "bank.features";
+const MOMENTS: &str = "bank.moments";
+const WITHIN: &str = "within";
 const PICTURES: &str = "pictures";
 
 /// `inspect.json`.
@@ -41,8 +45,8 @@ struct Text {
     score: Score,
     used: Used,
     brightest: f64,
-    /// Size of the statistics' maps.
-    statistics_size: Option<ImageSize>,
+    /// Filters that the statistics are of.
+    filters: Option<Filters>,
     /// Name of the file of tensors.
     tensors: String,
     /// Its SHA-256.
@@ -84,13 +88,18 @@ impl Fit {
         }
         let stored = Stored { header: format::read_header(&tensors)?, path: &tensors };
         let reference = stored.reference(model.config.n_vocab)?;
-        let statistics = stored.statistics(text.statistics_size)?;
+        let within = stored.within(model)?;
+        let statistics = stored.statistics(text.filters)?;
         if text.score.needs_statistics() && statistics.is_none() {
             return Err(bad(&format!("the score {} has no statistics", text.score)));
         }
+        let bank = stored.bank(model.config.n_embd)?;
+        if text.score.needs_bank() && bank.is_none() {
+            return Err(bad(&format!("the score {} has no bank of features", text.score)));
+        }
         let pictures = stored.pictures()?;
         let Text { model, view, score, used, brightest, .. } = text;
-        Ok(Some(Self { model, view, score, held_out, brightest, used, reference, statistics, pictures }))
+        Ok(Some(Self { model, view, score, held_out, brightest, used, reference, within, statistics, bank, pictures }))
     }
 
     /// The fit of the model at `path`, a model directory or a run directory; none where it has none.
@@ -129,7 +138,7 @@ impl Fit {
             score: self.score,
             used: self.used.clone(),
             brightest: self.brightest,
-            statistics_size: self.statistics.as_ref().and_then(|statistics| statistics.size),
+            filters: self.statistics.as_ref().map(|statistics| statistics.filters),
             sha256: sha256_file(&path)?,
             tensors: name.clone(),
             held_out_scores: self.held_out.scores().to_vec(),
@@ -155,10 +164,15 @@ impl Fit {
             (SYMBOLS, Values::u32(symbols, 3)),
             (TIMES, Values::u32(times, 1)),
             (PICTURES, Values::u32(pictures, 2)),
+            (WITHIN, Values::f32(&self.within.nats)),
         ];
         if let Some(statistics) = &self.statistics {
-            tensors.push((MEAN, Values::f32(&statistics.mean)));
-            tensors.push((DEVIATION, Values::f32(&statistics.deviation)));
+            tensors.push((CENTRE, Values::f32(&statistics.centre)));
+            tensors.push((SCALE, Values::f32(&statistics.scale)));
+        }
+        if let Some(Bank { moments, points, .. }) = &self.bank {
+            tensors.push((BANK, Values::f32(&points.values)));
+            tensors.push((MOMENTS, Values::f32(&moments.iter().flat_map(|(a, b)| [*a, *b]).collect::<Vec<_>>())));
         }
         tensors.into_iter().map(|(name, values)| (name.to_owned(), values)).collect()
     }
@@ -234,15 +248,36 @@ impl Stored<'_> {
         Baselines::from_counts(counts, n_vocab).map_err(|e| self.bad(e.to_string()))
     }
 
-    fn statistics(&self, size: Option<ImageSize>) -> Result<Option<Statistics>> {
-        let (Some(mean), Some(deviation)) = (self.tensor(MEAN), self.tensor(DEVIATION)) else { return Ok(None) };
-        let statistics = Statistics { size, mean: mean.read()?, deviation: deviation.read()? };
-        let positions = size.map_or(1, ImageSize::pixels);
-        let fits = [&statistics.mean, &statistics.deviation].iter().all(|values| values.len() == positions);
-        if !fits || statistics.deviation.iter().any(|deviation| *deviation <= 0.0) {
-            return Err(self.bad(format!("{MEAN} and {DEVIATION} are no statistics: run igpt inspect fit again")));
+    fn within(&self, model: &ModelDir) -> Result<Within> {
+        let stored = self.tensor(WITHIN).ok_or_else(|| self.bad("no tensor within: run igpt inspect fit again"))?;
+        let nats = stored.read()?;
+        if nats.len() != symbols(&model.palette) {
+            return Err(self.bad(format!("{WITHIN} is not of the model's palette: run igpt inspect fit again")));
+        }
+        Ok(Within { nats })
+    }
+
+    fn statistics(&self, filters: Option<Filters>) -> Result<Option<Statistics>> {
+        let (Some(centre), Some(scale), Some(filters)) = (self.tensor(CENTRE), self.tensor(SCALE), filters) else {
+            return Ok(None);
+        };
+        let statistics = Statistics { filters, centre: centre.read()?, scale: scale.read()? };
+        let fits = [&statistics.centre, &statistics.scale].iter().all(|values| values.len() == Statistics::LEN);
+        let has_sizes = [filters.line, filters.smooth, filters.spot].iter().all(|side| (1..1000).contains(side));
+        if !fits || !has_sizes || statistics.scale.iter().any(|scale| *scale < 0.0) {
+            return Err(self.bad(format!("{CENTRE} and {SCALE} are no statistics: run igpt inspect fit again")));
         }
         Ok(Some(statistics))
+    }
+
+    fn bank(&self, n_embd: usize) -> Result<Option<Bank>> {
+        let (Some(values), Some(moments)) = (self.tensor(BANK), self.tensor(MOMENTS)) else { return Ok(None) };
+        let points = Points { dim: n_embd, values: values.read()? };
+        let moments: Vec<(f32, f32)> = moments.read()?.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        if points.is_empty() || points.len() * n_embd != points.values.len() || moments.len() != n_embd {
+            return Err(self.bad(format!("{BANK} and {MOMENTS} are no bank: run igpt inspect fit again")));
+        }
+        Ok(Some(Bank::new(moments, points)))
     }
 
     fn pictures(&self) -> Result<Vec<u64>> {

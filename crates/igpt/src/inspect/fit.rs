@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bank::Bank;
 use super::conformal::Conformal;
+use super::evidence::{Good, Needs};
 use super::picture::{Picture, View};
 use super::score::Score;
 use super::typical::Statistics;
+use super::within::Within;
 use crate::checksum::sha256_of;
 use crate::evaluate::Baselines;
 use crate::model::ModelDir;
@@ -27,9 +30,13 @@ pub struct Fit {
     pub used: Used,
     /// The reference, a context model of good pictures.
     pub reference: Baselines,
-    /// What good pictures' windows are like, where the score asks.
+    /// Exact values of good pictures within each colour.
+    pub within: Within,
+    /// What good pictures are like at their extremes, where the score asks.
     pub statistics: Option<Statistics>,
-    /// [`Fit::key`] of all pictures that it was fitted to or that are held out, sorted.
+    /// Features of good pictures, where the score asks.
+    pub bank: Option<Bank>,
+    /// [`Picture::key`] of all pictures that it was fitted to or that are held out, sorted.
     pub pictures: Vec<u64>,
 }
 
@@ -43,7 +50,7 @@ pub struct Used {
     pub how: String,
     /// Pictures that the reference was fitted to.
     pub reference: usize,
-    /// Of these, pictures that the statistics are of.
+    /// Pictures that the statistics are of: a third of those held out, or of the reference's where too few are.
     pub statistics: usize,
     /// Held-out pictures by which the score was chosen.
     pub choice: usize,
@@ -52,15 +59,19 @@ pub struct Used {
 }
 
 impl Fit {
-    /// Whether a picture was fitted to or held out, or is the same in the model's eyes as one that was.
-    pub fn has_used(&self, picture: &Picture) -> bool {
-        self.pictures.binary_search(&Self::key(picture)).is_ok()
+    /// What its score asks of the model.
+    pub fn needs(&self) -> Needs {
+        Needs { expectation: self.score.needs_expectation(), bank: self.bank.clone() }
     }
 
-    /// What a picture is known by again: 64 bits of the SHA-256 of its tokens.
-    pub fn key(picture: &Picture) -> u64 {
-        let hash = sha256_of(&[bytemuck::cast_slice(picture.tokens())]);
-        u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
+    /// What it knows of good pictures.
+    pub fn good(&self) -> Good<'_> {
+        Good { reference: &self.reference, within: &self.within }
+    }
+
+    /// Whether a picture was fitted to or held out.
+    pub fn has_used(&self, picture: &Picture) -> bool {
+        self.pictures.binary_search(&picture.key()).is_ok()
     }
 }
 

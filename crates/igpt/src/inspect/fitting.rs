@@ -1,15 +1,20 @@
 //! The fit itself: the reference, what good pictures are like, and the scores of those that are held out.
 
+use std::collections::HashSet;
+
+use super::bank::{Bank, Gathered};
 use super::conformal::{Conformal, needed};
 use super::divide::Divided;
-use super::evidence::{Evidence, Needs, evidence};
+use super::evidence::{Evidence, Good, Needs, evidence};
 use super::fit::{Fit, Used, identity};
-use super::picture::{Named, Picture, View, each_run};
+use super::picture::{Named, View, each_run};
 use super::score::Score;
-use super::typical::{Statistics, Sums};
+use super::typical::{Extremes, Filters};
+use super::within::{Counts, Within};
 use crate::data::{Damaged, Images, TokenSet};
 use crate::device::Engine;
 use crate::evaluate::Baselines;
+use crate::image::ImageSize;
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
 use crate::stats::{auroc, auroc_interval, quantile};
@@ -19,6 +24,8 @@ use crate::{Error, Result};
 const REFERENCE: usize = 20_000;
 /// Pictures that statistics are of at most, spread evenly: each costs a forward pass.
 const STATISTICS: usize = 1000;
+/// Held-out pictures of which a third can be spared for statistics.
+const ENOUGH: usize = 57;
 /// The least that are held out: what a false-alarm rate of 5 % needs.
 const USUAL_RATE: f64 = 0.05;
 /// What share of the held-out pictures' maps stays below the brightest colour everywhere.
@@ -91,90 +98,73 @@ pub fn fit(
             ));
         }
     };
-    let needs = scores.iter().fold(Needs::default(), |needs, score| needs.and(score.needs()));
+    let is_auto = request.choice == Choice::Auto;
+    // Before anything takes long.
+    expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, request.data)?;
+    let needs = Needs { expectation: scores.iter().any(|score| score.needs_expectation()), bank: None };
     let quantizer = Quantizer::new(model.palette.clone());
-    let shape = (request.view, model.config.n_px);
-    let (mut damaged, mut pictures) = (Vec::new(), Vec::new());
-    let mut told = |what: &'static str, images: &Images, done: usize| progress(what, done, images.len());
+    let mut looked = Looked {
+        engine,
+        quantizer,
+        shape: (request.view, model.config.n_px),
+        needs,
+        progress,
+        used: Vec::new(),
+        damaged: Vec::new(),
+    };
+    let (reference, within, reference_count) = looked.reference(&divided.reference.spread(REFERENCE), model)?;
+    let good = Good { reference: &reference, within: &within };
 
-    let (mut tokens, mut count) = (Vec::new(), 0);
-    let images = divided.reference.spread(REFERENCE);
-    let n_ctx = model.config.n_ctx();
-    damaged.extend(each_run(&images, shape, &quantizer, &mut |run| {
-        for Named { picture, .. } in &run {
-            pictures.push(Fit::key(picture));
-            if tokens.len() < REFERENCE * n_ctx {
-                tokens.extend_from_slice(picture.tokens());
-            }
-        }
-        count += run.len();
-        told("reference", &images, count);
-        Ok(())
-    })?);
-    let reference_count = count;
-    let reference = Baselines::fit(&token_set(tokens, model), model.config.n_vocab);
+    if scores.iter().any(|score| score.needs_bank()) {
+        let bank = looked.bank(&divided.reference.spread(STATISTICS))?;
+        looked.needs.bank = Some(bank.ok_or_else(|| none_readable(request.data))?);
+    }
 
-    let mut sums = Sums::default();
+    // What good pictures are like is told by some that the network has not seen, if enough others are left.
+    let needs_statistics = scores.iter().any(|score| score.needs_statistics());
+    let spares = needs_statistics && divided.held_out.len() >= ENOUGH;
+    let part = |spared: bool| {
+        let images = &divided.held_out;
+        images.pick((0..images.len()).filter(|i| (spares && i % 3 == 2) == spared))
+    };
+    let (spared, rest) = (part(true), part(false));
+    let mut extremes = Extremes::new(Filters::of(request.view, model.config.n_px));
     let mut statistics_count = 0;
-    if scores.iter().any(|score| score.needs_statistics()) {
-        let images = divided.reference.spread(STATISTICS);
-        each_run(&images, shape, &quantizer, &mut |run| {
-            let found = evidence(engine, &run, &reference, needs)?;
-            found.iter().for_each(|evidence| sums.add(&evidence.surprise));
-            statistics_count += run.len();
-            told("statistics", &images, statistics_count);
-            Ok(())
+    if needs_statistics {
+        let images = if spares { &spared } else { &divided.reference };
+        looked.each("statistics", &images.spread(STATISTICS), good, &mut |evidence| {
+            extremes.add(evidence);
+            statistics_count += 1;
         })?;
     }
-    let statistics = sums.statistics();
-    if statistics.is_none() && scores.iter().any(|score| score.needs_statistics()) {
-        return Err(none_readable(request.data));
+    let statistics = extremes.statistics();
+    if statistics.is_none() && needs_statistics {
+        return Err(Error::Missing(format!(
+            "no picture of {} could be read: give others, or mend these",
+            request.data
+        )));
     }
 
-    let judge = |evidence: &Evidence| -> Vec<[f64; 2]> {
+    let judge = |scores: &[Score], evidence: &Evidence| -> Row {
         let of = |score: &Score| {
             let (value, map) = score.judge(evidence, statistics.as_ref());
             [value, map.max()]
         };
         scores.iter().map(of).collect()
     };
-    let mut judged =
-        |what: &'static str, images: &Images, take: &mut dyn FnMut(&Picture, Vec<[f64; 2]>)| -> Result<Vec<Damaged>> {
-            let mut done = 0;
-            each_run(images, shape, &quantizer, &mut |run| {
-                let found = evidence(engine, &run, &reference, needs)?;
-                run.iter().zip(&found).for_each(|(named, evidence)| take(&named.picture, judge(evidence)));
-                done += run.len();
-                told(what, images, done);
-                Ok(())
-            })
-        };
-    let mut held: Vec<Vec<[f64; 2]>> = Vec::new();
-    damaged.extend(judged("held out", &divided.held_out, &mut |picture, values| {
-        pictures.push(Fit::key(picture));
-        held.push(values);
-    })?);
-    let mut odd: Vec<Vec<[f64; 2]>> = Vec::new();
+    // Neighbours are often alike: every other one.
+    let turn = |wanted: usize| rest.pick((0..rest.len()).filter(|i| !is_auto || i % 2 == wanted));
+    let (mut for_choice, mut odd) = (Vec::new(), Vec::new());
     if let Some(images) = request.odd {
-        damaged.extend(judged("odd", images, &mut |_, values| odd.push(values))?);
+        looked.each("held out", &turn(0), good, &mut |evidence| for_choice.push(judge(&scores, evidence)))?;
+        let own = std::mem::take(&mut looked.used);
+        looked.each("odd", images, good, &mut |evidence| odd.push(judge(&scores, evidence)))?;
+        looked.used = own;
         if odd.is_empty() {
             return Err(Error::Missing("no odd picture could be read: give others, or mend these".into()));
         }
     }
-
-    // Neighbours are often alike: every other one.
-    let is_auto = request.choice == Choice::Auto;
-    let for_choice: Vec<&Vec<[f64; 2]>> = held.iter().step_by(if is_auto { 2 } else { 1 }).collect();
-    let for_threshold: Vec<&Vec<[f64; 2]>> =
-        if is_auto { held.iter().skip(1).step_by(2).collect() } else { held.iter().collect() };
-    expect_enough(for_threshold.len(), is_auto, request.data)?;
-    let separation = |(i, score): (usize, &Score)| {
-        let column = |rows: &[&Vec<[f64; 2]>]| rows.iter().map(|row| row[i][0]).collect::<Vec<f64>>();
-        let (usual, odd) = (column(&for_choice), column(&odd.iter().collect::<Vec<_>>()));
-        let auroc = auroc(&usual, &odd)?;
-        Some(Separation { score: *score, auroc, interval: auroc_interval(auroc, usual.len(), odd.len()) })
-    };
-    let table: Vec<Separation> = scores.iter().enumerate().filter_map(separation).collect();
+    let table = separations(&scores, &for_choice, &odd);
     let score = match request.choice {
         Choice::Named(score) => score,
         // Of equal ones the first, which is the simplest.
@@ -183,37 +173,143 @@ pub fn fit(
             best.map_or(Score::DEFAULT, |best| best.score)
         }
     };
-    let place = scores.iter().position(|other| *other == score).unwrap_or(0);
-    let held_out = Conformal::new(for_threshold.iter().map(|row| row[place][0]).collect())?;
-    let highest: Vec<f64> = for_threshold.iter().map(|row| row[place][1]).collect();
-    let brightest = quantile(&highest, BELOW_BRIGHTEST).unwrap_or(1.0).max(1e-6);
+
+    // As a picture is judged later, to the last bit: what only other scores ask for is not looked at.
+    looked.needs.expectation = score.needs_expectation();
+    looked.needs.bank = looked.needs.bank.filter(|_| score.needs_bank());
+    let mut for_threshold = Vec::new();
+    let mut take = |evidence: &Evidence| for_threshold.push(judge(&[score], evidence)[0]);
+    looked.each("held out", &turn(1), good, &mut take)?;
+    if !score.needs_statistics() {
+        // Nothing was fitted to these for this score.
+        looked.each("held out", &spared, good, &mut take)?;
+        statistics_count = 0;
+    }
+    expect_enough(for_threshold.len(), is_auto, request.data)?;
+    let column = |which: usize| for_threshold.iter().map(|values| values[which]).collect::<Vec<f64>>();
+    let mut pictures = looked.used;
     pictures.sort_unstable();
     pictures.dedup();
     let used = Used {
         data: request.data.into(),
         how: divided.how.clone(),
         reference: reference_count,
-        statistics: if score.needs_statistics() { statistics_count } else { 0 },
+        statistics: statistics_count,
         choice: if is_auto { for_choice.len() } else { 0 },
         held_out: for_threshold.len(),
     };
-    let statistics: Option<Statistics> = statistics.filter(|_| score.needs_statistics());
     let fit = Fit {
         model: identity(model),
         view: request.view,
         score,
-        held_out,
-        brightest,
+        held_out: Conformal::new(column(0))?,
+        brightest: quantile(&column(1), BELOW_BRIGHTEST).unwrap_or(1.0).max(1e-6),
         used,
         reference,
-        statistics,
+        within,
+        statistics: statistics.filter(|_| score.needs_statistics()),
+        bank: looked.needs.bank,
         pictures,
     };
-    Ok(Fitted { fit, table, odd: odd.len(), damaged })
+    Ok(Fitted { fit, table, odd: odd.len(), damaged: looked.damaged })
+}
+
+/// Number and highest value of the map of each score, of one picture.
+type Row = Vec<[f64; 2]>;
+
+/// The pictures that a fit looks at.
+struct Looked<'a> {
+    engine: &'a mut dyn Engine,
+    quantizer: Quantizer,
+    shape: (View, ImageSize),
+    needs: Needs,
+    progress: &'a mut dyn FnMut(&'static str, usize, usize),
+    /// Keys of all that were read.
+    used: Vec<u64>,
+    damaged: Vec<Damaged>,
+}
+
+impl Looked<'_> {
+    /// Hands the evidence of each of `images` to `take`.
+    fn each(
+        &mut self,
+        what: &'static str,
+        images: &Images,
+        good: Good<'_>,
+        take: &mut dyn FnMut(&Evidence),
+    ) -> Result<()> {
+        let mut done = 0;
+        let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
+            self.used.extend(run.iter().map(|named| named.picture.key()));
+            evidence(self.engine, &run, good, &self.needs)?.iter().for_each(&mut *take);
+            done += run.len();
+            (self.progress)(what, done, images.len());
+            Ok(())
+        })?;
+        self.note(unread);
+        Ok(())
+    }
+
+    /// The context model of some pictures, their exact values, and how many pictures they are.
+    fn reference(&mut self, images: &Images, model: &ModelDir) -> Result<(Baselines, Within, usize)> {
+        let (mut tokens, mut count, mut values) = (Vec::new(), 0, Counts::new(&self.quantizer));
+        let most = REFERENCE * model.config.n_ctx();
+        let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
+            for Named { picture, .. } in &run {
+                self.used.push(picture.key());
+                values.add(picture.details());
+                if tokens.len() < most {
+                    tokens.extend_from_slice(picture.tokens());
+                }
+            }
+            count += run.len();
+            (self.progress)("reference", count, images.len());
+            Ok(())
+        })?;
+        self.note(unread);
+        let images = tokens.len() / model.config.n_ctx();
+        let set = TokenSet {
+            tokens,
+            n_px: model.config.n_px,
+            labels: vec![None; images],
+            names: vec![String::new(); images],
+            damaged: Vec::new(),
+        };
+        Ok((Baselines::fit(&set, model.config.n_vocab), values.within(&self.quantizer), count))
+    }
+
+    /// The bank of some pictures' features; none where none can be read.
+    fn bank(&mut self, images: &Images) -> Result<Option<Bank>> {
+        let (mut gathered, mut done) = (Gathered::of(images.len()), 0);
+        each_run(images, self.shape, &self.quantizer, &mut |run| {
+            gathered.add(self.engine, &run)?;
+            done += run.len();
+            (self.progress)("bank", done, images.len());
+            Ok(())
+        })?;
+        Ok(gathered.bank())
+    }
+
+    /// Remembers pictures that could not be read, each once.
+    fn note(&mut self, unread: Vec<Damaged>) {
+        self.damaged.extend(unread);
+        let mut seen = HashSet::new();
+        self.damaged.retain(|damaged| seen.insert(damaged.name.clone()));
+    }
 }
 
 fn none_readable(data: &str) -> Error {
     Error::Missing(format!("no picture of {data} could be read: give others, or mend these"))
+}
+
+/// How well each score tells `odd` pictures from `usual` ones; nothing where there are none.
+fn separations(scores: &[Score], usual: &[Row], odd: &[Row]) -> Vec<Separation> {
+    let of = |(i, score): (usize, &Score)| {
+        let column = |rows: &[Row]| rows.iter().map(|row| row[i][0]).collect::<Vec<f64>>();
+        let auroc = auroc(&column(usual), &column(odd))?;
+        Some(Separation { score: *score, auroc, interval: auroc_interval(auroc, usual.len(), odd.len()) })
+    };
+    scores.iter().enumerate().filter_map(of).collect()
 }
 
 fn expect_enough(count: usize, is_auto: bool, data: &str) -> Result<()> {
@@ -227,16 +323,4 @@ fn expect_enough(count: usize, is_auto: bool, data: &str) -> Result<()> {
          good pictures{}",
         if is_auto { ", or name a score" } else { "" }
     )))
-}
-
-/// Tokens of images that follow each other.
-fn token_set(tokens: Vec<u16>, model: &ModelDir) -> TokenSet {
-    let images = tokens.len() / model.config.n_ctx();
-    TokenSet {
-        tokens,
-        n_px: model.config.n_px,
-        labels: vec![None; images],
-        names: vec![String::new(); images],
-        damaged: Vec::new(),
-    }
 }

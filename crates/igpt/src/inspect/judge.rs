@@ -47,6 +47,11 @@ impl Inspector {
         Picture::new(pixels, self.fit.view, self.n_px, &self.quantizer)
     }
 
+    /// An image of the model's size that is tokens already.
+    pub fn picture_of_tokens(&self, tokens: Vec<u16>) -> Picture {
+        Picture::of_tokens(tokens, self.n_px, &self.quantizer)
+    }
+
     /// In how many tiles a picture of this size is looked at; 1 of one that is looked at as a whole.
     pub fn tiles(&self, own: ImageSize) -> usize {
         Picture::count(own, self.fit.view, self.n_px)
@@ -76,9 +81,9 @@ impl Inspector {
         take: &mut dyn FnMut(&Named, Verdict) -> Result<()>,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Damaged>> {
-        let mut done = 0;
+        let (mut done, needs) = (0, self.fit.needs());
         each_run(images, (self.fit.view, self.n_px), &self.quantizer, &mut |run| {
-            let found = evidence(engine, &run, &self.fit.reference, self.fit.score.needs())?;
+            let found = evidence(engine, &run, self.fit.good(), &needs)?;
             for (named, evidence) in run.iter().zip(&found) {
                 take(named, self.verdict(evidence))?;
             }

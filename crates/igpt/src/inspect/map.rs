@@ -40,6 +40,28 @@ impl Map {
         self
     }
 
+    /// The differences from `other`, a map of the same size.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        self.with(other, |a, b| a - b)
+    }
+
+    /// The sums with `other`, a map of the same size.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.with(other, |a, b| a + b)
+    }
+
+    /// The larger values of this and `other`, a map of the same size.
+    #[must_use]
+    pub fn larger(&self, other: &Self) -> Self {
+        self.with(other, f64::max)
+    }
+
+    fn with(&self, other: &Self, both: impl Fn(f64, f64) -> f64) -> Self {
+        Self::new(self.size, self.values.iter().zip(&other.values).map(|(a, b)| both(*a, *b)).collect())
+    }
+
     /// The largest value; negative infinity where all are.
     pub fn max(&self) -> f64 {
         self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max)

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::map::{Map, Window};
+use super::within::symbol;
+use crate::checksum::sha256_of;
 use crate::data::{Damaged, Images, Preprocess};
 use crate::image::{ImageSize, Pixels};
 use crate::palette::Quantizer;
@@ -15,8 +17,8 @@ pub enum View {
     /// The largest centred crop of the model's proportions, scaled to the model's size, as everywhere else in igpt.
     #[default]
     Whole,
-    /// Crops of the model's size at the picture's own resolution, half a crop apart: for a model that was trained on such
-    /// crops.
+    /// Crops of the model's size at the picture's own resolution, side by side, the last ones moved inwards to the border: for
+    /// a model that was trained on such crops.
     Tiles,
 }
 
@@ -33,6 +35,9 @@ pub struct Picture {
     /// Rows above each tile and columns to its left, in the maps.
     corners: Vec<[usize; 2]>,
     tokens: Vec<u16>,
+    /// The exact value of each pixel of the maps, as `within` numbers it.
+    details: Vec<u32>,
+    key: u64,
 }
 
 impl Picture {
@@ -42,11 +47,18 @@ impl Picture {
     /// When it is smaller than a tile, or would have to be scaled where the palette forbids it.
     pub fn new(pixels: &Pixels, view: View, n_px: ImageSize, quantizer: &Quantizer) -> Result<Self> {
         let own = pixels.size;
+        let key = key(&[&pixels.size.width.to_le_bytes(), &pixels.data]);
+        let pixels = &*pixels.with_channels(quantizer.palette().channels());
+        let details = |pixels: &Pixels, tokens: &[u16]| {
+            let pixels = pixels.data.chunks_exact(pixels.channels);
+            pixels.zip(tokens).map(|(pixel, token)| symbol(quantizer, *token, pixel)).collect()
+        };
         if view == View::Whole {
             let scaled = Preprocess::of(quantizer.palette(), n_px).evaluation(pixels)?;
             let mut tokens = vec![0; n_px.pixels()];
             quantizer.tokens(&scaled, &mut tokens);
-            return Ok(Self { own, place: crop(own, n_px), size: n_px, n_px, corners: vec![[0, 0]], tokens });
+            let (place, details) = (crop(own, n_px), details(&scaled, &tokens));
+            return Ok(Self { own, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key });
         }
         if own.height < n_px.height || own.width < n_px.width {
             return Err(Error::Mismatch(format!("a picture of {own} is smaller than the model's tiles of {n_px}")));
@@ -63,7 +75,8 @@ impl Picture {
             rows.for_each(|row| tokens.extend_from_slice(&row[*left..*left + n_px.width]));
         }
         let place = Window { top: 0, left: 0, size: own };
-        Ok(Self { own, place, size: own, n_px, corners, tokens })
+        let details = details(pixels, &all);
+        Ok(Self { own, place, size: own, n_px, corners, tokens, details, key })
     }
 
     /// Tiles of a picture of size `own`; 0 of one that is smaller than a tile.
@@ -75,10 +88,29 @@ impl Picture {
         }
     }
 
-    /// An image of the model's size that is tokens already.
-    pub fn of_tokens(tokens: Vec<u16>, n_px: ImageSize) -> Self {
+    /// An image of the model's size that is tokens already, each pixel of its colour's exact value.
+    pub fn of_tokens(tokens: Vec<u16>, n_px: ImageSize, quantizer: &Quantizer) -> Self {
+        let palette = quantizer.palette();
+        let exact = |token: &u16| symbol(quantizer, *token, &palette.bytes(*token)[..palette.channels()]);
+        let details = tokens.iter().map(exact).collect();
+        let key = key(&[bytemuck::cast_slice(&tokens)]);
         let place = Window { top: 0, left: 0, size: n_px };
-        Self { own: n_px, place, size: n_px, n_px, corners: vec![[0, 0]], tokens }
+        Self { own: n_px, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key }
+    }
+
+    /// What it is known by again: 64 bits of the SHA-256 of its pixels.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// The exact value of each pixel of the maps, as numbered for the fit.
+    pub(super) fn details(&self) -> &[u32] {
+        &self.details
+    }
+
+    /// A map of these values, one for each pixel.
+    pub(super) fn map(&self, values: Vec<f64>) -> Map {
+        Map::new(self.size, values)
     }
 
     /// The model's size.
@@ -101,24 +133,19 @@ impl Picture {
         self.tokens.chunks(BATCH * self.n_px.pixels())
     }
 
-    /// One map of the whole picture, of `values` (tiles, T): where tiles overlap, of the tile in which a pixel has most
-    /// pixels before it, since the first rows and columns of a tile surprise for want of context.
+    /// One map of the whole picture, of `values` (tiles, T): where tiles overlap, the mean.
     pub fn merge(&self, values: &[f64]) -> Map {
         let (width, tile) = (self.size.width, self.n_px);
-        let mut map = vec![0.0; self.size.pixels()];
-        let mut context = vec![0; self.size.pixels()];
+        let mut sums = vec![0.0; self.size.pixels()];
+        let mut counts = vec![0.0; self.size.pixels()];
         for (values, [top, left]) in values.chunks_exact(tile.pixels()).zip(&self.corners) {
             for (t, value) in values.iter().enumerate() {
-                let (y, x) = (t / tile.width, t % tile.width);
-                let at = (top + y) * width + left + x;
-                // Distance to the nearest border behind which the model sees nothing: above, left, or right of the rows before.
-                let own = 1 + y.min(x).min(tile.width - 1 - x);
-                if own > context[at] {
-                    (map[at], context[at]) = (*value, own);
-                }
+                let at = (top + t / tile.width) * width + left + t % tile.width;
+                sums[at] += value;
+                counts[at] += 1.0;
             }
         }
-        Map::new(self.size, map)
+        Map::new(self.size, sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect())
     }
 }
 
@@ -184,11 +211,14 @@ pub(super) fn each_run(
     Ok(damaged)
 }
 
-/// Where tiles of `tile` begin on an axis of `length`: half a tile apart, the last one at the end.
+fn key(parts: &[&[u8]]) -> u64 {
+    u64::from_le_bytes(sha256_of(parts)[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// Where tiles of `tile` begin on an axis of `length`: side by side, the last one at the end.
 fn starts(length: usize, tile: usize) -> Vec<usize> {
     let last = length - tile;
-    let step = (tile / 2).max(1);
-    (0..last).step_by(step).chain([last]).collect()
+    (0..last).step_by(tile).chain([last]).collect()
 }
 
 /// The largest centred crop of `n_px`'s proportions, which [`Preprocess::evaluation`] scales.
@@ -252,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn where_tiles_overlap_the_one_with_most_context_counts() {
+    fn where_tiles_overlap_their_mean_counts() {
         let n_px = ImageSize::square(8);
         let picture = Picture::new(&grey(8, 12, |_, _| 0), View::Tiles, n_px, &quantizer()).unwrap();
         assert_eq!(picture.tiles(), 2);
-        // Each tile's number at its own pixels.
+        // Each tile's number at its own pixels: columns 0 to 7, and 4 to 11.
         let values: Vec<f64> = (0..128).map(|i| f64::from(i / 64)).collect();
         let row = &picture.merge(&values).values[7 * 12..];
-        assert_eq!(row, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(row, [0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]);
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Needs};
+use super::evidence::Evidence;
 use super::map::{Map, SIDE};
 use super::typical::Statistics;
 use crate::Error;
@@ -27,18 +27,22 @@ pub enum Score {
     Window,
     /// The largest mean over a window of nats beyond the reference's.
     LocalExcess,
-    /// How far a window's mean of nats is from what it is in good pictures, in standard deviations, the largest of all
-    /// windows: to either side, since what is too predictable is odd, too.
+    /// Straight lines and small windows with more nats than the model itself expects, and large windows with fewer: how much
+    /// further than in good pictures, in robust standard deviations, the furthest of all. To either side, since what is too
+    /// smooth is odd, too.
     Typical,
+    /// The largest mean over a window of how far the network's features at a pixel are from the nearest of a bank of good
+    /// pictures' (the idea of PatchCore).
+    Features,
 }
 
 impl Score {
     /// All of them, the simplest first.
-    pub const ALL: [Self; 6] =
-        [Self::Likelihood, Self::Excess, Self::Top, Self::Window, Self::LocalExcess, Self::Typical];
+    pub const ALL: [Self; 7] =
+        [Self::Likelihood, Self::Excess, Self::Top, Self::Window, Self::LocalExcess, Self::Typical, Self::Features];
 
     /// What is taken unless another is asked for.
-    pub const DEFAULT: Self = Self::LocalExcess;
+    pub const DEFAULT: Self = Self::Typical;
 
     /// Its name in flags and files.
     pub fn name(self) -> &'static str {
@@ -49,12 +53,18 @@ impl Score {
             Self::Window => "window",
             Self::LocalExcess => "local-excess",
             Self::Typical => "typical",
+            Self::Features => "features",
         }
     }
 
-    /// What it asks of the model.
-    pub fn needs(self) -> Needs {
-        Needs { expectation: false }
+    /// Whether it asks what the model expected each pixel to cost.
+    pub fn needs_expectation(self) -> bool {
+        self == Self::Typical
+    }
+
+    /// Whether it asks how far features are from those of a bank.
+    pub fn needs_bank(self) -> bool {
+        self == Self::Features
     }
 
     /// Whether it compares with [`Statistics`] of good pictures.
@@ -65,10 +75,7 @@ impl Score {
     /// The picture's number and its map. Panics without the statistics that it needs.
     pub fn judge(self, evidence: &Evidence, statistics: Option<&Statistics>) -> (f64, Map) {
         let Evidence { surprise, reference, .. } = evidence;
-        let beyond = || {
-            let values = surprise.values.iter().zip(&reference.values).map(|(nats, reference)| nats - reference);
-            Map::new(surprise.size, values.collect())
-        };
+        let beyond = || surprise.minus(reference);
         match self {
             Self::Likelihood => (surprise.sum(), surprise.clone()),
             // The difference of the sums, as in `igpt score`: not the sum of the differences, which rounds otherwise.
@@ -78,7 +85,11 @@ impl Score {
             Self::LocalExcess => by_largest(beyond().windows(SIDE)),
             Self::Typical => {
                 let statistics = statistics.expect("a fit has the statistics that its score needs");
-                by_largest(statistics.deviations(surprise).map(f64::abs))
+                by_largest(statistics.deviations(evidence))
+            }
+            Self::Features => {
+                let distance = evidence.distance.as_ref().expect("a score's evidence has what the score needs");
+                by_largest(distance.windows(SIDE))
             }
         }
     }

@@ -117,7 +117,7 @@ fn a_saved_fit_judges_to_the_same_bits_and_the_model_opens_as_before() {
     let missing = Fit::expect(&dir, &model).unwrap_err().to_string();
     assert!(missing.contains("igpt inspect fit --model") && missing.contains("first"), "{missing}");
     let images = emoji().validation.spread(8);
-    for (view, score) in [(View::Whole, Score::Typical), (View::Tiles, Score::Window)] {
+    for (view, score) in [(View::Whole, Score::Typical), (View::Whole, Score::Features), (View::Tiles, Score::Window)] {
         let fit = fitted(&model, view, Choice::Named(score), None).unwrap().fit;
         fit.save(&dir).unwrap();
         let opened = Fit::expect(&dir, &ModelDir::open(&dir).unwrap()).unwrap();
@@ -225,6 +225,25 @@ fn too_few_good_pictures_are_refused_with_their_number() {
 }
 
 #[test]
+fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
+    let model = model();
+    let of = |held_out, score| {
+        let request = Request { view: View::Whole, choice: Choice::Named(score), data: "emoji", odd: None };
+        fit(&mut *engine(&model), &model, &divided(30, held_out), request, &mut |_, _, _| ()).unwrap().fit
+    };
+    let used = |fit: &Fit| (fit.used.statistics, fit.used.held_out, fit.pictures.len());
+    // A third of the held-out ones, where enough are left; otherwise the reference's.
+    assert_eq!(used(&of(60, Score::Typical)), (20, 40, 90));
+    assert_eq!(used(&of(40, Score::Typical)), (30, 40, 70));
+    assert_eq!(used(&of(60, Score::Window)), (0, 60, 90));
+    let odd = emoji().validation.spread(5);
+    let request = Request { view: View::Whole, choice: Choice::Named(Score::Window), data: "emoji", odd: Some(&odd) };
+    let with_odd = fit(&mut *engine(&model), &model, &divided(30, 60), request, &mut |_, _, _| ()).unwrap().fit;
+    assert_eq!(used(&with_odd), (0, 60, 90));
+    assert_eq!(with_odd.held_out, of(60, Score::Window).held_out);
+}
+
+#[test]
 fn every_score_is_held_against_odd_pictures() {
     let model = model();
     let odd = emoji().validation.spread(12);
@@ -234,37 +253,6 @@ fn every_score_is_held_against_odd_pictures() {
     let best = found.table.iter().map(|row| row.auroc).fold(0.0, f64::max);
     let chosen = found.table.iter().find(|row| row.score == found.fit.score).unwrap();
     assert_eq!((chosen.auroc, found.odd, found.fit.used.choice), (best, 12, 20));
-}
-
-#[test]
-fn what_is_too_predictable_is_odd_to_the_two_sided_score() {
-    let size = ImageSize::square(8);
-    let mut sums = typical::Sums::default();
-    let noisy =
-        |shift: usize| Map::new(size, (0..64).map(|t| 2.0 + ((t * 7 + shift * 5) % 11) as f64 / 10.0).collect());
-    (0..30).for_each(|shift| sums.add(&noisy(shift)));
-    let statistics = sums.statistics().unwrap();
-    let score = |surprise: Map| {
-        let reference = surprise.clone();
-        Score::Typical.judge(&Evidence { surprise, reference, expectation: None }, Some(&statistics)).0
-    };
-    let usual = score(noisy(3));
-    let mut flat = noisy(3);
-    for t in 0..64 {
-        if (2..7).contains(&(t / 8)) && (2..7).contains(&(t % 8)) {
-            flat.values[t] = 0.0;
-        }
-    }
-    assert!(score(flat.clone()) > 4.0 * usual, "{usual}");
-    let high = score(flat.map(|value| 5.0 - value));
-    assert!(high > 4.0 * usual, "{usual} {high}");
-    // Pictures of several sizes have statistics over all positions.
-    let mut mixed = typical::Sums::default();
-    mixed.add(&noisy(0));
-    mixed.add(&Map::new(ImageSize { height: 6, width: 9 }, vec![2.0; 54]));
-    let mixed = mixed.statistics().unwrap();
-    assert_eq!((mixed.size, mixed.mean.len(), mixed.deviation.len()), (None, 1, 1));
-    assert!(typical::Sums::default().statistics().is_none());
 }
 
 fn save(path: &Path, value: u32) {

@@ -73,6 +73,9 @@ def main():
         score = ask("/v1/score", images=[png])["scores"][0]
         assert abs(sum(score["surprise"]) - score["nats"]) < 1e-2 * abs(score["nats"])
         print(f"score: {score['nats_per_pixel']:.3f} nats/pixel")
+    if model["can"]["inspect"]:
+        judged = ask("/v1/inspect", images=[png], false_alarms=0.1)
+        print("inspect:", judged["images"][0]["score"], "of a threshold of", judged["threshold"])
     row = ask("/v1/predict", image=png, row=3)["probabilities"]
     print("predict: the likeliest colour of the first pixel of row 3 is", max(range(len(row[0])), key=row[0].__getitem__))
     embedded = ask("/v1/embed", images=[png], layers="all")

@@ -54,6 +54,8 @@ enum Verb {
     Eval(verbs::eval::Args),
     /// Train a classifier on top of a model, or from scratch
     Finetune(Box<verbs::finetune::Args>),
+    /// Judge pictures by good ones: odd or not at a stated rate of false alarms, with maps of where
+    Inspect(verbs::inspect::Args),
     /// Fit a palette to images, or judge one
     Palette(verbs::palette::Args),
     /// Compare logits, loss and features with what transformers recorded
@@ -135,6 +137,7 @@ fn run(verb: Option<Verb>, signals: &Signals) -> Result<()> {
         Some(Verb::Embed(args)) => verbs::embed::run(args),
         Some(Verb::Eval(args)) => verbs::eval::run(args),
         Some(Verb::Finetune(args)) => verbs::finetune::run(*args, signals),
+        Some(Verb::Inspect(args)) => verbs::inspect::run(args),
         Some(Verb::Palette(args)) => verbs::palette::run(args),
         Some(Verb::Parity(args)) => verbs::parity::run(args),
         Some(Verb::Probe(args)) => verbs::probe::run(args),

@@ -11,6 +11,7 @@ mod studio {
     mod document;
     mod endings;
     mod events;
+    mod inspecting;
     mod limits;
     mod refusals;
 }

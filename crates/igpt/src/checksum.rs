@@ -16,6 +16,13 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// The 32 bytes themselves, of some bytes that follow each other.
+pub(crate) fn sha256_of(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().into()
+}
+
 pub(crate) fn sha256_file(path: &Path) -> Result<String> {
     let mut file = files::open(path)?;
     let mut hasher = Sha256::new();

@@ -55,6 +55,7 @@ pub mod files;
 pub mod formats;
 pub mod generate;
 pub mod image;
+pub mod inspect;
 pub mod machine;
 pub mod model;
 pub mod palette;

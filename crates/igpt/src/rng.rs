@@ -27,6 +27,8 @@ pub enum Purpose {
     Resample = 9,
     /// The order in which a masked model fills a hole: counters (image, attempt).
     Infill = 10,
+    /// Positions whose features are put into a bank: counters (picture, draw).
+    Inspect = 11,
 }
 
 /// One keyed stream; see the module's words.

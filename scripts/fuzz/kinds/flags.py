@@ -64,6 +64,8 @@ class Flags(Kind):
             ),
             (["eval"], ["--model", run, *data, "--split", "all", *one]),
             (["score"], ["--model", run, *data, "--split", "all", "--out", "scores", *one]),
+            (["inspect", "fit"], ["--model", run, *data, *one]),
+            (["inspect", "run"], ["--model", run, "--out", "judged", *one, picture]),
             (["embed"], ["--model", run, *data, "--out", "x.npy", *one]),
             (
                 ["audit"],

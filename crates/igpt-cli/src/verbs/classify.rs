@@ -13,9 +13,9 @@ use igpt::train::open_model;
 use igpt::{Error, Result};
 use serde_json::json;
 
-use super::pictures::{tell_damaged, tell_seen};
+use super::pictures::{files_of, tell_damaged, tell_seen};
 use crate::model_args::EngineArgs;
-use crate::output::{print_json, put, say};
+use crate::output::{print_json, put};
 use crate::shared::JsonArgs;
 
 /// Classes that are named for each picture, the likeliest first.
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
     let preprocess = Preprocess::of(quantizer.palette(), size);
     let mut tokens = vec![0; n_ctx];
-    let files = pictures(&args.files)?;
+    let files = files_of(&args.files)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(None, &folder::of_files(&files));
     let (mut results, mut unread, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (file, seen) in files.iter().zip(&seen.marks) {
@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         match pixels {
             Ok(pixels) => quantizer.tokens(&pixels, &mut tokens),
             Err(error) => {
-                unread.push(damaged(name, &error));
+                unread.push(Damaged::new(name, &error));
                 continue;
             }
         }
@@ -100,32 +100,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let given: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     tell_damaged(&unread, results.len(), &given.join(", "))
-}
-
-/// The files, those of folders among them.
-fn pictures(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in given {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let (found, passed_over) = folder::image_files(path)?;
-        if !passed_over.is_empty() {
-            say!("note: {passed_over}");
-        }
-        files.extend(found);
-    }
-    Ok(files)
-}
-
-fn damaged(name: String, error: &Error) -> Damaged {
-    let problem = match error {
-        Error::Format { problem, .. } => problem.clone(),
-        Error::Io { source, .. } => source.to_string(),
-        other => other.to_string(),
-    };
-    Damaged { name, problem }
 }
 
 /// Refuses a classifier of zeros, as fine-tuning starts with: every picture would be of its first class.

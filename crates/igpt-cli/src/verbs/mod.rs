@@ -13,6 +13,8 @@ mod drawing;
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod finetune;
+pub(crate) mod inspect;
+mod maps;
 mod page_args;
 pub(crate) mod palette;
 pub(crate) mod parity;

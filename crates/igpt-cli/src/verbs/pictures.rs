@@ -4,9 +4,9 @@
 //! By default that is the test part where the data set brings parts, and all images of a folder without parts, whose
 //! images are new to the model; of the very folder that a run was trained on, some verbs take what was held out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use igpt::data::{Damaged, Dataset, Images, Split};
+use igpt::data::{Damaged, Dataset, Images, Split, sources::folder};
 use igpt::train::TrainedOn;
 use igpt::train::run::trained_on::Seen;
 use igpt::{Error, Result};
@@ -124,4 +124,21 @@ pub(crate) fn tell_damaged(damaged: &[Damaged], left: usize, spec: &str) -> Resu
         }
         (0, _) => Err(Error::Missing(format!("no image of {spec} could be decoded: give others, or mend these"))),
     }
+}
+
+/// The files given, those of folders among them; says what is passed over.
+pub(crate) fn files_of(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let (found, passed_over) = folder::image_files(path)?;
+        if !passed_over.is_empty() {
+            say!("note: {passed_over}");
+        }
+        files.extend(found);
+    }
+    Ok(files)
 }

@@ -9,6 +9,8 @@ use igpt::device::{Engine, Precision};
 use igpt::evaluate::{Baselines, Reference, Surprise, surprise};
 use igpt::formats::png;
 use igpt::image::{grid, readable_scale};
+use igpt::inspect::Fit;
+use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 
 use igpt::formats::png::Text;
@@ -20,6 +22,7 @@ use igpt::{Result, files};
 use serde_json::{Value, json};
 
 use super::drawing::with_bar;
+use super::maps;
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
 use crate::model_args::{EngineArgs, ModelArgs, expect_autoregressive};
 use crate::output::{print_json, say};
@@ -52,10 +55,11 @@ pub(crate) struct Args {
     /// Its images: train, validation, test or all
     #[arg(long, default_value_t = Split::All)]
     against_split: Split,
-    /// What stands for an image's complexity: the context model, fitted to the train split of --data (for a folder
-    /// without parts to what the model was trained on, if that is here, otherwise to the images), or the size of a PNG
-    #[arg(long, value_enum, default_value_t = Complexity::Context)]
-    reference: Complexity,
+    /// What stands for an image's complexity: the context model that igpt inspect fit keeps with the model, or the size of a
+    /// PNG [default: context, or png where the model has no fit]. Without a fit, context is fitted to the train split of
+    /// --data (for a folder without parts to what the model was trained on, if that is here, otherwise to the images)
+    #[arg(long, value_enum)]
+    reference: Option<Complexity>,
     /// Score only so many images of each data set, spread evenly; 0 is all
     #[arg(long, value_name = "N", default_value_t = 0)]
     images: usize,
@@ -71,7 +75,7 @@ pub(crate) struct Args {
     json: JsonArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Complexity {
     Context,
     Png,
@@ -105,13 +109,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let pictures = Pictures::of(args.data.open()?, &args.data.data, args.split, path, OwnFolder::Marked)?;
     let quantizer = Quantizer::new(model.palette.clone());
     let n_px = model.config.n_px;
-    let baselines = match args.reference {
-        Complexity::Context => {
-            let train = data::tokenize_unchecked(&reference_images(&pictures)?, n_px, &quantizer)?;
-            Some(Baselines::fit(&train, quantizer.palette().n_vocab()))
-        }
-        Complexity::Png => None,
-    };
+    let baselines = reference(&args, &model, &pictures, &quantizer)?;
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
     let mut score = |pictures: &Pictures| -> Result<Scored> {
@@ -150,7 +148,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let told = against
         .as_ref()
         .map(|against| measures.map(|(name, measure)| (name, auroc(&own.scores(measure), &against.scores(measure)))));
-    tell(&args, &name, &pictures.part(), &own, shown, &told);
+    let complexity = if baselines.is_some() { "the context model" } else { "a PNG file" };
+    tell(&args, &name, &pictures.part(), &own, (shown, complexity), &told);
     if args.json.json {
         let odd = |&i: &usize| {
             let s = own.surprise[i];
@@ -160,7 +159,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         print_json(&json!({
             "images": own.surprise.len(),
             "nats_per_image": mean(&own.scores(|s| s.nats)),
-            "reference": format!("{:?}", args.reference).to_lowercase(),
+            "reference": if baselines.is_some() { "context" } else { "png" },
             "reference_nats_per_image": mean(&own.scores(|s| s.reference)),
             "oddest": shown.iter().map(odd).collect::<Vec<_>>(),
             "against_images": against.as_ref().map(|against| against.surprise.len()),
@@ -181,6 +180,30 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// The context model that stands for images' complexity; none where the size of a PNG does. It is the model's own, so that an
+/// image has the same excess whatever it is scored with, unless it is asked for where the model has none.
+fn reference(args: &Args, model: &ModelDir, pictures: &Pictures, quantizer: &Quantizer) -> Result<Option<Baselines>> {
+    if args.reference == Some(Complexity::Png) {
+        return Ok(None);
+    }
+    let fit = args.model.path().map_or(Ok(None), |path| Fit::find(path, model))?;
+    match (fit, args.reference) {
+        (Some(fit), _) => Ok(Some(fit.reference)),
+        (None, None) => {
+            say!(
+                "an image's complexity is the size of its PNG file: the model has no fit (igpt inspect fit) with a context \
+                 model of good images"
+            );
+            Ok(None)
+        }
+        (None, Some(_)) => {
+            say!("the context model is fitted for this call alone: an excess compares with others of this call only");
+            let train = data::tokenize_unchecked(&reference_images(pictures)?, model.config.n_px, quantizer)?;
+            Ok(Some(Baselines::fit(&train, quantizer.palette().n_vocab())))
+        }
+    }
+}
+
 /// What the context model is fitted to: training images, never a part of the images that are scored.
 fn reference_images(pictures: &Pictures) -> Result<data::Images> {
     if !pictures.are_new() {
@@ -192,11 +215,14 @@ fn reference_images(pictures: &Pictures) -> Result<data::Images> {
     }))
 }
 
-fn tell(args: &Args, model: &str, part: &str, own: &Scored, shown: &[usize], told: &Option<[(&str, Option<f64>); 2]>) {
-    let reference = match args.reference {
-        Complexity::Context => "the context model",
-        Complexity::Png => "a PNG file",
-    };
+fn tell(
+    args: &Args,
+    model: &str,
+    part: &str,
+    own: &Scored,
+    (shown, reference): (&[usize], &str),
+    told: &Option<[(&str, Option<f64>); 2]>,
+) {
     say!(
         "{model} on {} images of {} ({}): {:.1} nats an image, {reference} {:.1}",
         own.surprise.len(),
@@ -242,7 +268,8 @@ fn save_pictures(
     own: &Scored,
     shown: &[usize],
 ) -> Result<()> {
-    remove_earlier(out)?;
+    files::remove(&out.join("odd.png"))?;
+    maps::remove_earlier(out)?;
     if shown.is_empty() {
         return Ok(());
     }
@@ -251,48 +278,9 @@ fn save_pictures(
     let scale = readable_scale(own.set.n_px);
     for (rank, (&i, pair)) in shown.iter().zip(&pairs).enumerate() {
         let name = &own.set.names[i];
-        let path = out.join("maps").join(format!("{:03}-{}.png", rank + 1, file_name(name)));
+        let path = maps::path(out, rank + 1, name);
         let excess = format!("{:.1} nats", own.surprise[i].excess());
         png::save(path, &grid(pair, 2, scale), &text("Surprise").with("Image", name).with("Excess", excess))?;
     }
     png::save(out.join("odd.png"), &grid(&pairs.concat(), 2 * PAIRS, scale), &text("Oddest images"))
-}
-
-/// Removes the pictures of an earlier call with the same `--out`, which may have shown other images.
-fn remove_earlier(out: &Path) -> Result<()> {
-    files::remove(&out.join("odd.png"))?;
-    let Ok(entries) = std::fs::read_dir(out.join("maps")) else { return Ok(()) };
-    entries
-        .flatten()
-        .filter(|entry| is_map(&entry.file_name().to_string_lossy()))
-        .try_for_each(|entry| files::remove(&entry.path()))
-}
-
-/// Whether a file has a name that [`pictures`] gives: `001-cat.png`.
-fn is_map(name: &str) -> bool {
-    let rank = name.split_once('-').filter(|_| name.ends_with(".png")).map_or("", |(rank, _)| rank);
-    rank.len() >= 3 && rank.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// An image's name as part of a file's.
-fn file_name(name: &str) -> String {
-    let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
-    stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).take(60).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_files_with_names_of_maps_are_taken_for_them() {
-        assert!(is_map("001-cat.png") && is_map("1234-a-b.png"));
-        assert!(!is_map("12-cat.png") && !is_map("001-cat.jpg") && !is_map("notes.png") && !is_map("00a-x.png"));
-    }
-
-    #[test]
-    fn names_become_safe_file_names() {
-        assert_eq!(file_name("train/cats & dogs/42.jpg"), "42");
-        assert_eq!(file_name("a b/c:d x.png"), "c_d_x");
-    }
 }

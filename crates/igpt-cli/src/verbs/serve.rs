@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use igpt::data::{self, Dataset};
 use igpt::device::Precision;
+use igpt::inspect::Fit;
 use igpt::train::RunConfig;
 use igpt::{Error, Result, files};
 use igpt_server::{Limits, Options};
@@ -21,6 +22,7 @@ Examples:
   igpt serve                                                     # the emoji model that comes with igpt
   igpt serve --model runs/fashion --listen 127.0.0.1:8000
   igpt serve --model runs/mine --neighbors path/to/images        # and the nearest of these images
+  igpt serve --model runs/parts                                  # odd pictures, too, after igpt inspect fit
   IGPT_TOKEN=$TOKEN igpt serve --model runs/mine --listen 0.0.0.0:8000
   curl -s http://127.0.0.1:8000/v1/sample -H 'Content-Type: application/json' -d '{\"n\": 4, \"seed\": 1}'
 
@@ -108,6 +110,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         (None, Some(run)) => trained_on(run).and_then(|(spec, dir)| open(&spec, dir).ok()),
     };
     let neighbors = args.neighbors.as_ref().map(|spec| open(spec, None)).transpose()?;
+    let inspection = args.model.as_deref().map_or(Ok(None), |path| Fit::find(path, &model))?;
     let engine = inference(args.device.device, args.threads, args.precision, args.quantize);
     let (bar, ui) = (bar("embedding")?, !args.no_ui);
     let progress = Box::new(move |done, total| {
@@ -117,7 +120,8 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
             bar.finish_and_clear();
         }
     });
-    let options = Options { model, name, access, ui, limits, rows: args.rows, engine, examples, neighbors, progress };
+    let rows = args.rows;
+    let options = Options { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, progress };
     let stop = signals.left_to_verb();
     let what = if ui { "the page and the API" } else { "the API" };
     let mut ready = |address| say!("{what}: http://{address}; Ctrl-C ends");

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use igpt::formats::decode;
+use igpt::image::Pixels;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,9 +36,9 @@ pub(crate) struct Unread {
 
 /// The images of a request.
 #[derive(Debug)]
-pub(crate) struct Several {
-    /// Tokens of those that could be read, with their places in the request.
-    pub(crate) read: Vec<(usize, Vec<u16>)>,
+pub(crate) struct Several<T = Vec<u16>> {
+    /// Those that could be read, with their places in the request.
+    pub(crate) read: Vec<(usize, T)>,
     pub(crate) unread: Vec<Unread>,
 }
 
@@ -51,7 +52,7 @@ pub(crate) async fn one(
     match (image, tokens) {
         (Some(image), None) => {
             let _places = shared.decoding.enter(1)?;
-            decoded(shared, deadline, image).await?.map_err(Refusal::bad)
+            decoded(shared, deadline, image, Served::tokens).await?.map_err(Refusal::bad)
         }
         (None, Some(tokens)) => checked(&shared.served, tokens).map_err(Refusal::bad),
         _ => Err(Refusal::bad("give one of image (a file in base64) and tokens")),
@@ -65,6 +66,17 @@ pub(crate) async fn several(
     images: Option<Vec<String>>,
     tokens: Option<Vec<Vec<u16>>>,
 ) -> Result<Several, Refusal> {
+    several_as(shared, deadline, images, tokens, (Served::tokens, |tokens| tokens)).await
+}
+
+/// As [`several`], as what `made.0` makes of an image of any size and `made.1` of tokens.
+pub(crate) async fn several_as<T: Send + 'static>(
+    shared: &Shared,
+    deadline: Instant,
+    images: Option<Vec<String>>,
+    tokens: Option<Vec<Vec<u16>>>,
+    made: (fn(&Served, &Pixels) -> igpt::Result<T>, impl Fn(Vec<u16>) -> T),
+) -> Result<Several<T>, Refusal> {
     let (n, most) = (images.as_ref().map_or(0, Vec::len) + tokens.as_ref().map_or(0, Vec::len), shared.limits.images);
     if n == 0 || n > most {
         return Err(Refusal::bad(format!("{n} images were sent: give 1 to {most} of them")));
@@ -74,8 +86,8 @@ pub(crate) async fn several(
         (Some(images), None) => {
             let _places = shared.decoding.enter(n)?;
             for (index, image) in images.into_iter().enumerate() {
-                match decoded(shared, deadline, image).await? {
-                    Ok(tokens) => read.push((index, tokens)),
+                match decoded(shared, deadline, image, made.0).await? {
+                    Ok(image) => read.push((index, image)),
                     Err(message) => unread.push(Unread { index, message }),
                 }
             }
@@ -83,7 +95,8 @@ pub(crate) async fn several(
         (None, Some(tokens)) => {
             for (index, tokens) in tokens.into_iter().enumerate() {
                 let checked = checked(&shared.served, tokens);
-                read.push((index, checked.map_err(|e| Refusal::bad(format!("tokens[{index}]: {e}")))?));
+                let tokens = checked.map_err(|e| Refusal::bad(format!("tokens[{index}]: {e}")))?;
+                read.push((index, (made.1)(tokens)));
             }
         }
         _ => return Err(Refusal::bad("give one of images (files in base64) and tokens")),
@@ -97,14 +110,19 @@ pub(crate) async fn several(
     }
 }
 
-/// A file as tokens, or what is wrong with it; decoded where that holds nobody up.
-async fn decoded(shared: &Shared, deadline: Instant, image: String) -> Result<Result<Vec<u16>, String>, Refusal> {
+/// A file as what `make` makes of it, or what is wrong with it; decoded where that holds nobody up.
+async fn decoded<T: Send + 'static>(
+    shared: &Shared,
+    deadline: Instant,
+    image: String,
+    make: fn(&Served, &Pixels) -> igpt::Result<T>,
+) -> Result<Result<T, String>, Refusal> {
     let own = shared.clone();
     let work = move || {
         let file = file(&image)?;
         let channels = own.served.quantizer.palette().channels();
         let pixels = decode::from_bytes(&file, channels, own.limits.pixels).map_err(|error| error.to_string())?;
-        own.served.tokens(&pixels).map_err(|error| error.to_string())
+        make(&own.served, &pixels).map_err(|error| error.to_string())
     };
     match shared.decoding.run(deadline, work).await {
         Ok(done) => Ok(done),

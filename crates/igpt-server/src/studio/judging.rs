@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use igpt::data::{Batch, TokenSet};
 use igpt::device::{Engine, Pooling};
-use igpt::evaluate::{Layers, Reference, classify as classes_of, surprise, surprise_maps};
+use igpt::evaluate::{Layers, Reference, classify as classes_of, png_nats, surprise, surprise_maps};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -91,7 +91,12 @@ struct Score {
     bits_per_dim: f64,
     /// The size of a PNG file of it, as nats: how complex it is.
     png_nats: f64,
-    /// How many nats more than its complexity the model needs: the higher, the odder.
+    /// Nats of the reference: of a context model of good images where the model has a fit (igpt inspect fit), otherwise
+    /// `png_nats`.
+    reference_nats: f64,
+    /// What the reference is: `context` or `png`.
+    reference: &'static str,
+    /// How many nats more than the reference the model needs: the higher, the odder.
     excess: f64,
     /// Nats of each pixel in raster order.
     surprise: Vec<f32>,
@@ -125,7 +130,7 @@ pub(super) async fn score(
         let own = shared.clone();
         let score = shared.pass(deadline, Some(index), move |engine| score_one(&own, engine, index, tokens)).await?;
         let pixels = score.surprise.iter().map(|nats| f64::from(*nats));
-        let values = [score.nats, score.png_nats, score.excess].into_iter().chain(pixels);
+        let values = [score.nats, score.reference_nats, score.excess].into_iter().chain(pixels);
         expect_finite(&shared, "a negative log-likelihood", Some(index), values)?;
         scores.push(score);
     }
@@ -136,14 +141,21 @@ fn score_one(shared: &Shared, engine: &mut dyn Engine, index: usize, tokens: Vec
     let quantizer = &shared.served.quantizer;
     let n_px = shared.served.config.n_px;
     let set = TokenSet { tokens, n_px, labels: vec![None], names: vec![String::new()], damaged: Vec::new() };
-    let found = surprise(engine, &set, Reference::Png(quantizer), &mut |_| ())?[0];
+    let fit = shared.served.inspecting.inspector.as_ref().map(|inspector| &inspector.fit);
+    let (reference, name) = match fit {
+        Some(fit) => (Reference::Context(&fit.reference), "context"),
+        None => (Reference::Png(quantizer), "png"),
+    };
+    let found = surprise(engine, &set, reference, &mut |_| ())?[0];
     let nats_per_pixel = found.nats / n_px.pixels() as f64;
     Ok(Score {
         index,
         nats: found.nats,
         nats_per_pixel,
         bits_per_dim: nats_per_pixel / (quantizer.palette().channels() as f64 * std::f64::consts::LN_2),
-        png_nats: found.reference,
+        png_nats: png_nats(quantizer, set.image(0), n_px),
+        reference_nats: found.reference,
+        reference: name,
         excess: found.excess(),
         surprise: surprise_maps(engine, &set, 0..1)?,
     })

@@ -6,6 +6,7 @@ mod drawing;
 mod finite;
 mod generation;
 mod images;
+mod inspecting;
 mod judging;
 mod metrics;
 mod model;

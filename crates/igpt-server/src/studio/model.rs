@@ -4,11 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::data::{Batch, Dataset, Preprocess, Split, tokenize};
-use igpt::device::{Engine, Pooling};
+use igpt::device::{Engine, Pooling, Precision};
 use igpt::evaluate::features;
 use igpt::formats::png;
 use igpt::formats::png::Text;
 use igpt::image::Pixels;
+use igpt::inspect::{Fit, Inspector};
 use igpt::model::{Layout, ModelConfig, ModelDir, Objective};
 use igpt::palette::Quantizer;
 use igpt::ranks::Collective;
@@ -31,6 +32,36 @@ pub(crate) struct Served {
     pub(crate) is_trained: bool,
     examples: Vec<Example>,
     pub(crate) neighbors: Option<Neighbors>,
+    pub(crate) inspecting: Inspecting,
+}
+
+/// What odd pictures are told by.
+pub(crate) struct Inspecting {
+    /// The fit, where the model has one.
+    pub(crate) inspector: Option<Inspector>,
+    /// Whether the engine computes as the fit was made, so that scores have the bits of the command's.
+    is_exact: bool,
+}
+
+impl Inspecting {
+    pub(crate) fn new(fit: Option<Fit>, model: &ModelDir, precision: Precision) -> Self {
+        Self { inspector: fit.map(|fit| Inspector::new(fit, model)), is_exact: precision == Precision::F32 }
+    }
+
+    /// What judges pictures, or why there is nothing.
+    pub(crate) fn inspector(&self) -> Result<&Inspector, &'static str> {
+        match &self.inspector {
+            None => Err(
+                "the model has no fit to tell odd pictures by: run igpt inspect fit on good pictures, and start the \
+                         server again",
+            ),
+            Some(_) if !self.is_exact => Err(
+                "the model's fit was made with products in f32, and the server computes in another format: start it with \
+                     --precision f32",
+            ),
+            Some(inspector) => Ok(inspector),
+        }
+    }
 }
 
 /// An image to begin with.
@@ -101,6 +132,7 @@ struct Abilities {
     embed: bool,
     classify: bool,
     neighbors: bool,
+    inspect: bool,
 }
 
 /// The most that a request may ask for.
@@ -135,8 +167,7 @@ impl Served {
         model: ModelDir,
         name: String,
         engine: &mut dyn Engine,
-        examples: Option<Dataset>,
-        neighbors: Option<Dataset>,
+        (examples, neighbors, inspecting): (Option<Dataset>, Option<Dataset>, Inspecting),
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let classes = model.classes();
@@ -145,8 +176,10 @@ impl Served {
         let is_trained = head.is_none_or(|head| head.iter().any(|weight| *weight != 0.0));
         let quantizer = Quantizer::new(model.palette);
         let config = model.config;
-        let mut served = Self { name, config, quantizer, classes, is_trained, examples: Vec::new(), neighbors: None };
-        if let Some(dataset) = examples {
+        let (examples_of, neighbors_of) = (examples, neighbors);
+        let (examples, neighbors) = (Vec::new(), None);
+        let mut served = Self { name, config, quantizer, classes, is_trained, examples, neighbors, inspecting };
+        if let Some(dataset) = examples_of {
             let images = dataset.split(Split::Test)?.spread(EXAMPLES);
             let set = tokenize(&images, served.config.n_px, &served.quantizer)?;
             let example = |i: usize| {
@@ -155,7 +188,7 @@ impl Served {
             };
             served.examples = (0..set.images()).map(example).collect();
         }
-        if let Some(dataset) = neighbors {
+        if let Some(dataset) = neighbors_of {
             served.neighbors = Some(Neighbors::embed(engine, &served.quantizer, &dataset, progress)?);
         }
         Ok(served)
@@ -207,6 +240,7 @@ impl Served {
                 embed: true,
                 classify: !classes.is_empty() && self.is_trained,
                 neighbors: neighbors.is_some(),
+                inspect: draws && self.inspecting.inspector().is_ok(),
             },
             limits: Most { completions: limits.images, candidates: rows.max(1), images: limits.images },
             examples: self.examples.clone(),

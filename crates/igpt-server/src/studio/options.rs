@@ -2,6 +2,7 @@
 
 use igpt::data::Dataset;
 use igpt::device;
+use igpt::inspect::Fit;
 use igpt::model::ModelDir;
 
 use crate::access::Access;
@@ -45,6 +46,8 @@ pub struct Options {
     pub examples: Option<Dataset>,
     /// Images among which the nearest are looked for.
     pub neighbors: Option<Dataset>,
+    /// What `igpt inspect fit` keeps with the model: odd pictures are told by it.
+    pub inspection: Option<Fit>,
     /// Told how many of these are embedded, and of how many.
     pub progress: Box<dyn FnMut(usize, usize) + Send>,
 }

@@ -22,7 +22,7 @@ use super::body::too_large;
 use super::model::ModelFacts;
 use super::state::{Shared, Slot};
 use super::worker::Busy;
-use super::{drawing, judging};
+use super::{drawing, inspecting, judging};
 use crate::assets;
 use crate::http::guard;
 use crate::refusal::{Problem, Refusal};
@@ -45,6 +45,7 @@ pub(super) fn router(shared: Shared, ui: bool) -> Router {
     let judging = OpenApiRouter::new()
         .routes(routes!(judging::quantize))
         .routes(routes!(judging::score))
+        .routes(routes!(inspecting::inspect))
         .routes(routes!(judging::predict))
         .routes(routes!(judging::embed))
         .routes(routes!(judging::classify))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use igpt::{Error, Result, device};
 
-use super::model::Served;
+use super::model::{Inspecting, Served};
 use super::options::Options;
 use super::routes;
 use super::state::Shared;
@@ -23,9 +23,11 @@ use crate::http;
 /// When the model can't be opened, images can't be had, or the address is taken; and when requests were cut off at the
 /// end.
 pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
-    let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, mut progress } = options;
+    let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, mut progress } =
+        options;
     let mut computing = device::open(&model.config, &model.weights, &engine)?;
-    let served = Served::new(model, name, &mut *computing, examples, neighbors, &mut progress)?;
+    let inspecting = Inspecting::new(inspection, &model, engine.precision);
+    let served = Served::new(model, name, &mut *computing, (examples, neighbors, inspecting), &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
     let (listen, access) = (access.listen(), Arc::new(access));
     let patience = Patience { client: Duration::from_secs(limits.seconds), grace: Duration::from_secs(limits.grace) };

@@ -17,8 +17,10 @@ use crate::support::server::{Server, bundled, limits};
 fn sixteen_at_once_get_what_each_gets_alone() {
     // Far fewer rows than images.
     let server = Server::start(Options { rows: 8, ..bundled() });
-    let mut sent: Vec<(&str, Value)> =
-        requests(16).into_iter().filter(|(path, _)| !["/v1/classify", "/v1/neighbors"].contains(path)).collect();
+    let mut sent: Vec<(&str, Value)> = requests(16)
+        .into_iter()
+        .filter(|(path, _)| !["/v1/classify", "/v1/inspect", "/v1/neighbors"].contains(path))
+        .collect();
     let image = base64(&picture(16, 6));
     let hole: Vec<bool> = (0..256).map(|at| (228..233).contains(&at)).collect();
     for seed in 0..4 {

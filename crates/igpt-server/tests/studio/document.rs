@@ -81,8 +81,8 @@ fn every_documented_path_answers_as_documented() {
     assert_eq!(document, plain.get("/openapi.json").json());
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     let paths = document["paths"].as_object().unwrap();
-    let known = "/healthz /readyz /metrics /v1/models /v1/quantize /v1/sample /v1/complete /v1/score /v1/predict /v1/embed \
-                 /v1/classify /v1/neighbors";
+    let known = "/healthz /readyz /metrics /v1/models /v1/quantize /v1/sample /v1/complete /v1/score /v1/inspect /v1/predict \
+                 /v1/embed /v1/classify /v1/neighbors";
     assert_eq!(paths.keys().map(String::as_str).collect::<BTreeSet<_>>(), known.split_whitespace().collect());
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {

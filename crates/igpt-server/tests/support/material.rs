@@ -7,14 +7,17 @@ use std::sync::atomic::AtomicBool;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use igpt::data::{self, OpenOptions};
+use igpt::device::{self, Precision};
 use igpt::formats::png;
 use igpt::formats::png::Text;
 use igpt::image::ImageSize;
 use igpt::image::Pixels;
+use igpt::inspect::{self, Choice, Request, Score, View, divide};
 use igpt::model::{Card, Layout, ModelConfig, ModelDir, Objective, SaveType};
 use igpt::palette::Palette;
 use igpt::ranks::Collective;
-use igpt::train::{Context, Event, RunConfig, Start, finetune};
+use igpt::train::{Context, Event, RunConfig, Start, TrainedOn, finetune};
 use serde_json::{Value, json};
 
 /// Pixels of a row, and rows, of a small model's images.
@@ -86,6 +89,22 @@ pub(crate) fn classifier(folder: &Path) {
     let (ranks, observer) = (&mut Collective::solo(), &mut |_: Event<'_>| ());
     let context = &mut Context { ranks, observer, stop: &AtomicBool::new(false) };
     finetune(&config, &folder.join("run"), Start::New, context).unwrap();
+    fit(folder, "run", View::Whole);
+}
+
+/// Fits what odd pictures are told by to 60 good ones, for the model or run `name`, and keeps it there.
+pub(crate) fn fit(folder: &Path, name: &str, view: View) {
+    fs::create_dir_all(folder.join("good")).unwrap();
+    (0..60).for_each(|i| fs::write(folder.join(format!("good/{i:02}.png")), picture(12, i)).unwrap());
+    let dir = ModelDir::locate(&folder.join(name)).unwrap();
+    let model = ModelDir::open(&dir).unwrap();
+    let good = data::open(folder.join("good").to_str().unwrap(), &OpenOptions::default()).unwrap();
+    let divided = divide(&good, "good", &TrainedOn::default(), 0.5).unwrap();
+    let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+    let mut engine = device::open(&model.config, &model.weights, &options).unwrap();
+    let request = Request { view, choice: Choice::Named(Score::DEFAULT), data: "good", odd: None };
+    let fitted = inspect::fit(&mut *engine, &model, &divided, request, &mut |_, _, _| ()).unwrap();
+    fitted.fit.save(&dir).unwrap();
 }
 
 /// A form's content type and body: `image` and `images` as files, what is no word as JSON.
@@ -125,6 +144,7 @@ pub(crate) fn requests(side: usize) -> Vec<(&'static str, Value)> {
         ("/v1/predict", json!({"image": other, "row": side - 1})),
         ("/v1/embed", json!({"images": [other], "layers": "all", "pool": "max"})),
         ("/v1/embed", json!({"tokens": [tokens], "layers": [0, 1]})),
+        ("/v1/inspect", json!({"images": [one, other], "false_alarms": 0.1})),
         ("/v1/classify", json!({"images": [one, other]})),
         ("/v1/neighbors", json!({"image": one, "k": 2})),
     ]

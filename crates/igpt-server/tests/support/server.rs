@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use igpt::data::{self, Dataset, OpenOptions};
 use igpt::device::Precision;
+use igpt::inspect::Fit;
 use igpt::model::ModelDir;
 use igpt::train::open_model;
 use igpt::{Result, device};
@@ -81,7 +82,9 @@ pub(crate) fn bundled() -> Options {
 /// The model or run in a folder.
 pub(crate) fn of(folder: PathBuf) -> Options {
     let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-    Options { name, ..options(open_model(&folder).unwrap()) }
+    let model = open_model(&folder).unwrap();
+    let inspection = Fit::find(&folder, &model).unwrap();
+    Options { name, inspection, ..options(model) }
 }
 
 fn options(model: ModelDir) -> Options {
@@ -95,6 +98,7 @@ fn options(model: ModelDir) -> Options {
         engine: device::Options { threads: 1, ..device::Options::new(Precision::F32) },
         examples: None,
         neighbors: None,
+        inspection: None,
         progress: Box::new(|_, _| ()),
     }
 }

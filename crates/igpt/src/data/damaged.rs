@@ -17,7 +17,7 @@ pub struct Damaged {
 
 impl Damaged {
     /// The image called `name`, which gave `error`.
-    pub(super) fn new(name: String, error: &Error) -> Self {
+    pub fn new(name: String, error: &Error) -> Self {
         let problem = match error {
             // The image's name says which file.
             Error::Format { problem, .. } => problem.clone(),

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::data::TokenSet;
+use crate::image::ImageSize;
+use crate::{Error, Result};
 
 /// Counts of colours after (left, above), and what follows from them.
 #[derive(Clone, Debug)]
@@ -30,6 +32,19 @@ pub struct Baselines {
 struct Seen {
     times: u64,
     different: u64,
+}
+
+/// How often `token` followed the neighbours `left` and `above`; for one outside of the image stands the number of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Colour of the pixel to the left.
+    pub left: u32,
+    /// Colour of the pixel above.
+    pub above: u32,
+    /// The pixel's own colour.
+    pub token: u32,
+    /// How often: at least once.
+    pub times: u64,
 }
 
 /// Nats per token of each model on some images, the first pixel included.
@@ -71,10 +86,34 @@ impl Baselines {
     /// Counts the training images. Panics on tokens not below `n_vocab`.
     pub fn fit(train: &TokenSet, n_vocab: usize) -> Self {
         let mut triples: Table<u64> = Table::default();
-        each_pixel(train, n_vocab, |left, above, token| {
+        each_pixel(&train.tokens, train.n_px, n_vocab, |left, above, token| {
             assert!((token as usize) < n_vocab, "token {token} of {n_vocab} colours");
             *triples.entry(key(left, above, token)).or_default() += 1;
         });
+        Self::of_triples(triples, n_vocab)
+    }
+
+    /// The models that follow from the counts of [`Baselines::counts`]: the same bits as those that were counted.
+    ///
+    /// # Errors
+    /// When a symbol is not one of `n_vocab` colours, or a count is 0 or there twice.
+    pub fn from_counts(counts: impl IntoIterator<Item = Count>, n_vocab: usize) -> Result<Self> {
+        let mut triples: Table<u64> = Table::default();
+        for Count { left, above, token, times } in counts {
+            let is_symbol = |symbol: u32| symbol as usize <= n_vocab;
+            if !is_symbol(left) || !is_symbol(above) || token as usize >= n_vocab {
+                return Err(Error::Invalid(format!(
+                    "token {token} after {left} and {above}, but there are {n_vocab} colours"
+                )));
+            }
+            if times == 0 || triples.insert(key(left, above, token), times).is_some() {
+                return Err(Error::Invalid(format!("token {token} after {left} and {above} is not counted once")));
+            }
+        }
+        Ok(Self::of_triples(triples, n_vocab))
+    }
+
+    fn of_triples(triples: Table<u64>, n_vocab: usize) -> Self {
         let mut pairs: Table<Seen> = Table::default();
         let mut after_left: Table<u64> = Table::default();
         for (&triple, &count) in &triples {
@@ -95,10 +134,26 @@ impl Baselines {
         Self { n_vocab, triples, pairs, after_left, left, unigram }
     }
 
+    /// Colours of the palette that it was fitted with.
+    pub fn n_vocab(&self) -> usize {
+        self.n_vocab
+    }
+
+    /// How often each colour followed each pair of neighbours, sorted by symbols: all that the models are made of.
+    pub fn counts(&self) -> Vec<Count> {
+        let mut triples: Vec<(u64, u64)> = self.triples.iter().map(|(&key, &times)| (key, times)).collect();
+        triples.sort_unstable();
+        let count = |(key, times)| {
+            let (left, above, token) = parts(key);
+            Count { left, above, token, times }
+        };
+        triples.into_iter().map(count).collect()
+    }
+
     /// Nats per token of the three models on `set`.
     pub fn score(&self, set: &TokenSet) -> BaselineScores {
         let (mut unigram, mut context) = (0.0, 0.0);
-        each_pixel(set, self.n_vocab, |left, above, token| {
+        each_pixel(&set.tokens, set.n_px, self.n_vocab, |left, above, token| {
             unigram -= self.unigram[token as usize].ln();
             context -= self.context(left, above, token).ln();
         });
@@ -108,13 +163,13 @@ impl Baselines {
 
     /// Nats of each image of `set` under the context model.
     pub fn context_nats(&self, set: &TokenSet) -> Vec<f64> {
-        let n_ctx = set.n_px.pixels();
-        let mut nats = vec![0.0; set.images()];
-        let mut pixel = 0;
-        each_pixel(set, self.n_vocab, |left, above, token| {
-            nats[pixel / n_ctx] -= self.context(left, above, token).ln();
-            pixel += 1;
-        });
+        (0..set.images()).map(|i| self.context_map(set.image(i), set.n_px).iter().sum()).collect()
+    }
+
+    /// Nats of each pixel under the context model, of the images of size `n_px` whose tokens follow each other.
+    pub fn context_map(&self, tokens: &[u16], n_px: ImageSize) -> Vec<f64> {
+        let mut nats = Vec::with_capacity(tokens.len());
+        each_pixel(tokens, n_px, self.n_vocab, |left, above, token| nats.push(-self.context(left, above, token).ln()));
         nats
     }
 
@@ -132,9 +187,9 @@ impl Baselines {
 }
 
 /// Calls `visit` with (left, above, token) of every pixel; `outside` stands for a missing neighbour.
-fn each_pixel(set: &TokenSet, outside: usize, mut visit: impl FnMut(u32, u32, u32)) {
-    let width = set.n_px.width;
-    for image in set.tokens.chunks_exact(set.n_px.pixels()) {
+fn each_pixel(tokens: &[u16], n_px: ImageSize, outside: usize, mut visit: impl FnMut(u32, u32, u32)) {
+    let width = n_px.width;
+    for image in tokens.chunks_exact(n_px.pixels()) {
         for (t, &token) in image.iter().enumerate() {
             let left = if t % width == 0 { outside as u32 } else { u32::from(image[t - 1]) };
             let above = if t < width { outside as u32 } else { u32::from(image[t - width]) };
@@ -181,7 +236,6 @@ impl Hasher for KeyHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::ImageSize;
     use crate::rng::{Purpose, Rng};
 
     fn set(height: usize, width: usize, tokens: Vec<u16>) -> TokenSet {
@@ -221,6 +275,28 @@ mod tests {
                 assert!(baselines.context(left, above, n - 1) > 0.0);
             }
         }
+    }
+
+    #[test]
+    fn counts_make_the_model_that_they_were_counted_for_to_the_last_bit() {
+        let (train, other) = (images(61, 30, 1), images(61, 5, 2));
+        let fitted = Baselines::fit(&train, 61);
+        let counts = fitted.counts();
+        assert_eq!(counts.iter().map(|count| count.times).sum::<u64>(), train.tokens.len() as u64);
+        let again = Baselines::from_counts(counts.clone(), 61).unwrap();
+        assert_eq!((again.counts(), again.n_vocab()), (counts.clone(), 61));
+        let bits = |model: &Baselines| -> Vec<u64> { model.context_nats(&other).iter().map(|n| n.to_bits()).collect() };
+        assert_eq!(bits(&again), bits(&fitted));
+        // Alone and among others.
+        let alone = fitted.context_map(other.image(3), other.n_px);
+        assert_eq!(alone.iter().sum::<f64>().to_bits(), bits(&fitted)[3]);
+        let bad = |change: fn(&mut Count)| {
+            let mut counts = counts.clone();
+            change(&mut counts[7]);
+            Baselines::from_counts(counts, 61).is_err()
+        };
+        assert!(bad(|count| count.token = 61) && bad(|count| count.left = 62) && bad(|count| count.times = 0));
+        assert!(Baselines::from_counts([counts[0], counts[0]], 61).is_err());
     }
 
     #[test]

@@ -13,11 +13,11 @@ pub mod parity;
 mod surprise;
 mod verdict;
 
-pub use baselines::{BaselineScores, Baselines};
+pub use baselines::{BaselineScores, Baselines, Count};
 pub use calibration::{CALIBRATION_BINS, best_temperature, expected_calibration_error};
 pub use classes::{Accuracy, Classified, Scores, VOTES, accuracy, classify, scores};
 pub use features::{Layers, features, features_of_whole};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest};
-pub use surprise::{Reference, Surprise, surprise, surprise_maps};
+pub use surprise::{Reference, Surprise, png_nats, surprise, surprise_maps};
 pub use verdict::{Circumstances, Standing, Verdict};

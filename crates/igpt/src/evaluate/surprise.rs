@@ -16,6 +16,7 @@ use crate::Result;
 use crate::data::TokenSet;
 use crate::device::{Engine, blame, expect_finite};
 use crate::formats::png::{self, Text};
+use crate::image::ImageSize;
 use crate::palette::Quantizer;
 
 /// Images handed to the engine at once; it cuts them further as its memory asks.
@@ -59,7 +60,7 @@ pub fn surprise(
     check(engine.config(), set)?;
     let references = match reference {
         Reference::Context(baselines) => baselines.context_nats(set),
-        Reference::Png(quantizer) => (0..set.images()).map(|i| png_nats(quantizer, set, i)).collect(),
+        Reference::Png(quantizer) => (0..set.images()).map(|i| png_nats(quantizer, set.image(i), set.n_px)).collect(),
     };
     let mut found = Vec::with_capacity(set.images());
     for start in (0..set.images()).step_by(BATCH) {
@@ -72,8 +73,9 @@ pub fn surprise(
     Ok(found)
 }
 
-fn png_nats(quantizer: &Quantizer, set: &TokenSet, image: usize) -> f64 {
-    let file = png::encode(&quantizer.pixels(set.image(image), set.n_px), &Text::none());
+/// The size of an image as a PNG file in the colours of the palette, in nats.
+pub fn png_nats(quantizer: &Quantizer, tokens: &[u16], n_px: ImageSize) -> f64 {
+    let file = png::encode(&quantizer.pixels(tokens, n_px), &Text::none());
     (8 * file.len()) as f64 * LN_2
 }
 
@@ -96,7 +98,6 @@ pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usiz
 mod tests {
     use super::*;
     use crate::device::{self, Precision};
-    use crate::image::ImageSize;
     use crate::model::ModelConfig;
     use crate::palette::Palette;
 

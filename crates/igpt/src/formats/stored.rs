@@ -14,6 +14,8 @@ pub(crate) enum Dtype {
     F32,
     F16,
     Bf16,
+    /// Counts and numbers of things: no weights.
+    U32,
     /// Anything else, by its name: may be there (mask buffers), but can't be a weight.
     Other(String),
 }
@@ -24,6 +26,7 @@ impl Dtype {
             "F32" => Self::F32,
             "F16" => Self::F16,
             "BF16" => Self::Bf16,
+            "U32" => Self::U32,
             other => Self::Other(other.into()),
         }
     }
@@ -31,7 +34,7 @@ impl Dtype {
     /// Bytes of an element, where known.
     pub(super) fn size(&self) -> Option<u64> {
         match self {
-            Self::F32 => Some(4),
+            Self::F32 | Self::U32 => Some(4),
             Self::F16 | Self::Bf16 => Some(2),
             Self::Other(_) => None,
         }
@@ -83,17 +86,15 @@ impl Stored {
     /// The values in row-major order. Whoever made `self` has checked that `span` lies inside the file.
     pub(crate) fn read(&self) -> Result<Vec<f32>> {
         let bad = |problem: String| Error::format(&*self.file, format!("tensor {}: {problem}", self.name));
-        let (size, span) = match (&self.dtype, self.dtype.size(), self.span()) {
-            (Dtype::Other(kind), ..) => {
-                return Err(bad(format!("its type is {kind}, but weights are read as f32, f16 or bf16")));
-            }
-            (_, Some(size), Some(span)) => (size as usize, span as usize),
-            _ => return Err(bad("its size overflows".into())),
+        let kind = match &self.dtype {
+            Dtype::U32 => Some("U32"),
+            Dtype::Other(kind) => Some(kind.as_str()),
+            _ => None,
         };
-        let mut file = files::open(&self.file)?;
-        file.seek(SeekFrom::Start(self.start)).map_err(Error::io(&*self.file))?;
-        let mut bytes = vec![0; span * size];
-        file.read_exact(&mut bytes).map_err(Error::io(&*self.file))?;
+        if let Some(kind) = kind {
+            return Err(bad(format!("its type is {kind}, but weights are read as f32, f16 or bf16")));
+        }
+        let bytes = self.bytes()?;
         let values: Vec<f32> = match self.dtype {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
             Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
@@ -111,5 +112,30 @@ impl Stored {
             Some(i) => Err(bad(format!("element {i} is {:e}, which no weight is: damaged, copy it again", values[i]))),
             None => Ok(values),
         }
+    }
+
+    /// The whole numbers of a tensor in row-major order.
+    ///
+    /// # Errors
+    /// When it holds something else, or can't be read.
+    pub(crate) fn read_u32(&self) -> Result<Vec<u32>> {
+        if self.dtype != Dtype::U32 {
+            let problem = format!("tensor {}: it holds {:?} where whole numbers belong", self.name, self.dtype);
+            return Err(Error::format(&*self.file, problem));
+        }
+        Ok(self.bytes()?.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
+    }
+
+    /// Its bytes as they lie in the file.
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let (Some(size), Some(span)) = (self.dtype.size(), self.span()) else {
+            let problem = format!("tensor {}: its size overflows", self.name);
+            return Err(Error::format(&*self.file, problem));
+        };
+        let mut file = files::open(&self.file)?;
+        file.seek(SeekFrom::Start(self.start)).map_err(Error::io(&*self.file))?;
+        let mut bytes = vec![0; span as usize * size as usize];
+        file.read_exact(&mut bytes).map_err(Error::io(&*self.file))?;
+        Ok(bytes)
     }
 }

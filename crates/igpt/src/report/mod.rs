@@ -4,6 +4,7 @@ pub mod chart;
 pub mod data_check;
 pub mod embeddings;
 mod html;
+pub mod inspection;
 pub mod page;
 pub mod runs;
 

@@ -13,5 +13,6 @@ mod tests;
 mod weights;
 
 pub use card::Card;
-pub use model_dir::{ModelDir, RECORDING};
+pub(crate) use model_dir::is_inspection;
+pub use model_dir::{INSPECTION, ModelDir, RECORDING};
 pub use weights::SaveType;

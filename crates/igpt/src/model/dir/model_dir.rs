@@ -201,6 +201,15 @@ fn hub_name(path: &Path) -> Option<(&str, &str)> {
 /// The file in a model directory that holds what transformers computed.
 pub const RECORDING: &str = "parity.safetensors";
 
+/// The file in a model directory that holds what `igpt inspect` fitted on good pictures.
+pub const INSPECTION: &str = "inspect.json";
+
+/// Whether a file in a model directory bears the name of tensors that belong to [`INSPECTION`].
+pub(crate) fn is_inspection(name: &str) -> bool {
+    let digits = name.strip_prefix("inspect-").and_then(|rest| rest.strip_suffix(".safetensors"));
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 pub(super) const WEIGHTS: &str = "model.safetensors";
 /// What `save` writes; the weights last.
 pub(super) const FILES: [&str; 5] =
@@ -211,10 +220,13 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
     if !path.exists() {
         return fs::rename(temp, path).map_err(Error::io(path));
     }
-    // A recording of the model that was here proves nothing about the new one.
-    let recording = path.join(RECORDING);
-    if recording.exists() {
-        fs::remove_file(&recording).map_err(Error::io(&recording))?;
+    // A recording of the model that was here proves nothing about the new one, and its fit judges no picture of it.
+    files::remove(&path.join(RECORDING))?;
+    files::remove(&path.join(INSPECTION))?;
+    for entry in fs::read_dir(path).map_err(Error::io(path))?.flatten() {
+        if entry.file_name().to_str().is_some_and(is_inspection) {
+            files::remove(&entry.path())?;
+        }
     }
     for name in FILES {
         fs::rename(temp.join(name), path.join(name)).map_err(Error::io(path.join(name)))?;

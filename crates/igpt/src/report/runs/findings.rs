@@ -12,6 +12,7 @@ use crate::evaluate::{
     Accuracy, BaselineScores, Baselines, Circumstances, Likelihood, Reference, Surprise, Verdict, accuracy, likelihood,
     surprise,
 };
+use crate::inspect::Fit;
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
@@ -62,6 +63,9 @@ pub struct Findings {
     pub over_time: Vec<(u64, Vec<u8>)>,
     /// The oddest test images beside their surprise maps.
     pub odd: Vec<Pair>,
+    /// Whether they are odd beyond the reference that `igpt inspect fit` keeps with the model; otherwise beyond the size of
+    /// their PNG files.
+    pub has_fit: bool,
     /// What the layers know of the classes.
     pub probe: Option<Probed>,
     /// Features of test images in two dimensions.
@@ -100,8 +104,10 @@ impl Findings {
         let mut absent = Vec::new();
         let mut engine = device::open(config, &model.weights, &settings.options)?;
         let generates = model.expect_generative("").is_ok();
+        let fit = Fit::find(run, &model)?;
+        let reference = fit.as_ref().map_or(Reference::Png(&quantizer), |fit| Reference::Context(&fit.reference));
         let scored = match generates {
-            true => Scored::of(&mut *engine, &tokens, &counts, channels, progress)?,
+            true => Scored::of(&mut *engine, &tokens, reference, channels, progress)?,
             false => Scored::default(),
         };
         let drawn = match config.objective {
@@ -151,6 +157,7 @@ impl Findings {
             drawn,
             over_time: pictures::over_time(run)?,
             odd: pictures::odd(&mut *engine, &quantizer, &tokens, &scored.surprise)?,
+            has_fit: fit.is_some(),
             map: features::map(&mut *engine, &test, &quantizer, layer, &dataset.classes, progress)?,
             likelihood: scored.likelihood,
             classifier,
@@ -300,7 +307,7 @@ impl Scored {
     fn of(
         engine: &mut dyn Engine,
         tokens: &TokenSet,
-        baselines: &Baselines,
+        reference: Reference<'_>,
         channels: usize,
         progress: Progress<'_>,
     ) -> Result<Self> {
@@ -309,7 +316,7 @@ impl Scored {
             let likelihood = likelihood(&mut Collective::solo(), engine, tokens, channels, &mut told)?;
             return Ok(Self { likelihood: Some(likelihood), surprise: Vec::new() });
         }
-        let surprise = surprise(engine, tokens, Reference::Context(baselines), &mut told)?;
+        let surprise = surprise(engine, tokens, reference, &mut told)?;
         let nats: Vec<f64> = surprise.iter().map(|surprise| surprise.nats).collect();
         Ok(Self { likelihood: Some(Likelihood::of(&nats, tokens.n_px.pixels(), channels)?), surprise })
     }

@@ -1,0 +1,83 @@
+//! What is fitted once on good pictures and kept with the model.
+
+use serde::{Deserialize, Serialize};
+
+use super::bank::Bank;
+use super::conformal::Conformal;
+use super::evidence::{Good, Needs};
+use super::picture::{Picture, View};
+use super::score::Score;
+use super::typical::Statistics;
+use super::within::Within;
+use crate::checksum::sha256_of;
+use crate::evaluate::Baselines;
+use crate::model::ModelDir;
+
+/// All that it takes to judge pictures.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// Identity of the model whose scores these are: see [`identity`].
+    pub model: String,
+    /// How pictures are brought to the model.
+    pub view: View,
+    /// The rule.
+    pub score: Score,
+    /// Scores of the held-out good pictures.
+    pub held_out: Conformal,
+    /// What a map's brightest colour stands for: what the maps of 95 % of the held-out pictures nowhere exceed.
+    pub brightest: f64,
+    /// Which pictures were used for what.
+    pub used: Used,
+    /// The reference, a context model of good pictures.
+    pub reference: Baselines,
+    /// Exact values of good pictures within each colour.
+    pub within: Within,
+    /// What good pictures are like at their extremes, where the score asks.
+    pub statistics: Option<Statistics>,
+    /// Features of good pictures, where the score asks.
+    pub bank: Option<Bank>,
+    /// [`Picture::key`] of all pictures that it was fitted to or that are held out, sorted.
+    pub pictures: Vec<u64>,
+}
+
+/// Which good pictures were used for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Used {
+    /// What `--data` said.
+    pub data: String,
+    /// How they were divided, in words.
+    pub how: String,
+    /// Pictures that the reference was fitted to.
+    pub reference: usize,
+    /// Pictures that the statistics are of: a third of those held out, or of the reference's where too few are.
+    pub statistics: usize,
+    /// Held-out pictures by which the score was chosen.
+    pub choice: usize,
+    /// Held-out pictures that the threshold is made of.
+    pub held_out: usize,
+}
+
+impl Fit {
+    /// What its score asks of the model.
+    pub fn needs(&self) -> Needs {
+        Needs { expectation: self.score.needs_expectation(), bank: self.bank.clone() }
+    }
+
+    /// What it knows of good pictures.
+    pub fn good(&self) -> Good<'_> {
+        Good { reference: &self.reference, within: &self.within }
+    }
+
+    /// Whether a picture was fitted to or held out.
+    pub fn has_used(&self, picture: &Picture) -> bool {
+        self.pictures.binary_search(&picture.key()).is_ok()
+    }
+}
+
+/// What a model is known by again, whatever its files are called: SHA-256 of its shape, palette and weights, in hex.
+pub(super) fn identity(model: &ModelDir) -> String {
+    let shape = format!("{:?} {}", model.config, model.palette.hash());
+    let hash = sha256_of(&[shape.as_bytes(), bytemuck::cast_slice(&model.weights)]);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,326 @@
+//! The fit itself: the reference, what good pictures are like, and the scores of those that are held out.
+
+use std::collections::HashSet;
+
+use super::bank::{Bank, Gathered};
+use super::conformal::{Conformal, needed};
+use super::divide::Divided;
+use super::evidence::{Evidence, Good, Needs, evidence};
+use super::fit::{Fit, Used, identity};
+use super::picture::{Named, View, each_run};
+use super::score::Score;
+use super::typical::{Extremes, Filters};
+use super::within::{Counts, Within};
+use crate::data::{Damaged, Images, TokenSet};
+use crate::device::Engine;
+use crate::evaluate::Baselines;
+use crate::image::ImageSize;
+use crate::model::ModelDir;
+use crate::palette::Quantizer;
+use crate::stats::{auroc, auroc_interval, quantile};
+use crate::{Error, Result};
+
+/// Pictures that the reference is fitted to at most, spread evenly, and tiles of these.
+const REFERENCE: usize = 20_000;
+/// Pictures that statistics are of at most, spread evenly: each costs a forward pass.
+const STATISTICS: usize = 1000;
+/// Held-out pictures of which a third can be spared for statistics.
+const ENOUGH: usize = 57;
+/// The least that are held out: what a false-alarm rate of 5 % needs.
+const USUAL_RATE: f64 = 0.05;
+/// What share of the held-out pictures' maps stays below the brightest colour everywhere.
+const BELOW_BRIGHTEST: f64 = 0.95;
+
+/// Which score is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This one.
+    Named(Score),
+    /// The one that tells odd pictures best, measured on half of the held-out good ones; the other half is left for the
+    /// threshold, which would otherwise be made of scores that were chosen for being low.
+    Auto,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// How pictures are brought to the model.
+    pub view: View,
+    /// Which score is kept.
+    pub choice: Choice,
+    /// What `--data` says, for messages and the record.
+    pub data: &'a str,
+    /// Pictures known to be odd, by which scores are compared.
+    pub odd: Option<&'a Images>,
+}
+
+/// How well a score tells the odd pictures from held-out good ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Separation {
+    /// The score.
+    pub score: Score,
+    /// Area under the ROC curve.
+    pub auroc: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
+}
+
+/// A fit, and what was found on the way.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The fit.
+    pub fit: Fit,
+    /// Each score beside the odd pictures, where there are some.
+    pub table: Vec<Separation>,
+    /// Odd pictures that could be read.
+    pub odd: usize,
+    /// Pictures of any kind that could not be read.
+    pub damaged: Vec<Damaged>,
+}
+
+/// Fits everything to the good pictures of `divided` for `model`, whose `engine` computes. `progress` is told what is done.
+///
+/// # Errors
+/// When too few pictures are held out or none is odd, the engine fails, or the surprise at a pixel is not finite.
+pub fn fit(
+    engine: &mut dyn Engine,
+    model: &ModelDir,
+    divided: &Divided,
+    request: Request<'_>,
+    progress: &mut dyn FnMut(&'static str, usize, usize),
+) -> Result<Fitted> {
+    let scores: Vec<Score> = match (request.odd, request.choice) {
+        (Some(_), _) => Score::ALL.to_vec(),
+        (None, Choice::Named(score)) => vec![score],
+        (None, Choice::Auto) => {
+            return Err(Error::Invalid(
+                "no score can be chosen without odd pictures: give some, or name a score".into(),
+            ));
+        }
+    };
+    let is_auto = request.choice == Choice::Auto;
+    // Before anything takes long.
+    expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, request.data)?;
+    let needs = Needs { expectation: scores.iter().any(|score| score.needs_expectation()), bank: None };
+    let quantizer = Quantizer::new(model.palette.clone());
+    let mut looked = Looked {
+        engine,
+        quantizer,
+        shape: (request.view, model.config.n_px),
+        needs,
+        progress,
+        used: Vec::new(),
+        damaged: Vec::new(),
+    };
+    let (reference, within, reference_count) = looked.reference(&divided.reference.spread(REFERENCE), model)?;
+    let good = Good { reference: &reference, within: &within };
+
+    if scores.iter().any(|score| score.needs_bank()) {
+        let bank = looked.bank(&divided.reference.spread(STATISTICS))?;
+        looked.needs.bank = Some(bank.ok_or_else(|| none_readable(request.data))?);
+    }
+
+    // What good pictures are like is told by some that the network has not seen, if enough others are left.
+    let needs_statistics = scores.iter().any(|score| score.needs_statistics());
+    let spares = needs_statistics && divided.held_out.len() >= ENOUGH;
+    let part = |spared: bool| {
+        let images = &divided.held_out;
+        images.pick((0..images.len()).filter(|i| (spares && i % 3 == 2) == spared))
+    };
+    let (spared, rest) = (part(true), part(false));
+    let mut extremes = Extremes::new(Filters::of(request.view, model.config.n_px));
+    let mut statistics_count = 0;
+    if needs_statistics {
+        let images = if spares { &spared } else { &divided.reference };
+        looked.each("statistics", &images.spread(STATISTICS), good, &mut |evidence| {
+            extremes.add(evidence);
+            statistics_count += 1;
+        })?;
+    }
+    let statistics = extremes.statistics();
+    if statistics.is_none() && needs_statistics {
+        return Err(Error::Missing(format!(
+            "no picture of {} could be read: give others, or mend these",
+            request.data
+        )));
+    }
+
+    let judge = |scores: &[Score], evidence: &Evidence| -> Row {
+        let of = |score: &Score| {
+            let (value, map) = score.judge(evidence, statistics.as_ref());
+            [value, map.max()]
+        };
+        scores.iter().map(of).collect()
+    };
+    // Neighbours are often alike: every other one.
+    let turn = |wanted: usize| rest.pick((0..rest.len()).filter(|i| !is_auto || i % 2 == wanted));
+    let (mut for_choice, mut odd) = (Vec::new(), Vec::new());
+    if let Some(images) = request.odd {
+        looked.each("held out", &turn(0), good, &mut |evidence| for_choice.push(judge(&scores, evidence)))?;
+        let own = std::mem::take(&mut looked.used);
+        looked.each("odd", images, good, &mut |evidence| odd.push(judge(&scores, evidence)))?;
+        looked.used = own;
+        if odd.is_empty() {
+            return Err(Error::Missing("no odd picture could be read: give others, or mend these".into()));
+        }
+    }
+    let table = separations(&scores, &for_choice, &odd);
+    let score = match request.choice {
+        Choice::Named(score) => score,
+        // Of equal ones the first, which is the simplest.
+        Choice::Auto => {
+            let best = table.iter().rev().max_by(|a, b| a.auroc.total_cmp(&b.auroc));
+            best.map_or(Score::DEFAULT, |best| best.score)
+        }
+    };
+
+    // As a picture is judged later, to the last bit: what only other scores ask for is not looked at.
+    looked.needs.expectation = score.needs_expectation();
+    looked.needs.bank = looked.needs.bank.filter(|_| score.needs_bank());
+    let mut for_threshold = Vec::new();
+    let mut take = |evidence: &Evidence| for_threshold.push(judge(&[score], evidence)[0]);
+    looked.each("held out", &turn(1), good, &mut take)?;
+    if !score.needs_statistics() {
+        // Nothing was fitted to these for this score.
+        looked.each("held out", &spared, good, &mut take)?;
+        statistics_count = 0;
+    }
+    expect_enough(for_threshold.len(), is_auto, request.data)?;
+    let column = |which: usize| for_threshold.iter().map(|values| values[which]).collect::<Vec<f64>>();
+    let mut pictures = looked.used;
+    pictures.sort_unstable();
+    pictures.dedup();
+    let used = Used {
+        data: request.data.into(),
+        how: divided.how.clone(),
+        reference: reference_count,
+        statistics: statistics_count,
+        choice: if is_auto { for_choice.len() } else { 0 },
+        held_out: for_threshold.len(),
+    };
+    let fit = Fit {
+        model: identity(model),
+        view: request.view,
+        score,
+        held_out: Conformal::new(column(0))?,
+        brightest: quantile(&column(1), BELOW_BRIGHTEST).unwrap_or(1.0).max(1e-6),
+        used,
+        reference,
+        within,
+        statistics: statistics.filter(|_| score.needs_statistics()),
+        bank: looked.needs.bank,
+        pictures,
+    };
+    Ok(Fitted { fit, table, odd: odd.len(), damaged: looked.damaged })
+}
+
+/// Number and highest value of the map of each score, of one picture.
+type Row = Vec<[f64; 2]>;
+
+/// The pictures that a fit looks at.
+struct Looked<'a> {
+    engine: &'a mut dyn Engine,
+    quantizer: Quantizer,
+    shape: (View, ImageSize),
+    needs: Needs,
+    progress: &'a mut dyn FnMut(&'static str, usize, usize),
+    /// Keys of all that were read.
+    used: Vec<u64>,
+    damaged: Vec<Damaged>,
+}
+
+impl Looked<'_> {
+    /// Hands the evidence of each of `images` to `take`.
+    fn each(
+        &mut self,
+        what: &'static str,
+        images: &Images,
+        good: Good<'_>,
+        take: &mut dyn FnMut(&Evidence),
+    ) -> Result<()> {
+        let mut done = 0;
+        let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
+            self.used.extend(run.iter().map(|named| named.picture.key()));
+            evidence(self.engine, &run, good, &self.needs)?.iter().for_each(&mut *take);
+            done += run.len();
+            (self.progress)(what, done, images.len());
+            Ok(())
+        })?;
+        self.note(unread);
+        Ok(())
+    }
+
+    /// The context model of some pictures, their exact values, and how many pictures they are.
+    fn reference(&mut self, images: &Images, model: &ModelDir) -> Result<(Baselines, Within, usize)> {
+        let (mut tokens, mut count, mut values) = (Vec::new(), 0, Counts::new(&self.quantizer));
+        let most = REFERENCE * model.config.n_ctx();
+        let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
+            for Named { picture, .. } in &run {
+                self.used.push(picture.key());
+                values.add(picture.details());
+                if tokens.len() < most {
+                    tokens.extend_from_slice(picture.tokens());
+                }
+            }
+            count += run.len();
+            (self.progress)("reference", count, images.len());
+            Ok(())
+        })?;
+        self.note(unread);
+        let images = tokens.len() / model.config.n_ctx();
+        let set = TokenSet {
+            tokens,
+            n_px: model.config.n_px,
+            labels: vec![None; images],
+            names: vec![String::new(); images],
+            damaged: Vec::new(),
+        };
+        Ok((Baselines::fit(&set, model.config.n_vocab), values.within(&self.quantizer), count))
+    }
+
+    /// The bank of some pictures' features; none where none can be read.
+    fn bank(&mut self, images: &Images) -> Result<Option<Bank>> {
+        let (mut gathered, mut done) = (Gathered::of(images.len()), 0);
+        each_run(images, self.shape, &self.quantizer, &mut |run| {
+            gathered.add(self.engine, &run)?;
+            done += run.len();
+            (self.progress)("bank", done, images.len());
+            Ok(())
+        })?;
+        Ok(gathered.bank())
+    }
+
+    /// Remembers pictures that could not be read, each once.
+    fn note(&mut self, unread: Vec<Damaged>) {
+        self.damaged.extend(unread);
+        let mut seen = HashSet::new();
+        self.damaged.retain(|damaged| seen.insert(damaged.name.clone()));
+    }
+}
+
+fn none_readable(data: &str) -> Error {
+    Error::Missing(format!("no picture of {data} could be read: give others, or mend these"))
+}
+
+/// How well each score tells `odd` pictures from `usual` ones; nothing where there are none.
+fn separations(scores: &[Score], usual: &[Row], odd: &[Row]) -> Vec<Separation> {
+    let of = |(i, score): (usize, &Score)| {
+        let column = |rows: &[Row]| rows.iter().map(|row| row[i][0]).collect::<Vec<f64>>();
+        let auroc = auroc(&column(usual), &column(odd))?;
+        Some(Separation { score: *score, auroc, interval: auroc_interval(auroc, usual.len(), odd.len()) })
+    };
+    scores.iter().enumerate().filter_map(of).collect()
+}
+
+fn expect_enough(count: usize, is_auto: bool, data: &str) -> Result<()> {
+    let least = needed(USUAL_RATE);
+    if count >= least {
+        return Ok(());
+    }
+    let left = if is_auto { "are left for the threshold after a score is chosen by as many" } else { "are held out" };
+    Err(Error::Missing(format!(
+        "{count} good pictures of {data} {left}, but a false-alarm rate of {USUAL_RATE} needs at least {least}: give more \
+         good pictures{}",
+        if is_auto { ", or name a score" } else { "" }
+    )))
+}

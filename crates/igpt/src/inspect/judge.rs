@@ -1,0 +1,95 @@
+//! Judges pictures by a fit.
+
+use super::evidence::{Evidence, evidence};
+use super::fit::Fit;
+use super::map::Map;
+use super::picture::{Named, Picture, each_run};
+use crate::Result;
+use crate::data::{Damaged, Images};
+use crate::device::Engine;
+use crate::image::{ImageSize, Pixels};
+use crate::model::ModelDir;
+use crate::palette::Quantizer;
+
+/// A fit with what its model's pictures are made by.
+#[derive(Debug)]
+pub struct Inspector {
+    /// The fit.
+    pub fit: Fit,
+    quantizer: Quantizer,
+    n_px: ImageSize,
+}
+
+/// What is said of one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How odd it is.
+    pub score: f64,
+    /// The share of held-out good pictures with a lower score, in percent.
+    pub percentile: f64,
+    /// The conformal p-value.
+    pub p_value: f64,
+    /// Where it is odd.
+    pub map: Map,
+}
+
+impl Inspector {
+    /// Of `fit`, which is of `model`.
+    pub fn new(fit: Fit, model: &ModelDir) -> Self {
+        Self { fit, quantizer: Quantizer::new(model.palette.clone()), n_px: model.config.n_px }
+    }
+
+    /// A decoded picture of any size, ready for the engine.
+    ///
+    /// # Errors
+    /// As [`Picture::new`].
+    pub fn picture(&self, pixels: &Pixels) -> Result<Picture> {
+        Picture::new(pixels, self.fit.view, self.n_px, &self.quantizer)
+    }
+
+    /// An image of the model's size that is tokens already.
+    pub fn picture_of_tokens(&self, tokens: Vec<u16>) -> Picture {
+        Picture::of_tokens(tokens, self.n_px, &self.quantizer)
+    }
+
+    /// In how many tiles a picture of this size is looked at; 1 of one that is looked at as a whole.
+    pub fn tiles(&self, own: ImageSize) -> usize {
+        Picture::count(own, self.fit.view, self.n_px)
+    }
+
+    /// What is said of a picture with this evidence.
+    pub fn verdict(&self, evidence: &Evidence) -> Verdict {
+        let (score, map) = self.fit.score.judge(evidence, self.fit.statistics.as_ref());
+        let held_out = &self.fit.held_out;
+        Verdict { score, percentile: held_out.percentile(score), p_value: held_out.p_value(score), map }
+    }
+
+    /// The heat map of a picture, at the picture's own size.
+    pub fn heat(&self, picture: &Picture, verdict: &Verdict) -> Pixels {
+        verdict.map.picture(picture.own, picture.place, self.fit.brightest)
+    }
+
+    /// Judges `images` one after the other and hands each to `take` with the verdict. `progress` is told how many are done.
+    /// Gives those that could not be read.
+    ///
+    /// # Errors
+    /// When the engine fails, the surprise at a pixel is not finite, or `take` fails.
+    pub fn each(
+        &self,
+        engine: &mut dyn Engine,
+        images: &Images,
+        take: &mut dyn FnMut(&Named, Verdict) -> Result<()>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Damaged>> {
+        let (mut done, needs) = (0, self.fit.needs());
+        each_run(images, (self.fit.view, self.n_px), &self.quantizer, &mut |run| {
+            let found = evidence(engine, &run, self.fit.good(), &needs)?;
+            for (named, evidence) in run.iter().zip(&found) {
+                take(named, self.verdict(evidence))?;
+            }
+            done += run.len();
+            progress(done, images.len());
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! The page of `igpt inspect run`: the judged pictures beside their maps, the oddest first.
+
+use super::Page;
+use super::chart::{Chart, Level, Look, Series};
+use super::page::{Block, Command, Figure, Pair, Section, Table};
+use crate::image::{
+    ImageSize, Pixels,
+    resize::{Area, resize},
+};
+use crate::inspect::Fit;
+
+/// Longest side of a picture on the page.
+const SIDE: usize = 192;
+/// Lines of the table at most.
+const LINES: usize = 1000;
+
+/// A judged picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Its file.
+    pub file: String,
+    /// How odd it is.
+    pub score: f64,
+    /// The share of held-out good pictures with a lower score, in percent.
+    pub percentile: f64,
+    /// The conformal p-value.
+    pub p_value: f64,
+    /// Whether its score is above the threshold.
+    pub odd: bool,
+}
+
+/// False alarms among good pictures that the fit has not seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What `--check` says.
+    pub data: String,
+    /// Pictures.
+    pub images: usize,
+    /// How many of them are called odd.
+    pub alarms: usize,
+    /// Wilson's 95 % interval of their share.
+    pub interval: [f64; 2],
+}
+
+impl Check {
+    /// The share of false alarms.
+    pub fn rate(&self) -> f64 {
+        self.alarms as f64 / self.images as f64
+    }
+
+    /// In words, beside the rate that was `asked` for.
+    pub fn words(&self, asked: f64) -> String {
+        let [rate, low, high] = [self.rate(), self.interval[0], self.interval[1]].map(|share| 100.0 * share);
+        let asked = percent(asked);
+        format!(
+            "{} of {} other good pictures of {} are called odd: {rate:.1} % false alarms (95 % interval {low:.1} to {high:.1} \
+             %), {asked} % were asked for",
+            self.alarms, self.images, self.data
+        )
+    }
+}
+
+/// What the page is of.
+pub struct Inspection<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// The fit.
+    pub fit: &'a Fit,
+    /// The rate of false alarms that was asked for.
+    pub false_alarms: f64,
+    /// The score above which a picture is odd.
+    pub threshold: f64,
+    /// All pictures, the oddest first.
+    pub judged: &'a [Judged],
+    /// The first of them beside their maps.
+    pub shown: Vec<Pair>,
+    /// Pictures that could not be read, and why.
+    pub damaged: Vec<(String, String)>,
+    /// False alarms among other good pictures, if they were counted.
+    pub check: Option<&'a Check>,
+    /// The command that makes the page.
+    pub made: String,
+}
+
+impl Inspection<'_> {
+    /// The page.
+    pub fn page(self) -> Page {
+        let Self { fit, judged, threshold, .. } = self;
+        let odd = judged.iter().filter(|image| image.odd).count();
+        let held_out = fit.held_out.scores().len();
+        let rate = percent(self.false_alarms);
+        let lead = format!(
+            "{odd} of {} pictures are odd. A picture is odd if its score, {}, is above {threshold:.4}: of good pictures at most \
+             {rate} % are, on average over draws of the {held_out} held-out good pictures that the threshold is made of.",
+            judged.len(),
+            fit.score
+        );
+        let headline = vec![
+            (judged.len().to_string(), "pictures".into()),
+            (odd.to_string(), "odd".into()),
+            (format!("{rate} %"), "false alarms asked for".into()),
+            (held_out.to_string(), "held-out good pictures".into()),
+        ];
+        let mut oddest = Vec::new();
+        if !self.shown.is_empty() {
+            let count = self.shown.len();
+            oddest.push(Block::Pairs(self.shown));
+            oddest.push(Block::caption(format!(
+                "The {count} oddest pictures beside their maps, with score and p-value: the share of good pictures that are at \
+                 least as odd. The brightest colour stands for {:.4} and more, which 95 % of the held-out good pictures nowhere \
+                 exceed; what is grey the model has not seen. Maps at the pictures' own size are in maps/.",
+                fit.brightest
+            )));
+        }
+        let figure = |name: &str, value: String, meaning: String| Figure { name: name.into(), value, meaning };
+        let used = &fit.used;
+        let mut figures = vec![
+            figure("score", fit.score.to_string(), "the higher, the odder".into()),
+            figure("threshold", format!("{threshold:.4}"), "a picture with a higher score is odd".into()),
+            figure(
+                "reference",
+                used.reference.to_string(),
+                format!("good pictures of {} that it was fitted to", used.data),
+            ),
+            figure(
+                "held out",
+                used.held_out.to_string(),
+                "others, which neither the network nor the reference has seen".into(),
+            ),
+        ];
+        if let Some(check) = self.check {
+            let value = format!("{:.1} %", 100.0 * check.rate());
+            figures.push(figure("false alarms", value, check.words(self.false_alarms)));
+        }
+        let line = |image: &Judged| {
+            let odd = if image.odd { "odd" } else { "" };
+            let [score, percentile] = [format!("{:.4}", image.score), format!("{:.1}", image.percentile)];
+            vec![image.file.clone(), odd.into(), score, percentile, format!("{:.4}", image.p_value)]
+        };
+        let head = ["file", "", "score", "percentile", "p-value"].map(String::from).to_vec();
+        let mut all = vec![Block::Table(Table { head, rows: judged.iter().take(LINES).map(line).collect() })];
+        if judged.len() > LINES {
+            all.push(Block::caption(format!("The first {LINES} of {}: all are in scores.csv.", judged.len())));
+        }
+        let damaged = match self.damaged.is_empty() {
+            true => Vec::new(),
+            false => {
+                let head = vec!["file".into(), "problem".into()];
+                let rows = self.damaged.into_iter().map(|(file, problem)| vec![file, problem]).collect();
+                vec![Block::Table(Table { head, rows })]
+            }
+        };
+        let sections = vec![
+            Section::new("The oddest first", oddest),
+            Section::new("Scores", vec![chart(fit, judged, threshold), Block::Figures(figures)]),
+            Section::new("All pictures", all),
+            Section::new("Pictures that could not be read", damaged),
+            Section::new(
+                "Going on",
+                vec![Block::Commands(vec![Command { purpose: "This page".into(), line: self.made }])],
+            ),
+        ];
+        let footer = format!("igpt {} · {}", env!("CARGO_PKG_VERSION"), self.model);
+        Page { title: "Odd pictures".into(), lead, headline, icon: None, sections, footer }
+    }
+}
+
+/// The judged scores beside the held-out ones, each sorted.
+fn chart(fit: &Fit, judged: &[Judged], threshold: f64) -> Block {
+    let share = |i: usize, n: usize| 100.0 * (i as f64 + 0.5) / n as f64;
+    let held = fit.held_out.scores();
+    let held = held.iter().enumerate().map(|(i, score)| (share(i, held.len()), *score)).collect();
+    let own = judged.iter().rev().enumerate().map(|(i, image)| (share(i, judged.len()), image.score)).collect();
+    Block::Chart(Chart {
+        title: "Scores of the judged pictures beside those of held-out good ones".into(),
+        x: "percent of the pictures".into(),
+        y: fit.score.to_string(),
+        series: vec![
+            Series::new("judged pictures", Look::Cloud, own),
+            Series::new("held-out good pictures", Look::Line, held),
+        ],
+        levels: vec![Level { name: "threshold".into(), value: threshold, own: true }],
+        ..Chart::default()
+    })
+}
+
+/// A rate that was given in decimals, in percent.
+pub fn percent(rate: f64) -> String {
+    format!("{}", (rate * 1e6).round() / 1e4)
+}
+
+/// A picture as large as fits the page.
+pub fn thumbnail(pixels: &Pixels) -> Pixels {
+    let longest = pixels.size.height.max(pixels.size.width);
+    if longest <= SIDE {
+        return pixels.clone();
+    }
+    let side = |side: usize| (side * SIDE / longest).max(1);
+    let size = ImageSize { height: side(pixels.size.height), width: side(pixels.size.width) };
+    resize(pixels, Area::whole(pixels.size), size)
+}

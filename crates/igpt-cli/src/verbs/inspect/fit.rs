@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use igpt::Result;
 use igpt::data::Split;
 use igpt::device::Precision;
+use igpt::image::Resampling;
 use igpt::inspect::{self, Choice, Request, Score, Separation, View, divide};
 use igpt::train::TrainedOn;
 use serde_json::json;
@@ -47,7 +48,8 @@ pub(super) struct Args {
     /// Share that is held out of pictures that the network was not trained on, where the folder has no parts of its own
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     held_out: f64,
-    /// Look at each picture at its own resolution, in tiles side by side: for a model that was trained on crops
+    /// Look at each picture at its own resolution, in tiles side by side: for a model that was trained on a folder of crops;
+    /// one that was trained with --augment tiles is always used so
     #[arg(long)]
     tiles: bool,
     #[command(flatten)]
@@ -75,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for note in &divided.notes {
         say!("note: {note}");
     }
-    let view = if args.tiles { View::Tiles } else { View::Whole };
+    let view = if args.tiles || model.palette.resampling() == Resampling::Crop { View::Tiles } else { View::Whole };
     let request = Request { view, choice: args.score, data: &args.data, odd: odd.as_ref() };
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let (found, _) = with_phases(|progress| inspect::fit(&mut *engine, &model, &divided, request, progress))

@@ -156,3 +156,30 @@ fn a_budget_of_minutes_chooses_what_is_not_given_and_writes_it_down() {
         ["steps", "validation", "probe", "samples", "checkpoints"].iter().map(|part| number(&parts[part])).sum();
     assert!(number(&parts["steps"]) > 0.0 && all <= number(&result["seconds"]) + 0.01, "{result}");
 }
+
+#[test]
+fn a_model_of_tiles_trains_on_them_is_validated_on_many_and_reads_the_middle_of_larger_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("large");
+    std::fs::create_dir(&folder).unwrap();
+    for i in 0..30usize {
+        // Stripes that a smaller picture would not have.
+        let data = (0..40 * 30).map(|k| if (k % 40 + i) % 2 == 0 { 40 } else { 200 }).collect();
+        let image = Pixels::new(ImageSize { height: 30, width: 40 }, 1, data);
+        png::save(folder.join(format!("{i:02}.png")), &image, &Text::new("test")).unwrap();
+    }
+    let run = "--data large --augment tiles --n-px 8 --colors 2 --set model.n_embd=32 --set model.n_layer=2 \
+               --set model.n_head=2 --steps 150 --batch 8 --set train.eval_images=60 --out run";
+    let (result, said) = pretrain(dir.path(), run);
+    assert!(said.contains("validations on 60 images"), "{said}");
+    // Scaled down it would be one grey; as it is, all but the first pixels are certain.
+    assert!(number(&result["validation_loss"]) < 0.2, "{result}");
+    let processor = std::fs::read_to_string(dir.path().join("run/model/preprocessor_config.json")).unwrap();
+    let processor: Value = serde_json::from_str(&processor).unwrap();
+    assert_eq!((&processor["do_resize"], &processor["do_center_crop"]), (&false.into(), &true.into()));
+    let evaluated = json(&igpt(dir.path(), "eval --model run --data large --split test --precision f32 --json"));
+    assert!(number(&evaluated["nats_per_token"]) < 0.2, "{evaluated}");
+    let small = igpt(dir.path(), &format!("pretrain {} {QUICK}", run.replace("--n-px 8", "--n-px 32").replace("run", "none")));
+    let said = String::from_utf8_lossy(&small.stderr).into_owned();
+    assert!(!small.status.success() && said.contains("reads tiles of 32×32"), "{said}");
+}

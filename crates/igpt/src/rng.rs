@@ -29,6 +29,8 @@ pub enum Purpose {
     Infill = 10,
     /// Positions whose features are put into a bank: counters (picture, draw).
     Inspect = 11,
+    /// Places of the tiles that a model of tiles is validated on: counters (0, tile).
+    Tiles = 12,
 }
 
 /// One keyed stream; see the module's words.

@@ -33,4 +33,4 @@ pub use preprocess::Preprocess;
 pub use shards::TokenDir;
 pub use source::{Images, Source};
 pub use split::Split;
-pub use tokens::{TokenSet, tokenize, tokenize_unchecked};
+pub use tokens::{TokenSet, tokenize, tokenize_tiles, tokenize_unchecked};

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Batch, Damaged, Images, Preprocess, check_damaged};
+use super::{Augment, Batch, Damaged, Images, Preprocess, check_damaged};
 use crate::image::{ImageSize, Pixels};
 use crate::palette::Quantizer;
+use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// The tokens of some images, (N, T) in raster order, with what is known of each image.
@@ -81,6 +82,17 @@ pub fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantize
     each_image(images, Preprocess::of(quantizer.palette(), size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
+/// As [`tokenize`], but `count` tiles at places that are always the same, as many of each image: what a model of tiles
+/// ([`Resampling::Crop`](crate::image::Resampling::Crop)) is validated on.
+///
+/// # Errors
+/// As [`tokenize`].
+pub fn tokenize_tiles(images: &Images, size: ImageSize, quantizer: &Quantizer, count: usize) -> Result<TokenSet> {
+    let tiles = images.pick((0..count).map(|k| k * images.len() / count));
+    let preprocess = Preprocess { augment: Augment::Tiles, ..Preprocess::of(quantizer.palette(), size) };
+    tokenize_with(&tiles, preprocess, |pixels, out| quantizer.tokens(pixels, out))
+}
+
 /// As [`tokenize`]; `quantize` fills one image's tokens.
 pub(super) fn tokenize_with(
     images: &Images,
@@ -90,6 +102,14 @@ pub(super) fn tokenize_with(
     let set = each_image(images, preprocess, quantize)?;
     check_damaged(&set.damaged, images.len())?;
     Ok(set)
+}
+
+/// Image `i` as it is evaluated: of tiles, one at a place that depends on nothing but `i`.
+fn evaluated(preprocess: &Preprocess, image: &Pixels, i: usize) -> Result<Pixels> {
+    match preprocess.augment {
+        Augment::Tiles => preprocess.training(image, &mut Rng::new(0, Purpose::Tiles, 0, i as u64)),
+        _ => preprocess.evaluation(image),
+    }
 }
 
 fn each_image(
@@ -114,7 +134,7 @@ fn each_image(
                         continue;
                     }
                     match images.pixels(i) {
-                        Ok(pixels) => match preprocess.evaluation(&pixels) {
+                        Ok(pixels) => match evaluated(preprocess, &pixels, i) {
                             Ok(pixels) => quantize(&pixels, out),
                             Err(e) => return Err(Error::Mismatch(format!("{}: {e}", images.name(i)))),
                         },

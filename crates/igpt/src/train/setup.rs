@@ -9,7 +9,7 @@ use crate::data::{
 };
 use crate::device::{FineTuning, TrainEngine, TrainOptions, backend};
 use crate::files;
-use crate::image::ImageSize;
+use crate::image::{ImageSize, Resampling};
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
@@ -337,7 +337,11 @@ pub(super) fn validation(
             let count = config.train.validated_images(images.len());
             // Classes come in turn, and a classifier is chosen by these.
             let images = if config.finetune.is_some() { images.spread(count) } else { images.take(count) };
-            let set = data::tokenize(&images, n_px, quantizer)?;
+            let set = match quantizer.palette().resampling() {
+                // A few pictures are many tiles.
+                Resampling::Crop => data::tokenize_tiles(&images, n_px, quantizer, config.train.validated_tiles())?,
+                _ => data::tokenize(&images, n_px, quantizer)?,
+            };
             for image in &set.damaged {
                 warn(run, observer, &format!("{} was skipped: {}", image.name, image.problem));
             }

@@ -206,6 +206,11 @@ impl TrainSection {
         }
     }
 
+    /// Tiles that a model of tiles is validated on.
+    pub fn validated_tiles(&self) -> usize {
+        self.eval_images.filter(|images| *images > 0).unwrap_or(MOST_EVALUATED)
+    }
+
     /// Labelled training images for the quick probe.
     pub fn probed_images(&self) -> usize {
         self.probe_images.unwrap_or(match self.eval_images {

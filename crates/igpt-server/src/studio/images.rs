@@ -42,6 +42,9 @@ pub(crate) struct Several<T = Vec<u16>> {
     pub(crate) unread: Vec<Unread>,
 }
 
+/// What is made of an image of any size.
+pub(crate) type OfPixels<T> = fn(&Served, &Pixels) -> igpt::Result<T>;
+
 /// One image in either form, as tokens.
 pub(crate) async fn one(
     shared: &Shared,
@@ -69,13 +72,13 @@ pub(crate) async fn several(
     several_as(shared, deadline, images, tokens, (Served::tokens, |tokens| tokens)).await
 }
 
-/// As [`several`], as what `made.0` makes of an image of any size and `made.1` of tokens.
+/// As [`several`], as what `of_pixels` makes of an image of any size and `of_tokens` of tokens.
 pub(crate) async fn several_as<T: Send + 'static>(
     shared: &Shared,
     deadline: Instant,
     images: Option<Vec<String>>,
     tokens: Option<Vec<Vec<u16>>>,
-    made: (fn(&Served, &Pixels) -> igpt::Result<T>, impl Fn(Vec<u16>) -> T),
+    (of_pixels, of_tokens): (OfPixels<T>, impl Fn(Vec<u16>) -> T),
 ) -> Result<Several<T>, Refusal> {
     let (n, most) = (images.as_ref().map_or(0, Vec::len) + tokens.as_ref().map_or(0, Vec::len), shared.limits.images);
     if n == 0 || n > most {
@@ -86,7 +89,7 @@ pub(crate) async fn several_as<T: Send + 'static>(
         (Some(images), None) => {
             let _places = shared.decoding.enter(n)?;
             for (index, image) in images.into_iter().enumerate() {
-                match decoded(shared, deadline, image, made.0).await? {
+                match decoded(shared, deadline, image, of_pixels).await? {
                     Ok(image) => read.push((index, image)),
                     Err(message) => unread.push(Unread { index, message }),
                 }
@@ -96,7 +99,7 @@ pub(crate) async fn several_as<T: Send + 'static>(
             for (index, tokens) in tokens.into_iter().enumerate() {
                 let checked = checked(&shared.served, tokens);
                 let tokens = checked.map_err(|e| Refusal::bad(format!("tokens[{index}]: {e}")))?;
-                read.push((index, (made.1)(tokens)));
+                read.push((index, of_tokens(tokens)));
             }
         }
         _ => return Err(Refusal::bad("give one of images (files in base64) and tokens")),
@@ -115,7 +118,7 @@ async fn decoded<T: Send + 'static>(
     shared: &Shared,
     deadline: Instant,
     image: String,
-    make: fn(&Served, &Pixels) -> igpt::Result<T>,
+    make: OfPixels<T>,
 ) -> Result<Result<T, String>, Refusal> {
     let own = shared.clone();
     let work = move || {

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::body::Body;
 use super::decoding::Failed;
 use super::finite::expect_finite;
-use super::images::{self, EXAMPLE, Several, Unread};
+use super::images::{self, EXAMPLE, OfPixels, Several, Unread};
 use super::model::Served;
 use super::state::Shared;
 use super::whole;
@@ -109,7 +109,7 @@ pub(super) async fn inspect(
     let threshold = threshold.map_err(|error| Refusal::bad(format!("false_alarms: {error}")))?;
     let needs = Arc::new(fit.needs());
     let deadline = shared.deadline();
-    let made = (picture as fn(&Served, &Pixels) -> Done<Picture>, |tokens| inspector.picture_of_tokens(tokens));
+    let made = (picture as OfPixels<Picture>, |tokens| inspector.picture_of_tokens(tokens));
     let several = images::several_as(&shared, deadline, request.images, request.tokens, made).await?;
     let Several { read, unread: errors } = several;
     let mut images = Vec::with_capacity(read.len());

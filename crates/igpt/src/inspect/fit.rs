@@ -16,7 +16,7 @@ use crate::model::ModelDir;
 /// All that it takes to judge pictures.
 #[derive(Clone, Debug)]
 pub struct Fit {
-    /// Identity of the model whose scores these are: see [`identity`].
+    /// Identity of the model whose scores these are: SHA-256 of its shape, palette and weights.
     pub model: String,
     /// How pictures are brought to the model.
     pub view: View,

@@ -28,30 +28,34 @@ impl Lines {
         Self { side: length, pixels: (0..directions).map(line).collect() }
     }
 
-    /// The largest mean over the lines through each pixel; at the border over those through the nearest pixel whose square
-    /// lies inside. None of a map that no square fits into.
+    /// For each pixel the largest mean over the lines that it is on and whose square lies inside; that of the least line
+    /// where it is on none, in the corners. None of a map that no square fits into.
     pub(super) fn largest(&self, map: &Map) -> Option<Map> {
         let ImageSize { height, width } = map.size;
         let (rows, columns) = ((height + 1).checked_sub(self.side)?, (width + 1).checked_sub(self.side)?);
         if rows == 0 || columns == 0 {
             return None;
         }
-        let mut best = vec![f64::NEG_INFINITY; rows * columns];
-        let mut sums = vec![0.0; columns];
+        let mut best = vec![f64::NEG_INFINITY; map.size.pixels()];
+        let mut means = vec![0.0; columns];
         for line in &self.pixels {
             for y in 0..rows {
-                sums.fill(0.0);
-                for [down, right] in line {
-                    let row = &map.values[(y + down) * width + right..][..columns];
-                    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                let start = |[down, right]: &[usize; 2]| (y + down) * width + right;
+                means.fill(0.0);
+                for pixel in line {
+                    let values = &map.values[start(pixel)..][..columns];
+                    means.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
                 }
-                let best = &mut best[y * columns..][..columns];
-                best.iter_mut().zip(&sums).for_each(|(best, sum)| *best = best.max(sum / line.len() as f64));
+                means.iter_mut().for_each(|sum| *sum /= line.len() as f64);
+                for pixel in line {
+                    let best = &mut best[start(pixel)..][..columns];
+                    best.iter_mut().zip(&means).for_each(|(best, mean)| *best = best.max(*mean));
+                }
             }
         }
-        let inside = |at: usize, count: usize| at.saturating_sub(self.side / 2).min(count - 1);
-        let value = |i: usize| best[inside(i / width, rows) * columns + inside(i % width, columns)];
-        Some(Map::new(map.size, (0..map.size.pixels()).map(value).collect()))
+        let least = best.iter().copied().filter(|mean| mean.is_finite()).fold(f64::INFINITY, f64::min);
+        best.iter_mut().filter(|mean| !mean.is_finite()).for_each(|mean| *mean = least);
+        Some(Map::new(map.size, best))
     }
 }
 

@@ -72,7 +72,7 @@ impl Recipe {
 
     /// What differs from that again where it starts from a pretrained model: in the paper a tenth of the rate, which is
     /// what its search often found (section 4.5); else half of them (docs/recipe.md).
-    fn from_model(self) -> &'static str {
+    fn on_a_model(self) -> &'static str {
         match self {
             Recipe::Paper => "train.lr = 3e-4",
             Recipe::Modern => "train.lr = 7.5e-4\ntrain.optimizer.lr = 0.005",
@@ -88,7 +88,7 @@ impl Recipe {
         match settings.get("finetune").and_then(Value::as_table) {
             None => pretraining,
             Some(finetune) if !finetune.contains_key("model") => pretraining.below(read(self.fine_tuning())),
-            Some(_) => pretraining.below(read(self.fine_tuning())).below(read(self.from_model())),
+            Some(_) => pretraining.below(read(self.fine_tuning())).below(read(self.on_a_model())),
         }
     }
 }

@@ -31,7 +31,7 @@ MODELS = {
     "emoji": (f"{EMOJI} --n-px 16 {LARGE} --epochs 20", 16),
 }
 # The paper's recipe has none of the fine-tuning recipe's settings, so that an arm says all that it is.
-RUN = "--recipe paper --optimizer muon --patience 0 --set train.eval_images=0 --precision f32 --out {out}"
+RUN = "--recipe paper --optimizer muon --patience 0 --set train.eval_images=0 --precision {} --out {{out}}"
 # Muon's and Adam's rates in pretraining, by which all are multiplied.
 MUON, ADAM = 0.01, 1.5e-3
 
@@ -41,7 +41,8 @@ def tune(where, steps, rate=1 / 3, schedule="linear", weight=1, more="", warmup=
     rates = f"--muon-lr {MUON * rate:.2g} --lr {ADAM * rate:.2g}"
     plan = f"--batch {batch} --steps {steps} --set train.warmup_steps={warmup} --set train.eval_every={steps}"
     settings = f"{rates} --set train.schedule={schedule} --generative-weight {weight} {more}".rstrip()
-    return f"finetune --data {pretraining.split()[1]} --model {{{where}/model}} {plan} {settings} {RUN}"
+    run = RUN.format("f32" if where == "small" else "bf16")
+    return f"finetune --data {pretraining.split()[1]} --model {{{where}/model}} {plan} {settings} {run}"
 
 
 def pretrain(where):
@@ -79,14 +80,44 @@ def screen():
 
 
 def larger():
-    """What the screen is held against."""
+    """What the screen is held against: the best few on the larger model, then with three seeds on all three models."""
+    best = {
+        "base": {},
+        "rate-1": {"rate": 1},
+        "head-10": {"more": "--head-lr 10"},
+        "classes": {"weight": 0},
+    }
     yield pretrain("14")
-    yield arm("14", "base", 4000)
-    yield arm("14", "rate-1", 4000, rate=1)
+    for name, settings in best.items():
+        yield arm("14", f"steps-4000/{name}", 4000, **settings)
+    defaults = "--data {} --model {{{}/model}} --patience 0 --set train.eval_images=0 --precision bf16 --out {{out}}"
+    for where in ("14", "20", "emoji"):
+        if where != "14":
+            yield pretrain(where)
+        for seed in range(SEEDS):
+            data = MODELS[where][0].split()[1]
+            command = f"finetune {defaults.format(data, where)} --seed {seed}"
+            yield Arm(f"{where}/defaults-seed-{seed}", command, (f"{where}/model",))
+            for name, settings in best.items():
+                more = f"{settings.get('more', '')} --seed {seed}".strip()
+                yield arm(where, f"{name}-seed-{seed}", 8100 if where != "emoji" else 1000, **settings | {"more": more})
+
+
+def few_labels():
+    """A linear head, fine-tuning, and the better of both on the validation images, on five subsets of the labels."""
+    run = "--set train.eval_images=0 --precision bf16 --out {out}"
+    for labels, heads in {25: ("linear", "auto"), 4: ("linear", "auto"), 100: ("auto",), 400: ("auto",)}.items():
+        for head in heads:
+            for seed in range(5):
+                few = f"--labels-per-class {labels} --head {head} --seed {seed}"
+                command = f"finetune --data fashion-mnist --model {{14/model}} {few} {run}"
+                yield Arm(f"14/few-{labels}/{head}-seed-{seed}", command, ("14/model",))
+    probe = "probe --data fashion-mnist --model {14/model} --labels-per-class 4,25,100,400 --seeds 5 --precision bf16"
+    yield Arm("14/few/probe", probe, ("14/model",))
 
 
 def main():
-    study = Study(__doc__, pathlib.Path("studies/finetuning/finetuning.json"), [*screen(), *larger()])
+    study = Study(__doc__, pathlib.Path("studies/finetuning/finetuning.json"), [*screen(), *few_labels(), *larger()])
     study.run_missing()
     show(study)
 
@@ -96,7 +127,10 @@ def show(study):
     found = {name: study.recorded(name)["result"] for name in filter(study.recorded, study.chosen)}
     groups = {}
     for name, result in found.items():
-        if result.get("test_accuracy") is not None:
+        if "best_layer" in result:
+            for few in result["few_labels"]:
+                print(f"{name}, {few['labels_per_class']} labels a class: {100 * few['mean']:.2f} on test")
+        elif result.get("test_accuracy") is not None:
             groups.setdefault(name.rsplit("-seed-", 1)[0], []).append(result)
         else:
             print(f"{name}: {result['validation_loss']:.4f} nats/pixel")

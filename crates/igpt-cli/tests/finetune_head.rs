@@ -25,7 +25,7 @@ fn pictures() -> TempDir {
             let folder = dir.path().join("data").join(part).join(if down != called_other { "down" } else { "across" });
             fs::create_dir_all(&folder).unwrap();
             let pixels = Pixels::new(ImageSize::square(8), 1, data);
-            png::save(&folder.join(format!("{i:02}.png")), &pixels, &Text::new("test")).unwrap();
+            png::save(folder.join(format!("{i:02}.png")), &pixels, &Text::new("test")).unwrap();
         }
     }
     let network = "--n-px 8 --colors 6 --set model.n_embd=16 --set model.n_layer=2 --set model.n_head=2";
@@ -52,13 +52,13 @@ fn tensor(model: &ModelDir, name: &str) -> Vec<f32> {
 fn the_saved_model_itself_is_calibrated_and_says_so() {
     let dir = pictures();
     let dir = dir.path();
-    // Its images learned by heart, and so too sure of itself.
+    // Trained so briefly that it is right, but not sure of it.
     let model = dir.join("pre").display().to_string();
-    let more = format!("--model {model} --steps 400 --generative-weight 0 --set train.eval_every=400");
+    let more = format!("--model {model} --steps 100 --lr 3e-3 --generative-weight 0 --set train.eval_every=100");
     let result = finetune(dir, "run", &more);
     let temperature = result["temperature"].as_f64().unwrap();
     let [before, after] = ["uncalibrated_error", "calibration_error"].map(|key| result[key].as_f64().unwrap());
-    assert!(temperature > 1.05 && after < before && before < 1.0, "{result}");
+    assert!(temperature < 0.95 && after < before && before < 1.0, "{result}");
     let card = fs::read_to_string(dir.join("run/model/README.md")).unwrap();
     assert!(card.contains("are calibrated") && card.contains(&format!("{temperature:.3}")), "{card}");
     assert!(card.contains("| expected calibration error there (15 bins) |"), "{card}");
@@ -133,7 +133,7 @@ fn a_model_and_data_are_all_that_fine_tuning_needs() {
         RunConfig::from_toml(&fs::read_to_string(&path).unwrap(), &path).unwrap()
     };
     let train = resolved("run").train;
-    assert_eq!((train.schedule, train.lr, train.steps, train.patience), (Decay::Linear, 5e-4, Some(1000), Some(0)));
+    assert_eq!((train.schedule, train.lr, train.steps, train.patience), (Decay::Linear, 7.5e-4, Some(1000), Some(0)));
     let paper = finetune(dir, "paper", "--model pre --recipe paper --steps 1");
     let (train, tuned) = (resolved("paper").train, resolved("paper").finetune.unwrap());
     assert_eq!((train.schedule, train.lr, &paper["steps"]), (Decay::Constant, 3e-4, &1.into()));

@@ -27,8 +27,16 @@ const RUNS: [(&str, &str, &str); 7] = [
     ("augmented", "pretrain", "--recipe paper --lr 3e-3 --augment crop-flip --set train.weight_decay=0.1"),
     ("masked", "pretrain", "--recipe modern --objective masked"),
     ("classes-adam", "finetune", "--recipe paper --lr 3e-3 --model adam"),
-    ("classes-muon", "finetune", "--recipe modern --model muon --generative-weight 0.5 --freeze 1 --balanced"),
-    ("classes-masked", "finetune", "--recipe modern --model masked --generative-weight 0"),
+    (
+        "classes-muon",
+        "finetune",
+        "--model muon --generative-weight 0.5 --freeze 1 --balanced --lr 1.5e-3 --muon-lr 0.01 --set train.schedule=constant",
+    ),
+    (
+        "classes-masked",
+        "finetune",
+        "--model masked --generative-weight 0 --lr 1.5e-3 --muon-lr 0.01 --set train.schedule=constant",
+    ),
 ];
 
 #[test]

@@ -179,7 +179,8 @@ fn a_model_of_tiles_trains_on_them_is_validated_on_many_and_reads_the_middle_of_
     assert_eq!((&processor["do_resize"], &processor["do_center_crop"]), (&false.into(), &true.into()));
     let evaluated = json(&igpt(dir.path(), "eval --model run --data large --split test --precision f32 --json"));
     assert!(number(&evaluated["nats_per_token"]) < 0.2, "{evaluated}");
-    let small = igpt(dir.path(), &format!("pretrain {} {QUICK}", run.replace("--n-px 8", "--n-px 32").replace("run", "none")));
+    let small =
+        igpt(dir.path(), &format!("pretrain {} {QUICK}", run.replace("--n-px 8", "--n-px 32").replace("run", "none")));
     let said = String::from_utf8_lossy(&small.stderr).into_owned();
     assert!(!small.status.success() && said.contains("reads tiles of 32×32"), "{said}");
 }

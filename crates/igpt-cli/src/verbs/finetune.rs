@@ -14,17 +14,18 @@ use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
-  igpt finetune --model runs/fashion --data fashion-mnist --minutes 30 --out runs/fashion-classes
+  igpt finetune --model runs/fashion --data fashion-mnist --out runs/fashion-classes
   igpt finetune --from-scratch --data fashion-mnist --preset nano --colors 16 --minutes 30 --out runs/scratch
   igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --generative-weight 0 --out runs/ablation
   igpt finetune --model runs/fashion --data fashion-mnist --epochs 5 --lr-search 0.03,0.01,0.003 --out runs/searched
+  igpt finetune --model runs/fashion --data fashion-mnist --labels-per-class 25 --head auto --out runs/few
   igpt finetune --resume --out runs/fashion-classes
 
 The loss is that of pretraining, times --generative-weight, plus that of the classes (Chen et al. 2020, section 2.3). Rates \
-are the recipe's; from a model and without Muon (--recipe paper) Adam's is a tenth of that. They stay constant after 100 \
-steps of warm-up. Training ends early when the accuracy on the validation images stops \
-rising; the model has the weights of the highest, and only these are tested. --lr-search goes by the accuracy on the \
-validation images too.";
+are the recipe's: from a model half of those of pretraining, which fall to zero by a line; with --recipe paper a tenth, and \
+constant. Where no budget is given it is three passes over the images, at least 1,000 steps. The model has the weights of the \
+highest accuracy on the validation images, and only these are tested. Its probabilities are calibrated on the validation \
+images. --lr-search goes by the accuracy there, too.";
 
 /// Flags of `igpt finetune`.
 #[derive(clap::Args)]
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     /// Keep the embeddings and the first K blocks as they are
     #[arg(long, value_name = "K")]
     freeze: Option<usize>,
-    /// The classifier's learning rate over that of the network below it; by default the recipe's
+    /// The classifier's learning rate over that of the network below it; 1 by default
     #[arg(long, value_name = "FACTOR")]
     head_lr: Option<f64>,
     /// Share of the label that is spread over all classes in training (label smoothing), 0 to below 1

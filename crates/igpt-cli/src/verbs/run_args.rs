@@ -95,7 +95,7 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_parser = named(&Keep::ALL, Keep::name))]
     pub(crate) keep: Option<Keep>,
     /// End training early after so many validations in a row without a better one; 0 never does. By default a quarter of
-    /// the run's, at least 5; of a classifier 10
+    /// the run's, at least 5; of a classifier 0, and 10 in the paper's recipe
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<u64>,
     /// Where to compute: auto (the quickest that is there, the default), cpu, cuda or cuda:1

@@ -217,7 +217,7 @@ mod tests {
         let scores = sure_by(6.0, 800, 1000);
         let (before, temperature) = (scores.accuracy(1.0), scores.temperature());
         let after = scores.accuracy(temperature);
-        assert!((6.0 / temperature as f64 - 4f64.ln()).abs() < 1e-2, "{temperature}");
+        assert!((6.0 / temperature - 4f64.ln()).abs() < 1e-2, "{temperature}");
         assert_eq!((after.accuracy, after.interval), (before.accuracy, before.interval));
         assert!(before.calibration_error > 0.19 && after.calibration_error < 2e-3, "{before:?} {after:?}");
         assert!(after.nats < before.nats && (after.nats - 0.5004).abs() < 1e-3, "{after:?}");

@@ -34,7 +34,8 @@ impl Head {
     }
 }
 
-/// The settings of fine-tuning; as in Chen et al. 2020, sections 2.3 and 4.5, where it states them.
+/// The settings of fine-tuning. Defaults are as in Chen et al. 2020, sections 2.3 and 4.5, where it states them; what is read from
+/// a file or flags starts from the [recipe](crate::train::Recipe) of fine-tuning instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FineTuneSection {

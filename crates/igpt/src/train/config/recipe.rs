@@ -62,7 +62,6 @@ impl Recipe {
             Recipe::Modern => {
                 r#"
                 train.patience = 0
-                finetune.head_lr = 10.0
                 train.schedule = "linear"
                 train.warmup_steps = 100
                 train.eval_images = 1024
@@ -72,11 +71,11 @@ impl Recipe {
     }
 
     /// What differs from that again where it starts from a pretrained model: in the paper a tenth of the rate, which is
-    /// what its search often found (section 4.5); else a third.
-    fn from_model(self) -> &'static str {
+    /// what its search often found (section 4.5); else half of them (docs/recipe.md).
+    fn on_a_model(self) -> &'static str {
         match self {
             Recipe::Paper => "train.lr = 3e-4",
-            Recipe::Modern => "train.lr = 5e-4\ntrain.optimizer.lr = 0.0033",
+            Recipe::Modern => "train.lr = 7.5e-4\ntrain.optimizer.lr = 0.005",
         }
     }
 
@@ -89,7 +88,7 @@ impl Recipe {
         match settings.get("finetune").and_then(Value::as_table) {
             None => pretraining,
             Some(finetune) if !finetune.contains_key("model") => pretraining.below(read(self.fine_tuning())),
-            Some(_) => pretraining.below(read(self.fine_tuning())).below(read(self.from_model())),
+            Some(_) => pretraining.below(read(self.fine_tuning())).below(read(self.on_a_model())),
         }
     }
 }
@@ -175,7 +174,7 @@ mod tests {
         let train = |text: &str| read(text).train;
         let (fresh, tuned) = (train("[finetune]\n"), train("[finetune]\nmodel = \"a\"\n"));
         assert_eq!((fresh.optimizer, fresh.lr, fresh.schedule), (muon(0.01), 1.5e-3, Decay::Linear));
-        assert_eq!((tuned.optimizer, tuned.lr, tuned.schedule), (muon(0.0033), 5e-4, Decay::Linear));
+        assert_eq!((tuned.optimizer, tuned.lr, tuned.schedule), (muon(0.005), 7.5e-4, Decay::Linear));
         let set = read("[finetune]\nmodel = \"a\"\nhead_lr = 2.0\n[train]\nlr = 0.5\n");
         assert_eq!((set.train.lr, set.finetune.unwrap().head_lr), (0.5, 2.0));
         let paper = "[train]\nrecipe = \"paper\"\n[finetune]\n";

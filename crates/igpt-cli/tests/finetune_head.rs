@@ -117,6 +117,11 @@ fn a_linear_head_leaves_the_network_as_it_was_and_auto_takes_the_better_one() {
         assert!(log.contains("is taken: "), "{log}");
     }
 
+    let more = "finetune --model pre --data data --out bad --head linear --steps 5 --layer 1";
+    let message = refused(dir, more);
+    for key in ["train.steps", "finetune.class_layer"] {
+        assert!(message.contains(&format!("{key} is given, but a linear head trains nothing")), "{message}");
+    }
     let scratch = "finetune --from-scratch --data data --out bad --head auto --n-px 8 --colors 6";
     assert!(refused(dir, scratch).contains("no pretrained model whose features"));
 }

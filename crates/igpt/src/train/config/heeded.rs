@@ -7,11 +7,26 @@ use std::path::PathBuf;
 
 use crate::model::{ModelConfig, Objective};
 use crate::palette::Palette;
+use crate::train::config::finetune_section::Head;
 use crate::train::config::given::Given;
 use crate::train::config::keep::Keep;
 use crate::train::config::layers::Value;
 use crate::train::config::run_config::RunConfig;
 use crate::{Error, Result};
+
+/// Settings of training that a linear head, which chooses its layer itself, has no use for.
+const OF_TRAINING: [&str; 10] = [
+    "train.steps",
+    "train.epochs",
+    "train.minutes",
+    "train.lr",
+    "finetune.generative_weight",
+    "finetune.class_layer",
+    "finetune.frozen_blocks",
+    "finetune.head_lr",
+    "finetune.label_smoothing",
+    "finetune.patience",
+];
 
 /// What decides the network of a run that does not make its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +103,23 @@ impl Given {
     /// Names every one of them and says why.
     pub(in crate::train) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
         let (mut problems, said) = (Vec::new(), |key: &str| self.said.get(key));
+        let is_linear = config.finetune.as_ref().is_some_and(|finetune| finetune.head == Head::Linear);
+        for key in OF_TRAINING.into_iter().filter(|key| is_linear && said(key).is_some()) {
+            problems.push(format!("{key} is given, but a linear head trains nothing of the network"));
+        }
         let few = config.finetune.as_ref().is_some_and(|finetune| finetune.labels_per_class.is_some());
         if few && said("finetune.balanced") == Some(&Value::Boolean(true)) {
-            problems.push("finetune.balanced is given, but finetune.labels_per_class makes all classes equal already");
+            problems.push(
+                "finetune.balanced is given, but finetune.labels_per_class makes all classes equal already".into(),
+            );
         }
         if said("train.probe_images").and_then(Value::as_integer).is_some_and(|images| images > 0) {
-            problems.push("train.probe_images is given, but only pretraining probes while it trains");
+            problems.push("train.probe_images is given, but only pretraining probes while it trains".into());
         }
         if said("train.keep").and_then(Value::as_str) == Some(Keep::Last.name()) {
-            problems.push("train.keep is last, but a classifier always has its best weights");
+            problems.push("train.keep is last, but a classifier always has its best weights".into());
         }
-        refuse(problems.into_iter().map(String::from).collect())
+        refuse(problems)
     }
 }
 

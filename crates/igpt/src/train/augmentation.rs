@@ -3,7 +3,8 @@
 use crate::data::{Augment, Images, Preprocess};
 use crate::image::{ImageSize, Resampling};
 use crate::palette::Palette;
-use crate::train::config::DataSection;
+use crate::train::config::{DataSection, RunConfig};
+use crate::train::plan::sizing::TILE;
 
 /// Where images are seen less often than this, they are not learned by heart: augmented ones would only be harder to learn.
 const FEW_EPOCHS: f64 = 8.0;
@@ -24,6 +25,15 @@ pub(super) fn resampling(data: &DataSection) -> Resampling {
         Some(Augment::Tiles) => Resampling::Crop,
         _ => Resampling::default(),
     }
+}
+
+/// The image size of a new model: the given one, that of small images, or a usual one.
+pub(super) fn size(config: &RunConfig, images: &Images) -> ImageSize {
+    let usual = || match config.data.augment {
+        Some(Augment::Tiles) => ImageSize::square(TILE),
+        _ => images.own_size().unwrap_or(ImageSize::square(32)),
+    };
+    config.model.n_px.unwrap_or_else(usual)
 }
 
 /// Chooses what `data` leaves open, for `images` that are seen `epochs` times each by a model of `n_px`; `mirrors` is whether

@@ -171,7 +171,7 @@ pub(super) fn prepare(
             {
                 usual_colors = sized.colors;
             }
-            config.model.n_px.or_else(|| all.own_size()).unwrap_or(ImageSize::square(32))
+            augmentation::size(&config, &all)
         }
         Some(source) => {
             settle_augment(&mut config, &all)?;

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::data::{Batch, Loader, Split};
 use crate::device::{Backend, Device, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
-use crate::image::ImageSize;
 use crate::machine;
 use crate::model::{Layout, ModelConfig, Objective, Preset};
 use crate::palette::Quantizer;
@@ -108,7 +107,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     if let Some(sized) = &sized {
         observer.event(Event::Note(&sized.told));
     }
-    let n_px = config.model.n_px.unwrap_or_else(|| images.own_size().unwrap_or(ImageSize::square(32)));
+    let n_px = augmentation::size(&config, &images);
     let palette =
         palette(&config, &nowhere, Start::New, (&images, n_px, sized.and_then(|sized| sized.colors)), observer)?;
     let quantizer = Arc::new(Quantizer::new(palette));

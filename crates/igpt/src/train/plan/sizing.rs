@@ -2,9 +2,9 @@
 //! measured optima and the speed of this machine.
 
 use crate::Result;
-use crate::data::Images;
+use crate::data::{Augment, Images};
 use crate::image::ImageSize;
-use crate::model::{ModelConfig, Objective, Preset};
+use crate::model::{ModelConfig, Objective};
 use crate::train::config::{OptimizerSection, RunConfig};
 
 /// A size and what it takes to learn it.
@@ -14,8 +14,8 @@ struct Rung {
     side: usize,
     /// Colours of the palette, of RGB and of grey images.
     colors: [usize; 2],
-    /// The network.
-    preset: Preset,
+    /// The network: width, blocks, heads.
+    network: (usize, usize, usize),
     /// Images that a run must see for this size to be worth it: from there on the likelihood is as far below the best
     /// baseline as that of the rung before.
     from: f64,
@@ -23,10 +23,16 @@ struct Rung {
 
 /// Measured on emoji, Fashion-MNIST and photographs: docs/recipe.md. The first rung is for every budget.
 const TABLE: [Rung; 3] = [
-    Rung { side: 16, colors: [64, 16], preset: Preset::Nano, from: 0.0 },
-    Rung { side: 24, colors: [128, 16], preset: Preset::Nano, from: 25_000.0 },
-    Rung { side: 32, colors: [256, 16], preset: Preset::Nano, from: 60_000.0 },
+    Rung { side: 16, colors: [64, 16], network: (128, 6, 4), from: 0.0 },
+    Rung { side: 24, colors: [128, 16], network: (128, 6, 4), from: 25_000.0 },
+    Rung { side: 32, colors: [256, 16], network: (128, 6, 4), from: 60_000.0 },
 ];
+
+/// For tiles of large pictures, of which judging one takes many: on textures as good as larger networks on larger tiles.
+const TILES: [Rung; 1] = [Rung { side: 16, colors: [64, 16], network: (64, 4, 4), from: 0.0 }];
+
+/// Side of tiles where none is given.
+pub(in crate::train) const TILE: usize = TILES[0].side;
 
 /// A run that sees fewer images than these learns most by small and bold steps.
 const SHORT: f64 = 60_000.0;
@@ -66,42 +72,49 @@ pub(in crate::train) fn size(
     if !config.train.plan.is_empty() {
         return Ok(None);
     }
+    let table: &[Rung] = if config.data.augment == Some(Augment::Tiles) { &TILES } else { &TABLE };
     let network = |rung: &Rung| {
         let mut config = config.clone();
         if opens_network {
-            config.model.preset = Some(rung.preset);
+            set_network(&mut config, rung);
         }
         let n_px = config.model.n_px.unwrap_or(ImageSize::square(rung.side));
         config.network(n_px, config.palette.colors.unwrap_or(rung.colors[grey]))
     };
-    let first = network(&TABLE[0]);
+    let first = network(&table[0]);
     let seconds = 60.0 * minutes * STEPS;
     let first_seen = speed(&first)? * seconds;
     let seen = |rung: &Rung| first_seen * work(&first) / work(&network(rung));
     let own = images.own_size().map_or(usize::MAX, |size| size.height.min(size.width));
     let fits = |rung: &&Rung| match config.model.n_px {
         // Of a size that is given, the nearest rung below has the colours.
-        Some(n_px) => rung.side <= n_px.height.max(TABLE[0].side),
-        None => rung.side <= own.max(TABLE[0].side) && seen(rung) >= rung.from,
+        Some(n_px) => rung.side <= n_px.height.max(table[0].side),
+        None => rung.side <= own.max(table[0].side) && seen(rung) >= rung.from,
     };
-    let rung = *TABLE.iter().rfind(fits).unwrap_or(&TABLE[0]);
+    let rung = *table.iter().rfind(fits).unwrap_or(&table[0]);
     let seen = seen(&rung);
     let n_px = config.model.n_px.unwrap_or(ImageSize::square(rung.side.min(own)));
     config.model.n_px = Some(n_px);
     if opens_network {
-        config.model.preset = Some(rung.preset);
+        set_network(config, &rung);
     }
     if seen < SHORT {
         small_steps(config);
     }
-    let preset = config.model.preset.map_or("the network that is given", Preset::name);
     let colors = config.palette.colors.unwrap_or(rung.colors[grey]);
+    let ModelConfig { n_embd, n_layer, .. } = config.network(n_px, colors);
     let told = format!(
-        "sized for {minutes} minutes, in which about {:.0} images are seen: {n_px} images, {colors} colours, {preset} \
-         (--n-px, --colors and --preset choose others)",
+        "sized for {minutes} minutes, in which about {:.0} images are seen: {n_px} images, {colors} colours, {n_layer} blocks \
+         of width {n_embd} (--n-px, --colors and --preset choose others)",
         round(seen)
     );
     Ok(Some(Sized { colors: opens_colors.then_some(rung.colors[grey]), told }))
+}
+
+fn set_network(config: &mut RunConfig, rung: &Rung) {
+    let (n_embd, n_layer, n_head) = rung.network;
+    let model = &mut config.model;
+    (model.n_embd, model.n_layer, model.n_head) = (Some(n_embd), Some(n_layer), model.n_head.or(Some(n_head)));
 }
 
 /// Sets the step of a short run, where the recipe is to choose it.
@@ -161,6 +174,12 @@ mod tests {
         // Emoji have 32 pixels.
         assert_eq!(side(1e6, 1e4), 32);
         assert_eq!(side(4.0, 500.0), side(8.0, 250.0));
+    }
+
+    #[test]
+    fn tiles_are_small_and_so_is_their_network() {
+        let (config, _) = sized(2000.0, 300.0, &["data.augment=tiles"]);
+        assert_eq!((config.model.n_px, config.model.n_embd), (Some(ImageSize::square(TILE)), Some(64)));
     }
 
     #[test]

@@ -45,10 +45,11 @@ def damage(picture, defect, rng):
 
 
 def defects(textures, out, seed, defect):
-    rng = np.random.default_rng(seed)
-    for name in ("brick", "grass"):
+    for texture, name in enumerate(("brick", "grass")):
         image = Image.open(textures / f"{name}.png").convert("L")
-        for part, count in (("good", 300), ("held", 200), ("odd", 200), ("new", 20)):
+        for which, (part, count) in enumerate((("good", 300), ("held", 200), ("odd", 200), ("new", 20))):
+            # Each part has its own numbers: the good pictures are the same whatever the defect.
+            rng = np.random.default_rng([seed, texture, which])
             folder = out / name / part
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(count):

@@ -160,12 +160,12 @@ fn settings_that_a_model_or_a_run_decides_are_refused_with_both_values() {
     let finetune =
         "finetune --model pre --data data --steps 2 --batch 8 --precision f32 --threads 1 --set train.eval_images=8";
     for (more, part) in [
-        ("--set model.n_px=16", "model.n_px is 16×16, but the model to fine-tune has 8×8"),
+        ("--set model.n_px=16", "model.n_px is 16×16, but the model to start from has 8×8"),
         ("--set model.n_embd=32", "model.n_embd is 32"),
         ("--set model.n_layer=3", "model.n_layer is 3"),
         ("--set model.n_head=4", "model.n_head is 4"),
         ("--set model.preset=nano", "model.n_embd is 128"),
-        ("--set palette.colors=12", "palette.colors is 12, but the model to fine-tune has 6"),
+        ("--set palette.colors=12", "palette.colors is 12, but the model to start from has 6"),
         ("--set train.objective=masked", "train.objective is masked"),
         ("--set train.mask_prob=0.3", "masks nothing"),
         ("--set train.init=grid", "train.init is given"),

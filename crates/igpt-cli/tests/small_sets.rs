@@ -142,7 +142,10 @@ fn a_run_that_is_over_is_extended_by_a_budget_of_its_own_and_one_that_is_not_is_
 fn a_budget_of_minutes_chooses_what_is_not_given_and_writes_it_down() {
     let dir = noise();
     let (result, said) = pretrain(dir.path(), "--data emoji --minutes 0.02 --out run");
-    assert!(said.contains("sized for 0.02 minutes") && said.contains("16×16 images, 64 colours, 6 blocks of width 128"), "{said}");
+    assert!(
+        said.contains("sized for 0.02 minutes") && said.contains("16×16 images, 64 colours, 6 blocks of width 128"),
+        "{said}"
+    );
     assert_eq!(result["n_vocab"], 64);
     let config = std::fs::read_to_string(dir.path().join("run/config.resolved.toml")).unwrap();
     for line in ["n_px = 16", "colors = 64", "n_embd = 128", "augment = "] {

@@ -24,7 +24,7 @@
 //! config.train.batch = 4;
 //! config.train.steps = Some(3);
 //! # config.train.eval_images = Some(8);
-//! # config.train.sample_images = 0;
+//! # config.train.sample_images = Some(0);
 //!
 //! // Images, palette, tokens, training, checkpoints, and the model directory at the end.
 //! let stop = AtomicBool::new(false);

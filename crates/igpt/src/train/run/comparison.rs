@@ -116,6 +116,7 @@ fn metrics(text: &str) -> Option<String> {
 fn meta(text: &str) -> Option<String> {
     let mut table = with_todays_config(text.parse().ok()?).ok()?;
     table.remove("elapsed_s");
+    table.remove("spent");
     let train = table.get_mut("config")?.as_table_mut()?.get_mut("train")?.as_table_mut()?;
     WITHOUT_EFFECT.iter().filter_map(|key| key.strip_prefix("train.")).for_each(|key| _ = train.remove(key));
     toml::to_string(&table).ok()
@@ -145,7 +146,9 @@ mod tests {
     #[test]
     fn only_time_and_settings_without_effect_are_left_out_of_a_checkpoints_words() {
         let text = |step: u64, seconds: f64, threads: u64| {
-            format!("step = {step}\nelapsed_s = {seconds}\n[config.train]\nlr = 0.1\nthreads = {threads}\n")
+            format!(
+                "step = {step}\nelapsed_s = {seconds}\n[spent]\nsteps = {seconds}\n[config.train]\nlr = 0.1\nthreads = {threads}\n"
+            )
         };
         assert_eq!(meta(&text(4, 1.0, 1)), meta(&text(4, 2.5, 2)));
         assert_ne!(meta(&text(4, 1.0, 1)), meta(&text(5, 1.0, 1)));

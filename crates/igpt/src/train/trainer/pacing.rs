@@ -43,11 +43,11 @@ impl Loop<'_> {
         };
         let (patience, images) = (self.patience(), self.planner.validated_images());
         let end = match patience {
-            0 => "training goes on to the end of its budget".into(),
-            _ if patience >= validations => return,
-            _ => format!("training ends early after {patience} in a row without a better one"),
+            0 => "; training goes on to the end of its budget (train.patience)".into(),
+            _ if patience >= validations => String::new(),
+            _ => format!("; training ends early after {patience} in a row without a better one (train.patience)"),
         };
-        let text = format!("{validations} validations on {images} images; {end} (train.patience)");
+        let text = format!("{validations} validations on {images} images{end}");
         self.t.context.observer.event(Event::Note(&text));
     }
 

@@ -66,43 +66,33 @@ fn in_lines(names: Vec<String>) -> Vec<String> {
 impl Dataset {
     /// A data set of one source, given the positions of (train, validation, test).
     pub fn new(name: impl Into<String>, classes: Vec<String>, source: Arc<dyn Source>, parts: [Vec<u32>; 3]) -> Self {
-        let classes = in_lines(classes);
-        let [train, validation, test] = parts.map(|part| Images::new(source.clone(), part));
-        let (channels, all) = (source.channels(), Images::all(source));
-        Self {
-            name: name.into(),
-            channels,
-            classes,
-            train,
-            validation,
-            test,
-            has_parts: true,
-            mirrors: false,
-            notes: Vec::new(),
-            all,
-        }
+        let parts = parts.map(|part| Images::new(source.clone(), part));
+        Self::of_parts(name.into(), classes, source, parts)
     }
 
     /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
     pub(super) fn in_order(name: String, classes: Vec<String>, source: Arc<dyn Source>, parts: [usize; 3]) -> Self {
-        let classes = in_lines(classes);
         let mut end = 0;
-        let [train, validation, test] = parts.map(|part| {
+        let parts = parts.map(|part| {
             end += part;
             Images::run(source.clone(), end - part..end)
         });
-        let (channels, all) = (source.channels(), Images::all(source));
+        Self::of_parts(name, classes, source, parts)
+    }
+
+    fn of_parts(name: String, classes: Vec<String>, source: Arc<dyn Source>, parts: [Images; 3]) -> Self {
+        let [train, validation, test] = parts;
         Self {
             name,
-            channels,
-            classes,
+            channels: source.channels(),
+            classes: in_lines(classes),
             train,
             validation,
             test,
             has_parts: true,
             mirrors: false,
             notes: Vec::new(),
-            all,
+            all: Images::all(source),
         }
     }
 

@@ -1,0 +1,153 @@
+//! What a run of pretraining came to, and the card of its model.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::evaluate::{Circumstances, Verdict};
+use crate::model::{Card, ModelConfig, Objective};
+use crate::palette::Palette;
+use crate::train::config::{OptimizerSection, RunConfig};
+use crate::train::run::baselines::RunBaselines;
+use crate::train::run::dir::RunDir;
+use crate::train::trainer::average;
+use crate::train::trainer::spent::Spent;
+use crate::train::trainer::steps::{Outcome, bits_per_dim};
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Optimiser steps taken, of earlier sessions too.
+    pub steps: u64,
+    /// Whether it was stopped from outside before its end.
+    pub stopped: bool,
+    /// What was predicted.
+    pub objective: Objective,
+    /// Nats per token of the last step's batch.
+    pub train_loss: Option<f64>,
+    /// Whether it ended before its budget, since the validation loss no longer fell.
+    pub ended_early: bool,
+    /// Nats per token of the finished model on the validation images.
+    pub validation_loss: Option<f64>,
+    /// The same in bits per dim.
+    pub bits_per_dim: Option<f64>,
+    /// Lowest validation loss.
+    pub best_validation_loss: Option<f64>,
+    /// Steps taken when it was lowest.
+    pub best_step: Option<u64>,
+    /// Steps taken by the finished model's weights.
+    pub kept_step: u64,
+    /// Tokens trained on, of earlier sessions too.
+    pub tokens: u64,
+    /// Seconds of training, of earlier sessions too; validations, samples and checkpoints included.
+    pub seconds: f64,
+    /// What these were spent on.
+    pub seconds_by_part: Spent,
+    /// Tokens trained on per second since this start or resume.
+    pub tokens_per_second: f64,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Colours of the palette.
+    pub n_vocab: usize,
+    /// Images that could not be decoded.
+    pub damaged_images: usize,
+    /// The models that only count on the same validation images, of an autoregressive run with some.
+    pub baselines: Option<RunBaselines>,
+    /// How the finished model stands against them, and what to do where it is worse.
+    pub verdict: Option<Verdict>,
+    /// The run directory.
+    pub run: PathBuf,
+    /// The model directory in it.
+    pub model: PathBuf,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}
+
+impl Summary {
+    /// The finished model has the weights of `step`, whose validation loss was `loss`.
+    pub(super) fn kept(&mut self, step: u64, loss: f64, channels: usize) {
+        self.kept_step = step;
+        (self.validation_loss, self.bits_per_dim) = (Some(loss), Some(bits_per_dim(loss, channels)));
+    }
+
+    /// Holds the finished model against `baselines`, which the run keeps; `last` was the last validation loss.
+    pub(super) fn judge(&mut self, baselines: RunBaselines, network: &ModelConfig, last: Option<f64>, run: &RunDir) {
+        let circumstances = Circumstances::new(network.n_px, network.n_vocab, self.best_validation_loss, last);
+        self.verdict = self.validation_loss.map(|loss| Verdict::new(loss, &baselines.scores, &circumstances));
+        self.baselines = Some(baselines);
+        if let Err(error) = baselines.save(run) {
+            run.log(&format!("warning: the baselines are not kept: {error}"));
+        }
+    }
+}
+
+pub(super) fn summary(
+    run: &RunDir,
+    config: &RunConfig,
+    network: &ModelConfig,
+    palette: &Palette,
+    outcome: &Outcome,
+    damaged_images: usize,
+) -> Summary {
+    let tokens = |steps: u64| steps * (config.train.batch * network.n_ctx()) as u64;
+    let (seconds, steps) = outcome.session;
+    Summary {
+        steps: outcome.step,
+        stopped: outcome.stopped,
+        ended_early: outcome.ended_early,
+        objective: network.objective,
+        train_loss: outcome.train_loss,
+        validation_loss: outcome.validation_loss,
+        bits_per_dim: outcome.validation_loss.map(|loss| bits_per_dim(loss, palette.channels())),
+        best_validation_loss: outcome.best.map(|(loss, _)| loss),
+        best_step: outcome.best.map(|(_, step)| step),
+        kept_step: outcome.step,
+        tokens: tokens(outcome.step),
+        seconds: outcome.elapsed_s,
+        seconds_by_part: outcome.spent,
+        tokens_per_second: (tokens(outcome.step) - tokens(outcome.step - steps)) as f64 / seconds.max(1e-9),
+        parameters: network.parameters(),
+        n_vocab: network.n_vocab,
+        damaged_images,
+        baselines: None,
+        verdict: None,
+        run: run.root().to_path_buf(),
+        model: run.model(),
+        checkpoint: outcome.checkpoint.clone(),
+    }
+}
+
+pub(super) fn card(config: &RunConfig, summary: &Summary) -> Card {
+    let train = &config.train;
+    let rate = match train.optimizer {
+        OptimizerSection::Adam {} => train.lr.to_string(),
+        OptimizerSection::Muon(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
+    };
+    let masks = match train.mask_prob.filter(|_| train.objective == Objective::Masked) {
+        Some(probability) => format!(" Each position was masked with probability {probability}."),
+        None => String::new(),
+    };
+    let origin = config
+        .starts_from()
+        .map_or(String::new(), |model| format!(", starting from `{}`,", Card::data_name(&model.display().to_string())));
+    let line = format!(
+        "Pretrained with igpt{origin} on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}; the weights \
+         are those after step {}.{masks}{}",
+        Card::data_name(&config.data.spec),
+        summary.steps,
+        train.batch,
+        train.seed,
+        summary.kept_step,
+        average::card(train.ema)
+    );
+    let mut figures = Vec::new();
+    if let (Some(loss), Some(bits)) = (summary.validation_loss, summary.bits_per_dim) {
+        if train.objective == Objective::Masked {
+            figures.push(("validation loss while training".into(), format!("{loss:.4} nats per masked pixel")));
+        } else {
+            figures.push(("validation loss while training".into(), format!("{loss:.4} nats/token")));
+            figures.push(("the same over palette tokens".into(), format!("{bits:.4} bits/dim")));
+        }
+    }
+    Card { lines: vec![line], figures }
+}

@@ -98,7 +98,7 @@ class Study:
             result["after"] = {other: self.arms[other].command for other in arm.after}
         if result["result"].get("stopped"):
             raise SystemExit(f"{name} was stopped: the same command goes on with it")
-        for key in ("run", "model", "page", "seconds", "tokens_per_second", "confusion"):
+        for key in ("run", "model", "page", "checkpoint", "seconds", "seconds_by_part", "tokens_per_second", "confusion"):
             result["result"].pop(key, None)
         metrics = out / "metrics.jsonl"
         if metrics.exists():

@@ -118,7 +118,7 @@ pub(super) struct Loop<'a> {
     pub(super) outcome: Outcome,
     /// Seconds of steps, those of them that were waited for batches, and steps at the last train row.
     row: (f64, f64, u64),
-    /// Seconds waited for batches in this session.
+    /// Seconds waited for batches since this start or resume.
     awaited: f64,
     /// Validations since the best.
     pub(super) waited: u64,

@@ -30,7 +30,7 @@ class Runs(Kind):
         # Two steps of three: the third is what is left for --resume.
         self.source = bench.work / "unfinished"
         train = ["pretrain", "--data", str(bench.pictures), "--steps", "3", "--colors", "6", *NETWORK, *QUICK]
-        bench.must(*train, "--out", str(self.source))
+        bench.must(*train, "--set", "train.checkpoint_every=1", "--out", str(self.source))
         for path in (self.source / "checkpoints" / "step-00000003").iterdir():
             path.unlink()
         (self.source / "checkpoints" / "step-00000003").rmdir()

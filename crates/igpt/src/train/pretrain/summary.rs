@@ -11,8 +11,9 @@ use crate::train::config::{OptimizerSection, RunConfig};
 use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::RunDir;
 use crate::train::trainer::average;
+use crate::train::trainer::rows::bits_per_dim;
 use crate::train::trainer::spent::Spent;
-use crate::train::trainer::steps::{Outcome, bits_per_dim};
+use crate::train::trainer::steps::Outcome;
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]

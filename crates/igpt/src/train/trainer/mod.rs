@@ -1,7 +1,8 @@
 //! The loop and what it works with.
 //!
 //! Reading order: [`context`], [`observer`], [`metrics`], [`accumulation`], `average`, [`noise`], [`quick_probe`],
-//! [`spent`], [`steps`], and what it does beside them: `pacing`, `validating`, `saving`.
+//! [`spent`], [`steps`], and what it does beside them: `pacing`, `rows`, `validating`,
+//! `saving`.
 
 pub mod accumulation;
 pub(crate) mod average;
@@ -11,6 +12,7 @@ pub mod noise;
 pub mod observer;
 mod pacing;
 pub mod quick_probe;
+pub(crate) mod rows;
 mod saving;
 pub mod spent;
 pub mod steps;

@@ -117,14 +117,14 @@ pub(super) struct Loop<'a> {
     clock: Instant,
     pub(super) outcome: Outcome,
     /// Seconds of steps, those of them that were waited for batches, and steps at the last train row.
-    row: (f64, f64, u64),
+    pub(super) row: (f64, f64, u64),
     /// Seconds waited for batches since this start or resume.
-    awaited: f64,
+    pub(super) awaited: f64,
     /// Validations since the best.
     pub(super) waited: u64,
     /// Whether it is known how often samples are drawn.
     pub(super) knows_drawing: bool,
-    tokens_per_s: f64,
+    pub(super) tokens_per_s: f64,
 }
 
 impl<'a> Trainer<'a> {
@@ -316,65 +316,6 @@ impl Loop<'_> {
         Err(error)
     }
 
-    pub(super) fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
-        let loss = loss.unwrap_or(f64::NAN);
-        let images = self.images(self.outcome.step);
-        Row {
-            step: self.outcome.step,
-            tokens: images * self.t.engine.config().n_ctx() as u64,
-            epoch: images as f64 / self.t.images as f64,
-            split: split.into(),
-            loss,
-            bits_per_dim: bits_per_dim(loss, self.t.channels),
-            class_loss: None,
-            accuracy: None,
-            lr: None,
-            grad_norm: None,
-            gradient_signal: None,
-            gradient_noise: None,
-            tokens_per_s: None,
-            step_ms: None,
-            data_wait_ms: None,
-            device: None,
-            peak_rss_mb: None,
-            probe_accuracy: None,
-            probe_layer: None,
-            elapsed_s: self.elapsed(),
-        }
-    }
-
-    fn train_row(&mut self, found: Row, lr: f64, norm: f32, seconds_of_steps: f64) {
-        let (since, awaited, from) = self.row;
-        let steps = (self.outcome.step - from) as f64;
-        let seconds = (seconds_of_steps - since).max(1e-9);
-        let images = self.images(self.outcome.step - from);
-        self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
-        let row = Row {
-            lr: Some(lr),
-            grad_norm: Some(norm as f64),
-            tokens_per_s: Some(self.tokens_per_s),
-            step_ms: Some(1e3 * seconds / steps),
-            data_wait_ms: Some(1e3 * (self.awaited - awaited) / steps),
-            device: Some(self.t.config.train.device.to_string()),
-            peak_rss_mb: crate::machine::peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
-            ..found
-        };
-        self.write_row(&row);
-        self.row = (seconds_of_steps, self.awaited, self.outcome.step);
-    }
-
-    pub(super) fn write_row(&mut self, row: &Row) {
-        let Some((_, metrics)) = &mut self.files else { return };
-        if let Err(error) = metrics.write(row) {
-            self.warn(&format!("a row of metrics is lost: {error}"));
-        }
-    }
-
-    pub(super) fn warn(&mut self, text: &str) {
-        self.t.run.log(&format!("warning: {text}"));
-        self.t.context.observer.event(Event::Warning(text));
-    }
-
     /// Does something with the average of the weights, if one is kept, in place of them.
     pub(super) fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.t.engine.swap_average()?;
@@ -392,9 +333,4 @@ pub(super) fn class_loss(sum: &LossSum) -> Option<f64> {
 pub(super) fn right_ones(sum: &LossSum, batch: &Batch) -> Option<usize> {
     let labels = batch.labels().filter(|labels| labels.len() == sum.predicted.len())?;
     Some(labels.iter().zip(&sum.predicted).filter(|(label, predicted)| label == predicted).count())
-}
-
-/// Bits per dim of a loss in nats per token.
-pub(crate) fn bits_per_dim(loss: f64, channels: usize) -> f64 {
-    loss / (channels as f64 * std::f64::consts::LN_2)
 }

@@ -1,0 +1,71 @@
+//! The loop's rows of metrics, and its warnings.
+
+use super::metrics::Row;
+use super::observer::Event;
+use super::steps::Loop;
+
+impl Loop<'_> {
+    pub(super) fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
+        let loss = loss.unwrap_or(f64::NAN);
+        let images = self.images(self.outcome.step);
+        Row {
+            step: self.outcome.step,
+            tokens: images * self.t.engine.config().n_ctx() as u64,
+            epoch: images as f64 / self.t.images as f64,
+            split: split.into(),
+            loss,
+            bits_per_dim: bits_per_dim(loss, self.t.channels),
+            class_loss: None,
+            accuracy: None,
+            lr: None,
+            grad_norm: None,
+            gradient_signal: None,
+            gradient_noise: None,
+            tokens_per_s: None,
+            step_ms: None,
+            data_wait_ms: None,
+            device: None,
+            peak_rss_mb: None,
+            probe_accuracy: None,
+            probe_layer: None,
+            elapsed_s: self.elapsed(),
+        }
+    }
+
+    pub(super) fn train_row(&mut self, found: Row, lr: f64, norm: f32, seconds_of_steps: f64) {
+        let (since, awaited, from) = self.row;
+        let steps = (self.outcome.step - from) as f64;
+        let seconds = (seconds_of_steps - since).max(1e-9);
+        let images = self.images(self.outcome.step - from);
+        self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
+        let row = Row {
+            lr: Some(lr),
+            grad_norm: Some(norm as f64),
+            tokens_per_s: Some(self.tokens_per_s),
+            step_ms: Some(1e3 * seconds / steps),
+            data_wait_ms: Some(1e3 * (self.awaited - awaited) / steps),
+            device: Some(self.t.config.train.device.to_string()),
+            peak_rss_mb: crate::machine::peak_rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
+            ..found
+        };
+        self.write_row(&row);
+        self.row = (seconds_of_steps, self.awaited, self.outcome.step);
+    }
+
+    pub(super) fn write_row(&mut self, row: &Row) {
+        let Some((_, metrics)) = &mut self.files else { return };
+        if let Err(error) = metrics.write(row) {
+            self.warn(&format!("a row of metrics is lost: {error}"));
+        }
+    }
+
+    pub(super) fn warn(&mut self, text: &str) {
+        self.t.run.log(&format!("warning: {text}"));
+        self.t.context.observer.event(Event::Warning(text));
+    }
+}
+
+/// Bits per dim of a loss in nats per token.
+pub(crate) fn bits_per_dim(loss: f64, channels: usize) -> f64 {
+    loss / (channels as f64 * std::f64::consts::LN_2)
+}

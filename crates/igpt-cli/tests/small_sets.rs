@@ -55,7 +55,7 @@ fn a_set_that_can_only_be_learned_by_heart_ends_early_with_its_best_weights_and_
     let (result, said) = pretrain(dir.path(), &format!("{run} --out run"));
     let (steps, kept) = (result["steps"].as_u64().unwrap(), result["kept_step"].as_u64().unwrap());
     assert_eq!((result["ended_early"].as_bool(), steps), (Some(true), kept + 3 * 20), "{said}");
-    assert!(said.contains("20 validations on") && said.contains("early after 3 in a row"), "{said}");
+    assert!(said.contains("20 validations on") && said.contains("early after 3 that are no better"), "{said}");
     assert!(said.contains("ended early, since validations got no better"), "{said}");
     let losses = validations(&dir.path().join("run"));
     let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -72,6 +72,11 @@ fn a_set_that_can_only_be_learned_by_heart_ends_early_with_its_best_weights_and_
     assert!(said.contains(verdict["finding"].as_str().unwrap()), "{said}");
     assert!(evaluated["verdict"]["standing"].is_string());
 
+    // By default only validations that are clearly worse count, which these soon are.
+    let (by_default, told) = pretrain(dir.path(), &format!("{} --out default", run.replace("--patience 3", "")));
+    assert!(told.contains("early after 5 that are more than 1 % worse"), "{told}");
+    let (steps, kept) = (by_default["steps"].as_u64().unwrap(), by_default["kept_step"].as_u64().unwrap());
+    assert!(by_default["ended_early"] == true && (kept + 5 * 20..400).contains(&steps), "{told}");
     // The last weights, where they are asked for, go on to the end.
     let (last, _) = pretrain(
         dir.path(),
@@ -128,6 +133,9 @@ fn a_run_that_is_over_is_extended_by_a_budget_of_its_own_and_one_that_is_not_is_
     assert!(rates[11] < 0.2 * rates[1] && rates[12] < rates[13] && rates[13] == rates[1] && rates[19] < rates[14]);
     let config = std::fs::read_to_string(dir.path().join("run/config.resolved.toml")).unwrap();
     assert!(config.contains("[[train.legs]]\nsteps = 12\n") && config.contains("\nsteps = 8\n"), "{config}");
+    let refused = igpt(dir.path(), &format!("pretrain --resume --steps 8 --set train.eval_images=9 --out run {QUICK}"));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("another train.eval_images"), "{told}");
     // By another unit, from there on.
     let (third, _) = pretrain(dir.path(), "--resume --epochs 0.01 --out run");
     assert!(third["steps"].as_u64().unwrap() > 20);
@@ -136,6 +144,18 @@ fn a_run_that_is_over_is_extended_by_a_budget_of_its_own_and_one_that_is_not_is_
     let refused = igpt(dir.path(), &format!("pretrain --resume --steps 8 --out run {QUICK}"));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("has not come to its end yet") && said.contains("--resume alone"), "{said}");
+}
+
+#[test]
+fn an_extension_keeps_the_images_of_its_validations_and_waits_for_its_own_best() {
+    let dir = noise();
+    let run = format!("--data emoji {NETWORK} --steps 60 --batch 8");
+    let (_, said) = pretrain(dir.path(), &format!("{run} --out run"));
+    assert!(said.contains("validations on 64 images"), "{said}");
+    // A high rate lifts the loss above that of the first part, which does not end the second.
+    let (more, said) = pretrain(dir.path(), "--resume --steps 2000 --out run");
+    assert_eq!((more["steps"].as_u64(), more["ended_early"].as_bool()), (Some(2060), Some(false)), "{said}");
+    assert!(said.contains("validations on 64 images"), "{said}");
 }
 
 #[test]
@@ -182,6 +202,18 @@ fn a_model_of_tiles_trains_on_them_is_validated_on_many_and_reads_the_middle_of_
     assert_eq!((&processor["do_resize"], &processor["do_center_crop"]), (&false.into(), &true.into()));
     let evaluated = json(&igpt(dir.path(), "eval --model run --data large --split test --precision f32 --json"));
     assert!(number(&evaluated["nats_per_token"]) < 0.2, "{evaluated}");
+    // So do models that go on from it, or begin with its palette.
+    let go_on = "--data large --steps 2 --batch 8";
+    let (_, said) = pretrain(dir.path(), &format!("--model run {go_on} --out further"));
+    assert!(said.contains("augmentation tiles: the model reads tiles"), "{said}");
+    let whole = "--data large --n-px 8 --colors 2 --set model.n_embd=32 --set model.n_layer=2 --set model.n_head=2";
+    pretrain(dir.path(), &format!("{whole} --steps 1 --batch 8 --augment none --out whole"));
+    pretrain(dir.path(), &format!("--model whole {go_on} --augment tiles --out tiles"));
+    let processor = std::fs::read_to_string(dir.path().join("tiles/model/preprocessor_config.json")).unwrap();
+    assert!(processor.contains("\"do_center_crop\": true"), "{processor}");
+    let scaled = igpt(dir.path(), &format!("pretrain --model run {go_on} --augment crop --out scaled {QUICK}"));
+    let said = String::from_utf8_lossy(&scaled.stderr).into_owned();
+    assert!(!scaled.status.success() && said.contains("leave --augment out"), "{said}");
     let small =
         igpt(dir.path(), &format!("pretrain {} {QUICK}", run.replace("--n-px 8", "--n-px 32").replace("run", "none")));
     let said = String::from_utf8_lossy(&small.stderr).into_owned();

@@ -10,6 +10,7 @@ use igpt::model::Objective;
 use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::train::open_model;
+use igpt::train::run::course;
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -101,7 +102,8 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
 
-    let circumstances = Circumstances::new(config.n_px, config.n_vocab, None, None);
+    let course = course(&args.model);
+    let circumstances = Circumstances { n_px: config.n_px, n_vocab: config.n_vocab, course };
     let verdict = baselines.map(|scores| Verdict::new(found.nats_per_token, &scores, &circumstances));
     let heading =
         format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, pictures.part());

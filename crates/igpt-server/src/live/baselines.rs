@@ -2,7 +2,8 @@
 //!
 //! They are computed once, beside the training, and kept in the run directory; a run that has ended has left them itself.
 
-use igpt::data::{self, OpenOptions, Split, tokenize};
+use igpt::data::{self, OpenOptions, Split, tokenize, tokenize_tiles};
+use igpt::image::Resampling;
 use igpt::model::Objective;
 use igpt::palette::Quantizer;
 use igpt::train::run::RunBaselines;
@@ -66,6 +67,9 @@ fn compute(run: &RunDir) -> Result<Option<RunBaselines>> {
     let options = OpenOptions { data_dir: config.data.dir.clone(), ..OpenOptions::default() };
     let dataset = data::open(&config.data.spec, &options)?;
     let validation = dataset.split(Split::Validation)?;
-    let validation = validation.take(config.train.validated_images(validation.len()));
-    RunBaselines::of(&dataset.split(Split::Train)?, &tokenize(&validation, n_px, &quantizer)?, &quantizer).map(Some)
+    let validation = match quantizer.palette().resampling() {
+        Resampling::Crop => tokenize_tiles(&validation, n_px, &quantizer, config.train.validated_tiles())?,
+        _ => tokenize(&validation.take(config.train.validated_images(validation.len())), n_px, &quantizer)?,
+    };
+    RunBaselines::of(&dataset.split(Split::Train)?, &validation, &quantizer).map(Some)
 }

@@ -1,6 +1,6 @@
 //! What the page shows of a run, from its directory.
 
-use igpt::evaluate::{Circumstances, Verdict};
+use igpt::evaluate::{Circumstances, Course, Verdict};
 use igpt::model::Objective;
 use igpt::palette::Palette;
 use igpt::report::runs::grouped;
@@ -88,8 +88,10 @@ impl Snapshot {
         let validation = validated().next_back().map(|row| row.loss);
         let best = validated().map(|row| row.loss).min_by(f64::total_cmp);
         let verdict = baselines.zip(best).zip(palette.as_ref()).and_then(|((baselines, best), palette)| {
-            let n_px = config.as_ref()?.model.n_px?;
-            let of = Circumstances::new(n_px, palette.n_vocab(), Some(best), validation);
+            let config = config.as_ref()?;
+            let course =
+                Course { lowest: Some(best), last: validation, augmented: config.data.augments(), ..Course::default() };
+            let of = Circumstances { n_px: config.model.n_px?, n_vocab: palette.n_vocab(), course };
             let verdict = Verdict::new(best, &baselines.scores, &of);
             Some(if state == State::Running { verdict.finding } else { verdict.to_string() })
         });

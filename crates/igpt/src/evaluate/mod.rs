@@ -20,4 +20,4 @@ pub use features::{Layers, features, features_of_whole};
 pub use likelihood::{Likelihood, likelihood, likelihood_by_decoding};
 pub use nearest::{Nearest, Points, nearest};
 pub use surprise::{Reference, Surprise, png_nats, surprise, surprise_maps};
-pub use verdict::{Circumstances, Standing, Verdict};
+pub use verdict::{Circumstances, Course, Standing, Verdict};

@@ -35,18 +35,30 @@ pub struct Circumstances {
     pub n_px: ImageSize,
     /// Colours of its palette.
     pub n_vocab: usize,
-    /// Whether its training went on beyond its lowest validation loss: it learned its images by heart.
-    pub overfitted: bool,
+    /// How its training went.
+    pub course: Course,
 }
 
-/// By how much the last validation loss is above the lowest one of a model that learned its images by heart.
+/// How a training went, where that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Course {
+    /// Lowest validation loss.
+    pub lowest: Option<f64>,
+    /// Last validation loss.
+    pub last: Option<f64>,
+    /// Whether it ended before its budget, since validations got worse.
+    pub ended_early: bool,
+    /// Whether its images were augmented.
+    pub augmented: bool,
+}
+
+/// By how much the last validation loss is above the lowest one of a model that overfits.
 const RISEN: f64 = 1.02;
 
-impl Circumstances {
-    /// Of a model with the lowest and the last validation loss of its training, where they are known.
-    pub fn new(n_px: ImageSize, n_vocab: usize, lowest: Option<f64>, last: Option<f64>) -> Self {
-        let overfitted = lowest.zip(last).is_some_and(|(lowest, last)| last > RISEN * lowest);
-        Self { n_px, n_vocab, overfitted }
+impl Course {
+    /// Whether the model overfits: its validation loss rose again, it learned its images by heart.
+    fn overfits(&self) -> bool {
+        self.ended_early || self.lowest.zip(self.last).is_some_and(|(lowest, last)| last > RISEN * lowest)
     }
 }
 
@@ -115,9 +127,12 @@ impl Circumstances {
         if self.n_vocab > colors {
             smaller.push(format!("--colors {colors}"));
         }
-        let first = match self.overfitted {
-            true => "it learned its images by heart: give it more of them, or train with --augment crop or shift",
-            false => "train longer",
+        let first = match (self.course.overfits(), self.course.augmented) {
+            (true, true) => "it learned its images by heart (overfitting): give it more of them",
+            (true, false) => {
+                "it learned its images by heart (overfitting): give it more of them, or train with --augment imagenet or shift"
+            }
+            (false, _) => "train longer",
         };
         match smaller.is_empty() {
             true => first.into(),
@@ -139,9 +154,10 @@ impl fmt::Display for Verdict {
 mod tests {
     use super::*;
 
-    fn verdict(nats: f64, side: usize, n_vocab: usize, overfitted: bool) -> Verdict {
+    fn verdict(nats: f64, side: usize, n_vocab: usize, ended_early: bool) -> Verdict {
         let scores = BaselineScores { uniform: 2.77, unigram: 2.0, context: 1.36 };
-        let circumstances = Circumstances { n_px: ImageSize::square(side), n_vocab, overfitted };
+        let course = Course { ended_early, ..Course::default() };
+        let circumstances = Circumstances { n_px: ImageSize::square(side), n_vocab, course };
         Verdict::new(nats, &scores, &circumstances)
     }
 
@@ -165,9 +181,16 @@ mod tests {
         assert!(verdict(2.46, 32, 512, false).to_string().ends_with("; train longer, or --n-px 16 --colors 64"));
         assert!(verdict(2.46, 16, 512, false).to_string().ends_with("; train longer, or --colors 64"));
         assert!(verdict(2.46, 16, 64, false).to_string().ends_with("; train longer"));
-        assert!(
-            verdict(2.46, 32, 16, true).to_string().contains("by heart: give it more of them, or train with --augment")
-        );
+        assert!(verdict(2.46, 32, 16, true).to_string().contains("give it more of them, or train with --augment"));
         assert_eq!(verdict(0.87, 32, 512, true).advice, None);
+    }
+
+    #[test]
+    fn a_model_whose_validation_loss_rose_again_is_advised_to_see_more_images_and_not_to_train_longer() {
+        let advice = |course: Course| Circumstances { n_px: ImageSize::square(16), n_vocab: 16, course }.advice();
+        let rose = Course { lowest: Some(1.0), last: Some(1.1), ..Course::default() };
+        assert!(advice(rose).contains("more of them, or train with --augment"));
+        assert!(advice(Course { augmented: true, ..rose }).ends_with("give it more of them"));
+        assert_eq!(advice(Course { last: Some(1.01), ..rose }), "train longer");
     }
 }

@@ -5,6 +5,7 @@ use crate::image::{ImageSize, Resampling};
 use crate::palette::Palette;
 use crate::train::config::{DataSection, RunConfig};
 use crate::train::plan::sizing::TILE;
+use crate::{Error, Result};
 
 /// Where images are seen less often than this, they are not learned by heart: augmented ones would only be harder to learn.
 const FEW_EPOCHS: f64 = 8.0;
@@ -38,9 +39,27 @@ pub(super) fn size(config: &RunConfig, images: &Images) -> ImageSize {
 
 /// Chooses what `data` leaves open, for `images` that are seen `epochs` times each by a model of `n_px`; `mirrors` is whether
 /// they mean the same when they are mirrored. Gives what to tell of it.
-pub(super) fn choose(data: &mut DataSection, images: &Images, mirrors: bool, n_px: ImageSize, epochs: f64) -> String {
+/// A model that `reads_tiles` is trained on them.
+///
+/// # Errors
+/// When such a model is asked for another augmentation.
+pub(super) fn choose(
+    data: &mut DataSection,
+    images: &Images,
+    mirrors: bool,
+    (n_px, reads_tiles): (ImageSize, bool),
+    epochs: f64,
+) -> Result<String> {
     let count = images.len();
     let (augment, why) = match data.augment {
+        Some(augment) if reads_tiles && !matches!(augment, Augment::Tiles | Augment::None) => {
+            return Err(Error::Invalid(format!(
+                "data.augment is {}, but the model reads tiles at the pictures' own resolution: leave --augment out, or start \
+                 a new model",
+                augment.name()
+            )));
+        }
+        None if reads_tiles => (Augment::Tiles, "the model reads tiles".into()),
         Some(augment) => (augment, "as asked for".to_owned()),
         None if epochs < FEW_EPOCHS => (Augment::None, format!("{count} images are seen {epochs:.1} times each")),
         None if are_larger(images, n_px) => {
@@ -55,7 +74,7 @@ pub(super) fn choose(data: &mut DataSection, images: &Images, mirrors: bool, n_p
     }
     let flips = if flip { " with flips" } else { "" };
     let off = if chosen && augment != Augment::None { "; --augment none turns it off" } else { "" };
-    format!("augmentation {}{flips}: {why}{off}", augment.name())
+    Ok(format!("augmentation {}{flips}: {why}{off}", augment.name()))
 }
 
 /// Whether the pictures are larger than the model's size; of tokens nothing larger is left.
@@ -84,7 +103,7 @@ mod tests {
         let images = open("emoji", &OpenOptions::default()).unwrap().split(Split::Validation).unwrap();
         let mut data = DataSection::default();
         edit(&mut data);
-        let told = choose(&mut data, &images, mirrors, ImageSize::square(n_px), epochs);
+        let told = choose(&mut data, &images, mirrors, (ImageSize::square(n_px), false), epochs).unwrap();
         (data.augment.unwrap(), data.flip.unwrap_or(false), told)
     }
 
@@ -98,6 +117,18 @@ mod tests {
             told.contains("augmentation shift with flips") && told.contains("--augment none turns it off"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_model_of_tiles_goes_on_with_tiles_and_refuses_what_scales_pictures() {
+        let images = open("emoji", &OpenOptions::default()).unwrap().split(Split::Validation).unwrap();
+        let tiles = |augment| {
+            let mut data = DataSection { augment, ..DataSection::default() };
+            choose(&mut data, &images, false, (ImageSize::square(16), true), 1.0).map(|_| data.augment.unwrap())
+        };
+        assert_eq!(tiles(None).unwrap(), Augment::Tiles);
+        assert_eq!(tiles(Some(Augment::None)).unwrap(), Augment::None);
+        assert!(tiles(Some(Augment::Imagenet)).unwrap_err().to_string().contains("leave --augment out"));
     }
 
     #[test]

@@ -66,10 +66,16 @@ pub struct Meta {
     /// The lowest validation loss so far, nats per token; of a classifier the lowest share of errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_loss: Option<f64>,
-    /// Validations since then, by which a classifier's training ends early; checkpoints from before this was kept count
+    /// As `best_loss`, but since the last extension of the run: what patience goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_loss_of_leg: Option<f64>,
+    /// Validations since then that were worse, by which training ends early; checkpoints from before this was kept count
     /// anew.
     #[serde(default)]
     pub validations_since_best: u64,
+    /// Images of a validation, which stay the same when the run is extended, so that losses compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated_images: Option<usize>,
     /// SHA-256 of each other file, in hex.
     pub files: BTreeMap<String, String>,
     /// Plans made so far of a budget of minutes.
@@ -93,7 +99,9 @@ impl Meta {
             data: None,
             best_step: None,
             best_loss: None,
+            best_loss_of_leg: None,
             validations_since_best: 0,
+            validated_images: None,
             files: BTreeMap::new(),
             plans: Vec::new(),
             config: config.clone(),

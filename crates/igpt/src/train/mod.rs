@@ -1,8 +1,8 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`plan`], [`run`], [`checkpoint`], [`trainer`], `distributed`, `setup`, `prepare`,
-//! [`mod@pretrain`], [`mod@finetune`].
+//! Reading order: [`config`], [`plan`], [`run`], [`checkpoint`], [`trainer`], `distributed`, `resumable`, `setup`,
+//! `prepare`, [`mod@pretrain`], [`mod@finetune`].
 
 mod augmentation;
 pub mod checkpoint;
@@ -15,6 +15,7 @@ pub mod lr_search;
 pub mod plan;
 mod prepare;
 pub mod pretrain;
+mod resumable;
 pub mod run;
 mod setup;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::setup::{
 };
 use crate::data::{Dataset, Fingerprint, Images, Loader, Split, TokenSet};
 use crate::device::{FineTuning, TrainEngine};
-use crate::image::ImageSize;
+use crate::image::{ImageSize, Resampling};
 use crate::model::{ModelConfig, ModelDir};
 use crate::palette::{Palette, Quantizer};
 use crate::probe::parts::pick;
@@ -106,13 +106,13 @@ fn augment(
     config: &mut RunConfig,
     dataset: &Dataset,
     images: &Images,
-    network: &ModelConfig,
+    (network, palette): (&ModelConfig, &Palette),
     context: &mut Context<'_>,
 ) -> Result<()> {
     let is_open = config.data.augment.is_none();
     let seen = if is_open && purpose.augments() { images_seen(config, images.len(), network, context)? } else { 0.0 };
-    let told =
-        augmentation::choose(&mut config.data, images, dataset.mirrors, network.n_px, seen / images.len() as f64);
+    let shape = (network.n_px, purpose.augments() && palette.resampling() == Resampling::Crop);
+    let told = augmentation::choose(&mut config.data, images, dataset.mirrors, shape, seen / images.len() as f64)?;
     if is_open && purpose.augments() {
         context.observer.event(Event::Note(&told));
     }
@@ -204,7 +204,7 @@ pub(super) fn prepare(
     {
         config.train.steps = Some(fine_tuning_steps(images.len(), config.train.batch));
     }
-    augment(purpose, &mut config, &dataset, &images, &network, context)?;
+    augment(purpose, &mut config, &dataset, &images, (&network, palette), context)?;
     let options = options(&network, &config.train, purpose.fine_tuning(), context.ranks)?;
     let data = (fingerprint, images.len());
     let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, context.observer)?;

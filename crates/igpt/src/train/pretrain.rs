@@ -46,7 +46,7 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
             "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
         ));
     }
-    let source = config.starts_from().map(open_model).transpose()?;
+    let source = config.starts_from().map(|model| open_start(model, start)).transpose()?;
     if let Some(source) = &source {
         source.expect_generative(&config.starts_from().unwrap_or(out).display().to_string())?;
     }
@@ -101,7 +101,13 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
     {
         context.observer.event(Event::Finishing("counting for the baselines"));
         match RunBaselines::of(&images, &set.first(outcome.validated), &quantizer) {
-            Ok(found) => summary.judge(found, &network, outcome.validation_loss, &run),
+            Ok(found) => {
+                if found.counted < found.images {
+                    let text = format!("the baselines are counted on {} of {} images", found.counted, found.images);
+                    context.observer.event(Event::Note(&text));
+                }
+                summary.judge(found, (&network, &config.data), outcome.validation_loss, &run);
+            }
             Err(error) => warn(&run, context.observer, &format!("no baselines: {error}")),
         }
     }
@@ -118,6 +124,17 @@ pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Cont
         run.finish(&summary)?;
     }
     Ok(summary)
+}
+
+/// The model that a run starts from.
+fn open_start(model: &Path, start: Start) -> Result<ModelDir> {
+    if start == Start::Resume && !model.exists() {
+        return Err(Error::Missing(format!(
+            "the run began with the weights of {}, which is not there any more: put it back, since its network is needed to go on",
+            model.display()
+        )));
+    }
+    open_model(model)
 }
 
 /// A network learns to predict pixels of all training images.

@@ -10,13 +10,14 @@ use crate::data::{
 use crate::device::{FineTuning, TrainEngine, TrainOptions, backend};
 use crate::files;
 use crate::image::{ImageSize, Resampling};
-use crate::model::{ModelConfig, ModelDir, Objective};
+use crate::model::{ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 use crate::train::augmentation;
 use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
-use crate::train::config::{RunConfig, TrainSection, WITHOUT_EFFECT};
+use crate::train::config::{RunConfig, TrainSection};
 use crate::train::plan::memory;
+use crate::train::resumable::{fits, same_images};
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::observer::{Event, Observer};
 use crate::train::trainer::quick_probe::RunProbe;
@@ -74,9 +75,9 @@ pub(super) fn begin(
             others = same_images(run, config, meta, &fingerprint, images, &checkpoint.path)?;
             let mut meta = meta.clone();
             if extends {
-                // The next leg plans for itself, and waits for a better validation from now on.
+                // The next leg plans for itself. It begins at a high rate, and so above the best validation.
                 meta.plans.clear();
-                meta.validations_since_best = 0;
+                (meta.best_loss_of_leg, meta.validations_since_best) = (None, 0);
             } else {
                 config.train.plan = meta.config.train.plan.clone();
             }
@@ -176,7 +177,11 @@ pub(super) fn palette(
         return Palette::open(run.palette());
     }
     if let Some(file) = &config.palette.file {
-        return Palette::open(file);
+        let palette = Palette::open(file)?;
+        return Ok(match augmentation::resampling(&config.data) {
+            Resampling::Crop => palette.with_resampling(Resampling::Crop),
+            _ => palette,
+        });
     }
     observer.event(Event::Phase("fitting the palette"));
     let preprocess = Preprocess { resampling: augmentation::resampling(&config.data), ..Preprocess::new(n_px) };
@@ -201,126 +206,6 @@ pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> Result<RunCo
     config.train.resolve(network.n_ctx());
     config.train.device = device::resolve(config.train.device)?;
     Ok(config)
-}
-
-/// What an extended run has another of.
-const BUDGET: [&str; 4] = ["train.steps", "train.epochs", "train.minutes", "train.legs"];
-
-/// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
-fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &Path, extends: bool) -> Result<()> {
-    if meta.palette_hash != palette_hash {
-        return Err(Error::Mismatch(format!(
-            "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
-             preprocessor_config.json back",
-            path.display(),
-            meta.palette_hash
-        )));
-    }
-    if config.finetune.is_some() && meta.config.finetune.is_none() {
-        return Err(Error::Mismatch(format!(
-            "{} is of a run of pretraining: go on with igpt pretrain --resume, or fine-tune its model into another --out",
-            path.display()
-        )));
-    }
-    let mut changed = changed_keys(config, &meta.config);
-    changed.retain(|key| key != "data.spec" || !config.data.accept_other);
-    changed.retain(|key| !extends || !BUDGET.contains(&key.as_str()));
-    if changed.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Mismatch(format!(
-        "{} was trained with another {}: resume without changing it, or start a new run",
-        path.display(),
-        changed.join(", ")
-    )))
-}
-
-/// Refuses to go on with other images than those of the checkpoint, unless that was accepted; gives what is to be warned of.
-///
-/// Other classes are always refused where a classifier is trained: its outputs would get the names of others.
-fn same_images(
-    run: &RunDir,
-    config: &RunConfig,
-    meta: &Meta,
-    now: &Fingerprint,
-    images: usize,
-    path: &Path,
-) -> Result<Vec<String>> {
-    let (path, spec) = (path.display(), &config.data.spec);
-    let before = match &meta.data {
-        Some(data) => Some(data.clone()),
-        // Checkpoints that know no classes may lie beside a model that does.
-        None => ModelDir::class_names(&run.model()).map(|classes| Fingerprint { classes, ..now.clone() }),
-    };
-    let classes = before.as_ref().and_then(|before| before.other_classes(&now.classes));
-    if let Some(difference) = classes.filter(|_| config.finetune.is_some()) {
-        return Err(Error::Mismatch(format!(
-            "{path} was trained on other classes than {spec} now has: {difference}; put the folders of the classes back as they \
-             were, or start a new run"
-        )));
-    }
-    let mut others: Vec<String> = match (&meta.data, meta.train_images == images) {
-        (Some(before), _) => before.other_images(now).into_iter().map(String::from).collect(),
-        (None, true) => Vec::new(),
-        (None, false) => vec!["training images".into()],
-    };
-    if meta.train_images != images {
-        others.push(format!("{} of them then, {images} now", meta.train_images));
-    }
-    if !others.is_empty() && !config.data.accept_other {
-        return Err(Error::Mismatch(format!(
-            "{path} was trained on other images than {spec} now has (names, labels or file lengths differ: {}): a resumed run \
-             needs the same images; put them back, or go on with these by --accept-other-data",
-            others.join(", ")
-        )));
-    }
-    Ok(match (&meta.data, others.is_empty()) {
-        (None, true) => vec![format!(
-            "{path} does not say what its images were, only that there were {images}: whether {spec} still has the same is \
-             not known"
-        )],
-        (_, true) => Vec::new(),
-        (_, false) => vec![format!(
-            "the run goes on with other images than those of {path} ({}): its results are those of no single data set",
-            others.join(", ")
-        )],
-    })
-}
-
-/// Keys in which two configs differ, beside those that may change on resume.
-fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
-    const FREE: [&str; 15] = [
-        "data.dir",
-        "model.preset",
-        "train.recipe",
-        "train.eval_every",
-        "train.eval_images",
-        "train.sample_every",
-        "train.sample_images",
-        "train.probe_images",
-        "train.checkpoint_every",
-        "train.keep",
-        "train.patience",
-        "train.keep_last",
-        "train.keep_every",
-        "train.plan",
-        "train.device",
-    ];
-    let a_classifier = a.finetune.is_some();
-    let table = |config: &RunConfig| toml::Table::try_from(config).expect("a config of plain values has a TOML form");
-    let (a, b) = (table(a), table(b));
-    let mut keys = Vec::new();
-    for section in ["model", "palette", "data", "train", "finetune"] {
-        let part =
-            |table: &toml::Table| table.get(section).and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        let (a, b) = (part(&a), part(&b));
-        let names = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-        keys.extend(names.filter(|key| a.get(*key) != b.get(*key)).map(|key| format!("{section}.{key}")));
-    }
-    // What a classifier is validated on decides which of its weights are kept.
-    let decides = |key: &str| a_classifier && ["train.eval_every", "train.eval_images"].contains(&key);
-    keys.retain(|key| !FREE.iter().chain(&WITHOUT_EFFECT).any(|free| free == key) || decides(key));
-    keys
 }
 
 /// Tokens of the first validation images; without any, a warning.
@@ -376,26 +261,5 @@ pub(super) fn probe(
             }
             None
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_resume_may_change_threads_but_not_the_learning_rate() {
-        let mut config = RunConfig::default();
-        config.train.steps = Some(9);
-        let mut other = config.clone();
-        other.train.threads = 3;
-        other.train.keep_last = 7;
-        other.train.eval_every = Some(3);
-        assert_eq!(changed_keys(&config, &other), [""; 0]);
-        other.train.ema = 0.9;
-        assert_eq!(changed_keys(&config, &other), ["train.ema"]);
-        (other.train.lr, other.train.ema) = (0.5, 0.0);
-        (other.train.steps, other.train.epochs) = (None, Some(2.0));
-        assert_eq!(changed_keys(&config, &other), ["train.lr", "train.steps", "train.epochs"]);
     }
 }

@@ -17,6 +17,7 @@ use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
 use crate::report::page::Pair;
+use crate::train::run::course;
 use crate::train::{Keep, Metrics, Row, RunConfig, open_model};
 use crate::{Error, Result, device, files};
 
@@ -212,9 +213,8 @@ impl Findings {
     /// How the model stands against the baselines, where its loss compares with theirs.
     pub fn verdict(&self) -> Option<Verdict> {
         let nats = self.likelihood.as_ref()?.nats_per_token;
-        let losses = || self.metrics.iter().filter(|row| row.split == "validation").map(|row| row.loss);
-        let (lowest, last) = (losses().min_by(f64::total_cmp), losses().next_back());
-        let of = Circumstances::new(self.config.n_px, self.config.n_vocab, lowest, last);
+        let ModelConfig { n_px, n_vocab, .. } = self.config;
+        let of = Circumstances { n_px, n_vocab, course: course(&self.run) };
         Some(Verdict::new(nats, &self.baselines, &of))
     }
 

@@ -112,6 +112,13 @@ impl Default for DataSection {
     }
 }
 
+impl DataSection {
+    /// Whether training images are augmented.
+    pub fn augments(&self) -> bool {
+        self.augment.is_some_and(|augment| augment != Augment::None) || self.flip == Some(true)
+    }
+}
+
 impl RunConfig {
     /// Reads a TOML text on top of its recipe. The error names `path`, the line and the unknown or wrong key.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self> {

@@ -61,6 +61,13 @@ impl Evaluation {
         }
     }
 
+    /// As this one, but each validation is on `images`, as earlier ones of the run were.
+    #[must_use]
+    pub fn on(self, images: usize) -> Self {
+        let images = images.min(self.images);
+        Self { images, at_least: images, ..self }
+    }
+
     /// Images that may be validated in all, in a run that trains on so many.
     fn affordable(&self, trained: f64) -> f64 {
         self.share * STEP_TO_FORWARD * trained
@@ -78,7 +85,7 @@ impl Evaluation {
         (times as u64).clamp(1, VALIDATIONS)
     }
 
-    /// Probes of such a run.
+    /// Probes of such a run; 0 where even one takes too long.
     pub(super) fn probings(&self, trained: f64) -> u64 {
         if self.always_probes || self.probe == 0.0 {
             return u64::MAX;

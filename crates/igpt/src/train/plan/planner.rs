@@ -155,8 +155,7 @@ impl Planner {
 
     /// Whether the validation after `step` steps is followed by a quick probe.
     pub fn probes(&self, step: u64) -> bool {
-        let Some(every) = self.probe_interval() else { return self.is_over(step) };
-        self.due(step, Some(every))
+        self.probe_interval().is_some_and(|every| self.due(step, Some(every)))
     }
 
     /// Whether a sample grid is due after `step` steps.
@@ -176,7 +175,7 @@ impl Planner {
 
     /// Quick probes in a run of `steps`.
     pub fn probings(&self, steps: u64) -> u64 {
-        times(steps, self.probe_interval())
+        self.probe_interval().map_or(0, |every| times(steps, Some(every)))
     }
 
     /// Sample grids in a run of `steps`, the one at its end counted.
@@ -213,12 +212,14 @@ impl Planner {
         self.eval_every.or_else(|| self.share(times, 1000))
     }
 
-    /// A multiple of the interval of validations.
+    /// A multiple of the interval of validations; none where nothing is probed.
     fn probe_interval(&self) -> Option<u64> {
         let (steps, every) = (self.first_steps()?, self.eval_interval().filter(|every| *every > 0)?);
         let validations = times(steps, Some(every));
-        let wanted = self.evaluation.probings(self.trained(steps)).clamp(1, validations);
-        Some(every * validations.div_ceil(wanted))
+        match self.evaluation.probings(self.trained(steps)).min(validations) {
+            0 => None,
+            wanted => Some(every * validations.div_ceil(wanted)),
+        }
     }
 
     /// Steps of the budget by the first plan.
@@ -344,5 +345,11 @@ mod tests {
         // Probes have a share of their own, and come with a validation.
         let (due, _, probed) = planned(2000, None, Evaluation { probe: 200.0, ..all(20) });
         assert_eq!((due.len(), probed), (20, vec![500, 1000, 1500, 2000]));
+        // Not even one, where that takes more than their share.
+        assert_eq!(planned(2000, None, Evaluation { probe: 801.0, ..all(20) }).2, Vec::<u64>::new());
+        assert_eq!(planned(2000, None, Evaluation { probe: 801.0, always_probes: true, ..all(20) }).2.len(), 20);
+        // An extended run keeps the images of its validations, however long it becomes.
+        assert_eq!(planned(100, None, all(512).on(64)).1, 64);
+        assert_eq!(planned(90_000, None, all(512).on(64)).1, 64);
     }
 }

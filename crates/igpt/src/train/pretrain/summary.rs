@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::evaluate::{Circumstances, Verdict};
+use crate::evaluate::{Circumstances, Course, Verdict};
 use crate::model::{Card, ModelConfig, Objective};
 use crate::palette::Palette;
-use crate::train::config::{OptimizerSection, RunConfig};
+use crate::train::config::{DataSection, OptimizerSection, RunConfig};
 use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::RunDir;
 use crate::train::trainer::average;
@@ -72,8 +72,20 @@ impl Summary {
     }
 
     /// Holds the finished model against `baselines`, which the run keeps; `last` was the last validation loss.
-    pub(super) fn judge(&mut self, baselines: RunBaselines, network: &ModelConfig, last: Option<f64>, run: &RunDir) {
-        let circumstances = Circumstances::new(network.n_px, network.n_vocab, self.best_validation_loss, last);
+    pub(super) fn judge(
+        &mut self,
+        baselines: RunBaselines,
+        (network, data): (&ModelConfig, &DataSection),
+        last: Option<f64>,
+        run: &RunDir,
+    ) {
+        let course = Course {
+            lowest: self.best_validation_loss,
+            last,
+            ended_early: self.ended_early,
+            augmented: data.augments(),
+        };
+        let circumstances = Circumstances { n_px: network.n_px, n_vocab: network.n_vocab, course };
         self.verdict = self.validation_loss.map(|loss| Verdict::new(loss, &baselines.scores, &circumstances));
         self.baselines = Some(baselines);
         if let Err(error) = baselines.save(run) {

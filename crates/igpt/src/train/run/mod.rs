@@ -3,6 +3,7 @@
 
 pub mod baselines;
 pub mod comparison;
+mod course;
 pub mod dir;
 mod lock;
 pub mod open;
@@ -10,6 +11,7 @@ pub mod trained_on;
 
 pub use baselines::RunBaselines;
 pub use comparison::{Compared, Comparison};
+pub use course::course;
 pub use dir::{RunDir, Start};
 pub use open::open_model;
 pub use trained_on::TrainedOn;

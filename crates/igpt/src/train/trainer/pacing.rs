@@ -16,10 +16,13 @@ const MEASURED_STEPS: u64 = 4;
 const DRAWING_MEASURED: Duration = Duration::from_millis(50);
 /// Patience of pretraining is at least so many validations.
 const LEAST_PATIENCE: u64 = 5;
+/// How far above the lowest loss a validation must be to count against the patience of pretraining: while the learning rate
+/// is high the loss wavers, and falls once more when the rate does. A loss that rises is that of a set learned by heart.
+const RISEN: f64 = 1.01;
 const PATIENCE_OF_CLASSIFIERS: u64 = 10;
 
 impl Loop<'_> {
-    /// Validations in a row without a better one after which training ends; 0 never ends it.
+    /// Validations without a better one after which training ends; 0 never ends it.
     fn patience(&self) -> u64 {
         let train = &self.t.config.train;
         let by_default = match (&self.t.config.finetune, train.keep) {
@@ -29,6 +32,22 @@ impl Loop<'_> {
             (None, Keep::Last) => 0,
         };
         train.patience.unwrap_or(by_default)
+    }
+
+    /// Whether validations count against patience only if they are clearly worse than the best.
+    fn is_lenient(&self) -> bool {
+        self.t.config.finetune.is_none() && self.t.config.train.patience.is_none()
+    }
+
+    /// Holds a validation's loss against the lowest since the run was last extended.
+    pub(super) fn weigh(&mut self, loss: f64) {
+        match self.best_of_leg {
+            Some(lowest) if loss >= lowest => {
+                let bound = if self.is_lenient() { RISEN * lowest } else { lowest };
+                self.waited += u64::from(loss >= bound);
+            }
+            _ => (self.best_of_leg, self.waited) = (Some(loss), 0),
+        }
     }
 
     pub(super) fn is_patience_over(&self) -> bool {
@@ -45,7 +64,10 @@ impl Loop<'_> {
         let end = match patience {
             0 => "; training goes on to the end of its budget (train.patience)".into(),
             _ if patience >= validations => String::new(),
-            _ => format!("; training ends early after {patience} in a row without a better one (train.patience)"),
+            _ => {
+                let worse = if self.is_lenient() { "more than 1 % worse" } else { "no better" };
+                format!("; training ends early after {patience} that are {worse} than the best (train.patience)")
+            }
         };
         let text = format!("{validations} validations on {images} images{end}");
         self.t.context.observer.event(Event::Note(&text));
@@ -100,7 +122,8 @@ impl Loop<'_> {
         }
         self.knows_drawing = true;
         let pace = (self.outcome.spent.steps - self.t.start.spent.steps) / taken.max(1) as f64;
-        let run = self.planner.seconds().unwrap_or(pace * steps as f64);
+        let own = steps.saturating_sub(self.t.config.train.begins().0);
+        let run = self.planner.seconds().unwrap_or(pace * own as f64);
         let train = &self.t.config.train;
         let images = train.drawn_images();
         let cost = WITH_COMPLETIONS * grid_seconds(&*self.t.engine, images, DRAWING_MEASURED)?;

@@ -71,7 +71,8 @@ impl Loop<'_> {
         (meta.elapsed_s, meta.spent) = (self.elapsed(), self.outcome.spent);
         meta.data.clone_from(&self.t.start.data);
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
-        meta.validations_since_best = self.waited;
+        (meta.best_loss_of_leg, meta.validations_since_best) = (self.best_of_leg, self.waited);
+        meta.validated_images = self.planner.planned_validations().map(|_| self.planner.validated_images());
         meta.plans = self.planner.plans(train).to_vec();
         meta.files = shards;
         let path = checkpoints.save(self.t.engine, &meta)?;

@@ -120,7 +120,8 @@ pub(super) struct Loop<'a> {
     pub(super) row: (f64, f64, u64),
     /// Seconds waited for batches since this start or resume.
     pub(super) awaited: f64,
-    /// Validations since the best.
+    /// Lowest validation loss since the last extension, and validations since then that count against patience.
+    pub(super) best_of_leg: Option<f64>,
     pub(super) waited: u64,
     /// Whether it is known how often samples are drawn.
     pub(super) knows_drawing: bool,
@@ -157,6 +158,7 @@ impl<'a> Trainer<'a> {
         };
         Loop {
             row: (start.spent.steps, 0.0, start.step),
+            best_of_leg: start.best_loss_of_leg.or(start.best_loss.filter(|_| train.legs.is_empty())),
             waited: start.validations_since_best,
             knows_drawing: self.sample.is_none() || train.sample_every.is_some(),
             t: self,
@@ -173,9 +175,13 @@ impl<'a> Trainer<'a> {
     /// What validations and probes cost.
     fn evaluation(&self) -> Evaluation {
         let images = self.validation.map_or(0, TokenSet::images);
-        match self.config.finetune {
+        let planned = match self.config.finetune {
             Some(_) => Evaluation::of_classifier(images),
             None => Evaluation::of_pretraining(&self.config.train, images, self.probe.map_or(0.0, RunProbe::passes)),
+        };
+        match self.start.validated_images {
+            Some(before) => planned.on(before),
+            None => planned,
         }
     }
 }

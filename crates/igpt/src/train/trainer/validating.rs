@@ -43,10 +43,10 @@ impl Loop<'_> {
         let accuracy = class_loss.map(|_| right.unwrap_or(0) as f64 / images as f64);
         let measure = accuracy.map_or(loss, |accuracy| 1.0 - accuracy);
         let best = self.outcome.best.is_none_or(|(lowest, _)| measure < lowest);
-        self.waited += 1;
         if best {
-            (self.outcome.best, self.waited) = (Some((measure, step)), 0);
+            self.outcome.best = Some((measure, step));
         }
+        self.weigh(measure);
         let outcome = &mut self.outcome;
         (outcome.validation_loss, outcome.class_loss, outcome.accuracy) = (Some(loss), class_loss, accuracy);
         let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", Some(loss)) };

@@ -7,7 +7,7 @@ use super::setup::{
     begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
 };
 use crate::data::{Dataset, Fingerprint, Images, Loader, Split, TokenSet};
-use crate::device::{FineTuning, TrainEngine};
+use crate::device::{FineTuning, TrainEngine, backend};
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, ModelDir};
 use crate::palette::{Palette, Quantizer};
@@ -89,11 +89,7 @@ fn extend(config: &mut RunConfig, ended: &Meta, run: &RunDir) -> Result<()> {
 /// Fills what a run of minutes leaves open of size, colours and network, and tells it.
 fn sized(config: &mut RunConfig, images: &Images, context: &mut Context<'_>) -> Result<Option<Sized>> {
     let train = config.train.clone();
-    let sized = sizing::size(config, images, |network| {
-        context.phase("measuring the speed");
-        let own = images_per_second(network, &train)?;
-        Ok(context.ranks.first(own)? * context.ranks.size() as f64)
-    })?;
+    let sized = sizing::size(config, images, |network| speed(network, &train, context))?;
     if let Some(sized) = &sized {
         context.observer.event(Event::Note(&sized.told));
     }
@@ -125,9 +121,22 @@ fn images_seen(config: &RunConfig, images: usize, network: &ModelConfig, context
     if let Some(steps) = train.fixed_steps(images).or_else(|| train.plan.last().map(|plan| plan.steps)) {
         return Ok(steps as f64 * train.batch as f64);
     }
+    Ok(60.0 * train.minutes.unwrap_or_default() * speed(network, train, context)?)
+}
+
+/// Images that all ranks together train on in a second.
+///
+/// # Errors
+/// When the network can't be trained in the memory that is left.
+fn speed(network: &ModelConfig, train: &TrainSection, context: &mut Context<'_>) -> Result<f64> {
     context.phase("measuring the speed");
-    let speed = context.ranks.first(images_per_second(network, train)?)?;
-    Ok(60.0 * train.minutes.unwrap_or_default() * speed * context.ranks.size() as f64)
+    let ranks = &mut *context.ranks;
+    let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
+    // None takes its part before all have seen what is left.
+    ranks.barrier()?;
+    let own = images_per_second(network, train, left, (ranks.rank(), ranks.size()))?;
+    ranks.barrier()?;
+    Ok(ranks.first(own)? * ranks.size() as f64)
 }
 
 /// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused

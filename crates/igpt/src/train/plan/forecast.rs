@@ -103,8 +103,15 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let images = dataset.split(Split::Train)?;
     let train_asked = config.train.clone();
     let mut config = settle(&config, &images)?;
-    let sized = sizing::size(&mut config, &images, |network| images_per_second(network, &train_asked))?;
-    if let Some(sized) = &sized {
+    let backend = backend(train_asked.device)?;
+    let left = backend.memory_left();
+    let mut fits = true;
+    let sized = sizing::size(&mut config, &images, |network| {
+        fits = memory::fitting(left, network, &train_asked, FineTuning::default(), (0, 1)).is_ok();
+        // What doesn't fit is told of with everything else.
+        if fits { images_per_second(network, &train_asked, left, (0, 1)) } else { Ok(0.0) }
+    })?;
+    if let Some(sized) = sized.as_ref().filter(|_| fits) {
         observer.event(Event::Note(&sized.told));
     }
     let n_px = augmentation::size(&config, &images);
@@ -118,7 +125,6 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = augmentation::preprocess(&config.data, quantizer.palette(), n_px);
-    let backend = backend(train.device)?;
     memory::expect_batch_fits(backend.memory_left(), network.n_ctx(), train.batch, 1)?;
     let measurable = train.batch.min(Pace::most_images(train));
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, measurable, 0)?;

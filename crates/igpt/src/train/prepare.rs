@@ -139,30 +139,26 @@ fn speed(network: &ModelConfig, train: &TrainSection, context: &mut Context<'_>)
     Ok(ranks.first(own)? * ranks.size() as f64)
 }
 
-/// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
-/// has been looked at.
-pub(super) fn prepare(
+/// What a run is of, decided by its config, its data and the speed of this machine.
+struct Decided {
+    /// With nothing left open.
+    config: RunConfig,
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    /// Those that are trained on.
+    images: Images,
+    quantizer: Arc<Quantizer>,
+    network: ModelConfig,
+}
+
+/// Decides everything that `config` leaves open of the run in `run`.
+fn decide(
     purpose: &mut dyn Purpose,
-    config: &RunConfig,
-    out: &Path,
+    mut config: RunConfig,
+    run: &RunDir,
     start: Start,
     context: &mut Context<'_>,
-) -> Result<Prepared> {
-    expect_same_run(context.ranks, config)?;
-    let mut config = with_groups(context.ranks, config, start, context.observer)?;
-    if config.finetune.is_some() {
-        config.given.expect_of_fine_tuning(&config)?;
-    }
-    expect_sources_kept(&config, out, start)?;
-    let leads = context.ranks.leads();
-    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
-    let own = if leads { newest(&run, start, context.observer)? } else { None };
-    let checkpoint = share_checkpoint(context.ranks, own)?;
-
-    if let Some(ended) = checkpoint.as_ref().filter(|_| config.given.names_budget()) {
-        extend(&mut config, &ended.meta, &run)?;
-    }
-
+) -> Result<Decided> {
     let mut dataset = in_turn(context.ranks, || dataset(&config, context.observer))?;
     let fingerprint = Fingerprint::of(&dataset);
     if let Some(count) = config.data.train_images {
@@ -194,7 +190,7 @@ pub(super) fn prepare(
         }
     };
     let palette = share_palette(context.ranks, n_px, || {
-        palette(&config, &run, start, (&all, n_px, usual_colors), context.observer)
+        palette(&config, run, start, (&all, n_px, usual_colors), context.observer)
     })?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let palette = quantizer.palette();
@@ -214,6 +210,52 @@ pub(super) fn prepare(
         config.train.steps = Some(fine_tuning_steps(images.len(), config.train.batch));
     }
     augment(purpose, &mut config, &dataset, &images, &network, context)?;
+    Ok(Decided { config, dataset, fingerprint, images, quantizer, network })
+}
+
+/// The config of a new run in `out` with nothing left open, so that it can be trained for a part of its budget as well:
+/// what a budget decides is decided for the whole of it.
+pub(super) fn decided(
+    purpose: &mut dyn Purpose,
+    config: &RunConfig,
+    out: &Path,
+    context: &mut Context<'_>,
+) -> Result<RunConfig> {
+    expect_same_run(context.ranks, config)?;
+    let config = with_groups(context.ranks, config, Start::New, context.observer)?;
+    if config.finetune.is_some() {
+        config.given.expect_of_fine_tuning(&config)?;
+    }
+    decide(purpose, config, &RunDir::elsewhere(out), Start::New, context).map(|decided| decided.config)
+}
+
+/// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
+/// has been looked at.
+pub(super) fn prepare(
+    purpose: &mut dyn Purpose,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    context: &mut Context<'_>,
+) -> Result<Prepared> {
+    expect_same_run(context.ranks, config)?;
+    let mut config = with_groups(context.ranks, config, start, context.observer)?;
+    if config.finetune.is_some() {
+        config.given.expect_of_fine_tuning(&config)?;
+    }
+    expect_sources_kept(&config, out, start)?;
+    let leads = context.ranks.leads();
+    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
+    let own = if leads { newest(&run, start, context.observer)? } else { None };
+    let checkpoint = share_checkpoint(context.ranks, own)?;
+
+    if let Some(ended) = checkpoint.as_ref().filter(|_| config.given.names_budget()) {
+        extend(&mut config, &ended.meta, &run)?;
+    }
+
+    let decided = decide(purpose, config, &run, start, context)?;
+    let Decided { mut config, dataset, fingerprint, images, quantizer, network } = decided;
+    let (palette, n_px) = (quantizer.palette(), network.n_px);
     let options = options(&network, &config.train, purpose.fine_tuning(), context.ranks)?;
     let data = (fingerprint, images.len());
     let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, context.observer)?;

@@ -287,8 +287,31 @@ impl Pace {
                 let drawn = planner.grids(steps) as f64 * drawing.images as f64 / images.max(1) as f64;
                 (steps, stepping + self.validation * (validated + probed) + self.grid * drawn)
             }
-            // Of minutes, what stands beside steps takes its share.
-            None => ((budget / (self.step * (1.0 + beside::SHARE))) as u64, budget),
+            // Of minutes, what stands beside steps takes its share. Earlier legs are trained before them.
+            None => {
+                let (step, before) = (self.step * (1.0 + beside::SHARE), train.begins().0);
+                (before + (budget / step) as u64, before as f64 * step + budget)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::config::Leg;
+
+    #[test]
+    fn the_steps_of_earlier_legs_are_steps_of_the_run() {
+        let run = |steps: Option<u64>, minutes: Option<f64>| {
+            let legs = vec![Leg { steps: 1000, seconds: 7.0 }];
+            let train = TrainSection { batch: 1, steps, minutes, legs, sample_images: Some(0), ..Default::default() };
+            let pace = Pace { step: 0.5, validation: 0.0, grid: 0.0 };
+            pace.run(Planner::new(&train, 10, &[]), &train, &Evaluation::default())
+        };
+        assert_eq!(run(Some(100), None), (1100, 550.0));
+        let (steps, seconds) = run(None, Some(1.0));
+        assert_eq!(steps, 1000 + (60.0 / (0.5 * (1.0 + beside::SHARE))) as u64);
+        assert_eq!(seconds, 1000.0 * 0.5 * (1.0 + beside::SHARE) + 60.0);
     }
 }

@@ -66,7 +66,7 @@ pub struct Meta {
     /// The lowest validation loss so far, nats per token; of a classifier the lowest share of errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_loss: Option<f64>,
-    /// Validations since then, by which a classifier's training ends early; checkpoints from before this was kept count
+    /// Validations since then, by which training ends early (`train.patience`); checkpoints from before this was kept count
     /// anew.
     #[serde(default)]
     pub validations_since_best: u64,

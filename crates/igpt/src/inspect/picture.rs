@@ -47,8 +47,8 @@ impl Picture {
     /// When it is smaller than a tile, or would have to be scaled where the palette forbids it.
     pub fn new(pixels: &Pixels, view: View, n_px: ImageSize, quantizer: &Quantizer) -> Result<Self> {
         let own = pixels.size;
-        let key = key(&[&pixels.size.width.to_le_bytes(), &pixels.data]);
         let pixels = &*pixels.with_channels(quantizer.palette().channels());
+        let key = key(&[&pixels.size.width.to_le_bytes(), &pixels.data]);
         let details = |pixels: &Pixels, tokens: &[u16]| {
             let pixels = pixels.data.chunks_exact(pixels.channels);
             pixels.zip(tokens).map(|(pixel, token)| symbol(quantizer, *token, pixel)).collect()
@@ -98,7 +98,7 @@ impl Picture {
         Self { own: n_px, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key }
     }
 
-    /// What it is known by again: 64 bits of the SHA-256 of its pixels.
+    /// What it is known by again: 64 bits of the SHA-256 of its pixels, in the palette's channels.
     pub fn key(&self) -> u64 {
         self.key
     }
@@ -179,12 +179,14 @@ pub(super) fn each_run(
 ) -> Result<Vec<Damaged>> {
     let run = RUN[usize::from(view == View::Tiles)];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // The palette's, not those that all of the images together are taken for: a picture's score is its own.
+    let channels = quantizer.palette().channels();
     let mut damaged = Vec::new();
     for first in (0..images.len()).step_by(run) {
         let last = (first + run).min(images.len());
         let share = (last - first).div_ceil(threads).max(1);
         let read = |index: usize| {
-            let picture = images.pixels(index).and_then(|pixels| Picture::new(&pixels, view, n_px, quantizer));
+            let picture = images.pixels_in(index, channels).and_then(|pixels| Picture::new(&pixels, view, n_px, quantizer));
             let name = images.name(index);
             match picture {
                 Ok(picture) => Ok(Named { index, name, picture }),

@@ -77,6 +77,31 @@ fn a_picture_has_the_same_score_alone_among_others_and_in_another_order() {
 }
 
 #[test]
+fn a_colour_file_has_the_same_score_alone_and_among_grey_ones() {
+    let model = model();
+    let dir = tempfile::tempdir().unwrap();
+    let save = |i: usize, channels: usize| {
+        let path = dir.path().join(format!("{i:02}.png"));
+        let data = (0..64 * channels).map(|at| (at * at * 7 + 40 * i) as u8).collect();
+        let pixels = Pixels::new(ImageSize::square(8), channels, data);
+        crate::formats::png::save(&path, &pixels, &crate::formats::png::Text::none()).unwrap();
+        path
+    };
+    // Of more than 64 files not all are looked at to tell grey from colour.
+    let paths: Vec<_> = (0..80).map(|i| save(i, if i == 1 { 3 } else { 1 })).collect();
+    let set = data::sources::folder::of_files(&paths);
+    assert_eq!(set.channels(), 1);
+    let inspector = Inspector::new(fitted(&model, View::Whole, Choice::Named(Score::Window), None).unwrap().fit, &model);
+    let alone = scores(&inspector, &model, &data::sources::folder::of_files(&paths[1..2]));
+    assert_eq!(scores(&inspector, &model, &set)[1], alone[0]);
+    // It is known again, too.
+    let quantizer = crate::palette::Quantizer::new(model.palette.clone());
+    let key = |pixels: &Pixels| Picture::new(pixels, View::Whole, model.config.n_px, &quantizer).unwrap().key();
+    let grey = set.pixels(0).unwrap();
+    assert_eq!(key(&grey), key(&grey.with_channels(3)));
+}
+
+#[test]
 fn held_out_pictures_have_the_scores_that_the_fit_keeps() {
     let model = model();
     for (view, score) in [(View::Whole, Score::LocalExcess), (View::Tiles, Score::Typical)] {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::View as Tensor;
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ impl Fit {
         if text.score.needs_statistics() && statistics.is_none() {
             return Err(bad(&format!("the score {} has no statistics", text.score)));
         }
-        let bank = stored.bank(model.config.n_embd)?;
+        let bank = stored.bank(model.config.n_embd)?.map(Arc::new);
         if text.score.needs_bank() && bank.is_none() {
             return Err(bad(&format!("the score {} has no bank of features", text.score)));
         }
@@ -170,7 +171,7 @@ impl Fit {
             tensors.push((CENTRE, Values::f32(&statistics.centre)));
             tensors.push((SCALE, Values::f32(&statistics.scale)));
         }
-        if let Some(Bank { moments, points, .. }) = &self.bank {
+        if let Some(Bank { moments, points }) = self.bank.as_deref() {
             tensors.push((BANK, Values::f32(&points.values)));
             tensors.push((MOMENTS, Values::f32(&moments.iter().flat_map(|(a, b)| [*a, *b]).collect::<Vec<_>>())));
         }
@@ -277,7 +278,7 @@ impl Stored<'_> {
         if points.is_empty() || points.len() * n_embd != points.values.len() || moments.len() != n_embd {
             return Err(self.bad(format!("{BANK} and {MOMENTS} are no bank: run igpt inspect fit again")));
         }
-        Ok(Some(Bank::new(moments, points)))
+        Ok(Some(Bank { moments, points }))
     }
 
     fn pictures(&self) -> Result<Vec<u64>> {

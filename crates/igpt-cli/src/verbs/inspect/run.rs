@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     conformal::expect_rate(args.false_alarms)?;
     let (model, dir) = open(&args.model)?;
     let name = args.model.display().to_string();
-    let inspector = Inspector::new(expect_fit(&dir, &model, &name)?, &model);
+    let inspector = Inspector::new(expect_fit(&dir, &model, &name)?, &model, args.engine.threads());
     let threshold = inspector.fit.held_out.threshold(args.false_alarms)?;
     let files = files_of(&args.files)?;
     let mut engine = args.engine.open(&model, Precision::F32, None)?;

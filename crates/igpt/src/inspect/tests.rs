@@ -180,6 +180,8 @@ fn a_fit_that_cannot_be_read_or_is_another_models_is_named() {
     other.weights[7] += 1.0;
     let message = problem(dir, &other);
     assert!(message.contains("inspect.json") && message.contains("weights have changed"), "{message}");
+    // What can do without a fit, does: a run that goes on has the fit of the model before.
+    assert!(Fit::find(dir, &other).unwrap().is_none());
     for (from, to, named) in [
         ("\"version\": 1", "\"version\": 2", "version 2"),
         ("{", "[", "not the fit"),

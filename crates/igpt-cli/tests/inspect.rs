@@ -223,7 +223,7 @@ fn a_run_with_a_fit_can_be_used_while_it_goes_on_and_its_end_says_that_the_fit_i
     assert!(words.contains("another model's") && words.contains("igpt inspect fit --model run"), "{words}");
     assert_eq!(json(&output)["reference"], "png");
 
-    let output = igpt(folder, "pretrain --resume run --steps 24");
+    let output = igpt(folder, "pretrain --resume --out run --steps 24");
     let words = said(&output);
     assert!(output.status.success() && words.contains("fit of igpt inspect is removed"), "{words}");
 }

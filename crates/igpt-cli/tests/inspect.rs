@@ -114,6 +114,9 @@ fn good_pictures_are_fitted_and_others_judged_in_three_commands() {
     assert!(scored["auroc"]["score"].as_f64().unwrap() > 0.6, "{scored}");
     let table = std::fs::read_to_string(folder.join("s/scores.csv")).unwrap();
     assert!(table.starts_with("rank,image,class,nats,reference,excess,trained_on,score\n1,sub/"), "{table}");
+    assert!(igpt(folder, "report run --out report.html").status.success());
+    let report = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(report.contains("those with the highest window score"), "{report}");
     let png = json(&igpt(folder, "score --model run --data new --reference png --out s --json"));
     assert_eq!((&png["ranked_by"], &png["oddest"][0]["score"]), (&"excess".into(), &Value::Null));
 

@@ -90,10 +90,10 @@ fn a_set_that_can_only_be_learned_by_heart_ends_early_with_its_best_weights_and_
 fn images_that_are_seen_often_are_augmented_unless_that_is_turned_off() {
     let dir = noise();
     let said = |more: &str| pretrain(dir.path(), &format!("--data noise {NETWORK} --batch 8 {more}")).1;
-    let often = said("--steps 100 --out often");
-    assert!(often.contains("augmentation shift: 32 images are seen 25 times each"), "{often}");
+    let often = said("--steps 200 --out often");
+    assert!(often.contains("augmentation shift: 32 images are seen 50 times each"), "{often}");
     assert!(said("--steps 2 --out seldom").contains("augmentation none: 32 images are seen 0.5 times each"));
-    assert!(!said("--steps 100 --augment none --out off").contains("augmentation"));
+    assert!(!said("--steps 200 --augment none --out off").contains("augmentation"));
     let config = std::fs::read_to_string(dir.path().join("often/config.resolved.toml")).unwrap();
     assert!(config.contains("augment = \"shift\"\nflip = false\n"), "{config}");
 }

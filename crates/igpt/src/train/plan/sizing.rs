@@ -1,5 +1,5 @@
-//! What a budget of minutes is best spent on: image size, colours and network, where they are not given, by one table of
-//! measured optima and the speed of this machine.
+//! What a budget of minutes is best spent on: image size, colours and network, where they are not given, by one table and
+//! the speed of this machine.
 
 use crate::Result;
 use crate::data::{Augment, Images};
@@ -21,7 +21,8 @@ struct Rung {
     from: f64,
 }
 
-/// Measured on emoji, Fashion-MNIST and photographs: docs/recipe.md. The first rung is for every budget.
+/// Where a size begins to be worth its time is estimated from short runs on emoji; `studies/sizing.py` measures it. The first
+/// rung is for every budget.
 const TABLE: [Rung; 3] = [
     Rung { side: 16, colors: [64, 16], network: (128, 6, 4), from: 0.0 },
     Rung { side: 24, colors: [128, 16], network: (128, 6, 4), from: 25_000.0 },

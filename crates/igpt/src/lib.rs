@@ -61,6 +61,7 @@ pub mod model;
 pub mod palette;
 pub mod probe;
 pub mod ranks;
+#[cfg(feature = "report")]
 pub mod report;
 pub mod rng;
 pub mod stats;

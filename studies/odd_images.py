@@ -23,7 +23,7 @@ from study import mean_and_reach
 
 ROOT = pathlib.Path(__file__).parent
 SCORES = ["likelihood", "excess", "top", "window", "local-excess", "typical", "features"]
-REPORTED = ["likelihood", "window", "local-excess", "typical"]
+REPORTED = ["likelihood", "window", "typical"]
 SEEDS = range(4)
 KINDS = {"brick": ["scratch", "smear"], "grass": ["scratch", "smear"], "digits": ["other"], "emoji": ["other"]}
 TILES = "--augment tiles --n-px 16 --colors 16 --set model.n_embd=64 --set model.n_layer=4 --set model.n_head=4 --batch 32 --steps 1200"

@@ -83,13 +83,20 @@ fn the_saved_model_itself_is_calibrated_and_says_so() {
 fn a_linear_head_leaves_the_network_as_it_was_and_auto_takes_the_better_one() {
     let dir = pictures();
     let dir = dir.path();
-    let linear = finetune(dir, "linear", "--model pre --head linear --labels-per-class 8");
+    let alone =
+        "finetune --data data --precision f32 --json --out linear --model pre --head linear --labels-per-class 8";
+    let output = igpt(dir, alone);
+    let linear = json(&output);
     let share = linear["linear_accuracy"].as_f64().unwrap();
     assert_eq!((&linear["head"], &linear["steps"]), (&"linear".into(), &0.into()));
     assert!(share > 0.6 && linear["validation_accuracy"] == linear["linear_accuracy"], "{linear}");
     let [before, after] = ["pre", "linear"].map(|run| ModelDir::open(dir.join(run)).unwrap());
     let layer = after.config.class_head.unwrap().layer;
     assert_eq!(linear["class_layer"], layer);
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let probe = format!("the linear probe of layer {layer}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("done: {probe}, validation accuracy {}\n", percent(share))), "{said}");
     for of in Layout::new(&before.config).tensors() {
         assert!(tensor(&before, &of.name) == tensor(&after, &of.name), "{}", of.name);
     }
@@ -106,20 +113,38 @@ fn a_linear_head_leaves_the_network_as_it_was_and_auto_takes_the_better_one() {
     // One step is worse than a probe, and 300 are better.
     let few = "--model pre --head auto --labels-per-class 8 --steps";
     for (steps, head) in [("1 --lr 1e-6 --muon-lr 1e-6", "linear"), ("300", "fine-tuned")] {
-        let result = finetune(dir, &format!("auto-{head}"), &format!("{few} {steps}"));
+        let output = igpt(
+            dir,
+            &format!("finetune --data data --precision f32 --batch 8 --json --out auto-{head} {few} {steps}"),
+        );
+        let result = json(&output);
         let [tuned, linear] = ["fine_tuned_accuracy", "linear_accuracy"].map(|key| result[key].as_f64().unwrap());
         assert_eq!((result["head"].as_str().unwrap() == "linear", linear), (linear >= tuned, share), "{result}");
         assert_eq!(result["validation_accuracy"].as_f64().unwrap(), tuned.max(linear));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let of_step = format!("{} after step {}", percent(tuned), result["best_step"]);
         if steps.starts_with('1') {
             assert_eq!(result["head"], head);
+            let accuracy = percent(linear);
+            let wanted =
+                format!("{probe} is taken, validation accuracy {accuracy}; the fine-tuned network has {of_step}");
+            assert!(said.contains(&wanted), "{said}");
+        } else if result["head"] != "linear" {
+            assert!(
+                said.contains(&format!("the fine-tuned network is taken, validation accuracy {of_step};")),
+                "{said}"
+            );
         }
         let log = fs::read_to_string(dir.join(format!("auto-{head}/train.log"))).unwrap();
         assert!(log.contains("is taken: "), "{log}");
     }
 
-    let more = "finetune --model pre --data data --out bad --head linear --steps 5 --layer 1";
+    let more = "finetune --model pre --data data --out bad --head linear --steps 5 --layer 1 --patience 5 --muon-lr 0.1 \
+                --batch 7 --augment shift";
     let message = refused(dir, more);
-    for key in ["train.steps", "finetune.class_layer"] {
+    for key in
+        ["train.steps", "finetune.class_layer", "train.patience", "train.optimizer", "train.batch", "data.augment"]
+    {
         assert!(message.contains(&format!("{key} is given, but a linear head trains nothing")), "{message}");
     }
     let scratch = "finetune --from-scratch --data data --out bad --head auto --n-px 8 --colors 6";
@@ -143,4 +168,36 @@ fn a_model_and_data_are_all_that_fine_tuning_needs() {
     let (train, tuned) = (resolved("paper").train, resolved("paper").finetune.unwrap());
     assert_eq!((train.schedule, train.lr, &paper["steps"]), (Decay::Constant, 3e-4, &1.into()));
     assert_eq!((train.patience, tuned.head_lr, tuned.label_smoothing), (Some(10), 1.0, 0.0));
+}
+
+#[test]
+fn both_heads_are_compared_on_the_same_validation_images_where_one_is_damaged() {
+    let dir = pictures();
+    let dir = dir.path();
+    let folder = dir.join("data/validation/across");
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    // Of fewer than a hundred images none may be damaged.
+    for (i, copy) in (0..60).zip(files.iter().cycle()) {
+        fs::copy(copy, folder.join(format!("more-{i:02}.png"))).unwrap();
+    }
+    fs::write(files.iter().min().unwrap(), b"\x89PNG\r\n\x1a\nno picture").unwrap();
+    let result = finetune(dir, "run", "--model pre --head auto --steps 1 --lr 1e-6 --muon-lr 1e-6");
+    assert_eq!(result["validation_images"], 119, "{result}");
+    let right = 119.0 * result["linear_accuracy"].as_f64().unwrap();
+    assert!((right - right.round()).abs() < 1e-9 && right > 1.0 && right < 119.0, "{right}");
+}
+
+#[test]
+fn a_search_for_a_rate_tries_each_for_a_tenth_of_the_steps_that_few_labels_get_by_default() {
+    let dir = pictures();
+    let dir = dir.path();
+    let result = finetune(dir, "run", "--model pre --labels-per-class 4 --lr-search 0.01,0.001");
+    assert_eq!(result["steps"], 1000, "{result}");
+    for lr in ["0.01", "0.001"] {
+        let path = dir.join(format!("run/lr-search/{lr}/config.resolved.toml"));
+        let config = RunConfig::from_toml(&fs::read_to_string(&path).unwrap(), &path).unwrap();
+        assert_eq!(config.train.steps, Some(100));
+    }
+    let linear = "finetune --model pre --data data --out bad --head linear --lr-search 0.1";
+    assert!(refused(dir, linear).contains("a linear head has no learning rate to search"));
 }

@@ -100,6 +100,26 @@ fn good_pictures_are_fitted_and_others_judged_in_three_commands() {
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!((lines[0], lines.len()), ("rank,file,score,percentile,p_value,odd", 10));
     assert!(lines[1..4].iter().all(|line| line.contains("new/sub/") && line.ends_with(",yes")), "{table}");
+    // Others rank by the same score.
+    let output = igpt(folder, "score --model run --data new --against odd --out s --json");
+    let scored = json(&output);
+    assert!(said(&output).contains("by the score window of the model's fit"), "{}", said(&output));
+    let oddest = scored["oddest"].as_array().unwrap().iter();
+    let oddest: Vec<(String, f64)> = oddest
+        .map(|image| (format!("new/{}", image["name"].as_str().unwrap()), image["score"].as_f64().unwrap()))
+        .collect();
+    let mut expected = scores(&found);
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+    assert_eq!((oddest, &scored["ranked_by"]), (expected, &"window".into()));
+    assert!(scored["auroc"]["score"].as_f64().unwrap() > 0.6, "{scored}");
+    let table = std::fs::read_to_string(folder.join("s/scores.csv")).unwrap();
+    assert!(table.starts_with("rank,image,class,nats,reference,excess,trained_on,score\n1,sub/"), "{table}");
+    assert!(igpt(folder, "report run --out report.html").status.success());
+    let report = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(report.contains("those with the highest window score"), "{report}");
+    let png = json(&igpt(folder, "score --model run --data new --reference png --out s --json"));
+    assert_eq!((&png["ranked_by"], &png["oddest"][0]["score"]), (&"excess".into(), &Value::Null));
+
     let page = std::fs::read_to_string(folder.join("judged/index.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
     assert_eq!(page.matches("<img ").count(), 18);
@@ -159,9 +179,17 @@ fn what_stands_in_the_way_is_said_with_what_to_do() {
     good(&folder.join("few"), 30, 4);
     refused("inspect fit --model run --data few", &["15 good pictures of few", "at least 19"]);
     json(&igpt(folder, "inspect fit --model run --data good --json"));
-    refused(&format!("{judge} --false-alarms 0.01"), &["at least 99", "has 40"]);
+    refused(&format!("{judge} --false-alarms 0.01"), &["at least 99", "has 40", "a third", "hold out 148"]);
     refused(&format!("{judge} --false-alarms 1"), &["between 0 and 1"]);
     assert!(!folder.join("judged").exists());
+    // What is judged is written before the check, which may fail.
+    good(&folder.join("new"), 3, 5);
+    let checked = "inspect run --model run new --check good --out kept";
+    refused(checked, &["all 200 pictures of good were used by the network or the fit: give others"]);
+    let table = std::fs::read_to_string(folder.join("kept/scores.csv")).unwrap();
+    assert_eq!(table.lines().count(), 4);
+    assert!(std::fs::read_to_string(folder.join("kept/index.html")).unwrap().contains("new/000.png"));
+
     std::fs::create_dir(folder.join("none")).unwrap();
     std::fs::write(folder.join("none/bad.png"), "no picture").unwrap();
     refused("inspect run --model run none --out judged", &["no image of none could be decoded"]);
@@ -176,6 +204,31 @@ fn what_stands_in_the_way_is_said_with_what_to_do() {
     refused("inspect fit --model masked --data good", &["masked was trained on masked pixels"]);
     let usage = igpt(folder, "inspect fit --model run --data good --score best");
     assert!(usage.status.code() == Some(2) && said(&usage).contains("local-excess"), "{}", said(&usage));
+}
+
+#[test]
+fn a_run_with_a_fit_can_be_used_while_it_goes_on_and_its_end_says_that_the_fit_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    trained(folder);
+    json(&igpt(folder, "inspect fit --model run --data good --json"));
+    let dir = folder.join("run/model");
+    // The model of a newer checkpoint, while the directory has the fit of the model before.
+    let mut model = ModelDir::open(&dir).unwrap();
+    model.weights[9] += 0.5;
+    let kept: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap()).collect();
+    let kept: Vec<_> = kept.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with("inspect")).collect();
+    let kept: Vec<_> = kept.iter().map(|entry| (entry.path(), std::fs::read(entry.path()).unwrap())).collect();
+    model.save(&dir, &Card::default(), SaveType::F32).unwrap();
+    kept.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    let output = igpt(folder, "score --model run --data good --images 4 --out s --json");
+    let words = said(&output);
+    assert!(words.contains("another model's") && words.contains("igpt inspect fit --model run"), "{words}");
+    assert_eq!(json(&output)["reference"], "png");
+
+    let output = igpt(folder, "pretrain --resume --out run --steps 24");
+    let words = said(&output);
+    assert!(output.status.success() && words.contains("fit of igpt inspect is removed"), "{words}");
 }
 
 #[test]

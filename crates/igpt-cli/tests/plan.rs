@@ -47,14 +47,35 @@ fn what_can_not_fit_is_not_tried_and_the_largest_preset_that_can_is_named() {
     let folder = folder.path();
     // No machine of today trains this batch at once.
     let giant = "--preset xl --n-px 64 --colors 8 --set train.micro_batch=65536 --batch 65536 --precision f32";
-    let output = igpt(folder, &format!("plan {giant} --steps 1 --json"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("of memory, but"), "{said}");
-    let found: serde_json::Value =
-        serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap();
-    assert!(found["tokens_per_second"].is_null() && found["problem"].is_string());
-    // Nor is it begun.
-    let output = igpt(folder, &format!("pretrain {giant} --steps 1 --out run"));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("of memory, but"));
+    for budget in ["--steps 1", "--minutes 1"] {
+        let output = igpt(folder, &format!("plan {giant} {budget} --json"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("of memory, but") && said.contains("memory in all"), "{said}");
+        let found: serde_json::Value =
+            serde_json::from_str(String::from_utf8_lossy(&output.stdout).lines().last().unwrap()).unwrap();
+        assert!(found["tokens_per_second"].is_null() && found["problem"].is_string());
+        // Nor is it begun.
+        let output = igpt(folder, &format!("pretrain {giant} {budget} --out run"));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("of memory, but"));
+    }
+}
+
+#[test]
+fn the_config_of_an_extended_run_is_planned_with_all_its_legs_and_a_new_budget_drops_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let legs = "[train]\nsteps = 20\nlegs = [{ steps = 100, seconds = 1.0 }]\n";
+    fs::write(folder.join("extended.toml"), legs).unwrap();
+    let steps = |more: &str| {
+        let plan = format!("plan {NETWORK} --config extended.toml --seconds 0.2 --json {more}");
+        json(&igpt(folder, &plan))["steps"].as_u64().unwrap()
+    };
+    assert_eq!((steps(""), steps("--steps 12"), steps("--set train.steps=12")), (120, 12, 12));
+    let minutes = "[train]\nminutes = 5\nplan = [{ from_step = 4, steps = 30 }]\n";
+    fs::write(folder.join("extended.toml"), minutes).unwrap();
+    let new =
+        json(&igpt(folder, &format!("pretrain {NETWORK} --config extended.toml --minutes 0.001 --out run --json")));
+    assert_ne!(new["steps"], 30, "{new}");
 }

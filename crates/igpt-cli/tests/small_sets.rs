@@ -7,6 +7,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
+use igpt::train::RunConfig;
 use program::{igpt, json};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -89,12 +90,50 @@ fn a_set_that_can_only_be_learned_by_heart_ends_early_with_its_best_weights_and_
 fn images_that_are_seen_often_are_augmented_unless_that_is_turned_off() {
     let dir = noise();
     let said = |more: &str| pretrain(dir.path(), &format!("--data noise {NETWORK} --batch 8 {more}")).1;
-    let often = said("--steps 100 --out often");
-    assert!(often.contains("augmentation shift: 32 images are seen 25 times each"), "{often}");
+    let often = said("--steps 200 --out often");
+    assert!(often.contains("augmentation shift: 32 images are seen 50 times each"), "{often}");
     assert!(said("--steps 2 --out seldom").contains("augmentation none: 32 images are seen 0.5 times each"));
-    assert!(!said("--steps 100 --augment none --out off").contains("augmentation"));
+    assert!(!said("--steps 200 --augment none --out off").contains("augmentation"));
     let config = std::fs::read_to_string(dir.path().join("often/config.resolved.toml")).unwrap();
     assert!(config.contains("augment = \"shift\"\nflip = false\n"), "{config}");
+}
+
+#[test]
+fn flips_are_asked_for_or_refused_with_or_without_a_value() {
+    let dir = noise();
+    for (flip, written) in
+        [("--flip", "true"), ("--flip true", "true"), ("--flip false", "false"), ("--flip=false", "false")]
+    {
+        pretrain(dir.path(), &format!("--data noise {NETWORK} --overwrite --out run {flip} --steps 1 --batch 8"));
+        let config = std::fs::read_to_string(dir.path().join("run/config.resolved.toml")).unwrap();
+        assert!(config.contains(&format!("\nflip = {written}\n")), "{flip}: {config}");
+    }
+}
+
+#[test]
+fn a_search_under_a_budget_of_minutes_tries_its_rates_on_the_network_that_is_then_trained() {
+    let dir = noise();
+    let quick = "--set train.eval_images=16 --set train.probe_images=0";
+    let search = format!("--data emoji --minutes 0.03 --lr-search 0.04,0.001 --out run {quick}");
+    let (result, said) = pretrain(dir.path(), &search);
+    assert_eq!(said.matches("sized for").count(), 1, "{said}");
+    let resolved = |run: &str| {
+        let path = dir.path().join("run").join(run).join("config.resolved.toml");
+        RunConfig::from_toml(&std::fs::read_to_string(&path).unwrap(), &path).unwrap()
+    };
+    let trials = result["lr_search"].as_array().unwrap();
+    assert_eq!(trials.iter().map(|trial| number(&trial["lr"])).collect::<Vec<_>>(), [0.04, 0.001]);
+    assert_ne!(trials[0]["validation_loss"], trials[1]["validation_loss"]);
+    let whole = resolved("");
+    assert_eq!(whole.train.main_rate(), number(&result["muon_lr"]));
+    assert!(trials.iter().any(|trial| trial["lr"] == result["muon_lr"]), "{result}");
+    for lr in [0.04, 0.001] {
+        let trial = resolved(&format!("lr-search/{lr}"));
+        assert_eq!((trial.train.main_rate(), trial.train.minutes), (lr, Some(0.03 * 0.1)));
+        assert!((trial.train.lr - lr * 0.15).abs() < 1e-9, "{}", trial.train.lr);
+        assert_eq!((&trial.model, &trial.palette, &trial.data), (&whole.model, &whole.palette, &whole.data));
+        assert_eq!(trial.train.batch, whole.train.batch);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ The loss is that of pretraining, times --generative-weight, plus that of the cla
 are the recipe's: from a model half of those of pretraining, which fall to zero by a line; with --recipe paper a tenth, and \
 constant. Where no budget is given it is three passes over the images, at least 1,000 steps. The model has the weights of the \
 highest accuracy on the validation images, and only these are tested. Its probabilities are calibrated on the validation \
-images. --lr-search goes by the accuracy there, too.";
+images (temperature scaling). --lr-search goes by the accuracy there, too.";
 
 /// Flags of `igpt finetune`.
 #[derive(clap::Args)]
@@ -108,14 +108,38 @@ fn settings(args: &Args) -> Result<RunConfig> {
     args.training.run.finish(layers, beside)
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// Which classifier it is and its accuracy on validation, where two were tried that of the other, too.
+fn chosen(result: &FineTuned) -> String {
+    let step = result.best_step.map_or(String::new(), |step| format!(" after step {step}"));
+    let tuned = result.fine_tuned_accuracy.map(|share| format!("{}{step}", percent(share)));
+    let linear = result.linear_accuracy.map(percent);
+    let probe = format!("the linear probe of layer {}", result.class_layer);
+    match (result.head, tuned, linear) {
+        (Head::Linear, None, Some(linear)) => format!(": {probe}, validation accuracy {linear}"),
+        (Head::Linear, Some(tuned), Some(linear)) => {
+            format!(": {probe} is taken, validation accuracy {linear}; the fine-tuned network has {tuned}")
+        }
+        (_, Some(tuned), Some(linear)) => {
+            format!(
+                ": the fine-tuned network is taken, validation accuracy {tuned}; the best linear probe has {linear}"
+            )
+        }
+        (_, Some(tuned), None) => format!(", validation accuracy {tuned}"),
+        _ => String::new(),
+    }
+}
+
 fn tell(result: &FineTuned) {
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let run = result.run.display();
-    let best = result.best_step.zip(result.validation_accuracy).map_or(String::new(), |(step, accuracy)| {
-        format!(", validation accuracy {} after step {step}", percent(accuracy))
-    });
     let how = if result.stopped { "stopped" } else { "done" };
-    say!("{how} after {} steps, {:.0} s{best}", result.steps, result.seconds);
+    match result.steps {
+        0 => say!("{how}{}", chosen(result)),
+        steps => say!("{how} after {steps} steps, {:.0} s{}", result.seconds, chosen(result)),
+    }
     match (result.test_accuracy, result.interval, result.test_images) {
         (Some(accuracy), Some([low, high]), Some(images)) => {
             let calibration = match (result.calibration_error, result.uncalibrated_error, result.temperature) {

@@ -30,8 +30,8 @@ these steps, epochs or minutes, from its last weights on.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Start from the weights of a model directory (of transformers too) or of a run; its network and size stay, and its
-    /// palette unless --colors or --palette asks for another
+    /// Start from the weights of a model directory (of transformers too) or of a run (continued pretraining, a warm start);
+    /// its network and size stay, and its palette unless --colors or --palette asks for another
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "n_px", "objective", "resume"])]
     model: Option<PathBuf>,
     #[command(flatten)]

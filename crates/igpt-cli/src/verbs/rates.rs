@@ -21,7 +21,7 @@ pub(crate) struct LrSearchArgs {
 }
 
 impl LrSearchArgs {
-    /// Searches if it is asked for: `config` gets the best rate. Gives also how the run itself then starts.
+    /// Searches if it is asked for: `config` gets the best rate, and nothing of it is left open. Gives also how the run itself then starts.
     pub(crate) fn search(
         &self,
         ranks: &mut Collective,
@@ -40,7 +40,7 @@ impl LrSearchArgs {
         if ranks.leads() {
             say!("{}", table(&found).trim_end());
         }
-        config.train.set_main_rate(found.best);
+        *config = found.config.clone();
         Ok((Start::New, Some(found)))
     }
 }

@@ -41,13 +41,14 @@ pub(crate) struct SettingsArgs {
     /// Where data sets are looked for and downloaded to
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Size of the network; nano is the default
+    /// Size of the network; by default nano, with --minutes one that suits the budget
     #[arg(long, value_parser = named(&Preset::ALL, Preset::name))]
     pub(crate) preset: Option<Preset>,
-    /// Image side, or HEIGHTxWIDTH; the images' own size where that is possible, otherwise 32
+    /// Image side, or HEIGHTxWIDTH; by default the images' own size where that is possible, otherwise 32; with --minutes
+    /// one that suits the budget, and 16 for --augment tiles
     #[arg(long, value_name = "SIDE", value_parser = train::parse_n_px)]
     pub(crate) n_px: Option<ImageSize>,
-    /// Colours of the palette to fit; 512 by default, 16 for grey images
+    /// Colours of the palette to fit; 512 by default, 16 for grey images; with --minutes as many as suit the budget
     #[arg(long, value_name = "N")]
     pub(crate) colors: Option<usize>,
     /// A palette to use instead: .npy, preprocessor_config.json, model directory or run directory
@@ -69,16 +70,18 @@ pub(crate) struct SettingsArgs {
     /// What is predicted: the next pixel (autoregressive, the default), or masked ones (masked)
     #[arg(long, value_parser = named(&Objective::ALL, Objective::name))]
     pub(crate) objective: Option<Objective>,
-    /// Images of a step, 0 for about 4096 tokens; 0 by default, 128 in the paper
+    /// Images of a step, 0 for about 4096 tokens; 0 by default, 128 in the paper; 8 where --minutes chooses the network and
+    /// the run is short
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
     /// What updates the weights: adam, or muon for the hidden matrices with Adam for the rest; adam in the paper
     #[arg(long, value_parser = named(&Optimizer::ALL, Optimizer::name))]
     pub(crate) optimizer: Option<Optimizer>,
-    /// Peak learning rate of Adam; 0.0015 by default, 0.003 in the paper
+    /// Peak learning rate of Adam; 0.0015 by default, 0.003 in the paper and where --minutes chooses the network and the run
+    /// is short
     #[arg(long, value_name = "LR")]
     pub(crate) lr: Option<f64>,
-    /// Peak learning rate of Muon; 0.01 by default
+    /// Peak learning rate of Muon; 0.01 by default, 0.02 where --minutes chooses the network and the run is short
     #[arg(long, value_name = "LR")]
     pub(crate) muon_lr: Option<f64>,
     /// Augmentation of the training images; auto, the default, goes by their number, their size and the budget. shift moves
@@ -86,16 +89,17 @@ pub(crate) struct SettingsArgs {
     /// to 4 pixels and flips them, tiles cuts tiles out of large pictures at their own resolution
     #[arg(long, value_parser = PossibleValuesParser::new(std::iter::once(train::AUTO).chain(Augment::NAMES)))]
     pub(crate) augment: Option<String>,
-    /// Mirror every other training image left to right; --flip false never does. By default only where the images of a
-    /// known data set mean the same then, and they are augmented: digits, letters and signs must not be flipped
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    /// Mirror every other training image left to right (horizontal flip); --flip false never does. By default only where
+    /// the images of a known data set mean the same then, and they are augmented: digits, letters and signs must not be
+    /// flipped
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) flip: Option<bool>,
     /// Weights of the finished model: those of the lowest validation loss (best, the default; of a classifier always
     /// those of the highest validation accuracy) or of the last step (last)
     #[arg(long, value_parser = named(&Keep::ALL, Keep::name))]
     pub(crate) keep: Option<Keep>,
     /// End training early after so many validations in a row without a better one; 0 never does. By default a quarter of
-    /// the run's, at least 5; of a classifier 0, and 10 in the paper's recipe
+    /// the run's, at least 5, and 0 with --keep last; of a classifier 0, and 10 in the paper's recipe
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<u64>,
     /// Where to compute: auto (the quickest that is there, the default), cpu, cuda or cuda:1
@@ -161,9 +165,24 @@ impl SettingsArgs {
     pub(crate) fn layers(&self, mut lowest: Overrides) -> Result<Overrides> {
         let mut layers = Overrides::default();
         self.onto(&mut layers)?;
+        self.drop_other_budget(&mut layers)?;
         let device = layers.get("train.device").and_then(Value::as_str).unwrap_or("auto");
         lowest.put("train.precision", device::backend(device.parse()?)?.precisions()[0].name());
         Ok(lowest.below(layers))
+    }
+
+    /// Takes away what belongs to the budget of --config, a run's plans and the legs that it had before it was extended,
+    /// where flags or --set give another.
+    fn drop_other_budget(&self, layers: &mut Overrides) -> Result<()> {
+        let mut said = Overrides::default();
+        self.said_onto(&mut said)?;
+        if ["train.steps", "train.epochs", "train.minutes"].iter().any(|key| said.get(key).is_some()) {
+            ["train.legs", "train.plan"]
+                .iter()
+                .filter(|key| said.get(key).is_none())
+                .for_each(|key| layers.remove(key));
+        }
+        Ok(())
     }
 
     /// What is asked for by --config, flags and --set.

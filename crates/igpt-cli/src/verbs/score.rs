@@ -9,7 +9,7 @@ use igpt::device::{Engine, Precision};
 use igpt::evaluate::{Baselines, Reference, Surprise, surprise};
 use igpt::formats::png;
 use igpt::image::{grid, readable_scale};
-use igpt::inspect::Fit;
+use igpt::inspect::{Fit, Inspector};
 use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::drawing::with_bar;
 use super::maps;
-use super::pictures::{OwnFolder, Pictures, tell_damaged};
+use super::pictures::{OwnFolder, Pictures, left_out, tell_damaged};
 use crate::model_args::{EngineArgs, ModelArgs, expect_autoregressive};
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs};
@@ -35,6 +35,8 @@ const PAIRS: usize = 4;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  igpt score --data emoji --out odd\n  \
                         igpt score --model runs/parts --data photos/good --against photos/odd --out odd\n\n\
+                        Where the model has a fit (igpt inspect fit), images are ranked by the fit's score, unless --reference is given; \
+                        the column score of scores.csv has it. Otherwise they are ranked by excess.\n\n\
                         An image's excess is what the model needs beyond a reference of its complexity, in nats: a \
                         plain likelihood calls flat images usual and busy ones odd, whatever they show. The folder \
                         gets scores.csv, oddest first, and the oddest images beside their surprise maps: odd.png, and \
@@ -87,14 +89,25 @@ struct Scored {
     /// Whether each image was trained on, if known.
     seen: Seen,
     surprise: Vec<Surprise>,
+    /// Scores by the model's fit, by which images are ranked; none of those that it can't judge.
+    scores: Option<Vec<Option<f64>>>,
 }
 
 impl Scored {
     /// Positions of the images, the oddest first.
     fn ranking(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.surprise.len()).collect();
-        order.sort_by(|&a, &b| self.surprise[b].excess().total_cmp(&self.surprise[a].excess()));
+        let by = |i: usize| match &self.scores {
+            Some(scores) => scores[i].unwrap_or(f64::NEG_INFINITY),
+            None => self.surprise[i].excess(),
+        };
+        order.sort_by(|&a, &b| by(b).total_cmp(&by(a)));
         order
+    }
+
+    /// The fit's score of an image, where there is one.
+    fn score(&self, i: usize) -> Option<f64> {
+        self.scores.as_ref().and_then(|scores| scores[i])
     }
 
     fn scores(&self, score: impl Fn(&Surprise) -> f64) -> Vec<f64> {
@@ -109,7 +122,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let pictures = Pictures::of(args.data.open()?, &args.data.data, args.split, path, OwnFolder::Marked)?;
     let quantizer = Quantizer::new(model.palette.clone());
     let n_px = model.config.n_px;
-    let baselines = reference(&args, &model, &pictures, &quantizer)?;
+    let fit = if args.reference == Some(Complexity::Png) {
+        None
+    } else {
+        path.map_or(Ok(None), |path| Fit::find(path, &model))?
+    };
+    let baselines = reference(&args, &model, fit.as_ref(), &pictures, &quantizer)?;
+    let inspector =
+        fit.filter(|_| args.reference.is_none()).map(|fit| Inspector::new(fit, &model, args.engine.threads()));
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
     let mut score = |pictures: &Pictures| -> Result<Scored> {
@@ -121,7 +141,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
             surprise(&mut *engine, &set, reference, &mut |done| progress(done, set.images()))
         })
         .map_err(|error| error.of_model(&name))?;
-        Ok(Scored { set, seen, surprise })
+        let scores = inspector.as_ref().map(|inspector| {
+            let (scores, _) = with_bar("inspecting", |progress| inspector.scores(&mut *engine, &images, progress))
+                .map_err(|error| error.of_model(&name))?;
+            let kept = scores.into_iter().zip(left_out(&images, &set.damaged)).filter(|(_, left_out)| !left_out);
+            Ok(kept.map(|(score, _)| score).collect())
+        });
+        Ok(Scored { scores: scores.transpose()?, set, seen, surprise })
     };
     let own = score(&pictures)?;
     let against = match &args.against {
@@ -145,20 +171,28 @@ pub(crate) fn run(args: Args) -> Result<()> {
     save_pictures(&args.out, &mut *engine, &quantizer, &own, shown).map_err(|error| error.of_model(&name))?;
 
     let measures = [("excess", Surprise::excess as fn(&Surprise) -> f64), ("likelihood", |s| s.nats)];
-    let told = against
-        .as_ref()
-        .map(|against| measures.map(|(name, measure)| (name, auroc(&own.scores(measure), &against.scores(measure)))));
+    let told = against.as_ref().map(|against| {
+        let of = |(name, measure)| (name, auroc(&own.scores(measure), &against.scores(measure)));
+        let mut told: Vec<(&str, Option<f64>)> = measures.map(of).to_vec();
+        if let [Some(own), Some(odd)] = [&own.scores, &against.scores] {
+            let readable = |scores: &[Option<f64>]| scores.iter().flatten().copied().collect::<Vec<f64>>();
+            told.insert(0, ("score", auroc(&readable(own), &readable(odd))));
+        }
+        told
+    });
+    let ranked_by = inspector.as_ref().map_or("excess", |inspector| inspector.fit.score.name());
     let complexity = if baselines.is_some() { "the context model" } else { "a PNG file" };
-    tell(&args, &name, &pictures.part(), &own, (shown, complexity), &told);
+    tell(&args, &name, &pictures.part(), &own, (shown, complexity, ranked_by), &told);
     if args.json.json {
         let odd = |&i: &usize| {
             let s = own.surprise[i];
-            json!({"name": own.set.names[i], "nats": s.nats, "reference": s.reference, "excess": s.excess(), "trained_on": own.seen.marks[i]})
+            json!({"name": own.set.names[i], "nats": s.nats, "reference": s.reference, "excess": s.excess(), "score": own.score(i), "trained_on": own.seen.marks[i]})
         };
         let auroc: Option<Value> = told.map(|told| told.iter().map(|(name, value)| (*name, *value)).collect());
         print_json(&json!({
             "images": own.surprise.len(),
             "nats_per_image": mean(&own.scores(|s| s.nats)),
+            "ranked_by": ranked_by,
             "reference": if baselines.is_some() { "context" } else { "png" },
             "reference_nats_per_image": mean(&own.scores(|s| s.reference)),
             "oddest": shown.iter().map(odd).collect::<Vec<_>>(),
@@ -182,17 +216,20 @@ fn mean(values: &[f64]) -> f64 {
 
 /// The context model that stands for images' complexity; none where the size of a PNG does. It is the model's own, so that an
 /// image has the same excess whatever it is scored with, unless it is asked for where the model has none.
-fn reference(args: &Args, model: &ModelDir, pictures: &Pictures, quantizer: &Quantizer) -> Result<Option<Baselines>> {
-    if args.reference == Some(Complexity::Png) {
-        return Ok(None);
-    }
-    let fit = args.model.path().map_or(Ok(None), |path| Fit::find(path, model))?;
+fn reference(
+    args: &Args,
+    model: &ModelDir,
+    fit: Option<&Fit>,
+    pictures: &Pictures,
+    quantizer: &Quantizer,
+) -> Result<Option<Baselines>> {
     match (fit, args.reference) {
-        (Some(fit), _) => Ok(Some(fit.reference)),
+        (_, Some(Complexity::Png)) => Ok(None),
+        (Some(fit), _) => Ok(Some(fit.reference.clone())),
         (None, None) => {
             say!(
                 "an image's complexity is the size of its PNG file: the model has no fit (igpt inspect fit) with a context \
-                 model of good images"
+                 model of good images and a score that finds more"
             );
             Ok(None)
         }
@@ -220,8 +257,8 @@ fn tell(
     model: &str,
     part: &str,
     own: &Scored,
-    (shown, reference): (&[usize], &str),
-    told: &Option<[(&str, Option<f64>); 2]>,
+    (shown, reference, ranked_by): (&[usize], &str, &str),
+    told: &Option<Vec<(&str, Option<f64>)>>,
 ) {
     say!(
         "{model} on {} images of {} ({}): {:.1} nats an image, {reference} {:.1}",
@@ -231,9 +268,13 @@ fn tell(
         mean(&own.scores(|s| s.nats)),
         mean(&own.scores(|s| s.reference)),
     );
-    say!("oddest by excess over {reference}:\n   excess     nats  image");
+    match own.scores {
+        Some(_) => say!("oddest by the score {ranked_by} of the model's fit:\n    score   excess     nats  image"),
+        None => say!("oddest by excess over {reference}:\n   excess     nats  image"),
+    }
     for &i in shown.iter().take(10) {
-        say!("{:>9.1} {:>8.1}  {}", own.surprise[i].excess(), own.surprise[i].nats, own.set.names[i]);
+        let score = own.score(i).map_or(String::new(), |score| format!("{score:>9.3} "));
+        say!("{score}{:>9.1} {:>8.1}  {}", own.surprise[i].excess(), own.surprise[i].nats, own.set.names[i]);
     }
     if let (Some(told), Some(against)) = (told, &args.against) {
         for (name, value) in told {
@@ -245,7 +286,8 @@ fn tell(
 
 /// All scores of a data set, the oddest image first.
 fn csv(scored: &Scored, ranking: &[usize], classes: &[String]) -> String {
-    let mut text = String::from("rank,image,class,nats,reference,excess,trained_on\n");
+    let mut text = String::from("rank,image,class,nats,reference,excess,trained_on");
+    text += if scored.scores.is_some() { ",score\n" } else { "\n" };
     for (rank, &i) in ranking.iter().enumerate() {
         let class = scored.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
         let Surprise { nats, reference } = scored.surprise[i];
@@ -255,7 +297,11 @@ fn csv(scored: &Scored, ranking: &[usize], classes: &[String]) -> String {
             Some(false) => "no",
             None => "",
         };
-        let _ = writeln!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3},{seen}", rank + 1, nats - reference);
+        let _ = write!(text, "{},{name},{class},{nats:.3},{reference:.3},{:.3},{seen}", rank + 1, nats - reference);
+        match &scored.scores {
+            Some(scores) => _ = writeln!(text, ",{}", scores[i].map_or(String::new(), |score| score.to_string())),
+            None => text.push('\n'),
+        }
     }
     text
 }

@@ -105,9 +105,9 @@ pub(super) async fn inspect(
     let inspector = inspector.map_err(|why| Refusal::new(StatusCode::NOT_FOUND, why))?;
     let fit = &inspector.fit;
     let false_alarms = request.false_alarms.unwrap_or(FALSE_ALARMS);
-    let threshold = fit.held_out.threshold(false_alarms);
+    let threshold = fit.threshold(false_alarms);
     let threshold = threshold.map_err(|error| Refusal::bad(format!("false_alarms: {error}")))?;
-    let needs = Arc::new(fit.needs());
+    let needs = inspector.needs();
     let deadline = shared.deadline();
     let made = (picture as OfPixels<Picture>, |tokens| inspector.picture_of_tokens(tokens));
     let several = images::several_as(&shared, deadline, request.images, request.tokens, made).await?;
@@ -123,7 +123,7 @@ pub(super) async fn inspect(
         }
         expect_finite(&shared, "a negative log-likelihood", Some(index), answers.values())?;
         let (own, seen) = (shared.clone(), picture.clone());
-        let done = shared.decoding.run(deadline, move || judged(&own, &seen, &answers)).await;
+        let done = shared.decoding.run(deadline, move || judged(&own, &seen, answers)).await;
         let (verdict, map) = match done {
             Ok(Ok(done)) => done,
             Ok(Err(problem)) => return Err(shared.not_computed(Some(index), &problem.to_string())),
@@ -154,7 +154,7 @@ fn picture(served: &Served, pixels: &Pixels) -> Done<Picture> {
 }
 
 /// The verdict on an image, and its map.
-fn judged(shared: &Shared, picture: &Picture, answers: &Answers) -> Done<(Verdict, String)> {
+fn judged(shared: &Shared, picture: &Picture, answers: Answers) -> Done<(Verdict, String)> {
     let inspector = shared.served.inspecting.inspector().map_err(|why| Error::Missing(why.into()))?;
     let verdict = inspector.verdict(&Evidence::new(picture, answers, inspector.fit.good(), "the image")?);
     let map = png::encode(&inspector.heat(picture, &verdict), &Text::new("Where it is odd"));

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::data::{Batch, Dataset, Preprocess, Split, tokenize};
-use igpt::device::{Engine, Pooling, Precision};
+use igpt::device::{Engine, Options, Pooling, Precision};
 use igpt::evaluate::features;
 use igpt::formats::png;
 use igpt::formats::png::Text;
@@ -35,7 +35,7 @@ pub(crate) struct Served {
     pub(crate) inspecting: Inspecting,
 }
 
-/// What odd pictures are told by.
+/// What judges pictures: the model's fit.
 pub(crate) struct Inspecting {
     /// The fit, where the model has one.
     pub(crate) inspector: Option<Inspector>,
@@ -44,8 +44,10 @@ pub(crate) struct Inspecting {
 }
 
 impl Inspecting {
-    pub(crate) fn new(fit: Option<Fit>, model: &ModelDir, precision: Precision) -> Self {
-        Self { inspector: fit.map(|fit| Inspector::new(fit, model)), is_exact: precision == Precision::F32 }
+    /// For an engine of these options.
+    pub(crate) fn new(fit: Option<Fit>, model: &ModelDir, engine: &Options) -> Self {
+        let inspector = fit.map(|fit| Inspector::new(fit, model, engine.threads));
+        Self { inspector, is_exact: engine.precision == Precision::F32 }
     }
 
     /// What judges pictures, or why there is nothing.

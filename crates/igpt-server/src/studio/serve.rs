@@ -26,7 +26,7 @@ pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(Sock
     let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, mut progress } =
         options;
     let mut computing = device::open(&model.config, &model.weights, &engine)?;
-    let inspecting = Inspecting::new(inspection, &model, engine.precision);
+    let inspecting = Inspecting::new(inspection, &model, &engine);
     let served = Served::new(model, name, &mut *computing, (examples, neighbors, inspecting), &mut progress)?;
     let worker = Worker::start(computing, rows, limits.queue)?;
     let (listen, access) = (access.listen(), Arc::new(access));

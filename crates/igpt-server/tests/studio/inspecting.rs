@@ -22,7 +22,7 @@ const SIDES: [usize; 5] = [8, 40, 13, 9, 30];
 /// (score, percentile, p-value) of the pictures of a folder, as `igpt inspect run` has them.
 fn offline(folder: &Path, name: &str) -> Vec<[f64; 3]> {
     let model = ModelDir::open(folder.join(name)).unwrap();
-    let inspector = Inspector::new(Fit::expect(&folder.join(name), &model).unwrap(), &model);
+    let inspector = Inspector::new(Fit::expect(&folder.join(name), &model).unwrap(), &model, 1);
     let images = data::open(folder.join("new").to_str().unwrap(), &OpenOptions::default()).unwrap();
     let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
     let mut engine = device::open(&model.config, &model.weights, &options).unwrap();

@@ -102,7 +102,7 @@ pub(crate) fn fit(folder: &Path, name: &str, view: View) {
     let divided = divide(&good, "good", &TrainedOn::default(), 0.5).unwrap();
     let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
     let mut engine = device::open(&model.config, &model.weights, &options).unwrap();
-    let request = Request { view, choice: Choice::Named(Score::DEFAULT), data: "good", odd: None };
+    let request = Request { view, choice: Choice::Named(Score::DEFAULT), data: "good", odd: None, threads: 1 };
     let fitted = inspect::fit(&mut *engine, &model, &divided, request, &mut |_, _, _| ()).unwrap();
     fitted.fit.save(&dir).unwrap();
 }

@@ -6,7 +6,7 @@
 
 use super::augment::{Augment, Shift};
 use crate::image::{
-    ImageSize, Pixels, Resampling,
+    ImageSize, Pixels, Resampling, Window,
     resize::{Area, resample},
 };
 use crate::palette::Palette;
@@ -46,37 +46,49 @@ impl Preprocess {
         if image.size == self.size {
             return Ok(image.clone());
         }
-        if self.resampling == Resampling::Crop {
-            let (left, top) = self.room(image)?;
-            return Ok(cut(image, left / 2, top / 2, self.size));
-        }
-        self.expect_scaling(image)?;
-        let crop = largest_crop(image.size, self.size);
-        let (left, top) = ((image.size.width - crop.width) / 2, (image.size.height - crop.height) / 2);
-        let cropped = if crop == image.size { image.clone() } else { cut(image, left, top, crop) };
-        Ok(resample(&cropped, Area::whole(crop), self.size, self.resampling))
+        let Window { top, left, size } = self.window(image.size)?;
+        let cropped = if size == image.size { image.clone() } else { cut(image, left, top, size) };
+        Ok(resample(&cropped, Area::whole(size), self.size, self.resampling))
+    }
+
+    /// What [`Preprocess::evaluation`] takes of an image of size `own`, before it scales: the largest centred crop of the
+    /// model's aspect, or with [`Resampling::Crop`] the middle.
+    ///
+    /// # Errors
+    /// As [`Preprocess::evaluation`].
+    pub fn window(&self, own: ImageSize) -> Result<Window> {
+        let size = match self.resampling {
+            Resampling::Crop => {
+                self.room(own)?;
+                self.size
+            }
+            _ => {
+                self.expect_scaling(own)?;
+                largest_crop(own, self.size)
+            }
+        };
+        Ok(Window { top: (own.height - size.height) / 2, left: (own.width - size.width) / 2, size })
     }
 
     /// How many pixels further right and down a tile of the model's size can begin.
-    fn room(&self, image: &Pixels) -> Result<(usize, usize)> {
-        let (across, down) =
-            (image.size.width.checked_sub(self.size.width), image.size.height.checked_sub(self.size.height));
+    fn room(&self, own: ImageSize) -> Result<(usize, usize)> {
+        let (across, down) = (own.width.checked_sub(self.size.width), own.height.checked_sub(self.size.height));
         across.zip(down).ok_or_else(|| {
             Error::Mismatch(format!(
-                "an image of {}, but the model reads tiles of {} at the pictures' own resolution: give larger pictures",
-                image.size, self.size
+                "an image of {own}, but the model reads tiles of {} at the pictures' own resolution: give larger pictures",
+                self.size
             ))
         })
     }
 
-    fn expect_scaling(&self, image: &Pixels) -> Result<()> {
-        if self.resampling != Resampling::Off || image.size == self.size {
+    fn expect_scaling(&self, own: ImageSize) -> Result<()> {
+        if self.resampling != Resampling::Off || own == self.size {
             return Ok(());
         }
         Err(Error::Mismatch(format!(
-            "an image of {}, but the model reads {} and its preprocessor_config.json forbids scaling (do_resize is false): \
+            "an image of {own}, but the model reads {} and its preprocessor_config.json forbids scaling (do_resize is false): \
              give images of that size, or set do_resize to true",
-            image.size, self.size
+            self.size
         )))
     }
 
@@ -88,12 +100,12 @@ impl Preprocess {
         let pixels = match self.augment {
             Augment::None => self.evaluation(image)?,
             Augment::Crop | Augment::Imagenet => {
-                self.expect_scaling(image)?;
+                self.expect_scaling(image.size)?;
                 let area = random_area(image.size, self.size, self.augment.share(rng), rng);
                 resample(image, area, self.size, self.resampling)
             }
             Augment::Tiles => {
-                let (across, down) = self.room(image)?;
+                let (across, down) = self.room(image.size)?;
                 let (left, top) = (rng.below(across as u64 + 1) as usize, rng.below(down as u64 + 1) as usize);
                 cut(image, left, top, self.size)
             }

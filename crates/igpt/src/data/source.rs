@@ -26,6 +26,14 @@ pub trait Source: Send + Sync {
     /// Image `i`, decoded. An error means that this one image is damaged.
     fn pixels(&self, i: usize) -> Result<Pixels>;
 
+    /// Image `i`, decoded to 1 or 3 channels whatever [`Source::channels`] says of all images together.
+    ///
+    /// # Errors
+    /// As [`Source::pixels`].
+    fn pixels_in(&self, i: usize, channels: usize) -> Result<Pixels> {
+        self.pixels(i).map(|pixels| pixels.with_channels(channels).into_owned())
+    }
+
     /// Class of image `i`, an index into [`super::Dataset::classes`].
     fn label(&self, i: usize) -> Option<u32>;
 
@@ -101,6 +109,14 @@ impl Images {
     /// Image `i`, decoded at its own size; an error means that this one image is damaged.
     pub fn pixels(&self, i: usize) -> Result<Pixels> {
         self.source.pixels(self.index(i))
+    }
+
+    /// Image `i`, decoded at its own size to 1 or 3 channels: of a file what it shows, whatever the other images are.
+    ///
+    /// # Errors
+    /// When this one image is damaged.
+    pub fn pixels_in(&self, i: usize, channels: usize) -> Result<Pixels> {
+        self.source.pixels_in(self.index(i), channels)
     }
 
     /// Class of image `i`.

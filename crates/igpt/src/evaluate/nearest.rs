@@ -1,9 +1,16 @@
 //! Has a model memorised its training images? The nearest of them to what it draws, and how near held-out images come.
 
+use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::{Pool, chunks};
+use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef};
 
 use crate::data::TokenSet;
 use crate::palette::Quantizer;
+
+/// Vectors that one piece of work looks for.
+const QUERIES: usize = 32;
+/// Vectors that are looked among at once.
+const BLOCK: usize = 2048;
 
 /// Vectors of one length, such as images as pixel values or as features.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,21 +75,95 @@ impl Points {
 
 /// The nearest of `among` to each of `points`, the first of equals. Panics unless both have one length of vectors and
 /// `among` has some.
+///
+/// Matrix products say which vectors may be the nearest: |b|² − 2ab, block by block, with a bound on its rounding. The
+/// distances of these few are then summed one by one, so that neither blocks nor threads move a bit.
 pub fn nearest(points: &Points, among: &Points, pool: &Pool) -> Vec<Nearest> {
     assert!(points.dim == among.dim && !among.is_empty(), "vectors of one length to look among");
-    let mut found = vec![Nearest { image: 0, distance: f64::INFINITY }; points.len()];
-    pool.for_each(chunks(&mut found, 1), |i, found| {
-        let point = points.point(i);
-        let mut best = (0, f32::INFINITY);
-        for image in 0..among.len() {
-            let squares = squared_distance(point, among.point(image), best.1);
-            if squares < best.1 {
-                best = (image, squares);
+    let (isa, dim) = (Isa::detect(), points.dim);
+    // The nearest so far, and its squared distance.
+    let mut best = vec![(0, f32::INFINITY); points.len()];
+    let queries = points.len().div_ceil(pool.threads()).clamp(1, QUERIES);
+    let mut scratch: Vec<_> = (0..pool.threads()).map(|_| vec![0.0f32; queries * BLOCK]).collect();
+    for (b, values) in among.values.chunks(BLOCK * dim).enumerate() {
+        let block = Block::new(isa, values, dim);
+        pool.each(chunks(&mut best, queries), &mut scratch, |piece, best, products| {
+            let m = best.len();
+            let rows = MatRef::new(&points.values[piece * queries * dim..][..m * dim], m, dim);
+            let products = &mut products[..m * block.panels.n()];
+            let out = Out::F32(MatMut::new(products, m, block.panels.n()));
+            matmul(isa, rows, &block.panels, Some(&block.squares), out);
+            for (i, (best, products)) in best.iter_mut().zip(products.chunks_exact(block.panels.n())).enumerate() {
+                let point = points.point(piece * queries + i);
+                let limit = block.limit(point, products, best.1);
+                for (i, product) in products[..values.len() / dim].iter().enumerate() {
+                    // What is no number is looked at, too.
+                    if *product > limit {
+                        continue;
+                    }
+                    let image = b * BLOCK + i;
+                    let squares = squared_distance(point, among.point(image), best.1);
+                    if squares < best.1 {
+                        *best = (image, squares);
+                    }
+                }
             }
+        });
+    }
+    let found = |(image, squares): (usize, f32)| {
+        let distance = (f64::from(squares) / dim as f64).sqrt();
+        Nearest { image, distance }
+    };
+    best.into_iter().map(found).collect()
+}
+
+/// Vectors packed to be compared with others at once.
+struct Block {
+    /// −2b, (dim, vectors).
+    panels: Panels<f32>,
+    /// |b|², infinite for what only fills the panels.
+    squares: Vec<f32>,
+    /// The largest of them.
+    largest: f32,
+}
+
+impl Block {
+    fn new(isa: Isa, values: &[f32], dim: usize) -> Self {
+        let count = values.len() / dim;
+        let mut panels = Panels::new(dim, count.next_multiple_of(LANE_PAD));
+        let doubled: Vec<f32> = values.iter().map(|value| -2.0 * value).collect();
+        panels.pack(isa, MatRef::new(&doubled, count, dim), true);
+        let mut squares: Vec<f32> = values.chunks_exact(dim).map(square).collect();
+        let largest = squares.iter().copied().fold(0.0, f32::max);
+        squares.resize(panels.n(), f32::INFINITY);
+        Self { panels, squares, largest }
+    }
+
+    /// What |b|² − 2ab of a vector must not exceed that may be as near to `point` as the nearest: the least of `products` or
+    /// what is `known` already, and what both may be wrong by. With u for half of EPSILON, sums of n products are wrong by
+    /// at most about nu Σ|ab|, which for products, squares and distances are less than 8nu (|a|² + |b|²) together.
+    fn limit(&self, point: &[f32], products: &[f32], known: f32) -> f32 {
+        let own = square(point);
+        let room = 4.0 * f32::EPSILON * (point.len() + 16) as f32 * (own + self.largest) + f32::MIN_POSITIVE;
+        let limit = least(products).min(known - own) + room;
+        if limit.is_finite() { limit } else { f32::INFINITY }
+    }
+}
+
+/// The least of some values, whose number is a multiple of [`LANE_PAD`].
+fn least(values: &[f32]) -> f32 {
+    let mut lanes = [f32::INFINITY; LANE_PAD];
+    for run in values.chunks_exact(LANE_PAD) {
+        for (lane, value) in lanes.iter_mut().zip(run) {
+            *lane = if *value < *lane { *value } else { *lane };
         }
-        found[0] = Nearest { image: best.0, distance: (f64::from(best.1) / points.dim as f64).sqrt() };
-    });
-    found
+    }
+    lanes.into_iter().fold(f32::INFINITY, f32::min)
+}
+
+/// |a|²
+fn square(a: &[f32]) -> f32 {
+    a.iter().map(|value| value * value).sum()
 }
 
 /// Σ (a − b)², or a part of the sum that is already `enough`.
@@ -127,6 +208,45 @@ mod tests {
             let best = (0..50).min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap();
             assert_eq!(nearest.image, best);
             assert!((nearest.distance - distance(best)).abs() < 1e-5);
+        }
+    }
+
+    /// One after the other, as the definition has it.
+    fn plain(some: &Points, among: &Points) -> Vec<Nearest> {
+        let of = |point: &[f32]| {
+            let mut best = (0, f32::INFINITY);
+            for image in 0..among.len() {
+                let squares = squared_distance(point, among.point(image), best.1);
+                if squares < best.1 {
+                    best = (image, squares);
+                }
+            }
+            Nearest { image: best.0, distance: (f64::from(best.1) / some.dim as f64).sqrt() }
+        };
+        some.values.chunks_exact(some.dim).map(of).collect()
+    }
+
+    #[test]
+    fn products_find_what_a_plain_search_finds_to_the_last_bit() {
+        // More than a block; far from the origin, where products cancel; equals and copies among them; no numbers.
+        for (count, dim, far) in [(BLOCK + 71, 24, 0.0), (900, 7, 1000.0), (100, 130, 30.0), (33, 1, 0.0)] {
+            let mut among = points(count, dim, 5);
+            among.values.iter_mut().for_each(|value| *value += far);
+            let (head, tail) = among.values.split_at_mut(20 * dim);
+            tail[..dim].copy_from_slice(&head[3 * dim..][..dim]);
+            let mut some = points(67, dim, 6);
+            some.values.iter_mut().for_each(|value| *value += far);
+            some.values[2 * dim..3 * dim].copy_from_slice(among.point(20));
+            for broken in [None, Some(f32::NAN), Some(f32::INFINITY), Some(1e30)] {
+                if let Some(broken) = broken {
+                    (among.values[11 * dim], some.values[5 * dim]) = (broken, broken);
+                }
+                let expected = plain(&some, &among);
+                assert_eq!(expected[2], Nearest { image: 3, distance: 0.0 });
+                for threads in [1, 3] {
+                    assert_eq!(nearest(&some, &among, &Pool::new(threads)), expected, "{count} {dim} {far} {broken:?}");
+                }
+            }
         }
     }
 

@@ -12,4 +12,4 @@ pub use heat::heat;
 pub use pixels::Pixels;
 pub(crate) use pixels::{luma, over_white};
 pub use resize::Resampling;
-pub use size::ImageSize;
+pub use size::{ImageSize, Window};

@@ -11,6 +11,17 @@ pub struct ImageSize {
     pub width: usize,
 }
 
+/// A rectangle of whole pixels of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows above it.
+    pub top: usize,
+    /// Columns to its left.
+    pub left: usize,
+    /// Its own.
+    pub size: ImageSize,
+}
+
 impl ImageSize {
     /// A square of side `n_px`.
     pub fn square(n_px: usize) -> Self {

@@ -1,8 +1,6 @@
 //! A bank of the network's own features at positions of good pictures, and how far others are from it: the idea of PatchCore
 //! (Roth et al. 2022), with the features of the layer in the network's middle.
 
-use std::sync::Arc;
-
 use igpt_kernels::pool::Pool;
 
 use super::picture::{BATCH, Named};
@@ -18,21 +16,15 @@ const POSITIONS: usize = 2000;
 const TILES: usize = 8;
 
 /// Features of positions of good pictures.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Bank {
     /// Mean and deviation of each value over the positions, by which all are standardised.
     pub(super) moments: Vec<(f32, f32)>,
     /// The standardised features.
     pub(super) points: Points,
-    pool: Arc<Pool>,
 }
 
 impl Bank {
-    /// Of standardised features.
-    pub(super) fn new(moments: Vec<(f32, f32)>, points: Points) -> Self {
-        Self { moments, points, pool: Arc::new(Pool::new(Pool::available())) }
-    }
-
     /// How far each pixel of some tiles is from the nearest of the bank, (tiles, T): the root of the mean squared difference
     /// of a standardised value.
     ///
@@ -40,7 +32,7 @@ impl Bank {
     ///
     /// # Errors
     /// When the engine fails.
-    pub(super) fn distances(&self, engine: &mut dyn Engine, tokens: &[u16]) -> Result<Vec<f32>> {
+    pub(super) fn distances(&self, engine: &mut dyn Engine, tokens: &[u16], pool: &Pool) -> Result<Vec<f32>> {
         let n_ctx = engine.config().n_ctx();
         let mut distances = Vec::with_capacity(tokens.len());
         for tiles in tokens.chunks(TILES * n_ctx) {
@@ -48,7 +40,7 @@ impl Bank {
             // What is not finite would pass for near.
             let broken = points.values.iter().any(|value| !value.is_finite());
             points.standardize(&self.moments);
-            let found = nearest(&points, &self.points, &self.pool);
+            let found = nearest(&points, &self.points, pool);
             for tile in found.chunks_exact(n_ctx) {
                 let next = |t: usize| if broken { f64::NAN } else { tile[(t + 1).min(n_ctx - 1)].distance };
                 distances.extend((0..n_ctx).map(|t| next(t) as f32));
@@ -105,7 +97,7 @@ impl Gathered {
         }
         let moments = self.points.moments();
         self.points.standardize(&moments);
-        Some(Bank::new(moments, self.points))
+        Some(Bank { moments, points: self.points })
     }
 }
 
@@ -145,16 +137,17 @@ mod tests {
         gathered.add(&mut *engine, &[named(0), named(1), named(2), named(3)]).unwrap();
         let bank = gathered.bank().unwrap();
         assert_eq!((bank.points.len(), bank.points.dim), (2000, 16));
+        let pool = Pool::new(1);
         // 500 draws of 64 positions leave none out.
-        let known = bank.distances(&mut *engine, &image(2)).unwrap();
+        let known = bank.distances(&mut *engine, &image(2), &pool).unwrap();
         assert!(known.iter().all(|distance| *distance < 1e-3), "{known:?}");
         let mut other = image(2);
         other[40] = 19;
-        let found = bank.distances(&mut *engine, &other).unwrap();
+        let found = bank.distances(&mut *engine, &other, &pool).unwrap();
         assert_eq!(found[..40], known[..40]);
         assert!(found[40] > 0.05, "{}", found[40]);
         // Alone and among others.
-        let both = bank.distances(&mut *engine, &[image(2), other].concat()).unwrap();
+        let both = bank.distances(&mut *engine, &[image(2), other].concat(), &pool).unwrap();
         assert_eq!(both, [known, found].concat());
         assert!(Gathered::of(0).bank().is_none());
     }

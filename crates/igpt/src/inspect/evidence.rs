@@ -1,7 +1,9 @@
 //! What is known of a picture before it is scored: how surprising each pixel is, to the model and to the reference, and
 //! how surprising the model expected it to be.
 
-use std::ops::Range;
+use std::sync::Arc;
+
+use igpt_kernels::Pool;
 
 use super::bank::Bank;
 use super::map::Map;
@@ -16,12 +18,14 @@ use crate::evaluate::Baselines;
 const LOGITS: usize = 8;
 
 /// What scores ask beside the nats of each pixel.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Needs {
     /// What each pixel was expected to cost, for which the logits are looked at.
     pub expectation: bool,
     /// How far each pixel's features are from those of a bank: another forward pass.
-    pub bank: Option<Bank>,
+    pub bank: Option<Arc<Bank>>,
+    /// Who compares with the bank.
+    pub pool: Arc<Pool>,
 }
 
 /// What the model says of some tiles that follow each other.
@@ -29,8 +33,8 @@ pub struct Needs {
 pub struct Answers {
     /// Nats of each pixel, (tiles, T).
     nats: Vec<f32>,
-    /// Mean and variance of these nats under the model's own prediction; empty unless asked for.
-    expected: Vec<[f64; 2]>,
+    /// Expectation of these nats under the model's own prediction, its entropy; empty unless asked for.
+    expected: Vec<f64>,
     /// How far each pixel's features are from those of a bank; empty unless asked for.
     distances: Vec<f32>,
 }
@@ -43,17 +47,20 @@ impl Answers {
         self.distances.extend(behind.distances);
     }
 
-    /// What is said of some of the pixels.
-    fn of(&self, pixels: Range<usize>) -> Self {
-        let expected = self.expected.get(pixels.clone()).unwrap_or_default().to_vec();
-        let distances = self.distances.get(pixels.clone()).unwrap_or_default().to_vec();
-        Self { nats: self.nats[pixels].to_vec(), expected, distances }
+    /// Takes what is said of the first pixels out.
+    fn take(&mut self, pixels: usize) -> Self {
+        fn take<T>(values: &mut Vec<T>, count: usize) -> Vec<T> {
+            let rest = values.split_off(count.min(values.len()));
+            std::mem::replace(values, rest)
+        }
+        let Self { nats, expected, distances } = self;
+        Self { nats: take(nats, pixels), expected: take(expected, pixels), distances: take(distances, pixels) }
     }
 
     /// All numbers, to be held against what is finite.
     pub fn values(&self) -> impl Iterator<Item = f64> {
         let single = self.nats.iter().chain(&self.distances).map(|value| f64::from(*value));
-        single.chain(self.expected.iter().flatten().copied())
+        single.chain(self.expected.iter().copied())
     }
 }
 
@@ -75,19 +82,10 @@ pub struct Evidence {
     pub reference: Map,
     /// Unexpected nats of each pixel's exact value within its colour.
     pub within: Map,
-    /// What each pixel was expected to cost under the model's prediction, where a score asks.
-    pub expectation: Option<Expectation>,
+    /// What each pixel was expected to cost, where a score asks: the entropy of the model's prediction in nats.
+    pub expectation: Option<Map>,
     /// How far each pixel's features are from those of good pictures, where a score asks.
     pub distance: Option<Map>,
-}
-
-/// What pixels were expected to cost: the surprise's mean and variance under the model's own prediction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expectation {
-    /// The predictions' entropy in nats.
-    pub entropy: Map,
-    /// The variance of the nats, in squared nats (varentropy).
-    pub variance: Map,
 }
 
 impl Evidence {
@@ -95,22 +93,20 @@ impl Evidence {
     ///
     /// # Errors
     /// When a number is not finite; `name` says of which picture.
-    pub fn new(picture: &Picture, answers: &Answers, good: Good<'_>, name: &str) -> Result<Self> {
-        let values: Vec<f64> = answers.values().collect();
-        expect_finite(&values, "the surprise at a pixel", || name.into())?;
-        let single = |values: &[f32]| picture.merge(&values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
-        let merge = |place: usize| {
-            let values: Vec<f64> = answers.expected.iter().map(|moments| moments[place]).collect();
-            picture.merge(&values)
-        };
-        let is_whole = |len: usize| len == answers.nats.len();
+    pub fn new(picture: &Picture, answers: Answers, good: Good<'_>, name: &str) -> Result<Self> {
+        if let Some(broken) = answers.values().find(|value| !value.is_finite()) {
+            expect_finite(&[broken], "the surprise at a pixel", || name.into())?;
+        }
+        // Of a large picture each of these takes much memory: what is merged is dropped.
+        let Answers { nats, expected, distances } = answers;
+        let merge = |values: Vec<f32>| picture.merge(values.iter().map(|value| f64::from(*value)));
+        let pixels = nats.len();
         Ok(Self {
-            surprise: single(&answers.nats),
-            reference: picture.merge(&good.reference.context_map(picture.tokens(), picture.n_px())),
+            surprise: merge(nats),
+            expectation: (expected.len() == pixels).then(|| picture.merge(expected)),
+            distance: (distances.len() == pixels).then(|| merge(distances)),
+            reference: picture.merge(good.reference.context_map(picture.tokens(), picture.n_px())),
             within: picture.map(good.within.values(picture.details())),
-            expectation: is_whole(answers.expected.len())
-                .then(|| Expectation { entropy: merge(0), variance: merge(1) }),
-            distance: is_whole(answers.distances.len()).then(|| single(&answers.distances)),
         })
     }
 
@@ -118,7 +114,7 @@ impl Evidence {
     /// not asked for.
     pub fn unexpected(&self) -> Map {
         let expectation = self.expectation.as_ref().expect("a score's evidence has what the score needs");
-        self.surprise.minus(&expectation.entropy)
+        self.surprise.minus(expectation)
     }
 }
 
@@ -134,11 +130,9 @@ pub fn evidence(engine: &mut dyn Engine, pictures: &[Named], good: Good<'_>, nee
         answers.extend(ask(engine, batch, needs)?);
     }
     let mut found = Vec::with_capacity(pictures.len());
-    let mut start = 0;
     for Named { name, picture, .. } in pictures {
-        let own = answers.of(start..start + picture.tokens().len());
-        start += picture.tokens().len();
-        found.push(Evidence::new(picture, &own, good, name).map_err(|error| blame(engine, error))?);
+        let own = answers.take(picture.tokens().len());
+        found.push(Evidence::new(picture, own, good, name).map_err(|error| blame(engine, error))?);
     }
     Ok(found)
 }
@@ -157,9 +151,9 @@ pub fn ask(engine: &mut dyn Engine, tokens: &[u16], needs: &Needs) -> Result<Ans
             let logits = &mut logits[..tiles.len() * n_vocab];
             engine.logits(&Batch::new(tiles.to_vec(), n_ctx), logits)?;
             for (logits, token) in logits.chunks_exact(n_vocab).zip(tiles) {
-                let [nats, mean, variance] = moments(logits, *token);
+                let [nats, expected] = nats_and_entropy(logits, *token);
                 answers.nats.push(nats as f32);
-                answers.expected.push([mean, variance]);
+                answers.expected.push(expected);
             }
         }
     } else {
@@ -167,27 +161,25 @@ pub fn ask(engine: &mut dyn Engine, tokens: &[u16], needs: &Needs) -> Result<Ans
         engine.pixel_nats(&Batch::new(tokens.to_vec(), n_ctx), &mut answers.nats)?;
     }
     if let Some(bank) = &needs.bank {
-        answers.distances = bank.distances(engine, tokens)?;
+        answers.distances = bank.distances(engine, tokens, &needs.pool)?;
     }
     Ok(answers)
 }
 
-/// Nats of `token` under the softmax of `logits`, and mean and variance of those of a colour that is drawn from it.
-fn moments(logits: &[f32], token: u16) -> [f64; 3] {
+/// Nats of `token` under the softmax of `logits`, and the entropy of it: what a colour drawn from it costs on average.
+fn nats_and_entropy(logits: &[f32], token: u16) -> [f64; 2] {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shifted = || logits.iter().map(|logit| f64::from(logit - max));
     let sum: f64 = shifted().map(f64::exp).sum();
     let log_sum = sum.ln();
-    let mut mean = 0.0;
-    let mut square = 0.0;
+    let mut entropy = 0.0;
     for logit in shifted() {
         let (probability, nats) = (logit.exp() / sum, log_sum - logit);
         if probability > 0.0 {
-            mean += probability * nats;
-            square += probability * nats * nats;
+            entropy += probability * nats;
         }
     }
-    [log_sum - f64::from(logits[usize::from(token)] - max), mean, (square - mean * mean).max(0.0)]
+    [log_sum - f64::from(logits[usize::from(token)] - max), entropy]
 }
 
 #[cfg(test)]
@@ -195,17 +187,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_those_of_the_nats_under_the_prediction() {
-        let [nats, entropy, variance] = moments(&[0.0; 8], 5);
-        assert!((nats - entropy).abs() < 1e-12 && (entropy - 8f64.ln()).abs() < 1e-12 && variance < 1e-12);
+    fn the_expectation_is_that_of_the_nats_under_the_prediction() {
+        let [nats, entropy] = nats_and_entropy(&[0.0; 8], 5);
+        assert!((nats - entropy).abs() < 1e-12 && (entropy - 8f64.ln()).abs() < 1e-12);
         // Probabilities 3/4 and 1/4.
-        let [own, entropy, variance] = moments(&[3f32.ln(), 0.0], 1);
+        let [own, entropy] = nats_and_entropy(&[3f32.ln(), 0.0], 1);
         let nats = [(4.0f64 / 3.0).ln(), 4f64.ln()];
-        let mean = 0.75 * nats[0] + 0.25 * nats[1];
-        let expected = 0.75 * (nats[0] - mean).powi(2) + 0.25 * (nats[1] - mean).powi(2);
-        assert!((entropy - mean).abs() < 1e-6 && (variance - expected).abs() < 1e-6);
+        assert!((entropy - (0.75 * nats[0] + 0.25 * nats[1])).abs() < 1e-6);
         assert!((own - nats[1]).abs() < 1e-6);
         // What is certain costs nothing.
-        assert_eq!(moments(&[0.0, -2000.0], 1), [2000.0, 0.0, 0.0]);
+        assert_eq!(nats_and_entropy(&[0.0, -2000.0], 1), [2000.0, 0.0]);
     }
 }

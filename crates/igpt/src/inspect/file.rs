@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::View as Tensor;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ use crate::{Error, Result, files};
 
 /// Version of the files; other ones are refused.
 const VERSION: u32 = 1;
+const AGAIN: &str = "run igpt inspect fit again, or remove inspect.json";
+const OTHER: &str = "the fit is another model's, or the weights have changed since";
 const SYMBOLS: &str = "reference.symbols";
 const TIMES: &str = "reference.times";
 const CENTRE: &str = "statistics.centre";
@@ -55,32 +58,44 @@ struct Text {
     held_out_scores: Vec<f64>,
 }
 
+impl Text {
+    /// The one in the model directory `dir`; none where there is none.
+    ///
+    /// # Errors
+    /// When it can't be read, or is no fit of this version.
+    fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(INSPECTION);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bad = |problem: String| Error::format(&path, format!("{problem}: {AGAIN}"));
+        let text: Self = serde_json::from_str(&files::read_to_string(&path)?)
+            .map_err(|e| bad(format!("not the fit of igpt inspect ({e})")))?;
+        match text.version {
+            VERSION => Ok(Some(text)),
+            version => Err(bad(format!("version {version} of the file, but this igpt reads {VERSION}"))),
+        }
+    }
+}
+
 impl Fit {
     /// The fit in the model directory `dir`, whose model this is; none where there is none.
     ///
     /// # Errors
     /// When it can't be read, is damaged, or is another model's.
     pub fn open(dir: &Path, model: &ModelDir) -> Result<Option<Self>> {
+        let Some(text) = Text::read(dir)? else { return Ok(None) };
         let path = dir.join(INSPECTION);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let again = "run igpt inspect fit again, or remove inspect.json";
-        let bad = |problem: &dyn std::fmt::Display| Error::format(&path, format!("{problem}: {again}"));
-        let text: Text = serde_json::from_str(&files::read_to_string(&path)?)
-            .map_err(|e| bad(&format!("not the fit of igpt inspect ({e})")))?;
-        if text.version != VERSION {
-            return Err(bad(&format!("version {} of the file, but this igpt reads {VERSION}", text.version)));
-        }
+        let bad = |problem: &dyn std::fmt::Display| Error::format(&path, format!("{problem}: {AGAIN}"));
         if text.model != identity(model) {
-            return Err(bad(&"the fit is another model's, or the weights have changed since"));
+            return Err(bad(&OTHER));
         }
         if !is_inspection(&text.tensors) {
             return Err(bad(&format!("{:?} is not the name of a file of tensors", text.tensors)));
         }
         let tensors = dir.join(&text.tensors);
         if sha256_file(&tensors)? != text.sha256 {
-            return Err(Error::format(&tensors, format!("damaged, its checksum is another: {again}")));
+            return Err(Error::format(&tensors, format!("damaged, its checksum is another: {AGAIN}")));
         }
         let held_out = Conformal::new(text.held_out_scores).map_err(|e| bad(&e))?;
         if held_out.scores().len() != text.used.held_out || !text.brightest.is_finite() {
@@ -93,7 +108,7 @@ impl Fit {
         if text.score.needs_statistics() && statistics.is_none() {
             return Err(bad(&format!("the score {} has no statistics", text.score)));
         }
-        let bank = stored.bank(model.config.n_embd)?;
+        let bank = stored.bank(model.config.n_embd)?.map(Arc::new);
         if text.score.needs_bank() && bank.is_none() {
             return Err(bad(&format!("the score {} has no bank of features", text.score)));
         }
@@ -102,12 +117,24 @@ impl Fit {
         Ok(Some(Self { model, view, score, held_out, brightest, used, reference, within, statistics, bank, pictures }))
     }
 
-    /// The fit of the model at `path`, a model directory or a run directory; none where it has none.
+    /// The fit of the model at `path`, a model directory or a run directory, for what needs none: none where it has none, and
+    /// with a warning where it is another model's. A run that goes on is opened by its newest checkpoint, while the model
+    /// directory still has the fit of the model before.
     ///
     /// # Errors
-    /// As [`Fit::open`].
+    /// When it can't be read or is damaged.
     pub fn find(path: &Path, model: &ModelDir) -> Result<Option<Self>> {
-        ModelDir::locate(path).map_or(Ok(None), |dir| Self::open(&dir, model))
+        let Ok(dir) = ModelDir::locate(path) else { return Ok(None) };
+        if Text::read(&dir)?.is_some_and(|text| text.model != identity(model)) {
+            let fit = dir.join(INSPECTION);
+            tracing::warn!(
+                "{}: {OTHER}, so that it is not used: when training is over, run igpt inspect fit --model {} --data GOOD",
+                fit.display(),
+                path.display()
+            );
+            return Ok(None);
+        }
+        Self::open(&dir, model)
     }
 
     /// The fit in the model directory `dir`, which must have one.
@@ -170,7 +197,7 @@ impl Fit {
             tensors.push((CENTRE, Values::f32(&statistics.centre)));
             tensors.push((SCALE, Values::f32(&statistics.scale)));
         }
-        if let Some(Bank { moments, points, .. }) = &self.bank {
+        if let Some(Bank { moments, points }) = self.bank.as_deref() {
             tensors.push((BANK, Values::f32(&points.values)));
             tensors.push((MOMENTS, Values::f32(&moments.iter().flat_map(|(a, b)| [*a, *b]).collect::<Vec<_>>())));
         }
@@ -277,7 +304,7 @@ impl Stored<'_> {
         if points.is_empty() || points.len() * n_embd != points.values.len() || moments.len() != n_embd {
             return Err(self.bad(format!("{BANK} and {MOMENTS} are no bank: run igpt inspect fit again")));
         }
-        Ok(Some(Bank::new(moments, points)))
+        Ok(Some(Bank { moments, points }))
     }
 
     fn pictures(&self) -> Result<Vec<u64>> {

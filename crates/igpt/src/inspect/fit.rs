@@ -1,9 +1,12 @@
 //! What is fitted once on good pictures and kept with the model.
 
+use std::sync::Arc;
+
+use igpt_kernels::Pool;
 use serde::{Deserialize, Serialize};
 
 use super::bank::Bank;
-use super::conformal::Conformal;
+use super::conformal::{Conformal, expect_rate, needed};
 use super::evidence::{Good, Needs};
 use super::picture::{Picture, View};
 use super::score::Score;
@@ -12,6 +15,7 @@ use super::within::Within;
 use crate::checksum::sha256_of;
 use crate::evaluate::Baselines;
 use crate::model::ModelDir;
+use crate::{Error, Result};
 
 /// All that it takes to judge pictures.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct Fit {
     /// What good pictures are like at their extremes, where the score asks.
     pub statistics: Option<Statistics>,
     /// Features of good pictures, where the score asks.
-    pub bank: Option<Bank>,
+    pub bank: Option<Arc<Bank>>,
     /// [`Picture::key`] of all pictures that it was fitted to or that are held out, sorted.
     pub pictures: Vec<u64>,
 }
@@ -59,9 +63,29 @@ pub struct Used {
 }
 
 impl Fit {
-    /// What its score asks of the model.
-    pub fn needs(&self) -> Needs {
-        Needs { expectation: self.score.needs_expectation(), bank: self.bank.clone() }
+    /// What its score asks of the model, and of `threads` threads; 0 is one for each available core.
+    pub fn needs(&self, threads: usize) -> Needs {
+        // What only a bank is compared by need not wait for work without one.
+        let threads = if self.bank.is_some() { Pool::team(threads) } else { 1 };
+        let (expectation, bank) = (self.score.needs_expectation(), self.bank.clone());
+        Needs { expectation, bank, pool: Arc::new(Pool::new(threads)) }
+    }
+
+    /// The score above which a picture is odd, at this rate of false alarms: [`Conformal::threshold`].
+    ///
+    /// # Errors
+    /// As there. The message says how many pictures have to be held out, those for the score's statistics among them.
+    pub fn threshold(&self, false_alarms: f64) -> Result<f64> {
+        expect_rate(false_alarms)?;
+        self.held_out.threshold(false_alarms).map_err(|error| match error {
+            Error::Invalid(message) if self.score.needs_statistics() => Error::Invalid(format!(
+                "{message}; a third of the held-out pictures is for the statistics of {}, not for the threshold: hold out {} \
+                 or more",
+                self.score,
+                with_statistics(needed(false_alarms))
+            )),
+            other => other,
+        })
     }
 
     /// What it knows of good pictures.
@@ -75,9 +99,30 @@ impl Fit {
     }
 }
 
+/// How many pictures are enough for `scores` of them, where every third is for statistics.
+fn with_statistics(scores: usize) -> usize {
+    3 * scores.saturating_sub(1) / 2 + 1
+}
+
 /// What a model is known by again, whatever its files are called: SHA-256 of its shape, palette and weights, in hex.
 pub(super) fn identity(model: &ModelDir) -> String {
     let shape = format!("{:?} {}", model.config, model.palette.hash());
     let hash = sha256_of(&[shape.as_bytes(), bytemuck::cast_slice(&model.weights)]);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_third_of_the_held_out_pictures_is_counted_in_what_a_rate_needs() {
+        assert_eq!(with_statistics(99), 148);
+        for scores in 1..300 {
+            // As the fit divides them: every third is for statistics.
+            let left = |held: usize| held - held / 3;
+            let held = with_statistics(scores);
+            assert!(left(held) >= scores && left(held - 1) < scores, "{scores}");
+        }
+    }
 }

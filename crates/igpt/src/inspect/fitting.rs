@@ -1,6 +1,9 @@
 //! The fit itself: the reference, what good pictures are like, and the scores of those that are held out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use igpt_kernels::Pool;
 
 use super::bank::{Bank, Gathered};
 use super::conformal::{Conformal, needed};
@@ -17,10 +20,11 @@ use crate::evaluate::Baselines;
 use crate::image::ImageSize;
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
+use crate::rng::{Purpose, Rng};
 use crate::stats::{auroc, auroc_interval, quantile};
 use crate::{Error, Result};
 
-/// Pictures that the reference is fitted to at most, spread evenly, and tiles of these.
+/// Pictures that the reference is fitted to at most, spread evenly, and tiles of all of them together.
 const REFERENCE: usize = 20_000;
 /// Pictures that statistics are of at most, spread evenly: each costs a forward pass.
 const STATISTICS: usize = 1000;
@@ -52,6 +56,8 @@ pub struct Request<'a> {
     pub data: &'a str,
     /// Pictures known to be odd, by which scores are compared.
     pub odd: Option<&'a Images>,
+    /// Threads that compare features; 0 is one for each available core.
+    pub threads: usize,
 }
 
 /// How well a score tells the odd pictures from held-out good ones.
@@ -101,7 +107,12 @@ pub fn fit(
     let is_auto = request.choice == Choice::Auto;
     // Before anything takes long.
     expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, request.data)?;
-    let needs = Needs { expectation: scores.iter().any(|score| score.needs_expectation()), bank: None };
+    let needs_bank = scores.iter().any(|score| score.needs_bank());
+    let needs = Needs {
+        expectation: scores.iter().any(|score| score.needs_expectation()),
+        bank: None,
+        pool: Arc::new(Pool::new(if needs_bank { Pool::team(request.threads) } else { 1 })),
+    };
     let quantizer = Quantizer::new(model.palette.clone());
     let mut looked = Looked {
         engine,
@@ -115,9 +126,9 @@ pub fn fit(
     let (reference, within, reference_count) = looked.reference(&divided.reference.spread(REFERENCE), model)?;
     let good = Good { reference: &reference, within: &within };
 
-    if scores.iter().any(|score| score.needs_bank()) {
+    if needs_bank {
         let bank = looked.bank(&divided.reference.spread(STATISTICS))?;
-        looked.needs.bank = Some(bank.ok_or_else(|| none_readable(request.data))?);
+        looked.needs.bank = Some(Arc::new(bank.ok_or_else(|| none_readable(request.data))?));
     }
 
     // What good pictures are like is told by some that the network has not seen, if enough others are left.
@@ -139,10 +150,7 @@ pub fn fit(
     }
     let statistics = extremes.statistics();
     if statistics.is_none() && needs_statistics {
-        return Err(Error::Missing(format!(
-            "no picture of {} could be read: give others, or mend these",
-            request.data
-        )));
+        return Err(none_readable(request.data));
     }
 
     let judge = |scores: &[Score], evidence: &Evidence| -> Row {
@@ -253,13 +261,13 @@ impl Looked<'_> {
     /// The context model of some pictures, their exact values, and how many pictures they are.
     fn reference(&mut self, images: &Images, model: &ModelDir) -> Result<(Baselines, Within, usize)> {
         let (mut tokens, mut count, mut values) = (Vec::new(), 0, Counts::new(&self.quantizer));
-        let most = REFERENCE * model.config.n_ctx();
+        let (n_ctx, share) = (model.config.n_ctx(), REFERENCE / images.len().max(1));
         let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
-            for Named { picture, .. } in &run {
+            for Named { index, picture, .. } in &run {
                 self.used.push(picture.key());
                 values.add(picture.details());
-                if tokens.len() < most {
-                    tokens.extend_from_slice(picture.tokens());
+                for tile in spread(picture.tiles(), share, *index) {
+                    tokens.extend_from_slice(&picture.tokens()[tile * n_ctx..][..n_ctx]);
                 }
             }
             count += run.len();
@@ -267,7 +275,7 @@ impl Looked<'_> {
             Ok(())
         })?;
         self.note(unread);
-        let images = tokens.len() / model.config.n_ctx();
+        let images = tokens.len() / n_ctx;
         let set = TokenSet {
             tokens,
             n_px: model.config.n_px,
@@ -298,6 +306,16 @@ impl Looked<'_> {
     }
 }
 
+/// At most `share` of the tiles of a picture, spread evenly: one of each of so many runs of neighbours, drawn by the picture's
+/// number. (The first of each run could all lie in one column.)
+fn spread(tiles: usize, share: usize, picture: usize) -> impl Iterator<Item = usize> {
+    let count = share.min(tiles);
+    (0..count).map(move |run| {
+        let [start, end] = [run, run + 1].map(|run| run * tiles / count);
+        start + Rng::new(1, Purpose::Inspect, picture as u64, run as u64).below((end - start) as u64) as usize
+    })
+}
+
 fn none_readable(data: &str) -> Error {
     Error::Missing(format!("no picture of {data} could be read: give others, or mend these"))
 }
@@ -323,4 +341,21 @@ fn expect_enough(count: usize, is_auto: bool, data: &str) -> Result<()> {
          good pictures{}",
         if is_auto { ", or name a score" } else { "" }
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_picture_gives_the_reference_an_even_share_of_tiles_from_all_over_it() {
+        assert_eq!(spread(7, 83, 3).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(spread(1, 1, 0).collect::<Vec<_>>(), [0]);
+        // 40 rows and columns of tiles.
+        let tiles: Vec<usize> = spread(1600, 40, 5).collect();
+        assert_eq!(tiles.len(), 40);
+        assert!(tiles.iter().enumerate().all(|(run, tile)| (40 * run..40 * run + 40).contains(tile)), "{tiles:?}");
+        let columns: HashSet<usize> = tiles.iter().map(|tile| tile % 40).collect();
+        assert!(columns.len() > 15, "{tiles:?}");
+    }
 }

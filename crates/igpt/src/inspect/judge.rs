@@ -1,6 +1,6 @@
 //! Judges pictures by a fit.
 
-use super::evidence::{Evidence, evidence};
+use super::evidence::{Evidence, Needs, evidence};
 use super::fit::Fit;
 use super::map::Map;
 use super::picture::{Named, Picture, each_run};
@@ -16,6 +16,8 @@ use crate::palette::Quantizer;
 pub struct Inspector {
     /// The fit.
     pub fit: Fit,
+    /// What its score asks.
+    needs: Needs,
     quantizer: Quantizer,
     n_px: ImageSize,
 }
@@ -34,9 +36,10 @@ pub struct Verdict {
 }
 
 impl Inspector {
-    /// Of `fit`, which is of `model`.
-    pub fn new(fit: Fit, model: &ModelDir) -> Self {
-        Self { fit, quantizer: Quantizer::new(model.palette.clone()), n_px: model.config.n_px }
+    /// Of `fit`, which is of `model`. Features are compared by `threads` threads; 0 is one for each available core.
+    pub fn new(fit: Fit, model: &ModelDir, threads: usize) -> Self {
+        let needs = fit.needs(threads);
+        Self { fit, needs, quantizer: Quantizer::new(model.palette.clone()), n_px: model.config.n_px }
     }
 
     /// A decoded picture of any size, ready for the engine.
@@ -50,6 +53,11 @@ impl Inspector {
     /// An image of the model's size that is tokens already.
     pub fn picture_of_tokens(&self, tokens: Vec<u16>) -> Picture {
         Picture::of_tokens(tokens, self.n_px, &self.quantizer)
+    }
+
+    /// What its score asks of the model; cheap to clone.
+    pub fn needs(&self) -> &Needs {
+        &self.needs
     }
 
     /// In how many tiles a picture of this size is looked at; 1 of one that is looked at as a whole.
@@ -69,6 +77,25 @@ impl Inspector {
         verdict.map.picture(picture.own, picture.place, self.fit.brightest)
     }
 
+    /// The score of each of `images`, in their order; none of one that can't be read. `progress` is told how many are done.
+    ///
+    /// # Errors
+    /// When the engine fails, or the surprise at a pixel is not finite.
+    pub fn scores(
+        &self,
+        engine: &mut dyn Engine,
+        images: &Images,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Option<f64>>> {
+        let mut scores = vec![None; images.len()];
+        let mut take = |named: &Named, verdict: Verdict| {
+            scores[named.index] = Some(verdict.score);
+            Ok(())
+        };
+        self.each(engine, images, &mut take, progress)?;
+        Ok(scores)
+    }
+
     /// Judges `images` one after the other and hands each to `take` with the verdict. `progress` is told how many are done.
     /// Gives those that could not be read.
     ///
@@ -81,9 +108,9 @@ impl Inspector {
         take: &mut dyn FnMut(&Named, Verdict) -> Result<()>,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Damaged>> {
-        let (mut done, needs) = (0, self.fit.needs());
+        let mut done = 0;
         each_run(images, (self.fit.view, self.n_px), &self.quantizer, &mut |run| {
-            let found = evidence(engine, &run, self.fit.good(), &needs)?;
+            let found = evidence(engine, &run, self.fit.good(), &self.needs)?;
             for (named, evidence) in run.iter().zip(&found) {
                 take(named, self.verdict(evidence))?;
             }

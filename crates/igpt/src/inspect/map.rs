@@ -1,7 +1,7 @@
 //! A number for each pixel of a picture: windows, the highest values, and the picture of it at the picture's own size.
 
 use crate::image::resize::{Area, resample};
-use crate::image::{ImageSize, Pixels, Resampling, checker, heat};
+use crate::image::{ImageSize, Pixels, Resampling, Window, checker, heat};
 
 /// Side of the windows that scores look at, in pixels of the maps.
 pub const SIDE: usize = 5;
@@ -13,17 +13,6 @@ pub struct Map {
     pub size: ImageSize,
     /// In raster order.
     pub values: Vec<f64>,
-}
-
-/// A rectangle of whole pixels of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Rows above it.
-    pub top: usize,
-    /// Columns to its left.
-    pub left: usize,
-    /// Its own.
-    pub size: ImageSize,
 }
 
 impl Map {

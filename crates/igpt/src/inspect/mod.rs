@@ -1,5 +1,5 @@
-//! Odd images, judged by a threshold that keeps its promise: a score for each picture, a map of where it is odd, and how
-//! odd that is beside good pictures that nothing was fitted to.
+//! Odd images (anomaly detection): a score for each picture, a map of where it is odd, and a threshold at a rate of false
+//! alarms that is asked for, made of good pictures that nothing was fitted to.
 //!
 //! A [`Fit`] is made once of good pictures and kept in the model directory. It judges any picture by itself: the same
 //! picture has the same score whatever it is judged with.
@@ -27,7 +27,7 @@ mod within;
 pub use bank::Bank;
 pub use conformal::Conformal;
 pub use divide::{Divided, divide};
-pub use evidence::{Answers, Evidence, Expectation, Good, Needs, ask, evidence};
+pub use evidence::{Answers, Evidence, Good, Needs, ask, evidence};
 pub use fit::{Fit, Used};
 pub use fitting::{Choice, Fitted, Request, Separation, fit};
 pub use judge::{Inspector, Verdict};

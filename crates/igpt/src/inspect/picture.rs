@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::map::{Map, Window};
+use super::map::Map;
 use super::within::symbol;
 use crate::checksum::sha256_of;
 use crate::data::{Damaged, Images, Preprocess};
-use crate::image::{ImageSize, Pixels};
+use crate::image::{ImageSize, Pixels, Window};
+use crate::machine::expect_memory;
 use crate::palette::Quantizer;
 use crate::{Error, Result};
 
@@ -44,25 +45,32 @@ impl Picture {
     /// A picture of any size for a model of size `n_px`.
     ///
     /// # Errors
-    /// When it is smaller than a tile, or would have to be scaled where the palette forbids it.
+    /// When it is smaller than a tile, too large for the memory that is left, or would have to be scaled where the palette forbids it.
     pub fn new(pixels: &Pixels, view: View, n_px: ImageSize, quantizer: &Quantizer) -> Result<Self> {
         let own = pixels.size;
-        let key = key(&[&pixels.size.width.to_le_bytes(), &pixels.data]);
         let pixels = &*pixels.with_channels(quantizer.palette().channels());
+        let key = key(&[&pixels.size.width.to_le_bytes(), &pixels.data]);
         let details = |pixels: &Pixels, tokens: &[u16]| {
             let pixels = pixels.data.chunks_exact(pixels.channels);
             pixels.zip(tokens).map(|(pixel, token)| symbol(quantizer, *token, pixel)).collect()
         };
         if view == View::Whole {
-            let scaled = Preprocess::of(quantizer.palette(), n_px).evaluation(pixels)?;
+            let preprocess = Preprocess::of(quantizer.palette(), n_px);
+            let (scaled, place) = (preprocess.evaluation(pixels)?, preprocess.window(own)?);
             let mut tokens = vec![0; n_px.pixels()];
             quantizer.tokens(&scaled, &mut tokens);
-            let (place, details) = (crop(own, n_px), details(&scaled, &tokens));
+            let details = details(&scaled, &tokens);
             return Ok(Self { own, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key });
         }
         if own.height < n_px.height || own.width < n_px.width {
-            return Err(Error::Mismatch(format!("a picture of {own} is smaller than the model's tiles of {n_px}")));
+            return Err(Error::Mismatch(format!(
+                "a picture of {own} is smaller than the model's tiles of {n_px}: give larger pictures, or use a model without \
+                 tiles"
+            )));
         }
+        expect_memory(BYTES.saturating_mul(own.pixels() as u64), || {
+            format!("judging a picture of {own} in tiles (cut it, or give smaller ones)")
+        })?;
         let [down, across] = [(own.height, n_px.height), (own.width, n_px.width)].map(|(a, b)| starts(a, b));
         let corners: Vec<[usize; 2]> =
             down.iter().flat_map(|&top| across.iter().map(move |&left| [top, left])).collect();
@@ -98,7 +106,7 @@ impl Picture {
         Self { own: n_px, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key }
     }
 
-    /// What it is known by again: 64 bits of the SHA-256 of its pixels.
+    /// What it is known by again: 64 bits of the SHA-256 of its pixels, in the palette's channels.
     pub fn key(&self) -> u64 {
         self.key
     }
@@ -134,26 +142,31 @@ impl Picture {
     }
 
     /// One map of the whole picture, of `values` (tiles, T): where tiles overlap, the mean.
-    pub fn merge(&self, values: &[f64]) -> Map {
+    pub fn merge(&self, values: impl IntoIterator<Item = f64>) -> Map {
         let (width, tile) = (self.size.width, self.n_px);
         let mut sums = vec![0.0; self.size.pixels()];
-        let mut counts = vec![0.0; self.size.pixels()];
-        for (values, [top, left]) in values.chunks_exact(tile.pixels()).zip(&self.corners) {
-            for (t, value) in values.iter().enumerate() {
-                let at = (top + t / tile.width) * width + left + t % tile.width;
-                sums[at] += value;
-                counts[at] += 1.0;
-            }
+        let mut counts = vec![0.0f32; self.size.pixels()];
+        let places = self.corners.iter().flat_map(|[top, left]| {
+            (0..tile.pixels()).map(move |t| (top + t / tile.width) * width + left + t % tile.width)
+        });
+        for (value, at) in values.into_iter().zip(places) {
+            sums[at] += value;
+            counts[at] += 1.0;
         }
-        Map::new(self.size, sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect())
+        sums.iter_mut().zip(&counts).for_each(|(sum, count)| *sum /= f64::from(*count));
+        Map::new(self.size, sums)
     }
 }
 
 /// Tiles handed to the engine at once; it cuts them further as its memory asks.
 pub(super) const BATCH: usize = 64;
 
-/// Pictures decoded at once: tiles of large ones are many.
+/// Pictures decoded at once: whole ones, and tiles of what may be large.
 const RUN: [usize; 2] = [64, 4];
+/// Pixels of the maps of pictures that are decoded and judged at once, where there are several: a larger picture is alone.
+const PIXELS: usize = 1 << 20;
+/// Bytes for each pixel of the maps of a picture that is judged: maps in f64, answers of filters, tokens.
+const BYTES: u64 = 128;
 
 /// A picture among others.
 #[derive(Clone, Debug)]
@@ -177,14 +190,19 @@ pub(super) fn each_run(
     quantizer: &Quantizer,
     take: &mut dyn FnMut(Vec<Named>) -> Result<()>,
 ) -> Result<Vec<Damaged>> {
-    let run = RUN[usize::from(view == View::Tiles)];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // The palette's, not those that all of the images together are taken for: a picture's score is its own.
+    let channels = quantizer.palette().channels();
     let mut damaged = Vec::new();
-    for first in (0..images.len()).step_by(run) {
+    let (mut first, mut largest) = (0, n_px.pixels());
+    while first < images.len() {
+        // As large as those before, one may guess.
+        let run = (PIXELS / largest).clamp(1, RUN[usize::from(view == View::Tiles)]);
         let last = (first + run).min(images.len());
         let share = (last - first).div_ceil(threads).max(1);
         let read = |index: usize| {
-            let picture = images.pixels(index).and_then(|pixels| Picture::new(&pixels, view, n_px, quantizer));
+            let picture =
+                images.pixels_in(index, channels).and_then(|pixels| Picture::new(&pixels, view, n_px, quantizer));
             let name = images.name(index);
             match picture {
                 Ok(picture) => Ok(Named { index, name, picture }),
@@ -199,16 +217,42 @@ pub(super) fn each_run(
             let parts: Vec<_> = parts.collect();
             parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
         });
+        first = last;
         let mut whole = Vec::with_capacity(found.len());
         for picture in found {
             match picture {
-                Ok(picture) => whole.push(picture),
+                Ok(named) => {
+                    largest = largest.max(named.picture.size.pixels());
+                    whole.push(named);
+                }
                 Err(problem) => damaged.push(problem),
             }
         }
-        take(whole)?;
+        let sizes: Vec<usize> = whole.iter().map(|named| named.picture.size.pixels()).collect();
+        let mut whole = whole.into_iter();
+        for count in together(&sizes) {
+            take(whole.by_ref().take(count).collect())?;
+        }
     }
     Ok(damaged)
+}
+
+/// How many neighbours of pictures of these pixels are judged at once, and how many next.
+fn together(pixels: &[usize]) -> Vec<usize> {
+    let (mut runs, mut sum): (Vec<usize>, usize) = (Vec::new(), 0);
+    for &own in pixels {
+        match runs.last_mut() {
+            Some(run) if sum + own <= PIXELS => {
+                *run += 1;
+                sum += own;
+            }
+            _ => {
+                runs.push(1);
+                sum = own;
+            }
+        }
+    }
+    runs
 }
 
 fn key(parts: &[&[u8]]) -> u64 {
@@ -219,18 +263,6 @@ fn key(parts: &[&[u8]]) -> u64 {
 fn starts(length: usize, tile: usize) -> Vec<usize> {
     let last = length - tile;
     (0..last).step_by(tile).chain([last]).collect()
-}
-
-/// The largest centred crop of `n_px`'s proportions, which [`Preprocess::evaluation`] scales.
-fn crop(own: ImageSize, n_px: ImageSize) -> Window {
-    let scaled = |side: usize, by: usize, over: usize| ((side * by + over / 2) / over).max(1);
-    let mut size = own;
-    if own.width * n_px.height >= own.height * n_px.width {
-        size.width = scaled(own.height, n_px.width, n_px.height).min(own.width);
-    } else {
-        size.height = scaled(own.width, n_px.height, n_px.width).min(own.height);
-    }
-    Window { top: (own.height - size.height) / 2, left: (own.width - size.width) / 2, size }
 }
 
 #[cfg(test)]
@@ -253,7 +285,7 @@ mod tests {
         let n_px = ImageSize { height: 8, width: 12 };
         for (height, width) in [(8, 12), (16, 40), (40, 16), (33, 47), (9, 8)] {
             // Bright inside the crop alone.
-            let place = crop(ImageSize { height, width }, n_px);
+            let place = Preprocess::new(n_px).window(ImageSize { height, width }).unwrap();
             let inside = |y: usize, x: usize| {
                 (place.top..place.top + place.size.height).contains(&y)
                     && (place.left..place.left + place.size.width).contains(&x)
@@ -272,13 +304,13 @@ mod tests {
         for (height, width) in [(8, 8), (8, 9), (21, 30), (12, 16)] {
             let picture = Picture::new(&grey(height, width, value), View::Tiles, n_px, &quantizer()).unwrap();
             let values: Vec<f64> = picture.tokens().iter().map(|token| f64::from(*token)).collect();
-            let merged = picture.merge(&values);
+            let merged = picture.merge(values);
             let expected: Vec<f64> = (0..height * width).map(|i| value(i / width, i % width) as f64).collect();
             assert_eq!(merged, Map::new(ImageSize { height, width }, expected));
             assert_eq!(picture.tiles(), Picture::count(picture.own, View::Tiles, n_px));
         }
         let small = Picture::new(&grey(7, 30, value), View::Tiles, n_px, &quantizer()).unwrap_err().to_string();
-        assert!(small.contains("7×30") && small.contains("8×8"), "{small}");
+        assert!(small.contains("7×30") && small.contains("8×8") && small.contains("give larger"), "{small}");
     }
 
     #[test]
@@ -288,7 +320,32 @@ mod tests {
         assert_eq!(picture.tiles(), 2);
         // Each tile's number at its own pixels: columns 0 to 7, and 4 to 11.
         let values: Vec<f64> = (0..128).map(|i| f64::from(i / 64)).collect();
-        let row = &picture.merge(&values).values[7 * 12..];
+        let row = &picture.merge(values).values[7 * 12..];
         assert_eq!(row, [0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn large_pictures_are_judged_one_at_a_time_and_small_ones_together() {
+        assert_eq!(together(&[12_000_000, 12_000_000, 500_000, 300_000, 400_000, 12_000_000]), [1, 1, 2, 1, 1]);
+        assert_eq!(together(&[1024; 64]), [64]);
+        assert!(together(&[]).is_empty());
+        // As they are decoded, too, in order and with each of them.
+        let dir = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = [(9, 1), (600, 2), (1100, 3), (1100, 4), (30, 5)]
+            .map(|(side, number)| {
+                let path = dir.path().join(format!("{number}.png"));
+                let pixels = grey(side, side, |y, x| (y / 7 + x / 5 + number) % 16);
+                crate::formats::png::save(&path, &pixels, &crate::formats::png::Text::none()).unwrap();
+                path
+            })
+            .to_vec();
+        let images = crate::data::sources::folder::of_files(&paths);
+        let mut runs = Vec::new();
+        let mut take = |run: Vec<Named>| {
+            runs.push(run.iter().map(|named| named.picture.own.height).collect::<Vec<_>>());
+            Ok(())
+        };
+        each_run(&images, (View::Tiles, ImageSize::square(8)), &quantizer(), &mut take).unwrap();
+        assert_eq!(runs, [vec![9, 600], vec![1100], vec![1100], vec![30]]);
     }
 }

@@ -37,7 +37,7 @@ fn divided(reference: usize, held_out: usize) -> Divided {
 }
 
 fn fitted(model: &ModelDir, view: View, choice: Choice, odd: Option<&Images>) -> crate::Result<Fitted> {
-    let request = Request { view, choice, data: "emoji", odd };
+    let request = Request { view, choice, data: "emoji", odd, threads: 1 };
     fit(&mut *engine(model), model, &divided(60, 40), request, &mut |_, _, _| ())
 }
 
@@ -63,7 +63,7 @@ fn a_picture_has_the_same_score_alone_among_others_and_in_another_order() {
         let scores_of_view = if view == View::Whole { &Score::ALL[..] } else { &[Score::DEFAULT] };
         for &score in scores_of_view {
             let fit = fitted(&model, view, Choice::Named(score), None).unwrap().fit;
-            let inspector = Inspector::new(fit, &model);
+            let inspector = Inspector::new(fit, &model, 1);
             let images = if view == View::Whole { images.clone() } else { images.pick(places) };
             let places = if view == View::Whole { places } else { [0, 1, 2] };
             let all = scores(&inspector, &model, &images);
@@ -77,12 +77,38 @@ fn a_picture_has_the_same_score_alone_among_others_and_in_another_order() {
 }
 
 #[test]
+fn a_colour_file_has_the_same_score_alone_and_among_grey_ones() {
+    let model = model();
+    let dir = tempfile::tempdir().unwrap();
+    let save = |i: usize, channels: usize| {
+        let path = dir.path().join(format!("{i:02}.png"));
+        let data = (0..64 * channels).map(|at| (at * at * 7 + 40 * i) as u8).collect();
+        let pixels = Pixels::new(ImageSize::square(8), channels, data);
+        crate::formats::png::save(&path, &pixels, &crate::formats::png::Text::none()).unwrap();
+        path
+    };
+    // Of more than 64 files not all are looked at to tell grey from colour.
+    let paths: Vec<_> = (0..80).map(|i| save(i, if i == 1 { 3 } else { 1 })).collect();
+    let set = data::sources::folder::of_files(&paths);
+    assert_eq!(set.channels(), 1);
+    let inspector =
+        Inspector::new(fitted(&model, View::Whole, Choice::Named(Score::Window), None).unwrap().fit, &model, 1);
+    let alone = scores(&inspector, &model, &data::sources::folder::of_files(&paths[1..2]));
+    assert_eq!(scores(&inspector, &model, &set)[1], alone[0]);
+    // It is known again, too.
+    let quantizer = crate::palette::Quantizer::new(model.palette.clone());
+    let key = |pixels: &Pixels| Picture::new(pixels, View::Whole, model.config.n_px, &quantizer).unwrap().key();
+    let grey = set.pixels(0).unwrap();
+    assert_eq!(key(&grey), key(&grey.with_channels(3)));
+}
+
+#[test]
 fn held_out_pictures_have_the_scores_that_the_fit_keeps() {
     let model = model();
     for (view, score) in [(View::Whole, Score::LocalExcess), (View::Tiles, Score::Typical)] {
         let fit = fitted(&model, view, Choice::Named(score), None).unwrap().fit;
         let kept: Vec<u64> = fit.held_out.scores().iter().map(|score| score.to_bits()).collect();
-        let inspector = Inspector::new(fit, &model);
+        let inspector = Inspector::new(fit, &model, 1);
         let mut found = scores(&inspector, &model, &divided(60, 40).held_out);
         found.sort_by(|a, b| f64::from_bits(a.1).total_cmp(&f64::from_bits(b.1)));
         assert_eq!(found.into_iter().map(|(_, bits)| bits).collect::<Vec<_>>(), kept);
@@ -100,7 +126,7 @@ fn the_excess_is_that_of_the_likelihood_beyond_the_reference() {
     let quantizer = crate::palette::Quantizer::new(model.palette.clone());
     let set = data::tokenize_unchecked(&images, model.config.n_px, &quantizer).unwrap();
     let expected = surprise(&mut *engine(&model), &set, Reference::Context(&fit.reference), &mut |_| ()).unwrap();
-    let found = scores(&Inspector::new(fit, &model), &model, &images);
+    let found = scores(&Inspector::new(fit, &model, 1), &model, &images);
     assert_eq!(
         found.iter().map(|(_, bits)| *bits).collect::<Vec<_>>(),
         expected.iter().map(|surprise| surprise.excess().to_bits()).collect::<Vec<_>>()
@@ -123,7 +149,7 @@ fn a_saved_fit_judges_to_the_same_bits_and_the_model_opens_as_before() {
         let opened = Fit::expect(&dir, &ModelDir::open(&dir).unwrap()).unwrap();
         assert_eq!((&opened.held_out, &opened.used, opened.view), (&fit.held_out, &fit.used, view));
         assert_eq!((opened.pictures.len(), &opened.pictures), (fit.pictures.len(), &fit.pictures));
-        let [before, after] = [fit, opened].map(|fit| scores(&Inspector::new(fit, &model), &model, &images));
+        let [before, after] = [fit, opened].map(|fit| scores(&Inspector::new(fit, &model, 1), &model, &images));
         assert_eq!(before, after);
         // No file of the earlier fit stays.
         let ours = |name: &str| name.starts_with("inspect");
@@ -154,6 +180,8 @@ fn a_fit_that_cannot_be_read_or_is_another_models_is_named() {
     other.weights[7] += 1.0;
     let message = problem(dir, &other);
     assert!(message.contains("inspect.json") && message.contains("weights have changed"), "{message}");
+    // What can do without a fit, does: a run that goes on has the fit of the model before.
+    assert!(Fit::find(dir, &other).unwrap().is_none());
     for (from, to, named) in [
         ("\"version\": 1", "\"version\": 2", "version 2"),
         ("{", "[", "not the fit"),
@@ -208,7 +236,7 @@ fn too_few_good_pictures_are_refused_with_their_number() {
     let model = model();
     let ask = |held_out, choice| {
         let odd = emoji().test.take(3);
-        let request = Request { view: View::Whole, choice, data: "photos", odd: Some(&odd) };
+        let request = Request { view: View::Whole, choice, data: "photos", odd: Some(&odd), threads: 1 };
         let found = fit(&mut *engine(&model), &model, &divided(20, held_out), request, &mut |_, _, _| ());
         found.map(|found| found.fit.held_out.scores().len()).map_err(|error| error.to_string())
     };
@@ -228,7 +256,7 @@ fn too_few_good_pictures_are_refused_with_their_number() {
 fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
     let model = model();
     let of = |held_out, score| {
-        let request = Request { view: View::Whole, choice: Choice::Named(score), data: "emoji", odd: None };
+        let request = Request { view: View::Whole, choice: Choice::Named(score), data: "emoji", odd: None, threads: 1 };
         fit(&mut *engine(&model), &model, &divided(30, held_out), request, &mut |_, _, _| ()).unwrap().fit
     };
     let used = |fit: &Fit| (fit.used.statistics, fit.used.held_out, fit.pictures.len());
@@ -237,7 +265,8 @@ fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
     assert_eq!(used(&of(40, Score::Typical)), (30, 40, 70));
     assert_eq!(used(&of(60, Score::Window)), (0, 60, 90));
     let odd = emoji().validation.spread(5);
-    let request = Request { view: View::Whole, choice: Choice::Named(Score::Window), data: "emoji", odd: Some(&odd) };
+    let request =
+        Request { view: View::Whole, choice: Choice::Named(Score::Window), data: "emoji", odd: Some(&odd), threads: 1 };
     let with_odd = fit(&mut *engine(&model), &model, &divided(30, 60), request, &mut |_, _, _| ()).unwrap().fit;
     assert_eq!(used(&with_odd), (0, 60, 90));
     assert_eq!(with_odd.held_out, of(60, Score::Window).held_out);
@@ -328,7 +357,7 @@ fn damaged_pictures_and_those_smaller_than_a_tile_are_named() {
     let images = data::open(dir.path().to_str().unwrap(), &OpenOptions::default()).unwrap().split(Split::All).unwrap();
     for (view, unread) in [(View::Whole, vec!["bad.png"]), (View::Tiles, vec!["bad.png", "small.png"])] {
         let fit = fitted(&model, view, Choice::Named(Score::Window), None).unwrap().fit;
-        let inspector = Inspector::new(fit, &model);
+        let inspector = Inspector::new(fit, &model, 1);
         let mut sizes = Vec::new();
         let mut take = |named: &Named, verdict: Verdict| {
             sizes.push((named.picture.own, inspector.heat(&named.picture, &verdict).size));

@@ -136,14 +136,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
     use crate::image::ImageSize;
-    use crate::inspect::Expectation;
 
     /// Evidence whose pixels cost this much more than the two nats that are expected.
     fn evidence(size: ImageSize, unexpected: impl Fn(usize, usize) -> f64) -> Evidence {
         let flat = |value: f64| Map::new(size, vec![value; size.pixels()]);
         let nats = |i: usize| 2.0 + unexpected(i / size.width, i % size.width);
         let surprise = Map::new(size, (0..size.pixels()).map(nats).collect());
-        let expectation = Some(Expectation { entropy: flat(2.0), variance: flat(1.0) });
+        let expectation = Some(flat(2.0));
         Evidence { surprise, reference: flat(2.0), within: flat(0.0), expectation, distance: None }
     }
 

@@ -139,9 +139,13 @@ impl Inspection<'_> {
         };
         let head = ["file", "", "score", "percentile", "p-value"].map(String::from).to_vec();
         let mut all = vec![Block::Table(Table { head, rows: judged.iter().take(LINES).map(line).collect() })];
-        if judged.len() > LINES {
-            all.push(Block::caption(format!("The first {LINES} of {}: all are in scores.csv.", judged.len())));
+        let is_cut = judged.len() > LINES;
+        if is_cut {
+            let words =
+                format!("The {LINES} oddest of {} pictures: the scores of all are in scores.csv.", judged.len());
+            all.insert(0, Block::caption(words));
         }
+        let title = if is_cut { format!("The {LINES} oddest pictures") } else { "All pictures".into() };
         let damaged = match self.damaged.is_empty() {
             true => Vec::new(),
             false => {
@@ -153,7 +157,7 @@ impl Inspection<'_> {
         let sections = vec![
             Section::new("The oddest first", oddest),
             Section::new("Scores", vec![chart(fit, judged, threshold), Block::Figures(figures)]),
-            Section::new("All pictures", all),
+            Section::new(title, all),
             Section::new("Pictures that could not be read", damaged),
             Section::new(
                 "Going on",

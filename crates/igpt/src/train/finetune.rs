@@ -8,14 +8,14 @@ mod summary;
 use std::path::Path;
 
 use self::images::{chosen, count_classes, labelled};
-use self::judge::{Choice, Judged, Verdict};
-use self::linear::{Fitted, LinearHead};
+use self::judge::{Calibrated, Choice, Judged};
+use self::linear::{LinearHead, LinearProbeInputs};
 pub use self::summary::FineTuned;
 use self::summary::card;
-use super::prepare::{Prepared, Purpose, prepare};
+use super::prepare::{Prepared, Purpose, decided, prepare};
 use super::pretrain::take_best;
 use super::setup::{batches, warn};
-use crate::data::{Dataset, Images, Split, TokenSet};
+use crate::data::{Dataset, Images, Split};
 use crate::device::{self, FineTuning};
 use crate::image::ImageSize;
 use crate::model::{ClassHead, Layout, ModelConfig, ModelDir, Objective};
@@ -54,22 +54,14 @@ pub(super) fn finetune_untested(
     fit(config, out, start, false, context)
 }
 
+/// The config of a new run of fine-tuning with nothing left open; the test images are not looked at.
+pub(super) fn fine_tuning(config: &RunConfig, out: &Path, context: &mut Context<'_>) -> Result<RunConfig> {
+    decided(&mut Classifying::of(config, false)?, config, out, context)
+}
+
 fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut Context<'_>) -> Result<FineTuned> {
-    config.validate()?;
-    let Some(settings) = &config.finetune else {
-        return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
-    };
-    let source = settings.model.as_ref().map(open_model).transpose()?;
-    if let Some(source) = &source {
-        expect_head(settings.head, source.config.objective)?;
-    } else if settings.head != Head::FineTuned {
-        return Err(Error::Invalid(format!(
-            "finetune.head is {}, but there is no pretrained model whose features a linear head could read: name one, or \
-             leave it out",
-            settings.head.name()
-        )));
-    }
-    let mut purpose = Classifying { settings, source, tests, test: None, unlabelled: 0, classes: 0 };
+    let mut purpose = Classifying::of(config, tests)?;
+    let settings = purpose.settings;
     let prepared = prepare(&mut purpose, config, out, start, context)?;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
         prepared;
@@ -82,16 +74,16 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
         None => None,
         Some(source) => {
             context.observer.event(Event::Finishing("fitting linear heads"));
-            let fitted = Fitted {
+            let inputs = LinearProbeInputs {
                 labelled: &images,
                 all: &dataset.train,
-                validation: &dataset.validation.spread(validation.as_ref().map_or(1, TokenSet::images)),
+                validation: &dataset.validation.spread(train.validated_images(dataset.validation.len())),
                 quantizer: &quantizer,
                 classes: dataset.classes.len(),
             };
             let computes = options(train, FineTuning::default(), (0, 1)).engine;
             let mut frozen = device::open(&source.config, &source.weights, &computes)?;
-            Some(fitted.best(&mut *frozen, &Workers::new(train.threads))?)
+            Some(inputs.best(&mut *frozen, &Workers::new(train.threads))?)
         }
     };
     let outcome = match settings.head {
@@ -126,7 +118,7 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
     let mut judged = Judged { validation: validation.as_ref(), test: None, quantizer: &quantizer };
     judged.test = test.filter(|_| leads && !outcome.stopped);
     let head_of = |linear: &LinearHead| ClassHead { num_labels: dataset.classes.len(), layer: linear.layer };
-    let (network, weights, verdict) = match linear.filter(|_| choice.takes_linear) {
+    let (network, weights, calibrated) = match linear.filter(|_| choice.takes_linear) {
         Some(linear) => {
             let computes = options(train, FineTuning::default(), (0, 1)).engine;
             drop(engine);
@@ -138,20 +130,20 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
             };
             let weights = linear.on(&network, weights);
             let mut engine = device::open(&network, &weights, &computes)?;
-            let verdict = judged.judge(&mut *engine, context)?;
-            (network, weights, verdict)
+            let calibrated = judged.judge(&mut *engine, context)?;
+            (network, weights, calibrated)
         }
         None if leads && outcome.step > 0 => {
-            let verdict = judged.judge(engine.as_mut(), context)?;
-            (network, engine.into_weights()?, verdict)
+            let calibrated = judged.judge(engine.as_mut(), context)?;
+            (network, engine.into_weights()?, calibrated)
         }
-        None => (network, engine.into_weights()?, Verdict::default()),
+        None => (network, engine.into_weights()?, Calibrated::default()),
     };
     context.observer.event(Event::Finishing("saving the model"));
     for (name, problem) in &damaged {
         warn(&run, context.observer, &format!("{name} was skipped: {problem}"));
     }
-    let tested = verdict.tested;
+    let tested = calibrated.tested;
     let result = FineTuned {
         test_accuracy: tested.map(|tested| tested.accuracy),
         interval: tested.map(|tested| tested.interval),
@@ -168,8 +160,8 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
         validation_loss: outcome.validation_loss,
         validation_class_loss: outcome.class_loss,
         calibration_error: tested.map(|tested| tested.calibration_error),
-        uncalibrated_error: verdict.uncalibrated_error,
-        temperature: verdict.temperature,
+        uncalibrated_error: calibrated.uncalibrated_error,
+        temperature: calibrated.temperature,
         classes: dataset.classes.clone(),
         generative_weight: settings.generative_weight,
         seconds: outcome.elapsed_s,
@@ -183,7 +175,7 @@ fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut 
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.set_classes(&dataset.classes);
-    if let Some(temperature) = verdict.temperature {
+    if let Some(temperature) = calibrated.temperature {
         model.divide_class_scores(temperature);
     }
     model.save(run.model(), &card(&config, &outcome, &result, tested), config.train.save)?;
@@ -207,6 +199,27 @@ struct Classifying<'a> {
     unlabelled: usize,
     /// Classes of the data set.
     classes: usize,
+}
+
+impl<'a> Classifying<'a> {
+    /// The fine-tuning of `config`.
+    fn of(config: &'a RunConfig, tests: bool) -> Result<Self> {
+        config.validate()?;
+        let Some(settings) = &config.finetune else {
+            return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
+        };
+        let source = settings.model.as_ref().map(open_model).transpose()?;
+        if let Some(source) = &source {
+            expect_head(settings.head, source.config.objective)?;
+        } else if settings.head != Head::FineTuned {
+            return Err(Error::Invalid(format!(
+                "finetune.head is {}, but there is no pretrained model whose features a linear head could read: name one, \
+                 or leave it out",
+                settings.head.name()
+            )));
+        }
+        Ok(Self { settings, source, tests, test: None, unlabelled: 0, classes: 0 })
+    }
 }
 
 impl Purpose for Classifying<'_> {

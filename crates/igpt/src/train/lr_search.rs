@@ -8,10 +8,9 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use crate::files;
-use crate::train::config::recipe::PASSES;
-use crate::train::config::{Keep, RunConfig};
-use crate::train::finetune::finetune_untested;
-use crate::train::pretrain::pretrain;
+use crate::train::config::{Head, Keep, RunConfig};
+use crate::train::finetune::{fine_tuning, finetune_untested};
+use crate::train::pretrain::{pretrain, pretraining};
 use crate::train::run::dir::{LR_SEARCH, RunDir, Start};
 use crate::train::setup::expect_sources_kept;
 use crate::train::trainer::context::Context;
@@ -48,11 +47,16 @@ pub struct LrSearch {
     pub trials: Vec<Trial>,
     /// The rate with the lowest loss; of a classifier with the highest accuracy, of equal ones with the lowest loss.
     pub best: f64,
+    /// The config to train with: what a budget decides (size, colours, network, batch, augmentation) as in the trials, and
+    /// the best rate.
+    #[serde(skip)]
+    pub config: RunConfig,
 }
 
 /// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in
 /// its own run directory under `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left
-/// there is replaced. The run with the best rate may then start in `out` as [`Start::New`]. Where `config` has a
+/// there is replaced. What `config` leaves open is decided once, for the whole budget, and is the same in all trials and in
+/// [`LrSearch::config`], which may then start in `out` as [`Start::New`]. Where `config` has a
 /// `[finetune]` the trials fine-tune, and no test image is looked at.
 ///
 /// # Errors
@@ -69,6 +73,11 @@ pub fn lr_search(
         return Err(Error::Invalid(format!("learning rates {rates:?} to search: give some, all above 0")));
     }
     config.validate()?;
+    if config.finetune.as_ref().is_some_and(|finetune| finetune.head == Head::Linear) {
+        return Err(Error::Invalid(
+            "a linear head has no learning rate to search: leave the search or finetune.head out".into(),
+        ));
+    }
     let root = out.join(LR_SEARCH);
     expect_sources_kept(config, out, start)?;
     // Held until the search is over.
@@ -76,9 +85,13 @@ pub fn lr_search(
     if run.is_some() && root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
     }
+    let mut config = match &config.finetune {
+        None => pretraining(config, out, context)?,
+        Some(_) => fine_tuning(config, out, context)?,
+    };
     let trials = search(rates, |lr| {
         context.phase(&format!("trying learning rate {lr}"));
-        let (trial, run) = (trial(config, lr), root.join(lr.to_string()));
+        let (trial, run) = (trial(&config, lr), root.join(lr.to_string()));
         let result = match &trial.finetune {
             None => pretrain(&trial, &run, Start::New, context).map(|found| (found.validation_loss, None)),
             Some(_) => finetune_untested(&trial, &run, Start::New, context)
@@ -102,7 +115,8 @@ pub fn lr_search(
     let best = best(&trials).ok_or_else(|| {
         Error::Invalid(format!("training breaks at every learning rate of {rates:?}: give smaller ones"))
     })?;
-    let found = LrSearch { trials, best };
+    config.train.set_main_rate(best);
+    let found = LrSearch { trials, best, config };
     let Some(run) = run else { return Ok(found) };
     run.make_way()?;
     let path = root.join("result.json");
@@ -118,19 +132,18 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     train.set_main_rate(lr);
     train.steps = train.steps.map(|steps| ((steps as f64 * SHARE) as u64).clamp(FEWEST_STEPS.min(steps), steps));
     train.epochs = train.epochs.map(|epochs| epochs * SHARE);
-    if train.steps.is_none() && train.epochs.is_none() && train.minutes.is_none() {
-        // The budget of a classifier where none is given.
-        train.epochs = Some(PASSES as f64 * SHARE);
-    }
     train.minutes = train.minutes.map(|minutes| minutes * SHARE);
     // A warm-up that was meant for the whole run is shortened with it.
     train.warmup_steps = train.warmup_steps.map(|steps| (steps as f64 * SHARE) as u64);
     train.warmup_epochs = train.warmup_epochs.map(|epochs| epochs * SHARE);
     (train.sample_images, train.checkpoint_every, train.keep) = (Some(0), Some(0), Keep::Last);
     train.plan.clear();
-    if config.finetune.is_some() {
+    train.legs.clear();
+    if let Some(finetune) = &mut config.finetune {
+        // A linear head has no rate.
+        finetune.head = Head::FineTuned;
         // What decides is the accuracy at the end, and validations on the way take time from a short trial.
-        train.eval_every = Some(0);
+        config.train.eval_every = Some(0);
     }
     config
 }

@@ -7,7 +7,7 @@ use super::setup::{
     begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
 };
 use crate::data::{Dataset, Fingerprint, Images, Loader, Split, TokenSet};
-use crate::device::{FineTuning, TrainEngine};
+use crate::device::{FineTuning, TrainEngine, backend};
 use crate::image::{ImageSize, Resampling};
 use crate::model::{ModelConfig, ModelDir};
 use crate::palette::{Palette, Quantizer};
@@ -89,11 +89,7 @@ fn extend(config: &mut RunConfig, ended: &Meta, run: &RunDir) -> Result<()> {
 /// Fills what a run of minutes leaves open of size, colours and network, and tells it.
 fn sized(config: &mut RunConfig, images: &Images, context: &mut Context<'_>) -> Result<Option<Sized>> {
     let train = config.train.clone();
-    let sized = sizing::size(config, images, |network| {
-        context.phase("measuring the speed");
-        let own = images_per_second(network, &train)?;
-        Ok(context.ranks.first(own)? * context.ranks.size() as f64)
-    })?;
+    let sized = sizing::size(config, images, |network| speed(network, &train, context))?;
     if let Some(sized) = &sized {
         context.observer.event(Event::Note(&sized.told));
     }
@@ -125,35 +121,44 @@ fn images_seen(config: &RunConfig, images: usize, network: &ModelConfig, context
     if let Some(steps) = train.fixed_steps(images).or_else(|| train.plan.last().map(|plan| plan.steps)) {
         return Ok(steps as f64 * train.batch as f64);
     }
-    context.phase("measuring the speed");
-    let speed = context.ranks.first(images_per_second(network, train)?)?;
-    Ok(60.0 * train.minutes.unwrap_or_default() * speed * context.ranks.size() as f64)
+    Ok(60.0 * train.minutes.unwrap_or_default() * speed(network, train, context)?)
 }
 
-/// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
-/// has been looked at.
-pub(super) fn prepare(
+/// Images that all ranks together train on in a second.
+///
+/// # Errors
+/// When the network can't be trained in the memory that is left.
+fn speed(network: &ModelConfig, train: &TrainSection, context: &mut Context<'_>) -> Result<f64> {
+    context.phase("measuring the speed");
+    let ranks = &mut *context.ranks;
+    let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
+    // None takes its part before all have seen what is left.
+    ranks.barrier()?;
+    let own = images_per_second(network, train, left, (ranks.rank(), ranks.size()))?;
+    ranks.barrier()?;
+    Ok(ranks.first(own)? * ranks.size() as f64)
+}
+
+/// What a run is of, decided by its config, its data and the speed of this machine.
+struct Decided {
+    /// With nothing left open.
+    config: RunConfig,
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    /// Those that are trained on.
+    images: Images,
+    quantizer: Arc<Quantizer>,
+    network: ModelConfig,
+}
+
+/// Decides everything that `config` leaves open of the run in `run`.
+fn decide(
     purpose: &mut dyn Purpose,
-    config: &RunConfig,
-    out: &Path,
+    mut config: RunConfig,
+    run: &RunDir,
     start: Start,
     context: &mut Context<'_>,
-) -> Result<Prepared> {
-    expect_same_run(context.ranks, config)?;
-    let mut config = with_groups(context.ranks, config, start, context.observer)?;
-    if config.finetune.is_some() {
-        config.given.expect_of_fine_tuning(&config)?;
-    }
-    expect_sources_kept(&config, out, start)?;
-    let leads = context.ranks.leads();
-    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
-    let own = if leads { newest(&run, start, context.observer)? } else { None };
-    let checkpoint = share_checkpoint(context.ranks, own)?;
-
-    if let Some(ended) = checkpoint.as_ref().filter(|_| config.given.names_budget()) {
-        extend(&mut config, &ended.meta, &run)?;
-    }
-
+) -> Result<Decided> {
     let mut dataset = in_turn(context.ranks, || dataset(&config, context.observer))?;
     let fingerprint = Fingerprint::of(&dataset);
     if let Some(count) = config.data.train_images {
@@ -185,7 +190,7 @@ pub(super) fn prepare(
         }
     };
     let palette = share_palette(context.ranks, n_px, || {
-        palette(&config, &run, start, (&all, n_px, usual_colors), context.observer)
+        palette(&config, run, start, (&all, n_px, usual_colors), context.observer)
     })?;
     let quantizer = Arc::new(Quantizer::new(palette));
     let palette = quantizer.palette();
@@ -205,6 +210,52 @@ pub(super) fn prepare(
         config.train.steps = Some(fine_tuning_steps(images.len(), config.train.batch));
     }
     augment(purpose, &mut config, &dataset, &images, (&network, palette), context)?;
+    Ok(Decided { config, dataset, fingerprint, images, quantizer, network })
+}
+
+/// The config of a new run in `out` with nothing left open, so that it can be trained for a part of its budget as well:
+/// what a budget decides is decided for the whole of it.
+pub(super) fn decided(
+    purpose: &mut dyn Purpose,
+    config: &RunConfig,
+    out: &Path,
+    context: &mut Context<'_>,
+) -> Result<RunConfig> {
+    expect_same_run(context.ranks, config)?;
+    let config = with_groups(context.ranks, config, Start::New, context.observer)?;
+    if config.finetune.is_some() {
+        config.given.expect_of_fine_tuning(&config)?;
+    }
+    decide(purpose, config, &RunDir::elsewhere(out), Start::New, context).map(|decided| decided.config)
+}
+
+/// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
+/// has been looked at.
+pub(super) fn prepare(
+    purpose: &mut dyn Purpose,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    context: &mut Context<'_>,
+) -> Result<Prepared> {
+    expect_same_run(context.ranks, config)?;
+    let mut config = with_groups(context.ranks, config, start, context.observer)?;
+    if config.finetune.is_some() {
+        config.given.expect_of_fine_tuning(&config)?;
+    }
+    expect_sources_kept(&config, out, start)?;
+    let leads = context.ranks.leads();
+    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
+    let own = if leads { newest(&run, start, context.observer)? } else { None };
+    let checkpoint = share_checkpoint(context.ranks, own)?;
+
+    if let Some(ended) = checkpoint.as_ref().filter(|_| config.given.names_budget()) {
+        extend(&mut config, &ended.meta, &run)?;
+    }
+
+    let decided = decide(purpose, config, &run, start, context)?;
+    let Decided { mut config, dataset, fingerprint, images, quantizer, network } = decided;
+    let (palette, n_px) = (quantizer.palette(), network.n_px);
     let options = options(&network, &config.train, purpose.fine_tuning(), context.ranks)?;
     let data = (fingerprint, images.len());
     let meta = begin(&run, &mut config, checkpoint.as_ref(), (palette, n_px), data, context.observer)?;

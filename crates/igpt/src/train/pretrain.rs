@@ -9,7 +9,7 @@ pub use self::summary::Summary;
 
 use self::pictures::{completion_grid, sample_grid};
 use self::summary::{card, summary};
-use super::prepare::{Prepared, Purpose, prepare};
+use super::prepare::{Prepared, Purpose, decided, prepare};
 use super::setup::{batches, probe, warn};
 use crate::data::{Dataset, Images, Split};
 use crate::device::{Engine, FineTuning, TrainEngine};
@@ -40,17 +40,7 @@ use crate::{Error, Result};
 /// program, settings or data, can't divide the gradient groups, or one is gone. An error of one rank only leaves the others
 /// waiting: end them with [`Collective::abort`](crate::ranks::Collective::abort).
 pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<Summary> {
-    config.validate()?;
-    if config.finetune.is_some() {
-        return Err(Error::Invalid(
-            "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
-        ));
-    }
-    let source = config.starts_from().map(|model| open_start(model, start)).transpose()?;
-    if let Some(source) = &source {
-        source.expect_generative(&config.starts_from().unwrap_or(out).display().to_string())?;
-    }
-    let mut purpose = Pretraining { source };
+    let mut purpose = Pretraining::of(config, out, start)?;
     let prepared = prepare(&mut purpose, config, out, start, context)?;
     let Pretraining { source } = purpose;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
@@ -137,10 +127,32 @@ fn open_start(model: &Path, start: Start) -> Result<ModelDir> {
     open_model(model)
 }
 
+/// The config of a new run of pretraining with nothing left open.
+pub(super) fn pretraining(config: &RunConfig, out: &Path, context: &mut Context<'_>) -> Result<RunConfig> {
+    decided(&mut Pretraining::of(config, out, Start::New)?, config, out, context)
+}
+
 /// A network learns to predict pixels of all training images.
 struct Pretraining {
     /// The model that it starts from; none starts afresh.
     source: Option<ModelDir>,
+}
+
+impl Pretraining {
+    /// The pretraining of `config` in `out`.
+    fn of(config: &RunConfig, out: &Path, start: Start) -> Result<Self> {
+        config.validate()?;
+        if config.finetune.is_some() {
+            return Err(Error::Invalid(
+                "the config has [finetune]: train with igpt finetune, or leave that section out".into(),
+            ));
+        }
+        let source = config.starts_from().map(|model| open_start(model, start)).transpose()?;
+        if let Some(source) = &source {
+            source.expect_generative(&config.starts_from().unwrap_or(out).display().to_string())?;
+        }
+        Ok(Self { source })
+    }
 }
 
 impl Purpose for Pretraining {

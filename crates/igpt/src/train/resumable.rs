@@ -35,7 +35,8 @@ pub(super) fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &P
         return Ok(());
     }
     Err(Error::Mismatch(format!(
-        "{} was trained with another {}: resume without changing it, or start a new run",
+        "{} was trained with another {}: resume without changing it, or start a new run; to extend a run that is over, give \
+         --resume a budget (--steps, --epochs or --minutes)",
         path.display(),
         changed.join(", ")
     )))

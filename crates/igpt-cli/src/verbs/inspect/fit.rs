@@ -1,4 +1,4 @@
-//! `igpt inspect fit`: what odd pictures are told by, fitted to good ones.
+//! `igpt inspect fit`: a reference and a threshold, fitted to good pictures.
 
 use std::path::PathBuf;
 
@@ -78,7 +78,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         say!("note: {note}");
     }
     let view = if args.tiles || model.palette.resampling() == Resampling::Crop { View::Tiles } else { View::Whole };
-    let request = Request { view, choice: args.score, data: &args.data, odd: odd.as_ref() };
+    let threads = args.engine.threads();
+    let request = Request { view, choice: args.score, data: &args.data, odd: odd.as_ref(), threads };
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let (found, _) = with_phases(|progress| inspect::fit(&mut *engine, &model, &divided, request, progress))
         .map_err(|error| error.of_model(args.model.display()))?;

@@ -1,4 +1,4 @@
-//! `igpt inspect`: odd pictures, judged by a threshold that keeps its promise.
+//! `igpt inspect`: which pictures are odd, at a rate of false alarms that is asked for.
 
 mod fit;
 mod run;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Work {
-    /// Fit what odd pictures are told by to good pictures, and keep it with the model
+    /// Fit a reference and a threshold to good pictures, and keep both with the model
     Fit(fit::Args),
     /// Judge pictures: a score, a map of where they are odd, and whether they are
     Run(run::Args),

@@ -75,8 +75,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     conformal::expect_rate(args.false_alarms)?;
     let (model, dir) = open(&args.model)?;
     let name = args.model.display().to_string();
-    let inspector = Inspector::new(expect_fit(&dir, &model, &name)?, &model);
-    let threshold = inspector.fit.held_out.threshold(args.false_alarms)?;
+    let inspector = Inspector::new(expect_fit(&dir, &model, &name)?, &model, args.engine.threads());
+    let threshold = inspector.fit.threshold(args.false_alarms)?;
     let files = files_of(&args.files)?;
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     maps::remove_earlier(&args.out)?;
@@ -100,18 +100,23 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .map_err(|error| error.of_model(&name))?;
     let given: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     tell_damaged(&damaged, rows.len(), &given.join(", "))?;
-    let check = args.check.as_deref().map(|spec| check(args, spec, &inspector, &mut *engine, threshold)).transpose()?;
-
     let mut ranking: Vec<&Row> = rows.iter().collect();
     ranking.sort_by(|a, b| b.judged.score.total_cmp(&a.judged.score));
     files::write(&args.out.join("scores.csv"), csv(&ranking).as_bytes())?;
-    let page = page(args, &name, &inspector.fit, threshold, &ranking, &damaged, check.as_ref())?;
-    files::write(&args.out.join("index.html"), page.as_bytes())?;
+    let shown = ranking.iter().take(args.top).map(|row| pair(row)).collect::<Result<Vec<_>>>()?;
+    let write_page = |check: Option<&Check>| {
+        let page = page(args, &name, &inspector.fit, threshold, (&ranking, &shown), &damaged, check);
+        files::write(&args.out.join("index.html"), page.as_bytes())
+    };
+    // Before the check, which may fail.
+    write_page(None)?;
 
     let odd = rows.iter().filter(|row| row.judged.odd).count();
     tell(args, &name, &inspector.fit, threshold, &ranking, odd)?;
+    let check = args.check.as_deref().map(|spec| check(args, spec, &inspector, &mut *engine, threshold)).transpose()?;
     if let Some(check) = &check {
         say!("{}", check.words(args.false_alarms));
+        write_page(Some(check))?;
     }
     if args.json.json {
         let image = |Row { judged, map, .. }: &Row| {
@@ -173,10 +178,15 @@ fn check(args: &Args, spec: &str, inspector: &Inspector, engine: &mut dyn Engine
     };
     let (damaged, _) = with_bar("checking", |progress| inspector.each(engine, &images, &mut take, progress))
         .map_err(|error| error.of_model(args.model.display()))?;
-    if used > 0 {
+    if used > 0 && count > 0 {
         say!(
             "{used} pictures of {spec} are left out of the check: the network was trained on them, or the fit has used them"
         );
+    }
+    if count == 0 && used > 0 {
+        return Err(Error::Missing(format!(
+            "all {used} pictures of {spec} were used by the network or the fit: give others to --check"
+        )));
     }
     tell_damaged(&damaged, count, spec)?;
     let interval = wilson(alarms as f64 / count as f64, count);
@@ -194,23 +204,24 @@ fn csv(ranking: &[&Row]) -> String {
     text
 }
 
+/// A picture beside its map, for the page.
+fn pair(row: &Row) -> Result<Pair> {
+    let Judged { file, score, p_value, odd, .. } = &row.judged;
+    let odd = if *odd { "odd, " } else { "" };
+    let image = thumbnail(&decode::read(&row.path, 3)?);
+    let map = thumbnail(&decode::read(&row.map, 3)?);
+    Ok(Pair { name: format!("{file}: {odd}{score:.4}, p {p_value:.4}"), image, map })
+}
+
 fn page(
     args: &Args,
     model: &str,
     fit: &Fit,
     threshold: f64,
-    ranking: &[&Row],
+    (ranking, shown): (&[&Row], &[Pair]),
     damaged: &[Damaged],
     check: Option<&Check>,
-) -> Result<String> {
-    let pair = |row: &&Row| {
-        let Judged { file, score, p_value, odd, .. } = &row.judged;
-        let odd = if *odd { "odd, " } else { "" };
-        let image = thumbnail(&decode::read(&row.path, 3)?);
-        let map = thumbnail(&decode::read(&row.map, 3)?);
-        Ok(Pair { name: format!("{file}: {odd}{score:.4}, p {p_value:.4}"), image, map })
-    };
-    let shown = ranking.iter().take(args.top).map(pair).collect::<Result<Vec<_>>>()?;
+) -> String {
     let judged: Vec<Judged> = ranking.iter().map(|row| row.judged.clone()).collect();
     let inspection = Inspection {
         model,
@@ -218,12 +229,12 @@ fn page(
         false_alarms: args.false_alarms,
         threshold,
         judged: &judged,
-        shown,
+        shown: shown.to_vec(),
         damaged: damaged.iter().map(|image| (image.name.clone(), image.problem.clone())).collect(),
         check,
         made: made(args),
     };
-    Ok(inspection.page().html())
+    inspection.page().html()
 }
 
 /// The command that does this again.

@@ -222,6 +222,14 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
     }
     // A recording of the model that was here proves nothing about the new one, and its fit judges no picture of it.
     files::remove(&path.join(RECORDING))?;
+    if path.join(INSPECTION).exists() {
+        tracing::warn!(
+            "{}: the fit of igpt inspect is removed, since it is of the model that was here before: run igpt inspect fit \
+             --model {} --data GOOD again",
+            path.display(),
+            path.display()
+        );
+    }
     files::remove(&path.join(INSPECTION))?;
     for entry in fs::read_dir(path).map_err(Error::io(path))?.flatten() {
         if entry.file_name().to_str().is_some_and(is_inspection) {

@@ -12,7 +12,7 @@ use crate::evaluate::{
     Accuracy, BaselineScores, Baselines, Circumstances, Likelihood, Reference, Surprise, Verdict, accuracy, likelihood,
     surprise,
 };
-use crate::inspect::Fit;
+use crate::inspect::{Fit, Inspector, Score};
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
@@ -64,9 +64,9 @@ pub struct Findings {
     pub over_time: Vec<(u64, Vec<u8>)>,
     /// The oddest test images beside their surprise maps.
     pub odd: Vec<Pair>,
-    /// Whether they are odd beyond the reference that `igpt inspect fit` keeps with the model; otherwise beyond the size of
-    /// their PNG files.
-    pub has_fit: bool,
+    /// The score that `igpt inspect fit` keeps with the model, by which they are the oddest; none where they are so by nats
+    /// beyond the size of their PNG files.
+    pub odd_by: Option<Score>,
     /// What the layers know of the classes.
     pub probe: Option<Probed>,
     /// Features of test images in two dimensions.
@@ -106,10 +106,19 @@ impl Findings {
         let mut engine = device::open(config, &model.weights, &settings.options)?;
         let generates = model.expect_generative("").is_ok();
         let fit = Fit::find(run, &model)?;
-        let reference = fit.as_ref().map_or(Reference::Png(&quantizer), |fit| Reference::Context(&fit.reference));
+        let inspector = fit.map(|fit| Inspector::new(fit, &model, settings.options.threads));
+        let fit = inspector.as_ref().map(|inspector| &inspector.fit);
+        let reference = fit.map_or(Reference::Png(&quantizer), |fit| Reference::Context(&fit.reference));
         let scored = match generates {
             true => Scored::of(&mut *engine, &tokens, reference, channels, progress)?,
             false => Scored::default(),
+        };
+        let scores = match &inspector {
+            Some(inspector) if !scored.surprise.is_empty() => {
+                let mut told = |done, all| progress("inspecting", done, all);
+                Some(inspector.scores(&mut *engine, &test, &mut told)?)
+            }
+            _ => None,
         };
         let drawn = match config.objective {
             _ if !generates => {
@@ -157,8 +166,8 @@ impl Findings {
             has_pixels: test.tokens().is_none(),
             drawn,
             over_time: pictures::over_time(run)?,
-            odd: pictures::odd(&mut *engine, &quantizer, &tokens, &scored.surprise)?,
-            has_fit: fit.is_some(),
+            odd: pictures::odd(&mut *engine, &quantizer, &tokens, &scored.surprise, scores.as_deref())?,
+            odd_by: scores.and(fit).map(|fit| fit.score),
             map: features::map(&mut *engine, &test, &quantizer, layer, &dataset.classes, progress)?,
             likelihood: scored.likelihood,
             classifier,

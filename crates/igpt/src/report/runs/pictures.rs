@@ -78,19 +78,30 @@ pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     chosen.map(|(step, path)| Ok((*step, files::read(path)?))).collect()
 }
 
-/// The oddest images by excess beside their maps.
+/// The oddest images beside their maps: by `scores` where there are some, otherwise by excess.
 pub(super) fn odd(
     engine: &mut dyn Engine,
     quantizer: &Quantizer,
     tokens: &TokenSet,
     surprise: &[Surprise],
+    scores: Option<&[Option<f64>]>,
 ) -> Result<Vec<Pair>> {
     let mut order: Vec<usize> = (0..surprise.len()).collect();
-    order.sort_by(|&a, &b| surprise[b].excess().total_cmp(&surprise[a].excess()));
+    // What has no score comes last.
+    let by = |i: usize| match scores {
+        Some(scores) => scores[i].unwrap_or(f64::NEG_INFINITY),
+        None => surprise[i].excess(),
+    };
+    order.sort_by(|&a, &b| by(b).total_cmp(&by(a)));
     order.truncate(ODD);
     let (pairs, _) = surprise_pairs(engine, quantizer, tokens, &order)?;
     let named = |(i, [image, map]): (&usize, [Pixels; 2])| {
-        let name = format!("{}, {:+.0} nats", tokens.names[*i], surprise[*i].excess());
+        let number = match scores.map(|scores| scores[*i]) {
+            Some(Some(score)) => format!("score {score:.3}"),
+            Some(None) => "no score".into(),
+            None => format!("{:+.0} nats", surprise[*i].excess()),
+        };
+        let name = format!("{}, {number}", tokens.names[*i]);
         Pair { name, image, map }
     };
     Ok(order.iter().zip(pairs).map(named).collect())

@@ -77,7 +77,7 @@ fn run(name: &str) -> Findings {
         drawn: Some(drawn),
         over_time: vec![(2, png::encode(&image, &Text::none()))],
         odd: vec![Pair { name: "cat".into(), image: image.clone(), map: image }],
-        has_fit: false,
+        odd_by: None,
         probe: saved(report("lbfgs", 0.4, 0.3)),
         map: Some(FeatureMap {
             layer: 1,

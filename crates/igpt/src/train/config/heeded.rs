@@ -11,22 +11,56 @@ use crate::train::config::finetune_section::Head;
 use crate::train::config::given::Given;
 use crate::train::config::keep::Keep;
 use crate::train::config::layers::Value;
-use crate::train::config::run_config::RunConfig;
+use crate::train::config::run_config::{AUTO, RunConfig};
 use crate::{Error, Result};
 
-/// Settings of training that a linear head, which chooses its layer itself, has no use for.
-const OF_TRAINING: [&str; 10] = [
+/// Settings that a linear head, which is fitted without steps and chooses its layer itself, has no use for.
+const OF_TRAINING: [&str; 34] = [
     "train.steps",
     "train.epochs",
     "train.minutes",
+    "train.batch",
+    "train.gradient_groups",
+    "train.optimizer",
     "train.lr",
+    "train.layer_decay",
+    "train.lr_width",
+    "train.schedule",
+    "train.beta1",
+    "train.beta2",
+    "train.eps",
+    "train.clip",
+    "train.weight_decay",
+    "train.ema",
+    "train.warmup_epochs",
+    "train.warmup_steps",
+    "train.eval_every",
+    "train.sample_every",
+    "train.sample_images",
+    "train.checkpoint_every",
+    "train.patience",
+    "train.keep_last",
+    "train.keep_every",
+    "train.plan",
+    "train.legs",
+    "data.augment",
+    "data.flip",
     "finetune.generative_weight",
     "finetune.class_layer",
     "finetune.frozen_blocks",
     "finetune.head_lr",
     "finetune.label_smoothing",
-    "finetune.patience",
 ];
+
+/// Values of these that ask for what a linear head does anyway.
+fn asks_for_nothing(key: &str, value: &Value) -> bool {
+    match key {
+        "data.augment" => matches!(value.as_str(), Some(AUTO | "none")),
+        "data.flip" => value.as_bool() == Some(false),
+        "train.sample_images" => value.as_integer() == Some(0),
+        _ => false,
+    }
+}
 
 /// What decides the network of a run that does not make its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +138,8 @@ impl Given {
     pub(in crate::train) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
         let (mut problems, said) = (Vec::new(), |key: &str| self.said.get(key));
         let is_linear = config.finetune.as_ref().is_some_and(|finetune| finetune.head == Head::Linear);
-        for key in OF_TRAINING.into_iter().filter(|key| is_linear && said(key).is_some()) {
+        let is_unused = |key: &&str| is_linear && said(key).is_some_and(|value| !asks_for_nothing(key, value));
+        for key in OF_TRAINING.into_iter().filter(is_unused) {
             problems.push(format!("{key} is given, but a linear head trains nothing of the network"));
         }
         let few = config.finetune.as_ref().is_some_and(|finetune| finetune.labels_per_class.is_some());
@@ -134,6 +169,7 @@ fn refuse(problems: Vec<String>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::image::ImageSize;
+    use crate::train::config::finetune_section::FineTuneSection;
 
     fn palette(n: usize) -> Palette {
         Palette::new((0..n).map(|i| [i as f32 / n as f32; 3]).collect(), 1).unwrap()
@@ -178,5 +214,45 @@ mod tests {
         }
         assert!(refusal(&["train.init=grid"], Decider::Model).contains("train.init"));
         assert_eq!(refusal(&["train.init=grid"], Decider::Run), "");
+    }
+
+    #[test]
+    fn a_linear_head_refuses_settings_of_training_that_were_given_and_ask_for_something() {
+        let refusal = |setting: &str| {
+            let mut config = RunConfig { finetune: Some(FineTuneSection::default()), ..RunConfig::default() };
+            config.given.said.set(setting).unwrap();
+            assert!(config.given.expect_of_fine_tuning(&config).is_ok(), "{setting}");
+            config.finetune = Some(FineTuneSection { head: Head::Linear, ..FineTuneSection::default() });
+            config.given.expect_of_fine_tuning(&config).err().map_or(String::new(), |error| error.to_string())
+        };
+        for setting in [
+            "train.patience=5",
+            "train.optimizer.lr=0.1",
+            "train.batch=7",
+            "train.lr=0.1",
+            "train.schedule=linear",
+            "train.warmup_steps=3",
+            "train.ema=0.9",
+            "data.augment=shift",
+            "data.flip=true",
+        ] {
+            let key = setting.split('=').next().unwrap().replace(".optimizer.lr", ".optimizer");
+            assert!(refusal(setting).contains(&format!("{key} is given, but a linear head")), "{setting}");
+        }
+        for setting in
+            ["train.seed=3", "train.threads=1", "train.eval_images=9", "data.augment=none", "data.flip=false"]
+        {
+            assert_eq!(refusal(setting), "", "{setting}");
+        }
+        // Each is a setting that there is.
+        let config = RunConfig { finetune: Some(FineTuneSection::default()), ..RunConfig::default() };
+        for key in OF_TRAINING {
+            let name = key.split('.').next_back().unwrap();
+            let mut table = toml::Table::try_from(&config).unwrap();
+            let section = table.get_mut(key.split('.').next().unwrap()).and_then(Value::as_table_mut).unwrap();
+            section.insert(name.into(), "no such value".into());
+            let message = table.try_into::<RunConfig>().unwrap_err().to_string();
+            assert!(!message.contains("unknown field"), "{key}: {message}");
+        }
     }
 }

@@ -94,7 +94,7 @@ impl Recipe {
 }
 
 /// Passes over the images that a classifier is trained for where no budget is given, and the fewest steps.
-pub(in crate::train) const PASSES: u64 = 3;
+const PASSES: u64 = 3;
 const FEWEST_STEPS: u64 = 1000;
 
 /// Steps of fine-tuning on so many `images` where no budget is given.
@@ -102,17 +102,10 @@ pub(in crate::train) fn fine_tuning_steps(images: usize, batch: usize) -> u64 {
     (PASSES * images as u64).div_ceil(batch as u64).max(FEWEST_STEPS)
 }
 
-/// Whether `key` of `[train]` is for a recipe to decide.
-pub(crate) fn decides(key: &str) -> bool {
+/// Whether `key` of `[train]` is for a recipe to decide, in a config with these `settings`.
+fn decides(settings: &Table, key: &str) -> bool {
     const ALSO: [&str; 2] = ["plan", "warmup_epochs"];
-    let own = Recipe::Modern.layers(&Table::new());
-    ALSO.contains(&key) || own.get(&format!("train.{key}")).is_some()
-}
-
-/// Whether `key` of `[finetune]` is for a recipe to decide.
-pub(crate) fn decides_of_fine_tuning(key: &str) -> bool {
-    let classifier = Table::from_iter([("finetune".to_owned(), Table::new().into())]);
-    Recipe::Modern.layers(&classifier).get(&format!("finetune.{key}")).is_some()
+    ALSO.contains(&key) || Recipe::Modern.layers(settings).get(&format!("train.{key}")).is_some()
 }
 
 /// `settings` on top of the recipe that they name, or else the [`DEFAULT`]. An unknown name is left for whoever reads
@@ -135,13 +128,10 @@ impl Overrides {
     pub fn recipe(&mut self, name: &str) {
         let others = |train: &Table| train.get("recipe").is_some_and(|other| other.as_str() != Some(name));
         if self.table.get("train").and_then(Value::as_table).is_some_and(others) {
-            let mut keep = |section: &str, decides: fn(&str) -> bool| {
-                if let Some(keys) = self.table.get_mut(section).and_then(Value::as_table_mut) {
-                    keys.retain(|key, _| !decides(key));
-                }
-            };
-            keep("train", decides);
-            keep("finetune", decides_of_fine_tuning);
+            let settings = self.table.clone();
+            if let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut) {
+                train.retain(|key, _| !decides(&settings, key));
+            }
         }
         self.put("train.recipe", name);
     }
@@ -188,8 +178,14 @@ mod tests {
     fn naming_the_papers_recipe_takes_fine_tunings_settings_away_too() {
         let mut layers = Overrides::from_config(&read("[finetune]\nfrozen_blocks = 1\n"));
         layers.recipe("paper");
-        let found = layers.finish().unwrap().finetune.unwrap();
-        assert_eq!(found, FineTuneSection { frozen_blocks: 1, ..Default::default() });
+        let found = layers.finish().unwrap();
+        assert_eq!(found.finetune, Some(FineTuneSection { frozen_blocks: 1, ..Default::default() }));
+        assert_eq!((found.train.patience, found.train.schedule), (Some(10), Decay::Constant));
+        // Of pretraining it decides none of them.
+        let mut layers = Overrides::from_config(&read("[train]\npatience = 3\neval_images = 7\n"));
+        layers.recipe("paper");
+        let train = layers.finish().unwrap().train;
+        assert_eq!((train.patience, train.eval_images), (Some(3), Some(7)));
     }
 
     #[test]

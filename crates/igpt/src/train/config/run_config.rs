@@ -46,7 +46,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
-    /// A named size; `nano` where nothing is said.
+    /// A named size; by default `nano`, or a network chosen by the budget where that is `minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// Width of the residual stream instead of the preset's.
@@ -62,8 +62,8 @@ pub struct ModelSection {
     /// size stay, and its palette unless another is asked for, whose colours then start as the nearest ones of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
-    /// Image side, or [height, width]. Where nothing is said: the images' own size if it is uniform and from 8 to
-    /// 64, otherwise 32.
+    /// Image side, or [height, width]. By default the images' own size if it is uniform and from 8 to 64, otherwise 32;
+    /// chosen by the budget where that is `minutes`, and 16 for tiles.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_n_px", deserialize_with = "read_n_px")]
     pub n_px: Option<ImageSize>,
 }
@@ -72,7 +72,7 @@ pub struct ModelSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaletteSection {
-    /// How many colours to fit; where nothing is said 512, and 16 for grey images.
+    /// How many colours to fit; by default 512, and 16 for grey images, or chosen by the budget where that is `minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colors: Option<usize>,
     /// A palette to use as it is: `.npy`, `preprocessor_config.json`, model directory or run directory.

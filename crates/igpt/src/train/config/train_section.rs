@@ -125,8 +125,8 @@ pub struct TrainSection {
     /// the highest validation accuracy), or those of the `last` step.
     pub keep: Keep,
     /// Early stopping: validations in a row without a lower loss (of a classifier, without a higher accuracy) after which
-    /// training ends; 0 goes on to the end of the budget. By default a quarter of the run's validations and at least 5; of
-    /// a classifier 10, unless its recipe says otherwise (modern: 0).
+    /// training ends; 0 goes on to the end of the budget. By default a quarter of the run's validations and at least 5, or 0
+    /// where `keep` is `last`; of a classifier 10, unless its recipe says otherwise (modern: 0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
     /// Newest checkpoints kept, beside the best by validation loss.

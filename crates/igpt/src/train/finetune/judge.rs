@@ -55,9 +55,9 @@ pub(in crate::train) struct Judged<'a> {
     pub(in crate::train) quantizer: &'a Quantizer,
 }
 
-/// What came of it.
+/// A classifier's temperature, and what it is worth on the test images with its logits divided by that.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::train) struct Verdict {
+pub(in crate::train) struct Calibrated {
     /// By which the logits are to be divided.
     pub(in crate::train) temperature: Option<f64>,
     /// On the test images, with the logits divided.
@@ -68,20 +68,20 @@ pub(in crate::train) struct Verdict {
 
 impl Judged<'_> {
     /// Chooses a temperature on the validation images and looks at the test images.
-    pub(in crate::train) fn judge(&self, engine: &mut dyn Engine, context: &mut Context<'_>) -> Result<Verdict> {
-        let mut verdict = Verdict::default();
+    pub(in crate::train) fn judge(&self, engine: &mut dyn Engine, context: &mut Context<'_>) -> Result<Calibrated> {
+        let mut calibrated = Calibrated::default();
         if let Some(set) = self.validation {
             context.observer.event(Event::Finishing("calibrating the classifier"));
-            verdict.temperature = Some(scores(engine, set, &mut |_| {})?.temperature());
+            calibrated.temperature = Some(scores(engine, set, &mut |_| {})?.temperature());
         }
         if let Some(test) = &self.test {
             context.observer.event(Event::Finishing("testing the best weights"));
             let set = data::tokenize(test, engine.config().n_px, self.quantizer)?;
             let found = scores(engine, &set, &mut |_| {})?;
-            verdict.tested = Some(found.accuracy(verdict.temperature.unwrap_or(1.0)));
-            verdict.uncalibrated_error = Some(found.accuracy(1.0).calibration_error);
+            calibrated.tested = Some(found.accuracy(calibrated.temperature.unwrap_or(1.0)));
+            calibrated.uncalibrated_error = Some(found.accuracy(1.0).calibration_error);
         }
-        Ok(verdict)
+        Ok(calibrated)
     }
 }
 

@@ -48,7 +48,7 @@ impl LinearHead {
 }
 
 /// The images that a linear head is fitted to.
-pub(in crate::train) struct Fitted<'a> {
+pub(in crate::train) struct LinearProbeInputs<'a> {
     /// What it is fitted to; labels are few or many.
     pub(in crate::train) labelled: &'a Images,
     /// All training images, of whose labels nothing is seen.
@@ -59,7 +59,7 @@ pub(in crate::train) struct Fitted<'a> {
     pub(in crate::train) classes: usize,
 }
 
-impl Fitted<'_> {
+impl LinearProbeInputs<'_> {
     /// Fits classifiers to each layer of the network of `engine` and keeps the best.
     ///
     /// # Errors
@@ -94,7 +94,9 @@ impl Fitted<'_> {
                 }
             }
         }
-        let (mut best, whitener) = best.ok_or_else(|| Error::Missing("there is no layer to classify by".into()))?;
+        let (mut best, whitener) = best.ok_or_else(|| {
+            Error::Missing("the model has no layer whose features a linear head could read: take another model".into())
+        })?;
         let Some(others) = others else { return Ok(best) };
         let layer = best.layer;
         let mut head = best.weights.clone();

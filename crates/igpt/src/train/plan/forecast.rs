@@ -103,8 +103,15 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let images = dataset.split(Split::Train)?;
     let train_asked = config.train.clone();
     let mut config = settle(&config, &images)?;
-    let sized = sizing::size(&mut config, &images, |network| images_per_second(network, &train_asked))?;
-    if let Some(sized) = &sized {
+    let backend = backend(train_asked.device)?;
+    let left = backend.memory_left();
+    let mut fits = true;
+    let sized = sizing::size(&mut config, &images, |network| {
+        fits = memory::fitting(left, network, &train_asked, FineTuning::default(), (0, 1)).is_ok();
+        // What doesn't fit is told of with everything else.
+        if fits { images_per_second(network, &train_asked, left, (0, 1)) } else { Ok(0.0) }
+    })?;
+    if let Some(sized) = sized.as_ref().filter(|_| fits) {
         observer.event(Event::Note(&sized.told));
     }
     let n_px = augmentation::size(&config, &images);
@@ -118,7 +125,6 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     observer.event(Event::Phase("turning images into tokens"));
     let validation = validation(&dataset, &config, n_px, &quantizer, &nowhere, observer)?;
     let preprocess = augmentation::preprocess(&config.data, quantizer.palette(), n_px);
-    let backend = backend(train.device)?;
     memory::expect_batch_fits(backend.memory_left(), network.n_ctx(), train.batch, 1)?;
     let measurable = train.batch.min(Pace::most_images(train));
     let mut loader = Loader::new(images.clone(), preprocess, quantizer.clone(), train.seed, measurable, 0)?;
@@ -281,8 +287,31 @@ impl Pace {
                 let drawn = planner.grids(steps) as f64 * drawing.images as f64 / images.max(1) as f64;
                 (steps, stepping + self.validation * (validated + probed) + self.grid * drawn)
             }
-            // Of minutes, what stands beside steps takes its share.
-            None => ((budget / (self.step * (1.0 + beside::SHARE))) as u64, budget),
+            // Of minutes, what stands beside steps takes its share. Earlier legs are trained before them.
+            None => {
+                let (step, before) = (self.step * (1.0 + beside::SHARE), train.begins().0);
+                (before + (budget / step) as u64, before as f64 * step + budget)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::config::Leg;
+
+    #[test]
+    fn the_steps_of_earlier_legs_are_steps_of_the_run() {
+        let run = |steps: Option<u64>, minutes: Option<f64>| {
+            let legs = vec![Leg { steps: 1000, seconds: 7.0 }];
+            let train = TrainSection { batch: 1, steps, minutes, legs, sample_images: Some(0), ..Default::default() };
+            let pace = Pace { step: 0.5, validation: 0.0, grid: 0.0 };
+            pace.run(Planner::new(&train, 10, &[]), &train, &Evaluation::default())
+        };
+        assert_eq!(run(Some(100), None), (1100, 550.0));
+        let (steps, seconds) = run(None, Some(1.0));
+        assert_eq!(steps, 1000 + (60.0 / (0.5 * (1.0 + beside::SHARE))) as u64);
+        assert_eq!(seconds, 1000.0 * 0.5 * (1.0 + beside::SHARE) + 60.0);
     }
 }

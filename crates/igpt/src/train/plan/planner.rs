@@ -99,8 +99,10 @@ impl Planner {
         self.seconds
     }
 
-    /// Steps of the whole run in the plan that is in force after `step` steps; none while the first are measured.
+    /// Steps of the whole run in the plan that is in force after `step` steps; none while the first are measured. In earlier
+    /// legs it is the first plan of the last one.
     pub fn steps(&self, step: u64) -> Option<u64> {
+        let step = step.max(self.begins.0);
         self.schedule.plans.iter().rev().find(|plan| plan.from_step <= step).map(|plan| plan.steps)
     }
 

@@ -1,5 +1,5 @@
-//! What a budget of minutes is best spent on: image size, colours and network, where they are not given, by one table of
-//! measured optima and the speed of this machine.
+//! What a budget of minutes is best spent on: image size, colours and network, where they are not given, by one table and
+//! the speed of this machine.
 
 use crate::Result;
 use crate::data::{Augment, Images};
@@ -21,7 +21,8 @@ struct Rung {
     from: f64,
 }
 
-/// Measured on emoji, Fashion-MNIST and photographs: docs/recipe.md. The first rung is for every budget.
+/// Where a size begins to be worth its time is estimated from short runs on emoji; `studies/sizing.py` measures it. The first
+/// rung is for every budget.
 const TABLE: [Rung; 3] = [
     Rung { side: 16, colors: [64, 16], network: (128, 6, 4), from: 0.0 },
     Rung { side: 24, colors: [128, 16], network: (128, 6, 4), from: 25_000.0 },
@@ -95,17 +96,19 @@ pub(in crate::train) fn size(
     let seen = seen(&rung);
     let n_px = config.model.n_px.unwrap_or(ImageSize::square(rung.side.min(own)));
     config.model.n_px = Some(n_px);
+    let mut steps = String::new();
     if opens_network {
         set_network(config, &rung);
-    }
-    if seen < SHORT {
-        small_steps(config);
+        // Measured on this network.
+        if seen < SHORT {
+            steps = small_steps(config);
+        }
     }
     let colors = config.palette.colors.unwrap_or(rung.colors[grey]);
     let ModelConfig { n_embd, n_layer, .. } = config.network(n_px, colors);
     let told = format!(
         "sized for {minutes} minutes, in which about {:.0} images are seen: {n_px} images, {colors} colours, {n_layer} blocks \
-         of width {n_embd} (--n-px, --colors and --preset choose others)",
+         of width {n_embd} (--n-px, --colors and --preset choose others){steps}",
         round(seen)
     );
     Ok(Some(Sized { colors: opens_colors.then_some(rung.colors[grey]), told }))
@@ -117,21 +120,26 @@ fn set_network(config: &mut RunConfig, rung: &Rung) {
     (model.n_embd, model.n_layer, model.n_head) = (Some(n_embd), Some(n_layer), model.n_head.or(Some(n_head)));
 }
 
-/// Sets the step of a short run, where the recipe is to choose it.
-fn small_steps(config: &mut RunConfig) {
+/// Sets the step of a short run, where the recipe is to choose it; gives what to tell of it.
+fn small_steps(config: &mut RunConfig) -> String {
     let is_given = |key: &str| config.given.all.get(key).is_some();
     let (batch, lr, own_rate) =
         (is_given("train.batch"), is_given("train.lr"), is_given("train.optimizer.lr") || is_given("train.optimizer"));
-    let OptimizerSection::Muon(muon) = &mut config.train.optimizer else { return };
+    let OptimizerSection::Muon(muon) = &mut config.train.optimizer else { return String::new() };
+    let mut told = Vec::new();
+    if !batch && config.train.batch == 0 {
+        config.train.batch = SHORT_BATCH.next_multiple_of(config.train.gradient_groups);
+        told.push(format!("{} images a step (--batch)", config.train.batch));
+    }
     if !own_rate {
         muon.lr = SHORT_RATES[0];
+        told.push(format!("Muon's learning rate {} (--muon-lr)", muon.lr));
     }
     if !lr {
         config.train.lr = SHORT_RATES[1];
+        told.push(format!("Adam's {} (--lr)", config.train.lr));
     }
-    if !batch && config.train.batch == 0 {
-        config.train.batch = SHORT_BATCH.next_multiple_of(config.train.gradient_groups);
-    }
+    if told.is_empty() { String::new() } else { format!("; for so short a run: {}", told.join(", ")) }
 }
 
 /// The arithmetic of an image in training, in proportion: products with weights, and attention over what comes before.
@@ -202,5 +210,19 @@ mod tests {
         assert_eq!(rates(2.0), (SHORT_BATCH, SHORT_RATES[0], SHORT_RATES[1]));
         assert_eq!(rates(2e4), (0, 0.01, 1.5e-3));
         assert_eq!(sized(2.0, 100.0, &["train.recipe=paper"]).0.train.batch, 128);
+    }
+
+    #[test]
+    fn small_steps_are_told_and_never_taken_by_a_network_that_they_were_not_measured_on() {
+        let (config, found) = sized(2.0, 100.0, &["model.preset=s", "model.n_px=32"]);
+        assert_eq!((config.train.batch, config.train.main_rate(), config.train.lr), (0, 0.01, 1.5e-3));
+        let told = found.unwrap().told;
+        assert!(told.contains("24 blocks of width 512") && !told.contains("a step"), "{told}");
+        let told = |settings: &[&str]| sized(2.0, 100.0, settings).1.unwrap().told;
+        for part in ["8 images a step (--batch)", "Muon's learning rate 0.02 (--muon-lr)", "Adam's 0.003 (--lr)"] {
+            assert!(told(&[]).contains(part), "{part}: {}", told(&[]));
+        }
+        let told = told(&["train.batch=3", "train.lr=0.5"]);
+        assert!(!told.contains("a step") && !told.contains("Adam's") && told.contains("--muon-lr"), "{told}");
     }
 }

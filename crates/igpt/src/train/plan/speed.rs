@@ -17,27 +17,61 @@ use crate::train::trainer::accumulation::{Accumulation, micro_batch};
 /// How long it is tried.
 const TRIED: Duration = Duration::from_millis(700);
 
-/// Images that `network` trains on in a second, as `train` says, in steps of its batch. Nothing is kept of the try.
+/// Images that the `rank`th of `size` ranks trains on in a second, of `network` as `train` says, in steps of its part of
+/// the batch and in the bytes that are `left` to it, where that is known. Nothing is kept of the try.
 ///
 /// # Errors
-/// As opening an engine to train.
-pub(in crate::train) fn images_per_second(network: &ModelConfig, train: &TrainSection) -> Result<f64> {
+/// When it can't be trained in that memory, as [`memory::fitting`] says, and as opening an engine to train.
+pub(in crate::train) fn images_per_second(
+    network: &ModelConfig,
+    train: &TrainSection,
+    left: Option<u64>,
+    (rank, size): (usize, usize),
+) -> Result<f64> {
     let mut train = train.clone();
     train.resolve(network.n_ctx());
+    memory::expect_batch_fits(left, network.n_ctx(), train.batch, size)?;
+    let options = memory::fitting(left, network, &train, FineTuning::default(), (rank, size))?;
+    let (images, groups) = (train.batch / size, options.gradient_groups);
     // Zeros take the same time as any weights.
     let weights = vec![0.0; Layout::new(network).parameters()];
-    let mut engine = open_training(network, &weights, &memory::options(&train, FineTuning::default(), (0, 1)))?;
-    let tokens = vec![0; train.batch * network.n_ctx()];
+    let mut engine = open_training(network, &weights, &options)?;
+    drop(weights);
+    let tokens = vec![0; images * network.n_ctx()];
     let mut batch = Batch::new(tokens, network.n_ctx());
     if network.objective == Objective::Masked {
         batch = Masking::training(0, network.mask_prob).mask(batch, 0);
     }
-    let most = micro_batch(&train, train.batch / train.gradient_groups, network.n_ctx())?;
-    let cuts = Accumulation { groups: train.gradient_groups, most };
+    let cuts = Accumulation { groups, most: micro_batch(&train, images / groups, network.n_ctx())? };
     let schedule = Planner::new(&train, 1, &[]).schedule().clone();
     let seconds = seconds_of(TRIED, || {
         cuts.run(engine.as_mut(), &batch, &mut Collective::solo(), &AtomicBool::new(false))?;
         engine.step(&train.update(&schedule, 0, network.n_embd)).map(|_| ())
     })?;
-    Ok(train.batch as f64 / seconds)
+    Ok(images as f64 / seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageSize;
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_refused_and_what_fits_with_activations_made_again_is_measured() {
+        let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 2);
+        let train = TrainSection { batch: 64, micro_batch: 64, threads: 1, ..TrainSection::default() };
+        let need = |recompute| {
+            let train = TrainSection { recompute: Some(recompute), ..train.clone() };
+            memory::needed(&network, &memory::options(&train, FineTuning::default(), (0, 1))).unwrap()
+        };
+        assert!(need(true) < need(false));
+        let speed = |left, train: &TrainSection| images_per_second(&network, train, Some(left), (0, 1));
+        assert!(speed(need(false) - 1, &train).unwrap() > 0.0);
+        let message =
+            speed(need(false) - 1, &TrainSection { recompute: Some(false), repack: Some(false), ..train.clone() });
+        let message = message.unwrap_err().to_string();
+        assert!(message.contains("of memory, but") && message.contains("train.recompute=true"), "{message}");
+        let giant = TrainSection { batch: 1 << 20, ..train.clone() };
+        assert!(speed(1 << 30, &giant).unwrap_err().to_string().contains("give a smaller --batch"));
+    }
 }

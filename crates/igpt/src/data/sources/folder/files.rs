@@ -30,7 +30,11 @@ impl Source for Files {
     }
 
     fn pixels(&self, i: usize) -> Result<Pixels> {
-        decode::read(&self.root.join(self.files[i].path()), self.channels)
+        self.pixels_in(i, self.channels)
+    }
+
+    fn pixels_in(&self, i: usize, channels: usize) -> Result<Pixels> {
+        decode::read(&self.root.join(self.files[i].path()), channels)
     }
 
     fn label(&self, i: usize) -> Option<u32> {

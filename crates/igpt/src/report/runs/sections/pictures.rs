@@ -99,14 +99,13 @@ pub(in super::super) fn odd(runs: &[Findings]) -> Vec<Block> {
         vec![
             Block::Pairs(run.odd[..shown].to_vec()),
             Block::Caption(format!(
-                "The oddest of {}: those that cost the model most nats beyond {}. Beside each its map: the brighter a pixel, \
-                 the less it was expected.",
+                "The oddest of {}: {}. Beside each its map: the brighter a pixel, the less it was expected.",
                 run.shown(),
-                match run.has_fit {
-                    true =>
-                        "what a context model of good images needs, the reference that igpt inspect fit keeps with the model",
-                    false =>
-                        "the size of their PNG files: the model has no fit (igpt inspect fit) with a better reference",
+                match run.odd_by {
+                    Some(score) => format!("those with the highest {score} score, by the fit of igpt inspect that the model has"),
+                    None => "those that cost the model most nats beyond the size of their PNG files: the model has no fit with a \
+                             better score (igpt inspect fit)"
+                        .into(),
                 }
             )),
             Block::Command(format!("igpt score {}{} --top {shown} --out odd", source(run), images(run))),

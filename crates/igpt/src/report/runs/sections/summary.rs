@@ -16,7 +16,7 @@ pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
             format!("of {} test images classified rightly, 95 % interval {low} to {high}", grouped(found.images));
         figures.push(figure("Classifier", percent(found.accuracy), &meaning));
         let meaning = format!(
-            "expected calibration error there: how far its probabilities are from shares, {CALIBRATION_BINS} bins"
+            "expected calibration error there: mean gap between confidence and accuracy, {CALIBRATION_BINS} bins"
         );
         figures.push(figure("", percent(found.calibration_error), &meaning));
     }

@@ -13,16 +13,6 @@ pub(crate) mod safetensors;
 pub(crate) mod stored;
 #[cfg(feature = "archives")]
 pub(crate) mod torch_bin;
-
-/// Stands in for the reader of torch.save's archives in builds without it.
 #[cfg(not(feature = "archives"))]
-pub(crate) mod torch_bin {
-    use std::path::Path;
-
-    use super::stored::Stored;
-    use crate::{Error, Result};
-
-    pub(crate) fn read_index(path: &Path) -> Result<Vec<Stored>> {
-        Err(Error::format(path, "igpt was built without the feature `archives`: save it as safetensors"))
-    }
-}
+#[path = "torch_bin_absent.rs"]
+pub(crate) mod torch_bin;

@@ -5,26 +5,14 @@
 
 #[cfg(feature = "downloads")]
 mod fetch;
+mod progress;
 
 use std::path::Path;
 
-use super::catalog::Known;
 #[cfg(feature = "downloads")]
-use fetch::fetch;
-
-/// How far a download is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Name of the file.
-    pub file: &'static str,
-    /// Bytes on the disk.
-    pub received: u64,
-    /// Bytes of the whole file.
-    pub total: u64,
-}
-
-/// Told after every piece.
-pub type Hook = dyn Fn(&Progress) + Send + Sync;
+use self::fetch::fetch;
+pub use self::progress::{Hook, Progress};
+use super::catalog::Known;
 
 /// Puts the files of `known` that aren't there into `dir`. The error is a clause that says why not.
 pub(super) fn fetch_all(known: &Known, dir: &Path, progress: Option<&Hook>) -> Result<(), String> {

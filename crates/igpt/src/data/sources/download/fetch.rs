@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Hook, Progress};
+use super::progress::{Hook, Progress};
 use crate::data::sources::catalog::Remote;
 
 /// Connections tried to one server without a byte more.
-const TRIES: usize = 2;
+pub(super) const TRIES: usize = 2;
 const PIECE: usize = 64 * 1024;
 
 /// Downloads `url` to `dir`, resuming as long as each connection brings something.

@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release -p igpt --example fill_a_hole
 
+#![allow(clippy::disallowed_macros, reason = "an example prints")]
+
 use igpt::data::Dataset;
 use igpt::formats::png::{self, Text};
 use igpt::generate::Settings;

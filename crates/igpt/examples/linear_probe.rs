@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release -p igpt --example linear_probe
 
+#![allow(clippy::disallowed_macros, reason = "an example prints")]
+
 use igpt::Model;
 use igpt::data::{Dataset, Images};
 use igpt::evaluate::Layers;

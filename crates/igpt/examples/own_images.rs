@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release -p igpt --example own_images
 
+#![allow(clippy::disallowed_macros, reason = "an example prints")]
+
 use igpt::Pretrain;
 use igpt::data::Dataset;
 use igpt::formats::png::{self, Text};

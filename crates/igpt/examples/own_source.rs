@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release -p igpt --example own_source
 
+#![allow(clippy::disallowed_macros, reason = "an example prints")]
+
 use std::sync::Arc;
 
 use igpt::data::{Dataset, Images, Source};
@@ -24,7 +26,7 @@ impl Source for Bars {
 
     fn pixels(&self, i: usize) -> igpt::Result<Pixels> {
         let (at, wide) = (i / 2 % 6, 1 + i / 12 % 2);
-        let is_bar = |k: usize| (at..at + wide).contains(&if i % 2 == 0 { k / 8 } else { k % 8 });
+        let is_bar = |k: usize| (at..at + wide).contains(&if i.is_multiple_of(2) { k / 8 } else { k % 8 });
         Ok(Pixels::new(ImageSize::square(8), 1, (0..64).map(|k| if is_bar(k) { 230 } else { 20 }).collect()))
     }
 

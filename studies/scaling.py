@@ -2,7 +2,7 @@
 """Predicts a step's time on several computers, and prints the tables of docs/scaling.md. Needs nothing but Python.
 
     studies/scaling.py                   # from the constants in studies/records/scaling.json
-    studies/scaling.py --measure         # measures them on this machine first: target/release/igpt, built with --features mpi
+    studies/scaling.py --measure         # measures them on this machine first: target/release/igpt-mpi
     studies/scaling.py --lines           # measures two ranks on lines of 1 and 10 Gbit/s, by studies/two_hosts.sh, as root
 
 The model of a step of N ranks, b images each, is in docs/scaling.md.
@@ -168,7 +168,7 @@ def show(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--igpt", default="target/release/igpt")
+    parser.add_argument("--igpt", default="target/release/igpt-mpi")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--lines", action="store_true")
     parser.add_argument("--cases", default="", metavar="START", help="with --measure only the networks whose names begin so")

@@ -2,9 +2,9 @@
 # Runs a command as two ranks on two "computers": network namespaces of this one, each with a name, an address and a
 # processor core of its own, and a line between them of the rate given (tc's notation).
 #
-#     studies/two_hosts.sh 1gbit target/release/igpt pretrain --data emoji --steps 4 --set train.gradient_groups=2 --out runs/a
+#     studies/two_hosts.sh 1gbit target/release/igpt-mpi pretrain --data emoji --steps 4 --set train.gradient_groups=2 --out runs/a
 #
-# Needs root, iproute2, OpenMPI, and an igpt built with --features mpi.
+# Needs root, iproute2, OpenMPI, and igpt-mpi.
 set -eu
 [ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 rate=$1

@@ -1,6 +1,6 @@
 //! The processes that `mpirun` has started, if it has: whether this program can be several, and who of them speaks.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use igpt::data::sources::download::Hook;
@@ -96,11 +96,24 @@ fn by_environment() -> Result<Started> {
     started(|name| std::env::var(name).ok())
 }
 
+/// Joins the processes that a launcher has started.
+pub type Join = fn() -> Result<Collective>;
+
+/// How this program does that, if it can.
+static JOIN: OnceLock<Join> = OnceLock::new();
+
+/// Says how this program joins processes.
+pub(crate) fn join_by(join: Option<Join>) {
+    if let Some(join) = join {
+        JOIN.get_or_init(|| join);
+    }
+}
+
 /// Joins the other processes, if there are any.
-#[cfg(feature = "mpi")]
 fn join() -> Result<Collective> {
     let Started::Several(name) = by_environment()? else { return Ok(Collective::solo()) };
-    let ranks = igpt_mpi::join()?;
+    let Some(join) = JOIN.get() else { return Err(no_mpi(name)) };
+    let ranks = join()?;
     let counted = std::env::var(name).ok().and_then(|count| count.trim().parse::<usize>().ok());
     // Each would train the whole run by itself, and all would write it into one directory.
     if ranks.size() == 1 && (counted.is_none() || !LAUNCHED.contains(&name)) {
@@ -112,17 +125,13 @@ fn join() -> Result<Collective> {
     Ok(ranks)
 }
 
-#[cfg(not(feature = "mpi"))]
-fn join() -> Result<Collective> {
-    match by_environment()? {
-        Started::Alone => Ok(Collective::solo()),
-        Started::Several(name) => Err(Error::Invalid(format!(
-            "several processes were started together ({name} is {}), as by mpirun or srun, but this igpt was built without MPI: \
-             build it with cargo build --release --features mpi (on Debian after apt install libopenmpi-dev libclang-dev), \
-             start a single process, or set {ALONE}=1 if each is meant to be a run of its own",
-            std::env::var(name).unwrap_or_default()
-        ))),
-    }
+fn no_mpi(name: &str) -> Error {
+    Error::Invalid(format!(
+        "several processes were started together ({name} is {}), as by mpirun or srun, but this is the igpt without MPI: start \
+         igpt-mpi instead, which cargo build --release -p igpt-mpi makes (on Debian after apt install libopenmpi-dev \
+         libclang-dev), start a single process, or set {ALONE}=1 if each is meant to be a run of its own",
+        std::env::var(name).unwrap_or_default()
+    ))
 }
 
 /// Does `work` together with the other processes, if there are any. When it fails here, all of them end.

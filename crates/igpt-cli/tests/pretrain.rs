@@ -232,7 +232,6 @@ fn the_search_for_a_learning_rate_trains_with_the_best() {
     assert_eq!(result["steps"], 40);
 }
 
-#[cfg(not(feature = "mpi"))]
 #[test]
 fn several_processes_of_a_build_without_mpi_are_refused_with_how_to_build_it() {
     let dir = pictures();
@@ -241,7 +240,7 @@ fn several_processes_of_a_build_without_mpi_are_refused_with_how_to_build_it() {
         several.env(variable, "2");
         let message = refused(several);
         assert!(
-            message.contains(&format!("{variable} is 2")) && message.contains("cargo build --release --features mpi"),
+            message.contains(&format!("{variable} is 2")) && message.contains("cargo build --release -p igpt-mpi"),
             "{message}"
         );
         assert!(!dir.path().join("run").exists());

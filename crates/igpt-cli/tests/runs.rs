@@ -263,9 +263,6 @@ fn every_size_is_refused_by_name_before_memory_is_taken() {
 
 #[test]
 fn a_process_of_several_is_refused_where_there_is_no_mpi_and_goes_on_where_it_is_meant_to_be_alone() {
-    if cfg!(feature = "mpi") {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let listed = |set: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_igpt"));
@@ -275,7 +272,7 @@ fn a_process_of_several_is_refused_where_there_is_no_mpi_and_goes_on_where_it_is
     for (name, value) in [("PMIX_RANK", "1"), ("PMIX_RANK", "0"), ("SLURM_NTASKS", "2"), ("OMPI_COMM_WORLD_SIZE", "4")]
     {
         let said = listed(&[(name, value)]);
-        assert!(said.contains(name) && said.contains("IGPT_RANKS=1") && said.contains("--features mpi"), "{said}");
+        assert!(said.contains(name) && said.contains("IGPT_RANKS=1") && said.contains("start igpt-mpi"), "{said}");
         assert!(listed(&[(name, value), ("IGPT_RANKS", "1")]).contains("no checkpoints in"));
     }
 }

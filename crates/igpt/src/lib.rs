@@ -1,51 +1,37 @@
 //! Generative pretraining from pixels (Chen et al., ICML 2020) as a library: images to palette tokens, a
 //! GPT-2-like transformer trained on the CPU to predict the next pixel, and what it is good for afterwards.
 //!
-//! Data flows one way: [`data`] (images) → [`palette`] (tokens) → [`train`] (batches through an engine, see
-//! [`device`]) → a model directory in Hugging Face's ImageGPT layout → [`generate`] and [`evaluate`].
-//!
-//! # Quick start
-//!
-//! Fit a palette on the embedded emoji, pretrain, draw, save. The sizes here are for a test of a second; a recipe that
-//! learns something is in `configs/`.
+//! [`Pretrain`] trains on a data set and returns a [`Model`], [`Finetune`] makes a classifier of it. A model samples,
+//! completes and scores images, gives features, and tells odd images from good ones.
 //!
 //! ```
+//! use igpt::data::Dataset;
 //! use igpt::formats::png;
-//! use igpt::image::{self, ImageSize};
-//! use igpt::{device, generate, model, palette, ranks, train};
-//! use std::sync::atomic::AtomicBool;
+//! use igpt::generate::Settings;
+//! use igpt::{Pretrain, image};
 //!
 //! # fn main() -> igpt::Result<()> {
 //! # let directory = tempfile::tempdir().unwrap();
 //! # let run = directory.path().join("run");
-//! let mut config = train::RunConfig::default(); // --data emoji --preset nano --recipe paper
-//! config.model.n_px = Some(ImageSize::square(8));
-//! config.palette.colors = Some(16);
-//! config.train.batch = 4;
-//! config.train.steps = Some(3);
-//! # config.train.eval_images = Some(8);
-//! # config.train.sample_images = Some(0);
+//! // The embedded emoji; Dataset::from_images takes your own, Dataset::open a folder.
+//! let emoji = Dataset::open("emoji")?;
+//! // A few steps of a small network, for a test of a second. run() trains without a directory.
+//! let pretrain = Pretrain::new().dataset(emoji).n_px(8).colors(16).steps(3).set("train.batch=4")?;
+//! # let pretrain = pretrain.set("train.eval_images=8")?.set("train.sample_images=0")?;
+//! pretrain.run_in(&run)?;
 //!
-//! // Images, palette, tokens, training, checkpoints, and the model directory at the end.
-//! let stop = AtomicBool::new(false);
-//! let (mut ranks, mut quiet) = (ranks::Collective::solo(), |_: train::Event<'_>| ());
-//! let context = &mut train::Context { ranks: &mut ranks, observer: &mut quiet, stop: &stop };
-//! let summary = train::pretrain(&config, &run, train::Start::New, context)?;
-//!
-//! // Open the model again and draw four images.
-//! let model = model::ModelDir::open(&summary.model)?;
-//! let engine = device::open(&model.config, &model.weights, &device::Options::new(device::Precision::Bf16))?;
-//! let settings = generate::Settings { seed: 1, ..Default::default() };
-//! let images = generate::sample(&*engine, 4, 0, &settings, 0, &mut |_, _| ())?;
-//!
-//! let quantizer = palette::Quantizer::new(model.palette);
-//! let pixels: Vec<_> = images.iter().map(|tokens| quantizer.pixels(tokens, model.config.n_px)).collect();
-//! let text = png::Text::new("four emoji").with_all(settings.lines());
-//! png::save(run.join("samples.png"), &image::grid(&pixels, 2, 8), &text)?;
+//! let mut model = igpt::Model::open(&run)?;
+//! let samples = model.sample(4, &Settings { seed: 1, ..Settings::default() })?;
+//! png::save(run.join("samples.png"), &image::grid(&samples, 2, 8), &png::Text::new("four emoji"))?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `examples/` has five programs of a page each. Below this face data flows one way: [`data`] (images) → [`palette`] (tokens)
+//! → [`train`] (batches through an engine, see [`device`]) → a model directory in Hugging Face's ImageGPT layout →
+//! [`generate`] and [`evaluate`].
 
+mod api;
 mod checksum;
 pub mod data;
 pub mod device;
@@ -61,6 +47,7 @@ pub mod model;
 pub mod palette;
 pub mod probe;
 pub mod ranks;
+#[cfg(feature = "report")]
 pub mod report;
 pub mod rng;
 pub mod stats;
@@ -69,4 +56,5 @@ pub mod testing;
 pub mod text;
 pub mod train;
 
+pub use api::{Features, Finetune, Model, Pretrain, Prompt};
 pub use error::{Error, Result};

@@ -1,7 +1,5 @@
 //! `igpt completions SHELL`.
 
-use clap::CommandFactory;
-
 use crate::output::put_bytes;
 
 /// Flags of `igpt completions`.
@@ -14,6 +12,6 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> igpt::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::Cli::command(), "igpt", &mut script);
+    clap_complete::generate(args.shell, &mut crate::help::command(), "igpt", &mut script);
     put_bytes(&script)
 }

@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod fingerprint;
 pub mod loader;
 pub mod masking;
+mod memory;
 mod open;
 pub mod permutation;
 pub mod preprocess;

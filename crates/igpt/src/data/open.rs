@@ -12,6 +12,17 @@ pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cif
 /// Those of [`NAMES`] whose images mean the same when they are mirrored: no digits, letters or signs.
 const MIRRORED: [&str; 4] = ["fashion-mnist", "cifar10", "cifar100", "stl10"];
 
+impl Dataset {
+    /// Opens what `spec` names, as `--data` of the program does: one of [`NAMES`], a folder of images or a
+    /// directory of tokens.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(spec: &str) -> Result<Self> {
+        open(spec, &OpenOptions::default())
+    }
+}
+
 /// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]), a folder of images, or one image file.
 ///
 /// # Errors

@@ -65,6 +65,7 @@ impl Stored {
     }
 
     /// Elements; `None` on overflow.
+    #[cfg(feature = "archives")]
     pub(super) fn elements(&self) -> Option<u64> {
         if self.shape.contains(&0) {
             return Some(0);

@@ -41,7 +41,21 @@ use crate::{Error, Result};
 /// A split without any labelled image, a single class or one that the training images lack, a layer that the model doesn't
 /// have, and as [`super::pretrain()`].
 pub fn finetune(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<FineTuned> {
-    fit(config, out, start, true, context)
+    finetune_on(None, config, out, start, context)
+}
+
+/// As [`finetune()`], on a data set that is there already; without one it is opened as the config says.
+///
+/// # Errors
+/// As [`finetune()`].
+pub(crate) fn finetune_on(
+    dataset: Option<Dataset>,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    context: &mut Context<'_>,
+) -> Result<FineTuned> {
+    fit(Classifying { dataset, ..Classifying::of(config, true)? }, config, out, start, context)
 }
 
 /// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
@@ -51,7 +65,7 @@ pub(super) fn finetune_untested(
     start: Start,
     context: &mut Context<'_>,
 ) -> Result<FineTuned> {
-    fit(config, out, start, false, context)
+    fit(Classifying::of(config, false)?, config, out, start, context)
 }
 
 /// The config of a new run of fine-tuning with nothing left open; the test images are not looked at.
@@ -59,8 +73,13 @@ pub(super) fn fine_tuning(config: &RunConfig, out: &Path, context: &mut Context<
     decided(&mut Classifying::of(config, false)?, config, out, context)
 }
 
-fn fit(config: &RunConfig, out: &Path, start: Start, tests: bool, context: &mut Context<'_>) -> Result<FineTuned> {
-    let mut purpose = Classifying::of(config, tests)?;
+fn fit(
+    mut purpose: Classifying<'_>,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    context: &mut Context<'_>,
+) -> Result<FineTuned> {
     let settings = purpose.settings;
     let prepared = prepare(&mut purpose, config, out, start, context)?;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
@@ -199,6 +218,8 @@ struct Classifying<'a> {
     unlabelled: usize,
     /// Classes of the data set.
     classes: usize,
+    /// What it trains on, where that is there already.
+    dataset: Option<Dataset>,
 }
 
 impl<'a> Classifying<'a> {
@@ -218,11 +239,15 @@ impl<'a> Classifying<'a> {
                 settings.head.name()
             )));
         }
-        Ok(Self { settings, source, tests, test: None, unlabelled: 0, classes: 0 })
+        Ok(Self { settings, source, tests, test: None, unlabelled: 0, classes: 0, dataset: None })
     }
 }
 
 impl Purpose for Classifying<'_> {
+    fn dataset(&mut self) -> Option<Dataset> {
+        self.dataset.take()
+    }
+
     fn choose(&mut self, dataset: &mut Dataset, config: &RunConfig) -> Result<Images> {
         let all = dataset.train.len() + dataset.validation.len();
         dataset.train = labelled(dataset, Split::Train)?;

@@ -28,9 +28,11 @@ pub use config::{
     AUTO, Decay, FineTuneSection, Given, Head, Keep, Leg, Overrides, Plan, Recipe, RunConfig, Schedule, Table, Value,
     parse_n_px,
 };
+pub(crate) use finetune::finetune_on;
 pub use finetune::{FineTuned, finetune};
 pub use lr_search::{LrSearch, lr_search};
 pub use plan::{Forecast, Planner, forecast};
+pub(crate) use pretrain::pretrain_on;
 pub use pretrain::{Summary, pretrain};
 pub use run::{Compared, Comparison, RunDir, Start, TrainedOn, open_model};
 pub use trainer::{Context, Event, Metrics, Observer, Outcome, Probed, Row, RunProbe, Spent, Trainer};

@@ -30,6 +30,9 @@ use crate::{Error, Result};
 
 /// What a run trains for, where its preparation depends on that.
 pub(super) trait Purpose {
+    /// The data set, where it is there already instead of being opened as the config says; asked for once.
+    fn dataset(&mut self) -> Option<Dataset>;
+
     /// The images to train on, of a data set that is cut to what this purpose can use.
     fn choose(&mut self, dataset: &mut Dataset, config: &RunConfig) -> Result<Images>;
 
@@ -159,7 +162,10 @@ fn decide(
     start: Start,
     context: &mut Context<'_>,
 ) -> Result<Decided> {
-    let mut dataset = in_turn(context.ranks, || dataset(&config, context.observer))?;
+    let mut dataset = match purpose.dataset() {
+        Some(dataset) => dataset,
+        None => in_turn(context.ranks, || dataset(&config, context.observer))?,
+    };
     let fingerprint = Fingerprint::of(&dataset);
     if let Some(count) = config.data.train_images {
         dataset.train = pick(&dataset.train, count, config.train.seed);

@@ -40,9 +40,23 @@ use crate::{Error, Result};
 /// program, settings or data, can't divide the gradient groups, or one is gone. An error of one rank only leaves the others
 /// waiting: end them with [`Collective::abort`](crate::ranks::Collective::abort).
 pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<Summary> {
-    let mut purpose = Pretraining::of(config, out, start)?;
+    pretrain_on(None, config, out, start, context)
+}
+
+/// As [`pretrain()`], on a data set that is there already; without one it is opened as the config says.
+///
+/// # Errors
+/// As [`pretrain()`].
+pub(crate) fn pretrain_on(
+    dataset: Option<Dataset>,
+    config: &RunConfig,
+    out: &Path,
+    start: Start,
+    context: &mut Context<'_>,
+) -> Result<Summary> {
+    let mut purpose = Pretraining { dataset, ..Pretraining::of(config, out, start)? };
     let prepared = prepare(&mut purpose, config, out, start, context)?;
-    let Pretraining { source } = purpose;
+    let Pretraining { source, .. } = purpose;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
         prepared;
     let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
@@ -136,6 +150,8 @@ pub(super) fn pretraining(config: &RunConfig, out: &Path, context: &mut Context<
 struct Pretraining {
     /// The model that it starts from; none starts afresh.
     source: Option<ModelDir>,
+    /// What it trains on, where that is there already.
+    dataset: Option<Dataset>,
 }
 
 impl Pretraining {
@@ -151,11 +167,15 @@ impl Pretraining {
         if let Some(source) = &source {
             source.expect_generative(&config.starts_from().unwrap_or(out).display().to_string())?;
         }
-        Ok(Self { source })
+        Ok(Self { source, dataset: None })
     }
 }
 
 impl Purpose for Pretraining {
+    fn dataset(&mut self) -> Option<Dataset> {
+        self.dataset.take()
+    }
+
     fn choose(&mut self, dataset: &mut Dataset, _: &RunConfig) -> Result<Images> {
         dataset.split(Split::Train)
     }

@@ -1,5 +1,6 @@
 //! A set of binary files, unpacked in a directory or still in their tar.gz.
 
+#[cfg(feature = "archives")]
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ pub(super) struct Bundle {
     pub(super) folder: &'static str,
     pub(super) members: &'static [&'static str],
     /// Bytes of the largest of these, as published.
+    #[cfg_attr(not(feature = "archives"), expect(dead_code, reason = "only archives are not trusted"))]
     pub(super) largest: u64,
 }
 
@@ -41,7 +43,13 @@ impl Bundle {
         self.unpack(&dir.join(self.archive))
     }
 
+    #[cfg(not(feature = "archives"))]
+    fn unpack(&self, path: &Path) -> Result<Vec<Member>> {
+        Err(Error::format(path, "igpt was built without the feature `archives`: unpack it"))
+    }
+
     /// Reads the archive, to its end: gzip's checksum lies behind everything else.
+    #[cfg(feature = "archives")]
     fn unpack(&self, path: &Path) -> Result<Vec<Member>> {
         let damaged = |e: std::io::Error| Error::format(path, format!("damaged archive ({e}): remove or replace it"));
         let wrong = |name: &str, problem: String| Err(Error::format(path, format!("{name} in the archive {problem}")));

@@ -71,7 +71,7 @@ fn open<'a>(bytes: &'a [u8], kind: Kind, limit: &Limit) -> Result<Box<dyn ImageD
             Box::new(decoder)
         }
         Kind::Bmp => Box::new(BmpDecoder::new(reader)?),
-        Kind::Tiff => return Err(Problem::unsupported("a TIFF file here")),
+        Kind::Tiff => return Err(Problem::unsupported("a TIFF file, in a build without the feature `tiff`")),
     };
     let (width, height) = decoder.dimensions();
     limit.check(width, height)?;

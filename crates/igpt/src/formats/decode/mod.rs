@@ -13,6 +13,7 @@ mod kind;
 mod limit;
 mod problem;
 mod raw;
+#[cfg(feature = "tiff")]
 mod tiff;
 
 use std::path::Path;
@@ -60,6 +61,7 @@ fn decode(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, Proble
 
 fn decode_kind(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, Problem> {
     let (raw, orientation) = match Kind::of(bytes)? {
+        #[cfg(feature = "tiff")]
         Kind::Tiff => tiff::decode(bytes, limit)?,
         kind => formats::decode(bytes, kind, limit)?,
     };
@@ -70,6 +72,7 @@ fn decode_kind(bytes: &[u8], channels: usize, limit: &Limit) -> Result<Pixels, P
 pub(crate) fn is_grey(path: &Path) -> Option<bool> {
     let bytes = files::read(path).ok()?;
     let colored = guarded(|| match Kind::of(&bytes).ok()? {
+        #[cfg(feature = "tiff")]
         Kind::Tiff => tiff::has_color(&bytes),
         kind => formats::has_color(&bytes, kind),
     });

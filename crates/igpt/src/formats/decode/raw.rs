@@ -14,6 +14,7 @@ pub(super) enum Alpha {
     /// Opacity, beside colours as they are.
     Straight,
     /// Opacity, by which the colours have been multiplied.
+    #[cfg_attr(not(feature = "tiff"), expect(dead_code, reason = "only TIFF files have it"))]
     Associated,
 }
 

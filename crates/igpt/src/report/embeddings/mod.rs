@@ -4,6 +4,7 @@
 
 mod entry;
 mod field;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod writer;
 

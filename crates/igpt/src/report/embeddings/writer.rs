@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::entry::Entry;
 use super::field::{csv_field, plain};
+#[cfg(feature = "parquet")]
 use super::parquet::ParquetTable;
 use crate::files::NewFile;
 use crate::formats::npy::header;
@@ -28,6 +29,7 @@ enum Format {
     /// The array, whose header is written again at the end, and the list.
     Npy(BufWriter<NewFile>, BufWriter<NewFile>),
     Csv(BufWriter<NewFile>),
+    #[cfg(feature = "parquet")]
     Parquet(Box<ParquetTable>),
 }
 
@@ -53,7 +55,15 @@ impl Embeddings {
                 writeln!(table, "filename,label{columns}").map_err(Error::io(&path))?;
                 Format::Csv(table)
             }
+            #[cfg(feature = "parquet")]
             Some("parquet") => Format::Parquet(Box::new(ParquetTable::create(&path, values)?)),
+            #[cfg(not(feature = "parquet"))]
+            Some("parquet") => {
+                return Err(Error::Invalid(format!(
+                    "{}: igpt was built without the feature `parquet`",
+                    path.display()
+                )));
+            }
             _ => {
                 let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
                 return Err(Error::Invalid(format!("{} must end in one of {endings}", path.display())));
@@ -84,6 +94,7 @@ impl Embeddings {
                 }
                 Ok(())
             }
+            #[cfg(feature = "parquet")]
             Format::Parquet(table) => table.push(entries),
         }
     }
@@ -101,6 +112,7 @@ impl Embeddings {
                 Ok(vec![path, list_path])
             }
             Format::Csv(table) => whole(table, &path)?.finish().map(|()| vec![path]),
+            #[cfg(feature = "parquet")]
             Format::Parquet(table) => table.finish().map(|()| vec![path]),
         }
     }

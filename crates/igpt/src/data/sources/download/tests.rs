@@ -1,8 +1,12 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use sha2::{Digest, Sha256};
+
+use super::fetch::TRIES;
 use super::*;
+use crate::data::sources::catalog::Remote;
 
 /// What the server does with one connection.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Claims about several processes that a real `mpirun` starts: `cargo test -p igpt-cli --features mpi --test mpi`. With
+//! Claims about several processes that a real `mpirun` starts: `cargo test -p igpt-mpi`. With
 //! the environment's `MPIRUN` it is another program, that of the library that `MPICC` has the build link.
 
 use std::ffi::{OsStr, OsString};
@@ -43,7 +43,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
 
 /// `igpt pretrain` on the pictures: a network of a few thousand parameters.
 fn pretrain(run: &str, more: &[&str]) -> Vec<OsString> {
-    let mut command = words(&[env!("CARGO_BIN_EXE_igpt"), "pretrain", "--data", "pictures", "--out", run]);
+    let mut command = words(&[env!("CARGO_BIN_EXE_igpt-mpi"), "pretrain", "--data", "pictures", "--out", run]);
     command.extend(words(&["--n-px", "8", "--colors", "5", "--batch", "8", "--precision", "f32", "--json"]));
     for setting in ["model.n_embd=16", "model.n_layer=1", "model.n_head=2", "train.sample_images=2"] {
         command.extend(words(&["--set", setting]));
@@ -162,7 +162,7 @@ fn one_two_and_four_ranks_train_to_the_same_bytes() {
         let files = fs::read_dir(dir.join(&run).join("checkpoints/step-00000012")).unwrap();
         let shards = files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains("-of-")).count();
         assert_eq!(shards, size - 1);
-        let checkpoints = words(&[env!("CARGO_BIN_EXE_igpt"), "checkpoints", &run, "--json"]);
+        let checkpoints = words(&[env!("CARGO_BIN_EXE_igpt-mpi"), "checkpoints", &run, "--json"]);
         assert_eq!(done(alone(dir, &checkpoints)).0[0]["damaged"], serde_json::json!([]));
     }
 }
@@ -232,7 +232,7 @@ fn ranks_that_differ_are_refused_by_name() {
     let dir = dir.path();
     more_pictures(&dir.join("elsewhere"), 50);
     let other = dir.join("igpt-other");
-    fs::copy(env!("CARGO_BIN_EXE_igpt"), &other).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_igpt-mpi"), &other).unwrap();
     let mut bytes = fs::OpenOptions::new().append(true).open(&other).unwrap();
     std::io::Write::write_all(&mut bytes, b"other").unwrap();
     drop(bytes);
@@ -286,7 +286,8 @@ fn evaluation_features_and_probes_are_divided_and_give_the_figures_of_one_proces
     fs::create_dir(dir.join("classes")).unwrap();
     ["a", "b"].iter().for_each(|class| more_pictures(&dir.join("classes").join(class), 41));
     done(alone(dir, &pretrain("run", &["--steps", "2"])));
-    let igpt = |said: &str| words(&[&[env!("CARGO_BIN_EXE_igpt")], &said.split(' ').collect::<Vec<_>>()[..]].concat());
+    let igpt =
+        |said: &str| words(&[&[env!("CARGO_BIN_EXE_igpt-mpi")], &said.split(' ').collect::<Vec<_>>()[..]].concat());
 
     let eval = igpt("eval --model run --data pictures --split all --json");
     let embed = |out: &str| igpt(&format!("embed --model run --data pictures --out {out} --json"));
@@ -325,7 +326,7 @@ fn other_verbs_are_done_once() {
     let dir = dir.path();
     done(among(dir, 2, pretrain("run", &["--steps", "2"])));
     let sample =
-        words(&[env!("CARGO_BIN_EXE_igpt"), "sample", "--model", "run", "-n", "2", "--out", "a.png", "--json"]);
+        words(&[env!("CARGO_BIN_EXE_igpt-mpi"), "sample", "--model", "run", "-n", "2", "--out", "a.png", "--json"]);
     let (results, said) = done(among(dir, 2, sample));
     assert!(results.len() == 1 && dir.join("a.png").exists(), "{said}");
 }

@@ -1,0 +1,163 @@
+//! A builder for fine-tuning.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::model::Model;
+use super::scratch::Scratch;
+use super::training::{Training, stopped};
+use crate::Result;
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::ranks::Collective;
+use crate::train::{FineTuned, Head, Observer, Recipe, Start, Table, Value, finetune_on};
+
+/// Fine-tunes a model as a classifier: what the program does as `igpt finetune`, with the same defaults.
+pub struct Finetune<'a> {
+    training: Training<'a>,
+    /// Where a model in memory was put.
+    source: Option<Scratch>,
+}
+
+impl<'a> Finetune<'a> {
+    /// Starts from a model directory or a run.
+    pub fn from_path(model: impl AsRef<Path>) -> Self {
+        let mut training = Training::new();
+        training.set("finetune", Table::new());
+        training.set("finetune.model", model.as_ref().to_string_lossy().into_owned());
+        Self { training, source: None }
+    }
+
+    /// Starts from a model in memory.
+    ///
+    /// # Errors
+    /// When there is no room for it among the system's temporary files.
+    pub fn from_model(model: &Model) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let path = scratch.path().join("model");
+        model.save(&path)?;
+        Ok(Self { source: Some(scratch), ..Self::from_path(path) })
+    }
+
+    /// Trains on a data set with classes that is open already, or was made of images in memory or of a source of your own.
+    pub fn dataset(mut self, dataset: Dataset) -> Self {
+        self.training.dataset(dataset);
+        self
+    }
+
+    /// Trains on what `spec` names, as `--data` does.
+    pub fn data(self, spec: &str) -> Self {
+        self.with("data.spec", spec)
+    }
+
+    /// Takes the hyperparameters of a recipe; [`Recipe::Modern`] by default.
+    pub fn recipe(self, recipe: Recipe) -> Self {
+        self.with("train.recipe", recipe.name())
+    }
+
+    /// Takes the fine-tuned network (the default), a linear probe, or the better of both on validation.
+    pub fn head(self, head: Head) -> Self {
+        self.with("finetune.head", head.name())
+    }
+
+    /// Trains on so many labelled images of each class.
+    pub fn labels_per_class(self, labels: usize) -> Self {
+        self.with("finetune.labels_per_class", labels as i64)
+    }
+
+    /// Trains for so many optimizer steps. By default three passes over the images, at least 1,000 steps.
+    pub fn steps(self, steps: u64) -> Self {
+        self.with("train.steps", steps as i64)
+    }
+
+    /// Trains for so many passes over the training images.
+    pub fn epochs(self, epochs: f64) -> Self {
+        self.with("train.epochs", epochs)
+    }
+
+    /// Trains for so many minutes.
+    pub fn minutes(self, minutes: f64) -> Self {
+        self.with("train.minutes", minutes)
+    }
+
+    /// Computes on this device; the quickest by default.
+    pub fn device(self, device: Device) -> Self {
+        self.with("train.device", device.to_string())
+    }
+
+    /// Computes with so many threads; all cores by default.
+    pub fn threads(self, threads: usize) -> Self {
+        self.with("train.threads", threads as i64)
+    }
+
+    /// Seeds order of images, augmentation and the choice of labels; 0 by default.
+    pub fn seed(self, seed: u64) -> Self {
+        self.with("train.seed", seed as i64)
+    }
+
+    /// Sets any key of a config file, such as `finetune.label_smoothing=0.1`.
+    ///
+    /// # Errors
+    /// When the key is unknown, or the value is not what it takes.
+    pub fn set(mut self, setting: &str) -> Result<Self> {
+        self.training.parse(setting)?;
+        Ok(self)
+    }
+
+    /// Calls `observer` with every step, validation, checkpoint and warning.
+    pub fn observer(mut self, observer: &'a mut dyn Observer) -> Self {
+        self.training.observer(observer);
+        self
+    }
+
+    /// Saves and stops once `stop` is raised by another thread or a signal.
+    pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
+        self.training.stop(stop);
+        self
+    }
+
+    /// Trains together with other processes.
+    pub fn ranks(mut self, ranks: &'a mut Collective) -> Self {
+        self.training.ranks(ranks);
+        self
+    }
+
+    /// Trains and returns the classifier; nothing is kept on disk.
+    ///
+    /// # Errors
+    /// As [`finetune`](crate::train::finetune()), and when training is stopped.
+    pub fn run(self) -> Result<Model> {
+        let scratch = Scratch::new()?;
+        let result = self.start(scratch.path(), Start::New)?;
+        if result.stopped { Err(stopped()) } else { Model::open(&result.model) }
+    }
+
+    /// Trains in a run directory, which keeps checkpoints, metrics and the model ([`Model::open`] reads it).
+    ///
+    /// # Errors
+    /// As [`finetune`](crate::train::finetune()).
+    pub fn run_in(self, directory: impl AsRef<Path>) -> Result<FineTuned> {
+        self.start(directory.as_ref(), Start::New)
+    }
+
+    /// Goes on with a stopped run, from its newest checkpoint to the same bits. Settings must be as they were.
+    ///
+    /// # Errors
+    /// As [`finetune`](crate::train::finetune()).
+    pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<FineTuned> {
+        self.start(directory.as_ref(), Start::Resume)
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.training.set(key, value);
+        self
+    }
+
+    fn start(self, out: &Path, start: Start) -> Result<FineTuned> {
+        let Self { mut training, source } = self;
+        let (config, dataset) = (training.config()?, training.dataset.take());
+        let result = training.with_context(|context| finetune_on(dataset, &config, out, start, context));
+        drop(source);
+        result
+    }
+}

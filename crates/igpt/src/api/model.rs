@@ -1,0 +1,328 @@
+//! A trained model, ready to be used.
+
+use std::path::Path;
+
+use super::prompt::Prompt;
+use crate::data::{Dataset, Images, Split, TokenSet, tokenize_unchecked};
+use crate::device::{self, Engine, Options, Pooling, Precision};
+use crate::evaluate::{Classified, Layers, classify, features, surprise_maps};
+use crate::generate::infill::infill;
+use crate::generate::{Request, Settings, draw_requests, expect_room, sample};
+use crate::image::{Pixels, Resampling};
+use crate::inspect::{self, Choice, Divided, Fit, Inspector, Score, View};
+use crate::model::{Card, ModelConfig, ModelDir, Objective, SaveType};
+use crate::palette::{Palette, Quantizer};
+use crate::ranks::Collective;
+use crate::train::open_model;
+use crate::{Error, Result};
+
+/// Images handed to the engine at once.
+const BATCH: usize = 64;
+/// Candidates of a completion, where given pixels come after a hole; rounds, where a model of masked pixels fills it.
+const CANDIDATES: usize = 16;
+const ROUNDS: usize = 16;
+
+/// A trained model with its palette on a device: samples and completes images, and says how likely they are, what its layers
+/// make of them, of which class they are, and whether they are odd.
+///
+/// ```
+/// use igpt::{Model, Prompt};
+/// use igpt::data::Dataset;
+/// use igpt::evaluate::Layers;
+/// use igpt::generate::Settings;
+///
+/// # fn main() -> igpt::Result<()> {
+/// let mut model = Model::bundled()?; // of emoji; Model::open("runs/mine") opens your own
+/// let images = Dataset::open("emoji")?.test.take(2);
+/// let nats = model.log_likelihood(&images)?;
+/// let features = model.features(&images, &Layers::All)?;
+/// let completed = model.complete(&images, Prompt::Rows(15), 1, &Settings::default())?;
+/// assert!(nats.iter().all(|nats| *nats < 0.0) && completed.len() == 2);
+/// assert_eq!(features.of(0, 1).len(), model.config().n_embd);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Model {
+    model: ModelDir,
+    quantizer: Quantizer,
+    options: Options,
+    engine: Box<dyn Engine>,
+    inspector: Option<Inspector>,
+}
+
+/// Features of some images: what each layer makes of them, averaged over all pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    /// The layers, in their order.
+    pub layers: Vec<usize>,
+    /// Width of a layer's features.
+    pub n_embd: usize,
+    /// (images, layers, n_embd).
+    pub values: Vec<f32>,
+}
+
+impl Features {
+    /// Those of one image at the position `layer` of [`layers`](Features::layers). Panics when there is no such one.
+    pub fn of(&self, image: usize, layer: usize) -> &[f32] {
+        &self.values[(image * self.layers.len() + layer) * self.n_embd..][..self.n_embd]
+    }
+}
+
+impl Model {
+    /// Opens a model directory (of transformers too) or a run directory, on the quickest device in full precision.
+    ///
+    /// # Errors
+    /// As [`open_model`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &Options::new(Precision::F32))
+    }
+
+    /// As [`Model::open`], with a device, a precision and threads of your choice.
+    ///
+    /// # Errors
+    /// As [`open_model`] and [`device::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
+        let path = path.as_ref();
+        let model = open_model(path)?;
+        let fit = Fit::find(path, &model)?;
+        Self::of(model, fit, options)
+    }
+
+    /// The small model of emoji that comes with igpt.
+    ///
+    /// # Errors
+    /// When its engine can't be opened.
+    pub fn bundled() -> Result<Self> {
+        Self::of(ModelDir::bundled()?, None, &Options::new(Precision::F32))
+    }
+
+    fn of(model: ModelDir, fit: Option<Fit>, options: &Options) -> Result<Self> {
+        let engine = device::open(&model.config, &model.weights, options)?;
+        let inspector = fit.map(|fit| Inspector::new(fit, &model, options.threads));
+        Ok(Self { quantizer: Quantizer::new(model.palette.clone()), model, options: *options, engine, inspector })
+    }
+
+    /// Its network.
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    /// Its palette.
+    pub fn palette(&self) -> &Palette {
+        &self.model.palette
+    }
+
+    /// Names of the classes that it tells apart; empty of a model that is no classifier.
+    pub fn classes(&self) -> Vec<String> {
+        self.model.classes()
+    }
+
+    /// The images as tokens of its palette, at its size.
+    ///
+    /// # Errors
+    /// When an image can't be decoded.
+    pub fn tokens(&self, images: &Images) -> Result<TokenSet> {
+        let set = tokenize_unchecked(images, self.model.config.n_px, &self.quantizer)?;
+        match set.damaged.first() {
+            Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
+            None => Ok(set),
+        }
+    }
+
+    /// The colours of an image's tokens.
+    pub fn pixels(&self, tokens: &[u16]) -> Pixels {
+        self.quantizer.pixels(tokens, self.model.config.n_px)
+    }
+
+    /// Samples `n` images. Image `i` of a seed is always the same.
+    ///
+    /// # Errors
+    /// Of a model of masked pixels or of classes alone, bad settings, and when the engine fails.
+    pub fn sample(&mut self, n: usize, settings: &Settings) -> Result<Vec<Pixels>> {
+        self.expect_autoregressive("samples nothing")?;
+        let drawn = sample(&*self.engine, n, 0, settings, 0, &mut |_, _| ())?;
+        Ok(drawn.iter().map(|tokens| self.pixels(tokens)).collect())
+    }
+
+    /// Completes each of `images` `attempts` times from the pixels that the prompt gives. Per image its completions, in which
+    /// given pixels have palette colours.
+    ///
+    /// Known pixels behind a hole count through candidates; a model of masked pixels fills holes in rounds.
+    ///
+    /// # Errors
+    /// When an image can't be decoded, nothing is left to draw, settings are bad, or the engine fails.
+    pub fn complete(
+        &mut self,
+        images: &Images,
+        prompt: Prompt<'_>,
+        attempts: usize,
+        settings: &Settings,
+    ) -> Result<Vec<Vec<Pixels>>> {
+        self.model.expect_generative("the model")?;
+        let given = prompt.pixels(self.model.config.n_px)?;
+        expect_room(&self.model.config, images.len(), attempts)?;
+        let set = self.tokens(images)?;
+        let known = |i: usize| -> Vec<Option<u16>> {
+            set.image(i).iter().zip(&given).map(|(token, given)| given.then_some(*token)).collect()
+        };
+        let mut drawn = Vec::with_capacity(set.images() * attempts);
+        if self.model.config.objective == Objective::Masked {
+            for i in 0..set.images() {
+                drawn.extend(infill(&mut *self.engine, &known(i), i as u64, attempts, ROUNDS, settings)?);
+            }
+        } else {
+            let request = |i: usize, attempt: usize| Request {
+                known: known(i),
+                image: i as u64,
+                attempt: attempt as u64,
+                settings: *settings,
+                candidates: CANDIDATES,
+            };
+            let all = (0..set.images()).flat_map(|i| (0..attempts).map(move |attempt| (i, attempt)));
+            let requests = all.map(|(i, attempt)| request(i, attempt)).collect();
+            drawn = draw_requests(&*self.engine, requests, 0, &mut |_, _| ())?;
+        }
+        let pixels: Vec<Pixels> = drawn.iter().map(|tokens| self.pixels(tokens)).collect();
+        Ok(pixels.chunks(attempts.max(1)).map(<[Pixels]>::to_vec).collect())
+    }
+
+    /// Log-likelihood of each image, in nats.
+    ///
+    /// # Errors
+    /// Of a model of masked pixels, when an image can't be decoded, or the engine fails.
+    pub fn log_likelihood(&mut self, images: &Images) -> Result<Vec<f64>> {
+        self.expect_autoregressive("gives images no likelihood")?;
+        let set = self.tokens(images)?;
+        let mut found = Vec::with_capacity(set.images());
+        for start in (0..set.images()).step_by(BATCH) {
+            let batch = set.batch(start..(start + BATCH).min(set.images())).without_labels();
+            found.extend(self.engine.evaluate(&batch)?.nats.into_iter().map(|nats| -nats));
+        }
+        Ok(found)
+    }
+
+    /// Log-likelihood of each pixel given those before it, in nats: (height · width) of each image.
+    ///
+    /// # Errors
+    /// As [`Model::log_likelihood`].
+    pub fn log_likelihood_of_pixels(&mut self, images: &Images) -> Result<Vec<Vec<f32>>> {
+        self.expect_autoregressive("gives pixels no likelihood")?;
+        let set = self.tokens(images)?;
+        let mut found = Vec::with_capacity(set.images());
+        for start in (0..set.images()).step_by(BATCH) {
+            let maps = surprise_maps(&mut *self.engine, &set, start..(start + BATCH).min(set.images()))?;
+            found.extend(
+                maps.chunks_exact(set.n_px.pixels()).map(|map| map.iter().map(|nats| -nats).collect::<Vec<f32>>()),
+            );
+        }
+        Ok(found)
+    }
+
+    /// Features of each image: the layers' outputs, averaged over all pixels (Chen et al. 2020, section 2.4).
+    ///
+    /// # Errors
+    /// When there is no such layer, an image can't be decoded, or the engine fails.
+    pub fn features(&mut self, images: &Images, layers: &Layers) -> Result<Features> {
+        let layers = layers.of(self.model.config.n_layer)?;
+        let mut values = Vec::new();
+        let damaged = features(
+            &mut Collective::solo(),
+            &mut *self.engine,
+            images,
+            &self.quantizer,
+            (&layers, Pooling::Mean),
+            &mut |_, found| {
+                values.extend_from_slice(found);
+                Ok(())
+            },
+            &mut |_| (),
+        )?;
+        match damaged.first() {
+            Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
+            None => Ok(Features { layers, n_embd: self.model.config.n_embd, values }),
+        }
+    }
+
+    /// The class of each image, with the probabilities of all.
+    ///
+    /// # Errors
+    /// When the model is no classifier, an image can't be decoded, or the engine fails.
+    pub fn classify(&mut self, images: &Images) -> Result<Vec<Classified>> {
+        let set = self.tokens(images)?;
+        let mut found = Vec::with_capacity(set.images());
+        for start in (0..set.images()).step_by(BATCH) {
+            let batch = set.batch(start..(start + BATCH).min(set.images()));
+            found.extend(classify(&mut *self.engine, &batch, start as u64)?);
+        }
+        Ok(found)
+    }
+
+    /// Fits an anomaly detector to good images: to the training part of `good`, with its validation and test parts held out
+    /// for the threshold. It is saved with the model.
+    ///
+    /// # Errors
+    /// When there are too few images, or the engine fails.
+    pub fn fit_inspection(&mut self, good: &Dataset) -> Result<&Fit> {
+        let held_out = [&good.validation, &good.test].into_iter().flat_map(|part| part.indices().into_owned());
+        let divided = Divided {
+            reference: good.split(Split::Train)?,
+            held_out: good.split(Split::All)?.pick(held_out.map(|i| i as usize)),
+            how: "its training part, and its validation and test parts".into(),
+            notes: Vec::new(),
+        };
+        let tiles = self.model.palette.resampling() == Resampling::Crop;
+        let request = inspect::Request {
+            view: if tiles { View::Tiles } else { View::Whole },
+            choice: Choice::Named(Score::DEFAULT),
+            data: &good.name,
+            odd: None,
+            threads: self.options.threads,
+        };
+        let fitted = inspect::fit(&mut *self.engine, &self.model, &divided, request, &mut |_, _, _| ())?;
+        let inspector = Inspector::new(fitted.fit, &self.model, self.options.threads);
+        Ok(&self.inspector.insert(inspector).fit)
+    }
+
+    /// Judges images by the good ones that the model was fitted to ([`Model::fit_inspection`], or `igpt inspect fit`): score,
+    /// p-value and map of each.
+    ///
+    /// # Errors
+    /// When nothing was fitted, an image can't be decoded, or the engine fails.
+    pub fn inspect(&mut self, images: &Images) -> Result<Vec<inspect::Verdict>> {
+        let Some(inspector) = &self.inspector else {
+            return Err(Error::Missing("the model knows no good images: fit_inspection comes first".into()));
+        };
+        let mut found = Vec::with_capacity(images.len());
+        let mut take = |_: &inspect::Named, verdict| {
+            found.push(verdict);
+            Ok(())
+        };
+        let damaged = inspector.each(&mut *self.engine, images, &mut take, &mut |_, _| ())?;
+        match damaged.first() {
+            Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
+            None => Ok(found),
+        }
+    }
+
+    /// Writes a model directory in Hugging Face's layout, which transformers opens, too.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
+        let directory = directory.as_ref();
+        self.model.save(directory, &Card::default(), SaveType::F32)?;
+        match &self.inspector {
+            Some(inspector) => inspector.fit.save(directory),
+            None => Ok(()),
+        }
+    }
+
+    fn expect_autoregressive(&self, what: &str) -> Result<()> {
+        match self.model.config.objective {
+            Objective::Autoregressive => self.model.expect_generative("the model"),
+            Objective::Masked => Err(Error::Invalid(format!(
+                "a model of masked pixels {what}: pretrain with the autoregressive objective"
+            ))),
+        }
+    }
+}

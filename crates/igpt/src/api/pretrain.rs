@@ -1,0 +1,178 @@
+//! A builder for pretraining.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::model::Model;
+use super::scratch::Scratch;
+use super::training::{Training, stopped};
+use crate::Result;
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::model::{Objective, Preset};
+use crate::ranks::Collective;
+use crate::train::{Observer, Recipe, Start, Summary, Value, pretrain_on};
+
+/// Pretrains a model: what the program does as `igpt pretrain`, with the same defaults.
+///
+/// ```
+/// use igpt::data::Dataset;
+/// use igpt::image::{ImageSize, Pixels};
+/// use igpt::Pretrain;
+///
+/// # fn main() -> igpt::Result<()> {
+/// let stripes = |i: usize| Pixels::new(ImageSize::square(8), 1, (0..64).map(|k| ((k + i) % 4 * 60) as u8).collect());
+/// let dataset = Dataset::from_images((0..40).map(stripes).collect())?;
+/// let model = Pretrain::new().dataset(dataset).colors(4).set("model.n_embd=16")?.set("model.n_layer=1")?.steps(3).run()?;
+/// assert_eq!(model.config().n_px, ImageSize::square(8));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Pretrain<'a>(Training<'a>);
+
+impl Default for Pretrain<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Pretrain<'a> {
+    /// With the settings of an empty config file: the embedded emoji, the modern recipe, a nano network.
+    pub fn new() -> Self {
+        Self(Training::new())
+    }
+
+    /// Trains on a data set that is open already, or was made of images in memory or of a source of your own.
+    pub fn dataset(mut self, dataset: Dataset) -> Self {
+        self.0.dataset(dataset);
+        self
+    }
+
+    /// Trains on what `spec` names, as `--data` does.
+    pub fn data(self, spec: &str) -> Self {
+        self.with("data.spec", spec)
+    }
+
+    /// Starts from the weights of a model directory or a run, instead of fresh ones.
+    pub fn starting_from(self, model: impl AsRef<Path>) -> Self {
+        self.with("model.start", model.as_ref().to_string_lossy().into_owned())
+    }
+
+    /// Takes the hyperparameters of a recipe; [`Recipe::Modern`] by default.
+    pub fn recipe(self, recipe: Recipe) -> Self {
+        self.with("train.recipe", recipe.name())
+    }
+
+    /// Predicts the next pixel (the default), or masked ones.
+    pub fn objective(self, objective: Objective) -> Self {
+        self.with("train.objective", objective.name())
+    }
+
+    /// Takes a network of a usual size; [`Preset::Nano`] by default.
+    pub fn preset(self, preset: Preset) -> Self {
+        self.with("model.preset", preset.name())
+    }
+
+    /// Sets the side of the model's square images, in pixels. By default the images' own size where a model can have it.
+    pub fn n_px(self, side: usize) -> Self {
+        self.with("model.n_px", side as i64)
+    }
+
+    /// Fits a palette of so many colours.
+    pub fn colors(self, colors: usize) -> Self {
+        self.with("palette.colors", colors as i64)
+    }
+
+    /// Trains for so many optimizer steps.
+    pub fn steps(self, steps: u64) -> Self {
+        self.with("train.steps", steps as i64)
+    }
+
+    /// Trains for so many passes over the training images.
+    pub fn epochs(self, epochs: f64) -> Self {
+        self.with("train.epochs", epochs)
+    }
+
+    /// Trains for so many minutes; image size, colours and network follow from them where they are not set.
+    pub fn minutes(self, minutes: f64) -> Self {
+        self.with("train.minutes", minutes)
+    }
+
+    /// Computes on this device; the quickest by default.
+    pub fn device(self, device: Device) -> Self {
+        self.with("train.device", device.to_string())
+    }
+
+    /// Computes with so many threads; all cores by default.
+    pub fn threads(self, threads: usize) -> Self {
+        self.with("train.threads", threads as i64)
+    }
+
+    /// Seeds weights, order of images and augmentation; 0 by default.
+    pub fn seed(self, seed: u64) -> Self {
+        self.with("train.seed", seed as i64)
+    }
+
+    /// Sets any key of a config file, such as `train.batch=64`.
+    ///
+    /// # Errors
+    /// When the key is unknown, or the value is not what it takes.
+    pub fn set(mut self, setting: &str) -> Result<Self> {
+        self.0.parse(setting)?;
+        Ok(self)
+    }
+
+    /// Calls `observer` with every step, validation, checkpoint and warning.
+    pub fn observer(mut self, observer: &'a mut dyn Observer) -> Self {
+        self.0.observer(observer);
+        self
+    }
+
+    /// Saves and stops once `stop` is raised by another thread or a signal.
+    pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
+        self.0.stop(stop);
+        self
+    }
+
+    /// Trains together with other processes.
+    pub fn ranks(mut self, ranks: &'a mut Collective) -> Self {
+        self.0.ranks(ranks);
+        self
+    }
+
+    /// Trains and returns the model; nothing is kept on disk.
+    ///
+    /// # Errors
+    /// As [`pretrain`](crate::train::pretrain()), and when training is stopped.
+    pub fn run(self) -> Result<Model> {
+        let scratch = Scratch::new()?;
+        let summary = self.set("train.sample_images=0")?.start(scratch.path(), Start::New)?;
+        if summary.stopped { Err(stopped()) } else { Model::open(&summary.model) }
+    }
+
+    /// Trains in a run directory, which keeps checkpoints, metrics, samples and the model ([`Model::open`] reads it).
+    ///
+    /// # Errors
+    /// As [`pretrain`](crate::train::pretrain()).
+    pub fn run_in(self, directory: impl AsRef<Path>) -> Result<Summary> {
+        self.start(directory.as_ref(), Start::New)
+    }
+
+    /// Goes on with a stopped run, from its newest checkpoint to the same bits. Settings must be as they were.
+    ///
+    /// # Errors
+    /// As [`pretrain`](crate::train::pretrain()).
+    pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<Summary> {
+        self.start(directory.as_ref(), Start::Resume)
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.set(key, value);
+        self
+    }
+
+    fn start(mut self, out: &Path, start: Start) -> Result<Summary> {
+        let (config, dataset) = (self.0.config()?, self.0.dataset.take());
+        self.0.with_context(|context| pretrain_on(dataset, &config, out, start, context))
+    }
+}

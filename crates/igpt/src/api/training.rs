@@ -1,0 +1,81 @@
+//! What both kinds of training are told by a builder.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::data::Dataset;
+use crate::ranks::Collective;
+use crate::train::{Context, Event, Observer, Overrides, RunConfig, Value};
+use crate::{Error, Result};
+
+/// Settings, data, and who hears of the training.
+pub(super) struct Training<'a> {
+    settings: Overrides,
+    pub(super) dataset: Option<Dataset>,
+    observer: Option<&'a mut dyn Observer>,
+    stop: Option<&'a AtomicBool>,
+    ranks: Option<&'a mut Collective>,
+}
+
+impl<'a> Training<'a> {
+    /// With the settings of a config file on top of its recipe.
+    pub(super) fn new() -> Self {
+        Self { settings: Overrides::default(), dataset: None, observer: None, stop: None, ranks: None }
+    }
+
+    /// Sets `key`.
+    pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.settings.put(key, value);
+    }
+
+    /// Sets what `setting` says, as `--set` of the program does.
+    ///
+    /// # Errors
+    /// When it is no `KEY=VALUE`.
+    pub(super) fn parse(&mut self, setting: &str) -> Result<()> {
+        self.settings.set(setting)
+    }
+
+    /// Trains on a data set that is there already.
+    pub(super) fn dataset(&mut self, dataset: Dataset) {
+        self.set("data.spec", dataset.name.clone());
+        self.dataset = Some(dataset);
+    }
+
+    pub(super) fn observer(&mut self, observer: &'a mut dyn Observer) {
+        self.observer = Some(observer);
+    }
+
+    pub(super) fn stop(&mut self, stop: &'a AtomicBool) {
+        self.stop = Some(stop);
+    }
+
+    pub(super) fn ranks(&mut self, ranks: &'a mut Collective) {
+        self.ranks = Some(ranks);
+    }
+
+    /// The config.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value is not what it takes.
+    pub(super) fn config(&self) -> Result<RunConfig> {
+        let mut config = self.settings.clone().finish()?;
+        config.given.all = self.settings.clone();
+        Ok(config)
+    }
+
+    /// Calls `train` with what it is told by.
+    pub(super) fn with_context<T>(self, train: impl FnOnce(&mut Context<'_>) -> Result<T>) -> Result<T> {
+        let (mut alone, mut quiet, never) = (Collective::solo(), |_: Event<'_>| (), AtomicBool::new(false));
+        let ranks = self.ranks.unwrap_or(&mut alone);
+        let observer: &mut dyn Observer = match self.observer {
+            Some(observer) => observer,
+            None => &mut quiet,
+        };
+        train(&mut Context { ranks, observer, stop: self.stop.unwrap_or(&never) })
+    }
+}
+
+/// An error for a run that was stopped before it had a model.
+pub(super) fn stopped() -> Error {
+    Error::Invalid("training was stopped: run it in a directory (run_in) to be able to resume it".into())
+}

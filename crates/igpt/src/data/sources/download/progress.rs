@@ -1,0 +1,15 @@
+//! What is told of a download.
+
+/// How far a download is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Name of the file.
+    pub file: &'static str,
+    /// Bytes on the disk.
+    pub received: u64,
+    /// Bytes of the whole file.
+    pub total: u64,
+}
+
+/// Told after every piece.
+pub type Hook = dyn Fn(&Progress) + Send + Sync;

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Split, TokenSet};
 use igpt::formats::decode;
-use igpt::generate::infill::infill;
-use igpt::generate::{Request, draw_requests, expect_room};
+use igpt::generate::{Filling, expect_room, fill};
 use igpt::image::{ImageSize, hidden};
-use igpt::model::Objective;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, with_bar};
@@ -141,23 +139,7 @@ fn draw(
     let known = |i: usize| -> Vec<Option<u16>> {
         originals.image(i).iter().zip(missing).map(|(token, missing)| (!missing).then_some(*token)).collect()
     };
-    let n = originals.images();
-    if artist.engine.config().objective == Objective::Masked {
-        let mut filled = Vec::new();
-        for i in 0..n {
-            let (attempts, settings) = (args.completions, &artist.settings);
-            filled.extend(infill(&mut *artist.engine, &known(i), i as u64, attempts, args.steps, settings)?);
-            progress(i + 1, n);
-        }
-        return Ok(filled);
-    }
-    let request = |i: usize, attempt: usize| Request {
-        known: known(i),
-        image: i as u64,
-        attempt: attempt as u64,
-        settings: artist.settings,
-        candidates: args.candidates,
-    };
-    let requests = (0..n).flat_map(|i| (0..args.completions).map(move |attempt| (i, attempt)));
-    draw_requests(&*artist.engine, requests.map(|(i, attempt)| request(i, attempt)).collect(), 0, progress)
+    let filling = Filling { attempts: args.completions, candidates: args.candidates, rounds: args.steps };
+    let known = (0..originals.images()).map(known).collect();
+    fill(&mut *artist.engine, known, filling, &artist.settings, progress)
 }

@@ -1,16 +1,13 @@
 //! A builder for fine-tuning.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use super::model::Model;
 use super::scratch::Scratch;
-use super::training::{Training, stopped};
+use super::training::{Training, shared_settings, stopped};
 use crate::Result;
 use crate::data::Dataset;
-use crate::device::Device;
-use crate::ranks::Collective;
-use crate::train::{FineTuned, Head, Observer, Recipe, Start, Table, Value, finetune_on};
+use crate::train::{FineTuned, Head, Start, Table, finetune_on};
 
 /// Fine-tunes a model as a classifier: what the program does as `igpt finetune`, with the same defaults.
 pub struct Finetune<'a> {
@@ -20,6 +17,8 @@ pub struct Finetune<'a> {
 }
 
 impl<'a> Finetune<'a> {
+    shared_settings!();
+
     /// Starts from a model directory or a run.
     pub fn from_path(model: impl AsRef<Path>) -> Self {
         let mut training = Training::new();
@@ -45,16 +44,6 @@ impl<'a> Finetune<'a> {
         self
     }
 
-    /// Trains on what `spec` names, as `--data` does.
-    pub fn data(self, spec: &str) -> Self {
-        self.with("data.spec", spec)
-    }
-
-    /// Takes the hyperparameters of a recipe; [`Recipe::Modern`] by default.
-    pub fn recipe(self, recipe: Recipe) -> Self {
-        self.with("train.recipe", recipe.name())
-    }
-
     /// Takes the fine-tuned network (the default), a linear probe, or the better of both on validation.
     pub fn head(self, head: Head) -> Self {
         self.with("finetune.head", head.name())
@@ -70,56 +59,9 @@ impl<'a> Finetune<'a> {
         self.with("train.steps", steps as i64)
     }
 
-    /// Trains for so many passes over the training images.
-    pub fn epochs(self, epochs: f64) -> Self {
-        self.with("train.epochs", epochs)
-    }
-
     /// Trains for so many minutes.
     pub fn minutes(self, minutes: f64) -> Self {
         self.with("train.minutes", minutes)
-    }
-
-    /// Computes on this device; the quickest by default.
-    pub fn device(self, device: Device) -> Self {
-        self.with("train.device", device.to_string())
-    }
-
-    /// Computes with so many threads; all cores by default.
-    pub fn threads(self, threads: usize) -> Self {
-        self.with("train.threads", threads as i64)
-    }
-
-    /// Seeds order of images, augmentation and the choice of labels; 0 by default.
-    pub fn seed(self, seed: u64) -> Self {
-        self.with("train.seed", seed as i64)
-    }
-
-    /// Sets any key of a config file, such as `finetune.label_smoothing=0.1`.
-    ///
-    /// # Errors
-    /// When the key is unknown, or the value is not what it takes.
-    pub fn set(mut self, setting: &str) -> Result<Self> {
-        self.training.parse(setting)?;
-        Ok(self)
-    }
-
-    /// Calls `observer` with every step, validation, checkpoint and warning.
-    pub fn observer(mut self, observer: &'a mut dyn Observer) -> Self {
-        self.training.observer(observer);
-        self
-    }
-
-    /// Saves and stops once `stop` is raised by another thread or a signal.
-    pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
-        self.training.stop(stop);
-        self
-    }
-
-    /// Trains together with other processes.
-    pub fn ranks(mut self, ranks: &'a mut Collective) -> Self {
-        self.training.ranks(ranks);
-        self
     }
 
     /// Trains and returns the classifier; nothing is kept on disk.
@@ -146,11 +88,6 @@ impl<'a> Finetune<'a> {
     /// As [`finetune`](crate::train::finetune()).
     pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<FineTuned> {
         self.start(directory.as_ref(), Start::Resume)
-    }
-
-    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.training.set(key, value);
-        self
     }
 
     fn start(self, out: &Path, start: Start) -> Result<FineTuned> {

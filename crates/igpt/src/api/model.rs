@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use super::prompt::Prompt;
-use crate::data::{Dataset, Images, Split, TokenSet, tokenize_unchecked};
+use crate::data::{Damaged, Dataset, Images, Split, TokenSet, tokenize_unchecked};
 use crate::device::{self, Engine, Options, Pooling, Precision};
 use crate::evaluate::{Classified, Layers, classify, features, surprise_maps};
-use crate::generate::infill::infill;
-use crate::generate::{Request, Settings, draw_requests, expect_room, sample};
+use crate::generate::{Filling, Settings, expect_room, fill, sample};
 use crate::image::{Pixels, Resampling};
 use crate::inspect::{self, Choice, Divided, Fit, Inspector, Score, View};
 use crate::model::{Card, ModelConfig, ModelDir, Objective, SaveType};
@@ -123,10 +122,7 @@ impl Model {
     /// When an image can't be decoded.
     pub fn tokens(&self, images: &Images) -> Result<TokenSet> {
         let set = tokenize_unchecked(images, self.model.config.n_px, &self.quantizer)?;
-        match set.damaged.first() {
-            Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
-            None => Ok(set),
-        }
+        expect_whole(&set.damaged).map(|()| set)
     }
 
     /// The colours of an image's tokens.
@@ -165,23 +161,9 @@ impl Model {
         let known = |i: usize| -> Vec<Option<u16>> {
             set.image(i).iter().zip(&given).map(|(token, given)| given.then_some(*token)).collect()
         };
-        let mut drawn = Vec::with_capacity(set.images() * attempts);
-        if self.model.config.objective == Objective::Masked {
-            for i in 0..set.images() {
-                drawn.extend(infill(&mut *self.engine, &known(i), i as u64, attempts, ROUNDS, settings)?);
-            }
-        } else {
-            let request = |i: usize, attempt: usize| Request {
-                known: known(i),
-                image: i as u64,
-                attempt: attempt as u64,
-                settings: *settings,
-                candidates: CANDIDATES,
-            };
-            let all = (0..set.images()).flat_map(|i| (0..attempts).map(move |attempt| (i, attempt)));
-            let requests = all.map(|(i, attempt)| request(i, attempt)).collect();
-            drawn = draw_requests(&*self.engine, requests, 0, &mut |_, _| ())?;
-        }
+        let filling = Filling { attempts, candidates: CANDIDATES, rounds: ROUNDS };
+        let known = (0..set.images()).map(known).collect();
+        let drawn = fill(&mut *self.engine, known, filling, settings, &mut |_, _| ())?;
         let pixels: Vec<Pixels> = drawn.iter().map(|tokens| self.pixels(tokens)).collect();
         Ok(pixels.chunks(attempts.max(1)).map(<[Pixels]>::to_vec).collect())
     }
@@ -237,10 +219,7 @@ impl Model {
             },
             &mut |_| (),
         )?;
-        match damaged.first() {
-            Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
-            None => Ok(Features { layers, n_embd: self.model.config.n_embd, values }),
-        }
+        expect_whole(&damaged).map(|()| Features { layers, n_embd: self.model.config.n_embd, values })
     }
 
     /// The class of each image, with the probabilities of all.
@@ -298,10 +277,7 @@ impl Model {
             Ok(())
         };
         let damaged = inspector.each(&mut *self.engine, images, &mut take, &mut |_, _| ())?;
-        match damaged.first() {
-            Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
-            None => Ok(found),
-        }
+        expect_whole(&damaged).map(|()| found)
     }
 
     /// Writes a model directory in Hugging Face's layout, which transformers opens, too.
@@ -324,5 +300,13 @@ impl Model {
                 "a model of masked pixels {what}: pretrain with the autoregressive objective"
             ))),
         }
+    }
+}
+
+/// Refuses images that could not be decoded: results are in the order of the images.
+fn expect_whole(damaged: &[Damaged]) -> Result<()> {
+    match damaged.first() {
+        Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
+        None => Ok(()),
     }
 }

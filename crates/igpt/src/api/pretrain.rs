@@ -1,17 +1,14 @@
 //! A builder for pretraining.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use super::model::Model;
 use super::scratch::Scratch;
-use super::training::{Training, stopped};
+use super::training::{Training, shared_settings, stopped};
 use crate::Result;
 use crate::data::Dataset;
-use crate::device::Device;
 use crate::model::{Objective, Preset};
-use crate::ranks::Collective;
-use crate::train::{Observer, Recipe, Start, Summary, Value, pretrain_on};
+use crate::train::{Start, Summary, pretrain_on};
 
 /// Pretrains a model: what the program does as `igpt pretrain`, with the same defaults.
 ///
@@ -28,7 +25,9 @@ use crate::train::{Observer, Recipe, Start, Summary, Value, pretrain_on};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Pretrain<'a>(Training<'a>);
+pub struct Pretrain<'a> {
+    training: Training<'a>,
+}
 
 impl Default for Pretrain<'_> {
     fn default() -> Self {
@@ -37,30 +36,22 @@ impl Default for Pretrain<'_> {
 }
 
 impl<'a> Pretrain<'a> {
+    shared_settings!();
+
     /// With the settings of an empty config file: the embedded emoji, the modern recipe, a nano network.
     pub fn new() -> Self {
-        Self(Training::new())
+        Self { training: Training::new() }
     }
 
     /// Trains on a data set that is open already, or was made of images in memory or of a source of your own.
     pub fn dataset(mut self, dataset: Dataset) -> Self {
-        self.0.dataset(dataset);
+        self.training.dataset(dataset);
         self
-    }
-
-    /// Trains on what `spec` names, as `--data` does.
-    pub fn data(self, spec: &str) -> Self {
-        self.with("data.spec", spec)
     }
 
     /// Starts from the weights of a model directory or a run, instead of fresh ones.
     pub fn starting_from(self, model: impl AsRef<Path>) -> Self {
         self.with("model.start", model.as_ref().to_string_lossy().into_owned())
-    }
-
-    /// Takes the hyperparameters of a recipe; [`Recipe::Modern`] by default.
-    pub fn recipe(self, recipe: Recipe) -> Self {
-        self.with("train.recipe", recipe.name())
     }
 
     /// Predicts the next pixel (the default), or masked ones.
@@ -88,56 +79,9 @@ impl<'a> Pretrain<'a> {
         self.with("train.steps", steps as i64)
     }
 
-    /// Trains for so many passes over the training images.
-    pub fn epochs(self, epochs: f64) -> Self {
-        self.with("train.epochs", epochs)
-    }
-
     /// Trains for so many minutes; image size, colours and network follow from them where they are not set.
     pub fn minutes(self, minutes: f64) -> Self {
         self.with("train.minutes", minutes)
-    }
-
-    /// Computes on this device; the quickest by default.
-    pub fn device(self, device: Device) -> Self {
-        self.with("train.device", device.to_string())
-    }
-
-    /// Computes with so many threads; all cores by default.
-    pub fn threads(self, threads: usize) -> Self {
-        self.with("train.threads", threads as i64)
-    }
-
-    /// Seeds weights, order of images and augmentation; 0 by default.
-    pub fn seed(self, seed: u64) -> Self {
-        self.with("train.seed", seed as i64)
-    }
-
-    /// Sets any key of a config file, such as `train.batch=64`.
-    ///
-    /// # Errors
-    /// When the key is unknown, or the value is not what it takes.
-    pub fn set(mut self, setting: &str) -> Result<Self> {
-        self.0.parse(setting)?;
-        Ok(self)
-    }
-
-    /// Calls `observer` with every step, validation, checkpoint and warning.
-    pub fn observer(mut self, observer: &'a mut dyn Observer) -> Self {
-        self.0.observer(observer);
-        self
-    }
-
-    /// Saves and stops once `stop` is raised by another thread or a signal.
-    pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
-        self.0.stop(stop);
-        self
-    }
-
-    /// Trains together with other processes.
-    pub fn ranks(mut self, ranks: &'a mut Collective) -> Self {
-        self.0.ranks(ranks);
-        self
     }
 
     /// Trains and returns the model; nothing is kept on disk.
@@ -166,13 +110,8 @@ impl<'a> Pretrain<'a> {
         self.start(directory.as_ref(), Start::Resume)
     }
 
-    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.0.set(key, value);
-        self
-    }
-
     fn start(mut self, out: &Path, start: Start) -> Result<Summary> {
-        let (config, dataset) = (self.0.config()?, self.0.dataset.take());
-        self.0.with_context(|context| pretrain_on(dataset, &config, out, start, context))
+        let (config, dataset) = (self.training.config()?, self.training.dataset.take());
+        self.training.with_context(|context| pretrain_on(dataset, &config, out, start, context))
     }
 }

@@ -79,3 +79,71 @@ impl<'a> Training<'a> {
 pub(super) fn stopped() -> Error {
     Error::Invalid("training was stopped: run it in a directory (run_in) to be able to resume it".into())
 }
+
+/// The settings that both builders have, which keep them in a field `training`.
+macro_rules! shared_settings {
+    () => {
+        /// Trains on what `spec` names, as `--data` does.
+        pub fn data(self, spec: &str) -> Self {
+            self.with("data.spec", spec)
+        }
+
+        /// Takes the hyperparameters of a recipe; the modern one by default.
+        pub fn recipe(self, recipe: $crate::train::Recipe) -> Self {
+            self.with("train.recipe", recipe.name())
+        }
+
+        /// Trains for so many passes over the training images.
+        pub fn epochs(self, epochs: f64) -> Self {
+            self.with("train.epochs", epochs)
+        }
+
+        /// Computes on this device; the quickest by default.
+        pub fn device(self, device: $crate::device::Device) -> Self {
+            self.with("train.device", device.to_string())
+        }
+
+        /// Computes with so many threads; all cores by default.
+        pub fn threads(self, threads: usize) -> Self {
+            self.with("train.threads", threads as i64)
+        }
+
+        /// Seeds all random numbers; 0 by default.
+        pub fn seed(self, seed: u64) -> Self {
+            self.with("train.seed", seed as i64)
+        }
+
+        /// Sets any key of a config file, such as `train.batch=64`.
+        ///
+        /// # Errors
+        /// When the key is unknown, or the value is not what it takes.
+        pub fn set(mut self, setting: &str) -> $crate::Result<Self> {
+            self.training.parse(setting)?;
+            Ok(self)
+        }
+
+        /// Calls `observer` with every step, validation, checkpoint and warning.
+        pub fn observer(mut self, observer: &'a mut dyn $crate::train::Observer) -> Self {
+            self.training.observer(observer);
+            self
+        }
+
+        /// Saves and stops once `stop` is raised by another thread or a signal.
+        pub fn stop(mut self, stop: &'a std::sync::atomic::AtomicBool) -> Self {
+            self.training.stop(stop);
+            self
+        }
+
+        /// Trains together with other processes.
+        pub fn ranks(mut self, ranks: &'a mut $crate::ranks::Collective) -> Self {
+            self.training.ranks(ranks);
+            self
+        }
+
+        fn with(mut self, key: &str, value: impl Into<$crate::train::Value>) -> Self {
+            self.training.set(key, value);
+            self
+        }
+    };
+}
+pub(super) use shared_settings;

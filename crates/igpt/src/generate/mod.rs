@@ -3,6 +3,7 @@
 
 mod candidates;
 pub mod draw;
+mod fill;
 pub mod infill;
 pub mod run;
 pub mod session;
@@ -11,6 +12,7 @@ pub mod settings;
 pub(crate) mod toy;
 
 pub use draw::Sampler;
+pub use fill::{Filling, fill};
 pub use infill::Infill;
 pub use run::{Drawing, complete, draw_all, draw_requests, expect_room, good_rows, sample};
 pub use session::{Progress, Request, Session};

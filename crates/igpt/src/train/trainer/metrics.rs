@@ -12,7 +12,7 @@ use crate::{Error, Result, files};
 pub const MEASURED: [&str; 6] = ["device", "tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
 
 /// One row. Train rows describe the last step before them, validation rows the weights after `step` steps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Steps taken.
     pub step: u64,
@@ -143,20 +143,9 @@ mod tests {
             split: "train".into(),
             loss: 1.6054047201760113,
             bits_per_dim: 0.5,
-            class_loss: None,
-            accuracy: None,
             lr: Some(1e-3),
-            grad_norm: None,
-            gradient_signal: None,
-            gradient_noise: None,
-            tokens_per_s: None,
-            step_ms: None,
-            data_wait_ms: None,
-            device: None,
-            peak_rss_mb: None,
-            probe_accuracy: None,
-            probe_layer: None,
             elapsed_s: 2.0,
+            ..Row::default()
         }
     }
 

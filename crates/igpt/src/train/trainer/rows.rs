@@ -15,20 +15,8 @@ impl Loop<'_> {
             split: split.into(),
             loss,
             bits_per_dim: bits_per_dim(loss, self.t.channels),
-            class_loss: None,
-            accuracy: None,
-            lr: None,
-            grad_norm: None,
-            gradient_signal: None,
-            gradient_noise: None,
-            tokens_per_s: None,
-            step_ms: None,
-            data_wait_ms: None,
-            device: None,
-            peak_rss_mb: None,
-            probe_accuracy: None,
-            probe_layer: None,
             elapsed_s: self.elapsed(),
+            ..Row::default()
         }
     }
 

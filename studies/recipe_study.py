@@ -71,8 +71,8 @@ def parts():
         ("layer-decay-0.8", small(MODERN, layer_decay=0.8), 1),
         ("layer-decay-1.25", small(MODERN, layer_decay=1.25), 1),
         # As if the rate had been found at half the width: Adam's for the output matrix is halved, or for all matrices.
-        ("lr-width-32", small(MODERN, lr_width=32), 1),
-        ("adam-lr-width-32", small(ADAM, lr_width=32), 1),
+        ("lr-width-32", small(MODERN, mup_base_width=32), 1),
+        ("adam-lr-width-32", small(ADAM, mup_base_width=32), 1),
         # For the noise scale in the metrics.
         ("batch-8-groups-8", small(MODERN, batch=8, steps=400, warmup_steps=30, gradient_groups=8), 1),
         # Masked pixels, with the rates of pretraining and others.
@@ -108,7 +108,7 @@ def sizes():
     for preset, name, base in [
         *((preset, "rates", MODERN) for preset in ("nano", "tiny", "xs")),
         *((preset, "adam-rate", adam) for preset in ("nano", "tiny")),
-        ("tiny", "adam-lr-width-128-rate", adam | dict(lr_width=128)),
+        ("tiny", "adam-lr-width-128-rate", adam | dict(mup_base_width=128)),
     ]:
         for factor_name, factor in WIDTHS.items():
             flags = settings(**base | budget | rates(factor, base))

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::output::say;
-use igpt::data::sources::download::{Hook, Progress};
+use igpt::data::{DownloadHook, DownloadProgress};
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
 /// Between plain lines.
@@ -20,7 +20,7 @@ struct Current {
 }
 
 impl Current {
-    fn new(progress: &Progress) -> Self {
+    fn new(progress: &DownloadProgress) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
             let style = ProgressStyle::with_template(template).expect("the template is a constant that parses");
@@ -29,7 +29,7 @@ impl Current {
         Self { file: progress.file, bar, line: None }
     }
 
-    fn show(&mut self, progress: &Progress) {
+    fn show(&mut self, progress: &DownloadProgress) {
         let done = progress.received == progress.total;
         if let Some(bar) = &self.bar {
             bar.set_position(progress.received);
@@ -43,12 +43,12 @@ impl Current {
     }
 }
 
-fn line(Progress { file, received, total }: &Progress) -> String {
+fn line(DownloadProgress { file, received, total }: &DownloadProgress) -> String {
     format!("downloading {file}: {} of {}", BinaryBytes(*received), BinaryBytes(*total))
 }
 
 /// Shows each file that is downloaded.
-pub(crate) fn hook() -> Arc<Hook> {
+pub(crate) fn hook() -> Arc<DownloadHook> {
     let current: Mutex<Option<Current>> = Mutex::new(None);
     Arc::new(move |progress| {
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_plain_line_names_the_file_and_how_far_it_is() {
-        let progress = Progress { file: "cifar-10-binary.tar.gz", received: 3 << 20, total: 162 << 20 };
+        let progress = DownloadProgress { file: "cifar-10-binary.tar.gz", received: 3 << 20, total: 162 << 20 };
         assert_eq!(line(&progress), "downloading cifar-10-binary.tar.gz: 3.00 MiB of 162.00 MiB");
     }
 }

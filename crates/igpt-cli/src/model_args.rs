@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::device::{self, Device, Options};
+use igpt::device::{self, Device, EngineOptions};
 use igpt::device::{Engine, Precision};
 use igpt::model::{ModelDir, Objective};
 use igpt::train::open_model;
@@ -107,7 +107,7 @@ impl EngineArgs {
     }
 
     /// Options of an engine that only computes forward.
-    pub(crate) fn options(&self, precision: Precision) -> Options {
+    pub(crate) fn options(&self, precision: Precision) -> EngineOptions {
         inference(self.device.device, self.threads(), precision, None)
     }
 
@@ -123,7 +123,12 @@ impl EngineArgs {
 }
 
 /// Options of an engine that only computes forward, for verbs with flags of their own.
-pub(crate) fn inference(device: Device, threads: usize, precision: Precision, quantize: Option<Quantize>) -> Options {
+pub(crate) fn inference(
+    device: Device,
+    threads: usize,
+    precision: Precision,
+    quantize: Option<Quantize>,
+) -> EngineOptions {
     let int8 = quantize == Some(Quantize::Int8);
-    Options { device, threads, int8, ..Options::new(precision) }
+    EngineOptions::new(precision).device(device).threads(threads).int8(int8)
 }

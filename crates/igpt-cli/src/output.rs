@@ -7,7 +7,7 @@
 use std::fmt::Arguments;
 use std::io::{self, Write};
 
-use igpt::report::runs::quoted;
+use igpt::report::quoted;
 use igpt::text::printable;
 use igpt::{Error, Result};
 

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use igpt::data::sources::download::Hook;
+use igpt::data::DownloadHook;
 use igpt::text::one_line;
-use igpt::train::trainer::observer::{Event, Observer, Started, StepReport};
+use igpt::train::{Event, Observer, RunStarted, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::download;
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    fn started(&mut self, started: &Started) {
+    fn started(&mut self, started: &RunStarted) {
         let network = &started.network;
         self.say(&format!(
             "{} parameters: {} blocks of width {}, {} heads, {} images, {} colours; {} training images, {} a step",
@@ -91,7 +91,7 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn download(&self) -> Option<Arc<Hook>> {
+    fn download(&self) -> Option<Arc<DownloadHook>> {
         Some(download::hook())
     }
 
@@ -118,7 +118,7 @@ impl Observer for Progress {
                     say!("planned {steps} steps");
                 }
             }
-            Event::Sampled(_) | Event::Saved(_) => {}
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use igpt::data::sources::download::Hook;
+use igpt::data::DownloadHook;
 use igpt::device::Device;
 use igpt::ranks::{Collective, expect_same_program};
 use igpt::train::{Event, Observer};
@@ -170,12 +170,12 @@ pub(crate) fn led(work: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// Follows a run's events, and shows them if this is rank 0.
-pub(crate) struct Led {
+pub(crate) struct RankZeroObserver {
     progress: Option<Progress>,
     signals: Signals,
 }
 
-impl Led {
+impl RankZeroObserver {
     pub(crate) fn new(ranks: &Collective, signals: &Signals) -> Self {
         Self { progress: ranks.leads().then(Progress::new), signals: signals.clone() }
     }
@@ -188,8 +188,8 @@ impl Led {
     }
 }
 
-impl Observer for Led {
-    fn download(&self) -> Option<Arc<Hook>> {
+impl Observer for RankZeroObserver {
+    fn download(&self) -> Option<Arc<DownloadHook>> {
         self.progress.as_ref()?.download()
     }
 

@@ -47,7 +47,7 @@ impl DataArgs {
 
 /// How data sets are opened that are looked for in `data_dir`: downloads are shown.
 pub(crate) fn open_options(data_dir: Option<PathBuf>) -> OpenOptions {
-    OpenOptions { data_dir, progress: Some(download::hook()), ..OpenOptions::default() }
+    OpenOptions::default().data_dir(data_dir).progress(Some(download::hook()))
 }
 
 /// Says what was noticed about a data set.

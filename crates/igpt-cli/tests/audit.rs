@@ -3,7 +3,7 @@
 mod program;
 
 use igpt::data::{self, OpenOptions, Split};
-use igpt::model::{Card, ModelDir, Objective, SaveType};
+use igpt::model::{ModelCard, ModelDir, Objective, SaveType};
 use igpt::palette::Quantizer;
 use igpt::report::csv_field;
 use igpt::stats::quantile;
@@ -96,7 +96,7 @@ fn a_model_of_masked_pixels_is_refused_before_data_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let mut model = ModelDir::bundled().unwrap();
     model.config.objective = Objective::Masked;
-    model.save(folder.path().join("masked"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.path().join("masked"), &ModelCard::default(), SaveType::F32).unwrap();
     let output = igpt(folder.path(), "audit --model masked --data nowhere");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && message.contains("masked was trained on masked pixels"), "{message}");

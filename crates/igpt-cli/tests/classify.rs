@@ -6,7 +6,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::model::{ClassHead, ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::Palette;
 
 use program::{igpt, json};
@@ -23,14 +23,14 @@ fn classifier_by(folder: &Path, objective: Objective, score_weight: &dyn Fn(usiz
     let mut config = ModelConfig::new(ImageSize::square(8), 5, 16, 1, 2);
     config.class_head = Some(ClassHead { num_labels: 2, layer: 1 });
     (config.objective, config.mask_prob) = (objective, 0.5);
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let score = layout.tensor("score.weight").unwrap();
     let values: Vec<f32> = (0..score.len()).map(|i| score_weight(i, score.len())).collect();
     layout.import(score, &values, &mut weights).unwrap();
     let model = ModelDir { config, palette, weights, extra: Default::default() };
-    model.save(folder, &Card::default(), SaveType::F32).unwrap();
+    model.save(folder, &ModelCard::default(), SaveType::F32).unwrap();
 }
 
 fn picture(folder: &Path) {

@@ -7,7 +7,7 @@ use std::process::Output;
 
 use igpt::data::{self, OpenOptions};
 use igpt::image::ImageSize;
-use igpt::model::{Card, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::model::{ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::{Palette, Quantizer};
 
 use program::{igpt, json};
@@ -24,7 +24,7 @@ fn model(folder: &Path) -> Palette {
     let colors = (0..27).map(|i| [i / 9, i / 3 % 3, i % 3].map(|v| v as f32 - 1.0)).collect();
     let palette = Palette::new(colors, 3).unwrap();
     let config = ModelConfig::new(ImageSize::square(SIDE), 27, 16, 1, 2);
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     // The output matrix starts at zero, which would make every colour alike.
@@ -32,7 +32,7 @@ fn model(folder: &Path) -> Palette {
     let values: Vec<f32> = (0..head.len()).map(|i| ((i * 7919) % 13) as f32 / 13.0 - 0.5).collect();
     layout.import(head, &values, &mut weights).unwrap();
     let model = ModelDir { config, palette: palette.clone(), weights, extra: Default::default() };
-    model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.join("m"), &ModelCard::default(), SaveType::F32).unwrap();
     palette
 }
 
@@ -108,7 +108,7 @@ fn a_hole_is_filled_and_every_pixel_around_it_is_kept_whatever_the_objective() {
     let quantizer = Quantizer::new(model(folder.path()));
     let mut masked = ModelDir::open(folder.path().join("m")).unwrap();
     masked.config.objective = Objective::Masked;
-    masked.save(folder.path().join("masked"), &Card::default(), SaveType::F32).unwrap();
+    masked.save(folder.path().join("masked"), &ModelCard::default(), SaveType::F32).unwrap();
     let hole = |pixel: usize| (2..5).contains(&(pixel / SIDE)) && (1..6).contains(&(pixel % SIDE));
     let white: Vec<u8> = (0..SIDE * SIDE).map(|pixel| if hole(pixel) { 255 } else { 0 }).collect();
     mask(&folder.path().join("hole.png"), SIDE, &white);

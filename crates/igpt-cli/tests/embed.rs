@@ -6,7 +6,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::model::{ModelCard, ModelConfig, ModelDir, ParamLayout, SaveType};
 use igpt::palette::Palette;
 
 use program::{igpt, json};
@@ -18,11 +18,11 @@ const N_EMBD: usize = 16;
 fn material(folder: &Path) {
     let palette = Palette::new((0..5).map(|i| [i as f32 / 4.0 - 0.5; 3]).collect(), 1).unwrap();
     let config = ModelConfig::new(ImageSize::square(8), 5, N_EMBD, 1, 2);
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let model = ModelDir { config, palette, weights, extra: Default::default() };
-    model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.join("m"), &ModelCard::default(), SaveType::F32).unwrap();
     for step in [3, 4] {
         let grey = Pixels::new(ImageSize::square(8), 1, (0..POSITIONS).map(|i| (step * i) as u8).collect());
         png::save(folder.join(format!("pics/{step}.png")), &grey, &Text::new("grey")).unwrap();

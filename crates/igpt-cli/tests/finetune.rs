@@ -193,7 +193,7 @@ fn settings_of_fine_tuning_reach_the_model() {
     let [before, after] = ["pre", "run"].map(|run| ModelDir::open(dir.join(run)).unwrap());
     assert_eq!(after.config.class_head.unwrap().layer, 1);
     let tensor = |model: &ModelDir, name: &str| {
-        let layout = igpt::model::Layout::new(&model.config);
+        let layout = igpt::model::ParamLayout::new(&model.config);
         model.weights[layout.tensor(name).unwrap().range()].to_vec()
     };
     for (name, stays) in [

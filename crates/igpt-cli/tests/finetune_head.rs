@@ -7,7 +7,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Layout, ModelDir};
+use igpt::model::{ModelDir, ParamLayout};
 use igpt::train::{Decay, RunConfig, open_model};
 use program::{igpt, json};
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn refused(dir: &Path, arguments: &str) -> String {
 }
 
 fn tensor(model: &ModelDir, name: &str) -> Vec<f32> {
-    model.weights[Layout::new(&model.config).tensor(name).unwrap().range()].to_vec()
+    model.weights[ParamLayout::new(&model.config).tensor(name).unwrap().range()].to_vec()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_linear_head_leaves_the_network_as_it_was_and_auto_takes_the_better_one() {
     let probe = format!("the linear probe of layer {layer}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&format!("done: {probe}, validation accuracy {}\n", percent(share))), "{said}");
-    for of in Layout::new(&before.config).tensors() {
+    for of in ParamLayout::new(&before.config).tensors() {
         assert!(tensor(&before, &of.name) == tensor(&after, &of.name), "{}", of.name);
     }
     // What was chosen by features is what the model then does.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, ModelDir, Objective, SaveType};
+use igpt::model::{ModelCard, ModelDir, Objective, SaveType};
 use serde_json::Value;
 
 use program::{igpt, json};
@@ -200,7 +200,7 @@ fn what_stands_in_the_way_is_said_with_what_to_do() {
     }
     let mut model = ModelDir::bundled().unwrap();
     model.config.objective = Objective::Masked;
-    model.save(folder.join("masked"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.join("masked"), &ModelCard::default(), SaveType::F32).unwrap();
     refused("inspect fit --model masked --data good", &["masked was trained on masked pixels"]);
     let usage = igpt(folder, "inspect fit --model run --data good --score best");
     assert!(usage.status.code() == Some(2) && said(&usage).contains("local-excess"), "{}", said(&usage));
@@ -219,7 +219,7 @@ fn a_run_with_a_fit_can_be_used_while_it_goes_on_and_its_end_says_that_the_fit_i
     let kept: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap()).collect();
     let kept: Vec<_> = kept.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with("inspect")).collect();
     let kept: Vec<_> = kept.iter().map(|entry| (entry.path(), std::fs::read(entry.path()).unwrap())).collect();
-    model.save(&dir, &Card::default(), SaveType::F32).unwrap();
+    model.save(&dir, &ModelCard::default(), SaveType::F32).unwrap();
     kept.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
     let output = igpt(folder, "score --model run --data good --images 4 --out s --json");
     let words = said(&output);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use igpt::image::ImageSize;
-use igpt::model::{Card, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::model::{ModelCard, ModelConfig, ModelDir, ParamLayout, SaveType};
 use igpt::palette::Palette;
 
 use program::{igpt, json};
@@ -95,11 +95,11 @@ fn model(folder: &Path, colors: usize) {
     let color = |i: usize| [i as f32 / colors as f32, -0.5, 0.5 - i as f32 / colors as f32];
     let palette = Palette::new((0..colors).map(color).collect(), 3).unwrap();
     let config = ModelConfig::new(ImageSize::square(8), colors, 16, 1, 2);
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let model = ModelDir { config, palette, weights, extra: Default::default() };
-    model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.join("m"), &ModelCard::default(), SaveType::F32).unwrap();
 }
 
 #[test]

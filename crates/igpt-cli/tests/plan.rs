@@ -33,8 +33,12 @@ fn a_forecast_is_of_the_run_that_then_happens_and_writes_nothing() {
         assert!(memory[part].as_u64().unwrap() > 0, "{part}");
     }
     // Packed block by block it can't draw on the way, and needs less.
-    let again = json(&igpt(folder, &format!("plan {NETWORK} --steps 12 --seconds 0.3 --set train.repack=true --json")));
-    assert!(again["repack"] == true && again["memory_bytes"]["packed"].as_u64() < memory["packed"].as_u64(), "{again}");
+    let again =
+        json(&igpt(folder, &format!("plan {NETWORK} --steps 12 --seconds 0.3 --set train.stream_weights=true --json")));
+    assert!(
+        again["stream_weights"] == true && again["memory_bytes"]["packed"].as_u64() < memory["packed"].as_u64(),
+        "{again}"
+    );
     // Without a budget there is no time.
     let open = json(&igpt(folder, &format!("plan {NETWORK} --seconds 0.2 --json")));
     assert!(open["seconds"].is_null() && open["steps"].is_null() && open["parameters"] == found["parameters"]);
@@ -66,8 +70,8 @@ fn what_can_not_fit_is_not_tried_and_the_largest_preset_that_can_is_named() {
 fn the_config_of_an_extended_run_is_planned_with_all_its_legs_and_a_new_budget_drops_them() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let legs = "[train]\nsteps = 20\nlegs = [{ steps = 100, seconds = 1.0 }]\n";
-    fs::write(folder.join("extended.toml"), legs).unwrap();
+    let phases = "[train]\nsteps = 20\nlegs = [{ steps = 100, seconds = 1.0 }]\n";
+    fs::write(folder.join("extended.toml"), phases).unwrap();
     let steps = |more: &str| {
         let plan = format!("plan {NETWORK} --config extended.toml --seconds 0.2 --json {more}");
         json(&igpt(folder, &plan))["steps"].as_u64().unwrap()

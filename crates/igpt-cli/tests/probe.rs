@@ -7,7 +7,7 @@ use std::process::Output;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, Layout, ModelConfig, ModelDir, SaveType};
+use igpt::model::{ModelCard, ModelConfig, ModelDir, ParamLayout, SaveType};
 use igpt::palette::Palette;
 
 use program::{igpt, json};
@@ -27,11 +27,11 @@ fn model(folder: &Path) {
     let colors = (0..27).map(|i| [i / 9, i / 3 % 3, i % 3].map(|v| v as f32 - 1.0)).collect();
     let palette = Palette::new(colors, 3).unwrap();
     let config = ModelConfig::new(ImageSize::square(SIDE), 27, 16, 1, 2);
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     let model = ModelDir { config, palette, weights, extra: Default::default() };
-    model.save(folder.join("m"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.join("m"), &ModelCard::default(), SaveType::F32).unwrap();
 }
 
 /// A noisy picture, mostly red, green or blue.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, ClassHead, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::model::{ClassHead, ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::Palette;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn model(folder: &Path, objective: Objective, attention: f32) {
     let mut config = ModelConfig::new(ImageSize::square(8), 5, 32, 2, 2);
     config.class_head = Some(ClassHead { num_labels: 2, layer: 2 });
     config.objective = objective;
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     for tensor in layout.tensors() {
@@ -31,7 +31,7 @@ fn model(folder: &Path, objective: Objective, attention: f32) {
         layout.import(tensor, &values, &mut weights).unwrap();
     }
     let model = ModelDir { config, palette, weights, extra: Default::default() };
-    model.save(folder, &Card::default(), SaveType::F32).unwrap();
+    model.save(folder, &ModelCard::default(), SaveType::F32).unwrap();
 }
 
 /// 40 grey pictures of side `side` in two classes.

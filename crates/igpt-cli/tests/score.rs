@@ -6,7 +6,7 @@ use std::path::Path;
 
 use igpt::formats::png::{self, Text};
 use igpt::image::{ImageSize, Pixels};
-use igpt::model::{Card, ModelDir, Objective, SaveType};
+use igpt::model::{ModelCard, ModelDir, Objective, SaveType};
 use igpt::stats::auroc;
 
 use program::{igpt, json};
@@ -86,7 +86,7 @@ fn a_model_of_masked_pixels_is_refused_before_data_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let mut model = ModelDir::bundled().unwrap();
     model.config.objective = Objective::Masked;
-    model.save(folder.path().join("masked"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.path().join("masked"), &ModelCard::default(), SaveType::F32).unwrap();
     let output = igpt(folder.path(), "score --model masked --data nowhere --out odd");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && message.contains("masked was trained on masked pixels"), "{message}");

@@ -125,11 +125,11 @@ fn a_search_under_a_budget_of_minutes_tries_its_rates_on_the_network_that_is_the
     assert_eq!(trials.iter().map(|trial| number(&trial["lr"])).collect::<Vec<_>>(), [0.04, 0.001]);
     assert_ne!(trials[0]["validation_loss"], trials[1]["validation_loss"]);
     let whole = resolved("");
-    assert_eq!(whole.train.main_rate(), number(&result["muon_lr"]));
+    assert_eq!(whole.train.peak_lr(), number(&result["muon_lr"]));
     assert!(trials.iter().any(|trial| trial["lr"] == result["muon_lr"]), "{result}");
     for lr in [0.04, 0.001] {
         let trial = resolved(&format!("lr-search/{lr}"));
-        assert_eq!((trial.train.main_rate(), trial.train.minutes), (lr, Some(0.03 * 0.1)));
+        assert_eq!((trial.train.peak_lr(), trial.train.minutes), (lr, Some(0.03 * 0.1)));
         assert!((trial.train.lr - lr * 0.15).abs() < 1e-9, "{}", trial.train.lr);
         assert_eq!((&trial.model, &trial.palette, &trial.data), (&whole.model, &whole.palette, &whole.data));
         assert_eq!(trial.train.batch, whole.train.batch);
@@ -171,7 +171,7 @@ fn a_run_that_is_over_is_extended_by_a_budget_of_its_own_and_one_that_is_not_is_
     assert_eq!(rates.len(), 20);
     assert!(rates[11] < 0.2 * rates[1] && rates[12] < rates[13] && rates[13] == rates[1] && rates[19] < rates[14]);
     let config = std::fs::read_to_string(dir.path().join("run/config.resolved.toml")).unwrap();
-    assert!(config.contains("[[train.legs]]\nsteps = 12\n") && config.contains("\nsteps = 8\n"), "{config}");
+    assert!(config.contains("[[train.phases]]\nsteps = 12\n") && config.contains("\nsteps = 8\n"), "{config}");
     let refused = igpt(dir.path(), &format!("pretrain --resume --steps 8 --set train.eval_images=9 --out run {QUICK}"));
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("another train.eval_images"), "{told}");

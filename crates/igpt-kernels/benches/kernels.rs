@@ -3,10 +3,10 @@
 //! bytes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use igpt_kernels::adam::{AdamStep, adam};
 use igpt_kernels::attention::{AttentionScratch, KvShape, Mask, PIECE, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
-use igpt_kernels::matmul::{Out, Panels, Scratch, matmul, matmul_tn, pack_tokens};
-use igpt_kernels::optimizer::{AdamStep, adam};
+use igpt_kernels::matmul::{Out, Panels, TnScratch, matmul, matmul_tn, pack_tokens};
 use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, bf16, norm};
 
 /// (name, tokens, width, head size): nano on Fashion-MNIST, the 6.8 M model and iGPT-S at 32×32.
@@ -38,7 +38,7 @@ fn products(c: &mut Criterion) {
             });
             let mut packed = Panels::<bf16>::new(t, n);
             let (count, len) = (n / LANE_PAD, packed.panel_len());
-            let (mut dw, mut scratch) = (vec![0.0; k * n], Scratch::default());
+            let (mut dw, mut scratch) = (vec![0.0; k * n], TnScratch::default());
             group.bench_function(format!("{name} weight gradient {k}x{t}x{n}"), |b| {
                 b.iter(|| {
                     pack_tokens(isa, dy, MatMut::new(packed.units_mut(), count, len));

@@ -18,6 +18,7 @@ pub(crate) const TILE_ROWS: usize = 16;
 
 /// The proof that this processor has AMX for bf16 and that the kernel lets this process use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(unnameable_types, reason = "only detection makes one")]
 pub struct Amx(());
 
 impl Amx {

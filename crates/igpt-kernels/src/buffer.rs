@@ -20,9 +20,9 @@ const LARGE: usize = 2 * HUGE_PAGE;
 /// Bytes of a mapping that smaller buffers share.
 const SHARED: usize = 16 * HUGE_PAGE;
 /// What every buffer's start is a multiple of, in bytes.
-pub const ALIGNMENT: usize = 64;
+pub(crate) const ALIGNMENT: usize = 64;
 
-/// A fixed number of `T`s, zeroed at first, starting at a multiple of [`ALIGNMENT`] bytes.
+/// A fixed number of `T`s, zeroed at first, starting at a multiple of `ALIGNMENT` bytes.
 pub struct Buffer<T: bytemuck::Pod> {
     start: NonNull<T>,
     len: usize,

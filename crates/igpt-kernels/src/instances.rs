@@ -22,6 +22,7 @@ macro_rules! instances {
     ($($name:ident: $kernel:ident,)*) => {
         /// Runs each kernel as compiled for this format and an instruction set.
         #[expect(private_interfaces, reason = "Scalar brings the methods along; only this crate can name the kernels")]
+        #[expect(unnameable_types, reason = "only this crate can name the kernels")]
         pub trait Instances: Sized {
             $(#[doc(hidden)] fn $name(isa: Isa, kernel: $kernel<'_, Self>);)*
         }

@@ -5,31 +5,31 @@
 //! memory comes in as an argument and a wrong shape panics. Which pieces run in parallel is the caller's
 //! business; the [`pool`] only runs them.
 //!
-//! Reading order: [`isa`] (what the processor can do), [`mat`] (views), [`matmul`] (the one micro-kernel and
+//! Reading order: `isa` (what the processor can do), `mat` (views), [`matmul`] (the one micro-kernel and
 //! the products built on it), [`attention`], then the element-wise operations, and [`mod@reference`]: the
 //! textbook loops that define every operation and that all kernels are tested against.
 
 pub mod activation;
+pub mod adam;
 mod amx;
 pub mod attention;
-pub mod buffer;
+mod buffer;
 pub mod convert;
 pub mod cross_entropy;
 pub mod embedding;
 mod instances;
-pub mod isa;
+mod isa;
 pub mod map;
-pub mod mat;
+mod mat;
 pub mod matmul;
 pub mod muon;
 pub mod newton_schulz;
 pub mod norm;
-pub mod optimizer;
 pub mod peak;
 pub mod pool;
 pub mod reduce;
 pub mod reference;
-pub mod scalar;
+mod scalar;
 pub mod simd;
 #[cfg(test)]
 mod testing;
@@ -38,7 +38,6 @@ pub use buffer::Buffer;
 pub use half::bf16;
 pub use isa::{Isa, UnknownIsa};
 pub use mat::{MatMut, MatRef};
-pub use pool::Pool;
 pub use scalar::Scalar;
 
 /// Widths of matrices handed to kernels are multiples of this many columns; the rest is zero padding.

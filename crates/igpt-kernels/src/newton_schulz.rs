@@ -23,7 +23,7 @@ const BLOCK: usize = PANEL_COLS;
 
 /// Memory for [`orthogonalize`]; keep one per worker.
 #[derive(Debug)]
-pub struct Scratch<S: Scalar> {
+pub struct NewtonSchulzScratch<S: Scalar> {
     /// Y and the next Y, long × short.
     tall: [Buffer<S>; 2],
     /// Y as a right operand, summed over the long side.
@@ -34,10 +34,10 @@ pub struct Scratch<S: Scalar> {
     left: Buffer<S>,
     /// b I + c A, then the round's factor, as right operands.
     square_units: Buffer<u32>,
-    columns: matmul::Scratch,
+    columns: matmul::TnScratch,
 }
 
-impl<S: Scalar> Scratch<S> {
+impl<S: Scalar> NewtonSchulzScratch<S> {
     /// Room for matrices of each of these (rows, columns).
     pub fn new(shapes: &[(usize, usize)]) -> Self {
         let (tall, square) = Self::sizes(shapes);
@@ -47,7 +47,7 @@ impl<S: Scalar> Scratch<S> {
             square: [Buffer::zeroed(square), Buffer::zeroed(square)],
             left: Buffer::zeroed(square),
             square_units: Buffer::zeroed(square / S::PACK),
-            columns: matmul::Scratch::default(),
+            columns: matmul::TnScratch::default(),
         }
     }
 
@@ -85,9 +85,10 @@ impl Sides {
 /// stay zero, and so does a matrix of zeros. Operands of the products are rounded to `S`, sums are f32.
 ///
 /// Panics when `scratch` has no room for the shape.
-pub fn orthogonalize<S: Scalar>(isa: Isa, mut x: MatMut<'_, f32>, scale: f32, scratch: &mut Scratch<S>) {
+pub fn orthogonalize<S: Scalar>(isa: Isa, mut x: MatMut<'_, f32>, scale: f32, scratch: &mut NewtonSchulzScratch<S>) {
     let Sides { long, short } = Sides::of(x.rows(), x.cols());
-    let Scratch { tall: [y, next], tall_units, square: [gram, factor], left, square_units, columns } = scratch;
+    let NewtonSchulzScratch { tall: [y, next], tall_units, square: [gram, factor], left, square_units, columns } =
+        scratch;
     let (mut y, mut next) = (&mut y[..long * short], &mut next[..long * short]);
     let (gram, factor) = (&mut gram[..short * short], &mut factor[..short * short]);
     let left = &mut left[..short * short];
@@ -265,7 +266,7 @@ mod tests {
         let mut x = Framed::<f32>::new(&values(rows * cols, 5), rows, cols, cols);
         let before = x.f64s(cols);
         // A scratch that other matrices have left their values in.
-        let mut scratch = Scratch::<S>::new(&SHAPES);
+        let mut scratch = NewtonSchulzScratch::<S>::new(&SHAPES);
         orthogonalize(isa, MatMut::new(&mut vec![1.0; 300 * 96], 300, 96), 1.0, &mut scratch);
         orthogonalize(isa, x.view_mut(), scale, &mut scratch);
         x.assert_intact(cols);
@@ -338,7 +339,7 @@ mod tests {
     #[test]
     fn rows_and_columns_of_zeros_stay_zero() {
         for isa in Isa::available() {
-            let mut scratch = Scratch::<bf16>::new(&[(70, 50)]);
+            let mut scratch = NewtonSchulzScratch::<bf16>::new(&[(70, 50)]);
             let mut x: Vec<f32> = values(70 * 50, 3).iter().map(|&x| x as f32).collect();
             let empty = |i: usize| i / 50 >= 60 || i % 50 % 16 >= 12;
             (0..x.len()).filter(|i| empty(*i)).for_each(|i| x[i] = 0.0);

@@ -16,4 +16,4 @@ mod studio;
 
 pub use access::Access;
 pub use live::{LivePage, watch};
-pub use studio::{Limits, Options, serve};
+pub use studio::{ServeOptions, ServerLimits, serve};

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use igpt::model::Objective;
-use igpt_server::{Limits, Options};
+use igpt_server::{ServeOptions, ServerLimits};
 use serde_json::{Value, json};
 
 use support::material::{base64, model, picture, requests};
@@ -68,8 +68,8 @@ fn after_thousands_of_requests_nothing_is_left_and_every_answer_was_the_same() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options {
-        limits: Limits { queue: 100_000, per_client: 0, ..limits() },
+    let server = Server::start(ServeOptions {
+        limits: ServerLimits { queue: 100_000, per_client: 0, ..limits() },
         ..of(folder.path().join("m"))
     });
     let fine = fine(&server);
@@ -112,7 +112,7 @@ fn crc(bytes: &[u8]) -> u32 {
 #[test]
 fn more_pixels_than_the_limit_are_refused_before_they_are_decoded() {
     let _alone = alone();
-    let server = Server::start(Options { limits: Limits { pixels: 1_000_000, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions { limits: ServerLimits { pixels: 1_000_000, ..limits() }, ..bundled() });
     let ask = |file: &[u8]| server.post("/v1/quantize", &json!({"image": base64(file)}));
     ask(&picture(1000, 1)).ok();
     let before = memory();

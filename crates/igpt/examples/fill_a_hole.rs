@@ -6,7 +6,7 @@
 
 use igpt::data::Dataset;
 use igpt::formats::png::{self, Text};
-use igpt::generate::Settings;
+use igpt::generate::SamplingSettings;
 use igpt::image::{grid, hidden};
 use igpt::{Model, Prompt};
 
@@ -21,7 +21,7 @@ fn main() -> igpt::Result<()> {
     let mask: Vec<bool> = (0..size.pixels()).map(is_given).collect();
 
     let images = Dataset::open("emoji")?.test.spread(2);
-    let completed = model.complete(&images, Prompt::Mask(&mask), 3, &Settings::default())?;
+    let completed = model.complete(&images, Prompt::Mask(&mask), 3, &SamplingSettings::default())?;
 
     let originals = model.tokens(&images)?;
     let mut cells = Vec::new();

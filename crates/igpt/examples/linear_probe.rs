@@ -7,7 +7,7 @@
 use igpt::Model;
 use igpt::data::{Dataset, Images};
 use igpt::evaluate::Layers;
-use igpt::probe::{Examples, Logistic, Standardizer, Workers, accuracy};
+use igpt::probe::{LabelledFeatures, LogisticRegression, Standardizer, Workers, accuracy};
 
 const TRAINED: usize = 200;
 const TESTED: usize = 50;
@@ -15,9 +15,9 @@ const TESTED: usize = 50;
 /// Share of the test images that a logistic regression on these features classifies correctly.
 fn score(train: (&[f32], &[u32]), test: (&[f32], &[u32]), width: usize, classes: usize) -> igpt::Result<f64> {
     let workers = Workers::new(0);
-    let examples = Examples::new(train.0, width, train.1)?;
+    let examples = LabelledFeatures::new(train.0, width, train.1)?;
     let standardizer = Standardizer::fit(train.0, width);
-    let linear = Logistic::new(&workers, &standardizer, examples, classes)?.fit(0.1).linear;
+    let linear = LogisticRegression::new(&workers, &standardizer, examples, classes)?.fit(0.1).linear;
     Ok(accuracy(&linear.predict(&workers, test.0), test.1))
 }
 

@@ -7,7 +7,7 @@
 use igpt::Pretrain;
 use igpt::data::Dataset;
 use igpt::formats::png::{self, Text};
-use igpt::generate::Settings;
+use igpt::generate::SamplingSettings;
 use igpt::image::{ImageSize, Pixels, grid};
 use igpt::train::Event;
 
@@ -37,7 +37,7 @@ fn main() -> igpt::Result<()> {
         .observer(&mut show)
         .run()?;
 
-    let samples = model.sample(9, &Settings { seed: 1, ..Settings::default() })?;
+    let samples = model.sample(9, &SamplingSettings::default().seed(1))?;
     let path = std::env::temp_dir().join("igpt-discs.png");
     png::save(&path, &grid(&samples, 3, 8), &Text::new("Discs"))?;
     println!("nine samples are in {}", path.display());

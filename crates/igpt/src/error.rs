@@ -6,6 +6,7 @@ use crate::text::one_line;
 
 /// What can go wrong. The message is one line, fit to be shown to the user as it is.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
     #[error("{}: {source}", shown(path))]

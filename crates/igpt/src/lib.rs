@@ -7,7 +7,7 @@
 //! ```
 //! use igpt::data::Dataset;
 //! use igpt::formats::png;
-//! use igpt::generate::Settings;
+//! use igpt::generate::SamplingSettings;
 //! use igpt::{Pretrain, image};
 //!
 //! # fn main() -> igpt::Result<()> {
@@ -21,7 +21,7 @@
 //! pretrain.run_in(&run)?;
 //!
 //! let mut model = igpt::Model::open(&run)?;
-//! let samples = model.sample(4, &Settings { seed: 1, ..Settings::default() })?;
+//! let samples = model.sample(4, &SamplingSettings::default().seed(1))?;
 //! png::save(run.join("samples.png"), &image::grid(&samples, 2, 8), &png::Text::new("four emoji"))?;
 //! # Ok(())
 //! # }
@@ -35,7 +35,7 @@ mod api;
 mod checksum;
 pub mod data;
 pub mod device;
-pub mod error;
+mod error;
 pub mod evaluate;
 pub mod files;
 pub mod formats;
@@ -50,6 +50,7 @@ pub mod ranks;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod rng;
+mod setters;
 pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;

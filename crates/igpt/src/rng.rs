@@ -6,6 +6,7 @@
 /// What a random number is used for; different uses never share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Purpose {
     /// Initial weights: counters (tensor index, element).
     Init = 1,

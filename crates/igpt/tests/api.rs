@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use igpt::data::{Dataset, Images};
 use igpt::evaluate::Layers;
-use igpt::generate::Settings;
+use igpt::generate::SamplingSettings;
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::ModelDir;
 use igpt::ranks::Collective;
@@ -40,9 +40,9 @@ fn a_builder_trains_to_the_bits_of_the_same_settings_by_name() {
     NETWORK.iter().try_fold(builder, |builder, setting| builder.set(setting)).unwrap().run_in(&built).unwrap();
 
     let mut settings = Overrides::default();
-    NETWORK.iter().for_each(|setting| settings.set(setting).unwrap());
+    NETWORK.iter().for_each(|setting| settings.assign(setting).unwrap());
     for setting in ["model.n_px=8", "palette.colors=6", "train.steps=4", "train.seed=3", "train.threads=1"] {
-        settings.set(setting).unwrap();
+        settings.assign(setting).unwrap();
     }
     let (mut ranks, mut quiet, stop) = (Collective::solo(), |_: Event<'_>| (), AtomicBool::new(false));
     let context = &mut Context { ranks: &mut ranks, observer: &mut quiet, stop: &stop };
@@ -82,7 +82,10 @@ fn what_was_learned_from_memory_is_the_same_after_it_was_saved() {
     let mut opened = Model::open(folder.path()).unwrap();
     assert_eq!(opened.log_likelihood(&images).unwrap(), nats);
     assert_eq!(opened.inspect(&images).unwrap().iter().map(|verdict| verdict.score).collect::<Vec<_>>(), judged);
-    assert_eq!(opened.sample(2, &Settings::default()).unwrap(), model.sample(2, &Settings::default()).unwrap());
+    assert_eq!(
+        opened.sample(2, &SamplingSettings::default()).unwrap(),
+        model.sample(2, &SamplingSettings::default()).unwrap()
+    );
 
     // Pixels sum to images.
     let maps = model.log_likelihood_of_pixels(&images).unwrap();
@@ -103,7 +106,7 @@ fn completions_keep_what_the_prompt_gives() {
     for (prompt, is_given) in
         [(Prompt::Rows(2), (0..64).map(|pixel| pixel < 16).collect()), (Prompt::Mask(&mask), mask.clone())]
     {
-        let completed = model.complete(&images, prompt, 2, &Settings::default()).unwrap();
+        let completed = model.complete(&images, prompt, 2, &SamplingSettings::default()).unwrap();
         assert_eq!((completed.len(), completed[0].len()), (3, 2));
         for (i, completions) in completed.iter().enumerate() {
             let original = model.pixels(originals.image(i));
@@ -112,8 +115,9 @@ fn completions_keep_what_the_prompt_gives() {
             }
         }
     }
-    let refused =
-        |prompt, model: &mut Model| model.complete(&images, prompt, 1, &Settings::default()).unwrap_err().to_string();
+    let refused = |prompt, model: &mut Model| {
+        model.complete(&images, prompt, 1, &SamplingSettings::default()).unwrap_err().to_string()
+    };
     assert!(refused(Prompt::Rows(8), &mut model).contains("every pixel is given"));
     assert!(refused(Prompt::Mask(&[true; 3]), &mut model).contains("a mask of 3 pixels"));
     assert!(model.inspect(&images).unwrap_err().to_string().contains("fit_inspection"));

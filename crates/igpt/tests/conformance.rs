@@ -3,7 +3,7 @@
 // Shown when a claim fails.
 #![allow(clippy::disallowed_macros)]
 
-use igpt::device::cpu::CpuBackend;
+use igpt::device::CpuBackend;
 use igpt::testing::conformance::{self, Claim, Subject};
 use igpt_kernels::Isa;
 

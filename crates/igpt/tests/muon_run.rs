@@ -7,7 +7,7 @@ use igpt::device::{self, Optimizer, Precision, TrainOptions};
 use igpt::image::ImageSize;
 use igpt::model::ModelConfig;
 use igpt::ranks::Collective;
-use igpt::train::checkpoint::Checkpoint;
+use igpt::train::Checkpoint;
 use igpt::train::{Context, Event, Overrides, RunConfig, Start, pretrain};
 use safetensors::SafeTensors;
 
@@ -26,7 +26,7 @@ fn config(edit: &[&str]) -> RunConfig {
         "palette.colors=8",
     ];
     let mut layers = Overrides::default();
-    settings.iter().chain(edit).for_each(|setting| layers.set(setting).unwrap());
+    settings.iter().chain(edit).for_each(|setting| layers.assign(setting).unwrap());
     layers.finish().unwrap()
 }
 
@@ -69,8 +69,7 @@ fn a_checkpoint_of_one_optimizer_is_refused_by_an_engine_of_the_other() {
         let out = dir.path().join(own.name());
         train(&config(&[&format!("train.optimizer.kind={}", own.name())]), &out, Start::New, u64::MAX);
         let open = |optimizer| {
-            device::init_training(&network, 0, &TrainOptions { optimizer, ..TrainOptions::new(Precision::Bf16) })
-                .unwrap()
+            device::init_training(&network, 0, &TrainOptions::new(Precision::Bf16).optimizer(optimizer)).unwrap()
         };
         let read = || Checkpoint::read(&out.join("checkpoints/step-00000006")).unwrap();
         read().restore(&mut *open(own)).unwrap();

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Images, Split, TokenSet};
 use igpt::device::{Engine, Pooling, Precision, blame, expect_finite};
-use igpt::evaluate::{Likelihood, Nearest, Points, likelihood, nearest};
+use igpt::evaluate::{Likelihood, NearestNeighbor, Vectors, likelihood, nearest};
 use igpt::formats::png;
-use igpt::generate::{Settings, expect_room, sample};
+use igpt::generate::{SamplingSettings, expect_room, sample};
 use igpt::image::{Pixels, grid, readable_scale};
 
 use igpt::formats::png::Text;
@@ -94,16 +94,16 @@ struct Space {
     name: &'static str,
     unit: &'static str,
     /// The nearest training image of each sample and of each held-out image.
-    samples: Vec<Nearest>,
-    held_out: Vec<Nearest>,
+    samples: Vec<NearestNeighbor>,
+    held_out: Vec<NearestNeighbor>,
 }
 
 impl Space {
-    fn of(name: &'static str, unit: &'static str, [train, samples, held_out]: [Points; 3], pool: &Pool) -> Self {
+    fn of(name: &'static str, unit: &'static str, [train, samples, held_out]: [Vectors; 3], pool: &Pool) -> Self {
         Self { name, unit, samples: nearest(&samples, &train, pool), held_out: nearest(&held_out, &train, pool) }
     }
 
-    fn distances(found: &[Nearest]) -> Vec<f64> {
+    fn distances(found: &[NearestNeighbor]) -> Vec<f64> {
         found.iter().map(|nearest| nearest.distance).collect()
     }
 
@@ -157,14 +157,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let cells = 3 * args.samples as u64;
     let each = (3 + 6 * scale * scale) * n_px.pixels() + 8 * model.config.n_embd;
     expect_memory(cells.saturating_mul(each as u64), || format!("a picture of {} samples", args.samples))?;
-    let settings = Settings { seed: args.seed.seed, ..Settings::default() };
+    let settings = SamplingSettings::default().seed(args.seed.seed);
     let samples = draw(&*engine, args.samples, &settings).map_err(|error| error.of_model(&name))?;
     let sets = [data::tokenize(&train, n_px, &quantizer)?, samples, data::tokenize(&held_out, n_px, &quantizer)?];
     let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out);
     let gap = gap.map_err(|error| error.of_model(&name))?;
 
     let pool = Pool::new(Pool::team(args.engine.threads()));
-    let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Points::of_pixels(set, &quantizer)), &pool);
+    let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Vectors::of_pixels(set, &quantizer)), &pool);
     let found = points(&mut *engine, &sets, layer).map_err(|error| error.of_model(&name))?;
     let features = Space::of("features", "deviations", found, &pool);
     let spaces = [pixels, features];
@@ -198,7 +198,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 /// `count` images by the model.
-fn draw(engine: &dyn Engine, count: usize, settings: &Settings) -> Result<TokenSet> {
+fn draw(engine: &dyn Engine, count: usize, settings: &SamplingSettings) -> Result<TokenSet> {
     let (drawn, _) = with_bar("drawing", |progress| sample(engine, count, 0, settings, 0, progress))?;
     Ok(TokenSet {
         tokens: drawn.concat(),
@@ -219,7 +219,7 @@ fn numbers(images: &Images, set: &TokenSet) -> Vec<u32> {
 
 /// The nearest training images of each sample; `numbers` are those of the images of `train`.
 fn neighbors<'a>(numbers: &[u32], train: &'a TokenSet, spaces: &[Space; 2]) -> Vec<Neighbors<'a>> {
-    let neighbor = |&Nearest { image, distance }: &Nearest| Neighbor {
+    let neighbor = |&NearestNeighbor { image, distance }: &NearestNeighbor| Neighbor {
         image: numbers[image],
         name: &train.names[image],
         distance,
@@ -306,9 +306,9 @@ fn verdict(spaces: &[Space; 2], gap: &[Likelihood; 2]) -> &'static str {
 }
 
 /// Features of all images in deviations of the training images'.
-fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result<[Points; 3]> {
+fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result<[Vectors; 3]> {
     let dim = engine.config().n_embd;
-    let mut all = sets.each_ref().map(|set| Points { dim, values: vec![0.0; set.images() * dim] });
+    let mut all = sets.each_ref().map(|set| Vectors { dim, values: vec![0.0; set.images() * dim] });
     let total: usize = sets.iter().map(TokenSet::images).sum();
     with_bar("features", |progress| {
         let mut done = 0;
@@ -346,14 +346,14 @@ fn picture(sets: &[TokenSet; 3], spaces: &[Space; 2], quantizer: &Quantizer) -> 
 mod tests {
     use std::sync::Arc;
 
-    use igpt::data::sources::packed::Packed;
+    use igpt::data::PackedSource;
     use igpt::image::ImageSize;
 
     use super::*;
 
     #[test]
     fn damaged_images_do_not_shift_the_numbers_of_those_behind_them() {
-        let mut source = Packed::new(ImageSize::square(8), 1);
+        let mut source = PackedSource::new(ImageSize::square(8), 1);
         source.push_file("train", &[0; 6 * 64], [0; 6]);
         let images = Images::new(Arc::new(source), vec![5, 1, 3, 4]);
         let names = ["train/00005", "train/00003", "train/00004"].map(String::from).to_vec();

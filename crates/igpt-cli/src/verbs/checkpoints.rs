@@ -23,7 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let checkpoints = Checkpoints::look(args.run.join("checkpoints"))?;
+    let checkpoints = Checkpoints::open_readonly(args.run.join("checkpoints"))?;
     let mut rows = Vec::new();
     let mut damaged = Vec::new();
     for step in checkpoints.steps()? {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{Batch, Damaged, Preprocess, sources::folder};
+use igpt::data::{Batch, DamagedImage, Preprocess, images_of_files};
 use igpt::device::Precision;
 use igpt::evaluate::classify;
 use igpt::formats::decode;
-use igpt::model::{Layout, ModelDir};
+use igpt::model::{ModelDir, ParamLayout};
 use igpt::palette::Quantizer;
 use igpt::train::TrainedOn;
 use igpt::train::open_model;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let preprocess = Preprocess::of(quantizer.palette(), size);
     let mut tokens = vec![0; n_ctx];
     let files = files_of(&args.files)?;
-    let seen = TrainedOn::of(Some(&args.model)).seen(None, &folder::of_files(&files));
+    let seen = TrainedOn::of(Some(&args.model)).seen(None, &images_of_files(&files));
     let (mut results, mut unread, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (file, seen) in files.iter().zip(&seen.marks) {
         let pixels = decode::read(file, quantizer.palette().channels());
@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         match pixels {
             Ok(pixels) => quantizer.tokens(&pixels, &mut tokens),
             Err(error) => {
-                unread.push(Damaged::new(name, &error));
+                unread.push(DamagedImage::new(name, &error));
                 continue;
             }
         }
@@ -104,7 +104,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// Refuses a classifier of zeros, as fine-tuning starts with: every picture would be of its first class.
 fn expect_trained(model: &ModelDir, path: &Path) -> Result<()> {
-    let layout = Layout::new(&model.config);
+    let layout = ParamLayout::new(&model.config);
     let score = layout.tensor("score.weight").map(|score| model.weights[score.range()].to_vec());
     if score.is_none_or(|score| score.iter().any(|weight| *weight != 0.0)) {
         return Ok(());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Split, TokenSet};
 use igpt::formats::decode;
-use igpt::generate::{Filling, expect_room, fill};
+use igpt::generate::{FillSettings, expect_room, fill};
 use igpt::image::{ImageSize, hidden};
 use igpt::{Error, Result};
 
@@ -139,7 +139,7 @@ fn draw(
     let known = |i: usize| -> Vec<Option<u16>> {
         originals.image(i).iter().zip(missing).map(|(token, missing)| (!missing).then_some(*token)).collect()
     };
-    let filling = Filling { attempts: args.completions, candidates: args.candidates, rounds: args.steps };
+    let filling = FillSettings::default().attempts(args.completions).candidates(args.candidates).rounds(args.steps);
     let known = (0..originals.images()).map(known).collect();
     fill(&mut *artist.engine, known, filling, &artist.settings, progress)
 }

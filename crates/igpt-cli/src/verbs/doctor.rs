@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use igpt::device;
 use igpt::files::NewFile;
-use igpt::machine::Limits;
+use igpt::machine::MachineLimits;
 use igpt::{Error, Result};
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl Finding {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let limits = Limits::now();
+    let limits = MachineLimits::now();
     let own = [cores(&limits), memory(&limits), pages(), disk(&args.dir), mpi()];
     let findings: Vec<Finding> = devices().into_iter().chain(own).collect();
     for Finding { name, found, advice, .. } in &findings {
@@ -72,8 +72,8 @@ fn devices() -> Vec<Finding> {
     findings.map(|f| Finding::new(f.name, f.found.clone(), f.advice, json!(f.found))).collect()
 }
 
-fn cores(limits: &Limits) -> Finding {
-    let Limits { cores, cpu_quota, .. } = *limits;
+fn cores(limits: &MachineLimits) -> Finding {
+    let MachineLimits { cores, cpu_quota, .. } = *limits;
     let quota = cpu_quota.map_or(String::new(), |quota| format!(", a quota of {quota:.1}"));
     let advice = match cpu_quota {
         Some(_) => format!("igpt uses {cores} threads, what affinity and quota allow"),
@@ -82,7 +82,7 @@ fn cores(limits: &Limits) -> Finding {
     Finding::new("cores", format!("{cores}{quota}"), advice, json!({"cores": cores, "quota": cpu_quota}))
 }
 
-fn memory(limits: &Limits) -> Finding {
+fn memory(limits: &MachineLimits) -> Finding {
     let gib = |bytes: Option<u64>| {
         bytes.map_or("unknown".into(), |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)))
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use igpt::device::{Engine, Precision};
 use igpt::formats::{gif, png};
-use igpt::generate::Settings;
+use igpt::generate::SamplingSettings;
 
 use igpt::image::{GAP, Pixels, grid, readable_scale};
 
@@ -56,7 +56,7 @@ pub(crate) struct DrawArgs {
 pub(crate) struct Artist {
     pub engine: Box<dyn Engine>,
     pub quantizer: Quantizer,
-    pub settings: Settings,
+    pub settings: SamplingSettings,
     /// The model's name, for texts.
     pub name: String,
     out: PathBuf,
@@ -67,7 +67,8 @@ impl Artist {
     /// Opens the model and checks the flags.
     pub(crate) fn open(args: &DrawArgs) -> Result<Self> {
         let DrawArgs { temperature, top_k, top_p, .. } = *args;
-        let settings = Settings { temperature, top_k, top_p, seed: args.seed.seed };
+        let settings =
+            SamplingSettings::default().temperature(temperature).top_k(top_k).top_p(top_p).seed(args.seed.seed);
         settings.validate()?;
         let (model, name) = (args.model.open()?, args.model.name());
         model.expect_generative(&name)?;

@@ -8,8 +8,8 @@ use igpt::device::Pooling;
 use igpt::evaluate::{Layers, features_of_whole};
 use igpt::palette::Quantizer;
 use igpt::ranks::{Collective, expect_same_model};
-use igpt::report::embeddings::ENDINGS;
-use igpt::report::{Embeddings, Entry};
+use igpt::report::EMBEDDING_ENDINGS;
+use igpt::report::{EmbeddingEntry, EmbeddingsWriter};
 use serde_json::json;
 
 use super::drawing::with_bar_if;
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     precision: PrecisionArgs,
     /// Where the features go
-    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = ending_in(&ENDINGS))]
+    #[arg(long, value_name = "FILE.npy|csv|parquet", value_parser = ending_in(&EMBEDDING_ENDINGS))]
     out: PathBuf,
     #[command(flatten)]
     engine: EngineArgs,
@@ -90,7 +90,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         Pooling::None => vec![layers.len(), model.config.n_ctx(), n_embd],
         Pooling::Mean | Pooling::Max | Pooling::Last => vec![layers.len(), n_embd],
     };
-    let mut file = if ranks.leads() { Some(Embeddings::create(&args.out, &shape)?) } else { None };
+    let mut file = if ranks.leads() { Some(EmbeddingsWriter::create(&args.out, &shape)?) } else { None };
     let (mut count, total, values) = (0, images.len(), shape.iter().product());
     let mut take = |set: &TokenSet, features: &[f32]| {
         count += set.images();
@@ -131,10 +131,10 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
 }
 
 /// What a file holds of a run of images.
-fn entries<'a>(dataset: &'a Dataset, set: &'a TokenSet, features: &'a [f32], values: usize) -> Vec<Entry<'a>> {
+fn entries<'a>(dataset: &'a Dataset, set: &'a TokenSet, features: &'a [f32], values: usize) -> Vec<EmbeddingEntry<'a>> {
     let class = |label: Option<u32>| label.and_then(|label| dataset.classes.get(label as usize));
     let images = set.names.iter().zip(&set.labels).zip(features.chunks_exact(values));
     images
-        .map(|((name, label), values)| Entry { name, label: class(*label).map_or("", String::as_str), values })
+        .map(|((name, label), values)| EmbeddingEntry { name, label: class(*label).map_or("", String::as_str), values })
         .collect()
 }

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use igpt::data::{self, Preprocess, Split, colors};
+use igpt::data::{self, Preprocess, Split, preprocessed_color_histogram};
 use igpt::evaluate::{
-    BaselineScores, Baselines, Circumstances, Likelihood, Verdict, likelihood, likelihood_by_decoding,
+    BaselineScores, Likelihood, NgramBaselines, Verdict, VerdictContext, likelihood, likelihood_by_decoding,
 };
 use igpt::model::Objective;
 use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
+use igpt::train::course;
 use igpt::train::open_model;
-use igpt::train::run::course;
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -91,7 +91,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     }
     let whole =
         left_out(&images, &set.damaged).into_iter().enumerate().filter(|(_, left_out)| !left_out).map(|(i, _)| i);
-    let (histogram, _) = colors::histogram_preprocessed(
+    let (histogram, _) = preprocessed_color_histogram(
         &images.pick(whole),
         Some(Preprocess::of(palette, config.n_px)),
         channels,
@@ -103,7 +103,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let known = images.tokens().is_none();
 
     let course = course(&args.model);
-    let circumstances = Circumstances { n_px: config.n_px, n_vocab: config.n_vocab, course };
+    let circumstances = VerdictContext { n_px: config.n_px, n_vocab: config.n_vocab, course };
     let verdict = baselines.map(|scores| Verdict::new(found.nats_per_token, &scores, &circumstances));
     let heading =
         format!("{} on {} images of {} ({})", args.model.display(), found.images, args.data.data, pictures.part());
@@ -159,7 +159,7 @@ fn baselines(pictures: &Pictures, set: &data::TokenSet, quantizer: &Quantizer) -
     match &train {
         Ok(train) => {
             let train = data::tokenize(train, set.n_px, quantizer)?;
-            Ok(Some(Baselines::fit(&train, quantizer.palette().n_vocab()).score(set)))
+            Ok(Some(NgramBaselines::fit(&train, quantizer.palette().n_vocab()).score(set)))
         }
         Err(Error::Missing(_)) => {
             say!("no baselines: there are no training images to fit them to");

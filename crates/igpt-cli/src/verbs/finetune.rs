@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use igpt::train::{self, FineTuned, Head, Overrides, RunConfig, Table, Value};
+use igpt::train::{self, FinetuneSummary, Head, Overrides, RunConfig, Table, Value};
 use igpt::{Error, Result};
 
 use super::run_args::integer;
@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
 fn settings(args: &Args) -> Result<RunConfig> {
     // The recipe of fine-tuning is the library's, wherever there is this section.
     let mut lowest = Overrides::default();
-    lowest.put("finetune", Table::new());
+    lowest.set("finetune", Table::new());
     let mut beside = Overrides::default();
     let flags: [(&str, Option<Value>); 9] = [
         ("finetune.model", args.model.as_ref().map(|path| path.to_string_lossy().into_owned().into())),
@@ -96,10 +96,10 @@ fn settings(args: &Args) -> Result<RunConfig> {
     ];
     for (key, value) in flags {
         if let Some(value) = value {
-            beside.put(key, value);
+            beside.set(key, value);
         }
     }
-    let mut layers = args.training.run.layers(lowest)?.below(beside.clone());
+    let mut layers = args.training.run.layers(lowest)?.merge_under(beside.clone());
     if args.from_scratch {
         layers.remove("finetune.model");
     } else if layers.get("finetune.model").is_none() && !args.training.run.resume {
@@ -113,7 +113,7 @@ fn percent(share: f64) -> String {
 }
 
 /// Which classifier it is and its accuracy on validation, where two were tried that of the other, too.
-fn chosen(result: &FineTuned) -> String {
+fn chosen(result: &FinetuneSummary) -> String {
     let step = result.best_step.map_or(String::new(), |step| format!(" after step {step}"));
     let tuned = result.fine_tuned_accuracy.map(|share| format!("{}{step}", percent(share)));
     let linear = result.linear_accuracy.map(percent);
@@ -133,7 +133,7 @@ fn chosen(result: &FineTuned) -> String {
     }
 }
 
-fn tell(result: &FineTuned) {
+fn tell(result: &FinetuneSummary) {
     let run = result.run.display();
     let how = if result.stopped { "stopped" } else { "done" };
     match result.steps {

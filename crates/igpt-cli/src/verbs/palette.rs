@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use igpt::data::{Preprocess, Split, colors};
+use igpt::data::{Preprocess, Split, color_histogram, preprocessed_color_histogram};
 use igpt::formats::png;
 use igpt::formats::png::Text;
 use igpt::image::ImageSize;
-use igpt::palette::{self, Distortion, FitOptions, Palette, Quantizer, Scale};
+use igpt::palette::{self, ColorScale, Distortion, Palette, PaletteFitOptions, Quantizer};
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -16,10 +16,10 @@ use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
 /// Scales of a palette's numbers.
-const SCALES: [(Scale, &str); 3] = [
-    (Scale::Signed, "[-1, 1], as transformers and the official code have it"),
-    (Scale::Unit, "[0, 1]"),
-    (Scale::Byte, "[0, 255]"),
+const SCALES: [(ColorScale, &str); 3] = [
+    (ColorScale::Signed, "[-1, 1], as transformers and the official code have it"),
+    (ColorScale::Unit, "[0, 1]"),
+    (ColorScale::Byte, "[0, 255]"),
 ];
 
 /// Flags of `igpt palette`.
@@ -52,8 +52,8 @@ struct Fit {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Scale of the numbers in a .npy file
-    #[arg(long, value_parser = described(&SCALES, Scale::name), default_value = Scale::Signed.name())]
-    scale: Scale,
+    #[arg(long, value_parser = described(&SCALES, ColorScale::name), default_value = ColorScale::Signed.name())]
+    scale: ColorScale,
     #[command(flatten)]
     seed: SeedArgs,
     #[command(flatten)]
@@ -72,8 +72,8 @@ struct Inspect {
     #[arg(long, value_name = "PATH")]
     palette: PathBuf,
     /// Scale of the numbers in a .npy file
-    #[arg(long, value_parser = described(&SCALES, Scale::name), default_value = Scale::Signed.name())]
-    scale: Scale,
+    #[arg(long, value_parser = described(&SCALES, ColorScale::name), default_value = ColorScale::Signed.name())]
+    scale: ColorScale,
     /// Images to judge by: train, validation, test or all
     #[arg(long, default_value_t = Split::Validation)]
     split: Split,
@@ -114,15 +114,10 @@ fn fit(args: &Fit) -> Result<()> {
     let dataset = args.data.open()?;
     let images = dataset.split(Split::Train)?;
     let size = size(args.n_px)?;
-    let defaults = FitOptions::default();
-    let mut options = FitOptions {
-        colors: args.colors.unwrap_or(COLORS),
-        seed: args.seed.seed,
-        threads: args.threads.threads,
-        ..defaults
-    };
+    let options = PaletteFitOptions::default().colors(args.colors.unwrap_or(COLORS)).seed(args.seed.seed);
+    let mut options = options.threads(args.threads.threads);
     let sample = Some((options.pixels, options.seed));
-    let (histogram, damaged) = colors::histogram(&images, size, images.channels(), sample, options.threads)?;
+    let (histogram, damaged) = color_histogram(&images, size, images.channels(), sample, options.threads)?;
     let distinct = histogram.counts().len();
     if args.colors.is_none() && (2..COLORS).contains(&distinct) {
         say!("the images have {distinct} different colours: the palette gets that many");
@@ -157,7 +152,7 @@ fn write(palette: &Palette, args: &Fit, size: Option<ImageSize>) -> Result<()> {
     let extension = args.out.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     match extension.as_deref() {
         Some("npy") => palette.to_npy(&args.out, args.scale),
-        Some("json") if args.scale != Scale::Signed => {
+        Some("json") if args.scale != ColorScale::Signed => {
             Err(Error::Invalid("--scale is for .npy files: a preprocessor_config.json is always signed".into()))
         }
         Some("json") => palette.to_json(&args.out, size),
@@ -167,11 +162,11 @@ fn write(palette: &Palette, args: &Fit, size: Option<ImageSize>) -> Result<()> {
 
 fn inspect(args: &Inspect) -> Result<()> {
     let palette = match args.scale {
-        Scale::Signed => Palette::open(&args.palette)?,
+        ColorScale::Signed => Palette::open(&args.palette)?,
         scale => Palette::from_npy(&args.palette, scale)?,
     };
     let images = args.data.open()?.split(args.split)?;
-    let (histogram, damaged) = colors::histogram_preprocessed(
+    let (histogram, damaged) = preprocessed_color_histogram(
         &images,
         size(args.n_px)?.map(|size| Preprocess::of(&palette, size)),
         palette.channels(),

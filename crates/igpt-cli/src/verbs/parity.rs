@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use igpt::device::Precision;
-use igpt::evaluate::parity::Recording;
-use igpt::model::dir::RECORDING;
+use igpt::evaluate::ReferenceRecording;
+use igpt::model::PARITY_RECORDING;
 use igpt::model::{ModelDir, Objective};
 use igpt::{Error, Result};
 use serde_json::json;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "{dir} was trained on masked pixels: transformers' ImageGPT always has a causal mask and can't compute it"
         )));
     }
-    let recording = Recording::open(&dir.join(RECORDING), &model)?;
+    let recording = ReferenceRecording::open(&dir.join(PARITY_RECORDING), &model)?;
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let parity = recording.compare(engine.as_mut())?;
     let worst = parity.worst();

@@ -6,9 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{Damaged, Dataset, Images, Split, sources::folder};
+use igpt::data::{DamagedImage, Dataset, Images, Split, image_files};
+use igpt::train::SplitRecord;
 use igpt::train::TrainedOn;
-use igpt::train::run::trained_on::Seen;
 use igpt::{Error, Result};
 
 use crate::output::say;
@@ -80,7 +80,7 @@ impl Pictures {
 
     /// Which of `images` of the data set, but for the `damaged` ones among them, the model was trained on; said in a line
     /// if any were.
-    pub(crate) fn seen(&self, images: &Images, damaged: &[Damaged]) -> Seen {
+    pub(crate) fn seen(&self, images: &Images, damaged: &[DamagedImage]) -> SplitRecord {
         let mut seen = self.trained.seen(Some((&self.spec, &self.dataset)), images);
         let left_out = left_out(images, damaged);
         tell_seen(&seen, &left_out);
@@ -91,13 +91,13 @@ impl Pictures {
 }
 
 /// For each of `images` whether it is among the `damaged`, which are in the same order.
-pub(crate) fn left_out(images: &Images, damaged: &[Damaged]) -> Vec<bool> {
+pub(crate) fn left_out(images: &Images, damaged: &[DamagedImage]) -> Vec<bool> {
     let mut damaged = damaged.iter().peekable();
     (0..images.len()).map(|i| damaged.next_if(|image| image.name == images.name(i)).is_some()).collect()
 }
 
 /// Says how many of the images that are not `left_out` were trained on, if any were.
-pub(crate) fn tell_seen(seen: &Seen, left_out: &[bool]) {
+pub(crate) fn tell_seen(seen: &SplitRecord, left_out: &[bool]) {
     for note in &seen.notes {
         say!("note: {note}");
     }
@@ -112,7 +112,7 @@ pub(crate) fn tell_seen(seen: &Seen, left_out: &[bool]) {
 ///
 /// # Errors
 /// When none is left of the images of `spec`.
-pub(crate) fn tell_damaged(damaged: &[Damaged], left: usize, spec: &str) -> Result<()> {
+pub(crate) fn tell_damaged(damaged: &[DamagedImage], left: usize, spec: &str) -> Result<()> {
     for image in damaged {
         say!("skipped {}: {}", image.name, image.problem);
     }
@@ -134,7 +134,7 @@ pub(crate) fn files_of(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let (found, passed_over) = folder::image_files(path)?;
+        let (found, passed_over) = image_files(path)?;
         if !passed_over.is_empty() {
             say!("note: {passed_over}");
         }

@@ -63,10 +63,10 @@ fn tell(found: &Forecast) {
         found.device
     );
     let engine = &memory.engine;
-    let weights = if engine.average > 0 { "weights and their average" } else { "weights" };
+    let weights = if engine.ema > 0 { "weights and their EMA" } else { "weights" };
     let again = if found.recompute { "activations, computed again" } else { "activations" };
     let parts = [
-        (weights, engine.weights + engine.average),
+        (weights, engine.weights + engine.ema),
         ("packed weights", engine.packed),
         ("gradients", engine.gradients + engine.groups),
         ("moments", engine.moments),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use igpt::Result;
 use igpt::model::Objective;
-use igpt::train::{self, Overrides, Spent, Summary};
+use igpt::train::{self, Overrides, PretrainSummary, TimeSpent};
 
 use super::training::{Kind, TrainingArgs};
 use crate::output::say;
@@ -44,14 +44,14 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     let Args { model, training, json } = &args;
     let mut beside = Overrides::default();
     if let Some(model) = model {
-        beside.put("model.start", model.to_string_lossy().into_owned());
+        beside.set("model.start", model.to_string_lossy().into_owned());
     }
-    let layers = || Ok(training.run.layers(Overrides::default())?.below(beside.clone()));
+    let layers = || Ok(training.run.layers(Overrides::default())?.merge_under(beside.clone()));
     let settings = || training.run.finish(layers()?, beside.clone());
     training.train(settings, &Kind { train: train::pretrain, tell }, json, signals)
 }
 
-fn tell(summary: &Summary) {
+fn tell(summary: &PretrainSummary) {
     let run = summary.run.display();
     let loss = |loss: Option<f64>| loss.map_or("not measured".into(), |loss| format!("{loss:.4} nats/token"));
     let how = match (summary.stopped, summary.ended_early) {
@@ -86,7 +86,7 @@ fn tell(summary: &Summary) {
 }
 
 /// Where the time went: `steps 91 %, validation 6 %, samples 3 %`.
-fn parts(spent: &Spent) -> String {
+fn parts(spent: &TimeSpent) -> String {
     let all: f64 = spent.parts().iter().map(|(_, seconds)| seconds).sum();
     let share = |seconds: f64| (100.0 * seconds / all.max(1e-9)).round();
     let parts = spent.parts().into_iter().filter(|(_, seconds)| share(*seconds) >= 1.0);

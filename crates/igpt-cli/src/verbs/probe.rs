@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use igpt::data::Split;
 use igpt::evaluate::Layers;
-use igpt::probe::{self, Report, Settings, Solver};
+use igpt::probe::{self, ProbeReport, ProbeSettings, Solver};
 use igpt::ranks::{Collective, expect_same_model};
-use igpt::report::chart::by_layer;
+use igpt::report::layer_chart;
 use igpt::{Error, Result, files};
 use serde_json::json;
 
@@ -100,17 +100,16 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let dataset = args.data.open_among(ranks)?;
     let splits: Vec<_> = [Split::Train, Split::Validation, Split::Test].map(|split| dataset.split(split).ok()).into();
     expect_same_model(ranks, &model, &splits.iter().flatten().collect::<Vec<_>>())?;
-    let settings = Settings {
-        layers: args.layers.clone(),
-        images: args.images.map(|n| n as usize),
-        held_out: args.held_out.map(|n| n as usize),
-        solver: args.solver,
-        concat: args.concat,
-        labels_per_class: args.labels_per_class.iter().map(|&n| n as usize).collect(),
-        seeds: args.seeds,
-        seed: args.seed.seed,
-        options: args.engine.options(precision),
-    };
+    let settings = ProbeSettings::default()
+        .layers(args.layers.clone())
+        .images(args.images.map(|n| n as usize))
+        .held_out(args.held_out.map(|n| n as usize))
+        .solver(args.solver)
+        .concat(args.concat)
+        .labels_per_class(args.labels_per_class.iter().map(|&n| n as usize).collect())
+        .seeds(args.seeds)
+        .seed(args.seed.seed)
+        .options(args.engine.options(precision));
     let leads = ranks.leads();
     let (report, time) = with_phases_if(leads, |progress| probe::probe(ranks, &model, &dataset, &settings, progress))?;
     if !leads {
@@ -140,7 +139,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
 }
 
 /// Writes the results and their chart.
-fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()> {
+fn save(folder: &Path, report: &ProbeReport, value: &serde_json::Value) -> Result<()> {
     let shares = report.validation_accuracy.iter().copied().zip(report.validation_intervals());
     let points: Vec<_> =
         report.layers.iter().zip(shares).map(|(&layer, (share, within))| (layer, share, within)).collect();
@@ -148,7 +147,7 @@ fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()>
         ("raw pixels", report.baselines.raw_pixels_verdict.validation_accuracy),
         ("random network", report.baselines.random_init_verdict.validation_accuracy),
     ];
-    for (name, text) in [("results.json", format!("{value:#}\n")), ("layers.svg", by_layer(&points, &levels))] {
+    for (name, text) in [("results.json", format!("{value:#}\n")), ("layers.svg", layer_chart(&points, &levels))] {
         let path = folder.join(name);
         files::write(&path, text.as_bytes())?;
         say!("wrote {}", path.display());
@@ -156,7 +155,7 @@ fn save(folder: &Path, report: &Report, value: &serde_json::Value) -> Result<()>
     Ok(())
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &ProbeReport) -> String {
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let within = |interval: [f64; 2]| interval.map(percent).join(" to ");
     let mut text = String::from("layer  validation  95 % interval\n");
@@ -215,7 +214,7 @@ fn table(report: &Report) -> String {
 }
 
 /// The confusion matrix with the classes' names at its right.
-fn confusion(report: &Report) -> String {
+fn confusion(report: &ProbeReport) -> String {
     let most = report.confusion.iter().flatten().max().copied().unwrap_or(0);
     let width = most.to_string().len().max(2) + 1;
     let header: String = (0..report.classes.len()).map(|class| format!("{class:>width$}")).collect();

@@ -2,13 +2,13 @@
 
 use igpt::Result;
 use igpt::ranks::Collective;
-use igpt::train::config::{OptimizerSection, TrainSection};
-use igpt::train::{self, Context, LrSearch, RunConfig, Start};
+use igpt::train::{self, Context, LrSearchResult, RunConfig, Start};
+use igpt::train::{OptimizerSettings, TrainSettings};
 use serde_json::{Value, json};
 
 use super::run_args::RunArgs;
 use crate::output::say;
-use crate::ranks::Led;
+use crate::ranks::RankZeroObserver;
 use crate::signals::Signals;
 
 /// The flag of the search.
@@ -27,9 +27,9 @@ impl LrSearchArgs {
         ranks: &mut Collective,
         config: &mut RunConfig,
         run: &RunArgs,
-        progress: &mut Led,
+        progress: &mut RankZeroObserver,
         signals: &Signals,
-    ) -> Result<(Start, Option<LrSearch>)> {
+    ) -> Result<(Start, Option<LrSearchResult>)> {
         if self.lr_search.is_empty() {
             return Ok((run.start(), None));
         }
@@ -45,7 +45,7 @@ impl LrSearchArgs {
     }
 }
 
-fn table(found: &LrSearch) -> String {
+fn table(found: &LrSearchResult) -> String {
     let classifies = found.trials.iter().any(|trial| trial.validation_accuracy.is_some());
     let accuracy = |text: &str| if classifies { format!("{text:<19}   ") } else { String::new() };
     let mut text = format!("learning rate   {}validation loss\n", accuracy("validation accuracy"));
@@ -59,9 +59,9 @@ fn table(found: &LrSearch) -> String {
 }
 
 /// Adds the rates that a run trained with to its result, and the search for them.
-pub(crate) fn tell(result: &mut Value, train: &TrainSection, found: Option<&LrSearch>) {
+pub(crate) fn tell(result: &mut Value, train: &TrainSettings, found: Option<&LrSearchResult>) {
     result["lr"] = json!(train.lr);
-    if let OptimizerSection::Muon(muon) = train.optimizer {
+    if let OptimizerSettings::Muon(muon) = train.optimizer {
         result["muon_lr"] = json!(muon.lr);
     }
     if let Some(found) = found {

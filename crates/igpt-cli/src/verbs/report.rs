@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use igpt::device::{self, Precision};
-use igpt::report::runs::{Findings, Settings, page};
+use igpt::report::{Findings, ReportSettings, run_page};
 use igpt::{Result, files};
 use serde_json::json;
 
@@ -48,20 +48,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let settings = Settings {
-        data: args.data,
-        open: open_options(args.data_dir),
-        images: args.images,
-        probe_images: args.probe_images,
-        seed: args.seed.seed,
-        options: args.engine.options(Precision::F32),
-    };
+    let settings = ReportSettings::default()
+        .data(args.data)
+        .open(open_options(args.data_dir))
+        .images(args.images)
+        .probe_images(args.probe_images)
+        .seed(args.seed.seed)
+        .options(args.engine.options(Precision::F32));
     let (mut runs, time) = with_phases(|progress| {
         args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()
     })?;
     Findings::shorten_names(&mut runs);
     let arithmetic = device::backend(settings.options.device)?.arithmetic();
-    let html = page(&runs, &own_command(), &arithmetic, settings.seed).html();
+    let html = run_page(&runs, &own_command(), &arithmetic, settings.seed).html();
     files::write(&args.out, html.as_bytes())?;
     for run in &runs {
         let what = match (run.with_interval(), &run.classifier) {

@@ -7,7 +7,7 @@ use igpt::data::Augment;
 use igpt::device::{self, Device, Optimizer, Precision};
 use igpt::image::ImageSize;
 use igpt::model::{Objective, Preset};
-use igpt::train::{self, Given, Keep, Overrides, Recipe, RunConfig, RunDir, Start, Value};
+use igpt::train::{self, ExplicitSettings, Keep, Overrides, Recipe, RunConfig, RunDir, Start, Value};
 use igpt::{Error, Result};
 
 use crate::named::named;
@@ -140,22 +140,22 @@ impl RunArgs {
         }
         let mut layers = Overrides::default();
         // Runs from before there were recipes name none; they were the paper's.
-        layers.put("train.recipe", Recipe::Paper.name());
-        let run = RunDir::look(&self.out).map_err(|_| {
+        layers.set("train.recipe", Recipe::Paper.name());
+        let run = RunDir::open_readonly(&self.out).map_err(|_| {
             Error::Missing(format!("no run to resume in {}: start one without --resume", self.out.display()))
         })?;
         layers.file(&run.config())?;
         self.settings.onto(&mut layers)?;
-        Ok(lowest.below(layers))
+        Ok(lowest.merge_under(layers))
     }
 
     /// The finished config of these layers, with what was asked for, in flags that are not of the settings too (`beside`).
     pub(crate) fn finish(&self, layers: Overrides, beside: Overrides) -> Result<RunConfig> {
         let mut config = layers.finish()?;
         let mut given = self.settings.given()?;
-        given.all = given.all.below(beside.clone());
-        given.said = given.said.below(beside);
-        (config.given, config.data.accept_other) = (given, self.accept_other_data);
+        given.all = given.all.merge_under(beside.clone());
+        given.from_flags = given.from_flags.merge_under(beside);
+        (config.explicit, config.data.accept_other) = (given, self.accept_other_data);
         Ok(config)
     }
 }
@@ -167,17 +167,17 @@ impl SettingsArgs {
         self.onto(&mut layers)?;
         self.drop_other_budget(&mut layers)?;
         let device = layers.get("train.device").and_then(Value::as_str).unwrap_or("auto");
-        lowest.put("train.precision", device::backend(device.parse()?)?.precisions()[0].name());
-        Ok(lowest.below(layers))
+        lowest.set("train.precision", device::backend(device.parse()?)?.precisions()[0].name());
+        Ok(lowest.merge_under(layers))
     }
 
-    /// Takes away what belongs to the budget of --config, a run's plans and the legs that it had before it was extended,
+    /// Takes away what belongs to the budget of --config, a run's plans and the phases that it had before it was extended,
     /// where flags or --set give another.
     fn drop_other_budget(&self, layers: &mut Overrides) -> Result<()> {
         let mut said = Overrides::default();
         self.said_onto(&mut said)?;
         if ["train.steps", "train.epochs", "train.minutes"].iter().any(|key| said.get(key).is_some()) {
-            ["train.legs", "train.plan"]
+            ["train.phases", "train.plan"]
                 .iter()
                 .filter(|key| said.get(key).is_none())
                 .for_each(|key| layers.remove(key));
@@ -186,10 +186,10 @@ impl SettingsArgs {
     }
 
     /// What is asked for by --config, flags and --set.
-    fn given(&self) -> Result<Given> {
-        let mut given = Given::default();
+    fn given(&self) -> Result<ExplicitSettings> {
+        let mut given = ExplicitSettings::default();
         self.onto(&mut given.all)?;
-        self.said_onto(&mut given.said)?;
+        self.said_onto(&mut given.from_flags)?;
         Ok(given)
     }
 
@@ -235,14 +235,14 @@ impl SettingsArgs {
         ];
         for (key, value) in flags {
             if let Some(value) = value {
-                layers.put(key, value);
+                layers.set(key, value);
             }
         }
         if let Some(seed) = args.seed {
-            layers.set(&format!("train.seed={seed}"))?;
+            layers.assign(&format!("train.seed={seed}"))?;
         }
         for assignment in &args.set {
-            layers.set(assignment)?;
+            layers.assign(assignment)?;
         }
         Ok(())
     }

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use igpt::data::{self, Split, TokenSet};
 use igpt::device::{Engine, Precision};
-use igpt::evaluate::{Baselines, Reference, Surprise, surprise};
+use igpt::evaluate::{NgramBaselines, Reference, Surprise, surprise};
 use igpt::formats::png;
 use igpt::image::{grid, readable_scale};
-use igpt::inspect::{Fit, Inspector};
+use igpt::inspect::{InspectionFit, Inspector};
 use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 
 use igpt::formats::png::Text;
 use igpt::report::csv_field;
-use igpt::report::runs::surprise_pairs;
+use igpt::report::surprise_pairs;
 use igpt::stats::auroc;
-use igpt::train::run::trained_on::Seen;
+use igpt::train::SplitRecord;
 use igpt::{Result, files};
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ enum Complexity {
 struct Scored {
     set: TokenSet,
     /// Whether each image was trained on, if known.
-    seen: Seen,
+    seen: SplitRecord,
     surprise: Vec<Surprise>,
     /// Scores by the model's fit, by which images are ranked; none of those that it can't judge.
     scores: Option<Vec<Option<f64>>>,
@@ -125,7 +125,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let fit = if args.reference == Some(Complexity::Png) {
         None
     } else {
-        path.map_or(Ok(None), |path| Fit::find(path, &model))?
+        path.map_or(Ok(None), |path| InspectionFit::find(path, &model))?
     };
     let baselines = reference(&args, &model, fit.as_ref(), &pictures, &quantizer)?;
     let inspector =
@@ -219,10 +219,10 @@ fn mean(values: &[f64]) -> f64 {
 fn reference(
     args: &Args,
     model: &ModelDir,
-    fit: Option<&Fit>,
+    fit: Option<&InspectionFit>,
     pictures: &Pictures,
     quantizer: &Quantizer,
-) -> Result<Option<Baselines>> {
+) -> Result<Option<NgramBaselines>> {
     match (fit, args.reference) {
         (_, Some(Complexity::Png)) => Ok(None),
         (Some(fit), _) => Ok(Some(fit.reference.clone())),
@@ -236,7 +236,7 @@ fn reference(
         (None, Some(_)) => {
             say!("the context model is fitted for this call alone: an excess compares with others of this call only");
             let train = data::tokenize_unchecked(&reference_images(pictures)?, model.config.n_px, quantizer)?;
-            Ok(Some(Baselines::fit(&train, quantizer.palette().n_vocab())))
+            Ok(Some(NgramBaselines::fit(&train, quantizer.palette().n_vocab())))
         }
     }
 }
@@ -290,7 +290,7 @@ fn csv(scored: &Scored, ranking: &[usize], classes: &[String]) -> String {
     text += if scored.scores.is_some() { ",score\n" } else { "\n" };
     for (rank, &i) in ranking.iter().enumerate() {
         let class = scored.set.labels[i].and_then(|label| classes.get(label as usize)).map_or("", String::as_str);
-        let Surprise { nats, reference } = scored.surprise[i];
+        let Surprise { nats, reference, .. } = scored.surprise[i];
         let (name, class) = (csv_field(&scored.set.names[i]), csv_field(class));
         let seen = match scored.seen.marks[i] {
             Some(true) => "yes",

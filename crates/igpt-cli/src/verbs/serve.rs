@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use igpt::data::{self, Dataset};
 use igpt::device::Precision;
-use igpt::inspect::Fit;
+use igpt::inspect::InspectionFit;
 use igpt::train::RunConfig;
 use igpt::{Error, Result, files};
-use igpt_server::{Limits, Options};
+use igpt_server::{ServeOptions, ServerLimits};
 
 use super::drawing::bar;
 use super::page_args::AccessArgs;
@@ -110,7 +110,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         (None, Some(run)) => trained_on(run).and_then(|(spec, dir)| open(&spec, dir).ok()),
     };
     let neighbors = args.neighbors.as_ref().map(|spec| open(spec, None)).transpose()?;
-    let inspection = args.model.as_deref().map_or(Ok(None), |path| Fit::find(path, &model))?;
+    let inspection = args.model.as_deref().map_or(Ok(None), |path| InspectionFit::find(path, &model))?;
     let engine = inference(args.device.device, args.threads, args.precision, args.quantize);
     let (bar, ui) = (bar("embedding")?, !args.no_ui);
     let progress = Box::new(move |done, total| {
@@ -121,21 +121,22 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         }
     });
     let rows = args.rows;
-    let options = Options { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, progress };
+    let options =
+        ServeOptions { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, progress };
     let stop = signals.left_to_verb();
     let what = if ui { "the page and the API" } else { "the API" };
     let mut ready = |address| say!("{what}: http://{address}; Ctrl-C ends");
     igpt_server::serve(options, stop, &mut ready)
 }
 
-fn limits(args: &Args) -> Result<Limits> {
+fn limits(args: &Args) -> Result<ServerLimits> {
     let Args { max_body, max_pixels, max_images, queue, timeout, per_client, grace, .. } = *args;
     let named =
         [("--max-body", max_body), ("--max-pixels", max_pixels), ("--max-images", max_images), ("--queue", queue)];
     if let Some((name, _)) = named.into_iter().chain([("--timeout", timeout as usize)]).find(|(_, value)| *value == 0) {
         return Err(Error::Invalid(format!("{name} 0 would let nothing through: give at least 1")));
     }
-    Ok(Limits {
+    Ok(ServerLimits {
         body: max_body << 20,
         pixels: max_pixels.saturating_mul(1_000_000),
         images: max_images,

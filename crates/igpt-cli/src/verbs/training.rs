@@ -11,7 +11,7 @@ use super::page_args::{Page, PageArgs};
 use super::rates::{self, LrSearchArgs};
 use super::run_args::RunArgs;
 use crate::output::print_json;
-use crate::ranks::{self, Led};
+use crate::ranks::{self, RankZeroObserver};
 use crate::shared::JsonArgs;
 use crate::signals::Signals;
 
@@ -58,7 +58,7 @@ impl TrainingArgs {
     ) -> Result<Page> {
         config.validate()?;
         let page = self.page.open(ranks.leads(), &self.run.out)?;
-        let mut progress = Led::new(ranks, signals);
+        let mut progress = RankZeroObserver::new(ranks, signals);
         let (start, found) = self.rates.search(ranks, &mut config, &self.run, &mut progress, signals)?;
         let context = &mut Context { ranks, observer: &mut progress, stop: signals.stop() };
         let result = (kind.train)(&config, &self.run.out, start, context);
@@ -71,7 +71,7 @@ impl TrainingArgs {
         if json.json {
             let mut value = serde_json::to_value(&result).map_err(|e| Error::Invalid(e.to_string()))?;
             // The run itself may have chosen what was left open.
-            let path = RunDir::look(&self.run.out)?.config();
+            let path = RunDir::open_readonly(&self.run.out)?.config();
             let resolved = RunConfig::from_toml(&files::read_to_string(&path)?, &path)?;
             rates::tell(&mut value, &resolved.train, found.as_ref());
             print_json(&value)?;

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use igpt::rng::{Purpose, Rng};
-use igpt::train::{Checkpoints, Comparison};
+use igpt::train::{Checkpoints, RunComparison};
 use igpt::{Error, Result, files};
 use serde_json::json;
 
@@ -118,7 +118,7 @@ struct Trials<'a> {
 
 impl Trials<'_> {
     /// What both runs have in common, the kills, and those of them inside a checkpoint's writing.
-    fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<(Comparison, u64, u64)> {
+    fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<(RunComparison, u64, u64)> {
         let total = self.args.kills as usize + 2;
         let start = Instant::now();
         std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
@@ -153,7 +153,7 @@ impl Trials<'_> {
                 in_writes += u64::from(writes());
                 progress(1 + kills as usize, total);
             }
-            let comparison = Comparison::of(&self.straight, &self.killed)?;
+            let comparison = RunComparison::of(&self.straight, &self.killed)?;
             if kills == self.args.kills || comparison.differing() > 0 {
                 return Ok((comparison, kills, in_writes));
             }
@@ -268,6 +268,6 @@ enum Moment<'a> {
 
 /// Whether a checkpoint that was begun after `start` is half written in `folder`.
 fn is_writing_since(start: SystemTime, folder: &Path) -> bool {
-    let began = Checkpoints::look(folder).ok().and_then(|checkpoints| checkpoints.writing_since());
+    let began = Checkpoints::open_readonly(folder).ok().and_then(|checkpoints| checkpoints.writing_since());
     began.is_some_and(|began| began >= start)
 }

@@ -23,7 +23,7 @@ pub use narrow::{STRIP_COLS, matmul_narrow, matmul_tn_narrow};
 pub use out::Out;
 pub(crate) use panels::transpose;
 pub use panels::{Panels, PanelsRef, pack_panel, pack_tokens};
-pub use tn::{Scratch, TOKEN_BLOCK, matmul_tn};
+pub use tn::{TOKEN_BLOCK, TnScratch, matmul_tn};
 
 /// What the format's [`Instances`](crate::instances::Instances) run.
 pub(crate) mod kernels {

@@ -1,6 +1,6 @@
 //! Products on every instruction set and format against the f64 reference, inside canaries.
 
-use super::{Out, PANEL_COLS, Panels, Scratch, TILE_UNITS, TOKEN_BLOCK, matmul, matmul_tn, pack_tokens};
+use super::{Out, PANEL_COLS, Panels, TILE_UNITS, TOKEN_BLOCK, TnScratch, matmul, matmul_tn, pack_tokens};
 use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 use crate::{Isa, MatMut, MatRef, Scalar, activation, bf16, reference};
 use proptest::prelude::*;
@@ -119,7 +119,7 @@ fn check_tn<S: Scalar>(tokens: usize, k: usize, n: usize, seed: u64) {
     let dy = Framed::<S>::new(&values(tokens * n, seed + 1), tokens, n, n);
     let old = Framed::<f32>::new(&values(k * n, seed + 2), k, n, n).f64s(n);
     let (sums, scales) = reference::matmul::matmul_tn(x.view(), dy.view());
-    let mut scratch = Scratch::default();
+    let mut scratch = TnScratch::default();
     for isa in Isa::available() {
         let mut panels = Panels::<S>::new(tokens, n);
         panels.units_mut().fill(u32::MAX); // NaNs: what an earlier packing left must not matter
@@ -231,11 +231,11 @@ fn check_spans<S: Scalar>(spans: usize, tokens: usize, k: usize) {
         (0..spans).for_each(|s| panels[s].pack_tokens(isa, span(s).1));
         let dy: Vec<_> = panels.iter().map(Into::into).collect();
         let (mut at_once, mut one_by_one) = (vec![1.0; k * n], vec![1.0; k * n]);
-        let mut scratch = Scratch::filled(f32::NAN.to_bits(), 1 << 20);
+        let mut scratch = TnScratch::filled(f32::NAN.to_bits(), 1 << 20);
         matmul_tn(isa, x.view(), &dy, MatMut::new(&mut at_once, k, n), false, &mut scratch);
         for s in 0..spans {
             let dw = MatMut::new(&mut one_by_one, k, n);
-            matmul_tn(isa, span(s).0, &dy[s..s + 1], dw, s > 0, &mut Scratch::default());
+            matmul_tn(isa, span(s).0, &dy[s..s + 1], dw, s > 0, &mut TnScratch::default());
         }
         assert_eq!(at_once, one_by_one, "{what}");
         for s in 0..spans {
@@ -245,13 +245,13 @@ fn check_spans<S: Scalar>(spans: usize, tokens: usize, k: usize) {
             let units = tokens.div_ceil(S::PACK) * PANEL_COLS;
             pack_tokens(isa, span(s).1, MatMut::new(filled.units_mut(), count, len).view(0, count, 0, units));
             let dw = MatMut::new(&mut one_by_one, k, n);
-            matmul_tn(isa, span(s).0, &[(&filled).into()], dw, s > 0, &mut Scratch::default());
+            matmul_tn(isa, span(s).0, &[(&filled).into()], dw, s > 0, &mut TnScratch::default());
         }
         assert_eq!(at_once, one_by_one, "{what}, filled up");
         assert!(at_once.iter().all(|x| x.is_finite()), "{what}");
-        let mut grown = Scratch::default();
+        let mut grown = TnScratch::default();
         matmul_tn(isa, x.view(), &dy, MatMut::new(&mut at_once, k, n), false, &mut grown);
-        assert_eq!(grown.held(), Scratch::bytes::<S>(isa.has_tiles::<S>(), k, tokens, spans), "{what}");
+        assert_eq!(grown.held(), TnScratch::bytes::<S>(isa.has_tiles::<S>(), k, tokens, spans), "{what}");
     }
 }
 
@@ -273,7 +273,7 @@ fn check_tn_cuts<S: Scalar>() {
     let (tokens, k, n) = (TOKEN_BLOCK + 77, 45, 64);
     let x = Framed::<S>::new(&values(tokens * k, 7), tokens, k, k);
     let dy = Framed::<S>::new(&values(tokens * n, 8), tokens, n, n);
-    let mut scratch = Scratch::default();
+    let mut scratch = TnScratch::default();
     for isa in Isa::available() {
         let mut panels = Panels::<S>::new(tokens, n);
         panels.pack_tokens(isa, dy.view());

@@ -22,11 +22,11 @@ const LEFT_BYTES: usize = 1 << 20;
 /// Memory for packed blocks of the left operand, and one panel of the right one. Keep one per worker: it grows to the
 /// largest and stays.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct TnScratch {
     units: Buffer<u32>,
 }
 
-impl Scratch {
+impl TnScratch {
     /// Bytes that it grows to, by `cols` columns of `spans` times `tokens` tokens, with matrix instructions or without.
     pub fn bytes<S: Scalar>(tiles: bool, cols: usize, tokens: usize, spans: usize) -> usize {
         Room::new::<S>(tiles, cols, tokens, spans).units() * size_of::<u32>()
@@ -34,7 +34,7 @@ impl Scratch {
 }
 
 #[cfg(test)]
-impl Scratch {
+impl TnScratch {
     /// Room for so many units, all of them `unit`.
     pub(super) fn filled(unit: u32, units: usize) -> Self {
         let mut scratch = Self { units: Buffer::zeroed(units) };
@@ -91,7 +91,7 @@ pub fn matmul_tn<S: Scalar>(
     dy: &[PanelsRef<S>],
     mut dw: MatMut<f32>,
     add: bool,
-    scratch: &mut Scratch,
+    scratch: &mut TnScratch,
 ) {
     let tokens = x.rows() / dy.len().max(1);
     assert_eq!(x.rows(), tokens * dy.len(), "spans of as many tokens each");

@@ -27,6 +27,7 @@ pub unsafe trait Parts: Sync + sealed::Sealed {
 }
 
 mod sealed {
+    #[expect(unnameable_types, reason = "nobody else implements it")]
     pub trait Sealed {}
     impl Sealed for std::ops::Range<usize> {}
     impl<T> Sealed for super::Chunks<'_, T> {}

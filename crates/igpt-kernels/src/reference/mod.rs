@@ -3,10 +3,10 @@
 //! Sums are f64 and nothing is fast or clever: one file an operation, forward and backward, never dispatched.
 
 pub mod activation;
+pub mod adam;
 pub mod attention;
 pub mod cross_entropy;
 pub mod embedding;
 pub mod matmul;
 pub mod muon;
 pub mod norm;
-pub mod optimizer;

@@ -13,6 +13,7 @@ const LANES: usize = 8;
 /// Eight values, aligned so that they fill whole registers.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
+#[expect(unnameable_types, reason = "a format of one instruction set")]
 pub struct Lanes<T>([T; LANES]);
 
 impl<T: Copy> Lanes<T> {

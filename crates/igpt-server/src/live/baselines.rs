@@ -6,7 +6,7 @@ use igpt::data::{self, OpenOptions, Split, tokenize, tokenize_tiles};
 use igpt::image::Resampling;
 use igpt::model::Objective;
 use igpt::palette::Quantizer;
-use igpt::train::run::RunBaselines;
+use igpt::train::RunBaselines;
 use igpt::train::{RunConfig, RunDir};
 use igpt::{Error, Result};
 use serde::Serialize;
@@ -64,7 +64,7 @@ fn compute(run: &RunDir) -> Result<Option<RunBaselines>> {
     };
     let palette = palette(run).ok_or_else(|| Error::Missing("the run has no palette yet".into()))?;
     let quantizer = Quantizer::new(palette);
-    let options = OpenOptions { data_dir: config.data.dir.clone(), ..OpenOptions::default() };
+    let options = OpenOptions::default().data_dir(config.data.dir.clone());
     let dataset = data::open(&config.data.spec, &options)?;
     let validation = dataset.split(Split::Validation)?;
     let validation = match quantizer.palette().resampling() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use igpt::train::Row;
+use igpt::train::MetricsRow;
 use serde::Serialize;
 
 use super::inside;
@@ -23,7 +23,7 @@ pub(super) struct Rows {
     read: u64,
     /// The last line read: where it begins, and what it is. Elsewhere or changed, the file is another one.
     last: Option<(u64, Vec<u8>)>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<MetricsRow>,
     /// How often the file was begun anew.
     pub(super) generation: u64,
 }
@@ -86,8 +86,8 @@ pub(super) struct Curves {
 
 impl Curves {
     /// Of some rows, thinned where they are many.
-    pub(super) fn of(rows: &[Row]) -> Self {
-        let of = |split: &'static str, value: fn(&Row) -> Option<f64>| {
+    pub(super) fn of(rows: &[MetricsRow]) -> Self {
+        let of = |split: &'static str, value: fn(&MetricsRow) -> Option<f64>| {
             let rows = rows.iter().filter(move |row| row.split == split);
             thin(rows.filter_map(|row| Some((row.step, value(row).filter(|value| value.is_finite())?))).collect())
         };

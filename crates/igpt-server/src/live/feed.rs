@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream;
+use igpt::train::RunBaselines;
 use igpt::train::RunDir;
-use igpt::train::run::RunBaselines;
 use serde::Serialize;
 
 use super::baselines::baselines;
@@ -80,7 +80,7 @@ struct New {
 
 impl Watched {
     pub(super) fn new(run: &FilePath, ending: Ending) -> Self {
-        let run = RunDir::watch(run);
+        let run = RunDir::detached(run);
         let rows = Rows::new(run.root().into(), run.metrics());
         let seen = Seen { run, rows, looked: None, baselines: None, asked: false };
         Self { seen: Arc::new(Mutex::new(seen)), ending }

@@ -1,12 +1,12 @@
 //! What the page shows of a run, from its directory.
 
-use igpt::evaluate::{Circumstances, Course, Verdict};
+use igpt::evaluate::{TrainingCourse, Verdict, VerdictContext};
 use igpt::model::Objective;
 use igpt::palette::Palette;
-use igpt::report::runs::grouped;
+use igpt::report::grouped;
 use igpt::text::printable;
-use igpt::train::run::RunBaselines;
-use igpt::train::{Row, RunConfig, RunDir};
+use igpt::train::RunBaselines;
+use igpt::train::{MetricsRow, RunConfig, RunDir};
 use serde::Serialize;
 
 use super::baselines::{self, Baseline};
@@ -60,7 +60,7 @@ enum State {
 }
 
 impl Snapshot {
-    pub(super) fn of(run: &RunDir, rows: &[Row], baselines: Option<&RunBaselines>) -> Self {
+    pub(super) fn of(run: &RunDir, rows: &[MetricsRow], baselines: Option<&RunBaselines>) -> Self {
         let (root, path) = (run.root(), run.config());
         let config = inside::text(root, &path).and_then(|text| RunConfig::from_toml(&text, &path).ok());
         let palette = palette(run);
@@ -89,9 +89,13 @@ impl Snapshot {
         let best = validated().map(|row| row.loss).min_by(f64::total_cmp);
         let verdict = baselines.zip(best).zip(palette.as_ref()).and_then(|((baselines, best), palette)| {
             let config = config.as_ref()?;
-            let course =
-                Course { lowest: Some(best), last: validation, augmented: config.data.augments(), ..Course::default() };
-            let of = Circumstances { n_px: config.model.n_px?, n_vocab: palette.n_vocab(), course };
+            let course = TrainingCourse {
+                lowest: Some(best),
+                last: validation,
+                augmented: config.data.augments(),
+                ..TrainingCourse::default()
+            };
+            let of = VerdictContext { n_px: config.model.n_px?, n_vocab: palette.n_vocab(), course };
             let verdict = Verdict::new(best, &baselines.scores, &of);
             Some(if state == State::Running { verdict.finding } else { verdict.to_string() })
         });
@@ -122,7 +126,7 @@ impl Snapshot {
 }
 
 /// Steps of the whole run; of a budget in epochs or minutes as many as follow from those taken.
-fn steps(config: &RunConfig, row: &Row) -> Option<u64> {
+fn steps(config: &RunConfig, row: &MetricsRow) -> Option<u64> {
     let train = &config.train;
     let (begin, seconds) = train.begins();
     let taken = row.step.saturating_sub(begin) as f64;
@@ -136,7 +140,7 @@ fn steps(config: &RunConfig, row: &Row) -> Option<u64> {
 }
 
 /// Seconds to the end at the speed of late.
-fn left(rows: &[Row], steps: u64) -> Option<f64> {
+fn left(rows: &[MetricsRow], steps: u64) -> Option<f64> {
     let (last, first) = (rows.last()?, &rows[rows.len().saturating_sub(RECENT)]);
     let done = last.step.checked_sub(first.step).filter(|done| *done > 0)?;
     Some((last.elapsed_s - first.elapsed_s) / done as f64 * steps.saturating_sub(last.step) as f64)
@@ -157,7 +161,7 @@ fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, St
     }
     facts.push(("recipe", train.recipe.name().into()));
     facts.push(("optimiser", train.optimizer.kind().name().into()));
-    facts.push(("peak rate", format!("{}", train.main_rate())));
+    facts.push(("peak rate", format!("{}", train.peak_lr())));
     facts.push(("images a step", train.batch.to_string()));
     facts.push(("seed", train.seed.to_string()));
     facts
@@ -182,7 +186,7 @@ fn base_name(spec: &str) -> String {
 mod tests {
     use super::*;
 
-    fn row(step: u64, epoch: f64, elapsed_s: f64) -> Row {
+    fn row(step: u64, epoch: f64, elapsed_s: f64) -> MetricsRow {
         let text = format!(
             r#"{{"step":{step},"tokens":1,"epoch":{epoch},"split":"train","loss":1.0,"bits_per_dim":1.0,"elapsed_s":{elapsed_s}}}"#
         );
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_time_left_follows_from_the_speed_of_late() {
-        let mut rows: Vec<Row> = (1..=10).map(|step| row(step, 0.1, 100.0 * step as f64)).collect();
+        let mut rows: Vec<MetricsRow> = (1..=10).map(|step| row(step, 0.1, 100.0 * step as f64)).collect();
         rows.extend((11..=40).map(|step| row(step, 0.1, 1000.0 + (step - 10) as f64)));
         assert_eq!(left(&rows, 100).map(f64::round), Some(60.0));
         assert_eq!(left(&rows[..1], 100), None);

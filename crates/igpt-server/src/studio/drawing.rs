@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use igpt::generate::Settings;
+use igpt::generate::SamplingSettings;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -99,13 +99,12 @@ pub(crate) struct CompleteRequest {
 }
 
 /// How pixels are drawn, with the documented defaults for what is left out or `null`.
-fn settings(temperature: Option<f64>, top_k: Option<usize>, top_p: Option<f64>, seed: Option<u64>) -> Settings {
-    Settings {
-        temperature: temperature.unwrap_or(1.0),
-        top_k: top_k.unwrap_or(0),
-        top_p: top_p.unwrap_or(1.0),
-        seed: seed.unwrap_or(0),
-    }
+fn settings(temperature: Option<f64>, top_k: Option<usize>, top_p: Option<f64>, seed: Option<u64>) -> SamplingSettings {
+    SamplingSettings::default()
+        .temperature(temperature.unwrap_or(1.0))
+        .top_k(top_k.unwrap_or(0))
+        .top_p(top_p.unwrap_or(1.0))
+        .seed(seed.unwrap_or(0))
 }
 
 /// Draws images from nothing.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use igpt::generate::{Request, Settings};
+use igpt::generate::{GenerationRequest, SamplingSettings};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 use utoipa::ToSchema;
@@ -133,7 +133,7 @@ pub(super) struct GenerationSpec {
     pub(super) images: bool,
     pub(super) candidates: Option<usize>,
     pub(super) steps: Option<usize>,
-    pub(super) settings: Settings,
+    pub(super) settings: SamplingSettings,
 }
 
 /// Hands to the worker what is to be drawn.
@@ -176,14 +176,14 @@ pub(super) fn begin(shared: Shared, spec: GenerationSpec, deadline: Instant) -> 
         return Ok(with(shared, Method::Masked, None, Some(rounds), vec![start; n], drawn));
     }
     let rows = shared.worker.rows();
-    let request = |i: usize| Request {
+    let request = |i: usize| GenerationRequest {
         known: known.clone(),
         image: if images { image + i as u64 } else { image },
         attempt: if images { 0 } else { i as u64 },
         settings,
         candidates: candidates.unwrap_or(CANDIDATES.min(rows)),
     };
-    let requests: Vec<Request> = (0..n).map(request).collect();
+    let requests: Vec<GenerationRequest> = (0..n).map(request).collect();
     let (steered, wanted) = (requests[0].is_steered(), requests[0].candidates);
     if wanted == 0 || wanted > rows {
         return Err(Refusal::bad(format!("candidates: {wanted} were asked for, 1 to {rows} are possible here")));

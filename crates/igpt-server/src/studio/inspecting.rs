@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::formats::png::{self, Text};
 use igpt::image::Pixels;
-use igpt::inspect::{Answers, Evidence, Picture, Verdict, ask};
+use igpt::inspect::{InspectionResult, ScoreMaps, TileOutputs, TiledPicture, ask};
 use igpt::{Error, Result as Done};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -109,13 +109,13 @@ pub(super) async fn inspect(
     let threshold = threshold.map_err(|error| Refusal::bad(format!("false_alarms: {error}")))?;
     let needs = inspector.needs();
     let deadline = shared.deadline();
-    let made = (picture as OfPixels<Picture>, |tokens| inspector.picture_of_tokens(tokens));
+    let made = (picture as OfPixels<TiledPicture>, |tokens| inspector.picture_of_tokens(tokens));
     let several = images::several_as(&shared, deadline, request.images, request.tokens, made).await?;
     let Several { read, unread: errors } = several;
     let mut images = Vec::with_capacity(read.len());
     for (index, picture) in read {
         let picture = Arc::new(picture);
-        let mut answers = Answers::default();
+        let mut answers = TileOutputs::default();
         for tokens in picture.batches() {
             // Other requests have their turn between the tiles of a large image.
             let (tokens, needs) = (tokens.to_vec(), needs.clone());
@@ -130,7 +130,7 @@ pub(super) async fn inspect(
             Err(Failed::Panicked) => return Err(shared.not_computed(Some(index), "its map can't be drawn")),
             Err(Failed::Late) => return Err(shared.late()),
         };
-        let Verdict { score, percentile, p_value, .. } = verdict;
+        let InspectionResult { score, percentile, p_value, .. } = verdict;
         let (height, width) = (picture.own.height, picture.own.width);
         images.push(InspectedImage { index, score, percentile, p_value, odd: score > threshold, height, width, map });
     }
@@ -140,7 +140,7 @@ pub(super) async fn inspect(
 }
 
 /// An image of any size, ready for the engine.
-fn picture(served: &Served, pixels: &Pixels) -> Done<Picture> {
+fn picture(served: &Served, pixels: &Pixels) -> Done<TiledPicture> {
     let inspector = served.inspecting.inspector().map_err(|why| Error::Missing(why.into()))?;
     let tiles = inspector.tiles(pixels.size);
     if tiles > TILES {
@@ -154,9 +154,9 @@ fn picture(served: &Served, pixels: &Pixels) -> Done<Picture> {
 }
 
 /// The verdict on an image, and its map.
-fn judged(shared: &Shared, picture: &Picture, answers: Answers) -> Done<(Verdict, String)> {
+fn judged(shared: &Shared, picture: &TiledPicture, answers: TileOutputs) -> Done<(InspectionResult, String)> {
     let inspector = shared.served.inspecting.inspector().map_err(|why| Error::Missing(why.into()))?;
-    let verdict = inspector.verdict(&Evidence::new(picture, answers, inspector.fit.good(), "the image")?);
+    let verdict = inspector.verdict(&ScoreMaps::new(picture, answers, inspector.fit.good(), "the image")?);
     let map = png::encode(&inspector.heat(picture, &verdict), &Text::new("Where it is odd"));
     Ok((verdict, STANDARD.encode(map)))
 }

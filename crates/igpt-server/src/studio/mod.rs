@@ -1,5 +1,6 @@
 //! `igpt serve`: a model as an API, and a page to play and work with.
 
+mod analysis;
 mod body;
 mod decoding;
 mod drawing;
@@ -7,7 +8,6 @@ mod finite;
 mod generation;
 mod images;
 mod inspecting;
-mod judging;
 mod metrics;
 mod model;
 mod options;
@@ -18,5 +18,5 @@ mod stream;
 mod whole;
 mod worker;
 
-pub use self::options::{Limits, Options};
+pub use self::options::{ServeOptions, ServerLimits};
 pub use self::serve::serve;

@@ -4,20 +4,20 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::data::{Batch, Dataset, Preprocess, Split, tokenize};
-use igpt::device::{Engine, Options, Pooling, Precision};
+use igpt::device::{Engine, EngineOptions, Pooling, Precision};
 use igpt::evaluate::features;
 use igpt::formats::png;
 use igpt::formats::png::Text;
 use igpt::image::Pixels;
-use igpt::inspect::{Fit, Inspector};
-use igpt::model::{Layout, ModelConfig, ModelDir, Objective};
+use igpt::inspect::{InspectionFit, Inspector};
+use igpt::model::{ModelConfig, ModelDir, Objective, ParamLayout};
 use igpt::palette::Quantizer;
 use igpt::ranks::Collective;
 use igpt::{Error, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::options::Limits;
+use super::options::ServerLimits;
 
 /// Examples that the page offers.
 const EXAMPLES: usize = 12;
@@ -45,7 +45,7 @@ pub(crate) struct Inspecting {
 
 impl Inspecting {
     /// For an engine of these options.
-    pub(crate) fn new(fit: Option<Fit>, model: &ModelDir, engine: &Options) -> Self {
+    pub(crate) fn new(fit: Option<InspectionFit>, model: &ModelDir, engine: &EngineOptions) -> Self {
         let inspector = fit.map(|fit| Inspector::new(fit, model, engine.threads));
         Self { inspector, is_exact: engine.precision == Precision::F32 }
     }
@@ -173,7 +173,7 @@ impl Served {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let classes = model.classes();
-        let layout = Layout::new(&model.config);
+        let layout = ParamLayout::new(&model.config);
         let head = layout.tensor("score.weight").map(|score| model.weights[score.range()].to_vec());
         let is_trained = head.is_none_or(|head| head.iter().any(|weight| *weight != 0.0));
         let quantizer = Quantizer::new(model.palette);
@@ -214,7 +214,7 @@ impl Served {
         self.config.objective == Objective::Autoregressive
     }
 
-    pub(crate) fn facts(&self, limits: &Limits, rows: usize) -> ModelFacts {
+    pub(crate) fn facts(&self, limits: &ServerLimits, rows: usize) -> ModelFacts {
         let Self { config, quantizer, classes, neighbors, .. } = self;
         let palette = quantizer.palette();
         let color = |token: usize| {

@@ -2,14 +2,14 @@
 
 use igpt::data::Dataset;
 use igpt::device;
-use igpt::inspect::Fit;
+use igpt::inspect::InspectionFit;
 use igpt::model::ModelDir;
 
 use crate::access::Access;
 
 /// What a server takes at most.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Bytes of a request.
     pub body: usize,
     /// Pixels of an image, before it is shrunk to the model's size.
@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 /// Which model is served, and how.
-pub struct Options {
+pub struct ServeOptions {
     /// The model.
     pub model: ModelDir,
     /// Its name in answers.
@@ -37,17 +37,17 @@ pub struct Options {
     /// Whether there is a page.
     pub ui: bool,
     /// What is taken at most.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// Images that are drawn at once, each candidate of a completion counting as one; 0 is a good number.
     pub rows: usize,
     /// How the engine computes.
-    pub engine: device::Options,
+    pub engine: device::EngineOptions,
     /// Images for the page to begin with, and whose classes are known.
     pub examples: Option<Dataset>,
     /// Images among which the nearest are looked for.
     pub neighbors: Option<Dataset>,
     /// What `igpt inspect fit` keeps with the model: odd pictures are told by it.
-    pub inspection: Option<Fit>,
+    pub inspection: Option<InspectionFit>,
     /// Told how many of these are embedded, and of how many.
     pub progress: Box<dyn FnMut(usize, usize) + Send>,
 }

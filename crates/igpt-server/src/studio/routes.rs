@@ -22,7 +22,7 @@ use super::body::too_large;
 use super::model::ModelFacts;
 use super::state::{Shared, Slot};
 use super::worker::Busy;
-use super::{drawing, inspecting, judging};
+use super::{analysis, drawing, inspecting};
 use crate::assets;
 use crate::http::guard;
 use crate::refusal::{Problem, Refusal};
@@ -42,17 +42,17 @@ struct Document;
 /// All routes.
 pub(super) fn router(shared: Shared, ui: bool) -> Router {
     let drawing = OpenApiRouter::new().routes(routes!(drawing::sample)).routes(routes!(drawing::complete));
-    let judging = OpenApiRouter::new()
-        .routes(routes!(judging::quantize))
-        .routes(routes!(judging::score))
+    let analysis = OpenApiRouter::new()
+        .routes(routes!(analysis::quantize))
+        .routes(routes!(analysis::score))
         .routes(routes!(inspecting::inspect))
-        .routes(routes!(judging::predict))
-        .routes(routes!(judging::embed))
-        .routes(routes!(judging::classify))
-        .routes(routes!(judging::neighbors));
+        .routes(routes!(analysis::predict))
+        .routes(routes!(analysis::embed))
+        .routes(routes!(analysis::classify))
+        .routes(routes!(analysis::neighbors));
     let guarded = OpenApiRouter::new()
         .merge(drawing)
-        .merge(judging)
+        .merge(analysis)
         .layer(DefaultBodyLimit::max(shared.limits.body))
         .layer(middleware::from_fn_with_state(shared.clone(), bounded))
         .routes(routes!(models))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use igpt::{Error, Result, device};
 
 use super::model::{Inspecting, Served};
-use super::options::Options;
+use super::options::ServeOptions;
 use super::routes;
 use super::state::Shared;
 use super::worker::Worker;
@@ -22,8 +22,8 @@ use crate::http;
 /// # Errors
 /// When the model can't be opened, images can't be had, or the address is taken; and when requests were cut off at the
 /// end.
-pub fn serve(options: Options, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
-    let Options { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, mut progress } =
+pub fn serve(options: ServeOptions, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
+    let ServeOptions { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, mut progress } =
         options;
     let mut computing = device::open(&model.config, &model.weights, &engine)?;
     let inspecting = Inspecting::new(inspection, &model, &engine);

@@ -13,7 +13,7 @@ use igpt::text::printable;
 use super::decoding::Decoding;
 use super::metrics::{Metrics, Open};
 use super::model::Served;
-use super::options::Limits;
+use super::options::ServerLimits;
 use super::worker::{Busy, Worker};
 use crate::access::Access;
 use crate::refusal::{Refusal, log};
@@ -25,7 +25,7 @@ pub(super) struct Shared(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) served: Served,
     pub(super) worker: Worker,
-    pub(super) limits: Limits,
+    pub(super) limits: ServerLimits,
     pub(super) metrics: Metrics,
     pub(super) decoding: Decoding,
     pub(super) access: Arc<Access>,
@@ -41,7 +41,7 @@ impl Deref for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(served: Served, worker: Worker, access: Arc<Access>, limits: Limits) -> Self {
+    pub(super) fn new(served: Served, worker: Worker, access: Arc<Access>, limits: ServerLimits) -> Self {
         let (metrics, decoding, clients) = (Metrics::new(), Decoding::new(limits.queue), Arc::default());
         Self(Arc::new(Inner { served, worker, limits, metrics, decoding, access, clients }))
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use igpt::Result;
 use igpt::device::Engine;
-use igpt::generate::{Infill, Progress, Request, Session, Settings, good_rows};
+use igpt::generate::{GenerationProgress, GenerationRequest, GenerationSession, Infill, SamplingSettings, good_rows};
 use igpt::model::Objective;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What was drawn of one image of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Drawn {
-    /// Pixels from one on, in raster order; see [`igpt::generate::Progress`].
+    /// Pixels from one on, in raster order; see [`igpt::generate::GenerationProgress`].
     Run { image: usize, from: usize, tokens: Vec<u16>, effective: Option<f64>, done: bool },
     /// Some pixels of a hole.
     Filled { image: usize, pixels: Vec<usize>, tokens: Vec<u16>, done: bool },
@@ -39,7 +39,7 @@ pub(crate) struct Hole {
     pub(crate) image: u64,
     pub(crate) attempts: usize,
     pub(crate) rounds: usize,
-    pub(crate) settings: Settings,
+    pub(crate) settings: SamplingSettings,
 }
 
 /// Something else to be computed.
@@ -73,7 +73,7 @@ struct Shared {
 /// What waits, and how it stands.
 #[derive(Default)]
 struct Queue {
-    images: VecDeque<(Request, usize, Listener)>,
+    images: VecDeque<(GenerationRequest, usize, Listener)>,
     holes: VecDeque<(Hole, Listener)>,
     passes: VecDeque<Pass>,
     busy_rows: usize,
@@ -102,11 +102,11 @@ impl Worker {
         let session = match engine.config().objective {
             Objective::Autoregressive => {
                 let rows = if rows == 0 { good_rows(engine.config()).min(MOST_ROWS) } else { rows };
-                Some(Session::new(&*engine, rows)?)
+                Some(GenerationSession::new(&*engine, rows)?)
             }
             Objective::Masked => None,
         };
-        let rows = session.as_ref().map_or(0, Session::free);
+        let rows = session.as_ref().map_or(0, GenerationSession::free);
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), most, rows });
         let (own, thread) = (shared.clone(), std::thread::Builder::new().name("igpt-worker".into()));
         let work = move || {
@@ -132,7 +132,7 @@ impl Worker {
     }
 
     /// Draws images; what is drawn of the i-th comes through the channel, in steps.
-    pub(crate) fn draw(&self, requests: Vec<Request>) -> Result<UnboundedReceiver<Drawn>, Busy> {
+    pub(crate) fn draw(&self, requests: Vec<GenerationRequest>) -> Result<UnboundedReceiver<Drawn>, Busy> {
         let (tell, heard) = unbounded_channel();
         let n = requests.len();
         let images = requests.into_iter().enumerate().map(|(i, request)| (request, i, tell.clone()));
@@ -184,7 +184,7 @@ impl Shared {
 /// What the thread works on.
 struct Computing {
     engine: Box<dyn Engine>,
-    session: Option<Session>,
+    session: Option<GenerationSession>,
     /// Who hears of each image of the session.
     drawing: HashMap<u64, Audience>,
     filling: Vec<(Infill, Listener)>,
@@ -209,8 +209,8 @@ impl Audience {
     }
 
     /// Tells the first pixel at once, and others together: whoever wakes for a message takes time from drawing.
-    fn hear(&mut self, progress: Progress<'_>) {
-        let Progress { from, tokens, effective, done, .. } = progress;
+    fn hear(&mut self, progress: GenerationProgress<'_>) {
+        let GenerationProgress { from, tokens, effective, done, .. } = progress;
         if self.unheard.is_empty() || from < self.from {
             self.from = from;
         }
@@ -265,7 +265,7 @@ impl Computing {
         pass
     }
 
-    fn begin(&mut self, request: Request, image: usize, listener: Listener) {
+    fn begin(&mut self, request: GenerationRequest, image: usize, listener: Listener) {
         let Some(session) = self.session.as_mut().filter(|_| !listener.is_closed()) else { return };
         match session.add(self.next, request) {
             Ok(()) => {
@@ -291,7 +291,7 @@ impl Computing {
             Ok(filled) => {
                 let done = infill.is_done();
                 let told = filled.into_iter().all(|filled| {
-                    let igpt::generate::infill::Filled { attempt: image, pixels, tokens } = filled;
+                    let igpt::generate::FillRound { attempt: image, pixels, tokens } = filled;
                     listener.send(Drawn::Filled { image, pixels, tokens, done }).is_ok()
                 });
                 told && !done

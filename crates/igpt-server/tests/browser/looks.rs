@@ -1,6 +1,6 @@
 //! What every page must keep for everybody: contrast in light and dark, names for all controls, and room on a phone.
 
-use igpt_server::Options;
+use igpt_server::ServeOptions;
 use serde_json::json;
 
 use super::studio::{Studio, page};
@@ -85,7 +85,7 @@ fn the_studio_with_all_that_it_can_show_suits_everybody() {
 fn the_studio_that_asks_for_a_token_suits_everybody() {
     let Some(mut page) = page() else { return };
     page.tolerate("the server responded with a status of 401");
-    let server = Server::start(Options { access: access(Some("swordfish"), &[]), ..bundled() });
+    let server = Server::start(ServeOptions { access: access(Some("swordfish"), &[]), ..bundled() });
     page.visit(server.address());
     page.until("!document.querySelector('#token-form').hidden");
     page.fill("#token", "sardine");

@@ -1,6 +1,6 @@
 //! A studio that is opened in the browser: the page, its server, and what is known of the model.
 
-use igpt_server::Options;
+use igpt_server::ServeOptions;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ impl Studio {
     }
 
     /// The same of a server that is said.
-    pub(super) fn of(options: Options) -> Option<Self> {
+    pub(super) fn of(options: ServeOptions) -> Option<Self> {
         let mut page = page()?;
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(options);

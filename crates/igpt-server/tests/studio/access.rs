@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use igpt::model::Objective;
-use igpt_server::{Access, Options};
+use igpt_server::{Access, ServeOptions};
 use serde_json::json;
 
 use crate::support::material::{classifier, form, model, requests};
@@ -12,7 +12,7 @@ use crate::support::server::{Server, access, bundled, images, of};
 
 #[test]
 fn nobody_is_let_in_without_the_token_but_to_the_page_and_signs_of_life() {
-    let server = Server::start(Options { access: access(Some("swordfish"), &[]), ..bundled() });
+    let server = Server::start(ServeOptions { access: access(Some("swordfish"), &[]), ..bundled() });
     let with = |path: &str, headers: &[(&str, &str)]| server.send("GET", path, headers, b"");
     for path in ["/", "/studio.js", "/studio.css", "/base.css", "/healthz", "/readyz", "/openapi.json"] {
         with(path, &[]).ok();
@@ -39,7 +39,8 @@ fn nobody_is_let_in_without_the_token_but_to_the_page_and_signs_of_life() {
 fn only_names_that_lead_here_and_the_servers_own_pages_are_answered() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options { access: access(None, &["igpt.example.com"]), ..of(folder.path().join("m")) });
+    let server =
+        Server::start(ServeOptions { access: access(None, &["igpt.example.com"]), ..of(folder.path().join("m")) });
     let port = server.address().split(':').next_back().unwrap();
     let own = server.address().to_string();
     let ask = |line: &str, headers: &str| {
@@ -124,7 +125,7 @@ fn the_page_is_whole_and_has_nothing_from_elsewhere() {
 
 #[test]
 fn the_page_is_left_out_if_the_api_alone_is_wanted() {
-    let server = Server::start(Options { ui: false, ..bundled() });
+    let server = Server::start(ServeOptions { ui: false, ..bundled() });
     for path in ["/", "/index.html", "/studio.js", "/studio.css", "/base.css"] {
         server.get(path).refused(404);
     }
@@ -137,7 +138,7 @@ fn no_answer_tells_a_path_of_the_host_or_lets_other_sites_read_it() {
     // Each answer is searched by the server's `checked`, and so are its headers.
     let folder = tempfile::tempdir().unwrap();
     classifier(folder.path());
-    let server = Server::start(Options {
+    let server = Server::start(ServeOptions {
         examples: Some(images(folder.path().join("classes"))),
         neighbors: Some(images(folder.path().join("classes"))),
         ..of(folder.path().join("run"))

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use igpt::model::{Card, Layout, ModelDir, Objective, SaveType};
-use igpt_server::Options;
+use igpt::model::{ModelCard, ModelDir, Objective, ParamLayout, SaveType};
+use igpt_server::ServeOptions;
 use serde_json::{Value, json};
 
 use crate::support::material::{base64, classifier, form, model, numbers, picture, pixels, requests};
@@ -21,7 +21,7 @@ fn a_model_without_classes_says_so_when_it_is_asked_to_classify() {
 fn the_nearest_image_of_one_that_is_there_is_itself() {
     let folder = tempfile::tempdir().unwrap();
     classifier(folder.path());
-    let server = Server::start(Options {
+    let server = Server::start(ServeOptions {
         neighbors: Some(images(folder.path().join("classes"))),
         ..of(folder.path().join("run"))
     });
@@ -68,7 +68,7 @@ fn an_image_in_the_palette_stays_as_it_is() {
 fn a_form_is_answered_as_json_is() {
     let folder = tempfile::tempdir().unwrap();
     classifier(folder.path());
-    let server = Server::start(Options {
+    let server = Server::start(ServeOptions {
         neighbors: Some(images(folder.path().join("classes"))),
         ..of(folder.path().join("run"))
     });
@@ -126,13 +126,13 @@ fn a_result_that_is_no_number_is_an_error_that_names_the_model_and_the_image() {
     let tokens: Vec<usize> = (0..64).map(|at| at % 6).collect();
     let ask = |path: &str, body: &Value| {
         let mut model = ModelDir::open(folder.path().join("whole")).unwrap();
-        let layout = Layout::new(&model.config);
+        let layout = ParamLayout::new(&model.config);
         // Each is a number whose square is one, but one after the other they are none.
         for name in ["c_fc", "c_proj"] {
             let tensor = layout.tensor(&format!("transformer.h.0.mlp.{name}.weight")).unwrap();
             layout.import(tensor, &vec![1e19; tensor.len()], &mut model.weights).unwrap();
         }
-        model.save(folder.path().join("damaged"), &Card::default(), SaveType::F32).unwrap();
+        model.save(folder.path().join("damaged"), &ModelCard::default(), SaveType::F32).unwrap();
         let server = Server::start(of(folder.path().join("damaged")));
         let body = body.to_string();
         let head = "Host: localhost\r\nContent-Type: application/json\r\nConnection: close";
@@ -157,10 +157,10 @@ fn a_classifier_that_was_never_trained_classifies_nothing() {
     let folder = tempfile::tempdir().unwrap();
     classifier(folder.path());
     let mut model = ModelDir::open(folder.path().join("run")).unwrap();
-    let layout = Layout::new(&model.config);
+    let layout = ParamLayout::new(&model.config);
     let head = layout.tensor("score.weight").unwrap();
     layout.import(head, &vec![0.0; head.len()], &mut model.weights).unwrap();
-    model.save(folder.path().join("untrained"), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.path().join("untrained"), &ModelCard::default(), SaveType::F32).unwrap();
     let server = Server::start(of(folder.path().join("untrained")));
     assert_eq!(server.get("/v1/models").json()["models"][0]["can"]["classify"], false);
     let problem = server.post("/v1/classify", &json!({"images": [base64(&picture(8, 1))]})).refused(400);

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use igpt::model::Objective;
-use igpt_server::{Limits, Options};
+use igpt_server::{ServeOptions, ServerLimits};
 use serde_json::json;
 
 use crate::support::client::until;
@@ -62,8 +62,8 @@ fn clients_that_send_slowly_hold_nobody_up() {
 fn clients_that_do_not_read_hold_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options {
-        limits: Limits { images: 20_000, queue: 40_000, ..limits() },
+    let server = Server::start(ServeOptions {
+        limits: ServerLimits { images: 20_000, queue: 40_000, ..limits() },
         ..of(folder.path().join("m"))
     });
     let alone = server.post("/v1/sample", &json!({"n": 2})).json();

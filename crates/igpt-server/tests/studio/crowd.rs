@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use igpt::model::Objective;
-use igpt_server::{Limits, Options};
+use igpt_server::{ServeOptions, ServerLimits};
 use serde_json::{Value, json};
 
 use crate::support::client::until;
@@ -16,7 +16,7 @@ use crate::support::server::{Server, bundled, limits};
 #[test]
 fn sixteen_at_once_get_what_each_gets_alone() {
     // Far fewer rows than images.
-    let server = Server::start(Options { rows: 8, ..bundled() });
+    let server = Server::start(ServeOptions { rows: 8, ..bundled() });
     let mut sent: Vec<(&str, Value)> = requests(16)
         .into_iter()
         .filter(|(path, _)| !["/v1/classify", "/v1/inspect", "/v1/neighbors"].contains(path))
@@ -46,7 +46,7 @@ fn sixteen_at_once_get_what_each_gets_alone() {
 
 #[test]
 fn a_request_joins_one_that_is_being_drawn_and_both_get_what_they_get_alone() {
-    let server = Server::start(Options { rows: 2, ..bundled() });
+    let server = Server::start(ServeOptions { rows: 2, ..bundled() });
     let (first, second) = (json!({"seed": 1}), json!({"seed": 2}));
     let alone = [&first, &second].map(|body| server.post("/v1/sample", body).json());
     let side_by_side = Cell::new(false);
@@ -64,8 +64,11 @@ fn a_request_joins_one_that_is_being_drawn_and_both_get_what_they_get_alone() {
 
 #[test]
 fn what_is_no_drawing_is_answered_while_one_goes_on() {
-    let server =
-        Server::start(Options { rows: 1, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions {
+        rows: 1,
+        limits: ServerLimits { images: 2000, queue: 9000, ..limits() },
+        ..bundled()
+    });
     let mut long = server.events("/v1/sample", &long());
     assert!(long.by_ref().any(|(name, _)| name == "pixels"));
     for (path, body) in requests(16) {
@@ -79,8 +82,11 @@ fn what_is_no_drawing_is_answered_while_one_goes_on() {
 
 #[test]
 fn a_stream_that_is_dropped_frees_its_rows() {
-    let server =
-        Server::start(Options { rows: 3, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions {
+        rows: 3,
+        limits: ServerLimits { images: 2000, queue: 9000, ..limits() },
+        ..bundled()
+    });
     let mut streams = [(); 2].map(|()| server.events("/v1/sample", &long()));
     for stream in &mut streams {
         assert_eq!(stream.next().unwrap().0, "start");
@@ -94,8 +100,11 @@ fn a_stream_that_is_dropped_frees_its_rows() {
 fn a_client_that_leaves_before_its_answer_frees_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server =
-        Server::start(Options { rows: 3, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions {
+        rows: 3,
+        limits: ServerLimits { images: 2000, queue: 9000, ..limits() },
+        ..bundled()
+    });
     let body = long().to_string();
     let head = format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     let mut client = server.connect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use igpt_server::Options;
+use igpt_server::ServeOptions;
 use serde_json::{Value, json};
 
 use crate::support::client::Answer;
@@ -72,7 +72,7 @@ fn keeps(document: &Value, operation: &Value, answer: &Answer) {
 fn every_documented_path_answers_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     classifier(folder.path());
-    let able = Server::start(Options {
+    let able = Server::start(ServeOptions {
         neighbors: Some(images(folder.path().join("classes"))),
         ..of(folder.path().join("run"))
     });

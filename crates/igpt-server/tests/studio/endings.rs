@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use igpt_server::{Limits, Options};
+use igpt_server::{ServeOptions, ServerLimits};
 use serde_json::json;
 
 use crate::support::client::until;
@@ -10,14 +10,14 @@ use crate::support::material::long;
 use crate::support::server::{Server, bundled, limits};
 
 /// A server whose images come one by one, any number of them.
-fn slow() -> Options {
-    Options { rows: 1, limits: Limits { images: 2000, queue: 9000, ..limits() }, ..bundled() }
+fn slow() -> ServeOptions {
+    ServeOptions { rows: 1, limits: ServerLimits { images: 2000, queue: 9000, ..limits() }, ..bundled() }
 }
 
 #[test]
 fn an_idle_server_stops_at_once() {
     // Its client keeps the connection for more.
-    let server = Server::start(Options { limits: Limits { grace: 100_000, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions { limits: ServerLimits { grace: 100_000, ..limits() }, ..bundled() });
     server.get("/healthz").ok();
     server.stop();
     server.ended().unwrap();
@@ -64,7 +64,7 @@ fn a_server_that_stops_takes_nothing_new() {
 #[test]
 fn requests_that_do_not_finish_in_the_grace_are_counted() {
     let options = slow();
-    let server = Server::start(Options { limits: Limits { grace: 0, ..options.limits.clone() }, ..options });
+    let server = Server::start(ServeOptions { limits: ServerLimits { grace: 0, ..options.limits.clone() }, ..options });
     let streams = [(); 3].map(|()| server.events("/v1/sample", &long()));
     server.stop();
     let said = server.ended().unwrap_err().to_string();

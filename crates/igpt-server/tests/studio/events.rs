@@ -1,7 +1,7 @@
 //! Streams: the events of an answer are that answer in parts.
 
 use igpt::model::Objective;
-use igpt_server::Options;
+use igpt_server::ServeOptions;
 use serde_json::{Value, json};
 
 use crate::support::material::{SIDE, base64, model, numbers, picture};
@@ -56,7 +56,7 @@ fn tokens(answer: &Value) -> Vec<Vec<Value>> {
 fn events_of_samples_put_together_are_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options { rows: 2, ..of(folder.path().join("m")) });
+    let server = Server::start(ServeOptions { rows: 2, ..of(folder.path().join("m")) });
     let (start, events, answer) = both(&server, "/v1/sample", &json!({"n": 5, "seed": 1}));
     assert_eq!((&start["method"], &start["known"]), (&"sample".into(), &0.into()));
     assert_eq!(drawn(&vec![Value::Null; PIXELS], 5, &events), tokens(&answer));
@@ -66,7 +66,7 @@ fn events_of_samples_put_together_are_the_answer() {
 fn events_of_completed_rows_put_together_are_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options { rows: 2, ..of(folder.path().join("m")) });
+    let server = Server::start(ServeOptions { rows: 2, ..of(folder.path().join("m")) });
     let body = json!({"image": base64(&picture(SIDE, 5)), "rows": 3, "completions": 3});
     let (start, events, answer) = both(&server, "/v1/complete", &body);
     assert_eq!((&start["method"], &start["known"]), (&"rows".into(), &(3 * SIDE).into()));

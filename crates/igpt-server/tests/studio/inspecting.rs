@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::data::{self, OpenOptions, Split};
 use igpt::device::{self, Precision};
-use igpt::inspect::{Fit, Inspector, Named, Verdict, View};
+use igpt::inspect::{InputMode, InspectionFit, InspectionResult, Inspector, NamedPicture};
 use igpt::model::{ModelDir, Objective};
-use igpt_server::Options;
+use igpt_server::ServeOptions;
 use serde_json::{Value, json};
 
 use crate::support::material::{base64, fit, form, model, numbers, picture};
@@ -22,12 +22,12 @@ const SIDES: [usize; 5] = [8, 40, 13, 9, 30];
 /// (score, percentile, p-value) of the pictures of a folder, as `igpt inspect run` has them.
 fn offline(folder: &Path, name: &str) -> Vec<[f64; 3]> {
     let model = ModelDir::open(folder.join(name)).unwrap();
-    let inspector = Inspector::new(Fit::expect(&folder.join(name), &model).unwrap(), &model, 1);
+    let inspector = Inspector::new(InspectionFit::expect(&folder.join(name), &model).unwrap(), &model, 1);
     let images = data::open(folder.join("new").to_str().unwrap(), &OpenOptions::default()).unwrap();
-    let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+    let options = device::EngineOptions::new(Precision::F32).threads(1);
     let mut engine = device::open(&model.config, &model.weights, &options).unwrap();
     let mut found = Vec::new();
-    let mut take = |_: &Named, Verdict { score, percentile, p_value, .. }: Verdict| {
+    let mut take = |_: &NamedPicture, InspectionResult { score, percentile, p_value, .. }: InspectionResult| {
         found.push([score, percentile, p_value]);
         Ok(())
     };
@@ -61,7 +61,7 @@ fn size(file: &Value) -> [u32; 2] {
 fn an_image_has_the_score_of_the_command_alone_among_others_and_in_a_form() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for (name, view) in [("whole", View::Whole), ("tiles", View::Tiles)] {
+    for (name, view) in [("whole", InputMode::Whole), ("tiles", InputMode::Tiles)] {
         model(folder, name, Objective::Autoregressive);
         fit(folder, name, view);
         let sent = pictures(folder);
@@ -105,7 +105,7 @@ fn what_has_no_fit_or_cannot_keep_its_promise_is_refused_in_words() {
     assert!(problem.contains("no fit") && problem.contains("igpt inspect fit"), "{problem}");
     assert_eq!(server.get("/v1/models").json()["models"][0]["can"]["inspect"], false);
 
-    fit(folder, "plain", View::Whole);
+    fit(folder, "plain", InputMode::Whole);
     let server = Server::start(of(folder.join("plain")));
     assert_eq!(server.get("/v1/models").json()["models"][0]["can"]["inspect"], true);
     for (rate, named) in
@@ -119,7 +119,7 @@ fn what_has_no_fit_or_cannot_keep_its_promise_is_refused_in_words() {
     assert!(wide["threshold"].as_f64() < usual["threshold"].as_f64(), "{wide}");
 
     let mut other = of(folder.join("plain"));
-    other.engine = device::Options { threads: 1, ..device::Options::new(Precision::Bf16) };
+    other.engine = device::EngineOptions::new(Precision::Bf16).threads(1);
     let problem = Server::start(other).post("/v1/inspect", &body).refused(404);
     assert!(problem.contains("--precision f32"), "{problem}");
 
@@ -128,7 +128,7 @@ fn what_has_no_fit_or_cannot_keep_its_promise_is_refused_in_words() {
     assert!(problem.contains("masked pixels"), "{problem}");
 
     model(folder, "tiles", Objective::Autoregressive);
-    fit(folder, "tiles", View::Tiles);
+    fit(folder, "tiles", InputMode::Tiles);
     let server = Server::start(of(folder.join("tiles")));
     let problem = server.post("/v1/inspect", &json!({"images": [base64(&picture(600, 1))]})).refused(400);
     assert!(problem.contains("600×600") && problem.contains("4096"), "{problem}");
@@ -141,9 +141,9 @@ fn an_excess_is_beyond_the_fits_reference_where_there_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     model(folder, "m", Objective::Autoregressive);
-    fit(folder, "m", View::Whole);
+    fit(folder, "m", InputMode::Whole);
     let sent = pictures(folder);
-    let scores = |options: Options, images: &Value| {
+    let scores = |options: ServeOptions, images: &Value| {
         Server::start(options).post("/v1/score", &json!({"images": images})).json()["scores"].clone()
     };
     let all = scores(of(folder.join("m")), &json!(sent));
@@ -155,7 +155,7 @@ fn an_excess_is_beyond_the_fits_reference_where_there_is_one() {
         let alone = scores(of(folder.join("m")), &json!([sent[i]]));
         assert_eq!(alone[0]["excess"], score["excess"]);
     }
-    let without = scores(Options { inspection: None, ..of(folder.join("m")) }, &json!(sent));
+    let without = scores(ServeOptions { inspection: None, ..of(folder.join("m")) }, &json!(sent));
     for (score, fitted) in without.as_array().unwrap().iter().zip(all.as_array().unwrap()) {
         assert_eq!((&score["reference"], &score["reference_nats"]), (&"png".into(), &score["png_nats"]));
         assert_eq!((&score["png_nats"], &score["nats"]), (&fitted["png_nats"], &fitted["nats"]));

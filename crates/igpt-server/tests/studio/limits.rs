@@ -7,7 +7,7 @@ use igpt::formats::png::Text;
 use igpt::image::ImageSize;
 use igpt::image::Pixels;
 use igpt::model::Objective;
-use igpt_server::{Limits, Options};
+use igpt_server::{ServeOptions, ServerLimits};
 use serde_json::json;
 
 use crate::support::client::until;
@@ -16,7 +16,7 @@ use crate::support::server::{Server, bundled, limits, of};
 
 #[test]
 fn a_body_above_the_limit_is_refused() {
-    let server = Server::start(Options { limits: Limits { body: 1 << 20, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions { limits: ServerLimits { body: 1 << 20, ..limits() }, ..bundled() });
     let most = 1 << 20;
     let sent = |letters: usize| {
         let body = format!("{{\"images\": [\"{}\"]}}", "A".repeat(letters));
@@ -40,7 +40,8 @@ fn a_body_above_the_limit_is_refused() {
 
 #[test]
 fn a_body_that_is_announced_above_the_limit_is_refused_before_it_is_sent() {
-    let server = Server::start(Options { limits: Limits { body: 1 << 20, seconds: 1, ..limits() }, ..bundled() });
+    let server =
+        Server::start(ServeOptions { limits: ServerLimits { body: 1 << 20, seconds: 1, ..limits() }, ..bundled() });
     for kind in ["application/json", "multipart/form-data; boundary=cut"] {
         let head =
             format!("POST /v1/score HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n");
@@ -78,7 +79,8 @@ fn images_that_take_long_to_decode_hold_nobody_else_up() {
 fn images_that_take_longer_than_the_limit_are_given_up_with_it() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options { limits: Limits { seconds: 1, ..limits() }, ..of(folder.path().join("m")) });
+    let server =
+        Server::start(ServeOptions { limits: ServerLimits { seconds: 1, ..limits() }, ..of(folder.path().join("m")) });
     let size = ImageSize::square(6000);
     let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
     let problem = server.post("/v1/score", &json!({"images": vec![file; 60]})).refused(503);
@@ -90,7 +92,8 @@ fn images_that_take_longer_than_the_limit_are_given_up_with_it() {
 fn more_images_than_the_limit_are_refused_with_it() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options { limits: Limits { images: 3, ..limits() }, ..of(folder.path().join("m")) });
+    let server =
+        Server::start(ServeOptions { limits: ServerLimits { images: 3, ..limits() }, ..of(folder.path().join("m")) });
     let limits = server.get("/v1/models").json()["models"][0]["limits"].clone();
     assert_eq!((&limits["images"], &limits["completions"]), (&3.into(), &3.into()));
     let tokens = vec![1; 64];
@@ -123,8 +126,11 @@ fn more_images_than_the_limit_are_refused_with_it() {
 
 #[test]
 fn a_full_queue_says_when_to_come_again() {
-    let server =
-        Server::start(Options { rows: 1, limits: Limits { images: 2000, queue: 1999, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions {
+        rows: 1,
+        limits: ServerLimits { images: 2000, queue: 1999, ..limits() },
+        ..bundled()
+    });
     let stream = server.events("/v1/sample", &long());
     until(|| server.metric("igpt_busy_rows") == 1.0);
     let answer = server.post("/v1/sample", &json!({"n": 2}));
@@ -136,9 +142,9 @@ fn a_full_queue_says_when_to_come_again() {
 
 #[test]
 fn a_client_has_only_so_many_requests_at_a_time() {
-    let server = Server::start(Options {
+    let server = Server::start(ServeOptions {
         rows: 1,
-        limits: Limits { images: 2000, queue: 9000, per_client: 2, ..limits() },
+        limits: ServerLimits { images: 2000, queue: 9000, per_client: 2, ..limits() },
         ..bundled()
     });
     let streams = [(); 2].map(|()| server.events("/v1/sample", &long()));
@@ -152,9 +158,9 @@ fn a_client_has_only_so_many_requests_at_a_time() {
 
 #[test]
 fn without_a_limit_for_each_client_a_proxy_may_have_many() {
-    let server = Server::start(Options {
+    let server = Server::start(ServeOptions {
         rows: 1,
-        limits: Limits { images: 2000, queue: 500_000, per_client: 0, ..limits() },
+        limits: ServerLimits { images: 2000, queue: 500_000, per_client: 0, ..limits() },
         ..bundled()
     });
     let streams = [(); 70].map(|()| server.events("/v1/sample", &long()));
@@ -165,9 +171,9 @@ fn without_a_limit_for_each_client_a_proxy_may_have_many() {
 
 #[test]
 fn what_takes_longer_than_the_limit_is_ended_with_it() {
-    let server = Server::start(Options {
+    let server = Server::start(ServeOptions {
         rows: 1,
-        limits: Limits { images: 2000, queue: 9000, seconds: 1, ..limits() },
+        limits: ServerLimits { images: 2000, queue: 9000, seconds: 1, ..limits() },
         ..bundled()
     });
     let problem = server.post("/v1/sample", &long()).refused(503);
@@ -180,7 +186,7 @@ fn what_takes_longer_than_the_limit_is_ended_with_it() {
 
 #[test]
 fn a_body_that_never_comes_whole_is_ended_with_the_limit_and_a_reason() {
-    let server = Server::start(Options { limits: Limits { seconds: 1, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions { limits: ServerLimits { seconds: 1, ..limits() }, ..bundled() });
     let head =
         "POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
     server.raw(format!("{head}{{").as_bytes()).unwrap().refused(408);
@@ -189,7 +195,7 @@ fn a_body_that_never_comes_whole_is_ended_with_the_limit_and_a_reason() {
 
 #[test]
 fn a_head_that_never_comes_whole_is_ended_with_the_limit() {
-    let server = Server::start(Options { limits: Limits { seconds: 1, ..limits() }, ..bundled() });
+    let server = Server::start(ServeOptions { limits: ServerLimits { seconds: 1, ..limits() }, ..bundled() });
     for start in ["", "GET /healthz HTTP/1.1\r\nHost: "] {
         let mut client = server.connect();
         client.write_all(start.as_bytes()).unwrap();
@@ -201,8 +207,8 @@ fn a_head_that_never_comes_whole_is_ended_with_the_limit() {
 fn a_stream_that_nobody_reads_is_ended_with_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     model(folder.path(), "m", Objective::Autoregressive);
-    let server = Server::start(Options {
-        limits: Limits { images: 20_000, queue: 20_000, seconds: 15, ..limits() },
+    let server = Server::start(ServeOptions {
+        limits: ServerLimits { images: 20_000, queue: 20_000, seconds: 15, ..limits() },
         ..of(folder.path().join("m"))
     });
     // More than the buffers between the two hold.

@@ -13,8 +13,8 @@ use igpt::formats::png;
 use igpt::formats::png::Text;
 use igpt::image::ImageSize;
 use igpt::image::Pixels;
-use igpt::inspect::{self, Choice, Request, Score, View, divide};
-use igpt::model::{Card, Layout, ModelConfig, ModelDir, Objective, SaveType};
+use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, divide};
+use igpt::model::{ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::Palette;
 use igpt::ranks::Collective;
 use igpt::train::{Context, Event, RunConfig, Start, TrainedOn, finetune};
@@ -60,7 +60,7 @@ pub(crate) fn model(folder: &Path, name: &str, objective: Objective) {
     let colors = (0..27).map(|i| [i / 9, i / 3 % 3, i % 3].map(|v| v as f32 - 1.0)).collect();
     let mut config = ModelConfig::new(ImageSize::square(SIDE), 27, 16, 2, 2);
     config.objective = objective;
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     weights.iter_mut().for_each(|weight| *weight *= 8.0);
@@ -70,7 +70,7 @@ pub(crate) fn model(folder: &Path, name: &str, objective: Objective) {
     layout.import(head, &values, &mut weights).unwrap();
     let palette = Palette::new(colors, 3).unwrap();
     let model = ModelDir { config, palette, weights, extra: Default::default() };
-    model.save(folder.join(name), &Card::default(), SaveType::F32).unwrap();
+    model.save(folder.join(name), &ModelCard::default(), SaveType::F32).unwrap();
 }
 
 /// A run named `run` of a classifier of the folder `classes`, for images of 8×8 pixels: a model that can do everything.
@@ -89,20 +89,20 @@ pub(crate) fn classifier(folder: &Path) {
     let (ranks, observer) = (&mut Collective::solo(), &mut |_: Event<'_>| ());
     let context = &mut Context { ranks, observer, stop: &AtomicBool::new(false) };
     finetune(&config, &folder.join("run"), Start::New, context).unwrap();
-    fit(folder, "run", View::Whole);
+    fit(folder, "run", InputMode::Whole);
 }
 
 /// Fits what odd pictures are told by to 60 good ones, for the model or run `name`, and keeps it there.
-pub(crate) fn fit(folder: &Path, name: &str, view: View) {
+pub(crate) fn fit(folder: &Path, name: &str, view: InputMode) {
     fs::create_dir_all(folder.join("good")).unwrap();
     (0..60).for_each(|i| fs::write(folder.join(format!("good/{i:02}.png")), picture(12, i)).unwrap());
     let dir = ModelDir::locate(&folder.join(name)).unwrap();
     let model = ModelDir::open(&dir).unwrap();
     let good = data::open(folder.join("good").to_str().unwrap(), &OpenOptions::default()).unwrap();
     let divided = divide(&good, "good", &TrainedOn::default(), 0.5).unwrap();
-    let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+    let options = device::EngineOptions::new(Precision::F32).threads(1);
     let mut engine = device::open(&model.config, &model.weights, &options).unwrap();
-    let request = Request { view, choice: Choice::Named(Score::DEFAULT), data: "good", odd: None, threads: 1 };
+    let request = FitRequest { view, choice: ScoreChoice::Named(Score::DEFAULT), data: "good", odd: None, threads: 1 };
     let fitted = inspect::fit(&mut *engine, &model, &divided, request, &mut |_, _, _| ()).unwrap();
     fitted.fit.save(&dir).unwrap();
 }

@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 
 use igpt::data::{self, Dataset, OpenOptions};
 use igpt::device::Precision;
-use igpt::inspect::Fit;
+use igpt::inspect::InspectionFit;
 use igpt::model::ModelDir;
 use igpt::train::open_model;
 use igpt::{Result, device};
-use igpt_server::{Access, Limits, Options};
+use igpt_server::{Access, ServeOptions, ServerLimits};
 
 use super::client::Client;
 
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A model's; takes requests.
-    pub(crate) fn start(options: Options) -> Self {
+    pub(crate) fn start(options: ServeOptions) -> Self {
         Self::run(move |stop, ready| igpt_server::serve(options, stop, ready))
     }
 
@@ -75,27 +75,27 @@ impl Drop for Server {
 }
 
 /// The model that comes with igpt, with its examples, as `igpt serve` has it.
-pub(crate) fn bundled() -> Options {
-    Options { name: "emoji".into(), examples: Some(open("emoji")), ..options(ModelDir::bundled().unwrap()) }
+pub(crate) fn bundled() -> ServeOptions {
+    ServeOptions { name: "emoji".into(), examples: Some(open("emoji")), ..options(ModelDir::bundled().unwrap()) }
 }
 
 /// The model or run in a folder.
-pub(crate) fn of(folder: PathBuf) -> Options {
+pub(crate) fn of(folder: PathBuf) -> ServeOptions {
     let name = folder.file_name().unwrap().to_string_lossy().into_owned();
     let model = open_model(&folder).unwrap();
-    let inspection = Fit::find(&folder, &model).unwrap();
-    Options { name, inspection, ..options(model) }
+    let inspection = InspectionFit::find(&folder, &model).unwrap();
+    ServeOptions { name, inspection, ..options(model) }
 }
 
-fn options(model: ModelDir) -> Options {
-    Options {
+fn options(model: ModelDir) -> ServeOptions {
+    ServeOptions {
         model,
         name: String::new(),
         access: access(None, &[]),
         ui: true,
         limits: limits(),
         rows: 0,
-        engine: device::Options { threads: 1, ..device::Options::new(Precision::F32) },
+        engine: device::EngineOptions::new(Precision::F32).threads(1),
         examples: None,
         neighbors: None,
         inspection: None,
@@ -104,8 +104,8 @@ fn options(model: ModelDir) -> Options {
 }
 
 /// What `igpt serve` takes at most if nothing is said.
-pub(crate) fn limits() -> Limits {
-    Limits { body: 32 << 20, pixels: 40_000_000, images: 64, queue: 256, seconds: 120, per_client: 64, grace: 30 }
+pub(crate) fn limits() -> ServerLimits {
+    ServerLimits { body: 32 << 20, pixels: 40_000_000, images: 64, queue: 256, seconds: 120, per_client: 64, grace: 30 }
 }
 
 /// A free port of this machine, with a token and names.

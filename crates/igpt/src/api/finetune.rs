@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 use super::training::{Training, shared_settings, stopped};
 use crate::Result;
 use crate::data::Dataset;
-use crate::train::{FineTuned, Head, Start, Table, finetune_on};
+use crate::train::{FinetuneSummary, Head, Start, Table, finetune_on};
 
 /// Fine-tunes a model as a classifier: what the program does as `igpt finetune`, with the same defaults.
 pub struct Finetune<'a> {
@@ -78,7 +78,7 @@ impl<'a> Finetune<'a> {
     ///
     /// # Errors
     /// As [`finetune`](crate::train::finetune()).
-    pub fn run_in(self, directory: impl AsRef<Path>) -> Result<FineTuned> {
+    pub fn run_in(self, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
         self.start(directory.as_ref(), Start::New)
     }
 
@@ -86,11 +86,11 @@ impl<'a> Finetune<'a> {
     ///
     /// # Errors
     /// As [`finetune`](crate::train::finetune()).
-    pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<FineTuned> {
+    pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
         self.start(directory.as_ref(), Start::Resume)
     }
 
-    fn start(self, out: &Path, start: Start) -> Result<FineTuned> {
+    fn start(self, out: &Path, start: Start) -> Result<FinetuneSummary> {
         let Self { mut training, source } = self;
         let (config, dataset) = (training.config()?, training.dataset.take());
         let result = training.with_context(|context| finetune_on(dataset, &config, out, start, context));

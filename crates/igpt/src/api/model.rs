@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::prompt::Prompt;
-use crate::data::{Damaged, Dataset, Images, Split, TokenSet, tokenize_unchecked};
-use crate::device::{self, Engine, Options, Pooling, Precision};
-use crate::evaluate::{Classified, Layers, classify, features, surprise_maps};
-use crate::generate::{Filling, Settings, expect_room, fill, sample};
+use crate::data::{DamagedImage, Dataset, Images, Split, TokenSet, tokenize_unchecked};
+use crate::device::{self, Engine, EngineOptions, Pooling, Precision};
+use crate::evaluate::{Classification, Layers, classify, features, surprise_maps};
+use crate::generate::{FillSettings, SamplingSettings, expect_room, fill, sample};
 use crate::image::{Pixels, Resampling};
-use crate::inspect::{self, Choice, Divided, Fit, Inspector, Score, View};
-use crate::model::{Card, ModelConfig, ModelDir, Objective, SaveType};
+use crate::inspect::{self, GoodSplit, InputMode, InspectionFit, Inspector, Score, ScoreChoice};
+use crate::model::{ModelCard, ModelConfig, ModelDir, Objective, SaveType};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 use crate::train::open_model;
@@ -17,9 +17,6 @@ use crate::{Error, Result};
 
 /// Images handed to the engine at once.
 const BATCH: usize = 64;
-/// Candidates of a completion, where given pixels come after a hole; rounds, where a model of masked pixels fills it.
-const CANDIDATES: usize = 16;
-const ROUNDS: usize = 16;
 
 /// A trained model with its palette on a device: samples and completes images, and says how likely they are, what its layers
 /// make of them, of which class they are, and whether they are odd.
@@ -28,14 +25,14 @@ const ROUNDS: usize = 16;
 /// use igpt::{Model, Prompt};
 /// use igpt::data::Dataset;
 /// use igpt::evaluate::Layers;
-/// use igpt::generate::Settings;
+/// use igpt::generate::SamplingSettings;
 ///
 /// # fn main() -> igpt::Result<()> {
 /// let mut model = Model::bundled()?; // of emoji; Model::open("runs/mine") opens your own
 /// let images = Dataset::open("emoji")?.test.take(2);
 /// let nats = model.log_likelihood(&images)?;
 /// let features = model.features(&images, &Layers::All)?;
-/// let completed = model.complete(&images, Prompt::Rows(15), 1, &Settings::default())?;
+/// let completed = model.complete(&images, Prompt::Rows(15), 1, &SamplingSettings::default())?;
 /// assert!(nats.iter().all(|nats| *nats < 0.0) && completed.len() == 2);
 /// assert_eq!(features.of(0, 1).len(), model.config().n_embd);
 /// # Ok(())
@@ -44,13 +41,14 @@ const ROUNDS: usize = 16;
 pub struct Model {
     model: ModelDir,
     quantizer: Quantizer,
-    options: Options,
+    options: EngineOptions,
     engine: Box<dyn Engine>,
     inspector: Option<Inspector>,
 }
 
 /// Features of some images: what each layer makes of them, averaged over all pixels.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Features {
     /// The layers, in their order.
     pub layers: Vec<usize>,
@@ -73,17 +71,17 @@ impl Model {
     /// # Errors
     /// As [`open_model`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(path, &Options::new(Precision::F32))
+        Self::open_with(path, &EngineOptions::new(Precision::F32))
     }
 
     /// As [`Model::open`], with a device, a precision and threads of your choice.
     ///
     /// # Errors
     /// As [`open_model`] and [`device::open`].
-    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
+    pub fn open_with(path: impl AsRef<Path>, options: &EngineOptions) -> Result<Self> {
         let path = path.as_ref();
         let model = open_model(path)?;
-        let fit = Fit::find(path, &model)?;
+        let fit = InspectionFit::find(path, &model)?;
         Self::of(model, fit, options)
     }
 
@@ -92,10 +90,10 @@ impl Model {
     /// # Errors
     /// When its engine can't be opened.
     pub fn bundled() -> Result<Self> {
-        Self::of(ModelDir::bundled()?, None, &Options::new(Precision::F32))
+        Self::of(ModelDir::bundled()?, None, &EngineOptions::new(Precision::F32))
     }
 
-    fn of(model: ModelDir, fit: Option<Fit>, options: &Options) -> Result<Self> {
+    fn of(model: ModelDir, fit: Option<InspectionFit>, options: &EngineOptions) -> Result<Self> {
         let engine = device::open(&model.config, &model.weights, options)?;
         let inspector = fit.map(|fit| Inspector::new(fit, &model, options.threads));
         Ok(Self { quantizer: Quantizer::new(model.palette.clone()), model, options: *options, engine, inspector })
@@ -134,7 +132,7 @@ impl Model {
     ///
     /// # Errors
     /// Of a model of masked pixels or of classes alone, bad settings, and when the engine fails.
-    pub fn sample(&mut self, n: usize, settings: &Settings) -> Result<Vec<Pixels>> {
+    pub fn sample(&mut self, n: usize, settings: &SamplingSettings) -> Result<Vec<Pixels>> {
         self.expect_autoregressive("samples nothing")?;
         let drawn = sample(&*self.engine, n, 0, settings, 0, &mut |_, _| ())?;
         Ok(drawn.iter().map(|tokens| self.pixels(tokens)).collect())
@@ -152,7 +150,7 @@ impl Model {
         images: &Images,
         prompt: Prompt<'_>,
         attempts: usize,
-        settings: &Settings,
+        settings: &SamplingSettings,
     ) -> Result<Vec<Vec<Pixels>>> {
         self.model.expect_generative("the model")?;
         let given = prompt.pixels(self.model.config.n_px)?;
@@ -161,7 +159,7 @@ impl Model {
         let known = |i: usize| -> Vec<Option<u16>> {
             set.image(i).iter().zip(&given).map(|(token, given)| given.then_some(*token)).collect()
         };
-        let filling = Filling { attempts, candidates: CANDIDATES, rounds: ROUNDS };
+        let filling = FillSettings::default().attempts(attempts);
         let known = (0..set.images()).map(known).collect();
         let drawn = fill(&mut *self.engine, known, filling, settings, &mut |_, _| ())?;
         let pixels: Vec<Pixels> = drawn.iter().map(|tokens| self.pixels(tokens)).collect();
@@ -226,7 +224,7 @@ impl Model {
     ///
     /// # Errors
     /// When the model is no classifier, an image can't be decoded, or the engine fails.
-    pub fn classify(&mut self, images: &Images) -> Result<Vec<Classified>> {
+    pub fn classify(&mut self, images: &Images) -> Result<Vec<Classification>> {
         let set = self.tokens(images)?;
         let mut found = Vec::with_capacity(set.images());
         for start in (0..set.images()).step_by(BATCH) {
@@ -241,18 +239,18 @@ impl Model {
     ///
     /// # Errors
     /// When there are too few images, or the engine fails.
-    pub fn fit_inspection(&mut self, good: &Dataset) -> Result<&Fit> {
+    pub fn fit_inspection(&mut self, good: &Dataset) -> Result<&InspectionFit> {
         let held_out = [&good.validation, &good.test].into_iter().flat_map(|part| part.indices().into_owned());
-        let divided = Divided {
+        let divided = GoodSplit {
             reference: good.split(Split::Train)?,
             held_out: good.split(Split::All)?.pick(held_out.map(|i| i as usize)),
             how: "its training part, and its validation and test parts".into(),
             notes: Vec::new(),
         };
         let tiles = self.model.palette.resampling() == Resampling::Crop;
-        let request = inspect::Request {
-            view: if tiles { View::Tiles } else { View::Whole },
-            choice: Choice::Named(Score::DEFAULT),
+        let request = inspect::FitRequest {
+            view: if tiles { InputMode::Tiles } else { InputMode::Whole },
+            choice: ScoreChoice::Named(Score::DEFAULT),
             data: &good.name,
             odd: None,
             threads: self.options.threads,
@@ -267,12 +265,12 @@ impl Model {
     ///
     /// # Errors
     /// When nothing was fitted, an image can't be decoded, or the engine fails.
-    pub fn inspect(&mut self, images: &Images) -> Result<Vec<inspect::Verdict>> {
+    pub fn inspect(&mut self, images: &Images) -> Result<Vec<inspect::InspectionResult>> {
         let Some(inspector) = &self.inspector else {
             return Err(Error::Missing("the model knows no good images: fit_inspection comes first".into()));
         };
         let mut found = Vec::with_capacity(images.len());
-        let mut take = |_: &inspect::Named, verdict| {
+        let mut take = |_: &inspect::NamedPicture, verdict| {
             found.push(verdict);
             Ok(())
         };
@@ -286,7 +284,7 @@ impl Model {
     /// When it can't be written.
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
         let directory = directory.as_ref();
-        self.model.save(directory, &Card::default(), SaveType::F32)?;
+        self.model.save(directory, &ModelCard::default(), SaveType::F32)?;
         match &self.inspector {
             Some(inspector) => inspector.fit.save(directory),
             None => Ok(()),
@@ -304,7 +302,7 @@ impl Model {
 }
 
 /// Refuses images that could not be decoded: results are in the order of the images.
-fn expect_whole(damaged: &[Damaged]) -> Result<()> {
+fn expect_whole(damaged: &[DamagedImage]) -> Result<()> {
     match damaged.first() {
         Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
         None => Ok(()),

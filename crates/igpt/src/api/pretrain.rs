@@ -8,7 +8,7 @@ use super::training::{Training, shared_settings, stopped};
 use crate::Result;
 use crate::data::Dataset;
 use crate::model::{Objective, Preset};
-use crate::train::{Start, Summary, pretrain_on};
+use crate::train::{PretrainSummary, Start, pretrain_on};
 
 /// Pretrains a model: what the program does as `igpt pretrain`, with the same defaults.
 ///
@@ -98,7 +98,7 @@ impl<'a> Pretrain<'a> {
     ///
     /// # Errors
     /// As [`pretrain`](crate::train::pretrain()).
-    pub fn run_in(self, directory: impl AsRef<Path>) -> Result<Summary> {
+    pub fn run_in(self, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
         self.start(directory.as_ref(), Start::New)
     }
 
@@ -106,11 +106,11 @@ impl<'a> Pretrain<'a> {
     ///
     /// # Errors
     /// As [`pretrain`](crate::train::pretrain()).
-    pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<Summary> {
+    pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
         self.start(directory.as_ref(), Start::Resume)
     }
 
-    fn start(mut self, out: &Path, start: Start) -> Result<Summary> {
+    fn start(mut self, out: &Path, start: Start) -> Result<PretrainSummary> {
         let (config, dataset) = (self.training.config()?, self.training.dataset.take());
         self.training.with_context(|context| pretrain_on(dataset, &config, out, start, context))
     }

@@ -24,7 +24,7 @@ impl<'a> Training<'a> {
 
     /// Sets `key`.
     pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.settings.put(key, value);
+        self.settings.set(key, value);
     }
 
     /// Sets what `setting` says, as `--set` of the program does.
@@ -32,7 +32,7 @@ impl<'a> Training<'a> {
     /// # Errors
     /// When it is no `KEY=VALUE`.
     pub(super) fn parse(&mut self, setting: &str) -> Result<()> {
-        self.settings.set(setting)
+        self.settings.assign(setting)
     }
 
     /// Trains on a data set that is there already.
@@ -59,7 +59,7 @@ impl<'a> Training<'a> {
     /// When a key is unknown or a value is not what it takes.
     pub(super) fn config(&self) -> Result<RunConfig> {
         let mut config = self.settings.clone().finish()?;
-        config.given.all = self.settings.clone();
+        config.explicit.all = self.settings.clone();
         Ok(config)
     }
 

@@ -9,6 +9,7 @@ use crate::{Error, Result};
 /// What is done to an image each time it is trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Augment {
     /// As in evaluation.
     #[default]

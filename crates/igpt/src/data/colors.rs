@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use igpt_kernels::pool::Pool;
 
 use super::damaged::check_damaged;
-use super::{Damaged, Images, Preprocess};
+use super::{DamagedImage, Images, Preprocess};
 use crate::image::ImageSize;
-use crate::palette::{Counter, FitOptions, Histogram, Palette, fit};
+use crate::palette::{ColorHistogram, Counter, Palette, PaletteFitOptions, fit};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -20,20 +20,21 @@ const FLUSH: usize = 1 << 18;
 /// many as the images have once they are brought to a model's size as `preprocess` says.
 ///
 /// # Errors
-/// As [`histogram()`] and [`fit()`].
-pub fn fit_usual(
+/// As [`color_histogram`] and [`fit()`].
+pub fn fit_palette(
     images: &Images,
     preprocess: Preprocess,
     (colors, usual): (Option<usize>, Option<usize>),
     seed: u64,
     threads: usize,
 ) -> Result<Palette> {
-    let options = FitOptions { seed, threads, ..FitOptions::default() };
+    let options = PaletteFitOptions { seed, threads, ..PaletteFitOptions::default() };
     let sample = Some((options.pixels, options.seed));
-    let (histogram, _) = histogram_preprocessed(images, Some(preprocess), images.channels(), sample, options.threads)?;
+    let (histogram, _) =
+        preprocessed_color_histogram(images, Some(preprocess), images.channels(), sample, options.threads)?;
     let usual = usual.unwrap_or(if images.channels() == 1 { 16 } else { 512 });
     let colors = colors.unwrap_or(usual.min(histogram.counts().len()).max(2));
-    Ok(fit(&histogram, &FitOptions { colors, ..options })?.0)
+    Ok(fit(&histogram, &PaletteFitOptions { colors, ..options })?.0)
 }
 
 /// Counts the pixels of `images`, turned to 1 or 3 `channels` and brought to `size` as for evaluation (without a
@@ -43,27 +44,27 @@ pub fn fit_usual(
 ///
 /// # Errors
 /// When there are no images, or more than 1 % can't be decoded.
-pub fn histogram(
+pub fn color_histogram(
     images: &Images,
     size: Option<ImageSize>,
     channels: usize,
     sample: Option<(usize, u64)>,
     threads: usize,
-) -> Result<(Histogram, Vec<Damaged>)> {
-    histogram_preprocessed(images, size.map(Preprocess::new), channels, sample, threads)
+) -> Result<(ColorHistogram, Vec<DamagedImage>)> {
+    preprocessed_color_histogram(images, size.map(Preprocess::new), channels, sample, threads)
 }
 
-/// As [`histogram()`], brought to a size as a palette asks for; an image that it refuses counts as damaged.
+/// As [`color_histogram`], brought to a size as a palette asks for; an image that it refuses counts as damaged.
 ///
 /// # Errors
-/// As [`histogram()`].
-pub fn histogram_preprocessed(
+/// As [`color_histogram`].
+pub fn preprocessed_color_histogram(
     images: &Images,
     preprocess: Option<Preprocess>,
     channels: usize,
     sample: Option<(usize, u64)>,
     threads: usize,
-) -> Result<(Histogram, Vec<Damaged>)> {
+) -> Result<(ColorHistogram, Vec<DamagedImage>)> {
     if images.is_empty() {
         return Err(Error::Missing("there are no images to count the colours of".into()));
     }
@@ -85,7 +86,7 @@ pub fn histogram_preprocessed(
             let pixels = match pixels {
                 Ok(pixels) => pixels,
                 Err(problem) => {
-                    let problem = Damaged { name: images.name(i), problem: problem.to_string() };
+                    let problem = DamagedImage { name: images.name(i), problem: problem.to_string() };
                     damaged.lock().unwrap_or_else(PoisonError::into_inner).push((i, problem));
                     continue;
                 }
@@ -114,7 +115,7 @@ pub fn histogram_preprocessed(
     });
     let mut damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
     damaged.sort_unstable_by_key(|(i, _)| *i);
-    let damaged: Vec<Damaged> = damaged.into_iter().map(|(_, damaged)| damaged).collect();
+    let damaged: Vec<DamagedImage> = damaged.into_iter().map(|(_, damaged)| damaged).collect();
     check_damaged(&damaged, used)?;
     Ok((counter.into_inner().unwrap_or_else(PoisonError::into_inner).finish(), damaged))
 }
@@ -126,7 +127,8 @@ mod tests {
     #[test]
     fn images_are_counted_whole_or_sampled_alike_with_any_number_of_threads() {
         let images = crate::data::open("emoji", &Default::default()).unwrap().validation.take(50);
-        let count = |size, channels, sample, threads| histogram(&images, size, channels, sample, threads).unwrap().0;
+        let count =
+            |size, channels, sample, threads| color_histogram(&images, size, channels, sample, threads).unwrap().0;
         assert_eq!(count(None, 3, None, 1).pixels(), 50 * 1024);
         assert_eq!(count(Some(ImageSize::square(16)), 3, None, 2).pixels(), 50 * 256);
         assert_eq!(count(None, 1, None, 2).channels(), 1);

@@ -8,14 +8,15 @@ pub(super) const NAMED: usize = 20;
 
 /// An image that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Damaged {
+#[non_exhaustive]
+pub struct DamagedImage {
     /// Its name in the source.
     pub name: String,
     /// What the decoder said.
     pub problem: String,
 }
 
-impl Damaged {
+impl DamagedImage {
     /// The image called `name`, which gave `error`.
     pub fn new(name: String, error: &Error) -> Self {
         let problem = match error {
@@ -34,12 +35,12 @@ impl Damaged {
 }
 
 /// Refuses more than 1 % of damaged images, naming the first [`NAMED`].
-pub(crate) fn check_damaged(damaged: &[Damaged], images: usize) -> Result<()> {
+pub(crate) fn check_damaged(damaged: &[DamagedImage], images: usize) -> Result<()> {
     check_count(damaged, damaged.len(), images)
 }
 
 /// As [`check_damaged`], with `count` damaged images of which `first` are known.
-pub(super) fn check_count(first: &[Damaged], count: usize, images: usize) -> Result<()> {
+pub(super) fn check_count(first: &[DamagedImage], count: usize, images: usize) -> Result<()> {
     if count * 100 <= images {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::sources::download;
 use super::split::{self, Split};
 use super::{Images, Source};
+use crate::setters::setters;
 use crate::text::one_line;
 use crate::{Error, Result};
 
@@ -39,6 +40,7 @@ const NAMED: usize = 10;
 
 /// How to open a data set.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// Where downloaded data sets are looked for first and put.
     pub data_dir: Option<PathBuf>,
@@ -46,7 +48,7 @@ pub struct OpenOptions {
     /// evaluated with another seed than it was trained with would be tested on images it has seen.
     pub seed: u64,
     /// Told how far a download is.
-    pub progress: Option<Arc<download::Hook>>,
+    pub progress: Option<Arc<download::DownloadHook>>,
 }
 
 impl fmt::Debug for OpenOptions {
@@ -57,6 +59,8 @@ impl fmt::Debug for OpenOptions {
             .finish_non_exhaustive()
     }
 }
+
+setters!(OpenOptions { data_dir: Option<PathBuf>, seed: u64, progress: Option<Arc<download::DownloadHook>> });
 
 /// Names that can't look like more than a line of a list.
 fn in_lines(names: Vec<String>) -> Vec<String> {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::damaged::check_damaged;
 use super::permutation::Permutation;
 use super::tokens::tokenize_with;
-use super::{Augment, Batch, Damaged, Images, Preprocess, TokenSet};
+use super::{Augment, Batch, DamagedImage, Images, Preprocess, TokenSet};
 use crate::image::Pixels;
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
@@ -54,7 +54,7 @@ struct Recipe {
     batch: usize,
     /// The places of a batch that are made.
     part: Range<usize>,
-    damaged: Mutex<BTreeMap<usize, Damaged>>,
+    damaged: Mutex<BTreeMap<usize, DamagedImage>>,
     /// Images at the model's size, where the recipe starts from those and they fit into [`KEPT_BYTES`].
     kept: Option<Vec<OnceLock<Pixels>>>,
     stop: AtomicBool,
@@ -155,7 +155,7 @@ impl Loader {
     }
 
     /// Images found damaged so far, in the order of the set.
-    pub fn damaged(&self) -> Vec<Damaged> {
+    pub fn damaged(&self) -> Vec<DamagedImage> {
         self.recipe.damaged().values().cloned().collect()
     }
 
@@ -225,7 +225,7 @@ fn start(recipe: &Arc<Recipe>, first_step: u64, threads: u64) -> Feed {
 }
 
 impl Recipe {
-    fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Damaged>> {
+    fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, DamagedImage>> {
         // The map is whole even if another thread has panicked.
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,7 +256,7 @@ impl Recipe {
 
     /// Refuses to go on with more than 1 % of damaged images, whichever thread has found them.
     fn check(&self) -> Result<()> {
-        let damaged: Vec<Damaged> = self.damaged().values().cloned().collect();
+        let damaged: Vec<DamagedImage> = self.damaged().values().cloned().collect();
         check_damaged(&damaged, self.images.len())
     }
 
@@ -282,7 +282,7 @@ impl Recipe {
     ///
     /// # Errors
     /// When it isn't the image that is damaged but the file of its tokens.
-    fn fill(&self, epoch: u64, i: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
+    fn fill(&self, epoch: u64, i: usize, out: &mut [u16]) -> Result<Option<DamagedImage>> {
         let mut rng = Rng::new(self.seed, Purpose::Augment, epoch, i as u64);
         if let Some((tokens, index)) = self.images.stored(i) {
             return tokens.training(index, epoch, &self.preprocess, &mut rng, out);
@@ -291,7 +291,7 @@ impl Recipe {
             Ok(pixels) => (self.quantize)(&pixels, out),
             // A sound image that the model does not read; all that can't be decoded is told otherwise.
             Err(error @ Error::Mismatch(_)) => return Err(error),
-            Err(error) => return Ok(Some(Damaged::new(self.images.name(i), &error))),
+            Err(error) => return Ok(Some(DamagedImage::new(self.images.name(i), &error))),
         }
         Ok(None)
     }

@@ -1,28 +1,29 @@
 //! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
 
 mod augment;
-pub mod batch;
+pub(crate) mod batch;
 pub mod check;
-pub mod colors;
+pub(crate) mod colors;
 mod damaged;
-pub mod dataset;
-pub mod fingerprint;
-pub mod loader;
-pub mod masking;
+pub(crate) mod dataset;
+pub(crate) mod fingerprint;
+pub(crate) mod loader;
+pub(crate) mod masking;
 mod memory;
 mod open;
-pub mod permutation;
-pub mod preprocess;
-pub mod same_files;
-pub mod shards;
-pub mod source;
-pub mod sources;
-pub mod split;
-pub mod tokens;
+pub(crate) mod permutation;
+pub(crate) mod preprocess;
+pub(crate) mod same_files;
+pub(crate) mod shards;
+pub(crate) mod source;
+pub(crate) mod sources;
+pub(crate) mod split;
+pub(crate) mod tokens;
 
 pub use augment::Augment;
 pub use batch::Batch;
-pub use damaged::Damaged;
+pub use colors::{color_histogram, fit_palette, preprocessed_color_histogram};
+pub use damaged::DamagedImage;
 pub(crate) use damaged::check_damaged;
 pub use dataset::{Dataset, OpenOptions};
 pub use fingerprint::Fingerprint;
@@ -31,7 +32,12 @@ pub use masking::Masking;
 pub use open::{NAMES, open};
 pub use permutation::Permutation;
 pub use preprocess::Preprocess;
-pub use shards::TokenDir;
+pub use shards::{
+    FileProblem, Manifest, SplitCounts, TokenDir, TokenizeProgress, TokenizeSettings, TokenizeSummary, write_token_dir,
+};
 pub use source::{Images, Source};
+pub use sources::download::{DownloadHook, DownloadProgress};
+pub use sources::folder::{image_files, images_of_files};
+pub use sources::packed::PackedSource;
 pub use split::Split;
 pub use tokens::{TokenSet, tokenize, tokenize_tiles, tokenize_unchecked};

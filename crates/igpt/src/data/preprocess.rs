@@ -6,8 +6,8 @@
 
 use super::augment::{Augment, Shift};
 use crate::image::{
-    ImageSize, Pixels, Resampling, Window,
-    resize::{Area, resample},
+    ImageSize, PixelRect, Pixels, Resampling,
+    resize::{Rect, resample},
 };
 use crate::palette::Palette;
 use crate::rng::Rng;
@@ -46,9 +46,9 @@ impl Preprocess {
         if image.size == self.size {
             return Ok(image.clone());
         }
-        let Window { top, left, size } = self.window(image.size)?;
+        let PixelRect { top, left, size } = self.window(image.size)?;
         let cropped = if size == image.size { image.clone() } else { cut(image, left, top, size) };
-        Ok(resample(&cropped, Area::whole(size), self.size, self.resampling))
+        Ok(resample(&cropped, Rect::whole(size), self.size, self.resampling))
     }
 
     /// What [`Preprocess::evaluation`] takes of an image of size `own`, before it scales: the largest centred crop of the
@@ -56,7 +56,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// As [`Preprocess::evaluation`].
-    pub fn window(&self, own: ImageSize) -> Result<Window> {
+    pub fn window(&self, own: ImageSize) -> Result<PixelRect> {
         let size = match self.resampling {
             Resampling::Crop => {
                 self.room(own)?;
@@ -67,7 +67,7 @@ impl Preprocess {
                 largest_crop(own, self.size)
             }
         };
-        Ok(Window { top: (own.height - size.height) / 2, left: (own.width - size.width) / 2, size })
+        Ok(PixelRect { top: (own.height - size.height) / 2, left: (own.width - size.width) / 2, size })
     }
 
     /// How many pixels further right and down a tile of the model's size can begin.
@@ -157,12 +157,12 @@ fn cut(image: &Pixels, left: usize, top: usize, size: ImageSize) -> Pixels {
 }
 
 /// Where a random crop of a `share` of the largest centred one lies, in the original's coordinates.
-fn random_area(image: ImageSize, model: ImageSize, share: f64, rng: &mut Rng) -> Area {
+fn random_area(image: ImageSize, model: ImageSize, share: f64, rng: &mut Rng) -> Rect {
     let (image_width, image_height) = (image.width as f64, image.height as f64);
     let aspect = model.width as f64 / model.height as f64;
     let width = share * image_width.min(image_height * aspect);
     let height = share * image_height.min(image_width / aspect);
-    Area { left: rng.uniform() * (image_width - width), top: rng.uniform() * (image_height - height), width, height }
+    Rect { left: rng.uniform() * (image_width - width), top: rng.uniform() * (image_height - height), width, height }
 }
 
 #[cfg(test)]

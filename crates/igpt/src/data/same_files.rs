@@ -8,7 +8,7 @@ use crate::checksum::sha256_file;
 
 /// For each of `images` whether a file of the same bytes is among `others`; none where either has no files. Sizes are
 /// compared first and only files of a size that both have are read. A file that can't be read is no other's copy.
-pub fn same_files(images: &Images, others: &Images) -> Vec<Option<bool>> {
+pub(crate) fn same_files(images: &Images, others: &Images) -> Vec<Option<bool>> {
     let size = |images: &Images, i: usize| Some(fs::metadata(images.path(i)?).ok()?.len());
     let has_files = |images: &Images| !images.is_empty() && images.path(0).is_some();
     if !has_files(images) || !has_files(others) {

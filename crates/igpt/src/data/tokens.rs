@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Augment, Batch, Damaged, Images, Preprocess, check_damaged};
+use super::{Augment, Batch, DamagedImage, Images, Preprocess, check_damaged};
 use crate::image::{ImageSize, Pixels};
 use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
@@ -20,7 +20,7 @@ pub struct TokenSet {
     /// Name of each image.
     pub names: Vec<String>,
     /// Images of the source that could not be decoded and are not among these.
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedImage>,
 }
 
 impl TokenSet {
@@ -122,7 +122,7 @@ fn each_image(
     let mut tokens = vec![0u16; images.len() * n_ctx];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = images.len().div_ceil(threads).max(1);
-    let found: Vec<Result<Vec<(usize, Damaged)>>> = std::thread::scope(|scope| {
+    let found: Vec<Result<Vec<(usize, DamagedImage)>>> = std::thread::scope(|scope| {
         let parts = tokens.chunks_mut(share * n_ctx).enumerate().map(|(part, tokens)| {
             let (preprocess, quantize) = (&preprocess, &quantize);
             scope.spawn(move || {
@@ -138,7 +138,7 @@ fn each_image(
                             Ok(pixels) => quantize(&pixels, out),
                             Err(e) => return Err(Error::Mismatch(format!("{}: {e}", images.name(i)))),
                         },
-                        Err(e) => damaged.push((i, Damaged::new(images.name(i), &e))),
+                        Err(e) => damaged.push((i, DamagedImage::new(images.name(i), &e))),
                     }
                 }
                 Ok(damaged)
@@ -147,7 +147,7 @@ fn each_image(
         let parts: Vec<_> = parts.collect();
         parts.into_iter().map(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
-    let mut damaged: Vec<(usize, Damaged)> = found.into_iter().collect::<Result<Vec<_>>>()?.concat();
+    let mut damaged: Vec<(usize, DamagedImage)> = found.into_iter().collect::<Result<Vec<_>>>()?.concat();
     damaged.sort_unstable_by_key(|(i, _)| *i);
 
     let mut kept = Vec::with_capacity(images.len());
@@ -158,7 +158,7 @@ fn each_image(
         }
         tokens.truncate(kept.len() * n_ctx);
     }
-    let damaged: Vec<Damaged> = damaged.into_iter().map(|(_, d)| d).collect();
+    let damaged: Vec<DamagedImage> = damaged.into_iter().map(|(_, d)| d).collect();
     let labels = kept.iter().map(|&i| images.label(i)).collect();
     let names = kept.iter().map(|&i| images.name(i)).collect();
     Ok(TokenSet { tokens, n_px: size, labels, names, damaged })

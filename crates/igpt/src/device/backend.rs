@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::Result;
-use crate::device::{Device, Engine, Options, Precision, TrainEngine, TrainOptions};
+use crate::device::{Device, Engine, EngineOptions, Precision, TrainEngine, TrainOptions};
 use crate::model::ModelConfig;
 
 /// Opens models on devices of its kind, and answers what depends on them.
@@ -11,12 +11,12 @@ pub trait Backend: Send + Sync {
     /// Its devices on this machine, the quickest first; none where it can't run.
     fn devices(&self) -> Vec<Device>;
 
-    /// Opens a network with `weights`, tensor after tensor as [`Layout`](crate::model::Layout) lists them.
+    /// Opens a network with `weights`, tensor after tensor as [`ParamLayout`](crate::model::ParamLayout) lists them.
     ///
     /// # Errors
     /// When the sizes of `network` don't fit together, `weights` are more or fewer than it has, or memory does not
     /// suffice.
-    fn open(&self, network: &ModelConfig, weights: &[f32], options: &Options) -> Result<Box<dyn Engine>>;
+    fn open(&self, network: &ModelConfig, weights: &[f32], options: &EngineOptions) -> Result<Box<dyn Engine>>;
 
     /// Opens a network to train it; its average, if one is kept, starts as `weights`.
     ///
@@ -37,13 +37,13 @@ pub trait Backend: Send + Sync {
     fn tokens_at_once(&self, threads: usize) -> usize;
 
     /// Bytes of an engine for inference.
-    fn memory(&self, network: &ModelConfig, options: &Options) -> Memory;
+    fn memory(&self, network: &ModelConfig, options: &EngineOptions) -> EngineMemory;
 
     /// Bytes of an engine that trains.
-    fn train_memory(&self, network: &ModelConfig, options: &TrainOptions) -> Memory;
+    fn train_memory(&self, network: &ModelConfig, options: &TrainOptions) -> EngineMemory;
 
     /// Bytes of a decoder of `rows` images, keys and values mostly, beside the engine that it shares the weights with.
-    fn decoder_memory(&self, network: &ModelConfig, options: &Options, rows: usize) -> u64;
+    fn decoder_memory(&self, network: &ModelConfig, options: &EngineOptions, rows: usize) -> u64;
 
     /// Bytes that are left for engines, where that can be known.
     fn memory_left(&self) -> Option<u64>;
@@ -53,12 +53,12 @@ pub trait Backend: Send + Sync {
     fn arithmetic(&self) -> String;
 
     /// What a person should know of it on this machine.
-    fn findings(&self) -> Vec<Finding>;
+    fn findings(&self) -> Vec<Diagnostic>;
 }
 
 /// Bytes of an engine by what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Memory {
+pub struct EngineMemory {
     /// The master weights, f32.
     pub weights: u64,
     /// Their copies in the layout of the matrix products: one, and when training a transposed one.
@@ -73,21 +73,21 @@ pub struct Memory {
     pub scratch: u64,
     /// Sums of gradient groups that wait for others.
     pub groups: u64,
-    /// The average of the weights, if one is kept.
-    pub average: u64,
+    /// The exponential moving average (EMA) of the weights, if one is kept.
+    pub ema: u64,
 }
 
-impl Memory {
+impl EngineMemory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        let Self { weights, packed, gradients, moments, activations, scratch, groups, average } = self;
-        weights + packed + gradients + moments + activations + scratch + groups + average
+        let Self { weights, packed, gradients, moments, activations, scratch, groups, ema } = self;
+        weights + packed + gradients + moments + activations + scratch + groups + ema
     }
 }
 
 /// One thing that `igpt doctor` says of a device.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct Diagnostic {
     /// What it is about: "instruction set".
     pub name: &'static str,
     /// What was found: "avx512".

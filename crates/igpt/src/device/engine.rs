@@ -14,7 +14,7 @@ pub struct LossSum {
     /// Tokens scored.
     pub tokens: usize,
     /// Nats of each image's class, where the batch has labels and the model a classifier; in training with
-    /// [`label_smoothing`](crate::device::FineTuning::label_smoothing) those of the smoothed label.
+    /// [`label_smoothing`](crate::device::FinetuneObjective::label_smoothing) those of the smoothed label.
     pub class_nats: Vec<f64>,
     /// The likeliest class of each of these images.
     pub predicted: Vec<u32>,
@@ -77,7 +77,7 @@ impl Pooling {
 pub trait Engine: Send {
     /// The network's shape.
     fn config(&self) -> &ModelConfig;
-    /// The values of a tensor copied to the host, in the order of its [shape](crate::model::Tensor::shape).
+    /// The values of a tensor copied to the host, in the order of its [shape](crate::model::ParamTensor::shape).
     ///
     /// # Errors
     /// When the network has no tensor of this name.

@@ -2,7 +2,7 @@
 //! table of NaN and an exit status of success.
 
 use crate::device::Engine;
-use crate::model::Layout;
+use crate::model::ParamLayout;
 use crate::{Error, Result};
 
 /// Refuses `values`, computed of `image`, unless all are finite. `what` names a value in the message, "the likelihood".
@@ -37,7 +37,7 @@ fn suspect(engine: &dyn Engine) -> Option<String> {
     // NaN counts as larger than all.
     let size = |weight: f32| if weight.is_nan() { f32::INFINITY } else { weight.abs() };
     let largest = |values: Vec<f32>| values.into_iter().reduce(|a, b| if size(b) > size(a) { b } else { a });
-    let layout = Layout::new(engine.config());
+    let layout = ParamLayout::new(engine.config());
     let tensors = layout.tensors().iter();
     let tensors = tensors.filter_map(|tensor| Some((largest(engine.copy_weight(&tensor.name).ok()?)?, &tensor.name)));
     let (value, name) = tensors.reduce(|a, b| if size(b.0) > size(a.0) { b } else { a })?;
@@ -47,17 +47,17 @@ fn suspect(engine: &dyn Engine) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Options, Precision, open};
+    use crate::device::{EngineOptions, Precision, open};
     use crate::image::ImageSize;
     use crate::model::ModelConfig;
 
     #[test]
     fn a_result_that_is_no_number_names_the_image_and_the_largest_weight() {
         let config = ModelConfig::new(ImageSize::square(8), 5, 16, 2, 2);
-        let layout = Layout::new(&config);
+        let layout = ParamLayout::new(&config);
         let mut weights = vec![0.25; layout.parameters()];
         weights[layout.tensor("transformer.h.1.mlp.c_fc.weight").unwrap().offset + 3] = -3e12;
-        let engine = open(&config, &weights, &Options::new(Precision::F32)).unwrap();
+        let engine = open(&config, &weights, &EngineOptions::new(Precision::F32)).unwrap();
         expect_finite(&[1.0f32, -1e30], "the likelihood", || unreachable!()).unwrap();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let error = expect_finite(&[1.0, bad], "the likelihood", || "a.png".into()).unwrap_err();

@@ -1,6 +1,6 @@
 //! Optimizers: which moments an engine holds for them, and what a step of each is told.
 
-use crate::model::Rates;
+use crate::model::LrMultipliers;
 use crate::{Error, Result};
 
 /// What updates the weights, and so which moments an engine holds.
@@ -37,7 +37,7 @@ pub struct Update {
     /// For the hidden matrices.
     pub hidden: HiddenUpdate,
     /// How the rates of both differ from tensor to tensor.
-    pub rates: Rates,
+    pub rates: LrMultipliers,
 }
 
 impl Update {

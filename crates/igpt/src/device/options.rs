@@ -2,6 +2,7 @@
 
 use crate::device::{Device, Optimizer};
 use crate::model::ModelConfig;
+use crate::setters::setters;
 use crate::{Error, Result};
 
 /// The number format of weights and activations inside matrix products. Sums are always f32.
@@ -29,7 +30,8 @@ impl Precision {
 
 /// What fine-tuning changes about training.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FineTuning {
+#[non_exhaustive]
+pub struct FinetuneObjective {
     /// Weight of the generative loss beside that of the classes: 1 in the paper.
     pub generative_weight: f32,
     /// The first blocks that keep their weights, and the embeddings with them; 0 trains everything.
@@ -39,7 +41,7 @@ pub struct FineTuning {
     pub label_smoothing: f32,
 }
 
-impl Default for FineTuning {
+impl Default for FinetuneObjective {
     fn default() -> Self {
         Self { generative_weight: 1.0, frozen_blocks: 0, label_smoothing: 0.0 }
     }
@@ -47,7 +49,8 @@ impl Default for FineTuning {
 
 /// How an engine computes.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+#[non_exhaustive]
+pub struct EngineOptions {
     /// Where.
     pub device: Device,
     /// Number format of the matrix products.
@@ -58,50 +61,61 @@ pub struct Options {
     pub micro_batch: usize,
     /// Whether each block's weights are packed for the products when a pass comes to it, instead of being kept packed:
     /// less memory, a little more time, and no drawing. Changes no bits.
-    pub repack: bool,
+    pub stream_weights: bool,
     /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
     pub int8: bool,
 }
 
-impl Options {
+impl EngineOptions {
     /// On the quickest device, on all cores.
     pub fn new(precision: Precision) -> Self {
-        Self { device: Device::Auto, precision, threads: 0, micro_batch: 0, repack: false, int8: false }
+        Self { device: Device::Auto, precision, threads: 0, micro_batch: 0, stream_weights: false, int8: false }
     }
 }
 
+setters!(EngineOptions { device: Device, threads: usize, micro_batch: usize, stream_weights: bool, int8: bool });
+
 /// How an engine computes that trains.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TrainOptions {
     /// What inference has, too.
-    pub engine: Options,
+    pub engine: EngineOptions,
     /// Whose moments are held.
     pub optimizer: Optimizer,
     /// Gradient groups of a batch that this engine computes, a power of two: it keeps the sums of those that wait for
     /// others. See [`TrainEngine::end_group`](crate::device::TrainEngine::end_group).
     pub gradient_groups: usize,
     /// Whether an exponential average of the weights (EMA) is kept.
-    pub average: bool,
+    pub ema: bool,
     /// Whether the backward pass computes each block's activations again instead of keeping them (activation
     /// checkpointing): a third more arithmetic, a fraction of the memory. Changes no bits.
     pub recompute: bool,
     /// What is different when the classifier on top is trained.
-    pub fine_tuning: FineTuning,
+    pub fine_tuning: FinetuneObjective,
     /// Which share of the parameters a step updates and whose moments are held, of how many (sharded optimizer state,
     /// ZeRO-1): this rank among all.
     pub share: (usize, usize),
 }
 
+setters!(TrainOptions {
+    engine: EngineOptions,
+    optimizer: Optimizer,
+    gradient_groups: usize,
+    ema: bool,
+    recompute: bool
+});
+
 impl TrainOptions {
     /// With Adam, on the quickest device, on all cores.
     pub fn new(precision: Precision) -> Self {
         Self {
-            engine: Options::new(precision),
+            engine: EngineOptions::new(precision),
             optimizer: Optimizer::Adam,
             gradient_groups: 1,
-            average: false,
+            ema: false,
             recompute: false,
-            fine_tuning: FineTuning::default(),
+            fine_tuning: FinetuneObjective::default(),
             share: (0, 1),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use crate::device::backend::Backend;
 use crate::device::engine::Engine;
 use crate::device::name::Device;
-use crate::device::options::{Options, TrainOptions};
+use crate::device::options::{EngineOptions, TrainOptions};
 use crate::device::train_engine::TrainEngine;
 use crate::model::{Initialization, ModelConfig, initial_weights};
 use crate::{Error, Result};
@@ -56,7 +56,7 @@ pub fn resolve(device: Device) -> Result<Device> {
 ///
 /// # Errors
 /// As [`backend`] and [`Backend::open`].
-pub fn open(network: &ModelConfig, weights: &[f32], options: &Options) -> Result<Box<dyn Engine>> {
+pub fn open(network: &ModelConfig, weights: &[f32], options: &EngineOptions) -> Result<Box<dyn Engine>> {
     backend(options.device)?.open(network, weights, options)
 }
 
@@ -72,7 +72,7 @@ pub fn open_training(network: &ModelConfig, weights: &[f32], options: &TrainOpti
 ///
 /// # Errors
 /// As [`open`].
-pub fn init(network: &ModelConfig, seed: u64, options: &Options) -> Result<Box<dyn Engine>> {
+pub fn init(network: &ModelConfig, seed: u64, options: &EngineOptions) -> Result<Box<dyn Engine>> {
     network.validate()?;
     open(network, &initial_weights(network, Initialization::Paper, seed), options)
 }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// Counts of colours after (left, above), and what follows from them.
 #[derive(Clone, Debug)]
-pub struct Baselines {
+pub struct NgramBaselines {
     n_vocab: usize,
     /// Count of (left, above, colour).
     triples: Table<u64>,
@@ -36,7 +36,7 @@ struct Seen {
 
 /// How often `token` followed the neighbours `left` and `above`; for one outside of the image stands the number of colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
+pub struct ContextCount {
     /// Colour of the pixel to the left.
     pub left: u32,
     /// Colour of the pixel above.
@@ -82,7 +82,7 @@ impl Seen {
     }
 }
 
-impl Baselines {
+impl NgramBaselines {
     /// Counts the training images. Panics on tokens not below `n_vocab`.
     pub fn fit(train: &TokenSet, n_vocab: usize) -> Self {
         let mut triples: Table<u64> = Table::default();
@@ -93,13 +93,13 @@ impl Baselines {
         Self::of_triples(triples, n_vocab)
     }
 
-    /// The models that follow from the counts of [`Baselines::counts`]: the same bits as those that were counted.
+    /// The models that follow from the counts of [`NgramBaselines::counts`]: the same bits as those that were counted.
     ///
     /// # Errors
     /// When a symbol is not one of `n_vocab` colours, or a count is 0 or there twice.
-    pub fn from_counts(counts: impl IntoIterator<Item = Count>, n_vocab: usize) -> Result<Self> {
+    pub fn from_counts(counts: impl IntoIterator<Item = ContextCount>, n_vocab: usize) -> Result<Self> {
         let mut triples: Table<u64> = Table::default();
-        for Count { left, above, token, times } in counts {
+        for ContextCount { left, above, token, times } in counts {
             let is_symbol = |symbol: u32| symbol as usize <= n_vocab;
             if !is_symbol(left) || !is_symbol(above) || token as usize >= n_vocab {
                 return Err(Error::Invalid(format!(
@@ -140,12 +140,12 @@ impl Baselines {
     }
 
     /// How often each colour followed each pair of neighbours, sorted by symbols: all that the models are made of.
-    pub fn counts(&self) -> Vec<Count> {
+    pub fn counts(&self) -> Vec<ContextCount> {
         let mut triples: Vec<(u64, u64)> = self.triples.iter().map(|(&key, &times)| (key, times)).collect();
         triples.sort_unstable();
         let count = |(key, times)| {
             let (left, above, token) = parts(key);
-            Count { left, above, token, times }
+            ContextCount { left, above, token, times }
         };
         triples.into_iter().map(count).collect()
     }
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn probabilities_sum_to_one_in_every_context() {
         for n_vocab in [2, 61, 512] {
-            let baselines = Baselines::fit(&images(n_vocab, 30, 1), n_vocab as usize);
+            let baselines = NgramBaselines::fit(&images(n_vocab, 30, 1), n_vocab as usize);
             let n = n_vocab as u32;
             let mut rng = Rng::new(2, Purpose::Sample, 1, 0);
             assert!((baselines.unigram.iter().sum::<f64>() - 1.0).abs() < 1e-9);
@@ -280,30 +280,31 @@ mod tests {
     #[test]
     fn counts_make_the_model_that_they_were_counted_for_to_the_last_bit() {
         let (train, other) = (images(61, 30, 1), images(61, 5, 2));
-        let fitted = Baselines::fit(&train, 61);
+        let fitted = NgramBaselines::fit(&train, 61);
         let counts = fitted.counts();
         assert_eq!(counts.iter().map(|count| count.times).sum::<u64>(), train.tokens.len() as u64);
-        let again = Baselines::from_counts(counts.clone(), 61).unwrap();
+        let again = NgramBaselines::from_counts(counts.clone(), 61).unwrap();
         assert_eq!((again.counts(), again.n_vocab()), (counts.clone(), 61));
-        let bits = |model: &Baselines| -> Vec<u64> { model.context_nats(&other).iter().map(|n| n.to_bits()).collect() };
+        let bits =
+            |model: &NgramBaselines| -> Vec<u64> { model.context_nats(&other).iter().map(|n| n.to_bits()).collect() };
         assert_eq!(bits(&again), bits(&fitted));
         // Alone and among others.
         let alone = fitted.context_map(other.image(3), other.n_px);
         assert_eq!(alone.iter().sum::<f64>().to_bits(), bits(&fitted)[3]);
-        let bad = |change: fn(&mut Count)| {
+        let bad = |change: fn(&mut ContextCount)| {
             let mut counts = counts.clone();
             change(&mut counts[7]);
-            Baselines::from_counts(counts, 61).is_err()
+            NgramBaselines::from_counts(counts, 61).is_err()
         };
         assert!(bad(|count| count.token = 61) && bad(|count| count.left = 62) && bad(|count| count.times = 0));
-        assert!(Baselines::from_counts([counts[0], counts[0]], 61).is_err());
+        assert!(NgramBaselines::from_counts([counts[0], counts[0]], 61).is_err());
     }
 
     #[test]
     fn scores_of_a_small_picture_are_those_worked_out_by_hand() {
         // One image 0 1 / 0 1, two colours. Unigram: (2 + 2/2) / (4 + 2) = 1/2.
         let picture = set(2, 2, vec![0, 1, 0, 1]);
-        let scores = Baselines::fit(&picture, 2).score(&picture);
+        let scores = NgramBaselines::fit(&picture, 2).score(&picture);
         assert!((scores.uniform - 2f64.ln()).abs() < 1e-12 && (scores.unigram - 2f64.ln()).abs() < 1e-12);
         // Both 0s follow an outside left: (2 + 1/2) / 3 = 5/6, and each pair was seen once: (1 + 5/6) / 2 = 11/12.
         // The 1s follow 0 and score the same.
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn nats_of_images_are_the_context_score_image_by_image() {
-        let baselines = Baselines::fit(&images(16, 30, 1), 16);
+        let baselines = NgramBaselines::fit(&images(16, 30, 1), 16);
         let set = images(16, 7, 9);
         let nats = baselines.context_nats(&set);
         assert_eq!(nats.len(), 7);
@@ -325,14 +326,14 @@ mod tests {
 
     #[test]
     fn the_context_model_learns_what_the_neighbours_tell() {
-        let baselines = Baselines::fit(&images(16, 300, 1), 16);
+        let baselines = NgramBaselines::fit(&images(16, 300, 1), 16);
         let scores = baselines.score(&images(16, 50, 9));
         assert!(scores.context < 0.75 * scores.unigram && scores.unigram < scores.uniform, "{scores:?}");
     }
 
     #[test]
     fn colours_never_seen_in_training_cost_a_finite_loss() {
-        let scores = Baselines::fit(&images(16, 3, 1), 16).score(&set(2, 3, vec![15; 6]));
+        let scores = NgramBaselines::fit(&images(16, 3, 1), 16).score(&set(2, 3, vec![15; 6]));
         assert!(scores.unigram.is_finite() && scores.context.is_finite());
     }
 }

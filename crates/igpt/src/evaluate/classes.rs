@@ -17,7 +17,8 @@ pub const VOTES: u64 = 5;
 
 /// What a classifier says of one image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Classified {
+#[non_exhaustive]
+pub struct Classification {
     /// The likeliest class; of several votes the most frequent, of equally frequent ones the likelier.
     pub class: u32,
     /// The probability of each class, of several votes their mean.
@@ -26,6 +27,7 @@ pub struct Classified {
 
 /// How well images are classified.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Accuracy {
     /// Right ones / all.
     pub accuracy: f64,
@@ -44,7 +46,7 @@ pub struct Accuracy {
 ///
 /// # Errors
 /// When the model has no classifier, the images are not the model's, or a score is not finite.
-pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Vec<Classified>> {
+pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Vec<Classification>> {
     let scores = scores_of(engine, batch, first)?;
     Ok((0..batch.images()).map(|image| scores.classified(image, 1.0)).collect())
 }
@@ -61,8 +63,8 @@ pub fn accuracy(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMu
 ///
 /// # Errors
 /// As [`accuracy`].
-pub fn scores(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<Scores> {
-    let mut all: Option<Scores> = None;
+pub fn scores(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<ClassLogits> {
+    let mut all: Option<ClassLogits> = None;
     for start in (0..set.images()).step_by(BATCH) {
         let end = (start + BATCH).min(set.images());
         let mut found = scores_of(engine, &set.batch(start..end), start as u64)?;
@@ -82,7 +84,7 @@ pub fn scores(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(
 
 /// Logits of classes of some images, of each vote of a model of masked pixels, beside their labels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scores {
+pub struct ClassLogits {
     classes: usize,
     votes: usize,
     /// (images, votes, classes).
@@ -90,7 +92,7 @@ pub struct Scores {
     labels: Vec<u32>,
 }
 
-impl Scores {
+impl ClassLogits {
     /// How well the images are classified with all logits divided by `temperature`.
     pub fn accuracy(&self, temperature: f64) -> Accuracy {
         let found: Vec<_> = (0..self.labels.len()).map(|image| self.classified(image, temperature)).collect();
@@ -122,7 +124,7 @@ impl Scores {
         self.labels.iter().enumerate().map(of).sum()
     }
 
-    fn classified(&self, image: usize, temperature: f64) -> Classified {
+    fn classified(&self, image: usize, temperature: f64) -> Classification {
         let mut count = vec![0; self.classes];
         let mut probabilities = vec![0.0; self.classes];
         for logits in self.votes(image) {
@@ -131,7 +133,7 @@ impl Scores {
             probabilities.iter_mut().zip(softmax).for_each(|(mean, p)| *mean += p / self.votes as f64);
         }
         let both: Vec<(u64, f64)> = count.into_iter().zip(probabilities.iter().copied()).collect();
-        Classified { class: largest(&both, |both| *both) as u32, probabilities }
+        Classification { class: largest(&both, |both| *both) as u32, probabilities }
     }
 
     fn votes(&self, image: usize) -> impl Iterator<Item = &[f32]> {
@@ -148,7 +150,7 @@ impl Scores {
 }
 
 /// The logits of a batch's classes, with no labels beside them yet.
-fn scores_of(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Scores> {
+fn scores_of(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<ClassLogits> {
     let Some(head) = engine.config().class_head else {
         return Err(Error::Missing("the model has no classifier: train one with igpt finetune".into()));
     };
@@ -171,7 +173,7 @@ fn scores_of(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Score
             all[(i * votes + vote) * classes..][..classes].copy_from_slice(logits);
         }
     }
-    Ok(Scores { classes, votes, logits: all, labels: Vec::new() })
+    Ok(ClassLogits { classes, votes, logits: all, labels: Vec::new() })
 }
 
 fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
@@ -196,9 +198,9 @@ mod tests {
 
     /// Scores of images of two classes, of which the first `right` are of the class that they are said to be, by so large
     /// a logit.
-    fn sure_by(logit: f32, right: usize, images: usize) -> Scores {
+    fn sure_by(logit: f32, right: usize, images: usize) -> ClassLogits {
         let labels = (0..images).map(|image| u32::from(image >= right)).collect();
-        Scores { classes: 2, votes: 1, logits: [logit, 0.0].repeat(images), labels }
+        ClassLogits { classes: 2, votes: 1, logits: [logit, 0.0].repeat(images), labels }
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
         let class_head = Some(ClassHead { num_labels: 3, layer: 1 });
         let config = ModelConfig::new(ImageSize::square(8), 7, 16, 1, 2);
         let config = ModelConfig { objective, mask_prob, class_head, ..config };
-        device::open(&config, &random_weights(&config), &device::Options::new(Precision::F32)).unwrap()
+        device::open(&config, &random_weights(&config), &device::EngineOptions::new(Precision::F32)).unwrap()
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::data::{Damaged, Images, TokenSet, check_damaged, tokenize_unchecked};
+use crate::data::{DamagedImage, Images, TokenSet, check_damaged, tokenize_unchecked};
 use crate::device::{Engine, Pooling, blame, expect_finite};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
-use crate::ranks::same::expect_same_tokens;
+use crate::ranks::expect_same::expect_same_tokens;
 use crate::{Error, Result};
 
 /// Images of a run for each rank, unless their features are very long.
@@ -18,6 +18,7 @@ const VALUES: usize = 1 << 24;
 /// Which layers' inputs are the features: `all`, or numbers with commas between. Layer l is `ln_1` of block l's input,
 /// layer n_layer the output of `ln_f`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layers {
     /// 0 to n_layer.
     #[default]
@@ -86,7 +87,7 @@ pub fn features(
     (layers, pooling): (&[usize], Pooling),
     take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
     progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Damaged>> {
+) -> Result<Vec<DamagedImage>> {
     each_run(ranks, engine, images, quantizer, (layers, pooling, true), take, progress)
 }
 
@@ -102,7 +103,7 @@ pub fn features_of_whole(
     (layers, pooling): (&[usize], Pooling),
     take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
     progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Damaged>> {
+) -> Result<Vec<DamagedImage>> {
     each_run(ranks, engine, images, quantizer, (layers, pooling, false), take, progress)
 }
 
@@ -114,7 +115,7 @@ fn each_run(
     (layers, pooling, refuses_damage): (&[usize], Pooling, bool),
     take: &mut dyn FnMut(&TokenSet, &[f32]) -> Result<()>,
     progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Damaged>> {
+) -> Result<Vec<DamagedImage>> {
     let config = engine.config().clone();
     if quantizer.palette().n_vocab() != config.n_vocab {
         let (colors, n_vocab) = (quantizer.palette().n_vocab(), config.n_vocab);
@@ -133,7 +134,7 @@ fn each_run(
         }
         let out = &mut out[..set.images() * values];
         expect_same_tokens(ranks, &set)?;
-        let share = ranks.share(set.images());
+        let share = ranks.shard(set.images());
         let own = &mut out[share.start * values..share.end * values];
         if !share.is_empty() {
             engine.features(&set.batch(share), layers, pooling, own)?;
@@ -169,7 +170,7 @@ mod tests {
             let config = ModelConfig::new(ImageSize::square(8), palette.n_vocab(), 16, 2, 2);
             let found = |size: usize| {
                 on_ranks(size, |mut ranks| {
-                    let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+                    let options = device::EngineOptions { threads: 1, ..device::EngineOptions::new(Precision::F32) };
                     let mut engine = device::init(&config, 0, &options).unwrap();
                     let quantizer = Quantizer::new(palette.clone());
                     let (mut names, mut values) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use std::f64::consts::LN_2;
 use crate::data::{Masking, TokenSet};
 use crate::device::{Engine, LossSum, blame, expect_finite};
 use crate::model::{ModelConfig, Objective};
-use crate::ranks::same::expect_same_tokens;
+use crate::ranks::expect_same::expect_same_tokens;
 use crate::ranks::{Collective, losses};
 use crate::{Error, Result};
 
@@ -17,6 +17,7 @@ const DECODED: usize = 32;
 /// What a model gives some images. Comparable only between models of one palette: see
 /// [`crate::palette::Distortion`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Likelihood {
     /// Negative log-likelihood of a token, the mean over all: the loss.
     pub nats_per_token: f64,
@@ -77,7 +78,7 @@ pub fn likelihood(
 ) -> Result<Likelihood> {
     check(engine.config(), set)?;
     expect_same_tokens(ranks, set)?;
-    let share = ranks.share(set.images());
+    let share = ranks.shard(set.images());
     let mut nats = Vec::with_capacity(share.len());
     let (objective, mask_prob) = (engine.config().objective, engine.config().mask_prob);
     for start in share.clone().step_by(BATCH) {
@@ -109,7 +110,7 @@ pub fn likelihood_by_decoding(
     check(engine.config(), set)?;
     let n_vocab = engine.config().n_vocab;
     expect_same_tokens(ranks, set)?;
-    let share = ranks.share(set.images());
+    let share = ranks.shard(set.images());
     let rows = DECODED.min(share.len().max(1));
     let mut decoder = engine.decoder(rows)?;
     let mut logits = vec![0.0; rows * n_vocab];
@@ -193,12 +194,12 @@ mod tests {
     fn decoding_gives_the_likelihood_of_the_forward_pass() {
         let (config, weights) = network();
         let set = set(35, |i| (i * i % 7) as u16);
-        let options = device::Options::new(Precision::F32);
+        let options = device::EngineOptions::new(Precision::F32);
         let mut engine = device::open(&config, &weights, &options).unwrap();
         let whole = likelihood(&mut Collective::solo(), &mut *engine, &set, 1, &mut |_| {}).unwrap();
         let decoded = likelihood_by_decoding(&mut Collective::solo(), &*engine, &set, 1, &mut |_| {}).unwrap();
         assert!((whole.nats_per_token - decoded.nats_per_token).abs() < 1e-5, "{whole:?} {decoded:?}");
-        let engine = device::open(&config, &weights, &device::Options { int8: true, ..options }).unwrap();
+        let engine = device::open(&config, &weights, &device::EngineOptions { int8: true, ..options }).unwrap();
         let int8 = likelihood_by_decoding(&mut Collective::solo(), &*engine, &set, 1, &mut |_| {}).unwrap();
         assert!(int8 != decoded, "8 bits are not used");
         // Every product of this random network adds about half a percent.
@@ -216,8 +217,8 @@ mod tests {
     fn any_number_of_ranks_finds_the_same_likelihood() {
         let (config, weights) = network();
         let masked = ModelConfig { objective: Objective::Masked, ..config.clone() };
-        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(device::Options::new);
-        let int8 = device::Options { int8: true, ..f32 };
+        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(device::EngineOptions::new);
+        let int8 = device::EngineOptions { int8: true, ..f32 };
         // More than a batch for each of two ranks, and an odd number; then fewer than there are ranks.
         for images in [139, 3] {
             let set = set(images, |i| (i * i % 7) as u16);
@@ -260,7 +261,7 @@ mod tests {
     fn a_fresh_model_scores_every_pixel_as_uniform() {
         // The official initialisation has an output matrix of zeros.
         let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 5, 16, 1, 2);
-        let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
+        let mut engine = device::init(&config, 0, &device::EngineOptions::new(Precision::F32)).unwrap();
         let mut done = Vec::new();
         let set_of_70 = set(70, |i| (i % 5) as u16);
         let found =

@@ -14,7 +14,7 @@ const BLOCK: usize = 2048;
 
 /// Vectors of one length, such as images as pixel values or as features.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Points {
+pub struct Vectors {
     /// Values of a vector.
     pub dim: usize,
     /// All values, vector after vector.
@@ -23,14 +23,14 @@ pub struct Points {
 
 /// The nearest of some vectors to one.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Nearest {
+pub struct NearestNeighbor {
     /// Its position.
     pub image: usize,
     /// How far it is: the root of the mean squared difference of a value.
     pub distance: f64,
 }
 
-impl Points {
+impl Vectors {
     /// Number of vectors.
     pub fn len(&self) -> usize {
         self.values.len() / self.dim.max(1)
@@ -78,7 +78,7 @@ impl Points {
 ///
 /// Matrix products say which vectors may be the nearest: |b|² − 2ab, block by block, with a bound on its rounding. The
 /// distances of these few are then summed one by one, so that neither blocks nor threads move a bit.
-pub fn nearest(points: &Points, among: &Points, pool: &Pool) -> Vec<Nearest> {
+pub fn nearest(points: &Vectors, among: &Vectors, pool: &Pool) -> Vec<NearestNeighbor> {
     assert!(points.dim == among.dim && !among.is_empty(), "vectors of one length to look among");
     let (isa, dim) = (Isa::detect(), points.dim);
     // The nearest so far, and its squared distance.
@@ -112,7 +112,7 @@ pub fn nearest(points: &Points, among: &Points, pool: &Pool) -> Vec<Nearest> {
     }
     let found = |(image, squares): (usize, f32)| {
         let distance = (f64::from(squares) / dim as f64).sqrt();
-        Nearest { image, distance }
+        NearestNeighbor { image, distance }
     };
     best.into_iter().map(found).collect()
 }
@@ -190,9 +190,9 @@ mod tests {
     use super::*;
     use crate::rng::{Purpose, Rng};
 
-    fn points(count: usize, dim: usize, seed: u64) -> Points {
+    fn points(count: usize, dim: usize, seed: u64) -> Vectors {
         let value = |i: u64| Rng::new(seed, Purpose::Sample, 0, i).normal() as f32;
-        Points { dim, values: (0..(count * dim) as u64).map(value).collect() }
+        Vectors { dim, values: (0..(count * dim) as u64).map(value).collect() }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
     }
 
     /// One after the other, as the definition has it.
-    fn plain(some: &Points, among: &Points) -> Vec<Nearest> {
+    fn plain(some: &Vectors, among: &Vectors) -> Vec<NearestNeighbor> {
         let of = |point: &[f32]| {
             let mut best = (0, f32::INFINITY);
             for image in 0..among.len() {
@@ -221,7 +221,7 @@ mod tests {
                     best = (image, squares);
                 }
             }
-            Nearest { image: best.0, distance: (f64::from(best.1) / some.dim as f64).sqrt() }
+            NearestNeighbor { image: best.0, distance: (f64::from(best.1) / some.dim as f64).sqrt() }
         };
         some.values.chunks_exact(some.dim).map(of).collect()
     }
@@ -242,7 +242,7 @@ mod tests {
                     (among.values[11 * dim], some.values[5 * dim]) = (broken, broken);
                 }
                 let expected = plain(&some, &among);
-                assert_eq!(expected[2], Nearest { image: 3, distance: 0.0 });
+                assert_eq!(expected[2], NearestNeighbor { image: 3, distance: 0.0 });
                 for threads in [1, 3] {
                     assert_eq!(nearest(&some, &among, &Pool::new(threads)), expected, "{count} {dim} {far} {broken:?}");
                 }
@@ -253,8 +253,8 @@ mod tests {
     #[test]
     fn a_copy_is_found_at_distance_zero() {
         let among = points(20, 40, 3);
-        let copy = Points { dim: 40, values: among.point(13).to_vec() };
-        assert_eq!(nearest(&copy, &among, &Pool::new(1)), [Nearest { image: 13, distance: 0.0 }]);
+        let copy = Vectors { dim: 40, values: among.point(13).to_vec() };
+        assert_eq!(nearest(&copy, &among, &Pool::new(1)), [NearestNeighbor { image: 13, distance: 0.0 }]);
     }
 
     #[test]

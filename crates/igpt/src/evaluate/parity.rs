@@ -15,7 +15,7 @@ use crate::{Error, Result, files};
 
 /// What transformers computed for some token sequences.
 #[derive(Clone, Debug)]
-pub struct Recording {
+pub struct ReferenceRecording {
     tokens: Batch,
     /// `None` of a classifier whose generative head was never trained.
     generative: Option<Generative>,
@@ -36,34 +36,36 @@ struct Generative {
 
 /// How far two tensors lie apart.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Difference {
+#[non_exhaustive]
+pub struct TensorDifference {
     /// The largest absolute difference of two values.
     pub largest_error: f64,
     /// The same in units of the largest recorded value.
     pub relative_error: f64,
 }
 
-/// The outcome of [`Recording::compare`].
+/// The outcome of [`ReferenceRecording::compare`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Parity {
+#[non_exhaustive]
+pub struct ParityReport {
     /// Images compared.
     pub images: usize,
     /// Of the logits of every position; none of a classifier without a trained generative head.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub logits: Option<Difference>,
+    pub logits: Option<TensorDifference>,
     /// Of the nats per token of each image; none where there are no logits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Difference>,
+    pub loss: Option<TensorDifference>,
     /// Of the pooled features of every layer.
-    pub features: Difference,
+    pub features: TensorDifference,
     /// Of the logits of the classes; none without a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class_logits: Option<Difference>,
+    pub class_logits: Option<TensorDifference>,
 }
 
-impl Parity {
+impl ParityReport {
     /// Everything that was compared, with its name.
-    pub fn parts(&self) -> Vec<(&'static str, Difference)> {
+    pub fn parts(&self) -> Vec<(&'static str, TensorDifference)> {
         let parts = [
             ("logits", self.logits),
             ("loss", self.loss),
@@ -81,7 +83,7 @@ impl Parity {
     }
 }
 
-impl Recording {
+impl ReferenceRecording {
     /// Reads a recording made for a model of `model`'s shape, with everything that the model can compute: pixels of one that
     /// generates, classes of a classifier.
     ///
@@ -134,7 +136,7 @@ impl Recording {
     }
 
     /// Computes the same with `engine`.
-    pub fn compare(&self, engine: &mut dyn Engine) -> Result<Parity> {
+    pub fn compare(&self, engine: &mut dyn Engine) -> Result<ParityReport> {
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let mut features = vec![0.0; self.features.len()];
         engine.features(&self.tokens, &layers, Pooling::Mean, &mut features)?;
@@ -154,11 +156,15 @@ impl Recording {
             None => None,
         };
         let features = difference(&features, &self.features);
-        Ok(Parity { images: self.tokens.images(), logits, loss, features, class_logits })
+        Ok(ParityReport { images: self.tokens.images(), logits, loss, features, class_logits })
     }
 
     /// The differences of logits and loss.
-    fn compare_generative(&self, recorded: &Generative, engine: &mut dyn Engine) -> Result<(Difference, Difference)> {
+    fn compare_generative(
+        &self,
+        recorded: &Generative,
+        engine: &mut dyn Engine,
+    ) -> Result<(TensorDifference, TensorDifference)> {
         let mut logits = vec![0.0; recorded.logits.len()];
         engine.logits(&self.tokens, &mut logits)?;
         let nats = engine.evaluate(&self.tokens)?.nats;
@@ -167,7 +173,7 @@ impl Recording {
     }
 }
 
-fn difference(ours: &[f32], recorded: &[f32]) -> Difference {
+fn difference(ours: &[f32], recorded: &[f32]) -> TensorDifference {
     // `f64::max` would pass over NaN, which must count as an error.
     let larger = |a: f64, b: f64| if a.is_nan() || a >= b { a } else { b };
     let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, larger);
@@ -175,7 +181,7 @@ fn difference(ours: &[f32], recorded: &[f32]) -> Difference {
     let largest_error = largest(&mut pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()));
     let scale = largest(&mut recorded.iter().map(|v| f64::from(v.abs())));
     let relative_error = if largest_error == 0.0 { 0.0 } else { largest_error / scale };
-    Difference { largest_error, relative_error }
+    TensorDifference { largest_error, relative_error }
 }
 
 #[cfg(test)]
@@ -187,7 +193,10 @@ mod tests {
         for (ours, recorded) in [([f32::NAN, 1.0], [1.0, 1.0]), ([1.0, 1.0], [1.0, f32::NAN])] {
             assert!(difference(&ours, &recorded).largest_error.is_nan());
         }
-        assert_eq!(difference(&[1.0, -2.0], &[1.5, -2.0]), Difference { largest_error: 0.5, relative_error: 0.25 });
+        assert_eq!(
+            difference(&[1.0, -2.0], &[1.5, -2.0]),
+            TensorDifference { largest_error: 0.5, relative_error: 0.25 }
+        );
         assert_eq!(difference(&[0.0], &[0.0]).relative_error, 0.0);
     }
 }

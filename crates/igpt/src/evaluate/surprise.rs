@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::Baselines;
+use super::NgramBaselines;
 use super::likelihood::{check, expect_numbers};
 use crate::Result;
 use crate::data::TokenSet;
@@ -24,15 +24,17 @@ const BATCH: usize = 64;
 
 /// What an image's likelihood is held against.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Reference<'a> {
     /// The context model, fitted to training images of the same palette.
-    Context(&'a Baselines),
+    Context(&'a NgramBaselines),
     /// The size of the image as a PNG file, in the colours of this palette.
     Png(&'a Quantizer),
 }
 
 /// How surprising one image is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Surprise {
     /// Its negative log-likelihood under the model.
     pub nats: f64,
@@ -116,9 +118,9 @@ mod tests {
     #[test]
     fn maps_sum_to_the_nats_and_the_reference_is_the_images_complexity() {
         let config = ModelConfig::new(ImageSize::square(8), 8, 16, 1, 2);
-        let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
+        let mut engine = device::init(&config, 0, &device::EngineOptions::new(Precision::F32)).unwrap();
         let set = set(70);
-        let baselines = Baselines::fit(&set, 8);
+        let baselines = NgramBaselines::fit(&set, 8);
         let found = surprise(&mut *engine, &set, Reference::Context(&baselines), &mut |_| ()).unwrap();
         // A new network gives every colour the same probability.
         assert!(found.iter().all(|s| (s.nats - 64.0 * 8f64.ln()).abs() < 1e-3), "{:?}", found[0]);
@@ -134,8 +136,8 @@ mod tests {
     #[test]
     fn images_of_another_size_are_refused() {
         let config = ModelConfig::new(ImageSize::square(9), 8, 16, 1, 2);
-        let mut engine = device::init(&config, 0, &device::Options::new(Precision::F32)).unwrap();
-        let baselines = Baselines::fit(&set(2), 8);
+        let mut engine = device::init(&config, 0, &device::EngineOptions::new(Precision::F32)).unwrap();
+        let baselines = NgramBaselines::fit(&set(2), 8);
         assert!(surprise(&mut *engine, &set(2), Reference::Context(&baselines), &mut |_| ()).is_err());
     }
 }

@@ -15,6 +15,7 @@ const SMALL: (usize, usize) = (16, 64);
 /// How a model's loss stands against the models that only count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Standing {
     /// Not even below that of all colours alike.
     WorseThanUniform,
@@ -30,18 +31,18 @@ pub enum Standing {
 
 /// What is known of a model beside its loss; it decides the advice.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Circumstances {
+pub struct VerdictContext {
     /// Image size of the model.
     pub n_px: ImageSize,
     /// Colours of its palette.
     pub n_vocab: usize,
     /// How its training went.
-    pub course: Course,
+    pub course: TrainingCourse,
 }
 
 /// How a training went, where that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Course {
+pub struct TrainingCourse {
     /// Lowest validation loss.
     pub lowest: Option<f64>,
     /// Last validation loss.
@@ -55,7 +56,7 @@ pub struct Course {
 /// By how much the last validation loss is above the lowest one of a model that overfits.
 const RISEN: f64 = 1.02;
 
-impl Course {
+impl TrainingCourse {
     /// Whether the model overfits: its validation loss rose again, it learned its images by heart.
     fn overfits(&self) -> bool {
         self.ended_early || self.lowest.zip(self.last).is_some_and(|(lowest, last)| last > RISEN * lowest)
@@ -64,6 +65,7 @@ impl Course {
 
 /// The verdict on a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Verdict {
     /// Where it stands.
     pub standing: Standing,
@@ -79,7 +81,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Of a model whose loss is `nats` per token where the baselines' are `scores`.
-    pub fn new(nats: f64, scores: &BaselineScores, of: &Circumstances) -> Self {
+    pub fn new(nats: f64, scores: &BaselineScores, of: &VerdictContext) -> Self {
         let (best, lowest) = scores.best_named();
         let below = 1.0 - nats / lowest;
         let standing = match scores {
@@ -116,7 +118,7 @@ impl Verdict {
     }
 }
 
-impl Circumstances {
+impl VerdictContext {
     /// What to do about a model that is not better than counting.
     fn advice(&self) -> String {
         let (side, colors) = SMALL;
@@ -156,8 +158,8 @@ mod tests {
 
     fn verdict(nats: f64, side: usize, n_vocab: usize, ended_early: bool) -> Verdict {
         let scores = BaselineScores { uniform: 2.77, unigram: 2.0, context: 1.36 };
-        let course = Course { ended_early, ..Course::default() };
-        let circumstances = Circumstances { n_px: ImageSize::square(side), n_vocab, course };
+        let course = TrainingCourse { ended_early, ..TrainingCourse::default() };
+        let circumstances = VerdictContext { n_px: ImageSize::square(side), n_vocab, course };
         Verdict::new(nats, &scores, &circumstances)
     }
 
@@ -187,10 +189,11 @@ mod tests {
 
     #[test]
     fn a_model_whose_validation_loss_rose_again_is_advised_to_see_more_images_and_not_to_train_longer() {
-        let advice = |course: Course| Circumstances { n_px: ImageSize::square(16), n_vocab: 16, course }.advice();
-        let rose = Course { lowest: Some(1.0), last: Some(1.1), ..Course::default() };
+        let advice =
+            |course: TrainingCourse| VerdictContext { n_px: ImageSize::square(16), n_vocab: 16, course }.advice();
+        let rose = TrainingCourse { lowest: Some(1.0), last: Some(1.1), ..TrainingCourse::default() };
         assert!(advice(rose).contains("more of them, or train with --augment"));
-        assert!(advice(Course { augmented: true, ..rose }).ends_with("give it more of them"));
-        assert_eq!(advice(Course { last: Some(1.01), ..rose }), "train longer");
+        assert!(advice(TrainingCourse { augmented: true, ..rose }).ends_with("give it more of them"));
+        assert_eq!(advice(TrainingCourse { last: Some(1.01), ..rose }), "train longer");
     }
 }

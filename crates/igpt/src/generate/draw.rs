@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::device::expect_finite;
-use crate::generate::Settings;
+use crate::generate::SamplingSettings;
 use crate::rng::{Purpose, Rng};
 
 /// Most pixels of an image a draw's key can tell apart: 64×64.
@@ -10,14 +10,14 @@ const PIXELS: u64 = 4096;
 
 /// Draws tokens; keeps the scratch space between draws.
 pub struct Sampler {
-    settings: Settings,
+    settings: SamplingSettings,
     weights: Vec<f64>,
     order: Vec<u32>,
 }
 
 impl Sampler {
     /// Checks `settings`.
-    pub fn new(settings: &Settings) -> Result<Self> {
+    pub fn new(settings: &SamplingSettings) -> Result<Self> {
         settings.validate()?;
         Ok(Self { settings: *settings, weights: Vec::new(), order: Vec::new() })
     }
@@ -27,7 +27,7 @@ impl Sampler {
     pub fn draw(&mut self, logits: &[f32], image: u64, attempt: u64, pixel: usize) -> Result<u16> {
         check(logits, image, pixel)?;
         let best = likeliest(logits);
-        let Settings { temperature, top_k, top_p, seed } = self.settings;
+        let SamplingSettings { temperature, top_k, top_p, seed } = self.settings;
         if temperature == 0.0 || top_k == 1 {
             return Ok(best as u16);
         }
@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sampler(temperature: f64, top_k: usize, top_p: f64) -> Sampler {
-        Sampler::new(&Settings { temperature, top_k, top_p, seed: 7 }).unwrap()
+        Sampler::new(&SamplingSettings { temperature, top_k, top_p, seed: 7 }).unwrap()
     }
 
     fn logits() -> impl Strategy<Value = Vec<f32>> {
@@ -179,7 +179,7 @@ mod tests {
     fn every_part_of_the_key_changes_the_draws() {
         let logits = [0.0f32; 256];
         let line = |seed: u64, image: u64, attempt: u64| {
-            let mut sampler = Sampler::new(&Settings { seed, ..Settings::default() }).unwrap();
+            let mut sampler = Sampler::new(&SamplingSettings { seed, ..SamplingSettings::default() }).unwrap();
             (0..8).map(|t| sampler.draw(&logits, image, attempt, t).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(line(1, 2, 3), line(1, 2, 3));

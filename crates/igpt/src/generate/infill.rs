@@ -6,7 +6,7 @@
 
 use crate::data::Batch;
 use crate::device::{Engine, blame};
-use crate::generate::{Sampler, Settings};
+use crate::generate::{Sampler, SamplingSettings};
 use crate::machine::expect_memory;
 use crate::model::Objective;
 use crate::rng::{Purpose, Rng};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub struct Infill {
     n_ctx: usize,
     image: u64,
-    settings: Settings,
+    settings: SamplingSettings,
     rounds: usize,
     done: usize,
     /// (attempts, T); what is masked still is 0.
@@ -28,7 +28,7 @@ pub struct Infill {
 
 /// What a round drew of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filled {
+pub struct FillRound {
     /// The attempt.
     pub attempt: usize,
     /// Which pixels.
@@ -49,7 +49,7 @@ impl Infill {
         image: u64,
         attempts: usize,
         rounds: usize,
-        settings: &Settings,
+        settings: &SamplingSettings,
     ) -> Result<Self> {
         let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
         if engine.config().objective != Objective::Masked {
@@ -108,7 +108,7 @@ impl Infill {
     ///
     /// # Errors
     /// When the engine fails, or the model's scores are no numbers.
-    pub fn round(&mut self, engine: &mut dyn Engine) -> Result<Vec<Filled>> {
+    pub fn round(&mut self, engine: &mut dyn Engine) -> Result<Vec<FillRound>> {
         if self.is_done() {
             return Ok(Vec::new());
         }
@@ -131,7 +131,7 @@ impl Infill {
                 (self.tokens[place], self.masked[place]) = (token, false);
                 tokens.push(token);
             }
-            filled.push(Filled { attempt, pixels, tokens });
+            filled.push(FillRound { attempt, pixels, tokens });
         }
         self.done += 1;
         Ok(filled)
@@ -142,13 +142,13 @@ impl Infill {
 ///
 /// # Errors
 /// As [`Infill::new`] and [`Infill::round`].
-pub fn infill(
+pub(crate) fn infill(
     engine: &mut dyn Engine,
     known: &[Option<u16>],
     image: u64,
     attempts: usize,
     rounds: usize,
-    settings: &Settings,
+    settings: &SamplingSettings,
 ) -> Result<Vec<Vec<u16>>> {
     let mut infill = Infill::new(engine, known, image, attempts, rounds, settings)?;
     while !infill.is_done() {

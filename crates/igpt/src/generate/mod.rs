@@ -2,18 +2,18 @@
 //! any hole.
 
 mod candidates;
-pub mod draw;
+pub(crate) mod draw;
 mod fill;
-pub mod infill;
-pub mod run;
-pub mod session;
-pub mod settings;
+pub(crate) mod infill;
+pub(crate) mod run;
+pub(crate) mod session;
+pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod toy;
 
 pub use draw::Sampler;
-pub use fill::{Filling, fill};
-pub use infill::Infill;
-pub use run::{Drawing, complete, draw_all, draw_requests, expect_room, good_rows, sample};
-pub use session::{Progress, Request, Session};
-pub use settings::Settings;
+pub use fill::{FillSettings, fill};
+pub use infill::{FillRound, Infill};
+pub use run::{ImageRequest, complete, draw_all, draw_requests, expect_room, good_rows, sample};
+pub use session::{GenerationProgress, GenerationRequest, GenerationSession};
+pub use settings::SamplingSettings;

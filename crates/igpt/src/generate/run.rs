@@ -3,15 +3,15 @@
 //! Rows never influence one another and every draw is keyed by its image, so batches are only a matter of speed.
 
 use crate::device::{Engine, blame};
-use crate::generate::Settings;
-use crate::generate::session::{MOST, Request, Session};
+use crate::generate::SamplingSettings;
+use crate::generate::session::{GenerationRequest, GenerationSession, MOST};
 use crate::machine::expect_memory;
 use crate::model::ModelConfig;
 use crate::{Error, Result};
 
 /// One image to be drawn: the pixels it starts from and the key of its random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drawing<'a> {
+pub struct ImageRequest<'a> {
     /// The first tokens in raster order; empty to draw everything.
     pub given: &'a [u16],
     /// The image's number.
@@ -26,12 +26,13 @@ pub fn sample(
     engine: &dyn Engine,
     n: usize,
     first_image: u64,
-    settings: &Settings,
+    settings: &SamplingSettings,
     rows: usize,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u16>>> {
     expect_room(engine.config(), n, 1)?;
-    let drawings: Vec<_> = (0..n as u64).map(|i| Drawing { given: &[], image: first_image + i, attempt: 0 }).collect();
+    let drawings: Vec<_> =
+        (0..n as u64).map(|i| ImageRequest { given: &[], image: first_image + i, attempt: 0 }).collect();
     draw_all(engine, &drawings, settings, rows, on_progress)
 }
 
@@ -43,14 +44,14 @@ pub fn complete(
     given: &[&[u16]],
     first_image: u64,
     attempts: usize,
-    settings: &Settings,
+    settings: &SamplingSettings,
     rows: usize,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<Vec<u16>>>> {
     expect_room(engine.config(), given.len(), attempts)?;
     let mut drawings = Vec::with_capacity(given.len() * attempts);
     for (image, given) in (first_image..).zip(given) {
-        drawings.extend((0..attempts as u64).map(|attempt| Drawing { given, image, attempt }));
+        drawings.extend((0..attempts as u64).map(|attempt| ImageRequest { given, image, attempt }));
     }
     let mut drawn = draw_all(engine, &drawings, settings, rows, on_progress)?.into_iter();
     Ok(given.iter().map(|_| drawn.by_ref().take(attempts).collect()).collect())
@@ -60,8 +61,8 @@ pub fn complete(
 /// tokens the model can't read.
 pub fn draw_all(
     engine: &dyn Engine,
-    drawings: &[Drawing<'_>],
-    settings: &Settings,
+    drawings: &[ImageRequest<'_>],
+    settings: &SamplingSettings,
     rows: usize,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u16>>> {
@@ -80,36 +81,36 @@ pub fn draw_all(
     Ok(images)
 }
 
-fn request(drawing: &Drawing<'_>, n_ctx: usize, settings: &Settings) -> Request {
-    let Drawing { given, image, attempt } = *drawing;
+fn request(drawing: &ImageRequest<'_>, n_ctx: usize, settings: &SamplingSettings) -> GenerationRequest {
+    let ImageRequest { given, image, attempt } = *drawing;
     let known = given.iter().map(|&token| Some(token)).chain(std::iter::repeat(None)).take(n_ctx).collect();
-    Request { known, image, attempt, settings: *settings, candidates: 1 }
+    GenerationRequest { known, image, attempt, settings: *settings, candidates: 1 }
 }
 
 /// Draws every one of `requests`, holes included; see [`sample`] for `rows` and `on_progress`. At least as many rows are
 /// used as one request needs.
 ///
 /// # Errors
-/// When a request can't be drawn (see [`Session::add`]), or the model's scores are not finite.
+/// When a request can't be drawn (see [`GenerationSession::add`]), or the model's scores are not finite.
 pub fn draw_requests(
     engine: &dyn Engine,
-    requests: Vec<Request>,
+    requests: Vec<GenerationRequest>,
     rows: usize,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u16>>> {
-    let wanted: usize = requests.iter().map(Request::rows).sum();
-    let Some(widest) = requests.iter().map(Request::rows).max() else { return Ok(Vec::new()) };
+    let wanted: usize = requests.iter().map(GenerationRequest::rows).sum();
+    let Some(widest) = requests.iter().map(GenerationRequest::rows).max() else { return Ok(Vec::new()) };
     let rows = if rows == 0 { good_rows(engine.config()) } else { rows }.max(widest);
     // As many batches as needed, all of about the same size.
     let batch = wanted.div_ceil(wanted.div_ceil(rows)).max(widest);
-    let given = |request: &Request| request.known.iter().map_while(|token| *token).collect::<Vec<u16>>();
+    let given = |request: &GenerationRequest| request.known.iter().map_while(|token| *token).collect::<Vec<u16>>();
     let mut images: Vec<Vec<u16>> = requests.iter().map(given).collect();
     let (mut done, total) = (0, images.iter().map(|given| engine.config().n_ctx() - given.len()).sum());
     let config = engine.config();
     expect_memory((batch * (cache_bytes(config) + 8 * config.n_vocab)) as u64, || {
         format!("drawing {batch} rows side by side")
     })?;
-    let mut session = Session::new(engine, batch)?;
+    let mut session = GenerationSession::new(engine, batch)?;
     let mut waiting = (0u64..).zip(requests).peekable();
     loop {
         while let Some((id, request)) = waiting.next_if(|(_, request)| request.rows() <= session.free()) {
@@ -129,8 +130,8 @@ pub fn draw_requests(
     }
 }
 
-fn check(drawing: &Drawing<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
-    let Drawing { given, image, .. } = drawing;
+fn check(drawing: &ImageRequest<'_>, n_ctx: usize, n_vocab: usize) -> Result<()> {
+    let ImageRequest { given, image, .. } = drawing;
     if given.len() > n_ctx {
         let pixels = given.len();
         return Err(Error::Mismatch(format!("image {image} gives {pixels} pixels, but the model's have {n_ctx}")));
@@ -175,8 +176,8 @@ mod tests {
     use crate::generate::toy::Toy;
     use proptest::prelude::*;
 
-    fn settings(seed: u64) -> Settings {
-        Settings { seed, ..Settings::default() }
+    fn settings(seed: u64) -> SamplingSettings {
+        SamplingSettings { seed, ..SamplingSettings::default() }
     }
 
     fn quiet() -> impl FnMut(usize, usize) {
@@ -194,7 +195,7 @@ mod tests {
             assert_eq!(sample(&toy, 7, 0, &settings(3), rows, &mut quiet()).unwrap(), all, "{rows} rows");
         }
         assert_eq!(sample(&toy, 2, 4, &settings(3), 0, &mut quiet()).unwrap(), all[4..6]);
-        let backwards: Vec<_> = (0..7).rev().map(|image| Drawing { given: &[], image, attempt: 0 }).collect();
+        let backwards: Vec<_> = (0..7).rev().map(|image| ImageRequest { given: &[], image, attempt: 0 }).collect();
         let mut drawn = draw_all(&toy, &backwards, &settings(3), 2, &mut quiet()).unwrap();
         drawn.reverse();
         assert_eq!(drawn, all);
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn greedy_drawing_follows_the_likeliest_colour() {
         let toy = Toy::new(8, 9);
-        let greedy = Settings { temperature: 0.0, ..settings(1) };
+        let greedy = SamplingSettings { temperature: 0.0, ..settings(1) };
         let images = sample(&toy, 2, 0, &greedy, 0, &mut quiet()).unwrap();
         assert_eq!(images[0], images[1]);
         for t in 0..64 {
@@ -236,7 +237,7 @@ mod tests {
         assert!(wrong.contains("token 5") && wrong.contains("5 colours"), "{wrong}");
         let long = complete(&toy, &[&[0; 65]], 0, 1, &settings(0), 0, &mut quiet()).unwrap_err().to_string();
         assert!(long.contains("65 pixels"), "{long}");
-        let bad = Settings { top_p: 2.0, ..settings(0) };
+        let bad = SamplingSettings { top_p: 2.0, ..settings(0) };
         assert!(sample(&toy, 1, 0, &bad, 0, &mut quiet()).is_err());
         assert!(sample(&toy, 0, 0, &settings(0), 0, &mut quiet()).unwrap().is_empty());
     }

@@ -10,15 +10,15 @@ use std::collections::BTreeSet;
 
 use super::candidates::{self, Candidate};
 use crate::device::{Decoder, Engine};
-use crate::generate::{Sampler, Settings};
+use crate::generate::{Sampler, SamplingSettings};
 use crate::{Error, Result};
 
 /// Most candidates of a completion, and most attempts at an image: what the keys of their draws can tell apart.
-pub const MOST: usize = 1 << 16;
+pub(crate) const MOST: usize = 1 << 16;
 
 /// One image to be drawn.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct GenerationRequest {
     /// Its pixels (T) in raster order; none are those to be drawn.
     pub known: Vec<Option<u16>>,
     /// The image's number: with the seed and `attempt` the key of its random numbers.
@@ -26,12 +26,12 @@ pub struct Request {
     /// Which attempt at this image it is.
     pub attempt: u64,
     /// How tokens are drawn.
-    pub settings: Settings,
+    pub settings: SamplingSettings,
     /// Candidates that are drawn side by side where known pixels come after a hole.
     pub candidates: usize,
 }
 
-impl Request {
+impl GenerationRequest {
     /// Whether known pixels come after a hole.
     pub fn is_steered(&self) -> bool {
         self.known.iter().skip_while(|token| token.is_some()).any(Option::is_some)
@@ -69,7 +69,7 @@ impl Request {
 
 /// What a step added to an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress<'a> {
+pub struct GenerationProgress<'a> {
     /// The image, as its drawer named it.
     pub id: u64,
     /// The pixel from which on `tokens` are its pixels now. Of several candidates the weightiest is shown: where that is
@@ -84,7 +84,7 @@ pub struct Progress<'a> {
 }
 
 /// The images being drawn, and their decoder.
-pub struct Session {
+pub struct GenerationSession {
     decoder: Box<dyn Decoder>,
     n_ctx: usize,
     n_vocab: usize,
@@ -99,7 +99,7 @@ pub struct Session {
 /// One image being drawn.
 struct Image {
     id: u64,
-    request: Request,
+    request: GenerationRequest,
     steered: bool,
     sampler: Sampler,
     candidates: Vec<Candidate>,
@@ -107,7 +107,7 @@ struct Image {
     shown: Vec<u16>,
 }
 
-impl Session {
+impl GenerationSession {
     /// A session of `rows` rows with the engine's present weights.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Session {
     ///
     /// # Errors
     /// When too few rows are free, nothing is to be drawn, or a token or setting is none that can be used.
-    pub fn add(&mut self, id: u64, request: Request) -> Result<()> {
+    pub fn add(&mut self, id: u64, request: GenerationRequest) -> Result<()> {
         request.check(self.n_ctx, self.n_vocab)?;
         let (wanted, free) = (request.rows(), self.free());
         if wanted > free {
@@ -185,7 +185,7 @@ impl Session {
     /// # Errors
     /// [`Error::ResultNotFinite`] when the model's scores are no numbers: its weights are damaged, or its training
     /// diverged. Nothing is drawn then, of any image.
-    pub fn step(&mut self, hear: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    pub fn step(&mut self, hear: &mut dyn FnMut(GenerationProgress<'_>)) -> Result<()> {
         let Self { decoder, n_ctx, n_vocab, logits, fresh, free, images } = self;
         images.iter().try_for_each(|image| image.check(logits, *n_vocab))?;
         let mut inputs = Vec::with_capacity(logits.len() / *n_vocab);
@@ -233,7 +233,7 @@ impl Image {
     /// Gives each candidate its next pixel: the known one, which weighs it, or a drawn one.
     fn draw(&mut self, logits: &[f32], n_vocab: usize) -> Result<()> {
         let pixel = self.position();
-        let Request { known, image, attempt, .. } = &self.request;
+        let GenerationRequest { known, image, attempt, .. } = &self.request;
         for (number, candidate) in (0u64..).zip(&mut self.candidates) {
             let logits = &logits[candidate.row * n_vocab..][..n_vocab];
             let token = match known[pixel] {
@@ -261,12 +261,12 @@ impl Image {
 
     /// Two random numbers of the last pixel, for choices among candidates.
     fn uniforms(&self) -> [f64; 2] {
-        let Request { image, attempt, settings, .. } = &self.request;
+        let GenerationRequest { image, attempt, settings, .. } = &self.request;
         super::draw::choices(settings.seed, *image, *attempt, self.position() - 1)
     }
 
     /// Tells what became of the image: of its weightiest candidate or, at the end, of one drawn by weight.
-    fn tell(&mut self, done: bool, hear: &mut dyn FnMut(Progress<'_>)) {
+    fn tell(&mut self, done: bool, hear: &mut dyn FnMut(GenerationProgress<'_>)) {
         let chosen = match done {
             true => candidates::choose(&self.candidates, self.uniforms()[1]),
             false => candidates::weightiest(&self.candidates),
@@ -277,7 +277,7 @@ impl Image {
             false => tokens.len() - 1,
         };
         let effective = self.steered.then(|| candidates::effective(&self.candidates));
-        hear(Progress { id: self.id, from, tokens: &tokens[from..], effective, done });
+        hear(GenerationProgress { id: self.id, from, tokens: &tokens[from..], effective, done });
         if self.steered {
             self.shown.clear();
             self.shown.extend_from_slice(tokens);

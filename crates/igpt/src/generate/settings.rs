@@ -1,12 +1,14 @@
 //! How a token is drawn from logits.
 
+use crate::setters::setters;
 use crate::{Error, Result};
 
 /// Temperature, the two filters, and the seed. The default is the paper's plain sampling: temperature 1, no filter
 /// (Chen et al. 2020, section 3.3 and the official `sample.py`).
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+#[non_exhaustive]
+pub struct SamplingSettings {
     /// Logits are divided by this; 0 takes the likeliest colour always.
     pub temperature: f64,
     /// Only the `top_k` likeliest colours may be drawn; 0 allows all.
@@ -18,13 +20,13 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Default for Settings {
+impl Default for SamplingSettings {
     fn default() -> Self {
         Self { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 0 }
     }
 }
 
-impl Settings {
+impl SamplingSettings {
     /// Checks the ranges; the error lists every problem at once.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
@@ -48,7 +50,9 @@ impl Settings {
     }
 }
 
-impl std::fmt::Display for Settings {
+setters!(SamplingSettings { temperature: f64, top_k: usize, top_p: f64, seed: u64 });
+
+impl std::fmt::Display for SamplingSettings {
     /// The settings that matter, as written into pictures: `seed 42, temperature 0.9, top-k 40`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "seed {}, temperature {}", self.seed, self.temperature)?;
@@ -68,13 +72,13 @@ mod tests {
 
     #[test]
     fn validate_reports_every_problem_at_once() {
-        let bad = Settings { temperature: f64::NAN, top_p: 0.0, ..Settings::default() };
+        let bad = SamplingSettings { temperature: f64::NAN, top_p: 0.0, ..SamplingSettings::default() };
         let message = bad.validate().unwrap_err().to_string();
         assert!(message.contains("temperature is NaN") && message.contains("top_p is 0"), "{message}");
         for temperature in [-0.1, f64::INFINITY] {
-            assert!(Settings { temperature, ..Settings::default() }.validate().is_err());
+            assert!(SamplingSettings { temperature, ..SamplingSettings::default() }.validate().is_err());
         }
-        assert!(Settings { top_p: 1.01, ..Settings::default() }.validate().is_err());
-        assert!(Settings { temperature: 0.0, top_k: 7, top_p: 0.5, seed: 1 }.validate().is_ok());
+        assert!(SamplingSettings { top_p: 1.01, ..SamplingSettings::default() }.validate().is_err());
+        assert!(SamplingSettings { temperature: 0.0, top_k: 7, top_p: 0.5, seed: 1 }.validate().is_ok());
     }
 }

@@ -3,7 +3,7 @@
 mod grid;
 mod heat;
 mod pixels;
-pub mod resize;
+pub(crate) mod resize;
 mod size;
 
 pub(crate) use grid::{CHECKER, GAP_GREY, checker};
@@ -12,4 +12,4 @@ pub use heat::heat;
 pub use pixels::Pixels;
 pub(crate) use pixels::{luma, over_white};
 pub use resize::Resampling;
-pub use size::{ImageSize, Window};
+pub use size::{ImageSize, PixelRect};

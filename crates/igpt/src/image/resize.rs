@@ -11,6 +11,7 @@ use crate::image::ImageSize;
 
 /// How a picture is brought to a model's size: `resample` and `do_resize` of transformers' image processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resampling {
     /// The pixel under each new pixel's centre.
     Nearest,
@@ -42,7 +43,7 @@ const BITS: u32 = 32 - 8 - 2;
 
 /// A rectangle in an image's coordinates, in pixels; it may cut through pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Area {
+pub(crate) struct Rect {
     /// Left edge.
     pub left: f64,
     /// Upper edge.
@@ -53,22 +54,22 @@ pub struct Area {
     pub height: f64,
 }
 
-impl Area {
+impl Rect {
     /// The whole of an image.
-    pub fn whole(size: ImageSize) -> Self {
+    pub(crate) fn whole(size: ImageSize) -> Self {
         Self { left: 0.0, top: 0.0, width: size.width as f64, height: size.height as f64 }
     }
 }
 
 /// The part `area` of `image` resampled to `size`, bilinearly. The area must lie inside the image and not be empty.
-pub fn resize(image: &Pixels, area: Area, size: ImageSize) -> Pixels {
+pub(crate) fn resize(image: &Pixels, area: Rect, size: ImageSize) -> Pixels {
     resample(image, area, size, Resampling::Bilinear)
 }
 
 /// As [`resize`], by a filter of choice; [`Resampling::Off`] and [`Resampling::Crop`] are as bilinear.
-pub fn resample(image: &Pixels, area: Area, size: ImageSize, resampling: Resampling) -> Pixels {
+pub(crate) fn resample(image: &Pixels, area: Rect, size: ImageSize, resampling: Resampling) -> Pixels {
     let from = image.size;
-    if size == from && area == Area::whole(from) {
+    if size == from && area == Rect::whole(from) {
         return image.clone();
     }
     let c = image.channels;
@@ -120,7 +121,7 @@ pub fn resample(image: &Pixels, area: Area, size: ImageSize, resampling: Resampl
 }
 
 /// For each new pixel the one under its centre. Positions are summed step by step, as in PIL.
-fn nearest(image: &Pixels, area: Area, size: ImageSize) -> Pixels {
+fn nearest(image: &Pixels, area: Rect, size: ImageSize) -> Pixels {
     let c = image.channels;
     let places = |start: f64, extent: f64, out: usize, length: usize| -> Vec<usize> {
         let step = extent / out as f64;
@@ -239,9 +240,9 @@ mod tests {
         for case in golden["cases"].as_array().unwrap() {
             let n = |key: &str| case[key].as_u64().unwrap() as usize;
             let image = picture(n("width"), n("height"), n("channels"));
-            let area = case["box"].as_array().map_or(Area::whole(image.size), |b| {
+            let area = case["box"].as_array().map_or(Rect::whole(image.size), |b| {
                 let b: Vec<f64> = b.iter().map(|v| v.as_f64().unwrap()).collect();
-                Area { left: b[0], top: b[1], width: b[2] - b[0], height: b[3] - b[1] }
+                Rect { left: b[0], top: b[1], width: b[2] - b[0], height: b[3] - b[1] }
             });
             let resampling = match n("resample") {
                 0 => Resampling::Nearest,

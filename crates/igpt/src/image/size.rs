@@ -13,7 +13,7 @@ pub struct ImageSize {
 
 /// A rectangle of whole pixels of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct PixelRect {
     /// Rows above it.
     pub top: usize,
     /// Columns to its left.

@@ -3,11 +3,11 @@
 
 use igpt_kernels::pool::Pool;
 
-use super::picture::{BATCH, Named};
+use super::picture::{BATCH, NamedPicture};
 use crate::Result;
 use crate::data::Batch;
 use crate::device::{Engine, Pooling};
-use crate::evaluate::{Points, nearest};
+use crate::evaluate::{Vectors, nearest};
 use crate::rng::{Purpose, Rng};
 
 /// Positions in a bank, about: each is compared with each position of a picture.
@@ -17,14 +17,14 @@ const TILES: usize = 8;
 
 /// Features of positions of good pictures.
 #[derive(Debug)]
-pub struct Bank {
+pub struct FeatureBank {
     /// Mean and deviation of each value over the positions, by which all are standardised.
     pub(super) moments: Vec<(f32, f32)>,
     /// The standardised features.
-    pub(super) points: Points,
+    pub(super) points: Vectors,
 }
 
-impl Bank {
+impl FeatureBank {
     /// How far each pixel of some tiles is from the nearest of the bank, (tiles, T): the root of the mean squared difference
     /// of a standardised value.
     ///
@@ -55,23 +55,23 @@ impl Bank {
 pub(super) struct Gathered {
     /// Positions of each picture.
     each: usize,
-    points: Points,
+    points: Vectors,
 }
 
 impl Gathered {
     /// For a bank of `pictures` pictures.
     pub(super) fn of(pictures: usize) -> Self {
-        Self { each: POSITIONS.div_ceil(pictures.max(1)), points: Points { dim: 1, values: Vec::new() } }
+        Self { each: POSITIONS.div_ceil(pictures.max(1)), points: Vectors { dim: 1, values: Vec::new() } }
     }
 
     /// Adds some positions of each of `pictures`, drawn by their places among all.
     ///
     /// # Errors
     /// When the engine fails.
-    pub(super) fn add(&mut self, engine: &mut dyn Engine, pictures: &[Named]) -> Result<()> {
+    pub(super) fn add(&mut self, engine: &mut dyn Engine, pictures: &[NamedPicture]) -> Result<()> {
         let n_ctx = engine.config().n_ctx();
         let (mut tokens, mut places) = (Vec::new(), Vec::new());
-        for Named { index, picture, .. } in pictures {
+        for NamedPicture { index, picture, .. } in pictures {
             for draw in 0..self.each {
                 let mut rng = Rng::new(0, Purpose::Inspect, *index as u64, draw as u64);
                 let tile = rng.below(picture.tiles() as u64) as usize;
@@ -90,24 +90,24 @@ impl Gathered {
     }
 
     /// The bank; none of no pictures.
-    pub(super) fn bank(mut self) -> Option<Bank> {
+    pub(super) fn bank(mut self) -> Option<FeatureBank> {
         let finite = self.points.values.iter().all(|value| value.is_finite());
         if self.points.is_empty() || !finite {
             return None;
         }
         let moments = self.points.moments();
         self.points.standardize(&moments);
-        Some(Bank { moments, points: self.points })
+        Some(FeatureBank { moments, points: self.points })
     }
 }
 
 /// Features of every position of some tiles.
-fn features(engine: &mut dyn Engine, tokens: &[u16]) -> Result<Points> {
+fn features(engine: &mut dyn Engine, tokens: &[u16]) -> Result<Vectors> {
     let (n_ctx, dim) = (engine.config().n_ctx(), engine.config().n_embd);
     let layer = engine.config().n_layer.div_ceil(2);
     let mut values = vec![0.0; tokens.len() * dim];
     engine.features(&Batch::new(tokens.to_vec(), n_ctx), &[layer], Pooling::None, &mut values)?;
-    Ok(Points { dim, values })
+    Ok(Vectors { dim, values })
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::device::{self, Precision};
     use crate::image::ImageSize;
-    use crate::inspect::Picture;
+    use crate::inspect::TiledPicture;
     use crate::model::ModelConfig;
     use crate::palette::{Palette, Quantizer};
     use crate::testing::random_weights;
@@ -123,15 +123,15 @@ mod tests {
     #[test]
     fn what_is_in_the_bank_is_near_and_a_pixel_has_what_the_next_position_knows() {
         let config = ModelConfig::new(ImageSize::square(8), 20, 16, 2, 2);
-        let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+        let options = device::EngineOptions { threads: 1, ..device::EngineOptions::new(Precision::F32) };
         let mut engine = device::open(&config, &random_weights(&config), &options).unwrap();
         let image = |seed: usize| -> Vec<u16> { (0..64).map(|t| ((t * 7 + seed * 5) % (3 + seed)) as u16).collect() };
         let greys = (0..20).map(|i| [i as f32 / 10.0 - 1.0; 3]).collect();
         let quantizer = Quantizer::new(Palette::new(greys, 1).unwrap());
-        let named = |index: usize| Named {
+        let named = |index: usize| NamedPicture {
             index,
             name: String::new(),
-            picture: Picture::of_tokens(image(index), config.n_px, &quantizer),
+            picture: TiledPicture::of_tokens(image(index), config.n_px, &quantizer),
         };
         let mut gathered = Gathered::of(4);
         gathered.add(&mut *engine, &[named(0), named(1), named(2), named(3)]).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! If a new good picture's score is exchangeable with the n held-out ones, it exceeds their ⌈(n+1)(1−α)⌉-th smallest with
 //! probability at most α, whatever the scores' distribution (split conformal prediction, Vovk et al. 2005; Lei et al.
-//! 2018). The probability is over the draw of the held-out pictures, too: see [`Conformal::threshold`].
+//! 2018). The probability is over the draw of the held-out pictures, too: see [`ConformalScores::threshold`].
 
 use crate::{Error, Result};
 
@@ -11,12 +11,12 @@ const ROUNDING: f64 = 1e-9;
 
 /// Scores of held-out good pictures.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conformal {
+pub struct ConformalScores {
     /// From the smallest on.
     scores: Vec<f64>,
 }
 
-impl Conformal {
+impl ConformalScores {
     /// Of scores in any order.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Conformal {
     }
 
     /// The conformal p-value: the share of held-out good pictures and the picture itself whose score is at least as high.
-    /// It is at most α exactly where the score is above [`Conformal::threshold`] of α.
+    /// It is at most α exactly where the score is above [`ConformalScores::threshold`] of α.
     pub fn p_value(&self, score: f64) -> f64 {
         let n = self.scores.len();
         let at_least = n - self.scores.partition_point(|held| *held < score);
@@ -75,7 +75,7 @@ impl Conformal {
 }
 
 /// How many held-out pictures a rate of false alarms needs at least.
-pub fn needed(false_alarms: f64) -> usize {
+pub(crate) fn needed(false_alarms: f64) -> usize {
     ((1.0 / false_alarms - ROUNDING).ceil() as usize).saturating_sub(1).max(1)
 }
 
@@ -103,8 +103,8 @@ mod tests {
 
     use super::*;
 
-    fn of(scores: impl IntoIterator<Item = u32>) -> Conformal {
-        Conformal::new(scores.into_iter().map(f64::from).collect()).unwrap()
+    fn of(scores: impl IntoIterator<Item = u32>) -> ConformalScores {
+        ConformalScores::new(scores.into_iter().map(f64::from).collect()).unwrap()
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
             let error = of(1..=60).threshold(rate).unwrap_err().to_string();
             assert!(error.contains(&rate.to_string()) && error.contains("between 0 and 1"), "{error}");
         }
-        assert!(Conformal::new(Vec::new()).is_err() && Conformal::new(vec![1.0, f64::NAN]).is_err());
+        assert!(ConformalScores::new(Vec::new()).is_err() && ConformalScores::new(vec![1.0, f64::NAN]).is_err());
     }
 
     #[test]

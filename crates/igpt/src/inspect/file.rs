@@ -10,15 +10,15 @@ use std::sync::Arc;
 use safetensors::View as Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::bank::Bank;
-use super::conformal::Conformal;
-use super::fit::{Fit, Used, identity};
-use super::picture::View;
+use super::bank::FeatureBank;
+use super::conformal::ConformalScores;
+use super::exact_values::{ExactValueSurprise, symbols};
+use super::fit::{FitRecord, InspectionFit, identity};
+use super::picture::InputMode;
 use super::score::Score;
-use super::typical::{Filters, Statistics};
-use super::within::{Within, symbols};
+use super::typical::{FilterSizes, FilterStatistics};
 use crate::checksum::{sha256, sha256_file};
-use crate::evaluate::{Baselines, Count, Points};
+use crate::evaluate::{ContextCount, NgramBaselines, Vectors};
 use crate::formats::safetensors::{self as format, Header};
 use crate::model::ModelDir;
 use crate::model::dir::{INSPECTION, is_inspection};
@@ -44,12 +44,12 @@ struct Text {
     version: u32,
     /// Identity of the model.
     model: String,
-    view: View,
+    view: InputMode,
     score: Score,
-    used: Used,
+    used: FitRecord,
     brightest: f64,
     /// Filters that the statistics are of.
-    filters: Option<Filters>,
+    filters: Option<FilterSizes>,
     /// Name of the file of tensors.
     tensors: String,
     /// Its SHA-256.
@@ -78,7 +78,7 @@ impl Text {
     }
 }
 
-impl Fit {
+impl InspectionFit {
     /// The fit in the model directory `dir`, whose model this is; none where there is none.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Fit {
         if sha256_file(&tensors)? != text.sha256 {
             return Err(Error::format(&tensors, format!("damaged, its checksum is another: {AGAIN}")));
         }
-        let held_out = Conformal::new(text.held_out_scores).map_err(|e| bad(&e))?;
+        let held_out = ConformalScores::new(text.held_out_scores).map_err(|e| bad(&e))?;
         if held_out.scores().len() != text.used.held_out || !text.brightest.is_finite() {
             return Err(bad(&"its numbers do not fit together"));
         }
@@ -140,7 +140,7 @@ impl Fit {
     /// The fit in the model directory `dir`, which must have one.
     ///
     /// # Errors
-    /// As [`Fit::open`], and when there is none.
+    /// As [`InspectionFit::open`], and when there is none.
     pub fn expect(dir: &Path, model: &ModelDir) -> Result<Self> {
         Self::open(dir, model)?.ok_or_else(|| {
             let dir = dir.display();
@@ -197,7 +197,7 @@ impl Fit {
             tensors.push((CENTRE, Values::f32(&statistics.centre)));
             tensors.push((SCALE, Values::f32(&statistics.scale)));
         }
-        if let Some(Bank { moments, points }) = self.bank.as_deref() {
+        if let Some(FeatureBank { moments, points }) = self.bank.as_deref() {
             tensors.push((BANK, Values::f32(&points.values)));
             tensors.push((MOMENTS, Values::f32(&moments.iter().flat_map(|(a, b)| [*a, *b]).collect::<Vec<_>>())));
         }
@@ -261,35 +261,35 @@ impl Stored<'_> {
         self.tensor(name).ok_or_else(|| self.bad(format!("no tensor {name}: run igpt inspect fit again")))?.read_u32()
     }
 
-    fn reference(&self, n_vocab: usize) -> Result<Baselines> {
+    fn reference(&self, n_vocab: usize) -> Result<NgramBaselines> {
         let (symbols, times) = (self.u32(SYMBOLS)?, self.u32(TIMES)?);
         if symbols.len() != 3 * times.len() {
             return Err(self.bad(format!("{SYMBOLS} and {TIMES} do not fit together: run igpt inspect fit again")));
         }
-        let counts = symbols.chunks_exact(3).zip(&times).map(|(symbols, &times)| Count {
+        let counts = symbols.chunks_exact(3).zip(&times).map(|(symbols, &times)| ContextCount {
             left: symbols[0],
             above: symbols[1],
             token: symbols[2],
             times: times.into(),
         });
-        Baselines::from_counts(counts, n_vocab).map_err(|e| self.bad(e.to_string()))
+        NgramBaselines::from_counts(counts, n_vocab).map_err(|e| self.bad(e.to_string()))
     }
 
-    fn within(&self, model: &ModelDir) -> Result<Within> {
+    fn within(&self, model: &ModelDir) -> Result<ExactValueSurprise> {
         let stored = self.tensor(WITHIN).ok_or_else(|| self.bad("no tensor within: run igpt inspect fit again"))?;
         let nats = stored.read()?;
         if nats.len() != symbols(&model.palette) {
             return Err(self.bad(format!("{WITHIN} is not of the model's palette: run igpt inspect fit again")));
         }
-        Ok(Within { nats })
+        Ok(ExactValueSurprise { nats })
     }
 
-    fn statistics(&self, filters: Option<Filters>) -> Result<Option<Statistics>> {
+    fn statistics(&self, filters: Option<FilterSizes>) -> Result<Option<FilterStatistics>> {
         let (Some(centre), Some(scale), Some(filters)) = (self.tensor(CENTRE), self.tensor(SCALE), filters) else {
             return Ok(None);
         };
-        let statistics = Statistics { filters, centre: centre.read()?, scale: scale.read()? };
-        let fits = [&statistics.centre, &statistics.scale].iter().all(|values| values.len() == Statistics::LEN);
+        let statistics = FilterStatistics { filters, centre: centre.read()?, scale: scale.read()? };
+        let fits = [&statistics.centre, &statistics.scale].iter().all(|values| values.len() == FilterStatistics::LEN);
         let has_sizes = [filters.line, filters.smooth, filters.spot].iter().all(|side| (1..1000).contains(side));
         if !fits || !has_sizes || statistics.scale.iter().any(|scale| *scale < 0.0) {
             return Err(self.bad(format!("{CENTRE} and {SCALE} are no statistics: run igpt inspect fit again")));
@@ -297,14 +297,14 @@ impl Stored<'_> {
         Ok(Some(statistics))
     }
 
-    fn bank(&self, n_embd: usize) -> Result<Option<Bank>> {
+    fn bank(&self, n_embd: usize) -> Result<Option<FeatureBank>> {
         let (Some(values), Some(moments)) = (self.tensor(BANK), self.tensor(MOMENTS)) else { return Ok(None) };
-        let points = Points { dim: n_embd, values: values.read()? };
+        let points = Vectors { dim: n_embd, values: values.read()? };
         let moments: Vec<(f32, f32)> = moments.read()?.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         if points.is_empty() || points.len() * n_embd != points.values.len() || moments.len() != n_embd {
             return Err(self.bad(format!("{BANK} and {MOMENTS} are no bank: run igpt inspect fit again")));
         }
-        Ok(Some(Bank { moments, points }))
+        Ok(Some(FeatureBank { moments, points }))
     }
 
     fn pictures(&self) -> Result<Vec<u64>> {

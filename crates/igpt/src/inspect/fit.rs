@@ -2,52 +2,53 @@
 
 use std::sync::Arc;
 
-use igpt_kernels::Pool;
+use igpt_kernels::pool::Pool;
 use serde::{Deserialize, Serialize};
 
-use super::bank::Bank;
-use super::conformal::{Conformal, expect_rate, needed};
-use super::evidence::{Good, Needs};
-use super::picture::{Picture, View};
+use super::bank::FeatureBank;
+use super::conformal::{ConformalScores, expect_rate, needed};
+use super::exact_values::ExactValueSurprise;
+use super::picture::{InputMode, TiledPicture};
 use super::score::Score;
-use super::typical::Statistics;
-use super::within::Within;
+use super::score_maps::{GoodReference, ScoreInputs};
+use super::typical::FilterStatistics;
 use crate::checksum::sha256_of;
-use crate::evaluate::Baselines;
+use crate::evaluate::NgramBaselines;
 use crate::model::ModelDir;
 use crate::{Error, Result};
 
 /// All that it takes to judge pictures.
 #[derive(Clone, Debug)]
-pub struct Fit {
+pub struct InspectionFit {
     /// Identity of the model whose scores these are: SHA-256 of its shape, palette and weights.
     pub model: String,
     /// How pictures are brought to the model.
-    pub view: View,
+    pub view: InputMode,
     /// The rule.
     pub score: Score,
     /// Scores of the held-out good pictures.
-    pub held_out: Conformal,
+    pub held_out: ConformalScores,
     /// What a map's brightest colour stands for: what the maps of 95 % of the held-out pictures nowhere exceed.
     pub brightest: f64,
     /// Which pictures were used for what.
-    pub used: Used,
+    pub used: FitRecord,
     /// The reference, a context model of good pictures.
-    pub reference: Baselines,
+    pub reference: NgramBaselines,
     /// Exact values of good pictures within each colour.
-    pub within: Within,
+    pub within: ExactValueSurprise,
     /// What good pictures are like at their extremes, where the score asks.
-    pub statistics: Option<Statistics>,
+    pub statistics: Option<FilterStatistics>,
     /// Features of good pictures, where the score asks.
-    pub bank: Option<Arc<Bank>>,
-    /// [`Picture::key`] of all pictures that it was fitted to or that are held out, sorted.
+    pub bank: Option<Arc<FeatureBank>>,
+    /// [`TiledPicture::key`] of all pictures that it was fitted to or that are held out, sorted.
     pub pictures: Vec<u64>,
 }
 
 /// Which good pictures were used for what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Used {
+#[non_exhaustive]
+pub struct FitRecord {
     /// What `--data` said.
     pub data: String,
     /// How they were divided, in words.
@@ -62,16 +63,16 @@ pub struct Used {
     pub held_out: usize,
 }
 
-impl Fit {
+impl InspectionFit {
     /// What its score asks of the model, and of `threads` threads; 0 is one for each available core.
-    pub fn needs(&self, threads: usize) -> Needs {
+    pub fn needs(&self, threads: usize) -> ScoreInputs {
         // What only a bank is compared by need not wait for work without one.
         let threads = if self.bank.is_some() { Pool::team(threads) } else { 1 };
         let (expectation, bank) = (self.score.needs_expectation(), self.bank.clone());
-        Needs { expectation, bank, pool: Arc::new(Pool::new(threads)) }
+        ScoreInputs { expectation, bank, pool: Arc::new(Pool::new(threads)) }
     }
 
-    /// The score above which a picture is odd, at this rate of false alarms: [`Conformal::threshold`].
+    /// The score above which a picture is odd, at this rate of false alarms: [`ConformalScores::threshold`].
     ///
     /// # Errors
     /// As there. The message says how many pictures have to be held out, those for the score's statistics among them.
@@ -89,12 +90,12 @@ impl Fit {
     }
 
     /// What it knows of good pictures.
-    pub fn good(&self) -> Good<'_> {
-        Good { reference: &self.reference, within: &self.within }
+    pub fn good(&self) -> GoodReference<'_> {
+        GoodReference { reference: &self.reference, within: &self.within }
     }
 
     /// Whether a picture was fitted to or held out.
-    pub fn has_used(&self, picture: &Picture) -> bool {
+    pub fn has_used(&self, picture: &TiledPicture) -> bool {
         self.pictures.binary_search(&picture.key()).is_ok()
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use igpt_kernels::Pool;
+use igpt_kernels::pool::Pool;
 
-use super::bank::{Bank, Gathered};
-use super::conformal::{Conformal, needed};
-use super::divide::Divided;
-use super::evidence::{Evidence, Good, Needs, evidence};
-use super::fit::{Fit, Used, identity};
-use super::picture::{Named, View, each_run};
+use super::bank::{FeatureBank, Gathered};
+use super::conformal::{ConformalScores, needed};
+use super::exact_values::{Counts, ExactValueSurprise};
+use super::fit::{FitRecord, InspectionFit, identity};
+use super::good_split::GoodSplit;
+use super::picture::{InputMode, NamedPicture, each_run};
 use super::score::Score;
-use super::typical::{Extremes, Filters};
-use super::within::{Counts, Within};
-use crate::data::{Damaged, Images, TokenSet};
+use super::score_maps::{GoodReference, ScoreInputs, ScoreMaps, score_maps};
+use super::typical::{Extremes, FilterSizes};
+use crate::data::{DamagedImage, Images, TokenSet};
 use crate::device::Engine;
-use crate::evaluate::Baselines;
+use crate::evaluate::NgramBaselines;
 use crate::image::ImageSize;
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
@@ -37,7 +37,8 @@ const BELOW_BRIGHTEST: f64 = 0.95;
 
 /// Which score is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+#[non_exhaustive]
+pub enum ScoreChoice {
     /// This one.
     Named(Score),
     /// The one that tells odd pictures best, measured on half of the held-out good ones; the other half is left for the
@@ -47,11 +48,11 @@ pub enum Choice {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct FitRequest<'a> {
     /// How pictures are brought to the model.
-    pub view: View,
+    pub view: InputMode,
     /// Which score is kept.
-    pub choice: Choice,
+    pub choice: ScoreChoice,
     /// What `--data` says, for messages and the record.
     pub data: &'a str,
     /// Pictures known to be odd, by which scores are compared.
@@ -62,7 +63,8 @@ pub struct Request<'a> {
 
 /// How well a score tells the odd pictures from held-out good ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Separation {
+#[non_exhaustive]
+pub struct ScoreSeparation {
     /// The score.
     pub score: Score,
     /// Area under the ROC curve.
@@ -73,15 +75,16 @@ pub struct Separation {
 
 /// A fit, and what was found on the way.
 #[derive(Clone, Debug)]
-pub struct Fitted {
+#[non_exhaustive]
+pub struct FitOutcome {
     /// The fit.
-    pub fit: Fit,
+    pub fit: InspectionFit,
     /// Each score beside the odd pictures, where there are some.
-    pub table: Vec<Separation>,
+    pub table: Vec<ScoreSeparation>,
     /// Odd pictures that could be read.
     pub odd: usize,
     /// Pictures of any kind that could not be read.
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedImage>,
 }
 
 /// Fits everything to the good pictures of `divided` for `model`, whose `engine` computes. `progress` is told what is done.
@@ -91,24 +94,24 @@ pub struct Fitted {
 pub fn fit(
     engine: &mut dyn Engine,
     model: &ModelDir,
-    divided: &Divided,
-    request: Request<'_>,
+    divided: &GoodSplit,
+    request: FitRequest<'_>,
     progress: &mut dyn FnMut(&'static str, usize, usize),
-) -> Result<Fitted> {
+) -> Result<FitOutcome> {
     let scores: Vec<Score> = match (request.odd, request.choice) {
         (Some(_), _) => Score::ALL.to_vec(),
-        (None, Choice::Named(score)) => vec![score],
-        (None, Choice::Auto) => {
+        (None, ScoreChoice::Named(score)) => vec![score],
+        (None, ScoreChoice::Auto) => {
             return Err(Error::Invalid(
                 "no score can be chosen without odd pictures: give some, or name a score".into(),
             ));
         }
     };
-    let is_auto = request.choice == Choice::Auto;
+    let is_auto = request.choice == ScoreChoice::Auto;
     // Before anything takes long.
     expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, request.data)?;
     let needs_bank = scores.iter().any(|score| score.needs_bank());
-    let needs = Needs {
+    let needs = ScoreInputs {
         expectation: scores.iter().any(|score| score.needs_expectation()),
         bank: None,
         pool: Arc::new(Pool::new(if needs_bank { Pool::team(request.threads) } else { 1 })),
@@ -124,7 +127,7 @@ pub fn fit(
         damaged: Vec::new(),
     };
     let (reference, within, reference_count) = looked.reference(&divided.reference.spread(REFERENCE), model)?;
-    let good = Good { reference: &reference, within: &within };
+    let good = GoodReference { reference: &reference, within: &within };
 
     if needs_bank {
         let bank = looked.bank(&divided.reference.spread(STATISTICS))?;
@@ -139,12 +142,12 @@ pub fn fit(
         images.pick((0..images.len()).filter(|i| (spares && i % 3 == 2) == spared))
     };
     let (spared, rest) = (part(true), part(false));
-    let mut extremes = Extremes::new(Filters::of(request.view, model.config.n_px));
+    let mut extremes = Extremes::new(FilterSizes::of(request.view, model.config.n_px));
     let mut statistics_count = 0;
     if needs_statistics {
         let images = if spares { &spared } else { &divided.reference };
-        looked.each("statistics", &images.spread(STATISTICS), good, &mut |evidence| {
-            extremes.add(evidence);
+        looked.each("statistics", &images.spread(STATISTICS), good, &mut |score_maps| {
+            extremes.add(score_maps);
             statistics_count += 1;
         })?;
     }
@@ -153,9 +156,9 @@ pub fn fit(
         return Err(none_readable(request.data));
     }
 
-    let judge = |scores: &[Score], evidence: &Evidence| -> Row {
+    let judge = |scores: &[Score], score_maps: &ScoreMaps| -> Row {
         let of = |score: &Score| {
-            let (value, map) = score.judge(evidence, statistics.as_ref());
+            let (value, map) = score.judge(score_maps, statistics.as_ref());
             [value, map.max()]
         };
         scores.iter().map(of).collect()
@@ -164,9 +167,9 @@ pub fn fit(
     let turn = |wanted: usize| rest.pick((0..rest.len()).filter(|i| !is_auto || i % 2 == wanted));
     let (mut for_choice, mut odd) = (Vec::new(), Vec::new());
     if let Some(images) = request.odd {
-        looked.each("held out", &turn(0), good, &mut |evidence| for_choice.push(judge(&scores, evidence)))?;
+        looked.each("held out", &turn(0), good, &mut |score_maps| for_choice.push(judge(&scores, score_maps)))?;
         let own = std::mem::take(&mut looked.used);
-        looked.each("odd", images, good, &mut |evidence| odd.push(judge(&scores, evidence)))?;
+        looked.each("odd", images, good, &mut |score_maps| odd.push(judge(&scores, score_maps)))?;
         looked.used = own;
         if odd.is_empty() {
             return Err(Error::Missing("no odd picture could be read: give others, or mend these".into()));
@@ -174,9 +177,9 @@ pub fn fit(
     }
     let table = separations(&scores, &for_choice, &odd);
     let score = match request.choice {
-        Choice::Named(score) => score,
+        ScoreChoice::Named(score) => score,
         // Of equal ones the first, which is the simplest.
-        Choice::Auto => {
+        ScoreChoice::Auto => {
             let best = table.iter().rev().max_by(|a, b| a.auroc.total_cmp(&b.auroc));
             best.map_or(Score::DEFAULT, |best| best.score)
         }
@@ -186,7 +189,7 @@ pub fn fit(
     looked.needs.expectation = score.needs_expectation();
     looked.needs.bank = looked.needs.bank.filter(|_| score.needs_bank());
     let mut for_threshold = Vec::new();
-    let mut take = |evidence: &Evidence| for_threshold.push(judge(&[score], evidence)[0]);
+    let mut take = |score_maps: &ScoreMaps| for_threshold.push(judge(&[score], score_maps)[0]);
     looked.each("held out", &turn(1), good, &mut take)?;
     if !score.needs_statistics() {
         // Nothing was fitted to these for this score.
@@ -198,7 +201,7 @@ pub fn fit(
     let mut pictures = looked.used;
     pictures.sort_unstable();
     pictures.dedup();
-    let used = Used {
+    let used = FitRecord {
         data: request.data.into(),
         how: divided.how.clone(),
         reference: reference_count,
@@ -206,11 +209,11 @@ pub fn fit(
         choice: if is_auto { for_choice.len() } else { 0 },
         held_out: for_threshold.len(),
     };
-    let fit = Fit {
+    let fit = InspectionFit {
         model: identity(model),
         view: request.view,
         score,
-        held_out: Conformal::new(column(0))?,
+        held_out: ConformalScores::new(column(0))?,
         brightest: quantile(&column(1), BELOW_BRIGHTEST).unwrap_or(1.0).max(1e-6),
         used,
         reference,
@@ -219,7 +222,7 @@ pub fn fit(
         bank: looked.needs.bank,
         pictures,
     };
-    Ok(Fitted { fit, table, odd: odd.len(), damaged: looked.damaged })
+    Ok(FitOutcome { fit, table, odd: odd.len(), damaged: looked.damaged })
 }
 
 /// Number and highest value of the map of each score, of one picture.
@@ -229,27 +232,27 @@ type Row = Vec<[f64; 2]>;
 struct Looked<'a> {
     engine: &'a mut dyn Engine,
     quantizer: Quantizer,
-    shape: (View, ImageSize),
-    needs: Needs,
+    shape: (InputMode, ImageSize),
+    needs: ScoreInputs,
     progress: &'a mut dyn FnMut(&'static str, usize, usize),
     /// Keys of all that were read.
     used: Vec<u64>,
-    damaged: Vec<Damaged>,
+    damaged: Vec<DamagedImage>,
 }
 
 impl Looked<'_> {
-    /// Hands the evidence of each of `images` to `take`.
+    /// Hands the score_maps of each of `images` to `take`.
     fn each(
         &mut self,
         what: &'static str,
         images: &Images,
-        good: Good<'_>,
-        take: &mut dyn FnMut(&Evidence),
+        good: GoodReference<'_>,
+        take: &mut dyn FnMut(&ScoreMaps),
     ) -> Result<()> {
         let mut done = 0;
         let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
             self.used.extend(run.iter().map(|named| named.picture.key()));
-            evidence(self.engine, &run, good, &self.needs)?.iter().for_each(&mut *take);
+            score_maps(self.engine, &run, good, &self.needs)?.iter().for_each(&mut *take);
             done += run.len();
             (self.progress)(what, done, images.len());
             Ok(())
@@ -259,11 +262,11 @@ impl Looked<'_> {
     }
 
     /// The context model of some pictures, their exact values, and how many pictures they are.
-    fn reference(&mut self, images: &Images, model: &ModelDir) -> Result<(Baselines, Within, usize)> {
+    fn reference(&mut self, images: &Images, model: &ModelDir) -> Result<(NgramBaselines, ExactValueSurprise, usize)> {
         let (mut tokens, mut count, mut values) = (Vec::new(), 0, Counts::new(&self.quantizer));
         let (n_ctx, share) = (model.config.n_ctx(), REFERENCE / images.len().max(1));
         let unread = each_run(images, self.shape, &self.quantizer, &mut |run| {
-            for Named { index, picture, .. } in &run {
+            for NamedPicture { index, picture, .. } in &run {
                 self.used.push(picture.key());
                 values.add(picture.details());
                 for tile in spread(picture.tiles(), share, *index) {
@@ -283,11 +286,11 @@ impl Looked<'_> {
             names: vec![String::new(); images],
             damaged: Vec::new(),
         };
-        Ok((Baselines::fit(&set, model.config.n_vocab), values.within(&self.quantizer), count))
+        Ok((NgramBaselines::fit(&set, model.config.n_vocab), values.within(&self.quantizer), count))
     }
 
     /// The bank of some pictures' features; none where none can be read.
-    fn bank(&mut self, images: &Images) -> Result<Option<Bank>> {
+    fn bank(&mut self, images: &Images) -> Result<Option<FeatureBank>> {
         let (mut gathered, mut done) = (Gathered::of(images.len()), 0);
         each_run(images, self.shape, &self.quantizer, &mut |run| {
             gathered.add(self.engine, &run)?;
@@ -299,7 +302,7 @@ impl Looked<'_> {
     }
 
     /// Remembers pictures that could not be read, each once.
-    fn note(&mut self, unread: Vec<Damaged>) {
+    fn note(&mut self, unread: Vec<DamagedImage>) {
         self.damaged.extend(unread);
         let mut seen = HashSet::new();
         self.damaged.retain(|damaged| seen.insert(damaged.name.clone()));
@@ -321,11 +324,11 @@ fn none_readable(data: &str) -> Error {
 }
 
 /// How well each score tells `odd` pictures from `usual` ones; nothing where there are none.
-fn separations(scores: &[Score], usual: &[Row], odd: &[Row]) -> Vec<Separation> {
+fn separations(scores: &[Score], usual: &[Row], odd: &[Row]) -> Vec<ScoreSeparation> {
     let of = |(i, score): (usize, &Score)| {
         let column = |rows: &[Row]| rows.iter().map(|row| row[i][0]).collect::<Vec<f64>>();
         let auroc = auroc(&column(usual), &column(odd))?;
-        Some(Separation { score: *score, auroc, interval: auroc_interval(auroc, usual.len(), odd.len()) })
+        Some(ScoreSeparation { score: *score, auroc, interval: auroc_interval(auroc, usual.len(), odd.len()) })
     };
     scores.iter().enumerate().filter_map(of).collect()
 }

@@ -1,11 +1,11 @@
 //! Judges pictures by a fit.
 
-use super::evidence::{Evidence, Needs, evidence};
-use super::fit::Fit;
-use super::map::Map;
-use super::picture::{Named, Picture, each_run};
+use super::fit::InspectionFit;
+use super::map::PixelMap;
+use super::picture::{NamedPicture, TiledPicture, each_run};
+use super::score_maps::{ScoreInputs, ScoreMaps, score_maps};
 use crate::Result;
-use crate::data::{Damaged, Images};
+use crate::data::{DamagedImage, Images};
 use crate::device::Engine;
 use crate::image::{ImageSize, Pixels};
 use crate::model::ModelDir;
@@ -15,16 +15,17 @@ use crate::palette::Quantizer;
 #[derive(Debug)]
 pub struct Inspector {
     /// The fit.
-    pub fit: Fit,
+    pub fit: InspectionFit,
     /// What its score asks.
-    needs: Needs,
+    needs: ScoreInputs,
     quantizer: Quantizer,
     n_px: ImageSize,
 }
 
 /// What is said of one picture.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+#[non_exhaustive]
+pub struct InspectionResult {
     /// How odd it is.
     pub score: f64,
     /// The share of held-out good pictures with a lower score, in percent.
@@ -32,12 +33,12 @@ pub struct Verdict {
     /// The conformal p-value.
     pub p_value: f64,
     /// Where it is odd.
-    pub map: Map,
+    pub map: PixelMap,
 }
 
 impl Inspector {
     /// Of `fit`, which is of `model`. Features are compared by `threads` threads; 0 is one for each available core.
-    pub fn new(fit: Fit, model: &ModelDir, threads: usize) -> Self {
+    pub fn new(fit: InspectionFit, model: &ModelDir, threads: usize) -> Self {
         let needs = fit.needs(threads);
         Self { fit, needs, quantizer: Quantizer::new(model.palette.clone()), n_px: model.config.n_px }
     }
@@ -45,35 +46,35 @@ impl Inspector {
     /// A decoded picture of any size, ready for the engine.
     ///
     /// # Errors
-    /// As [`Picture::new`].
-    pub fn picture(&self, pixels: &Pixels) -> Result<Picture> {
-        Picture::new(pixels, self.fit.view, self.n_px, &self.quantizer)
+    /// As [`TiledPicture::new`].
+    pub fn picture(&self, pixels: &Pixels) -> Result<TiledPicture> {
+        TiledPicture::new(pixels, self.fit.view, self.n_px, &self.quantizer)
     }
 
     /// An image of the model's size that is tokens already.
-    pub fn picture_of_tokens(&self, tokens: Vec<u16>) -> Picture {
-        Picture::of_tokens(tokens, self.n_px, &self.quantizer)
+    pub fn picture_of_tokens(&self, tokens: Vec<u16>) -> TiledPicture {
+        TiledPicture::of_tokens(tokens, self.n_px, &self.quantizer)
     }
 
     /// What its score asks of the model; cheap to clone.
-    pub fn needs(&self) -> &Needs {
+    pub fn needs(&self) -> &ScoreInputs {
         &self.needs
     }
 
     /// In how many tiles a picture of this size is looked at; 1 of one that is looked at as a whole.
     pub fn tiles(&self, own: ImageSize) -> usize {
-        Picture::count(own, self.fit.view, self.n_px)
+        TiledPicture::count(own, self.fit.view, self.n_px)
     }
 
-    /// What is said of a picture with this evidence.
-    pub fn verdict(&self, evidence: &Evidence) -> Verdict {
-        let (score, map) = self.fit.score.judge(evidence, self.fit.statistics.as_ref());
+    /// What is said of a picture from its maps.
+    pub fn verdict(&self, maps: &ScoreMaps) -> InspectionResult {
+        let (score, map) = self.fit.score.judge(maps, self.fit.statistics.as_ref());
         let held_out = &self.fit.held_out;
-        Verdict { score, percentile: held_out.percentile(score), p_value: held_out.p_value(score), map }
+        InspectionResult { score, percentile: held_out.percentile(score), p_value: held_out.p_value(score), map }
     }
 
     /// The heat map of a picture, at the picture's own size.
-    pub fn heat(&self, picture: &Picture, verdict: &Verdict) -> Pixels {
+    pub fn heat(&self, picture: &TiledPicture, verdict: &InspectionResult) -> Pixels {
         verdict.map.picture(picture.own, picture.place, self.fit.brightest)
     }
 
@@ -88,7 +89,7 @@ impl Inspector {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Option<f64>>> {
         let mut scores = vec![None; images.len()];
-        let mut take = |named: &Named, verdict: Verdict| {
+        let mut take = |named: &NamedPicture, verdict: InspectionResult| {
             scores[named.index] = Some(verdict.score);
             Ok(())
         };
@@ -105,14 +106,14 @@ impl Inspector {
         &self,
         engine: &mut dyn Engine,
         images: &Images,
-        take: &mut dyn FnMut(&Named, Verdict) -> Result<()>,
+        take: &mut dyn FnMut(&NamedPicture, InspectionResult) -> Result<()>,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Vec<Damaged>> {
+    ) -> Result<Vec<DamagedImage>> {
         let mut done = 0;
         each_run(images, (self.fit.view, self.n_px), &self.quantizer, &mut |run| {
-            let found = evidence(engine, &run, self.fit.good(), &self.needs)?;
-            for (named, evidence) in run.iter().zip(&found) {
-                take(named, self.verdict(evidence))?;
+            let found = score_maps(engine, &run, self.fit.good(), &self.needs)?;
+            for (named, maps) in run.iter().zip(&found) {
+                take(named, self.verdict(maps))?;
             }
             done += run.len();
             progress(done, images.len());

@@ -1,6 +1,6 @@
 //! Means of a map along straight lines: what a scratch is found by, which a square window dilutes.
 
-use super::map::Map;
+use super::map::PixelMap;
 use crate::image::ImageSize;
 
 /// Lines of one length and width in several directions through the centre of a square.
@@ -30,7 +30,7 @@ impl Lines {
 
     /// For each pixel the largest mean over the lines that it is on and whose square lies inside; that of the least line
     /// where it is on none, in the corners. None of a map that no square fits into.
-    pub(super) fn largest(&self, map: &Map) -> Option<Map> {
+    pub(super) fn largest(&self, map: &PixelMap) -> Option<PixelMap> {
         let ImageSize { height, width } = map.size;
         let (rows, columns) = ((height + 1).checked_sub(self.side)?, (width + 1).checked_sub(self.side)?);
         if rows == 0 || columns == 0 {
@@ -55,7 +55,7 @@ impl Lines {
         }
         let least = best.iter().copied().filter(|mean| mean.is_finite()).fold(f64::INFINITY, f64::min);
         best.iter_mut().filter(|mean| !mean.is_finite()).for_each(|mean| *mean = least);
-        Some(Map::new(map.size, best))
+        Some(PixelMap::new(map.size, best))
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
         let lines = Lines::new(21, 1.5, 24);
         let of = |is_bright: &dyn Fn(f64, f64) -> bool| {
             let value = |i: usize| f64::from(u8::from(is_bright((i / 50) as f64, (i % 50) as f64)));
-            lines.largest(&Map::new(size, (0..size.pixels()).map(value).collect())).unwrap()
+            lines.largest(&PixelMap::new(size, (0..size.pixels()).map(value).collect())).unwrap()
         };
         for angle in [0.0f64, 0.4, 1.1, 1.57, 2.5] {
             let (sin, cos) = angle.sin_cos();
@@ -84,6 +84,6 @@ mod tests {
         // Everywhere the mean of a flat map, the border included; too small a map has no line.
         assert!(of(&|_, _| true).values.iter().all(|value| (value - 1.0).abs() < 1e-12));
         let small = ImageSize { height: 20, width: 50 };
-        assert!(lines.largest(&Map::new(small, vec![0.0; 1000])).is_none());
+        assert!(lines.largest(&PixelMap::new(small, vec![0.0; 1000])).is_none());
     }
 }

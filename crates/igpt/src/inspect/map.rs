@@ -1,21 +1,21 @@
 //! A number for each pixel of a picture: windows, the highest values, and the picture of it at the picture's own size.
 
-use crate::image::resize::{Area, resample};
-use crate::image::{ImageSize, Pixels, Resampling, Window, checker, heat};
+use crate::image::resize::{Rect, resample};
+use crate::image::{ImageSize, PixelRect, Pixels, Resampling, checker, heat};
 
 /// Side of the windows that scores look at, in pixels of the maps.
-pub const SIDE: usize = 5;
+pub(crate) const SIDE: usize = 5;
 
 /// A number for each pixel.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Map {
+pub struct PixelMap {
     /// Height and width.
     pub size: ImageSize,
     /// In raster order.
     pub values: Vec<f64>,
 }
 
-impl Map {
+impl PixelMap {
     /// Panics unless there is a value for each pixel.
     pub fn new(size: ImageSize, values: Vec<f64>) -> Self {
         assert_eq!(values.len(), size.pixels(), "a value for each pixel");
@@ -82,10 +82,10 @@ impl Map {
 
     /// As a picture of `own` size, on which the map lies at `place`: the brightest colour for `top` and more, a grey
     /// checkerboard where the map says nothing.
-    pub fn picture(&self, own: ImageSize, place: Window, top: f64) -> Pixels {
+    pub fn picture(&self, own: ImageSize, place: PixelRect, top: f64) -> Pixels {
         let values: Vec<f32> = self.values.iter().map(|value| *value as f32).collect();
         let map = heat(&values, self.size, top as f32);
-        let map = resample(&map, Area::whole(map.size), place.size, Resampling::Bilinear);
+        let map = resample(&map, Rect::whole(map.size), place.size, Resampling::Bilinear);
         if place.size == own {
             return map;
         }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn windows_are_means_that_lie_inside_and_the_top_is_the_mean_of_the_highest() {
         let size = ImageSize { height: 6, width: 9 };
-        let map = Map::new(size, (0..54).map(|i| f64::from(i * i % 23)).collect());
+        let map = PixelMap::new(size, (0..54).map(|i| f64::from(i * i % 23)).collect());
         let found = map.windows(5);
         for (y, x, top, left) in [(0, 0, 0, 0), (2, 2, 0, 0), (3, 4, 1, 2), (5, 8, 1, 4)] {
             let rows = (top..top + 5).map(|y| map.values[y * 9 + left..][..5].iter().sum::<f64>());
@@ -129,9 +129,9 @@ mod tests {
         }
         let mut peak = vec![0.0; 54];
         peak[30] = 50.0;
-        assert!((Map::new(size, peak.clone()).windows(5).max() - 2.0).abs() < 1e-12);
-        assert_eq!(Map::new(size, peak.clone()).top(0.01), 50.0);
-        assert!((Map::new(size, peak).top(0.1) - 10.0).abs() < 1e-12);
+        assert!((PixelMap::new(size, peak.clone()).windows(5).max() - 2.0).abs() < 1e-12);
+        assert_eq!(PixelMap::new(size, peak.clone()).top(0.01), 50.0);
+        assert!((PixelMap::new(size, peak).top(0.1) - 10.0).abs() < 1e-12);
         // A window larger than the map is all of it.
         let all = map.sum() / 54.0;
         assert!(map.windows(20).values.iter().all(|value| (value - all).abs() < 1e-12));
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn a_map_is_shown_where_it_lies_and_grey_elsewhere() {
-        let map = Map::new(ImageSize::square(2), vec![0.0, 9.0, 9.0, 0.0]);
+        let map = PixelMap::new(ImageSize::square(2), vec![0.0, 9.0, 9.0, 0.0]);
         let (own, place) = (ImageSize { height: 4, width: 8 }, ImageSize::square(4));
-        let shown = map.picture(own, Window { top: 0, left: 2, size: place }, 9.0);
+        let shown = map.picture(own, PixelRect { top: 0, left: 2, size: place }, 9.0);
         assert_eq!((shown.size, shown.channels), (own, 3));
         let at = |y: usize, x: usize| &shown.data[3 * (8 * y + x)..][..3];
         assert!(at(0, 0).iter().all(|v| *v == at(0, 0)[0]) && at(3, 7)[0] > 150);

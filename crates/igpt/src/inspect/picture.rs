@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::map::Map;
-use super::within::symbol;
+use super::exact_values::symbol;
+use super::map::PixelMap;
 use crate::checksum::sha256_of;
-use crate::data::{Damaged, Images, Preprocess};
-use crate::image::{ImageSize, Pixels, Window};
+use crate::data::{DamagedImage, Images, Preprocess};
+use crate::image::{ImageSize, PixelRect, Pixels};
 use crate::machine::expect_memory;
 use crate::palette::Quantizer;
 use crate::{Error, Result};
@@ -14,7 +14,8 @@ use crate::{Error, Result};
 /// How a picture is brought to a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum View {
+#[non_exhaustive]
+pub enum InputMode {
     /// The largest centred crop of the model's proportions, scaled to the model's size, as everywhere else in igpt.
     #[default]
     Whole,
@@ -25,11 +26,11 @@ pub enum View {
 
 /// A picture ready for the engine: the tokens of its tiles, and where they lie.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct TiledPicture {
     /// The picture's own size.
     pub own: ImageSize,
     /// What of it the maps show.
-    pub place: Window,
+    pub place: PixelRect,
     /// Size of its maps.
     size: ImageSize,
     n_px: ImageSize,
@@ -41,12 +42,12 @@ pub struct Picture {
     key: u64,
 }
 
-impl Picture {
+impl TiledPicture {
     /// A picture of any size for a model of size `n_px`.
     ///
     /// # Errors
     /// When it is smaller than a tile, too large for the memory that is left, or would have to be scaled where the palette forbids it.
-    pub fn new(pixels: &Pixels, view: View, n_px: ImageSize, quantizer: &Quantizer) -> Result<Self> {
+    pub fn new(pixels: &Pixels, view: InputMode, n_px: ImageSize, quantizer: &Quantizer) -> Result<Self> {
         let own = pixels.size;
         let pixels = &*pixels.with_channels(quantizer.palette().channels());
         let key = key(&[&pixels.size.width.to_le_bytes(), &pixels.data]);
@@ -54,7 +55,7 @@ impl Picture {
             let pixels = pixels.data.chunks_exact(pixels.channels);
             pixels.zip(tokens).map(|(pixel, token)| symbol(quantizer, *token, pixel)).collect()
         };
-        if view == View::Whole {
+        if view == InputMode::Whole {
             let preprocess = Preprocess::of(quantizer.palette(), n_px);
             let (scaled, place) = (preprocess.evaluation(pixels)?, preprocess.window(own)?);
             let mut tokens = vec![0; n_px.pixels()];
@@ -82,17 +83,17 @@ impl Picture {
             let rows = all.chunks_exact(own.width).skip(*top).take(n_px.height);
             rows.for_each(|row| tokens.extend_from_slice(&row[*left..*left + n_px.width]));
         }
-        let place = Window { top: 0, left: 0, size: own };
+        let place = PixelRect { top: 0, left: 0, size: own };
         let details = details(pixels, &all);
         Ok(Self { own, place, size: own, n_px, corners, tokens, details, key })
     }
 
     /// Tiles of a picture of size `own`; 0 of one that is smaller than a tile.
-    pub fn count(own: ImageSize, view: View, n_px: ImageSize) -> usize {
+    pub fn count(own: ImageSize, view: InputMode, n_px: ImageSize) -> usize {
         let along = |length: usize, tile: usize| length.checked_sub(tile).map_or(0, |_| starts(length, tile).len());
         match view {
-            View::Whole => 1,
-            View::Tiles => along(own.height, n_px.height) * along(own.width, n_px.width),
+            InputMode::Whole => 1,
+            InputMode::Tiles => along(own.height, n_px.height) * along(own.width, n_px.width),
         }
     }
 
@@ -102,7 +103,7 @@ impl Picture {
         let exact = |token: &u16| symbol(quantizer, *token, &palette.bytes(*token)[..palette.channels()]);
         let details = tokens.iter().map(exact).collect();
         let key = key(&[bytemuck::cast_slice(&tokens)]);
-        let place = Window { top: 0, left: 0, size: n_px };
+        let place = PixelRect { top: 0, left: 0, size: n_px };
         Self { own: n_px, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key }
     }
 
@@ -117,8 +118,8 @@ impl Picture {
     }
 
     /// A map of these values, one for each pixel.
-    pub(super) fn map(&self, values: Vec<f64>) -> Map {
-        Map::new(self.size, values)
+    pub(super) fn map(&self, values: Vec<f64>) -> PixelMap {
+        PixelMap::new(self.size, values)
     }
 
     /// The model's size.
@@ -142,7 +143,7 @@ impl Picture {
     }
 
     /// One map of the whole picture, of `values` (tiles, T): where tiles overlap, the mean.
-    pub fn merge(&self, values: impl IntoIterator<Item = f64>) -> Map {
+    pub fn merge(&self, values: impl IntoIterator<Item = f64>) -> PixelMap {
         let (width, tile) = (self.size.width, self.n_px);
         let mut sums = vec![0.0; self.size.pixels()];
         let mut counts = vec![0.0f32; self.size.pixels()];
@@ -154,7 +155,7 @@ impl Picture {
             counts[at] += 1.0;
         }
         sums.iter_mut().zip(&counts).for_each(|(sum, count)| *sum /= f64::from(*count));
-        Map::new(self.size, sums)
+        PixelMap::new(self.size, sums)
     }
 }
 
@@ -170,13 +171,13 @@ const BYTES: u64 = 128;
 
 /// A picture among others.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct NamedPicture {
     /// Its place among them, from 0.
     pub index: usize,
     /// Its name.
     pub name: String,
     /// Itself.
-    pub picture: Picture,
+    pub picture: TiledPicture,
 }
 
 /// Hands runs of `images` to `take`, in order, ready for a model of size `n_px`. Gives those that could not be read, which
@@ -186,10 +187,10 @@ pub struct Named {
 /// When `take` fails.
 pub(super) fn each_run(
     images: &Images,
-    (view, n_px): (View, ImageSize),
+    (view, n_px): (InputMode, ImageSize),
     quantizer: &Quantizer,
-    take: &mut dyn FnMut(Vec<Named>) -> Result<()>,
-) -> Result<Vec<Damaged>> {
+    take: &mut dyn FnMut(Vec<NamedPicture>) -> Result<()>,
+) -> Result<Vec<DamagedImage>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // The palette's, not those that all of the images together are taken for: a picture's score is its own.
     let channels = quantizer.palette().channels();
@@ -197,19 +198,19 @@ pub(super) fn each_run(
     let (mut first, mut largest) = (0, n_px.pixels());
     while first < images.len() {
         // As large as those before, one may guess.
-        let run = (PIXELS / largest).clamp(1, RUN[usize::from(view == View::Tiles)]);
+        let run = (PIXELS / largest).clamp(1, RUN[usize::from(view == InputMode::Tiles)]);
         let last = (first + run).min(images.len());
         let share = (last - first).div_ceil(threads).max(1);
         let read = |index: usize| {
             let picture =
-                images.pixels_in(index, channels).and_then(|pixels| Picture::new(&pixels, view, n_px, quantizer));
+                images.pixels_in(index, channels).and_then(|pixels| TiledPicture::new(&pixels, view, n_px, quantizer));
             let name = images.name(index);
             match picture {
-                Ok(picture) => Ok(Named { index, name, picture }),
-                Err(error) => Err(Damaged::new(name, &error)),
+                Ok(picture) => Ok(NamedPicture { index, name, picture }),
+                Err(error) => Err(DamagedImage::new(name, &error)),
             }
         };
-        let found: Vec<Result<Named, Damaged>> = std::thread::scope(|scope| {
+        let found: Vec<Result<NamedPicture, DamagedImage>> = std::thread::scope(|scope| {
             let parts = (first..last).step_by(share).map(|start| {
                 let read = &read;
                 scope.spawn(move || (start..(start + share).min(last)).map(read).collect::<Vec<_>>())
@@ -291,7 +292,7 @@ mod tests {
                     && (place.left..place.left + place.size.width).contains(&x)
             };
             let pixels = grey(height, width, |y, x| if inside(y, x) { 15 } else { 0 });
-            let picture = Picture::new(&pixels, View::Whole, n_px, &quantizer()).unwrap();
+            let picture = TiledPicture::new(&pixels, InputMode::Whole, n_px, &quantizer()).unwrap();
             assert!(picture.tokens().iter().all(|token| *token == 15), "{height}×{width}: {place:?}");
             assert_eq!((picture.tiles(), picture.own, picture.place), (1, pixels.size, place));
         }
@@ -302,21 +303,22 @@ mod tests {
         let n_px = ImageSize::square(8);
         let value = |y: usize, x: usize| (3 * y + 5 * x + y * x) % 16;
         for (height, width) in [(8, 8), (8, 9), (21, 30), (12, 16)] {
-            let picture = Picture::new(&grey(height, width, value), View::Tiles, n_px, &quantizer()).unwrap();
+            let picture = TiledPicture::new(&grey(height, width, value), InputMode::Tiles, n_px, &quantizer()).unwrap();
             let values: Vec<f64> = picture.tokens().iter().map(|token| f64::from(*token)).collect();
             let merged = picture.merge(values);
             let expected: Vec<f64> = (0..height * width).map(|i| value(i / width, i % width) as f64).collect();
-            assert_eq!(merged, Map::new(ImageSize { height, width }, expected));
-            assert_eq!(picture.tiles(), Picture::count(picture.own, View::Tiles, n_px));
+            assert_eq!(merged, PixelMap::new(ImageSize { height, width }, expected));
+            assert_eq!(picture.tiles(), TiledPicture::count(picture.own, InputMode::Tiles, n_px));
         }
-        let small = Picture::new(&grey(7, 30, value), View::Tiles, n_px, &quantizer()).unwrap_err().to_string();
+        let small =
+            TiledPicture::new(&grey(7, 30, value), InputMode::Tiles, n_px, &quantizer()).unwrap_err().to_string();
         assert!(small.contains("7×30") && small.contains("8×8") && small.contains("give larger"), "{small}");
     }
 
     #[test]
     fn where_tiles_overlap_their_mean_counts() {
         let n_px = ImageSize::square(8);
-        let picture = Picture::new(&grey(8, 12, |_, _| 0), View::Tiles, n_px, &quantizer()).unwrap();
+        let picture = TiledPicture::new(&grey(8, 12, |_, _| 0), InputMode::Tiles, n_px, &quantizer()).unwrap();
         assert_eq!(picture.tiles(), 2);
         // Each tile's number at its own pixels: columns 0 to 7, and 4 to 11.
         let values: Vec<f64> = (0..128).map(|i| f64::from(i / 64)).collect();
@@ -339,13 +341,13 @@ mod tests {
                 path
             })
             .to_vec();
-        let images = crate::data::sources::folder::of_files(&paths);
+        let images = crate::data::sources::folder::images_of_files(&paths);
         let mut runs = Vec::new();
-        let mut take = |run: Vec<Named>| {
+        let mut take = |run: Vec<NamedPicture>| {
             runs.push(run.iter().map(|named| named.picture.own.height).collect::<Vec<_>>());
             Ok(())
         };
-        each_run(&images, (View::Tiles, ImageSize::square(8)), &quantizer(), &mut take).unwrap();
+        each_run(&images, (InputMode::Tiles, ImageSize::square(8)), &quantizer(), &mut take).unwrap();
         assert_eq!(runs, [vec![9, 600], vec![1100], vec![1100], vec![30]]);
     }
 }

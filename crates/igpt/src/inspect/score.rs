@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::Evidence;
-use super::map::{Map, SIDE};
-use super::typical::Statistics;
+use super::map::{PixelMap, SIDE};
+use super::score_maps::ScoreMaps;
+use super::typical::FilterStatistics;
 use crate::Error;
 
 /// Share of pixels that [`Score::Top`] looks at.
@@ -16,6 +16,7 @@ const TOP: f64 = 0.01;
 /// How odd a picture is, by one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Score {
     /// Its nats under the model.
     Likelihood,
@@ -67,14 +68,14 @@ impl Score {
         self == Self::Features
     }
 
-    /// Whether it compares with [`Statistics`] of good pictures.
+    /// Whether it compares with [`FilterStatistics`] of good pictures.
     pub fn needs_statistics(self) -> bool {
         self == Self::Typical
     }
 
     /// The picture's number and its map. Panics without the statistics that it needs.
-    pub fn judge(self, evidence: &Evidence, statistics: Option<&Statistics>) -> (f64, Map) {
-        let Evidence { surprise, reference, .. } = evidence;
+    pub fn judge(self, maps: &ScoreMaps, statistics: Option<&FilterStatistics>) -> (f64, PixelMap) {
+        let ScoreMaps { surprise, reference, .. } = maps;
         let beyond = || surprise.minus(reference);
         match self {
             Self::Likelihood => (surprise.sum(), surprise.clone()),
@@ -85,17 +86,17 @@ impl Score {
             Self::LocalExcess => by_largest(beyond().windows(SIDE)),
             Self::Typical => {
                 let statistics = statistics.expect("a fit has the statistics that its score needs");
-                by_largest(statistics.deviations(evidence))
+                by_largest(statistics.deviations(maps))
             }
             Self::Features => {
-                let distance = evidence.distance.as_ref().expect("a score's evidence has what the score needs");
+                let distance = maps.distance.as_ref().expect("a score's maps has what the score needs");
                 by_largest(distance.windows(SIDE))
             }
         }
     }
 }
 
-fn by_largest(map: Map) -> (f64, Map) {
+fn by_largest(map: PixelMap) -> (f64, PixelMap) {
     (map.max(), map)
 }
 

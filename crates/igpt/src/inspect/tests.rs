@@ -10,7 +10,7 @@ use crate::evaluate::{Reference, surprise};
 use crate::files::full_disk;
 use crate::image::{ImageSize, Pixels};
 use crate::model::dir::INSPECTION;
-use crate::model::{Card, ModelConfig, ModelDir, SaveType};
+use crate::model::{ModelCard, ModelConfig, ModelDir, SaveType};
 use crate::testing::random_weights;
 use crate::train::TrainedOn;
 
@@ -26,25 +26,30 @@ fn model() -> ModelDir {
 }
 
 fn engine(model: &ModelDir) -> Box<dyn Engine> {
-    let options = device::Options { threads: 1, ..device::Options::new(Precision::F32) };
+    let options = device::EngineOptions { threads: 1, ..device::EngineOptions::new(Precision::F32) };
     device::open(&model.config, &model.weights, &options).unwrap()
 }
 
-fn divided(reference: usize, held_out: usize) -> Divided {
+fn divided(reference: usize, held_out: usize) -> GoodSplit {
     let emoji = emoji();
     let how = "by hand".into();
-    Divided { reference: emoji.train.spread(reference), held_out: emoji.test.spread(held_out), how, notes: Vec::new() }
+    GoodSplit {
+        reference: emoji.train.spread(reference),
+        held_out: emoji.test.spread(held_out),
+        how,
+        notes: Vec::new(),
+    }
 }
 
-fn fitted(model: &ModelDir, view: View, choice: Choice, odd: Option<&Images>) -> crate::Result<Fitted> {
-    let request = Request { view, choice, data: "emoji", odd, threads: 1 };
+fn fitted(model: &ModelDir, view: InputMode, choice: ScoreChoice, odd: Option<&Images>) -> crate::Result<FitOutcome> {
+    let request = FitRequest { view, choice, data: "emoji", odd, threads: 1 };
     fit(&mut *engine(model), model, &divided(60, 40), request, &mut |_, _, _| ())
 }
 
 /// Scores as bits, in the order of `images`.
 fn scores(inspector: &Inspector, model: &ModelDir, images: &Images) -> Vec<(String, u64)> {
     let mut found = Vec::new();
-    let mut take = |named: &Named, verdict: Verdict| {
+    let mut take = |named: &NamedPicture, verdict: InspectionResult| {
         assert_eq!(inspector.heat(&named.picture, &verdict).size, named.picture.own);
         found.push((named.name.clone(), verdict.score.to_bits()));
         Ok(())
@@ -58,14 +63,14 @@ fn a_picture_has_the_same_score_alone_among_others_and_in_another_order() {
     let model = model();
     let images = emoji().validation.spread(70);
     let places = [3usize, 69, 40];
-    for view in [View::Whole, View::Tiles] {
+    for view in [InputMode::Whole, InputMode::Tiles] {
         // Emoji have many tiles.
-        let scores_of_view = if view == View::Whole { &Score::ALL[..] } else { &[Score::DEFAULT] };
+        let scores_of_view = if view == InputMode::Whole { &Score::ALL[..] } else { &[Score::DEFAULT] };
         for &score in scores_of_view {
-            let fit = fitted(&model, view, Choice::Named(score), None).unwrap().fit;
+            let fit = fitted(&model, view, ScoreChoice::Named(score), None).unwrap().fit;
             let inspector = Inspector::new(fit, &model, 1);
-            let images = if view == View::Whole { images.clone() } else { images.pick(places) };
-            let places = if view == View::Whole { places } else { [0, 1, 2] };
+            let images = if view == InputMode::Whole { images.clone() } else { images.pick(places) };
+            let places = if view == InputMode::Whole { places } else { [0, 1, 2] };
             let all = scores(&inspector, &model, &images);
             let back = scores(&inspector, &model, &images.pick((0..images.len()).rev()));
             assert_eq!(all.iter().rev().cloned().collect::<Vec<_>>(), back, "{score}");
@@ -89,15 +94,19 @@ fn a_colour_file_has_the_same_score_alone_and_among_grey_ones() {
     };
     // Of more than 64 files not all are looked at to tell grey from colour.
     let paths: Vec<_> = (0..80).map(|i| save(i, if i == 1 { 3 } else { 1 })).collect();
-    let set = data::sources::folder::of_files(&paths);
+    let set = data::sources::folder::images_of_files(&paths);
     assert_eq!(set.channels(), 1);
-    let inspector =
-        Inspector::new(fitted(&model, View::Whole, Choice::Named(Score::Window), None).unwrap().fit, &model, 1);
-    let alone = scores(&inspector, &model, &data::sources::folder::of_files(&paths[1..2]));
+    let inspector = Inspector::new(
+        fitted(&model, InputMode::Whole, ScoreChoice::Named(Score::Window), None).unwrap().fit,
+        &model,
+        1,
+    );
+    let alone = scores(&inspector, &model, &data::sources::folder::images_of_files(&paths[1..2]));
     assert_eq!(scores(&inspector, &model, &set)[1], alone[0]);
     // It is known again, too.
     let quantizer = crate::palette::Quantizer::new(model.palette.clone());
-    let key = |pixels: &Pixels| Picture::new(pixels, View::Whole, model.config.n_px, &quantizer).unwrap().key();
+    let key =
+        |pixels: &Pixels| TiledPicture::new(pixels, InputMode::Whole, model.config.n_px, &quantizer).unwrap().key();
     let grey = set.pixels(0).unwrap();
     assert_eq!(key(&grey), key(&grey.with_channels(3)));
 }
@@ -105,8 +114,8 @@ fn a_colour_file_has_the_same_score_alone_and_among_grey_ones() {
 #[test]
 fn held_out_pictures_have_the_scores_that_the_fit_keeps() {
     let model = model();
-    for (view, score) in [(View::Whole, Score::LocalExcess), (View::Tiles, Score::Typical)] {
-        let fit = fitted(&model, view, Choice::Named(score), None).unwrap().fit;
+    for (view, score) in [(InputMode::Whole, Score::LocalExcess), (InputMode::Tiles, Score::Typical)] {
+        let fit = fitted(&model, view, ScoreChoice::Named(score), None).unwrap().fit;
         let kept: Vec<u64> = fit.held_out.scores().iter().map(|score| score.to_bits()).collect();
         let inspector = Inspector::new(fit, &model, 1);
         let mut found = scores(&inspector, &model, &divided(60, 40).held_out);
@@ -121,7 +130,7 @@ fn held_out_pictures_have_the_scores_that_the_fit_keeps() {
 #[test]
 fn the_excess_is_that_of_the_likelihood_beyond_the_reference() {
     let model = model();
-    let fit = fitted(&model, View::Whole, Choice::Named(Score::Excess), None).unwrap().fit;
+    let fit = fitted(&model, InputMode::Whole, ScoreChoice::Named(Score::Excess), None).unwrap().fit;
     let images = emoji().validation.spread(5);
     let quantizer = crate::palette::Quantizer::new(model.palette.clone());
     let set = data::tokenize_unchecked(&images, model.config.n_px, &quantizer).unwrap();
@@ -138,15 +147,17 @@ fn a_saved_fit_judges_to_the_same_bits_and_the_model_opens_as_before() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("m");
     let model = model();
-    model.save(&dir, &Card::default(), SaveType::F32).unwrap();
-    assert!(Fit::open(&dir, &model).unwrap().is_none());
-    let missing = Fit::expect(&dir, &model).unwrap_err().to_string();
+    model.save(&dir, &ModelCard::default(), SaveType::F32).unwrap();
+    assert!(InspectionFit::open(&dir, &model).unwrap().is_none());
+    let missing = InspectionFit::expect(&dir, &model).unwrap_err().to_string();
     assert!(missing.contains("igpt inspect fit --model") && missing.contains("first"), "{missing}");
     let images = emoji().validation.spread(8);
-    for (view, score) in [(View::Whole, Score::Typical), (View::Whole, Score::Features), (View::Tiles, Score::Window)] {
-        let fit = fitted(&model, view, Choice::Named(score), None).unwrap().fit;
+    for (view, score) in
+        [(InputMode::Whole, Score::Typical), (InputMode::Whole, Score::Features), (InputMode::Tiles, Score::Window)]
+    {
+        let fit = fitted(&model, view, ScoreChoice::Named(score), None).unwrap().fit;
         fit.save(&dir).unwrap();
-        let opened = Fit::expect(&dir, &ModelDir::open(&dir).unwrap()).unwrap();
+        let opened = InspectionFit::expect(&dir, &ModelDir::open(&dir).unwrap()).unwrap();
         assert_eq!((&opened.held_out, &opened.used, opened.view), (&fit.held_out, &fit.used, view));
         assert_eq!((opened.pictures.len(), &opened.pictures), (fit.pictures.len(), &fit.pictures));
         let [before, after] = [fit, opened].map(|fit| scores(&Inspector::new(fit, &model, 1), &model, &images));
@@ -157,14 +168,14 @@ fn a_saved_fit_judges_to_the_same_bits_and_the_model_opens_as_before() {
         assert_eq!(names.filter(|name| ours(name)).count(), 2);
     }
     // Another model in its place has no fit.
-    model.save(&dir, &Card::default(), SaveType::Bf16).unwrap();
-    assert!(Fit::open(&dir, &ModelDir::open(&dir).unwrap()).unwrap().is_none());
+    model.save(&dir, &ModelCard::default(), SaveType::Bf16).unwrap();
+    assert!(InspectionFit::open(&dir, &ModelDir::open(&dir).unwrap()).unwrap().is_none());
     assert!(!fs::read_dir(&dir).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().starts_with("inspect")));
 }
 
 /// The message of an error about a file of the fit.
 fn problem(dir: &Path, model: &ModelDir) -> String {
-    Fit::open(dir, model).unwrap_err().to_string()
+    InspectionFit::open(dir, model).unwrap_err().to_string()
 }
 
 #[test]
@@ -172,7 +183,7 @@ fn a_fit_that_cannot_be_read_or_is_another_models_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let model = model();
-    fitted(&model, View::Whole, Choice::Named(Score::Typical), None).unwrap().fit.save(dir).unwrap();
+    fitted(&model, InputMode::Whole, ScoreChoice::Named(Score::Typical), None).unwrap().fit.save(dir).unwrap();
     let json = fs::read_to_string(dir.join(INSPECTION)).unwrap();
     let tensors = json.split('"').find(|word| word.ends_with(".safetensors")).unwrap();
 
@@ -181,7 +192,7 @@ fn a_fit_that_cannot_be_read_or_is_another_models_is_named() {
     let message = problem(dir, &other);
     assert!(message.contains("inspect.json") && message.contains("weights have changed"), "{message}");
     // What can do without a fit, does: a run that goes on has the fit of the model before.
-    assert!(Fit::find(dir, &other).unwrap().is_none());
+    assert!(InspectionFit::find(dir, &other).unwrap().is_none());
     for (from, to, named) in [
         ("\"version\": 1", "\"version\": 2", "version 2"),
         ("{", "[", "not the fit"),
@@ -210,9 +221,9 @@ fn a_crash_while_a_fit_is_written_leaves_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let model = model();
-    let old = fitted(&model, View::Whole, Choice::Named(Score::Window), None).unwrap().fit;
+    let old = fitted(&model, InputMode::Whole, ScoreChoice::Named(Score::Window), None).unwrap().fit;
     old.save(dir).unwrap();
-    let new = fitted(&model, View::Tiles, Choice::Named(Score::Typical), None).unwrap().fit;
+    let new = fitted(&model, InputMode::Tiles, ScoreChoice::Named(Score::Typical), None).unwrap().fit;
     // Within the tensors, and within the JSON behind them.
     let probe = tempfile::tempdir().unwrap();
     new.save(probe.path()).unwrap();
@@ -223,11 +234,11 @@ fn a_crash_while_a_fit_is_written_leaves_the_old_one() {
         let failed = new.save(dir);
         full_disk::leave(usize::MAX);
         assert!(failed.is_err(), "{room} of {all}");
-        let opened = Fit::expect(dir, &model).unwrap();
+        let opened = InspectionFit::expect(dir, &model).unwrap();
         assert_eq!((opened.score, &opened.held_out), (Score::Window, &old.held_out));
     }
     new.save(dir).unwrap();
-    assert_eq!(Fit::expect(dir, &model).unwrap().score, Score::Typical);
+    assert_eq!(InspectionFit::expect(dir, &model).unwrap().score, Score::Typical);
     assert_eq!(fs::read_dir(dir).unwrap().count(), 2);
 }
 
@@ -236,19 +247,19 @@ fn too_few_good_pictures_are_refused_with_their_number() {
     let model = model();
     let ask = |held_out, choice| {
         let odd = emoji().test.take(3);
-        let request = Request { view: View::Whole, choice, data: "photos", odd: Some(&odd), threads: 1 };
+        let request = FitRequest { view: InputMode::Whole, choice, data: "photos", odd: Some(&odd), threads: 1 };
         let found = fit(&mut *engine(&model), &model, &divided(20, held_out), request, &mut |_, _, _| ());
         found.map(|found| found.fit.held_out.scores().len()).map_err(|error| error.to_string())
     };
-    let named = Choice::Named(Score::DEFAULT);
+    let named = ScoreChoice::Named(Score::DEFAULT);
     let error = ask(18, named).unwrap_err();
     assert!(error.contains("18 good pictures of photos") && error.contains("at least 19"), "{error}");
     assert_eq!(ask(19, named), Ok(19));
     // A score that is chosen by half of them leaves the other half.
-    let error = ask(37, Choice::Auto).unwrap_err();
+    let error = ask(37, ScoreChoice::Auto).unwrap_err();
     assert!(error.contains("18 good") && error.contains("name a score"), "{error}");
-    assert_eq!(ask(38, Choice::Auto), Ok(19));
-    let error = fitted(&model, View::Whole, Choice::Auto, None).unwrap_err().to_string();
+    assert_eq!(ask(38, ScoreChoice::Auto), Ok(19));
+    let error = fitted(&model, InputMode::Whole, ScoreChoice::Auto, None).unwrap_err().to_string();
     assert!(error.contains("without odd pictures"), "{error}");
 }
 
@@ -256,17 +267,28 @@ fn too_few_good_pictures_are_refused_with_their_number() {
 fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
     let model = model();
     let of = |held_out, score| {
-        let request = Request { view: View::Whole, choice: Choice::Named(score), data: "emoji", odd: None, threads: 1 };
+        let request = FitRequest {
+            view: InputMode::Whole,
+            choice: ScoreChoice::Named(score),
+            data: "emoji",
+            odd: None,
+            threads: 1,
+        };
         fit(&mut *engine(&model), &model, &divided(30, held_out), request, &mut |_, _, _| ()).unwrap().fit
     };
-    let used = |fit: &Fit| (fit.used.statistics, fit.used.held_out, fit.pictures.len());
+    let used = |fit: &InspectionFit| (fit.used.statistics, fit.used.held_out, fit.pictures.len());
     // A third of the held-out ones, where enough are left; otherwise the reference's.
     assert_eq!(used(&of(60, Score::Typical)), (20, 40, 90));
     assert_eq!(used(&of(40, Score::Typical)), (30, 40, 70));
     assert_eq!(used(&of(60, Score::Window)), (0, 60, 90));
     let odd = emoji().validation.spread(5);
-    let request =
-        Request { view: View::Whole, choice: Choice::Named(Score::Window), data: "emoji", odd: Some(&odd), threads: 1 };
+    let request = FitRequest {
+        view: InputMode::Whole,
+        choice: ScoreChoice::Named(Score::Window),
+        data: "emoji",
+        odd: Some(&odd),
+        threads: 1,
+    };
     let with_odd = fit(&mut *engine(&model), &model, &divided(30, 60), request, &mut |_, _, _| ()).unwrap().fit;
     assert_eq!(used(&with_odd), (0, 60, 90));
     assert_eq!(with_odd.held_out, of(60, Score::Window).held_out);
@@ -276,7 +298,7 @@ fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
 fn every_score_is_held_against_odd_pictures() {
     let model = model();
     let odd = emoji().validation.spread(12);
-    let found = fitted(&model, View::Whole, Choice::Auto, Some(&odd)).unwrap();
+    let found = fitted(&model, InputMode::Whole, ScoreChoice::Auto, Some(&odd)).unwrap();
     assert_eq!(found.table.iter().map(|row| row.score).collect::<Vec<_>>(), Score::ALL);
     assert!(found.table.iter().all(|row| row.interval[0] <= row.auroc && row.auroc <= row.interval[1]));
     let best = found.table.iter().map(|row| row.auroc).fold(0.0, f64::max);
@@ -302,7 +324,7 @@ fn nothing_is_held_out_that_the_network_or_the_reference_has_seen() {
     let dir = tempfile::tempdir().unwrap();
     let photos = dir.path().join("photos");
     (0..40).for_each(|i| save(&photos.join(format!("{i:02}.png")), i));
-    let mut config = crate::train::RunConfig::default();
+    let mut config = crate::train::RunConfig::of(crate::train::Recipe::Paper);
     config.data.spec = photos.display().to_string();
     let run = dir.path().join("run");
     fs::create_dir_all(run.join("model")).unwrap();
@@ -355,11 +377,11 @@ fn damaged_pictures_and_those_smaller_than_a_tile_are_named() {
     fs::write(dir.path().join("bad.png"), "no picture").unwrap();
     let model = model();
     let images = data::open(dir.path().to_str().unwrap(), &OpenOptions::default()).unwrap().split(Split::All).unwrap();
-    for (view, unread) in [(View::Whole, vec!["bad.png"]), (View::Tiles, vec!["bad.png", "small.png"])] {
-        let fit = fitted(&model, view, Choice::Named(Score::Window), None).unwrap().fit;
+    for (view, unread) in [(InputMode::Whole, vec!["bad.png"]), (InputMode::Tiles, vec!["bad.png", "small.png"])] {
+        let fit = fitted(&model, view, ScoreChoice::Named(Score::Window), None).unwrap().fit;
         let inspector = Inspector::new(fit, &model, 1);
         let mut sizes = Vec::new();
-        let mut take = |named: &Named, verdict: Verdict| {
+        let mut take = |named: &NamedPicture, verdict: InspectionResult| {
             sizes.push((named.picture.own, inspector.heat(&named.picture, &verdict).size));
             Ok(())
         };

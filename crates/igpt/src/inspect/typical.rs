@@ -2,12 +2,12 @@
 //! pictures, so that answers of different filters can be compared and either side counts.
 //!
 //! The filters look at unexpected nats: the surprise at a pixel less the entropy of the model's prediction, which is 0 on
-//! average whatever the texture, and what the pixel's exact value says beyond its colour (`within`).
+//! average whatever the texture, and what the pixel's exact value says beyond its colour (`exact_values`).
 
-use super::evidence::Evidence;
 use super::lines::Lines;
-use super::map::{Map, SIDE};
-use super::picture::View;
+use super::map::{PixelMap, SIDE};
+use super::picture::InputMode;
+use super::score_maps::ScoreMaps;
 use crate::image::ImageSize;
 
 /// From the median of absolute deviations to a normal distribution's standard deviation.
@@ -25,7 +25,7 @@ const WITHIN: f64 = 0.5;
 /// Sizes of the filters, in pixels of the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Filters {
+pub struct FilterSizes {
     /// Length of the straight lines along which more nats than expected are looked for: scratches.
     pub line: usize,
     /// Side of windows of fewer nats than expected: smears, whose exact values say nothing.
@@ -34,12 +34,12 @@ pub struct Filters {
     pub spot: usize,
 }
 
-impl Filters {
+impl FilterSizes {
     /// For pictures in this view of a model of size `n_px`: in one of few pixels at most half of a side.
-    pub(super) fn of(view: View, n_px: ImageSize) -> Self {
+    pub(super) fn of(view: InputMode, n_px: ImageSize) -> Self {
         let half = match view {
-            View::Whole => n_px.height.min(n_px.width) / 2,
-            View::Tiles => usize::MAX,
+            InputMode::Whole => n_px.height.min(n_px.width) / 2,
+            InputMode::Tiles => usize::MAX,
         };
         // The largest odd number.
         let side = |side: usize| if half >= side { side } else { half - (half + 1) % 2 };
@@ -47,9 +47,9 @@ impl Filters {
     }
 
     /// Each filter's answer at each pixel; none where the picture is too small for it.
-    fn answers(&self, evidence: &Evidence) -> [Option<Map>; 3] {
-        let excess = evidence.unexpected();
-        let full = excess.plus(&evidence.within.clone().map(|value| WITHIN * value));
+    fn answers(&self, maps: &ScoreMaps) -> [Option<PixelMap>; 3] {
+        let excess = maps.unexpected();
+        let full = excess.plus(&maps.within.clone().map(|value| WITHIN * value));
         let least = excess.size.height.min(excess.size.width);
         [
             Lines::new(self.line, LINE.1, LINE.2).largest(&full),
@@ -61,34 +61,34 @@ impl Filters {
 
 /// Median and scale of each filter's largest answer in good pictures.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
+pub struct FilterStatistics {
     /// The filters.
-    pub filters: Filters,
-    /// Medians, in the order of [`Filters`].
+    pub filters: FilterSizes,
+    /// Medians, in the order of [`FilterSizes`].
     pub centre: Vec<f32>,
     /// Scales: 1.4826 times the median of absolute deviations; 0 of a filter that some pictures are too small for.
     pub scale: Vec<f32>,
 }
 
-/// Good pictures' largest answers, from which [`Statistics`] follow.
+/// Good pictures' largest answers, from which [`FilterStatistics`] follow.
 #[derive(Debug)]
 pub(super) struct Extremes {
-    filters: Filters,
+    filters: FilterSizes,
     largest: Vec<[Option<f64>; 3]>,
 }
 
 impl Extremes {
-    pub(super) fn new(filters: Filters) -> Self {
+    pub(super) fn new(filters: FilterSizes) -> Self {
         Self { filters, largest: Vec::new() }
     }
 
     /// Adds a good picture's.
-    pub(super) fn add(&mut self, evidence: &Evidence) {
-        self.largest.push(self.filters.answers(evidence).map(|map| map.as_ref().map(Map::max)));
+    pub(super) fn add(&mut self, maps: &ScoreMaps) {
+        self.largest.push(self.filters.answers(maps).map(|map| map.as_ref().map(PixelMap::max)));
     }
 
     /// The statistics; none of no pictures, or of pictures too small for every filter.
-    pub(super) fn statistics(&self) -> Option<Statistics> {
+    pub(super) fn statistics(&self) -> Option<FilterStatistics> {
         self.largest.first()?;
         let of = |filter: usize| {
             let values = self.largest.iter().map(|largest| largest[filter]).collect::<Option<Vec<f64>>>();
@@ -97,23 +97,22 @@ impl Extremes {
             let scale = NORMAL * median(values.iter().map(|value| (value - centre).abs()).collect());
             (centre as f32, scale.max(LEAST) as f32)
         };
-        let (centre, scale): (Vec<f32>, Vec<f32>) = (0..Statistics::LEN).map(of).unzip();
+        let (centre, scale): (Vec<f32>, Vec<f32>) = (0..FilterStatistics::LEN).map(of).unzip();
         let says_something = scale.iter().any(|scale| *scale > 0.0);
-        says_something.then_some(Statistics { filters: self.filters, centre, scale })
+        says_something.then_some(FilterStatistics { filters: self.filters, centre, scale })
     }
 }
 
-impl Statistics {
+impl FilterStatistics {
     /// How many filters there are.
     pub(super) const LEN: usize = 3;
 
     /// At each pixel the answer that is furthest beyond the median of good pictures' largest ones, in scales. Of a picture
     /// that is too small for every filter, 0.
-    pub(super) fn deviations(&self, evidence: &Evidence) -> Map {
-        let size = evidence.surprise.size;
-        let mut furthest: Option<Map> = None;
-        for (map, (&centre, &scale)) in
-            self.filters.answers(evidence).into_iter().zip(self.centre.iter().zip(&self.scale))
+    pub(super) fn deviations(&self, maps: &ScoreMaps) -> PixelMap {
+        let size = maps.surprise.size;
+        let mut furthest: Option<PixelMap> = None;
+        for (map, (&centre, &scale)) in self.filters.answers(maps).into_iter().zip(self.centre.iter().zip(&self.scale))
         {
             let Some(map) = map.filter(|_| scale > 0.0) else { continue };
             let map = map.map(|value| (value - f64::from(centre)) / f64::from(scale));
@@ -122,7 +121,7 @@ impl Statistics {
                 None => map,
             });
         }
-        furthest.unwrap_or_else(|| Map::new(size, vec![0.0; size.pixels()]))
+        furthest.unwrap_or_else(|| PixelMap::new(size, vec![0.0; size.pixels()]))
     }
 }
 
@@ -138,15 +137,15 @@ mod tests {
     use crate::image::ImageSize;
 
     /// Evidence whose pixels cost this much more than the two nats that are expected.
-    fn evidence(size: ImageSize, unexpected: impl Fn(usize, usize) -> f64) -> Evidence {
-        let flat = |value: f64| Map::new(size, vec![value; size.pixels()]);
+    fn maps(size: ImageSize, unexpected: impl Fn(usize, usize) -> f64) -> ScoreMaps {
+        let flat = |value: f64| PixelMap::new(size, vec![value; size.pixels()]);
         let nats = |i: usize| 2.0 + unexpected(i / size.width, i % size.width);
-        let surprise = Map::new(size, (0..size.pixels()).map(nats).collect());
+        let surprise = PixelMap::new(size, (0..size.pixels()).map(nats).collect());
         let expectation = Some(flat(2.0));
-        Evidence { surprise, reference: flat(2.0), within: flat(0.0), expectation, distance: None }
+        ScoreMaps { surprise, reference: flat(2.0), within: flat(0.0), expectation, distance: None }
     }
 
-    const FULL: Filters = Filters { line: 21, smooth: 9, spot: 5 };
+    const FULL: FilterSizes = FilterSizes { line: 21, smooth: 9, spot: 5 };
 
     fn noise(y: usize, x: usize, seed: usize) -> f64 {
         ((y * 31 + x * 17 + seed * 71 + y * x * 3) * 2_654_435_761 % 1009) as f64 / 504.5 - 1.0
@@ -156,9 +155,9 @@ mod tests {
     fn spots_scratches_and_what_is_too_predictable_are_odd_beside_good_pictures() {
         let size = ImageSize { height: 30, width: 40 };
         let mut good = Extremes::new(FULL);
-        (0..40).for_each(|seed| good.add(&evidence(size, |y, x| noise(y, x, seed))));
+        (0..40).for_each(|seed| good.add(&maps(size, |y, x| noise(y, x, seed))));
         let statistics = good.statistics().unwrap();
-        let score = |unexpected: &dyn Fn(usize, usize) -> f64| statistics.deviations(&evidence(size, unexpected)).max();
+        let score = |unexpected: &dyn Fn(usize, usize) -> f64| statistics.deviations(&maps(size, unexpected)).max();
         let usual = (50..70).map(|seed| score(&|y, x| noise(y, x, seed))).fold(f64::NEG_INFINITY, f64::max);
         let inside = |y: usize, x: usize| (8..20).contains(&y) && (10..22).contains(&x);
         let lit = |is_lit: bool| if is_lit { 2.0 } else { 0.0 };
@@ -170,7 +169,7 @@ mod tests {
             "{usual} {spot} {scratch} {dull}"
         );
         // The map is highest where it is odd.
-        let map = statistics.deviations(&evidence(size, |y, x| if inside(y, x) { -0.8 } else { noise(y, x, 92) }));
+        let map = statistics.deviations(&maps(size, |y, x| if inside(y, x) { -0.8 } else { noise(y, x, 92) }));
         assert_eq!(map.max(), map.values[14 * 40 + 16]);
     }
 
@@ -179,15 +178,15 @@ mod tests {
         let (small, large) = (ImageSize::square(8), ImageSize::square(24));
         let mut good = Extremes::new(FULL);
         assert!(good.statistics().is_none());
-        (0..5).for_each(|seed| good.add(&evidence(small, |y, x| noise(y, x, seed))));
-        good.add(&evidence(large, |y, x| noise(y, x, 9)));
+        (0..5).for_each(|seed| good.add(&maps(small, |y, x| noise(y, x, seed))));
+        good.add(&maps(large, |y, x| noise(y, x, 9)));
         let statistics = good.statistics().unwrap();
         assert!(statistics.scale.iter().map(|scale| *scale > 0.0).eq([false, false, true]));
-        assert!(statistics.deviations(&evidence(large, |y, x| noise(y, x, 1))).max().is_finite());
-        let of = |view, side| Filters::of(view, ImageSize::square(side));
-        assert_eq!(of(View::Tiles, 16), Filters { line: 31, smooth: 17, spot: 5 });
-        assert_eq!(of(View::Whole, 64), Filters { line: 31, smooth: 17, spot: 5 });
-        assert_eq!(of(View::Whole, 28), Filters { line: 13, smooth: 13, spot: 5 });
-        assert_eq!(of(View::Whole, 8), Filters { line: 3, smooth: 3, spot: 3 });
+        assert!(statistics.deviations(&maps(large, |y, x| noise(y, x, 1))).max().is_finite());
+        let of = |view, side| FilterSizes::of(view, ImageSize::square(side));
+        assert_eq!(of(InputMode::Tiles, 16), FilterSizes { line: 31, smooth: 17, spot: 5 });
+        assert_eq!(of(InputMode::Whole, 64), FilterSizes { line: 31, smooth: 17, spot: 5 });
+        assert_eq!(of(InputMode::Whole, 28), FilterSizes { line: 13, smooth: 13, spot: 5 });
+        assert_eq!(of(InputMode::Whole, 8), FilterSizes { line: 3, smooth: 3, spot: 3 });
     }
 }

@@ -7,7 +7,8 @@ use crate::{Error, Result};
 
 /// Processors and memory. What the system doesn't tell is `None`; it does on Linux.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+#[non_exhaustive]
+pub struct MachineLimits {
     /// Processors that threads can run on at once, after affinity and quota.
     pub cores: usize,
     /// Processors' worth of time that a control group grants.
@@ -24,7 +25,7 @@ pub struct Limits {
     pub address_space_left: Option<u64>,
 }
 
-impl Limits {
+impl MachineLimits {
     /// The present ones.
     pub fn now() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -71,7 +72,7 @@ impl Limits {
 /// When there are fewer.
 pub fn expect_memory(bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
     // Where the system tells nothing, at least no size can overflow.
-    let left = Limits::now().usable().unwrap_or(isize::MAX as u64);
+    let left = MachineLimits::now().usable().unwrap_or(isize::MAX as u64);
     if bytes <= left {
         return Ok(());
     }
@@ -163,14 +164,14 @@ mod tests {
         write(root, "sys/fs/cgroup/jobs/mine/cpu.max", "max 100000\n");
         write(root, "sys/fs/cgroup/jobs/mine/memory.max", "max\n");
         write(root, "sys/fs/cgroup/jobs/memory.max", "2048000\n");
-        let limits = Limits::read(root);
+        let limits = MachineLimits::read(root);
         assert_eq!((limits.cpu_quota, limits.memory_limit), (Some(1.5), Some(2_048_000)));
         assert_eq!((limits.memory, limits.available), (Some(8_192_000), Some(6_144_000)));
         assert_eq!(limits.usable(), Some(2_048_000));
         write(root, "sys/fs/cgroup/jobs/memory.current", "48000\n");
-        assert_eq!(Limits::read(root).usable(), Some(2_000_000));
+        assert_eq!(MachineLimits::read(root).usable(), Some(2_000_000));
         write(root, "sys/fs/cgroup/jobs/memory.stat", "anon 8000\ninactive_file 10000\nactive_file 20000\n");
-        assert_eq!(Limits::read(root).usable(), Some(2_030_000), "cached files can be dropped");
+        assert_eq!(MachineLimits::read(root).usable(), Some(2_030_000), "cached files can be dropped");
     }
 
     #[test]
@@ -182,14 +183,14 @@ mod tests {
         write(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
         write(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
         write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-        let limits = Limits::read(root);
+        let limits = MachineLimits::read(root);
         assert_eq!((limits.cpu_quota, limits.memory_limit), (Some(0.5), None));
         write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "1000\n");
-        assert_eq!(Limits::read(root).usable(), Some(1000));
+        assert_eq!(MachineLimits::read(root).usable(), Some(1000));
         write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "900\n");
         let stat = "inactive_file 1\nactive_file 2\ntotal_inactive_file 300\ntotal_active_file 50\n";
         write(root, "sys/fs/cgroup/memory/memory.stat", stat);
-        assert_eq!(Limits::read(root).usable(), Some(450));
+        assert_eq!(MachineLimits::read(root).usable(), Some(450));
     }
 
     #[test]
@@ -200,9 +201,9 @@ mod tests {
         write(root, "proc/self/status", "Name:\tigpt\nVmSize:\t    1000 kB\n");
         let limits = "Max data size  unlimited  unlimited  bytes\nMax address space  4096000  unlimited  bytes\n";
         write(root, "proc/self/limits", limits);
-        assert_eq!(Limits::read(root).usable(), Some((4_096_000 - 1_024_000) / 4 * 3));
+        assert_eq!(MachineLimits::read(root).usable(), Some((4_096_000 - 1_024_000) / 4 * 3));
         write(root, "proc/self/limits", &limits.replace("4096000", "unlimited"));
-        assert_eq!(Limits::read(root).usable(), Some(6_144_000));
+        assert_eq!(MachineLimits::read(root).usable(), Some(6_144_000));
     }
 
     #[test]
@@ -215,8 +216,8 @@ mod tests {
     #[test]
     fn where_nothing_is_told_nothing_is_claimed() {
         let root = tempfile::tempdir().unwrap();
-        let limits = Limits::read(root.path());
+        let limits = MachineLimits::read(root.path());
         assert_eq!((limits.memory, limits.memory_limit, limits.usable()), (None, None, None));
-        assert!(Limits::now().cores >= 1);
+        assert!(MachineLimits::now().cores >= 1);
     }
 }

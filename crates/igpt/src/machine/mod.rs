@@ -4,6 +4,6 @@ mod limits;
 mod process;
 mod size;
 
-pub use limits::{Limits, expect_memory};
+pub use limits::{MachineLimits, expect_memory};
 pub use process::{CpuTime, host_name, peak_rss_bytes, rss_bytes};
 pub use size::size_in_words;

@@ -1,13 +1,13 @@
 //! The weights of a new network: the official code's, or the same with positions that know their place on the grid.
 
 use crate::image::ImageSize;
-use crate::model::init::{Init, Initialization};
-use crate::model::{Layout, ModelConfig};
+use crate::model::init::{Initialization, TensorInit};
+use crate::model::{ModelConfig, ParamLayout};
 use crate::rng::{Purpose, Rng};
 
-/// The weights of a new network, tensor after tensor as [`Layout`] lists them.
+/// The weights of a new network, tensor after tensor as [`ParamLayout`] lists them.
 pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> Vec<f32> {
-    let layout = Layout::new(config);
+    let layout = ParamLayout::new(config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(seed, &mut weights);
     if how == Initialization::Grid {
@@ -19,15 +19,15 @@ pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> 
 /// Amplitude of the waves that positions start with.
 const AMPLITUDE: f64 = 0.1;
 
-impl Layout {
+impl ParamLayout {
     /// Fills `weights` with the official code's initial values, drawn by (seed, tensor, element).
     pub fn init(&self, seed: u64, weights: &mut [f32]) {
         for (index, tensor) in self.tensors().iter().enumerate() {
             for (element, value) in weights[tensor.range()].iter_mut().enumerate() {
                 *value = match tensor.init {
-                    Init::Ones => 1.0,
-                    Init::Zeros => 0.0,
-                    Init::Normal(std) => {
+                    TensorInit::Ones => 1.0,
+                    TensorInit::Zeros => 0.0,
+                    TensorInit::Normal(std) => {
                         let mut rng = Rng::new(seed, Purpose::Init, index as u64, element as u64);
                         (std * rng.normal()) as f32
                     }
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn on_the_grid_equal_steps_have_equal_likeness_and_all_else_is_the_papers() {
         let config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 2, 3);
-        let layout = Layout::new(&config);
+        let layout = ParamLayout::new(&config);
         let [paper, grid] = [Initialization::Paper, Initialization::Grid].map(|how| initial_weights(&config, how, 5));
         for tensor in layout.tensors() {
             let same = paper[tensor.range()] == grid[tensor.range()];

@@ -1,15 +1,15 @@
 //! The model: its configuration, its parameters by name and shape, and its directory.
 
-pub mod config;
-pub mod dir;
-pub mod init;
+pub(crate) mod config;
+pub(crate) mod dir;
+pub(crate) mod init;
 mod initial_weights;
-pub mod params;
-pub mod rates;
+pub(crate) mod lr_multipliers;
+pub(crate) mod params;
 
 pub use config::{ClassHead, MASK_PROB, ModelConfig, Objective, Preset};
-pub use dir::{Card, ModelDir, SaveType};
-pub use init::Initialization;
+pub use dir::{ModelCard, ModelDir, PARITY_RECORDING, SaveType};
+pub use init::{Initialization, TensorInit};
 pub use initial_weights::initial_weights;
-pub use params::{Layout, Tensor, expect_weights};
-pub use rates::{RateGroup, Rates};
+pub use lr_multipliers::{LrGroup, LrMultipliers};
+pub use params::{ParamLayout, ParamTensor, expect_weights};

@@ -1,17 +1,17 @@
 //! The parameters' names and shapes, and their order in one flat list of values.
 //!
-//! The values of a network are a `Vec<f32>`: tensor after tensor in the order of [`Layout::tensors`], each in the order
+//! The values of a network are a `Vec<f32>`: tensor after tensor in the order of [`ParamLayout::tensors`], each in the order
 //! of its shape (Hugging Face's). How an engine lays them out for itself is its own affair.
 
 use std::ops::Range;
 
 use crate::model::ModelConfig;
-use crate::model::init::Init;
+use crate::model::init::TensorInit;
 use crate::{Error, Result};
 
 /// One named parameter tensor.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
+pub struct ParamTensor {
     /// Hugging Face's name, for example `transformer.h.0.attn.c_attn.weight`.
     pub name: String,
     /// Hugging Face's shape: one or two sides.
@@ -19,12 +19,12 @@ pub struct Tensor {
     /// Its first value in the list.
     pub offset: usize,
     /// Its initial values in the official code.
-    pub init: Init,
+    pub init: TensorInit,
     /// Whether it is the matrix of a product inside a block: what Muon updates.
     pub hidden: bool,
 }
 
-impl Tensor {
+impl ParamTensor {
     /// The tensor's place in the list of values.
     pub fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.len()
@@ -43,48 +43,48 @@ impl Tensor {
 
 /// Names, shapes and order of all parameters of a model.
 #[derive(Clone, Debug)]
-pub struct Layout {
-    tensors: Vec<Tensor>,
+pub struct ParamLayout {
+    tensors: Vec<ParamTensor>,
     len: usize,
 }
 
-impl Layout {
+impl ParamLayout {
     /// The layout of `config`'s network. Order: embeddings, blocks, final norm, output matrix, classifier.
     pub fn new(config: &ModelConfig) -> Self {
-        let mut layout = Layout { tensors: Vec::new(), len: 0 };
+        let mut layout = ParamLayout { tensors: Vec::new(), len: 0 };
         let (c, inner) = (config.n_embd, config.n_inner);
         let heads = config.n_head * config.head_size();
         let fan_in = (c as f64).powf(-0.5);
         let residual = ((c * config.n_layer) as f64).powf(-0.5);
 
-        layout.push("transformer.wte.weight", &[config.n_vocab + 1, c], Init::Normal(0.02));
-        layout.push("transformer.wpe.weight", &[config.n_ctx(), c], Init::Normal(0.01));
+        layout.push("transformer.wte.weight", &[config.n_vocab + 1, c], TensorInit::Normal(0.02));
+        layout.push("transformer.wpe.weight", &[config.n_ctx(), c], TensorInit::Normal(0.01));
         for i in 0..config.n_layer {
             let h = format!("transformer.h.{i}");
             let mut product = |name: &str, rows, cols, init| {
                 layout.push(&format!("{h}.{name}.weight"), &[rows, cols], init);
                 if config.biases {
-                    layout.push(&format!("{h}.{name}.bias"), &[cols], Init::Zeros);
+                    layout.push(&format!("{h}.{name}.bias"), &[cols], TensorInit::Zeros);
                 }
             };
-            product("attn.c_attn", c, 3 * heads, Init::Normal(fan_in));
-            product("attn.c_proj", heads, c, Init::Normal(residual));
-            product("mlp.c_fc", c, inner, Init::Normal(0.02));
-            product("mlp.c_proj", inner, c, Init::Normal(0.02));
-            layout.push(&format!("{h}.ln_1.weight"), &[c], Init::Ones);
-            layout.push(&format!("{h}.ln_2.weight"), &[c], Init::Ones);
+            product("attn.c_attn", c, 3 * heads, TensorInit::Normal(fan_in));
+            product("attn.c_proj", heads, c, TensorInit::Normal(residual));
+            product("mlp.c_fc", c, inner, TensorInit::Normal(0.02));
+            product("mlp.c_proj", inner, c, TensorInit::Normal(0.02));
+            layout.push(&format!("{h}.ln_1.weight"), &[c], TensorInit::Ones);
+            layout.push(&format!("{h}.ln_2.weight"), &[c], TensorInit::Ones);
         }
-        layout.push("transformer.ln_f.weight", &[c], Init::Ones);
-        layout.push("lm_head.weight", &[config.n_vocab, c], Init::Zeros);
+        layout.push("transformer.ln_f.weight", &[c], TensorInit::Ones);
+        layout.push("lm_head.weight", &[config.n_vocab, c], TensorInit::Zeros);
         if let Some(head) = config.class_head {
-            layout.push("score.weight", &[head.num_labels, c], Init::Zeros);
+            layout.push("score.weight", &[head.num_labels, c], TensorInit::Zeros);
         }
         layout
     }
 
-    fn push(&mut self, name: &str, shape: &[usize], init: Init) {
+    fn push(&mut self, name: &str, shape: &[usize], init: TensorInit) {
         let hidden = name.starts_with("transformer.h.") && shape.len() > 1;
-        self.tensors.push(Tensor { name: name.into(), shape: shape.into(), offset: self.len, init, hidden });
+        self.tensors.push(ParamTensor { name: name.into(), shape: shape.into(), offset: self.len, init, hidden });
         self.len += shape.iter().product::<usize>();
     }
 
@@ -94,7 +94,7 @@ impl Layout {
     }
 
     /// All tensors in order.
-    pub fn tensors(&self) -> &[Tensor] {
+    pub fn tensors(&self) -> &[ParamTensor] {
         &self.tensors
     }
 
@@ -102,7 +102,7 @@ impl Layout {
     ///
     /// # Errors
     /// Names the tensor when it has another number of values.
-    pub fn import(&self, tensor: &Tensor, values: &[f32], weights: &mut [f32]) -> Result<()> {
+    pub fn import(&self, tensor: &ParamTensor, values: &[f32], weights: &mut [f32]) -> Result<()> {
         if values.len() != tensor.len() {
             return Err(Error::Mismatch(format!(
                 "{} has {} values, but its shape {:?} needs {}",
@@ -117,7 +117,7 @@ impl Layout {
     }
 
     /// The tensor called `name`.
-    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+    pub fn tensor(&self, name: &str) -> Option<&ParamTensor> {
         self.tensors.iter().find(|t| t.name == name)
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         for biases in [false, true] {
             let mut config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 3, 3);
             (config.biases, config.class_head) = (biases, Some(ClassHead { num_labels: 5, layer: 1 }));
-            let layout = Layout::new(&config);
+            let layout = ParamLayout::new(&config);
             let ends: Vec<usize> = layout.tensors().iter().map(|tensor| tensor.range().end).collect();
             assert!(layout.tensors().iter().skip(1).zip(&ends).all(|(tensor, end)| tensor.offset == *end));
             assert_eq!((ends.last(), layout.parameters()), (Some(&config.parameters()), config.parameters()));

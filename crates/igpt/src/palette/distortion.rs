@@ -1,10 +1,11 @@
 //! What is lost by showing pixels in a palette's colours, and how evenly the colours are used.
 
-use super::{Histogram, Quantizer};
+use super::{ColorHistogram, Quantizer};
 
 /// A palette judged by some pixels. A coarser palette lowers a model's loss for free, so likelihoods are printed with
 /// these figures.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Distortion {
     /// Mean over pixels and channels of (byte − byte of the nearest colour)², in 8-bit levels.
     pub mse: f64,
@@ -22,7 +23,7 @@ pub struct Distortion {
 
 impl Distortion {
     /// Judges the quantizer's palette by a histogram, over the histogram's channels.
-    pub fn of(histogram: &Histogram, quantizer: &Quantizer) -> Self {
+    pub fn of(histogram: &ColorHistogram, quantizer: &Quantizer) -> Self {
         let palette = quantizer.palette();
         let channels = histogram.channels();
         let pixels = histogram.pixels();
@@ -59,7 +60,7 @@ mod tests {
     fn distortion_of_a_known_picture_is_known() {
         let level = |byte: f32| [byte / 127.5 - 1.0; 3];
         let palette = Palette::new(vec![level(10.0), level(100.0), level(250.0)], 1).unwrap();
-        let histogram = Histogram::of(1, [[10; 3], [10; 3], [104; 3], [97; 3]]);
+        let histogram = ColorHistogram::of(1, [[10; 3], [10; 3], [104; 3], [97; 3]]);
         let found = Distortion::of(&histogram, &Quantizer::new(palette));
         assert_eq!((found.mse, found.used, found.dead, found.entropy_bits), ((16.0 + 9.0) / 4.0, 2, 1, 1.0));
         assert!((found.psnr_db - 10.0 * (65025.0f64 / 6.25).log10()).abs() < 1e-12);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Palette, Scale};
+use super::{ColorScale, Palette};
 use crate::files::write;
 use crate::image::ImageSize;
 use crate::{Error, Result};
@@ -34,7 +34,7 @@ impl Palette {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
             return Self::open_json(path);
         }
-        Self::from_npy(path, Scale::Signed)
+        Self::from_npy(path, ColorScale::Signed)
     }
 
     /// Writes a `preprocessor_config.json`; see [`Palette::to_preprocessor`].
@@ -69,7 +69,7 @@ mod tests {
         let palette = Palette::new(vec![[-1.0, 0.1, 1.0], [0.2, 0.3, 0.4]], 3).unwrap();
         let (npy, run) = (folder.path().join("p.npy"), folder.path().join("run"));
         let model = run.join("model");
-        palette.to_npy(&npy, Scale::Signed).unwrap();
+        palette.to_npy(&npy, ColorScale::Signed).unwrap();
         std::fs::create_dir_all(&model).unwrap();
         let missing = Palette::open(&run).unwrap_err().to_string();
         assert!(missing.contains("no palette in"), "{missing}");

@@ -2,12 +2,14 @@
 
 use igpt_kernels::pool::Pool;
 
-use super::{Histogram, Palette, grey, kmeans};
+use super::{ColorHistogram, Palette, grey, kmeans};
+use crate::setters::setters;
 use crate::{Error, Result};
 
 /// How to fit a palette.
 #[derive(Clone, Debug)]
-pub struct FitOptions {
+#[non_exhaustive]
+pub struct PaletteFitOptions {
     /// Colours of the palette, 2 to 65536; 512 in the paper.
     pub colors: usize,
     /// Seed of the pixels that are looked at and of k-means++.
@@ -18,15 +20,18 @@ pub struct FitOptions {
     pub threads: usize,
 }
 
-impl Default for FitOptions {
+impl Default for PaletteFitOptions {
     fn default() -> Self {
         Self { colors: 512, seed: 0, pixels: 1 << 24, threads: 0 }
     }
 }
 
+setters!(PaletteFitOptions { colors: usize, seed: u64, pixels: usize, threads: usize });
+
 /// How the fit went.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FitReport {
+#[non_exhaustive]
+pub struct PaletteFitReport {
     /// Pixels looked at.
     pub pixels: u64,
     /// Different colours among them.
@@ -40,7 +45,7 @@ pub struct FitReport {
 ///
 /// # Errors
 /// When the pixels have fewer different colours than asked for.
-pub fn fit(histogram: &Histogram, options: &FitOptions) -> Result<(Palette, FitReport)> {
+pub fn fit(histogram: &ColorHistogram, options: &PaletteFitOptions) -> Result<(Palette, PaletteFitReport)> {
     let distinct = histogram.counts().len();
     let wanted = options.colors;
     if distinct < 2 {
@@ -59,7 +64,7 @@ pub fn fit(histogram: &Histogram, options: &FitOptions) -> Result<(Palette, FitR
              {distinct} (--colors), or fit to images scaled to another size"
         )));
     }
-    let mut report = FitReport { pixels: histogram.pixels(), distinct, passes: 0 };
+    let mut report = PaletteFitReport { pixels: histogram.pixels(), distinct, passes: 0 };
     let mut colors = if histogram.channels() == 1 {
         let values: Vec<(u8, u64)> = histogram.counts().iter().map(|(color, count)| (color[0], *count)).collect();
         grey::optimal_levels(&values, wanted).iter().map(|level| [(level / 127.5 - 1.0) as f32; 3]).collect()
@@ -82,17 +87,17 @@ mod tests {
     use crate::rng::{Purpose, Rng};
 
     /// Pixels around `centers` different colours, some more frequent than others.
-    fn clouds(centers: u64, pixels: u64) -> Histogram {
+    fn clouds(centers: u64, pixels: u64) -> ColorHistogram {
         let draw = |i: u64| {
             let mut pixel = Rng::new(1, Purpose::Palette, 2, i);
             let mut center = Rng::new(1, Purpose::Palette, 3, pixel.below(centers).min(pixel.below(centers)));
             [0, 1, 2].map(|_| (20 + center.below(220) + pixel.below(12)) as u8)
         };
-        Histogram::of(3, (0..pixels).map(draw))
+        ColorHistogram::of(3, (0..pixels).map(draw))
     }
 
-    fn options(colors: usize, seed: u64, threads: usize) -> FitOptions {
-        FitOptions { colors, seed, threads, ..FitOptions::default() }
+    fn options(colors: usize, seed: u64, threads: usize) -> PaletteFitOptions {
+        PaletteFitOptions { colors, seed, threads, ..PaletteFitOptions::default() }
     }
 
     #[test]
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn images_of_one_colour_get_no_advice_that_can_not_be_followed() {
-        let histogram = Histogram::of(3, (0..50).map(|_| [9, 8, 7]));
+        let histogram = ColorHistogram::of(3, (0..50).map(|_| [9, 8, 7]));
         for colors in [1, 2, 512] {
             let message = fit(&histogram, &options(colors, 0, 1)).unwrap_err().to_string();
             assert!(message.contains("the same colour") && message.contains("--palette"), "{message}");
@@ -140,7 +145,7 @@ mod tests {
         // Far apart and very unequal in number, so that a poor start leaves clusters empty.
         let pixels = (0..64u32)
             .flat_map(|i| vec![[i as u8 * 4, (i * 37 % 256) as u8, 255 - i as u8]; 1 + (i as usize % 7) * 50]);
-        let histogram = Histogram::of(3, pixels);
+        let histogram = ColorHistogram::of(3, pixels);
         let (palette, report) = fit(&histogram, &options(64, 3, 2)).unwrap();
         assert_eq!((report.distinct, palette.n_vocab()), (64, 64));
         let found = Distortion::of(&histogram, &Quantizer::new(palette));
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn too_few_different_colours_are_an_error_that_counts_them() {
-        let histogram = Histogram::of(1, (0..=255).step_by(5).map(|x| [x; 3]));
+        let histogram = ColorHistogram::of(1, (0..=255).step_by(5).map(|x| [x; 3]));
         let problem = fit(&histogram, &options(64, 0, 1)).unwrap_err().to_string();
         assert!(problem.contains("only 52 different"), "{problem}");
         assert!(fit(&histogram, &options(1, 0, 1)).is_err());

@@ -6,12 +6,12 @@ use super::cells::place;
 
 /// Different colours with their counts, in a fixed order that keeps similar ones together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Histogram {
+pub struct ColorHistogram {
     channels: usize,
     counts: Vec<([u8; 3], u64)>,
 }
 
-/// Counts pixels one by one; see [`Histogram`].
+/// Counts pixels one by one; see [`ColorHistogram`].
 pub(crate) struct Counter {
     channels: usize,
     counts: Vec<u32>,
@@ -30,11 +30,11 @@ impl Counter {
         }
     }
 
-    pub(crate) fn finish(self) -> Histogram {
+    pub(crate) fn finish(self) -> ColorHistogram {
         let occurring = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         let color = |i: usize| if self.channels == 1 { [i as u8; 3] } else { at_place(i) };
         let counts = occurring.map(|(i, &count)| (color(i), u64::from(count))).collect();
-        Histogram { channels: self.channels, counts }
+        ColorHistogram { channels: self.channels, counts }
     }
 }
 
@@ -49,7 +49,7 @@ fn at_place(place: usize) -> [u8; 3] {
     pixel
 }
 
-impl Histogram {
+impl ColorHistogram {
     /// Counts `pixels` of 1 (red = green = blue) or 3 channels.
     pub fn of(channels: usize, pixels: impl IntoIterator<Item = [u8; 3]>) -> Self {
         let mut counter = Counter::new(channels);
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn histogram_counts_every_pixel_of_every_colour() {
         let pixels = [[1, 2, 3], [200, 0, 9], [1, 2, 3], [3, 2, 1]];
-        let histogram = Histogram::of(3, pixels);
+        let histogram = ColorHistogram::of(3, pixels);
         assert_eq!((histogram.pixels(), histogram.counts().len()), (4, 3));
         assert!(histogram.counts().contains(&([1, 2, 3], 2)) && histogram.counts().contains(&([200, 0, 9], 1)));
-        assert_eq!(Histogram::of(1, [[7; 3], [9; 3], [7; 3]]).counts(), [([7; 3], 2), ([9; 3], 1)]);
+        assert_eq!(ColorHistogram::of(1, [[7; 3], [9; 3], [7; 3]]).counts(), [([7; 3], 2), ([9; 3], 1)]);
     }
 }

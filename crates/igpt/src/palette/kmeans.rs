@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::Histogram;
+use super::ColorHistogram;
 use super::cells::{Candidate, candidates, narrow_to_box, place};
 use super::colors::{distance, signed};
 use crate::rng::{Purpose, Rng};
@@ -35,7 +35,7 @@ pub(super) struct Found {
 }
 
 /// `k` centres of an RGB histogram with at least `k` colours.
-pub(super) fn fit(histogram: &Histogram, k: usize, seed: u64, threads: usize) -> Found {
+pub(super) fn fit(histogram: &ColorHistogram, k: usize, seed: u64, threads: usize) -> Found {
     let points = Points::new(histogram);
     let mut centers = points.spread_out(k, seed);
     let mut owners = vec![u16::MAX; points.at.len()];
@@ -51,7 +51,7 @@ pub(super) fn fit(histogram: &Histogram, k: usize, seed: u64, threads: usize) ->
 }
 
 impl Points {
-    fn new(histogram: &Histogram) -> Self {
+    fn new(histogram: &ColorHistogram) -> Self {
         let counts = histogram.counts();
         let at: Vec<[f32; 3]> = counts.iter().map(|(color, _)| color.map(signed)).collect();
         let cubes_of = |range: Range<usize>, side_bits: u32| -> Vec<Cube> {
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_centre_without_points_goes_where_the_error_is_largest() {
-        let points = Points::new(&Histogram::of(3, [[0; 3], [10; 3], [10; 3], [90; 3]]));
+        let points = Points::new(&ColorHistogram::of(3, [[0; 3], [10; 3], [10; 3], [90; 3]]));
         let mut centers = [signed(5), signed(250)].map(|c| [c; 3]);
         points.update(&[0, 0, 0], &mut centers);
         assert_eq!(centers[1], [signed(90); 3]);

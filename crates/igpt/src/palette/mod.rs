@@ -15,8 +15,8 @@ mod swatch;
 
 pub use colors::Palette;
 pub use distortion::Distortion;
-pub use fit::{FitOptions, FitReport, fit};
+pub use fit::{PaletteFitOptions, PaletteFitReport, fit};
+pub use histogram::ColorHistogram;
 pub(crate) use histogram::Counter;
-pub use histogram::Histogram;
-pub use npy::Scale;
+pub use npy::ColorScale;
 pub use quantizer::Quantizer;

@@ -8,7 +8,8 @@ use crate::{Error, Result, files};
 
 /// The scale of a file's numbers. Files don't say it, so the user must.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scale {
+#[non_exhaustive]
+pub enum ColorScale {
     /// [-1, 1], as in the official code and transformers.
     #[default]
     Signed,
@@ -21,7 +22,7 @@ pub enum Scale {
 /// 65536 colours of three doubles, and more header than NumPy writes.
 const LARGEST: u64 = 4 << 20;
 
-impl Scale {
+impl ColorScale {
     /// Its name in flags.
     pub fn name(self) -> &'static str {
         match self {
@@ -53,7 +54,7 @@ impl Palette {
     ///
     /// # Errors
     /// When the file is not such an array, is cut off, or its colours are not a palette in `scale`.
-    pub fn from_npy(path: impl AsRef<Path>, scale: Scale) -> Result<Self> {
+    pub fn from_npy(path: impl AsRef<Path>, scale: ColorScale) -> Result<Self> {
         let path = path.as_ref();
         let length = files::open(path)?.metadata().map_err(Error::io(path))?.len();
         if length > LARGEST {
@@ -70,7 +71,7 @@ impl Palette {
     }
 
     /// Writes a `.npy` file of f32, (n, 3), or (n, 1) for a grey palette.
-    pub fn to_npy(&self, path: impl AsRef<Path>, scale: Scale) -> Result<()> {
+    pub fn to_npy(&self, path: impl AsRef<Path>, scale: ColorScale) -> Result<()> {
         let mut bytes = header("<f4", &[self.n_vocab(), self.channels()]);
         for color in self.colors() {
             bytes.extend(color[..self.channels()].iter().flat_map(|&c| scale.write(c).to_le_bytes()));
@@ -109,14 +110,14 @@ mod tests {
         let rgb = Palette::new(vec![[-1.0, 0.25, 1.0], [0.1, 0.2, 0.3]], 3).unwrap();
         let grey = Palette::new(vec![[-0.7; 3], [0.3; 3]], 1).unwrap();
         for palette in [rgb, grey] {
-            for scale in [Scale::Signed, Scale::Unit, Scale::Byte] {
+            for scale in [ColorScale::Signed, ColorScale::Unit, ColorScale::Byte] {
                 palette.to_npy(&path, scale).unwrap();
                 let back = Palette::from_npy(&path, scale).unwrap();
                 assert_eq!(back.channels(), palette.channels());
                 for (a, b) in back.colors().iter().flatten().zip(palette.colors().iter().flatten()) {
                     assert!((a - b).abs() < 1e-7, "{scale:?}: {a} and {b}");
                 }
-                assert!(scale != Scale::Signed || back == palette);
+                assert!(scale != ColorScale::Signed || back == palette);
             }
             assert!(Palette::open(&path).unwrap_err().to_string().contains("outside [-1, 1]"));
         }
@@ -127,7 +128,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.npy");
         std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(Palette::from_npy(&path, Scale::Signed).unwrap_err().to_string().contains("a palette has at most"));
+        assert!(
+            Palette::from_npy(&path, ColorScale::Signed).unwrap_err().to_string().contains("a palette has at most")
+        );
     }
 
     #[test]

@@ -4,13 +4,13 @@ use crate::{Error, Result};
 
 /// Features of some images, (n, d) row after row, and the class of each.
 #[derive(Clone, Copy, Debug)]
-pub struct Examples<'a> {
+pub struct LabelledFeatures<'a> {
     features: &'a [f32],
     width: usize,
     labels: &'a [u32],
 }
 
-impl<'a> Examples<'a> {
+impl<'a> LabelledFeatures<'a> {
     /// Features of `width` values an image and the images' classes.
     ///
     /// # Errors
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn features_that_do_not_fit_their_labels_are_refused() {
-        assert!(Examples::new(&[], 2, &[]).is_err());
-        assert!(Examples::new(&[0.0; 5], 2, &[0, 1]).unwrap_err().to_string().contains("2 labels"));
-        let error = Examples::new(&[0.0, 1.0, f32::NAN, 2.0], 2, &[0, 1]).unwrap_err().to_string();
+        assert!(LabelledFeatures::new(&[], 2, &[]).is_err());
+        assert!(LabelledFeatures::new(&[0.0; 5], 2, &[0, 1]).unwrap_err().to_string().contains("2 labels"));
+        let error = LabelledFeatures::new(&[0.0, 1.0, f32::NAN, 2.0], 2, &[0, 1]).unwrap_err().to_string();
         assert!(error.contains("feature 0 of image 1"), "{error}");
     }
 }

@@ -4,15 +4,16 @@
 //! Only the classifier's own training labels are few: layer and strength are chosen on the validation images, and
 //! means and deviations are those of all training images, which needs no labels.
 
-use super::protocol::View;
-use super::solver::Fitter;
-use super::{Examples, Standardizer, accuracy};
+use super::protocol::FeatureView;
+use super::solver::ProbeFitter;
+use super::{LabelledFeatures, Standardizer, accuracy};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// Accuracy on the test images over several subsets.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct FewLabels {
+#[non_exhaustive]
+pub struct FewLabelAccuracy {
     /// Labelled images of each class.
     pub labels_per_class: usize,
     /// Mean over the subsets.
@@ -27,7 +28,7 @@ pub struct FewLabels {
 ///
 /// # Errors
 /// When a class has fewer.
-pub fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Result<Vec<usize>> {
+pub(crate) fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Result<Vec<usize>> {
     let mut by_class = vec![Vec::new(); classes];
     for (i, &label) in labels.iter().enumerate() {
         let drawn = Rng::new(seed, Purpose::Probe, 2 + per_class as u64, i as u64).next_u32();
@@ -55,12 +56,12 @@ pub fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Re
 /// # Errors
 /// When a class has too few images.
 pub fn few_labels(
-    fitter: &Fitter<'_>,
-    view: View<'_>,
-    test: Examples<'_>,
+    fitter: &ProbeFitter<'_>,
+    view: FeatureView<'_>,
+    test: LabelledFeatures<'_>,
     per_class: usize,
     seeds: std::ops::Range<u64>,
-) -> Result<FewLabels> {
+) -> Result<FewLabelAccuracy> {
     let width = view.train.width();
     let standardizer = Standardizer::fit(view.train.features(), width);
     let mut found = Vec::new();
@@ -69,7 +70,7 @@ pub fn few_labels(
         let features: Vec<f32> =
             taken.iter().flat_map(|&i| &view.train.features()[i * width..][..width]).copied().collect();
         let labels: Vec<u32> = taken.iter().map(|&i| view.train.labels()[i]).collect();
-        let train = Examples::new(&features, width, &labels)?;
+        let train = LabelledFeatures::new(&features, width, &labels)?;
         let choice = fitter.choose(&standardizer, train, view.validation)?;
         let (classifier, _) = fitter.fit(&standardizer, train, &choice)?;
         found.push(accuracy(&classifier.predict(fitter.workers, test.features()), test.labels()));
@@ -78,7 +79,7 @@ pub fn few_labels(
     let mean = found.iter().sum::<f64>() / n;
     let squares: f64 = found.iter().map(|x| (x - mean).powi(2)).sum();
     let deviation = (found.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
-    Ok(FewLabels { labels_per_class: per_class, mean, deviation, test_accuracy: found })
+    Ok(FewLabelAccuracy { labels_per_class: per_class, mean, deviation, test_accuracy: found })
 }
 
 #[cfg(test)]
@@ -109,15 +110,15 @@ mod tests {
     #[test]
     fn nothing_is_chosen_by_the_test_images() {
         let parts = [1, 2, 3].map(|seed| clouds(90, 20, 3, 3.0, seed));
-        let [train, validation] = [0, 1].map(|i| Examples::new(&parts[i].0, 20, &parts[i].1).unwrap());
+        let [train, validation] = [0, 1].map(|i| LabelledFeatures::new(&parts[i].0, 20, &parts[i].1).unwrap());
         let workers = Workers::new(1);
-        let fitter = Fitter { workers: &workers, solver: Solver::Ridge, classes: 3, seed: 0 };
+        let fitter = ProbeFitter { workers: &workers, solver: Solver::Ridge, classes: 3, seed: 0 };
         // Where every image is called class c, the accuracy is the share of predictions of c: over all c they are one
         // whole, unless predictions went by what the images are called.
         let of_class = |class: u32| {
             let labels = vec![class; 90];
-            let test = Examples::new(&parts[2].0, 20, &labels).unwrap();
-            few_labels(&fitter, View { train, validation }, test, 4, 0..5).unwrap().test_accuracy
+            let test = LabelledFeatures::new(&parts[2].0, 20, &labels).unwrap();
+            few_labels(&fitter, FeatureView { train, validation }, test, 4, 0..5).unwrap().test_accuracy
         };
         let shares = [0, 1, 2].map(of_class);
         for seed in 0..5 {
@@ -129,10 +130,10 @@ mod tests {
     #[test]
     fn more_labels_classify_better() {
         let parts = [1, 2, 3].map(|seed| clouds(900, 20, 4, 3.0, seed));
-        let [train, validation, test] = [0, 1, 2].map(|i| Examples::new(&parts[i].0, 20, &parts[i].1).unwrap());
+        let [train, validation, test] = [0, 1, 2].map(|i| LabelledFeatures::new(&parts[i].0, 20, &parts[i].1).unwrap());
         let workers = Workers::new(1);
-        let fitter = Fitter { workers: &workers, solver: Solver::Lbfgs, classes: 4, seed: 0 };
-        let view = View { train, validation };
+        let fitter = ProbeFitter { workers: &workers, solver: Solver::Lbfgs, classes: 4, seed: 0 };
+        let view = FeatureView { train, validation };
         let [few, many] = [2, 100].map(|count| few_labels(&fitter, view, test, count, 0..3).unwrap());
         assert_eq!((few.test_accuracy.len(), few.labels_per_class), (3, 2));
         assert!(few.mean + 0.05 < many.mean, "{few:?} {many:?}");

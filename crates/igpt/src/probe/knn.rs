@@ -4,7 +4,7 @@ use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::chunks;
 use igpt_kernels::{LANE_PAD, MatMut, MatRef};
 
-use super::{Examples, Standardizer, Workers};
+use super::{LabelledFeatures, Standardizer, Workers};
 
 /// Neighbours that vote.
 const NEIGHBOURS: usize = 20;
@@ -17,7 +17,7 @@ const BLOCK: usize = 2048;
 
 /// Training images, standardised and of length one.
 #[derive(Debug)]
-pub struct Knn {
+pub struct KnnClassifier {
     standardizer: Standardizer,
     /// (d, images) of every block.
     blocks: Vec<Panels<f32>>,
@@ -25,9 +25,9 @@ pub struct Knn {
     classes: usize,
 }
 
-impl Knn {
+impl KnnClassifier {
     /// Takes the training images; `classes` may be more than they show.
-    pub fn new(workers: &Workers, standardizer: &Standardizer, train: Examples<'_>, classes: usize) -> Self {
+    pub fn new(workers: &Workers, standardizer: &Standardizer, train: LabelledFeatures<'_>, classes: usize) -> Self {
         let width = train.width();
         let units = directions(standardizer, train.features());
         let blocks = units.chunks(BLOCK * width).map(|block| {
@@ -109,10 +109,10 @@ mod tests {
         let (features, labels) = clouds(BLOCK + 77, width, classes, 2.0, 1);
         let (queries, _) = clouds(70, width, classes, 2.0, 2);
         let standardizer = Standardizer::fit(&features, width);
-        let train = Examples::new(&features, width, &labels).unwrap();
+        let train = LabelledFeatures::new(&features, width, &labels).unwrap();
         let predicted = [1, 3].map(|threads| {
             let workers = Workers::new(threads);
-            Knn::new(&workers, &standardizer, train, classes as usize).predict(&workers, &queries)
+            KnnClassifier::new(&workers, &standardizer, train, classes as usize).predict(&workers, &queries)
         });
         assert_eq!(predicted[0], predicted[1]);
         let (train, queries) = (directions(&standardizer, &features), directions(&standardizer, &queries));

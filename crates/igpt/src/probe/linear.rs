@@ -5,14 +5,14 @@ use super::{Standardizer, Workers};
 
 /// Scores of the classes are linear in the standardised features; the largest wins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Linear {
+pub struct LinearClassifier {
     pub(super) standardizer: Standardizer,
     /// (d + 1, classes); the last row holds the intercepts.
     pub(super) weights: Vec<f32>,
     pub(super) classes: usize,
 }
 
-impl Linear {
+impl LinearClassifier {
     /// The classes of (n, d) features.
     pub fn predict(&self, workers: &Workers, features: &[f32]) -> Vec<u32> {
         Design::new(workers, &self.standardizer, features).predict(workers, &self.weights, self.classes)

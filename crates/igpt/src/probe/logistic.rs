@@ -17,7 +17,7 @@ use super::cholesky::Cholesky;
 use super::design::Design;
 use super::lbfgs::{Limits, minimise};
 use super::ridge::gram;
-use super::{Examples, Linear, Standardizer, Workers};
+use super::{LabelledFeatures, LinearClassifier, Standardizer, Workers};
 use crate::{Error, Result};
 
 /// Bytes of the images that go from scores to gradient together, while they are in the core's own cache.
@@ -32,7 +32,7 @@ const PRECONDITIONED: usize = 3072;
 
 /// The training images of a logistic regression, fitted for any strength; each fit starts from the last one's weights.
 #[derive(Debug)]
-pub struct Logistic<'a> {
+pub struct LogisticRegression<'a> {
     workers: &'a Workers,
     standardizer: &'a Standardizer,
     objective: Objective,
@@ -45,9 +45,9 @@ pub struct Logistic<'a> {
 
 /// A fitted classifier and how it came about.
 #[derive(Clone, Debug)]
-pub struct Fit {
+pub struct LogisticFit {
     /// The classifier.
-    pub linear: Linear,
+    pub linear: LinearClassifier,
     /// The value minimised: mean nats of the training images and the penalty.
     pub loss: f64,
     /// Steps taken.
@@ -58,7 +58,7 @@ pub struct Fit {
     pub converged: bool,
 }
 
-impl<'a> Logistic<'a> {
+impl<'a> LogisticRegression<'a> {
     /// Takes the training images; `classes` may be more than they show.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl<'a> Logistic<'a> {
     pub fn new(
         workers: &'a Workers,
         standardizer: &'a Standardizer,
-        train: Examples<'_>,
+        train: LabelledFeatures<'_>,
         classes: usize,
     ) -> Result<Self> {
         let design = Design::new(workers, standardizer, train.features());
@@ -82,7 +82,7 @@ impl<'a> Logistic<'a> {
     }
 
     /// The classifier for a strength.
-    pub fn fit(&mut self, strength: f64) -> Fit {
+    pub fn fit(&mut self, strength: f64) -> LogisticFit {
         let limits = Limits { tolerance: self.tolerance, iterations: ITERATIONS };
         let preconditioner = self.preconditioner(strength);
         let (workers, objective) = (self.workers, &mut self.objective);
@@ -92,8 +92,8 @@ impl<'a> Logistic<'a> {
         });
         let (classes, inputs) = (self.objective.classes, self.weights.len() / self.objective.classes);
         let weights = (0..inputs * classes).map(|i| self.weights[i % classes * inputs + i / classes] as f32).collect();
-        let linear = Linear { standardizer: self.standardizer.clone(), weights, classes };
-        Fit {
+        let linear = LinearClassifier { standardizer: self.standardizer.clone(), weights, classes };
+        LogisticFit {
             linear,
             loss: outcome.value,
             iterations: outcome.iterations,
@@ -103,7 +103,7 @@ impl<'a> Logistic<'a> {
     }
 }
 
-impl Logistic<'_> {
+impl LogisticRegression<'_> {
     /// The inverse Hessian at equal probabilities; none where it can't be had.
     fn preconditioner(&self, strength: f64) -> Option<Preconditioner> {
         let classes = self.objective.classes;
@@ -255,11 +255,11 @@ mod tests {
         let (features, labels) = clouds(400, 6, 4, 2.0, 1);
         let workers = Workers::new(1);
         let standardizer = Standardizer::fit(&features, 6);
-        let train = Examples::new(&features, 6, &labels).unwrap();
-        let mut warm = Logistic::new(&workers, &standardizer, train, 4).unwrap();
+        let train = LabelledFeatures::new(&features, 6, &labels).unwrap();
+        let mut warm = LogisticRegression::new(&workers, &standardizer, train, 4).unwrap();
         let strong = warm.fit(1.0);
         let warm = warm.fit(1e-3);
-        let cold = Logistic::new(&workers, &standardizer, train, 4).unwrap().fit(1e-3);
+        let cold = LogisticRegression::new(&workers, &standardizer, train, 4).unwrap().fit(1e-3);
         assert!(strong.converged && warm.converged && cold.converged);
         assert!((warm.loss - cold.loss).abs() < 1e-6, "{} {}", warm.loss, cold.loss);
         assert!(strong.loss > cold.loss);
@@ -280,8 +280,8 @@ mod tests {
             .collect();
         let workers = Workers::new(1);
         let standardizer = Standardizer::fit(&features, 64);
-        let train = Examples::new(&features, 64, &labels).unwrap();
-        let mut logistic = Logistic::new(&workers, &standardizer, train, 4).unwrap();
+        let train = LabelledFeatures::new(&features, 64, &labels).unwrap();
+        let mut logistic = LogisticRegression::new(&workers, &standardizer, train, 4).unwrap();
         for strength in crate::probe::solver::STRENGTHS {
             let fit = logistic.fit(strength);
             assert!(fit.converged && fit.iterations < 150, "{strength}: {} steps", fit.iterations);
@@ -292,10 +292,10 @@ mod tests {
     fn threads_do_not_change_a_bit() {
         let (features, labels) = clouds(1300, 40, 3, 2.0, 1);
         let standardizer = Standardizer::fit(&features, 40);
-        let train = Examples::new(&features, 40, &labels).unwrap();
+        let train = LabelledFeatures::new(&features, 40, &labels).unwrap();
         let fit = |threads| {
             let workers = Workers::new(threads);
-            Logistic::new(&workers, &standardizer, train, 3).unwrap().fit(1e-3)
+            LogisticRegression::new(&workers, &standardizer, train, 3).unwrap().fit(1e-3)
         };
         let (one, three) = (fit(1), fit(3));
         assert_eq!((one.linear, one.loss), (three.linear, three.loss));

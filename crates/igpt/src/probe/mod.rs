@@ -2,43 +2,43 @@
 //! (Chen et al. 2020, sections 2.4, 3.4 and 4.7).
 //!
 //! Classifiers know nothing of models: they take features as a plain (n, d) slice with one class an image
-//! ([`Examples`]). Reading order: `examples` and `design` (what is fitted), [`whiten`], [`logistic`], [`ridge`], [`sgd`] and
-//! [`knn`] behind [`solver`], then the rules: [`parts`], [`protocol`] and [`few`], and
+//! ([`LabelledFeatures`]). Reading order: `examples` and `design` (what is fitted), `whiten`, `logistic`, `ridge`, `sgd` and
+//! `knn` behind `solver`, then the rules: `labelled`, `protocol` and `few`, and
 //! [`probe()`], which is all of it.
 
 mod cholesky;
 mod design;
 mod examples;
-pub mod few;
-pub mod knn;
+pub(crate) mod few;
+pub(crate) mod knn;
+pub(crate) mod labelled;
 mod lbfgs;
 mod linear;
-pub mod logistic;
-pub mod parts;
-pub mod protocol;
-pub mod ridge;
+pub(crate) mod logistic;
+pub(crate) mod protocol;
+pub(crate) mod ridge;
 mod run;
 #[cfg(test)]
 mod run_tests;
-pub mod sgd;
-pub mod solver;
+pub(crate) mod sgd;
+pub(crate) mod solver;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-pub mod whiten;
+pub(crate) mod whiten;
 mod workers;
 
-pub use examples::{Examples, Standardizer, accuracy};
-pub use few::{FewLabels, few_labels};
-pub use knn::Knn;
-pub use linear::Linear;
-pub use logistic::Logistic;
-pub use parts::{Labelled, Part};
-pub use protocol::Verdict;
-pub use ridge::{QuickProbe, Ridge, quick_probe};
-pub use run::{Baselines, Concat, Few, Progress, Report, Settings, probe};
-pub use sgd::Sgd;
-pub use solver::{Fitter, Solver};
-pub use whiten::Whitener;
+pub use examples::{LabelledFeatures, Standardizer, accuracy};
+pub use few::{FewLabelAccuracy, few_labels};
+pub use knn::KnnClassifier;
+pub use labelled::{LabelledDataset, LabelledSplit};
+pub use linear::LinearClassifier;
+pub use logistic::{LogisticFit, LogisticRegression};
+pub use protocol::{FeatureView, TestResult};
+pub use ridge::{QuickProbeResult, RidgeRegression, quick_probe};
+pub use run::{ConcatProbe, FewLabelReport, ProbeBaselines, ProbeProgress, ProbeReport, ProbeSettings, probe};
+pub use sgd::SgdClassifier;
+pub use solver::{Classifier, ProbeFitter, Solver, SolverChoice};
+pub use whiten::Whitening;
 pub use workers::Workers;

@@ -4,39 +4,39 @@
 //! That nothing is chosen on the test images holds by construction: [`choose`] doesn't get them, and [`judge`] gets a
 //! choice already made.
 
-use super::solver::{Choice, Fitter};
-use super::{Examples, Standardizer, accuracy};
+use super::solver::{ProbeFitter, SolverChoice};
+use super::{LabelledFeatures, Standardizer, accuracy};
 use crate::Result;
 use crate::ranks::Collective;
 use crate::stats::wilson;
 
 /// One kind of features of the three parts: a layer, several of them, or pixels.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct FeatureView<'a> {
     /// What classifiers are fitted to.
-    pub train: Examples<'a>,
+    pub train: LabelledFeatures<'a>,
     /// What settings are chosen by.
-    pub validation: Examples<'a>,
+    pub validation: LabelledFeatures<'a>,
 }
 
 /// The best of several views and what each came to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sweep {
+pub(crate) struct LayerSweep {
     /// Index of the view that does best on validation, the first on a tie.
     pub best: usize,
     /// The best setting of each view and its accuracy on validation.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<SolverChoice>,
 }
 
 /// Finds the best setting of each view and the best view, on validation alone. Ranks divide the views and learn of each
 /// other's choices. `progress` is told how many are done, as if all ranks were as far as this one.
-pub fn choose(
+pub(crate) fn choose(
     ranks: &mut Collective,
-    fitter: &Fitter<'_>,
-    views: &[View<'_>],
+    fitter: &ProbeFitter<'_>,
+    views: &[FeatureView<'_>],
     progress: &mut dyn FnMut(usize),
-) -> Result<Sweep> {
-    let share = ranks.share(views.len());
+) -> Result<LayerSweep> {
+    let share = ranks.shard(views.len());
     let mut own = Vec::with_capacity(share.len());
     for view in &views[share.clone()] {
         let standardizer = Standardizer::fit(view.train.features(), view.train.width());
@@ -45,21 +45,23 @@ pub fn choose(
     }
     let choices = of_all(ranks, &own)?;
     let better = |best: usize, i: usize| if choices[i].accuracy > choices[best].accuracy { i } else { best };
-    Ok(Sweep { best: (0..choices.len()).fold(0, better), choices })
+    Ok(LayerSweep { best: (0..choices.len()).fold(0, better), choices })
 }
 
 /// The choices of all ranks, in their order; on the way a setting that there is none of is not a number.
-fn of_all(ranks: &mut Collective, own: &[Choice]) -> Result<Vec<Choice>> {
+fn of_all(ranks: &mut Collective, own: &[SolverChoice]) -> Result<Vec<SolverChoice>> {
     let own: Vec<f64> = own.iter().flat_map(|choice| [choice.setting.unwrap_or(f64::NAN), choice.accuracy]).collect();
     let all = ranks.gather(bytemuck::cast_slice(&own))?.concat();
     let all: Vec<[f64; 2]> = bytemuck::pod_collect_to_vec(&all);
-    let choice = |[setting, accuracy]: [f64; 2]| Choice { setting: Some(setting).filter(|s| !s.is_nan()), accuracy };
+    let choice =
+        |[setting, accuracy]: [f64; 2]| SolverChoice { setting: Some(setting).filter(|s| !s.is_nan()), accuracy };
     Ok(all.into_iter().map(choice).collect())
 }
 
 /// What a choice is worth on the test images.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Verdict {
+#[non_exhaustive]
+pub struct TestResult {
     /// The strength or the learning rate chosen.
     pub strength: Option<f64>,
     /// Share of right classes on validation, by which the choice was made.
@@ -77,11 +79,16 @@ pub struct Verdict {
 }
 
 /// Fits the choice to train and validation together and tests it.
-pub fn judge(fitter: &Fitter<'_>, view: View<'_>, choice: &Choice, test: Examples<'_>) -> Result<Verdict> {
+pub(crate) fn judge(
+    fitter: &ProbeFitter<'_>,
+    view: FeatureView<'_>,
+    choice: &SolverChoice,
+    test: LabelledFeatures<'_>,
+) -> Result<TestResult> {
     let width = view.train.width();
     let features = [view.train.features(), view.validation.features()].concat();
     let labels = [view.train.labels(), view.validation.labels()].concat();
-    let both = Examples::new(&features, width, &labels)?;
+    let both = LabelledFeatures::new(&features, width, &labels)?;
     let standardizer = Standardizer::fit(&features, width);
     let (classifier, converged) = fitter.fit(&standardizer, both, choice)?;
     let predicted = classifier.predict(fitter.workers, test.features());
@@ -90,7 +97,7 @@ pub fn judge(fitter: &Fitter<'_>, view: View<'_>, choice: &Choice, test: Example
         confusion[label as usize][predicted as usize] += 1;
     }
     let test_accuracy = accuracy(&predicted, test.labels());
-    Ok(Verdict {
+    Ok(TestResult {
         strength: choice.setting,
         validation_accuracy: choice.accuracy,
         test_accuracy,
@@ -101,7 +108,7 @@ pub fn judge(fitter: &Fitter<'_>, view: View<'_>, choice: &Choice, test: Example
 }
 
 /// Share of the test images that the commonest training class would get right.
-pub fn majority(train: &[u32], test: &[u32]) -> f64 {
+pub(crate) fn majority(train: &[u32], test: &[u32]) -> f64 {
     let mut counts = vec![0usize; train.iter().max().map_or(0, |&label| label as usize + 1)];
     train.iter().for_each(|&label| counts[label as usize] += 1);
     let most = (1..counts.len()).fold(0, |most, c| if counts[c] > counts[most] { c } else { most });
@@ -109,7 +116,7 @@ pub fn majority(train: &[u32], test: &[u32]) -> f64 {
 }
 
 /// `count` neighbouring numbers of 0 to `last`, `centre` as near the middle as the ends allow.
-pub fn centred(centre: usize, count: usize, last: usize) -> std::ops::RangeInclusive<usize> {
+pub(crate) fn centred(centre: usize, count: usize, last: usize) -> std::ops::RangeInclusive<usize> {
     let count = count.clamp(1, last + 1);
     let first = centre.saturating_sub(count / 2).min(last + 1 - count);
     first..=first + count - 1
@@ -131,15 +138,15 @@ mod tests {
         let noisy = [1, 2, 3].map(|seed| clouds(150, 5, 3, 4.0, seed));
         let clear = [4, 5, 6].map(|seed| clouds(150, 5, 3, 1.0, seed));
         for solver in SOLVERS {
-            let fitter = Fitter { workers: &workers, solver, classes: 3, seed: 0 };
+            let fitter = ProbeFitter { workers: &workers, solver, classes: 3, seed: 0 };
             let run = |turn: u32| {
-                let views = [&noisy, &clear].map(|parts| View {
-                    train: Examples::new(&parts[0].0, 5, &parts[0].1).unwrap(),
-                    validation: Examples::new(&parts[1].0, 5, &parts[1].1).unwrap(),
+                let views = [&noisy, &clear].map(|parts| FeatureView {
+                    train: LabelledFeatures::new(&parts[0].0, 5, &parts[0].1).unwrap(),
+                    validation: LabelledFeatures::new(&parts[1].0, 5, &parts[1].1).unwrap(),
                 });
                 let permuted: Vec<u32> = clear[2].1.iter().map(|label| (label + turn) % 3).collect();
                 let sweep = choose(&mut Collective::solo(), &fitter, &views, &mut |_| ()).unwrap();
-                let test = Examples::new(&clear[2].0, 5, &permuted).unwrap();
+                let test = LabelledFeatures::new(&clear[2].0, 5, &permuted).unwrap();
                 let verdict = judge(&fitter, views[sweep.best], &sweep.choices[sweep.best], test).unwrap();
                 (sweep, verdict)
             };
@@ -161,10 +168,10 @@ mod tests {
             let found = |size: usize| {
                 on_ranks(size, |mut ranks| {
                     let workers = Workers::new(1);
-                    let fitter = Fitter { workers: &workers, solver, classes: 3, seed: 0 };
-                    let views = [0, 1, 2, 3].map(|i| View {
-                        train: Examples::new(&parts[i].0, 4, &parts[i].1).unwrap(),
-                        validation: Examples::new(&parts[i + 1].0, 4, &parts[i + 1].1).unwrap(),
+                    let fitter = ProbeFitter { workers: &workers, solver, classes: 3, seed: 0 };
+                    let views = [0, 1, 2, 3].map(|i| FeatureView {
+                        train: LabelledFeatures::new(&parts[i].0, 4, &parts[i].1).unwrap(),
+                        validation: LabelledFeatures::new(&parts[i + 1].0, 4, &parts[i + 1].1).unwrap(),
                     });
                     let few = choose(&mut ranks, &fitter, &views[..1], &mut |_| ()).unwrap();
                     let sweep = choose(&mut ranks, &fitter, &views[..3], &mut |_| ()).unwrap();

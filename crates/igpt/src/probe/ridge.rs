@@ -10,17 +10,17 @@ use igpt_kernels::{LANE_PAD, MatMut};
 
 use super::cholesky::Cholesky;
 use super::design::{Design, repack};
-use super::{Examples, Linear, Standardizer, Workers, accuracy};
+use super::{LabelledFeatures, LinearClassifier, Standardizer, Workers, accuracy};
 use crate::{Error, Result};
 
 /// Strengths to choose from.
-pub const STRENGTHS: [f64; 6] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
+pub(crate) const STRENGTHS: [f64; 6] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
 /// Images whose products are summed in f32 before they join the sums in f64.
 const BLOCK: usize = 512;
 
 /// The normal equations of some training images: made once, solved for any strength.
 #[derive(Debug)]
-pub struct Ridge {
+pub struct RidgeRegression {
     standardizer: Standardizer,
     /// XᵀX / n of centred features, (d, d).
     gram: Vec<f64>,
@@ -32,9 +32,9 @@ pub struct Ridge {
     shares: Vec<f64>,
 }
 
-impl Ridge {
+impl RidgeRegression {
     /// Sums up the training images; `classes` may be more than they show.
-    pub fn new(workers: &Workers, standardizer: &Standardizer, train: Examples<'_>, classes: usize) -> Self {
+    pub fn new(workers: &Workers, standardizer: &Standardizer, train: LabelledFeatures<'_>, classes: usize) -> Self {
         let (width, n) = (train.width(), train.images() as f64);
         let design = Design::new(workers, standardizer, train.features());
         let mut gram = gram(workers, &design);
@@ -58,7 +58,7 @@ impl Ridge {
     ///
     /// # Errors
     /// When the strength is too small for these features to tell the weights.
-    pub fn solve(&self, workers: &Workers, strength: f64) -> Result<Linear> {
+    pub fn solve(&self, workers: &Workers, strength: f64) -> Result<LinearClassifier> {
         let (width, classes) = (self.standardizer.width(), self.shares.len());
         let mut a = self.gram.clone();
         a.iter_mut().step_by(width + 1).for_each(|x| *x += strength);
@@ -73,7 +73,7 @@ impl Ridge {
         }
         weights.extend(intercepts);
         let weights = weights.into_iter().map(|w| w as f32).collect();
-        Ok(Linear { standardizer: self.standardizer.clone(), weights, classes })
+        Ok(LinearClassifier { standardizer: self.standardizer.clone(), weights, classes })
     }
 
     /// Hands the classifier of each of [`STRENGTHS`] to `take`, the strongest first. Those too small for these
@@ -81,7 +81,7 @@ impl Ridge {
     ///
     /// # Errors
     /// When all are.
-    pub(super) fn each_strength(&self, workers: &Workers, mut take: impl FnMut(f64, Linear)) -> Result<()> {
+    pub(super) fn each_strength(&self, workers: &Workers, mut take: impl FnMut(f64, LinearClassifier)) -> Result<()> {
         let (mut solved, mut failed) = (false, Ok(()));
         for strength in STRENGTHS.into_iter().rev() {
             match self.solve(workers, strength) {
@@ -102,7 +102,7 @@ pub(super) fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
     let columns = x.cols().next_multiple_of(LANE_PAD);
     let mut sums = vec![0.0f64; width * width];
     let mut scratch: Vec<_> =
-        (0..workers.pool.threads()).map(|_| (vec![0.0f32; LANE_PAD * columns], matmul::Scratch::default())).collect();
+        (0..workers.pool.threads()).map(|_| (vec![0.0f32; LANE_PAD * columns], matmul::TnScratch::default())).collect();
     let mut panels = Panels::<f32>::new(0, columns);
     for first in (0..x.rows()).step_by(BLOCK) {
         let x = x.view(first, BLOCK.min(x.rows() - first), 0, x.cols());
@@ -125,10 +125,11 @@ pub(super) fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
 
 /// What the quick probe found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct QuickProbe {
+#[non_exhaustive]
+pub struct QuickProbeResult {
     /// Share of right classes on the images measured.
     pub accuracy: f64,
-    /// The strength, one of [`STRENGTHS`].
+    /// The strength, one of `STRENGTHS`.
     pub strength: f64,
 }
 
@@ -139,29 +140,29 @@ pub struct QuickProbe {
 /// When the parts differ in their number of features, or these are too much alike for any strength.
 pub fn quick_probe(
     workers: &Workers,
-    train: Examples<'_>,
-    validation: Examples<'_>,
-    measured: Examples<'_>,
-) -> Result<QuickProbe> {
+    train: LabelledFeatures<'_>,
+    validation: LabelledFeatures<'_>,
+    measured: LabelledFeatures<'_>,
+) -> Result<QuickProbeResult> {
     choose_and_measure(workers, train, validation, measured).map(|(_, probe)| probe)
 }
 
 /// As [`quick_probe`], with the accuracy on `validation` before it: what layers are chosen by.
 pub(crate) fn choose_and_measure(
     workers: &Workers,
-    train: Examples<'_>,
-    validation: Examples<'_>,
-    measured: Examples<'_>,
-) -> Result<(f64, QuickProbe)> {
+    train: LabelledFeatures<'_>,
+    validation: LabelledFeatures<'_>,
+    measured: LabelledFeatures<'_>,
+) -> Result<(f64, QuickProbeResult)> {
     for part in [validation, measured] {
         if part.width() != train.width() {
             return Err(Error::Mismatch(format!("features of {} and {} values", train.width(), part.width())));
         }
     }
-    let classes = [train, validation, measured].iter().map(Examples::classes).max().unwrap_or(0);
+    let classes = [train, validation, measured].iter().map(LabelledFeatures::classes).max().unwrap_or(0);
     let standardizer = Standardizer::fit(train.features(), train.width());
-    let ridge = Ridge::new(workers, &standardizer, train, classes);
-    let mut best: Option<(f64, f64, Linear)> = None;
+    let ridge = RidgeRegression::new(workers, &standardizer, train, classes);
+    let mut best: Option<(f64, f64, LinearClassifier)> = None;
     ridge.each_strength(workers, |strength, linear| {
         let share = accuracy(&linear.predict(workers, validation.features()), validation.labels());
         if best.as_ref().is_none_or(|(highest, ..)| share > *highest) {
@@ -170,7 +171,7 @@ pub(crate) fn choose_and_measure(
     })?;
     let Some((chosen, strength, linear)) = best else { unreachable!("a strength was solved") };
     let accuracy = accuracy(&linear.predict(workers, measured.features()), measured.labels());
-    Ok((chosen, QuickProbe { accuracy, strength }))
+    Ok((chosen, QuickProbeResult { accuracy, strength }))
 }
 
 #[cfg(test)]
@@ -184,9 +185,9 @@ mod tests {
         // A scale of other images than these, so that they are not centred.
         let standardizer = Standardizer::fit(&values(100, 3.0, 5), width);
         let (features, labels) = clouds(n, width, classes as u32, 1.0, 3);
-        let train = Examples::new(&features, width, &labels).unwrap();
+        let train = LabelledFeatures::new(&features, width, &labels).unwrap();
         let workers = Workers::new(2);
-        let linear = Ridge::new(&workers, &standardizer, train, classes).solve(&workers, strength).unwrap();
+        let linear = RidgeRegression::new(&workers, &standardizer, train, classes).solve(&workers, strength).unwrap();
         let (weights, intercepts) = linear.weights();
         // The gradient of |XW + b − Y|² / n + strength |W|² is zero.
         let (mut gradient, mut of_intercepts) = (vec![0.0f64; width * classes], vec![0.0f64; classes]);
@@ -212,7 +213,8 @@ mod tests {
         let workers = Workers::new(1);
         let probe = |deviation: f64| {
             let parts = [1, 2, 3].map(|seed| clouds(300, 8, 5, deviation, seed));
-            let [train, validation, measured] = [0, 1, 2].map(|i| Examples::new(&parts[i].0, 8, &parts[i].1).unwrap());
+            let [train, validation, measured] =
+                [0, 1, 2].map(|i| LabelledFeatures::new(&parts[i].0, 8, &parts[i].1).unwrap());
             quick_probe(&workers, train, validation, measured).unwrap().accuracy
         };
         assert!(probe(0.1) > 0.98);
@@ -223,11 +225,12 @@ mod tests {
     fn nothing_is_chosen_by_the_images_measured() {
         let workers = Workers::new(1);
         let parts = [1, 2, 3].map(|seed| clouds(60, 30, 3, 3.0, seed));
-        let [train, validation, measured] = [0, 1, 2].map(|i| Examples::new(&parts[i].0, 30, &parts[i].1).unwrap());
+        let [train, validation, measured] =
+            [0, 1, 2].map(|i| LabelledFeatures::new(&parts[i].0, 30, &parts[i].1).unwrap());
         let chosen = quick_probe(&workers, train, validation, measured).unwrap();
         for turn in 1..3 {
             let permuted: Vec<u32> = parts[2].1.iter().map(|l| (l + turn) % 3).collect();
-            let measured = Examples::new(&parts[2].0, 30, &permuted).unwrap();
+            let measured = LabelledFeatures::new(&parts[2].0, 30, &permuted).unwrap();
             let other = quick_probe(&workers, train, validation, measured).unwrap();
             assert_eq!(other.strength, chosen.strength);
             assert!(other.accuracy < chosen.accuracy);
@@ -242,8 +245,8 @@ mod tests {
         let solved = |offset: f32| {
             let (mut features, labels) = clouds(600, 4, 3, 1e-3, 2);
             features.iter_mut().for_each(|x| *x = 1e-2 * *x + offset);
-            let train = Examples::new(&features, 4, &labels).unwrap();
-            let ridge = Ridge::new(&workers, &standardizer, train, 3);
+            let train = LabelledFeatures::new(&features, 4, &labels).unwrap();
+            let ridge = RidgeRegression::new(&workers, &standardizer, train, 3);
             let mut solved = Vec::new();
             ridge.each_strength(&workers, |strength, _| solved.push(strength)).map(|()| solved)
         };
@@ -260,20 +263,20 @@ mod tests {
         let mut features = values(20 * 50, 1.0, 1);
         features.iter_mut().step_by(50).for_each(|x| *x = 3.0);
         let labels: Vec<u32> = (0..20).map(|i| i % 2).collect();
-        let train = Examples::new(&features, 50, &labels).unwrap();
+        let train = LabelledFeatures::new(&features, 50, &labels).unwrap();
         let standardizer = Standardizer::fit(&features, 50);
-        let linear = Ridge::new(&workers, &standardizer, train, 2).solve(&workers, 1e-4).unwrap();
+        let linear = RidgeRegression::new(&workers, &standardizer, train, 2).solve(&workers, 1e-4).unwrap();
         assert_eq!(linear.predict(&workers, &features), labels);
     }
 
     #[test]
     fn threads_do_not_change_a_bit() {
         let (features, labels) = clouds(1500, 70, 4, 2.0, 1);
-        let train = Examples::new(&features, 70, &labels).unwrap();
+        let train = LabelledFeatures::new(&features, 70, &labels).unwrap();
         let standardizer = Standardizer::fit(&features, 70);
         let fit = |threads| {
             let workers = Workers::new(threads);
-            Ridge::new(&workers, &standardizer, train, 4).solve(&workers, 0.01).unwrap()
+            RidgeRegression::new(&workers, &standardizer, train, 4).solve(&workers, 0.01).unwrap()
         };
         assert_eq!(fit(1), fit(3));
     }

@@ -1,23 +1,25 @@
 //! The whole probe of a model on a data set: features, the choice of a layer, the test, and the baselines beside it.
 
-use super::few::{FewLabels, few_labels};
-use super::parts::{Labelled, Part, collect, labels};
-use super::protocol::{Verdict, View, centred, choose, judge, majority};
-use super::solver::{Choice, Fitter, Solver};
-use super::{Examples, Workers};
-use crate::data::{Damaged, Dataset, Images};
+use super::few::{FewLabelAccuracy, few_labels};
+use super::labelled::{LabelledDataset, LabelledSplit, collect, labels};
+use super::protocol::{FeatureView, TestResult, centred, choose, judge, majority};
+use super::solver::{ProbeFitter, Solver, SolverChoice};
+use super::{LabelledFeatures, Workers};
+use crate::data::{DamagedImage, Dataset, Images};
 use crate::device::Engine;
 use crate::evaluate::Layers;
-use crate::machine::{Limits, size_in_words};
+use crate::machine::{MachineLimits, size_in_words};
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
+use crate::setters::setters;
 use crate::stats::wilson;
 use crate::{Error, Result, device};
 
 /// What to probe and how.
 #[derive(Clone, Debug)]
-pub struct Settings {
+#[non_exhaustive]
+pub struct ProbeSettings {
     /// Layers to choose from.
     pub layers: Layers,
     /// Training images, the first of an order that the seed shuffles; none takes all.
@@ -35,15 +37,44 @@ pub struct Settings {
     /// Seed of the random network, of SGD's order and of `images`.
     pub seed: u64,
     /// How the engine computes.
-    pub options: device::Options,
+    pub options: device::EngineOptions,
 }
 
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self {
+            layers: Layers::All,
+            images: None,
+            held_out: None,
+            solver: Solver::default(),
+            concat: None,
+            labels_per_class: Vec::new(),
+            seeds: 5,
+            seed: 0,
+            options: device::EngineOptions::new(device::Precision::Bf16),
+        }
+    }
+}
+
+setters!(ProbeSettings {
+    layers: Layers,
+    images: Option<usize>,
+    held_out: Option<usize>,
+    solver: Solver,
+    concat: Option<usize>,
+    labels_per_class: Vec<usize>,
+    seeds: u64,
+    seed: u64,
+    options: device::EngineOptions,
+});
+
 /// Told what is being done, how much of it is done, and of how much.
-pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+pub type ProbeProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
 /// What a probe found.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Report {
+#[non_exhaustive]
+pub struct ProbeReport {
     /// The layers swept.
     pub layers: Vec<usize>,
     /// Share of right classes on validation of each layer, under its best strength.
@@ -60,13 +91,13 @@ pub struct Report {
     #[serde(default)]
     pub converged: bool,
     /// What the same images give without the model.
-    pub baselines: Baselines,
+    pub baselines: ProbeBaselines,
     /// Several layers side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concat: Option<Concat>,
+    pub concat: Option<ConcatProbe>,
     /// Probes with few labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub few_labels: Vec<Few>,
+    pub few_labels: Vec<FewLabelReport>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Test images by (true class, predicted class).
@@ -79,10 +110,10 @@ pub struct Report {
     pub solver: Solver,
     /// Images that could not be decoded.
     #[serde(skip)]
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedImage>,
 }
 
-impl Report {
+impl ProbeReport {
     /// 95 % intervals of `validation_accuracy`, Wilson's.
     pub fn validation_intervals(&self) -> Vec<[f64; 2]> {
         self.validation_accuracy.iter().map(|&share| wilson(share, self.images[1])).collect()
@@ -91,7 +122,8 @@ impl Report {
 
 /// Test accuracies that a model must beat to have learned anything.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Baselines {
+#[non_exhaustive]
+pub struct ProbeBaselines {
     /// Of the pixels as the palette gives them.
     pub raw_pixels: f64,
     /// Of the same network with random weights, its best layer. They are drawn as the paper's code does, whatever the
@@ -101,35 +133,37 @@ pub struct Baselines {
     /// Of the commonest class.
     pub majority: f64,
     /// How `raw_pixels` came about.
-    pub raw_pixels_verdict: Verdict,
+    pub raw_pixels_verdict: TestResult,
     /// How `random_init` came about.
-    pub random_init_verdict: Verdict,
+    pub random_init_verdict: TestResult,
     /// The best layer of the random network.
     pub random_init_layer: usize,
 }
 
 /// Layers side by side as one feature (Chen et al. 2020, section 4.4).
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Concat {
+#[non_exhaustive]
+pub struct ConcatProbe {
     /// Which.
     pub layers: Vec<usize>,
     /// What came of it.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: TestResult,
 }
 
 /// A number of labels a class.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Few {
+#[non_exhaustive]
+pub struct FewLabelReport {
     /// Features of the best layer.
     #[serde(flatten)]
-    pub features: FewLabels,
+    pub features: FewLabelAccuracy,
     /// Pixels on the same subsets.
-    pub raw_pixels: FewLabels,
+    pub raw_pixels: FewLabelAccuracy,
 }
 
 /// Train, validation and test.
-type Parts = [Part; 3];
+type Parts = [LabelledSplit; 3];
 
 /// Probes `model` on the labelled images of `dataset`.
 ///
@@ -137,18 +171,18 @@ type Parts = [Part; 3];
 /// layers. The same report on every rank and for any number of ranks.
 ///
 /// # Errors
-/// When the labels don't allow it (see [`Labelled::of`]), a layer is out of range, a class has too few images for
+/// When the labels don't allow it (see [`LabelledDataset::of`]), a layer is out of range, a class has too few images for
 /// `labels_per_class`, features are not finite, or a rank is gone.
 pub fn probe(
     ranks: &mut Collective,
     model: &ModelDir,
     dataset: &Dataset,
-    settings: &Settings,
-    progress: Progress<'_>,
-) -> Result<Report> {
+    settings: &ProbeSettings,
+    progress: ProbeProgress<'_>,
+) -> Result<ProbeReport> {
     let mut layers = settings.layers.of(model.config.n_layer)?;
     layers.sort_unstable();
-    let mut images = Labelled::of(dataset, settings.images, settings.seed)?;
+    let mut images = LabelledDataset::of(dataset, settings.images, settings.seed)?;
     if let Some(held_out) = settings.held_out {
         images.validation = images.validation.spread(held_out);
         images.test = images.test.spread(held_out);
@@ -169,9 +203,9 @@ pub fn probe(
             layers.len()
         )));
     }
-    expect_room(Limits::now().usable(), &images, model, layers.len(), settings.concat.unwrap_or(1))?;
+    expect_room(MachineLimits::now().usable(), &images, model, layers.len(), settings.concat.unwrap_or(1))?;
     let workers = Workers::new(settings.options.threads);
-    let fitter = Fitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
+    let fitter = ProbeFitter { workers: &workers, solver: settings.solver, classes, seed: settings.seed };
     let quantizer = Quantizer::new(model.palette.clone());
 
     let mut engine = device::open(&model.config, &model.weights, &settings.options)?;
@@ -187,7 +221,7 @@ pub fn probe(
     };
     let pixels = parts.each_mut().map(|part| {
         let values = std::mem::take(&mut part.pixels);
-        Part { layers: vec![values], ..labels_of(part) }
+        LabelledSplit { layers: vec![values], ..labels_of(part) }
     });
     let (_, of_pixels) = sweep(ranks, &fitter, &pixels, "pixels", progress)?;
     let raw_pixels = test(&fitter, &pixels, 0, &of_pixels[0])?;
@@ -195,10 +229,10 @@ pub fn probe(
     for (i, &count) in settings.labels_per_class.iter().enumerate() {
         progress("few labels", i, settings.labels_per_class.len());
         let run = |parts: &Parts, slot: usize| {
-            let view = View { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
+            let view = FeatureView { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
             few_labels(&fitter, view, examples(&parts[2], slot)?, count, 0..settings.seeds)
         };
-        few.push(Few { features: run(&parts, best)?, raw_pixels: run(&pixels, 0)? });
+        few.push(FewLabelReport { features: run(&parts, best)?, raw_pixels: run(&pixels, 0)? });
     }
     drop(pixels);
     let majority = majority(&[&parts[0].labels[..], &parts[1].labels].concat(), &parts[2].labels);
@@ -210,14 +244,14 @@ pub fn probe(
     let (random_best, of_random) = sweep(ranks, &fitter, &random, "random net", progress)?;
     let random_init = test(&fitter, &random, random_best, &of_random[random_best])?;
 
-    Ok(Report {
+    Ok(ProbeReport {
         validation_accuracy: choices.iter().map(|choice| choice.accuracy).collect(),
         best_layer: layers[best],
         strength: verdict.strength,
         test_accuracy: verdict.test_accuracy,
         interval: verdict.interval,
         converged: verdict.converged,
-        baselines: Baselines {
+        baselines: ProbeBaselines {
             raw_pixels: raw_pixels.test_accuracy,
             random_init: random_init.test_accuracy,
             majority,
@@ -241,7 +275,7 @@ pub fn probe(
 /// once, and beside them three copies of what a classifier is fitted to, `concat` layers or the pixels.
 pub(super) fn expect_room(
     left: Option<u64>,
-    images: &Labelled,
+    images: &LabelledDataset,
     model: &ModelDir,
     layers: usize,
     concat: usize,
@@ -262,7 +296,7 @@ pub(super) fn expect_room(
 
 /// Whose features are read.
 struct Reader<'a> {
-    images: &'a Labelled,
+    images: &'a LabelledDataset,
     quantizer: &'a Quantizer,
     layers: &'a [usize],
 }
@@ -275,9 +309,9 @@ impl Reader<'_> {
         engine: &mut dyn Engine,
         with_pixels: bool,
         what: &'static str,
-        progress: Progress<'_>,
+        progress: ProbeProgress<'_>,
     ) -> Result<Parts> {
-        let Labelled { train, validation, test, .. } = self.images;
+        let LabelledDataset { train, validation, test, .. } = self.images;
         let total = train.len() + validation.len() + test.len();
         let mut before = 0;
         let mut part = |images: &Images| {
@@ -296,57 +330,57 @@ impl Reader<'_> {
 /// The best of the parts' layers and every layer's choice, on validation.
 fn sweep(
     ranks: &mut Collective,
-    fitter: &Fitter<'_>,
+    fitter: &ProbeFitter<'_>,
     [train, validation, _]: &Parts,
     what: &'static str,
-    progress: Progress<'_>,
-) -> Result<(usize, Vec<Choice>)> {
+    progress: ProbeProgress<'_>,
+) -> Result<(usize, Vec<SolverChoice>)> {
     let total = train.layers.len();
-    let view = |slot: usize| Ok(View { train: examples(train, slot)?, validation: examples(validation, slot)? });
+    let view = |slot: usize| Ok(FeatureView { train: examples(train, slot)?, validation: examples(validation, slot)? });
     let views = (0..total).map(view).collect::<Result<Vec<_>>>()?;
     let sweep = choose(ranks, fitter, &views, &mut |done| progress(what, done, total))?;
     Ok((sweep.best, sweep.choices))
 }
 
 /// The test of a choice for the layer at `slot`.
-fn test(fitter: &Fitter<'_>, parts: &Parts, slot: usize, choice: &Choice) -> Result<Verdict> {
-    let view = View { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
+fn test(fitter: &ProbeFitter<'_>, parts: &Parts, slot: usize, choice: &SolverChoice) -> Result<TestResult> {
+    let view = FeatureView { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
     judge(fitter, view, choice, examples(&parts[2], slot)?)
 }
 
 /// `count` layers around the best one side by side.
 fn concat(
     ranks: &mut Collective,
-    fitter: &Fitter<'_>,
+    fitter: &ProbeFitter<'_>,
     parts: &Parts,
     (layers, best, count): (&[usize], usize, usize),
-) -> Result<Concat> {
+) -> Result<ConcatProbe> {
     let around: Vec<usize> = centred(best, count, layers.len() - 1).collect();
     let joined = joined(parts, &around)?;
     let (_, choices) = sweep(ranks, fitter, &joined, "concat", &mut |_, _, _| ())?;
     let verdict = test(fitter, &joined, 0, &choices[0])?;
-    Ok(Concat { layers: around.iter().map(|&slot| layers[slot]).collect(), verdict })
+    Ok(ConcatProbe { layers: around.iter().map(|&slot| layers[slot]).collect(), verdict })
 }
 
 /// Parts whose only layer is several side by side.
 fn joined(parts: &Parts, slots: &[usize]) -> Result<Parts> {
-    let join = |part: &Part| {
+    let join = |part: &LabelledSplit| {
         let width = examples(part, slots[0])?.width();
         let mut values = Vec::with_capacity(part.labels.len() * width * slots.len());
         for i in 0..part.labels.len() {
             slots.iter().for_each(|&slot| values.extend_from_slice(&part.layers[slot][i * width..][..width]));
         }
-        Ok(Part { layers: vec![values], ..labels_of(part) })
+        Ok(LabelledSplit { layers: vec![values], ..labels_of(part) })
     };
     Ok([join(&parts[0])?, join(&parts[1])?, join(&parts[2])?])
 }
 
 /// A part without features.
-fn labels_of(part: &Part) -> Part {
-    Part { labels: part.labels.clone(), ..Part::default() }
+fn labels_of(part: &LabelledSplit) -> LabelledSplit {
+    LabelledSplit { labels: part.labels.clone(), ..LabelledSplit::default() }
 }
 
-fn examples(part: &Part, slot: usize) -> Result<Examples<'_>> {
+fn examples(part: &LabelledSplit, slot: usize) -> Result<LabelledFeatures<'_>> {
     let features = &part.layers[slot];
-    Examples::new(features, features.len() / part.labels.len(), &part.labels)
+    LabelledFeatures::new(features, features.len() / part.labels.len(), &part.labels)
 }

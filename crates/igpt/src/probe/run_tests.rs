@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::parts::Labelled;
+use super::labelled::LabelledDataset;
 use super::run::expect_room;
-use super::{Report, Settings, Solver, probe};
+use super::{ProbeReport, ProbeSettings, Solver, probe};
 use crate::data::{self, Dataset, Source};
 use crate::device::{self, Precision};
 use crate::evaluate::Layers;
 use crate::image::ImageSize;
 use crate::image::Pixels;
-use crate::model::{Layout, ModelConfig, ModelDir};
+use crate::model::{ModelConfig, ModelDir, ParamLayout};
 use crate::palette::Palette;
 use crate::ranks::Collective;
 use crate::rng::{Purpose, Rng};
@@ -58,14 +58,14 @@ fn dataset(turn: usize) -> Dataset {
 fn model() -> ModelDir {
     let palette = Palette::new((0..8).map(|i| [i as f32 / 3.5 - 1.0; 3]).collect(), 1).unwrap();
     let config = ModelConfig::new(ImageSize::square(SIDE), 8, 16, 2, 2);
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     layout.init(1, &mut weights);
     ModelDir { config, palette, weights, extra: Default::default() }
 }
 
-fn settings(solver: Solver) -> Settings {
-    Settings {
+fn settings(solver: Solver) -> ProbeSettings {
+    ProbeSettings {
         layers: Layers::All,
         held_out: None,
         images: None,
@@ -74,12 +74,12 @@ fn settings(solver: Solver) -> Settings {
         labels_per_class: vec![5],
         seeds: 2,
         seed: 0,
-        options: device::Options { threads: 1, ..device::Options::new(Precision::F32) },
+        options: device::EngineOptions { threads: 1, ..device::EngineOptions::new(Precision::F32) },
     }
 }
 
 /// Everything in a report that was chosen.
-fn choices(report: &Report) -> impl PartialEq + std::fmt::Debug {
+fn choices(report: &ProbeReport) -> impl PartialEq + std::fmt::Debug {
     let concat = report.concat.as_ref().unwrap();
     let verdicts = [&concat.verdict, &report.baselines.raw_pixels_verdict, &report.baselines.random_init_verdict];
     (
@@ -110,16 +110,16 @@ fn other_labels_of_the_test_images_change_no_choice() {
 #[test]
 fn what_cannot_be_done_is_refused_before_features_are_computed() {
     let model = model();
-    let refused = |settings: &Settings| {
+    let refused = |settings: &ProbeSettings| {
         let mut progress = |what: &'static str, _, _| panic!("{what} were computed");
         let error = probe(&mut Collective::solo(), &model, &dataset(0), settings, &mut progress).unwrap_err();
         assert!(matches!(error, Error::Invalid(_)));
         error.to_string()
     };
     let settings = settings(Solver::Ridge);
-    let words = refused(&Settings { labels_per_class: vec![5, 21], ..settings.clone() });
+    let words = refused(&ProbeSettings { labels_per_class: vec![5, 21], ..settings.clone() });
     assert!(words.contains("has 20 training images, too few for 21 labels"), "{words}");
-    let words = refused(&Settings { concat: Some(4), ..settings });
+    let words = refused(&ProbeSettings { concat: Some(4), ..settings });
     assert!(words.contains("say 2 to 3"), "{words}");
 }
 
@@ -127,7 +127,7 @@ fn what_cannot_be_done_is_refused_before_features_are_computed() {
 fn features_that_do_not_fit_into_memory_are_refused_with_what_mends_it() {
     let model = ModelDir::bundled().unwrap();
     let emoji = data::open("emoji", &data::OpenOptions::default()).unwrap();
-    let images = Labelled::of(&emoji, Some(400), 0).unwrap();
+    let images = LabelledDataset::of(&emoji, Some(400), 0).unwrap();
     let error = expect_room(Some(1 << 20), &images, &model, 7, 1).unwrap_err().to_string();
     assert!(error.contains("at 7 layers") && error.contains("fewer --layers"), "{error}");
     expect_room(Some(1 << 30), &images, &model, 7, 1).unwrap();

@@ -6,12 +6,12 @@ use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef};
 
 use super::design::Design;
-use super::{Examples, Linear, Standardizer, Workers};
+use super::{LabelledFeatures, LinearClassifier, Standardizer, Workers};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
 /// Learning rates to choose from, the paper's: from 30 down by about threes.
-pub const RATES: [f64; 8] = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+pub(crate) const RATES: [f64; 8] = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
 /// Images of a step.
 const BATCH: usize = 256;
 /// Passes over the training images, and steps at least.
@@ -21,7 +21,7 @@ const MOMENTUM: f32 = 0.9;
 
 /// Training images to descend on.
 #[derive(Debug)]
-pub struct Sgd<'a> {
+pub struct SgdClassifier<'a> {
     standardizer: &'a Standardizer,
     design: Design,
     targets: Vec<u16>,
@@ -29,7 +29,7 @@ pub struct Sgd<'a> {
     seed: u64,
 }
 
-impl<'a> Sgd<'a> {
+impl<'a> SgdClassifier<'a> {
     /// Takes the training images; `classes` may be more than they show, `seed` decides their order.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl<'a> Sgd<'a> {
     pub fn new(
         workers: &Workers,
         standardizer: &'a Standardizer,
-        train: Examples<'_>,
+        train: LabelledFeatures<'_>,
         classes: usize,
         seed: u64,
     ) -> Result<Self> {
@@ -49,7 +49,7 @@ impl<'a> Sgd<'a> {
 
     /// The classifier that a learning rate leads to. Runs on the calling thread alone, so that several rates can run
     /// at once. Weights that leave the finite numbers give scores that predict the first class.
-    pub fn fit(&self, workers: &Workers, rate: f64) -> Linear {
+    pub fn fit(&self, workers: &Workers, rate: f64) -> LinearClassifier {
         let (n, inputs, classes) = (self.design.rows(), self.design.width() + 1, self.classes);
         let padded = classes.next_multiple_of(LANE_PAD);
         let batch = BATCH.min(n);
@@ -61,7 +61,7 @@ impl<'a> Sgd<'a> {
         let (mut logits, mut losses) = (vec![0.0f32; batch * padded], vec![0.0f32; batch]);
         let mut dlogits = logits.clone();
         let (mut panels, mut packed) = (Panels::<f32>::new(inputs, padded), Panels::<f32>::new(batch, padded));
-        let mut scratch = matmul::Scratch::default();
+        let mut scratch = matmul::TnScratch::default();
         let per_epoch = n / batch;
         for step in 0..steps {
             if step % per_epoch == 0 {
@@ -88,7 +88,7 @@ impl<'a> Sgd<'a> {
             }
         }
         let weights = weights.chunks_exact(padded).flat_map(|row| &row[..classes]).copied().collect();
-        Linear { standardizer: self.standardizer.clone(), weights, classes }
+        LinearClassifier { standardizer: self.standardizer.clone(), weights, classes }
     }
 }
 
@@ -105,7 +105,7 @@ fn shuffle(order: &mut [u32], seed: u64, epoch: usize) {
 mod tests {
     use super::*;
     use crate::probe::testing::clouds;
-    use crate::probe::{Logistic, accuracy};
+    use crate::probe::{LogisticRegression, accuracy};
 
     #[test]
     fn a_good_rate_comes_near_the_accuracy_of_the_exact_solution() {
@@ -113,9 +113,9 @@ mod tests {
         let (other, truth) = clouds(1000, 8, 4, 1.5, 2);
         let workers = Workers::new(1);
         let standardizer = Standardizer::fit(&features, 8);
-        let train = Examples::new(&features, 8, &labels).unwrap();
-        let exact = Logistic::new(&workers, &standardizer, train, 4).unwrap().fit(1e-4).linear;
-        let found = Sgd::new(&workers, &standardizer, train, 4, 0).unwrap().fit(&workers, 0.1);
+        let train = LabelledFeatures::new(&features, 8, &labels).unwrap();
+        let exact = LogisticRegression::new(&workers, &standardizer, train, 4).unwrap().fit(1e-4).linear;
+        let found = SgdClassifier::new(&workers, &standardizer, train, 4, 0).unwrap().fit(&workers, 0.1);
         let [exact, found] = [exact, found].map(|linear| accuracy(&linear.predict(&workers, &other), &truth));
         assert!(exact > 0.7 && found > exact - 0.02, "{found} {exact}");
     }

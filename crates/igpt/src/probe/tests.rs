@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Examples, Logistic, Ridge, Standardizer, Workers};
+use super::{LabelledFeatures, LogisticRegression, RidgeRegression, Standardizer, Workers};
 
 #[derive(Deserialize)]
 struct Case {
@@ -43,9 +43,9 @@ fn logistic_regression_reaches_scikit_learns_loss_and_predictions() {
     let standardizer = Standardizer::fit(&golden.features, golden.width);
     let pairs: Vec<u32> = golden.labels.iter().map(|label| label % 2).collect();
     for (cases, labels) in [(&golden.logistic, &golden.labels), (&golden.logistic_two, &pairs)] {
-        let train = Examples::new(&golden.features, golden.width, labels).unwrap();
+        let train = LabelledFeatures::new(&golden.features, golden.width, labels).unwrap();
         for case in cases {
-            let mut logistic = Logistic::new(&workers, &standardizer, train, case.classes).unwrap();
+            let mut logistic = LogisticRegression::new(&workers, &standardizer, train, case.classes).unwrap();
             let fit = logistic.fit(case.strength);
             assert!(fit.converged, "{} iterations at strength {}", fit.iterations, case.strength);
             assert!((fit.loss - case.loss).abs() < 1e-6, "{} instead of {}", fit.loss, case.loss);
@@ -60,8 +60,8 @@ fn ridge_predicts_what_scikit_learns_ridge_classifier_does() {
     let golden = golden();
     let workers = Workers::new(1);
     let standardizer = Standardizer::fit(&golden.features, golden.width);
-    let train = Examples::new(&golden.features, golden.width, &golden.labels).unwrap();
-    let ridge = Ridge::new(&workers, &standardizer, train, 4);
+    let train = LabelledFeatures::new(&golden.features, golden.width, &golden.labels).unwrap();
+    let ridge = RidgeRegression::new(&workers, &standardizer, train, 4);
     for case in &golden.ridge {
         let predicted = ridge.solve(&workers, case.strength).unwrap().predict(&workers, &golden.features);
         assert_eq!(different(&predicted, &case.predicted), 0, "strength {}", case.strength);

@@ -9,13 +9,13 @@ use super::{Standardizer, Workers};
 
 /// Scales features and turns them; the means stay where they are.
 #[derive(Debug)]
-pub struct Whitener {
+pub struct Whitening {
     /// U of UᵀU, the covariance of the scaled features and the shrinkage.
     factor: Cholesky,
     scale: Vec<f32>,
 }
 
-impl Whitener {
+impl Whitening {
     /// Measures (n, d) features of `width` values. `shrinkage` is added to the variances of the scaled features, which are 1;
     /// none where rounding leaves no covariance.
     pub fn fit(workers: &Workers, features: &[f32], width: usize, shrinkage: f64) -> Option<Self> {
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn whitened_features_are_unrelated_and_vary_alike() {
         let (features, width) = (related(500, 6), 6);
-        let whitened = Whitener::fit(&Workers::new(1), &features, width, 0.0).unwrap().apply(&features);
+        let whitened = Whitening::fit(&Workers::new(1), &features, width, 0.0).unwrap().apply(&features);
         let mean = |i: usize| whitened.iter().skip(i).step_by(width).map(|&x| f64::from(x)).sum::<f64>() / 500.0;
         for i in 0..width {
             for j in 0..width {
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_head_scores_features_as_its_weights_score_whitened_ones() {
         let (features, width, classes) = (related(50, 7), 7, 3);
-        let whitener = Whitener::fit(&Workers::new(1), &features, width, 0.3).unwrap();
+        let whitener = Whitening::fit(&Workers::new(1), &features, width, 0.3).unwrap();
         let (whitened, weights) = (whitener.apply(&features), values(classes * width, 1.0, 5));
         let head = whitener.head(&weights);
         let score = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum::<f64>();

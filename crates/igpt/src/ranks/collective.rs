@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::talk::{Done, Job, Talk, gone};
+use super::communicator::{Done, Job, Talk, gone};
 use super::transport::Transport;
 use crate::{Error, Result};
 
@@ -78,7 +78,7 @@ impl Collective {
 
     /// Of `len` things in a row those that are this rank's to do: all ranks' follow each other, in their order. A single
     /// one is rank 0's.
-    pub fn share(&self, len: usize) -> Range<usize> {
+    pub fn shard(&self, len: usize) -> Range<usize> {
         let bound = |rank: usize| (rank * len).div_ceil(self.size);
         bound(self.rank)..bound(self.rank + 1)
     }
@@ -99,7 +99,7 @@ impl Collective {
     ///
     /// # Errors
     /// As of all that follow, when a rank is gone; and that of `fill`.
-    pub fn start_sum(&mut self, fill: impl FnOnce(&mut Vec<f32>) -> Result<()>) -> Result<()> {
+    pub fn all_reduce_start(&mut self, fill: impl FnOnce(&mut Vec<f32>) -> Result<()>) -> Result<()> {
         let mut values = self.spare.pop_front().unwrap_or_default();
         values.clear();
         fill(&mut values)?;
@@ -107,7 +107,7 @@ impl Collective {
     }
 
     /// Gives the oldest sum that was started to `take`.
-    pub fn finish_sum(&mut self, take: impl FnOnce(&[f32]) -> Result<()>) -> Result<()> {
+    pub fn all_reduce_finish(&mut self, take: impl FnOnce(&[f32]) -> Result<()>) -> Result<()> {
         let Done::Sum(values) = self.done()? else { return Err(gone()) };
         let taken = take(&values);
         self.spare.push_back(values);
@@ -116,7 +116,7 @@ impl Collective {
 
     /// The values of all ranks, of which this one has `own`: rank r has those in `parts[r]`, which follow each other
     /// (all-gather).
-    pub fn complete(&mut self, own: &[f32], parts: Vec<Range<usize>>) -> Result<&[f32]> {
+    pub fn all_gather(&mut self, own: &[f32], parts: Vec<Range<usize>>) -> Result<&[f32]> {
         let mut whole = std::mem::take(&mut self.whole);
         whole.resize(parts.last().map_or(0, |last| last.end), 0.0);
         whole[parts[self.rank].clone()].copy_from_slice(own);
@@ -307,7 +307,7 @@ pub(crate) mod tests {
             sent.extend_from_slice(values);
             Ok(())
         };
-        ranks.start_sum(fill).unwrap();
+        ranks.all_reduce_start(fill).unwrap();
     }
 
     fn finish(ranks: &mut Collective, values: &mut [f32]) {
@@ -315,7 +315,7 @@ pub(crate) mod tests {
             values.copy_from_slice(sum);
             Ok(())
         };
-        ranks.finish_sum(take).unwrap();
+        ranks.all_reduce_finish(take).unwrap();
     }
 
     /// The sum of groups in the order of a binary tree, neighbours first.
@@ -383,7 +383,7 @@ pub(crate) mod tests {
                 let mut all = Vec::new();
                 for sign in [1.0, -1.0] {
                     let own: Vec<f32> = own.iter().map(|value| sign * value).collect();
-                    all.push(ranks.complete(&own, parts.clone()).unwrap().to_vec());
+                    all.push(ranks.all_gather(&own, parts.clone()).unwrap().to_vec());
                 }
                 ranks.close().unwrap();
                 all

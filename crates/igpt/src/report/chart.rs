@@ -6,7 +6,7 @@ mod ticks;
 
 use std::fmt::Write;
 
-pub use by_layer::by_layer;
+pub use by_layer::layer_chart;
 
 use self::ticks::{number, tick_step};
 use crate::report::html::escape;
@@ -18,7 +18,8 @@ const COLORS: usize = 10;
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+#[non_exhaustive]
+pub enum SeriesStyle {
     /// A line.
     Line,
     /// A thin line beneath a smoothed one.
@@ -37,14 +38,14 @@ pub struct Series {
     /// (x, y); those that are not finite are left out.
     pub points: Vec<(f64, f64)>,
     /// How they are drawn.
-    pub look: Look,
+    pub look: SeriesStyle,
     /// Where the values may lie, lowest and highest, of each point; empty where that isn't known.
     pub intervals: Vec<[f64; 2]>,
 }
 
 impl Series {
     /// `points` under a name.
-    pub fn new(name: impl Into<String>, look: Look, points: Vec<(f64, f64)>) -> Self {
+    pub fn new(name: impl Into<String>, look: SeriesStyle, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), points, look, intervals: Vec::new() }
     }
 
@@ -56,7 +57,7 @@ impl Series {
 
 /// A horizontal line to compare with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Level {
+pub struct ReferenceLine {
     /// What it is.
     pub name: String,
     /// Where it lies.
@@ -77,7 +78,7 @@ pub struct Chart {
     /// Drawn in this order; each has the next colour.
     pub series: Vec<Series>,
     /// Lines to compare with.
-    pub levels: Vec<Level>,
+    pub levels: Vec<ReferenceLine>,
     /// Whether the numbers along the axes mean nothing and are left out.
     pub bare: bool,
 }
@@ -185,7 +186,7 @@ impl Chart {
     }
 
     fn draw_levels(&self, frame: &Frame, lines: &mut String, words: &mut String) {
-        let mut levels: Vec<&Level> = self.levels.iter().filter(|level| level.value.is_finite()).collect();
+        let mut levels: Vec<&ReferenceLine> = self.levels.iter().filter(|level| level.value.is_finite()).collect();
         levels.sort_by(|a, b| a.value.total_cmp(&b.value));
         for (i, level) in levels.iter().enumerate() {
             let (y, own) = (frame.y(level.value), if level.own { " own" } else { "" });
@@ -201,7 +202,7 @@ impl Chart {
 
     fn legend(&self) -> String {
         let shown = |(i, series): (usize, &Series)| {
-            let round = if series.look == Look::Cloud { " round" } else { "" };
+            let round = if series.look == SeriesStyle::Cloud { " round" } else { "" };
             format!("<span class='c{}{round}'>{}</span>", i % COLORS, escape(&series.name))
         };
         let names: String = self
@@ -215,22 +216,22 @@ impl Chart {
     }
 }
 
-fn draw(look: Look, points: &[(f64, f64)], color: usize, frame: &Frame, lines: &mut String, words: &mut String) {
+fn draw(look: SeriesStyle, points: &[(f64, f64)], color: usize, frame: &Frame, lines: &mut String, words: &mut String) {
     let mut line = |class: &str, points: &[(f64, f64)]| {
         let _ = write!(lines, "<path class='{class} c{color}' d='{}'/>", frame.path(points));
     };
     match look {
         _ if points.is_empty() => (),
-        Look::Line => line("line", &thinned(points)),
-        Look::Noisy => {
+        SeriesStyle::Line => line("line", &thinned(points)),
+        SeriesStyle::Noisy => {
             let points = thinned(points);
             line("raw", &points);
             line("line", &smoothed(&points));
         }
-        Look::Dots => line("line", points),
-        Look::Cloud => (),
+        SeriesStyle::Dots => line("line", points),
+        SeriesStyle::Cloud => (),
     }
-    if matches!(look, Look::Dots | Look::Cloud) {
+    if matches!(look, SeriesStyle::Dots | SeriesStyle::Cloud) {
         for &(x, y) in points {
             let (x, y) = (frame.x(x), frame.y(y));
             let _ = write!(words, "<i class='c{color}' style='left:{x:.1}%;bottom:{y:.1}%'></i>");
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn whole_numbers_have_no_ticks_between_them() {
         let ticks = |points: Vec<(f64, f64)>| {
-            let html = Chart { series: vec![Series::new("s", Look::Dots, points)], ..Chart::default() }.html();
+            let html = Chart { series: vec![Series::new("s", SeriesStyle::Dots, points)], ..Chart::default() }.html();
             html.matches("tick x").count()
         };
         assert_eq!(ticks(vec![(0.0, 1.0), (1.0, 3.0), (2.0, 2.0)]), 3);
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn intervals_are_drawn_and_never_cut_off() {
-        let series = Series::new("s", Look::Dots, vec![(0.0, 50.0), (1.0, 60.0)]);
+        let series = Series::new("s", SeriesStyle::Dots, vec![(0.0, 50.0), (1.0, 60.0)]);
         let html =
             Chart { series: vec![series.with_intervals(vec![[40.0, 55.0], [58.0, 62.0]])], ..Chart::default() }.html();
         assert_eq!(html.matches("class='interval c0'").count(), 2);
@@ -294,9 +295,9 @@ mod tests {
 
     #[test]
     fn a_chart_names_its_levels_and_survives_odd_curves() {
-        let level = |name: &str, value| Level { name: name.into(), value, own: false };
+        let level = |name: &str, value| ReferenceLine { name: name.into(), value, own: false };
         let chart = Chart {
-            series: vec![Series::new("x<y", Look::Noisy, vec![(1.0, 4.0), (2.0, f64::NAN), (3.0, 2.0)])],
+            series: vec![Series::new("x<y", SeriesStyle::Noisy, vec![(1.0, 4.0), (2.0, f64::NAN), (3.0, 2.0)])],
             levels: vec![level("a<b", 4.1), level("c", 4.0)],
             ..Chart::default()
         };
@@ -308,7 +309,7 @@ mod tests {
 
     #[test]
     fn dots_lie_where_their_values_are_and_an_axis_far_from_zero_does_not_begin_there() {
-        let cloud = |points| Chart { series: vec![Series::new("a", Look::Cloud, points)], ..Chart::default() };
+        let cloud = |points| Chart { series: vec![Series::new("a", SeriesStyle::Cloud, points)], ..Chart::default() };
         let html = cloud(vec![(0.0, 0.0), (10.0, 1.0)]).html();
         assert!(html.contains("<i class='c0' style='left:0.0%;bottom:0.0%'>"), "{html}");
         assert!(html.contains("<i class='c0' style='left:100.0%;bottom:94.3%'>"), "{html}");

@@ -1,15 +1,15 @@
 //! The page of `igpt data check`: what was found in a data set, with the pictures that are alike side by side.
 
 use super::Page;
-use super::page::{Alike, Block, Command, Figure, Section, Table};
+use super::page::{Block, Command, Figure, ImagePair, Section, Table};
 use crate::data::{
     Dataset, Images,
-    check::{Found, Match, Matches, Place, looked_at},
+    check::{CheckReport, DuplicatePair, DuplicatePairs, ImageLocation, looked_at},
     shards::FileProblem,
 };
 use crate::image::{
     ImageSize, Pixels,
-    resize::{Area, resize},
+    resize::{Rect, resize},
 };
 
 /// Longest side of a picture on the page.
@@ -19,7 +19,13 @@ const CLASSES: usize = 200;
 
 /// Composes the page of what was found in `dataset`, looked at with `images` of each split (0: all). `files` are the
 /// damaged files of a token directory, if it is one; `made` is the command that makes the page.
-pub fn page(dataset: &Dataset, found: &Found, images: usize, files: Option<&[FileProblem]>, made: &str) -> Page {
+pub fn data_check_page(
+    dataset: &Dataset,
+    found: &CheckReport,
+    images: usize,
+    files: Option<&[FileProblem]>,
+    made: &str,
+) -> Page {
     let parts = looked_at(dataset, images);
     let total: usize = found.splits.iter().map(|part| part.images).sum();
     let leaks = found.exact.across() + found.near.across();
@@ -63,8 +69,8 @@ fn file_blocks(files: &[FileProblem]) -> Vec<Block> {
     vec![table(&["file", "problem"], files.iter().map(|file| vec![file.file.clone(), file.problem.clone()]).collect())]
 }
 
-fn splits(dataset: &Dataset, found: &Found) -> Vec<Block> {
-    let part = |part: &crate::data::check::Part| {
+fn splits(dataset: &Dataset, found: &CheckReport) -> Vec<Block> {
+    let part = |part: &crate::data::check::CheckedSplit| {
         let labelled = part.classes.iter().filter(|&&count| count > 0).count();
         let (images, unlabelled) = (part.images.to_string(), part.unlabelled.to_string());
         vec![part.split.to_string(), images, unlabelled, labelled.to_string()]
@@ -85,7 +91,7 @@ fn splits(dataset: &Dataset, found: &Found) -> Vec<Block> {
     blocks
 }
 
-fn matches_blocks(matches: &Matches, parts: &[Images; 3]) -> Vec<Block> {
+fn matches_blocks(matches: &DuplicatePairs, parts: &[Images; 3]) -> Vec<Block> {
     let figure = |name: &str, value: usize, meaning: &str| Figure {
         name: name.into(),
         value: value.to_string(),
@@ -102,16 +108,16 @@ fn matches_blocks(matches: &Matches, parts: &[Images; 3]) -> Vec<Block> {
         figure("train in test", matches.train_in_test, "images of test that are like one of train"),
         figure("validation in test", matches.validation_in_test, "images of test that are like one of validation"),
     ])];
-    let pair = |pair: &Match| {
-        let image = |place: &Place| {
+    let pair = |pair: &DuplicatePair| {
+        let image = |place: &ImageLocation| {
             let pixels = parts[place.split as usize].pixels(place.position).ok()?;
             Some((place.name.clone(), shown(&pixels)))
         };
         let [a, b] = pair.images.each_ref().map(said);
         let images = [image(&pair.images[0])?, image(&pair.images[1])?];
-        Some(Alike { caption: format!("{a} and {b}: {:.1} levels", pair.difference), images })
+        Some(ImagePair { caption: format!("{a} and {b}: {:.1} levels", pair.difference), images })
     };
-    let pairs: Vec<Alike> = matches.pairs.iter().filter_map(pair).collect();
+    let pairs: Vec<ImagePair> = matches.pairs.iter().filter_map(pair).collect();
     if !pairs.is_empty() {
         let caption =
             format!("{} pairs, those across splits first; levels are the difference of thumbnails.", pairs.len());
@@ -122,12 +128,12 @@ fn matches_blocks(matches: &Matches, parts: &[Images; 3]) -> Vec<Block> {
 }
 
 /// An image in words.
-fn said(place: &Place) -> String {
+fn said(place: &ImageLocation) -> String {
     let class = place.class.as_ref().map_or(String::new(), |class| format!(", {class}"));
     format!("{} ({}{class})", place.name, place.split)
 }
 
-fn damaged(found: &Found) -> Vec<Block> {
+fn damaged(found: &CheckReport) -> Vec<Block> {
     let rows: Vec<_> = found.first_damaged.iter().map(|d| vec![d.name.clone(), d.problem.clone()]).collect();
     match rows.is_empty() {
         true => Vec::new(),
@@ -139,7 +145,7 @@ fn damaged(found: &Found) -> Vec<Block> {
     }
 }
 
-fn sizes(found: &Found) -> Vec<Block> {
+fn sizes(found: &CheckReport) -> Vec<Block> {
     const MOST: usize = 20;
     let rows = found.sizes.iter().take(MOST).map(|(size, count)| vec![size.to_string(), count.to_string()]).collect();
     let mut blocks = vec![table(&["height × width", "images"], rows)];
@@ -157,5 +163,5 @@ fn shown(pixels: &Pixels) -> Pixels {
     }
     let side = |side: usize| (side * SIDE / longest).max(1);
     let size = ImageSize { height: side(pixels.size.height), width: side(pixels.size.width) };
-    resize(pixels, Area::whole(pixels.size), size)
+    resize(pixels, Rect::whole(pixels.size), size)
 }

@@ -1,13 +1,13 @@
 //! The page of `igpt inspect run`: the judged pictures beside their maps, the oddest first.
 
 use super::Page;
-use super::chart::{Chart, Level, Look, Series};
-use super::page::{Block, Command, Figure, Pair, Section, Table};
+use super::chart::{Chart, ReferenceLine, Series, SeriesStyle};
+use super::page::{Block, Command, Figure, ImageWithMap, Section, Table};
 use crate::image::{
     ImageSize, Pixels,
-    resize::{Area, resize},
+    resize::{Rect, resize},
 };
-use crate::inspect::Fit;
+use crate::inspect::InspectionFit;
 
 /// Longest side of a picture on the page.
 const SIDE: usize = 192;
@@ -16,7 +16,7 @@ const LINES: usize = 1000;
 
 /// A judged picture.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
+pub struct JudgedPicture {
     /// Its file.
     pub file: String,
     /// How odd it is.
@@ -31,7 +31,7 @@ pub struct Judged {
 
 /// False alarms among good pictures that the fit has not seen.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Check {
+pub struct FalseAlarmCheck {
     /// What `--check` says.
     pub data: String,
     /// Pictures.
@@ -42,7 +42,7 @@ pub struct Check {
     pub interval: [f64; 2],
 }
 
-impl Check {
+impl FalseAlarmCheck {
     /// The share of false alarms.
     pub fn rate(&self) -> f64 {
         self.alarms as f64 / self.images as f64
@@ -61,28 +61,28 @@ impl Check {
 }
 
 /// What the page is of.
-pub struct Inspection<'a> {
+pub struct InspectionPage<'a> {
     /// The model's name.
     pub model: &'a str,
     /// The fit.
-    pub fit: &'a Fit,
+    pub fit: &'a InspectionFit,
     /// The rate of false alarms that was asked for.
     pub false_alarms: f64,
     /// The score above which a picture is odd.
     pub threshold: f64,
     /// All pictures, the oddest first.
-    pub judged: &'a [Judged],
+    pub judged: &'a [JudgedPicture],
     /// The first of them beside their maps.
-    pub shown: Vec<Pair>,
+    pub shown: Vec<ImageWithMap>,
     /// Pictures that could not be read, and why.
     pub damaged: Vec<(String, String)>,
     /// False alarms among other good pictures, if they were counted.
-    pub check: Option<&'a Check>,
+    pub check: Option<&'a FalseAlarmCheck>,
     /// The command that makes the page.
     pub made: String,
 }
 
-impl Inspection<'_> {
+impl InspectionPage<'_> {
     /// The page.
     pub fn page(self) -> Page {
         let Self { fit, judged, threshold, .. } = self;
@@ -132,7 +132,7 @@ impl Inspection<'_> {
             let value = format!("{:.1} %", 100.0 * check.rate());
             figures.push(figure("false alarms", value, check.words(self.false_alarms)));
         }
-        let line = |image: &Judged| {
+        let line = |image: &JudgedPicture| {
             let odd = if image.odd { "odd" } else { "" };
             let [score, percentile] = [format!("{:.4}", image.score), format!("{:.1}", image.percentile)];
             vec![image.file.clone(), odd.into(), score, percentile, format!("{:.4}", image.p_value)]
@@ -170,7 +170,7 @@ impl Inspection<'_> {
 }
 
 /// The judged scores beside the held-out ones, each sorted.
-fn chart(fit: &Fit, judged: &[Judged], threshold: f64) -> Block {
+fn chart(fit: &InspectionFit, judged: &[JudgedPicture], threshold: f64) -> Block {
     let share = |i: usize, n: usize| 100.0 * (i as f64 + 0.5) / n as f64;
     let held = fit.held_out.scores();
     let held = held.iter().enumerate().map(|(i, score)| (share(i, held.len()), *score)).collect();
@@ -180,10 +180,10 @@ fn chart(fit: &Fit, judged: &[Judged], threshold: f64) -> Block {
         x: "percent of the pictures".into(),
         y: fit.score.to_string(),
         series: vec![
-            Series::new("judged pictures", Look::Cloud, own),
-            Series::new("held-out good pictures", Look::Line, held),
+            Series::new("judged pictures", SeriesStyle::Cloud, own),
+            Series::new("held-out good pictures", SeriesStyle::Line, held),
         ],
-        levels: vec![Level { name: "threshold".into(), value: threshold, own: true }],
+        levels: vec![ReferenceLine { name: "threshold".into(), value: threshold, own: true }],
         ..Chart::default()
     })
 }
@@ -201,5 +201,5 @@ pub fn thumbnail(pixels: &Pixels) -> Pixels {
     }
     let side = |side: usize| (side * SIDE / longest).max(1);
     let size = ImageSize { height: side(pixels.size.height), width: side(pixels.size.width) };
-    resize(pixels, Area::whole(pixels.size), size)
+    resize(pixels, Rect::whole(pixels.size), size)
 }

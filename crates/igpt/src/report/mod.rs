@@ -1,13 +1,21 @@
 //! Pages of what a model learned: charts, tables of embeddings and the one-file report.
 
-pub mod chart;
-pub mod data_check;
-pub mod embeddings;
+pub(crate) mod chart;
+pub(crate) mod data_check;
+pub(crate) mod embeddings;
 mod html;
-pub mod inspection;
-pub mod page;
-pub mod runs;
+pub(crate) mod inspection;
+pub(crate) mod page;
+pub(crate) mod runs;
 
-pub use chart::Chart;
-pub use embeddings::{Embeddings, Entry, csv_field};
-pub use page::Page;
+pub use chart::{Chart, ReferenceLine, Series, SeriesStyle, layer_chart};
+pub use data_check::data_check_page;
+pub use embeddings::{EMBEDDING_ENDINGS, EmbeddingEntry, EmbeddingsWriter, csv_field};
+pub use inspection::{FalseAlarmCheck, InspectionPage, JudgedPicture, percent, thumbnail};
+pub use page::{
+    Block, Command, Completion, ConfusionMatrix, Figure, ImagePair, ImageWithMap, Page, Section, Swatch, Table,
+};
+pub use runs::{
+    Cloud, Drawn, FeatureMap, Findings, LayerProbes, ReportProgress, ReportSettings, grouped, quoted, run_page,
+    surprise_pairs,
+};

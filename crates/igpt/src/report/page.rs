@@ -5,7 +5,7 @@ mod blocks;
 use std::fmt::Write;
 
 use blocks::image_uri;
-pub use blocks::{Alike, Block, Command, Completion, Figure, Matrix, Pair, Swatch, Table};
+pub use blocks::{Block, Command, Completion, ConfusionMatrix, Figure, ImagePair, ImageWithMap, Swatch, Table};
 
 use crate::image::Pixels;
 use crate::report::html::escape;

@@ -2,7 +2,7 @@
 
 use crate::data::{Batch, Masking};
 use crate::image::ImageSize;
-use crate::model::{ClassHead, Layout, ModelConfig, Objective};
+use crate::model::{ClassHead, ModelConfig, Objective, ParamLayout};
 use crate::rng::{Purpose, Rng};
 
 /// A network with nothing round about it: sizes of channels, heads, colours and images that fit no vector, and biases.
@@ -23,7 +23,7 @@ pub fn classifier(network: ModelConfig, layer: usize) -> ModelConfig {
 
 /// Random weights of a size that makes every part of the network matter.
 pub fn random_weights(network: &ModelConfig) -> Vec<f32> {
-    let layout = Layout::new(network);
+    let layout = ParamLayout::new(network);
     let mut weights = Vec::with_capacity(layout.parameters());
     for (index, tensor) in layout.tensors().iter().enumerate() {
         let mut rng = Rng::new(7, Purpose::Init, index as u64, 0);

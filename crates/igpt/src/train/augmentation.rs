@@ -3,7 +3,7 @@
 use crate::data::{Augment, Images, Preprocess};
 use crate::image::{ImageSize, Resampling};
 use crate::palette::Palette;
-use crate::train::config::{DataSection, RunConfig};
+use crate::train::config::{DataSettings, RunConfig};
 use crate::train::plan::sizing::TILE;
 use crate::{Error, Result};
 
@@ -18,13 +18,13 @@ const LARGE_ENOUGH: [(f64, Augment); 2] = [(1.7, Augment::Imagenet), (1.2, Augme
 const LOOKED_AT: usize = 9;
 
 /// How training images are preprocessed.
-pub(super) fn preprocess(data: &DataSection, palette: &Palette, n_px: ImageSize) -> Preprocess {
+pub(super) fn preprocess(data: &DataSettings, palette: &Palette, n_px: ImageSize) -> Preprocess {
     let augment = data.augment.unwrap_or(Augment::None);
     Preprocess { augment, flip: data.flip.unwrap_or(false), ..Preprocess::of(palette, n_px) }
 }
 
 /// How the pictures of a new model come to its size: it reads tiles if that is what it is trained on.
-pub(super) fn resampling(data: &DataSection) -> Resampling {
+pub(super) fn resampling(data: &DataSettings) -> Resampling {
     match data.augment {
         Some(Augment::Tiles) => Resampling::Crop,
         _ => Resampling::default(),
@@ -47,7 +47,7 @@ pub(super) fn size(config: &RunConfig, images: &Images) -> ImageSize {
 /// # Errors
 /// When such a model is asked for another augmentation.
 pub(super) fn choose(
-    data: &mut DataSection,
+    data: &mut DataSettings,
     images: &Images,
     mirrors: bool,
     (n_px, reads_tiles): (ImageSize, bool),
@@ -102,9 +102,14 @@ mod tests {
     use super::*;
     use crate::data::{OpenOptions, Split, open};
 
-    fn chosen(n_px: usize, epochs: f64, mirrors: bool, edit: impl FnOnce(&mut DataSection)) -> (Augment, bool, String) {
+    fn chosen(
+        n_px: usize,
+        epochs: f64,
+        mirrors: bool,
+        edit: impl FnOnce(&mut DataSettings),
+    ) -> (Augment, bool, String) {
         let images = open("emoji", &OpenOptions::default()).unwrap().split(Split::Validation).unwrap();
-        let mut data = DataSection::default();
+        let mut data = DataSettings::default();
         edit(&mut data);
         let told = choose(&mut data, &images, mirrors, (ImageSize::square(n_px), false), epochs).unwrap();
         (data.augment.unwrap(), data.flip.unwrap_or(false), told)
@@ -129,7 +134,7 @@ mod tests {
     fn a_model_of_tiles_goes_on_with_tiles_and_refuses_what_scales_pictures() {
         let images = open("emoji", &OpenOptions::default()).unwrap().split(Split::Validation).unwrap();
         let tiles = |augment| {
-            let mut data = DataSection { augment, ..DataSection::default() };
+            let mut data = DataSettings { augment, ..DataSettings::default() };
             choose(&mut data, &images, false, (ImageSize::square(16), true), 1.0).map(|_| data.augment.unwrap())
         };
         assert_eq!(tiles(None).unwrap(), Augment::Tiles);

@@ -3,7 +3,7 @@
 //! `checkpoints/step-00001000/` holds `state.safetensors` (weights, their average if one is kept, and moments under
 //! Hugging Face's names, little-endian f32, without the arena's padding, so that a change of padding does not outdate it;
 //! second moments only of what Adam updates; of several ranks the moments of the others in `state-1-of-2.safetensors` and
-//! so on), `checkpoint.toml` ([`Meta`], with the SHA-256 of every other file) and `complete`, written last, with that of
+//! so on), `checkpoint.toml` ([`CheckpointMeta`], with the SHA-256 of every other file) and `complete`, written last, with that of
 //! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
 
 mod source;
@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use self::source::Source;
 use crate::checksum::{sha256, sha256_file};
 use crate::data::Fingerprint;
-use crate::device::{State, TrainEngine};
+use crate::device::{EngineState, TrainEngine};
 use crate::formats::safetensors;
-use crate::model::{Layout, Tensor};
-use crate::train::config::planned::Plan;
-use crate::train::config::{RunConfig, earlier};
-use crate::train::trainer::spent::Spent;
+use crate::model::{ParamLayout, ParamTensor};
+use crate::train::config::planned::StepPlan;
+use crate::train::config::{RunConfig, migrate};
+use crate::train::trainer::time_spent::TimeSpent;
 use crate::{Error, Result, files};
 
 /// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is kept.
@@ -41,7 +41,8 @@ const TEMPORARY: &str = ".writing-";
 /// is a function of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Meta {
+#[non_exhaustive]
+pub struct CheckpointMeta {
     /// Version of the format.
     pub format: u32,
     /// Optimiser steps taken.
@@ -54,7 +55,7 @@ pub struct Meta {
     pub elapsed_s: f64,
     /// What they were spent on; checkpoints from before this was kept don't say.
     #[serde(default)]
-    pub spent: Spent,
+    pub spent: TimeSpent,
     /// Hash of the palette that the tokens come from.
     pub palette_hash: String,
     /// What the images were; checkpoints of format 2 don't say.
@@ -67,8 +68,8 @@ pub struct Meta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_loss: Option<f64>,
     /// As `best_loss`, but since the last extension of the run: what patience goes by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub best_loss_of_leg: Option<f64>,
+    #[serde(default, alias = "best_loss_of_leg", skip_serializing_if = "Option::is_none")]
+    pub best_loss_of_phase: Option<f64>,
     /// Validations since then that were worse, by which training ends early; checkpoints from before this was kept count
     /// anew.
     #[serde(default)]
@@ -80,12 +81,12 @@ pub struct Meta {
     pub files: BTreeMap<String, String>,
     /// Plans made so far of a budget of minutes.
     #[serde(default)]
-    pub plans: Vec<Plan>,
+    pub plans: Vec<StepPlan>,
     /// The resolved config of the run.
     pub config: RunConfig,
 }
 
-impl Meta {
+impl CheckpointMeta {
     /// The part that the trainer knows; the checkpoint adds `format` and `files`.
     pub fn new(step: u64, images: u64, train_images: usize, palette_hash: &str, config: &RunConfig) -> Self {
         Self {
@@ -94,12 +95,12 @@ impl Meta {
             images,
             train_images,
             elapsed_s: 0.0,
-            spent: Spent::default(),
+            spent: TimeSpent::default(),
             palette_hash: palette_hash.into(),
             data: None,
             best_step: None,
             best_loss: None,
-            best_loss_of_leg: None,
+            best_loss_of_phase: None,
             validations_since_best: 0,
             validated_images: None,
             files: BTreeMap::new(),
@@ -121,7 +122,7 @@ pub struct Checkpoint {
     /// Where it lies.
     pub path: PathBuf,
     /// What it says.
-    pub meta: Meta,
+    pub meta: CheckpointMeta,
 }
 
 impl Checkpoints {
@@ -140,7 +141,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When there is no such directory.
-    pub fn look(root: impl Into<PathBuf>) -> Result<Self> {
+    pub fn open_readonly(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         match root.is_dir() {
             true => Ok(Self { root }),
@@ -169,7 +170,7 @@ impl Checkpoints {
 
     /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that
     /// other ranks have written before.
-    pub fn save(&self, engine: &dyn TrainEngine, meta: &Meta) -> Result<PathBuf> {
+    pub fn save(&self, engine: &dyn TrainEngine, meta: &CheckpointMeta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
         let written = self.write(&temporary, &path, engine, meta);
@@ -179,10 +180,10 @@ impl Checkpoints {
         written.map(|()| path)
     }
 
-    fn write(&self, temporary: &Path, path: &Path, engine: &dyn TrainEngine, meta: &Meta) -> Result<()> {
+    fn write(&self, temporary: &Path, path: &Path, engine: &dyn TrainEngine, meta: &CheckpointMeta) -> Result<()> {
         fs::create_dir_all(temporary).map_err(Error::io(temporary))?;
         let state_path = temporary.join(STATE);
-        write_state(&state_path, engine, &State::ALL)?;
+        write_state(&state_path, engine, &EngineState::ALL)?;
         let mut meta = meta.clone();
         meta.format = FORMAT;
         meta.files.insert(STATE.to_string(), sha256_file(&state_path)?);
@@ -275,7 +276,7 @@ pub(super) fn write_shard(
 ) -> Result<(String, String)> {
     let name = format!("state-{rank}-of-{size}.safetensors");
     let path = root.join(format!("{TEMPORARY}{step:08}")).join(&name);
-    write_state(&path, engine, &[State::Moment1, State::Moment2])?;
+    write_state(&path, engine, &[EngineState::Moment1, EngineState::Moment2])?;
     Ok((name, sha256_file(&path)?))
 }
 
@@ -299,7 +300,7 @@ impl Checkpoint {
             )));
         }
         let table = with_todays_config(table).map_err(|e| Error::format(&meta_path, e.to_string()))?;
-        let meta: Meta = table.try_into().map_err(wrong)?;
+        let meta: CheckpointMeta = table.try_into().map_err(wrong)?;
         for (name, checksum) in &meta.files {
             let file = path.join(name);
             if *checksum != sha256_file(&file)? {
@@ -317,23 +318,23 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When it is missing, or of another shape.
-    pub fn average(&self, layout: &Layout) -> Result<Option<Vec<f32>>> {
+    pub fn ema(&self, layout: &ParamLayout) -> Result<Option<Vec<f32>>> {
         if self.meta.config.train.ema == 0.0 {
             return Ok(None);
         }
-        self.values(State::Average, layout).map(Some)
+        self.values(EngineState::Ema, layout).map(Some)
     }
 
     /// The weights that a model of this step has, as `layout` lists them: their average where the run keeps one.
     ///
     /// # Errors
     /// When a tensor is missing, or of another shape.
-    pub fn weights(&self, layout: &Layout) -> Result<Vec<f32>> {
-        self.average(layout)?.map_or_else(|| self.values(State::Weights, layout), Ok)
+    pub fn weights(&self, layout: &ParamLayout) -> Result<Vec<f32>> {
+        self.ema(layout)?.map_or_else(|| self.values(EngineState::Weights, layout), Ok)
     }
 
     /// All tensors of one kind.
-    fn values(&self, state: State, layout: &Layout) -> Result<Vec<f32>> {
+    fn values(&self, state: EngineState, layout: &ParamLayout) -> Result<Vec<f32>> {
         let source = self.source()?;
         let mut values = vec![0.0; layout.parameters()];
         for tensor in layout.tensors() {
@@ -365,10 +366,10 @@ impl Checkpoint {
             return Err(Error::Mismatch(format!("{}: {problem}", self.path.display())));
         }
         let source = self.source()?;
-        let find = |state: State, tensor: &Tensor| {
+        let find = |state: EngineState, tensor: &ParamTensor| {
             source.find(&self.path, &format!("{}.{}", state.name(), tensor.name), &tensor.shape)
         };
-        for state in State::ALL {
+        for state in EngineState::ALL {
             engine.tensors(state).iter().try_for_each(|tensor| find(state, tensor).map(|_| ()))?;
         }
         engine.import(self.meta.step, &mut |state, tensor| find(state, tensor)?.read())
@@ -378,7 +379,7 @@ impl Checkpoint {
 /// A checkpoint's description of any version with the config in today's form.
 pub(super) fn with_todays_config(mut meta: toml::Table) -> Result<toml::Table> {
     if let Some(toml::Value::Table(config)) = meta.remove("config") {
-        meta.insert("config".into(), earlier::today(config)?.into());
+        meta.insert("config".into(), migrate::today(config)?.into());
     }
     Ok(meta)
 }
@@ -386,8 +387,8 @@ pub(super) fn with_todays_config(mut meta: toml::Table) -> Result<toml::Table> {
 /// One tensor of a state, exported only while it is being written.
 struct Exported<'a> {
     engine: &'a dyn TrainEngine,
-    state: State,
-    tensor: Tensor,
+    state: EngineState,
+    tensor: ParamTensor,
 }
 
 impl View for Exported<'_> {
@@ -410,10 +411,11 @@ impl View for Exported<'_> {
 }
 
 /// Writes what `engine` holds of these states, each tensor under its name.
-fn write_state(path: &Path, engine: &dyn TrainEngine, states: &[State]) -> Result<()> {
+fn write_state(path: &Path, engine: &dyn TrainEngine, states: &[EngineState]) -> Result<()> {
     let tensors = states.iter().flat_map(|&state| {
-        let named =
-            move |tensor: Tensor| (format!("{}.{}", state.name(), tensor.name), Exported { engine, state, tensor });
+        let named = move |tensor: ParamTensor| {
+            (format!("{}.{}", state.name(), tensor.name), Exported { engine, state, tensor })
+        };
         engine.tensors(state).into_iter().map(named)
     });
     safetensors::write(path, &[], &tensors.collect::<Vec<_>>())

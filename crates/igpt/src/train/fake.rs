@@ -5,18 +5,20 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use crate::data::Batch;
-use crate::device::{Bucket, Decoder, Engine, LossSum, Optimizer, Pooling, Ready, State, TrainEngine, Update};
-use crate::model::{Layout, ModelConfig, Tensor};
-use crate::train::config::TrainSection;
+use crate::device::{
+    Decoder, Engine, EngineState, GradientBucket, GradientReadyHook, LossSum, Optimizer, Pooling, TrainEngine, Update,
+};
+use crate::model::{ModelConfig, ParamLayout, ParamTensor};
+use crate::train::config::TrainSettings;
 use crate::{Error, Result};
 
 pub(crate) struct Fake {
     config: ModelConfig,
-    layout: Layout,
+    layout: ParamLayout,
     pub(crate) weights: Vec<f32>,
     pub(crate) gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
-    pub(crate) average: Option<Vec<f32>>,
+    pub(crate) ema: Option<Vec<f32>>,
     /// Gradient groups of a batch, and the sums of so many of them that wait for others.
     groups: usize,
     waiting: Vec<(usize, Vec<f32>)>,
@@ -29,15 +31,15 @@ pub(crate) struct Fake {
 
 impl Fake {
     /// An engine for a rank of so many.
-    pub(crate) fn new(config: &ModelConfig, train: &TrainSection, ranks: usize) -> Self {
+    pub(crate) fn new(config: &ModelConfig, train: &TrainSettings, ranks: usize) -> Self {
         assert!(config.n_embd >= config.n_vocab);
-        let layout = Layout::new(config);
+        let layout = ParamLayout::new(config);
         let zeros = vec![0.0; layout.parameters()];
         Self {
             config: config.clone(),
             layout,
             moments: [zeros.clone(), zeros.clone()],
-            average: (train.ema > 0.0).then(|| zeros.clone()),
+            ema: (train.ema > 0.0).then(|| zeros.clone()),
             groups: train.gradient_groups / ranks,
             waiting: Vec::new(),
             weights: zeros.clone(),
@@ -76,12 +78,12 @@ impl Fake {
         self.copies.set(self.copies.get() + 1);
     }
 
-    fn held(&mut self, state: State) -> Option<&mut Vec<f32>> {
+    fn held(&mut self, state: EngineState) -> Option<&mut Vec<f32>> {
         match state {
-            State::Weights => Some(&mut self.weights),
-            State::Average => self.average.as_mut(),
-            State::Moment1 => Some(&mut self.moments[0]),
-            State::Moment2 => Some(&mut self.moments[1]),
+            EngineState::Weights => Some(&mut self.weights),
+            EngineState::Ema => self.ema.as_mut(),
+            EngineState::Moment1 => Some(&mut self.moments[0]),
+            EngineState::Moment2 => Some(&mut self.moments[1]),
         }
     }
 }
@@ -89,7 +91,7 @@ impl Fake {
 /// The whole gradient.
 struct Whole<'a>(&'a [f32]);
 
-impl Bucket for Whole<'_> {
+impl GradientBucket for Whole<'_> {
     fn range(&self) -> Range<usize> {
         0..self.0.len()
     }
@@ -123,7 +125,7 @@ impl TrainEngine for Fake {
         Ok(self.gradients.iter().map(|value| f64::from(*value).powi(2)).sum())
     }
 
-    fn accumulate_last(&mut self, batch: &Batch, scale: f32, ready: Ready<'_>) -> Result<LossSum> {
+    fn accumulate_last(&mut self, batch: &Batch, scale: f32, ready: GradientReadyHook<'_>) -> Result<LossSum> {
         let sum = self.accumulate(batch, scale)?;
         self.end_group()?;
         ready(&Whole(&self.gradients))?;
@@ -164,50 +166,54 @@ impl TrainEngine for Fake {
         self.steps
     }
 
-    fn follow_average(&mut self, share: f32) -> Result<()> {
-        for (average, weight) in self.average.iter_mut().flatten().zip(&self.weights) {
-            *average += share * (weight - *average);
+    fn update_ema(&mut self, share: f32) -> Result<()> {
+        for (ema, weight) in self.ema.iter_mut().flatten().zip(&self.weights) {
+            *ema += share * (weight - *ema);
         }
         Ok(())
     }
 
-    fn swap_average(&mut self) -> Result<()> {
-        if let Some(average) = &mut self.average {
-            average.swap_with_slice(&mut self.weights);
+    fn swap_ema(&mut self) -> Result<()> {
+        if let Some(ema) = &mut self.ema {
+            ema.swap_with_slice(&mut self.weights);
         }
         Ok(())
     }
 
-    fn shares(&self) -> Vec<Range<usize>> {
+    fn optimizer_shard(&self) -> Vec<Range<usize>> {
         std::iter::once(0..self.weights.len()).collect()
     }
 
-    fn copy_share(&self, _: &mut Vec<f32>) -> Result<()> {
+    fn copy_owned_weights(&self, _: &mut Vec<f32>) -> Result<()> {
         unreachable!("it owns all of its weights")
     }
 
-    fn copy_others_in(&mut self, _: &[f32]) -> Result<()> {
+    fn set_unowned_weights(&mut self, _: &[f32]) -> Result<()> {
         unreachable!("it owns all of its weights")
     }
 
-    fn tensors(&self, state: State) -> Vec<Tensor> {
-        let held = state != State::Average || self.average.is_some();
+    fn tensors(&self, state: EngineState) -> Vec<ParamTensor> {
+        let held = state != EngineState::Ema || self.ema.is_some();
         if held { self.layout.tensors().to_vec() } else { Vec::new() }
     }
 
-    fn export(&self, state: State, tensor: &Tensor) -> Result<Vec<f32>> {
+    fn export(&self, state: EngineState, tensor: &ParamTensor) -> Result<Vec<f32>> {
         self.count();
         let values = match state {
-            State::Weights => &self.weights,
-            State::Average => self.average.as_ref().unwrap(),
-            State::Moment1 => &self.moments[0],
-            State::Moment2 => &self.moments[1],
+            EngineState::Weights => &self.weights,
+            EngineState::Ema => self.ema.as_ref().unwrap(),
+            EngineState::Moment1 => &self.moments[0],
+            EngineState::Moment2 => &self.moments[1],
         };
         Ok(values[tensor.range()].to_vec())
     }
 
-    fn import(&mut self, steps: u64, read: &mut dyn FnMut(State, &Tensor) -> Result<Vec<f32>>) -> Result<()> {
-        for state in State::ALL {
+    fn import(
+        &mut self,
+        steps: u64,
+        read: &mut dyn FnMut(EngineState, &ParamTensor) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        for state in EngineState::ALL {
             for tensor in self.tensors(state) {
                 let values = read(state, &tensor)?;
                 self.held(state).unwrap()[tensor.range()].copy_from_slice(&values);

@@ -1,35 +1,35 @@
 //! Fine-tuning: a classifier on top of a pretrained network, or of a fresh one, trained together with it.
 
 mod images;
-mod judge;
 mod linear;
 mod summary;
+mod validation;
 
 use std::path::Path;
 
 use self::images::{chosen, count_classes, labelled};
-use self::judge::{Calibrated, Choice, Judged};
 use self::linear::{LinearHead, LinearProbeInputs};
-pub use self::summary::FineTuned;
+pub use self::summary::FinetuneSummary;
 use self::summary::card;
+use self::validation::{Calibrated, Choice, Judged};
 use super::prepare::{Prepared, Purpose, decided, prepare};
 use super::pretrain::take_best;
 use super::setup::{batches, warn};
 use crate::data::{Dataset, Images, Split};
-use crate::device::{self, FineTuning};
+use crate::device::{self, FinetuneObjective};
 use crate::image::ImageSize;
-use crate::model::{ClassHead, Layout, ModelConfig, ModelDir, Objective};
+use crate::model::{ClassHead, ModelConfig, ModelDir, Objective, ParamLayout};
 use crate::palette::Palette;
 use crate::probe::Workers;
-use crate::train::config::finetune_section::{FineTuneSection, Head};
-use crate::train::config::{RunConfig, TrainSection};
+use crate::train::config::finetune_section::{FinetuneSettings, Head};
+use crate::train::config::{RunConfig, TrainSettings};
 use crate::train::distributed::agreement::all_damaged;
 use crate::train::plan::memory::options;
 use crate::train::run::dir::Start;
 use crate::train::run::open::open_model;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::steps::{Outcome, Trainer};
+use crate::train::trainer::steps::{LoopOutcome, Trainer};
 use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
@@ -40,7 +40,7 @@ use crate::{Error, Result};
 /// # Errors
 /// A split without any labelled image, a single class or one that the training images lack, a layer that the model doesn't
 /// have, and as [`super::pretrain()`].
-pub fn finetune(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<FineTuned> {
+pub fn finetune(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<FinetuneSummary> {
     finetune_on(None, config, out, start, context)
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn finetune_on(
     out: &Path,
     start: Start,
     context: &mut Context<'_>,
-) -> Result<FineTuned> {
+) -> Result<FinetuneSummary> {
     fit(Classifying { dataset, ..Classifying::of(config, true)? }, config, out, start, context)
 }
 
@@ -64,7 +64,7 @@ pub(super) fn finetune_untested(
     out: &Path,
     start: Start,
     context: &mut Context<'_>,
-) -> Result<FineTuned> {
+) -> Result<FinetuneSummary> {
     fit(Classifying::of(config, false)?, config, out, start, context)
 }
 
@@ -79,7 +79,7 @@ fn fit(
     out: &Path,
     start: Start,
     context: &mut Context<'_>,
-) -> Result<FineTuned> {
+) -> Result<FinetuneSummary> {
     let settings = purpose.settings;
     let prepared = prepare(&mut purpose, config, out, start, context)?;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
@@ -100,13 +100,13 @@ fn fit(
                 quantizer: &quantizer,
                 classes: dataset.classes.len(),
             };
-            let computes = options(train, FineTuning::default(), (0, 1)).engine;
+            let computes = options(train, FinetuneObjective::default(), (0, 1)).engine;
             let mut frozen = device::open(&source.config, &source.weights, &computes)?;
             Some(inputs.best(&mut *frozen, &Workers::new(train.threads))?)
         }
     };
     let outcome = match settings.head {
-        Head::Linear => Outcome::untrained(),
+        Head::Linear => LoopOutcome::untrained(),
         _ => Trainer {
             config: &config,
             run: &run,
@@ -122,7 +122,7 @@ fn fit(
         }
         .run()?,
     };
-    engine.swap_average()?;
+    engine.swap_ema()?;
 
     let damaged = all_damaged(context.ranks, &loader.damaged())?;
     if leads {
@@ -139,10 +139,10 @@ fn fit(
     let head_of = |linear: &LinearHead| ClassHead { num_labels: dataset.classes.len(), layer: linear.layer };
     let (network, weights, calibrated) = match linear.filter(|_| choice.takes_linear) {
         Some(linear) => {
-            let computes = options(train, FineTuning::default(), (0, 1)).engine;
+            let computes = options(train, FinetuneObjective::default(), (0, 1)).engine;
             drop(engine);
             let network = ModelConfig { class_head: Some(head_of(&linear)), ..network };
-            let zeros = vec![0.0; Layout::new(&network).parameters()];
+            let zeros = vec![0.0; ParamLayout::new(&network).parameters()];
             let weights = match &source {
                 Some(source) => carried(&network, palette, source, zeros)?,
                 None => zeros,
@@ -163,7 +163,7 @@ fn fit(
         warn(&run, context.observer, &format!("{name} was skipped: {problem}"));
     }
     let tested = calibrated.tested;
-    let result = FineTuned {
+    let result = FinetuneSummary {
         test_accuracy: tested.map(|tested| tested.accuracy),
         interval: tested.map(|tested| tested.interval),
         test_images: tested.map(|tested| tested.images),
@@ -207,7 +207,7 @@ fn fit(
 
 /// A classifier is trained on images with labels.
 struct Classifying<'a> {
-    settings: &'a FineTuneSection,
+    settings: &'a FinetuneSettings,
     /// The pretrained model, if it does not start from scratch.
     source: Option<ModelDir>,
     /// Whether the test images are looked at in the end.
@@ -271,14 +271,14 @@ impl Purpose for Classifying<'_> {
         network(config, self.settings, self.source.as_ref(), n_px, n_vocab, self.classes)
     }
 
-    fn fine_tuning(&self) -> FineTuning {
+    fn fine_tuning(&self) -> FinetuneObjective {
         self.settings.engine()
     }
 
-    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSection) -> Result<Vec<f32>> {
+    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSettings) -> Result<Vec<f32>> {
         match &self.source {
             // The classifier starts at zero.
-            Some(source) => carried(network, palette, source, vec![0.0; Layout::new(network).parameters()]),
+            Some(source) => carried(network, palette, source, vec![0.0; ParamLayout::new(network).parameters()]),
             None => Ok(train.initial_weights(network)),
         }
     }
@@ -299,7 +299,7 @@ fn expect_head(head: Head, objective: Objective) -> Result<()> {
 /// The network with its classifier: the source's, or one of the config's shape.
 fn network(
     config: &RunConfig,
-    settings: &FineTuneSection,
+    settings: &FinetuneSettings,
     source: Option<&ModelDir>,
     n_px: ImageSize,
     n_vocab: usize,

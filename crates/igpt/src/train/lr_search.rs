@@ -23,7 +23,8 @@ const FEWEST_STEPS: u64 = 10;
 
 /// One learning rate that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Trial {
+#[non_exhaustive]
+pub struct LrTrial {
     /// Peak learning rate: Muon's where it trains, Adam's then in the config's ratio to it.
     pub lr: f64,
     /// Final validation loss in nats per token, of a classifier in nats per label; none when training broke.
@@ -33,7 +34,7 @@ pub struct Trial {
     pub validation_accuracy: Option<f64>,
 }
 
-impl Trial {
+impl LrTrial {
     /// What decides between trials, the least being the best: the share of errors, if there are classes, then the loss.
     fn measure(&self) -> Option<(f64, f64)> {
         Some((1.0 - self.validation_accuracy.unwrap_or(1.0), self.validation_loss?))
@@ -42,9 +43,10 @@ impl Trial {
 
 /// What the search found.
 #[derive(Clone, Debug, Serialize)]
-pub struct LrSearch {
+#[non_exhaustive]
+pub struct LrSearchResult {
     /// All that were tried, in order.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<LrTrial>,
     /// The rate with the lowest loss; of a classifier with the highest accuracy, of equal ones with the lowest loss.
     pub best: f64,
     /// The config to train with: what a budget decides (size, colours, network, batch, augmentation) as in the trials, and
@@ -56,7 +58,7 @@ pub struct LrSearch {
 /// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in
 /// its own run directory under `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left
 /// there is replaced. What `config` leaves open is decided once, for the whole budget, and is the same in all trials and in
-/// [`LrSearch::config`], which may then start in `out` as [`Start::New`]. Where `config` has a
+/// [`LrSearchResult::config`], which may then start in `out` as [`Start::New`]. Where `config` has a
 /// `[finetune]` the trials fine-tune, and no test image is looked at.
 ///
 /// # Errors
@@ -68,7 +70,7 @@ pub fn lr_search(
     start: Start,
     rates: &[f64],
     context: &mut Context<'_>,
-) -> Result<LrSearch> {
+) -> Result<LrSearchResult> {
     if rates.is_empty() || rates.iter().any(|lr| !(lr.is_finite() && *lr > 0.0)) {
         return Err(Error::Invalid(format!("learning rates {rates:?} to search: give some, all above 0")));
     }
@@ -108,17 +110,17 @@ pub fn lr_search(
         }
         match result {
             Ok((None, _)) => Err(Error::Missing(format!("{} has no validation split to search by", config.data.spec))),
-            Ok((validation_loss, validation_accuracy)) => Ok(Trial { lr, validation_loss, validation_accuracy }),
-            Err(_) => Ok(Trial { lr, validation_loss: None, validation_accuracy: None }),
+            Ok((validation_loss, validation_accuracy)) => Ok(LrTrial { lr, validation_loss, validation_accuracy }),
+            Err(_) => Ok(LrTrial { lr, validation_loss: None, validation_accuracy: None }),
         }
     })?;
     let best = best(&trials).ok_or_else(|| {
         Error::Invalid(format!("training breaks at every learning rate of {rates:?}: give smaller ones"))
     })?;
-    config.train.set_main_rate(best);
-    let found = LrSearch { trials, best, config };
+    config.train.set_peak_lr(best);
+    let found = LrSearchResult { trials, best, config };
     let Some(run) = run else { return Ok(found) };
-    run.make_way()?;
+    run.clear_after_search()?;
     let path = root.join("result.json");
     let text = serde_json::to_string_pretty(&found).expect("plain values have a JSON form") + "\n";
     files::write(&path, text.as_bytes())?;
@@ -129,7 +131,7 @@ pub fn lr_search(
 fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     let mut config = config.clone();
     let train = &mut config.train;
-    train.set_main_rate(lr);
+    train.set_peak_lr(lr);
     train.steps = train.steps.map(|steps| ((steps as f64 * SHARE) as u64).clamp(FEWEST_STEPS.min(steps), steps));
     train.epochs = train.epochs.map(|epochs| epochs * SHARE);
     train.minutes = train.minutes.map(|minutes| minutes * SHARE);
@@ -138,7 +140,7 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     train.warmup_epochs = train.warmup_epochs.map(|epochs| epochs * SHARE);
     (train.sample_images, train.checkpoint_every, train.keep) = (Some(0), Some(0), Keep::Last);
     train.plan.clear();
-    train.legs.clear();
+    train.phases.clear();
     if let Some(finetune) = &mut config.finetune {
         // A linear head has no rate.
         finetune.head = Head::FineTuned;
@@ -149,14 +151,14 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
 }
 
 /// The paper's stop rule over any way to try a rate.
-fn search(rates: &[f64], mut attempt: impl FnMut(f64) -> Result<Trial>) -> Result<Vec<Trial>> {
+fn search(rates: &[f64], mut attempt: impl FnMut(f64) -> Result<LrTrial>) -> Result<Vec<LrTrial>> {
     let mut rates = rates.to_vec();
     rates.sort_by(|a, b| b.total_cmp(a));
     rates.dedup();
-    let mut trials: Vec<Trial> = Vec::new();
+    let mut trials: Vec<LrTrial> = Vec::new();
     for lr in rates {
         let trial = attempt(lr)?;
-        let before = trials.last().and_then(Trial::measure);
+        let before = trials.last().and_then(LrTrial::measure);
         trials.push(trial);
         if let (Some(before), Some(now)) = (before, trial.measure())
             && now > before
@@ -167,7 +169,7 @@ fn search(rates: &[f64], mut attempt: impl FnMut(f64) -> Result<Trial>) -> Resul
     Ok(trials)
 }
 
-fn best(trials: &[Trial]) -> Option<f64> {
+fn best(trials: &[LrTrial]) -> Option<f64> {
     let measured = trials.iter().filter_map(|trial| Some((trial.lr, trial.measure()?)));
     measured.min_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(lr, _)| lr)
 }
@@ -175,13 +177,14 @@ fn best(trials: &[Trial]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::config::{MuonSettings, OptimizerSection};
+    use crate::train::config::recipe::Recipe;
+    use crate::train::config::{MuonSettings, OptimizerSettings};
 
     #[test]
     fn the_search_stops_once_the_loss_starts_to_increase() {
         let attempt = |lr: f64| {
             let validation_loss = (lr < 0.5).then_some((lr.log10() + 2.0).abs());
-            Ok(Trial { lr, validation_loss, validation_accuracy: None })
+            Ok(LrTrial { lr, validation_loss, validation_accuracy: None })
         };
         let trials = search(&[1e-4, 1.0, 1e-1, 1e-2, 1e-3, 1e-2], attempt).unwrap();
         assert_eq!(trials.iter().map(|t| t.lr).collect::<Vec<_>>(), [1.0, 0.1, 0.01, 0.001]);
@@ -201,7 +204,7 @@ mod tests {
         };
         let attempt = |lr: f64| {
             let (accuracy, loss) = of(lr);
-            Ok(Trial { lr, validation_loss: Some(loss), validation_accuracy: Some(accuracy) })
+            Ok(LrTrial { lr, validation_loss: Some(loss), validation_accuracy: Some(accuracy) })
         };
         let trials = search(&[0.5, 0.25, 0.125, 0.0625, 0.03125], attempt).unwrap();
         assert_eq!(trials.iter().map(|t| t.lr).collect::<Vec<_>>(), [0.5, 0.25, 0.125, 0.0625]);
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_trial_takes_a_tenth_of_the_budget() {
-        let mut config = RunConfig::default();
+        let mut config = RunConfig::of(Recipe::Paper);
         config.train.steps = Some(1000);
         assert_eq!(trial(&config, 0.5).train.steps, Some(100));
         config.train.steps = Some(4);
@@ -219,8 +222,8 @@ mod tests {
 
     #[test]
     fn with_muon_its_rate_is_searched_and_adams_keeps_the_ratio() {
-        let mut config = RunConfig::default();
-        let muon = |lr| OptimizerSection::Muon(MuonSettings { lr, ..Default::default() });
+        let mut config = RunConfig::of(Recipe::Paper);
+        let muon = |lr| OptimizerSettings::Muon(MuonSettings { lr, ..Default::default() });
         (config.train.steps, config.train.optimizer, config.train.lr) = (Some(9), muon(0.04), 0.01);
         let train = trial(&config, 0.08).train;
         assert_eq!((train.optimizer, train.lr), (muon(0.08), 0.02));

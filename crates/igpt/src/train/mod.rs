@@ -1,38 +1,42 @@
 //! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
 //! loop itself.
 //!
-//! Reading order: [`config`], [`plan`], [`run`], [`checkpoint`], [`trainer`], `distributed`, `resumable`, `setup`,
-//! `prepare`, [`mod@pretrain`], [`mod@finetune`].
+//! Reading order: `config`, `plan`, `run`, `checkpoint`, `trainer`, `distributed`, `resumable`, `setup`,
+//! `prepare`, `pretrain`, `finetune`.
 
 mod augmentation;
-pub mod checkpoint;
-pub mod config;
+pub(crate) mod checkpoint;
+pub(crate) mod config;
 mod distributed;
 #[cfg(test)]
 mod fake;
-pub mod finetune;
-pub mod lr_search;
-pub mod plan;
+pub(crate) mod finetune;
+pub(crate) mod lr_search;
+pub(crate) mod plan;
 mod prepare;
-pub mod pretrain;
+pub(crate) mod pretrain;
 mod resumable;
-pub mod run;
+pub(crate) mod run;
 mod setup;
 #[cfg(test)]
 mod tests;
-pub mod trainer;
+pub(crate) mod trainer;
 mod warm_start;
 
-pub use checkpoint::{Checkpoint, Checkpoints};
+pub use checkpoint::{Checkpoint, CheckpointMeta, Checkpoints};
 pub use config::{
-    AUTO, Decay, FineTuneSection, Given, Head, Keep, Leg, Overrides, Plan, Recipe, RunConfig, Schedule, Table, Value,
-    parse_n_px,
+    AUTO, DataSettings, Decay, ExplicitSettings, FinetuneSettings, Head, Keep, ModelSettings, MuonSettings,
+    OptimizerSettings, Overrides, PaletteSettings, Recipe, RunConfig, RunPhase, Schedule, StepPlan, Table,
+    TrainSettings, Value, parse_n_px,
 };
 pub(crate) use finetune::finetune_on;
-pub use finetune::{FineTuned, finetune};
-pub use lr_search::{LrSearch, lr_search};
-pub use plan::{Forecast, Planner, forecast};
+pub use finetune::{FinetuneSummary, finetune};
+pub use lr_search::{LrSearchResult, LrTrial, lr_search};
+pub use plan::{Forecast, MemoryParts, Planner, SamplePlan, TimeBudget, ValidationPlan, forecast};
 pub(crate) use pretrain::pretrain_on;
-pub use pretrain::{Summary, pretrain};
-pub use run::{Compared, Comparison, RunDir, Start, TrainedOn, open_model};
-pub use trainer::{Context, Event, Metrics, Observer, Outcome, Probed, Row, RunProbe, Spent, Trainer};
+pub use pretrain::{PretrainSummary, pretrain};
+pub use run::{FileComparison, RunBaselines, RunComparison, RunDir, SplitRecord, Start, TrainedOn, course, open_model};
+pub use trainer::{
+    BatchGradient, Context, Event, GradientAccumulation, GradientNoise, LoopOutcome, Metrics, MetricsRow, Observer,
+    QuickProbe, QuickProbed, RunStarted, SampleHook, StepReport, TimeSpent, Trainer,
+};

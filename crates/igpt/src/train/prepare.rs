@@ -7,19 +7,19 @@ use super::setup::{
     begin, dataset, engine, expect_sources_kept, log_options, newest, options, palette, resolve, validation,
 };
 use crate::data::{Dataset, Fingerprint, Images, Loader, Split, TokenSet};
-use crate::device::{FineTuning, TrainEngine, backend};
+use crate::device::{FinetuneObjective, TrainEngine, backend};
 use crate::image::{ImageSize, Resampling};
 use crate::model::{ModelConfig, ModelDir};
 use crate::palette::{Palette, Quantizer};
-use crate::probe::parts::pick;
+use crate::probe::labelled::pick;
+use crate::ranks::expect_same::{expect_same_data, expect_same_weights};
 use crate::ranks::in_turn;
-use crate::ranks::same::{expect_same_data, expect_same_weights};
 use crate::train::augmentation;
-use crate::train::checkpoint::Meta;
-use crate::train::config::heeded::Decider;
+use crate::train::checkpoint::CheckpointMeta;
 use crate::train::config::recipe::fine_tuning_steps;
-use crate::train::config::token_data::{settle, settle_augment};
-use crate::train::config::{Leg, RunConfig, TrainSection};
+use crate::train::config::token_data::{apply_token_dir, apply_token_dir_augment};
+use crate::train::config::unused::Decider;
+use crate::train::config::{RunConfig, RunPhase, TrainSettings};
 use crate::train::distributed::agreement::{expect_same_run, part, share_checkpoint, share_palette, with_groups};
 use crate::train::plan::sizing::{self, Sized};
 use crate::train::plan::speed::images_per_second;
@@ -46,10 +46,10 @@ pub(super) trait Purpose {
     fn network(&self, config: &RunConfig, n_px: ImageSize, n_vocab: usize) -> Result<ModelConfig>;
 
     /// What the engine does otherwise.
-    fn fine_tuning(&self) -> FineTuning;
+    fn fine_tuning(&self) -> FinetuneObjective;
 
-    /// The weights that training starts with, as [`Layout`](crate::model::Layout) lists them.
-    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSection) -> Result<Vec<f32>>;
+    /// The weights that training starts with, as [`ParamLayout`](crate::model::ParamLayout) lists them.
+    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSettings) -> Result<Vec<f32>>;
 }
 
 /// A run that is ready to train.
@@ -68,23 +68,23 @@ pub(super) struct Prepared {
     pub(super) loader: Loader,
     pub(super) engine: Box<dyn TrainEngine>,
     /// The checkpoint to go on from, or step 0.
-    pub(super) start: Meta,
+    pub(super) start: CheckpointMeta,
 }
 
-/// Extends a run that is over by the budget of `config`: a new leg, whose learning rate warms up and decays anew.
+/// Extends a run that is over by the budget of `config`: a new phase, whose learning rate warms up and decays anew.
 ///
 /// # Errors
 /// When the run is not over yet.
-fn extend(config: &mut RunConfig, ended: &Meta, run: &RunDir) -> Result<()> {
-    if !run.is_elsewhere() && !run.summary().is_file() {
+fn extend(config: &mut RunConfig, ended: &CheckpointMeta, run: &RunDir) -> Result<()> {
+    if !run.is_detached() && !run.summary().is_file() {
         return Err(Error::Mismatch(format!(
             "{} has not come to its end yet (step {}): go on with --resume alone, and extend it when it is over",
             run.root().display(),
             ended.step
         )));
     }
-    config.train.legs.clone_from(&ended.config.train.legs);
-    config.train.legs.push(Leg { steps: ended.step, seconds: ended.elapsed_s });
+    config.train.phases.clone_from(&ended.config.train.phases);
+    config.train.phases.push(RunPhase { steps: ended.step, seconds: ended.elapsed_s });
     config.train.plan.clear();
     Ok(())
 }
@@ -131,7 +131,7 @@ fn images_seen(config: &RunConfig, images: usize, network: &ModelConfig, context
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left.
-fn speed(network: &ModelConfig, train: &TrainSection, context: &mut Context<'_>) -> Result<f64> {
+fn speed(network: &ModelConfig, train: &TrainSettings, context: &mut Context<'_>) -> Result<f64> {
     context.phase("measuring the speed");
     let ranks = &mut *context.ranks;
     let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
@@ -176,7 +176,7 @@ fn decide(
     let mut usual_colors = None;
     let n_px = match purpose.source() {
         None => {
-            config = settle(&config, &all)?;
+            config = apply_token_dir(&config, &all)?;
             if start != Start::Resume
                 && let Some(sized) = sized(&mut config, &all, context)?
             {
@@ -185,7 +185,7 @@ fn decide(
             augmentation::size(&config, &all)
         }
         Some(source) => {
-            settle_augment(&mut config, &all)?;
+            apply_token_dir_augment(&mut config, &all)?;
             let asks = config.palette.colors.is_some() || config.palette.file.is_some();
             if config.finetune.is_some() || !asks {
                 config.palette.colors = None;
@@ -209,7 +209,7 @@ fn decide(
         (_, None) => None,
     };
     if let Some(decider) = decider {
-        config.given.expect_used(&config, decider, &network, palette)?;
+        config.explicit.expect_used(&config, decider, &network, palette)?;
     }
     if config.finetune.is_some() && config.train.fixed_steps(images.len()).or(config.train.minutes.map(|_| 0)).is_none()
     {
@@ -230,9 +230,9 @@ pub(super) fn decided(
     expect_same_run(context.ranks, config)?;
     let config = with_groups(context.ranks, config, Start::New, context.observer)?;
     if config.finetune.is_some() {
-        config.given.expect_of_fine_tuning(&config)?;
+        config.explicit.expect_of_fine_tuning(&config)?;
     }
-    decide(purpose, config, &RunDir::elsewhere(out), Start::New, context).map(|decided| decided.config)
+    decide(purpose, config, &RunDir::detached(out), Start::New, context).map(|decided| decided.config)
 }
 
 /// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
@@ -247,15 +247,15 @@ pub(super) fn prepare(
     expect_same_run(context.ranks, config)?;
     let mut config = with_groups(context.ranks, config, start, context.observer)?;
     if config.finetune.is_some() {
-        config.given.expect_of_fine_tuning(&config)?;
+        config.explicit.expect_of_fine_tuning(&config)?;
     }
     expect_sources_kept(&config, out, start)?;
     let leads = context.ranks.leads();
-    let run = if leads { RunDir::open(out, start)? } else { RunDir::elsewhere(out) };
+    let run = if leads { RunDir::open(out, start)? } else { RunDir::detached(out) };
     let own = if leads { newest(&run, start, context.observer)? } else { None };
     let checkpoint = share_checkpoint(context.ranks, own)?;
 
-    if let Some(ended) = checkpoint.as_ref().filter(|_| config.given.names_budget()) {
+    if let Some(ended) = checkpoint.as_ref().filter(|_| config.explicit.names_budget()) {
         extend(&mut config, &ended.meta, &run)?;
     }
 

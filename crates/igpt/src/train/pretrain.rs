@@ -5,26 +5,26 @@ mod summary;
 
 use std::path::Path;
 
-pub use self::summary::Summary;
+pub use self::summary::PretrainSummary;
 
 use self::pictures::{completion_grid, sample_grid};
 use self::summary::{card, summary};
 use super::prepare::{Prepared, Purpose, decided, prepare};
 use super::setup::{batches, probe, warn};
 use crate::data::{Dataset, Images, Split};
-use crate::device::{Engine, FineTuning, TrainEngine};
+use crate::device::{Engine, FinetuneObjective, TrainEngine};
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::Palette;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
-use crate::train::config::{Keep, RunConfig, TrainSection};
+use crate::train::config::{Keep, RunConfig, TrainSettings};
 use crate::train::distributed::agreement::all_damaged;
 use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::run::open::open_model;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::{Event, Observer};
-use crate::train::trainer::steps::{Outcome, Trainer};
+use crate::train::trainer::steps::{LoopOutcome, Trainer};
 use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ use crate::{Error, Result};
 /// that doesn't fit the checkpoint to resume, and whatever [`Trainer::run`] refuses. Of several ranks, when they differ in
 /// program, settings or data, can't divide the gradient groups, or one is gone. An error of one rank only leaves the others
 /// waiting: end them with [`Collective::abort`](crate::ranks::Collective::abort).
-pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<Summary> {
+pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<PretrainSummary> {
     pretrain_on(None, config, out, start, context)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn pretrain_on(
     out: &Path,
     start: Start,
     context: &mut Context<'_>,
-) -> Result<Summary> {
+) -> Result<PretrainSummary> {
     let mut purpose = Pretraining { dataset, ..Pretraining::of(config, out, start)? };
     let prepared = prepare(&mut purpose, config, out, start, context)?;
     let Pretraining { source, .. } = purpose;
@@ -87,7 +87,7 @@ pub(crate) fn pretrain_on(
         context: context.part(),
     }
     .run()?;
-    engine.swap_average()?;
+    engine.swap_ema()?;
 
     let damaged = all_damaged(context.ranks, &loader.damaged())?;
     let mut summary = summary(&run, &config, &network, palette, &outcome, damaged.len());
@@ -201,11 +201,11 @@ impl Purpose for Pretraining {
         network.validate().map(|()| network)
     }
 
-    fn fine_tuning(&self) -> FineTuning {
-        FineTuning::default()
+    fn fine_tuning(&self) -> FinetuneObjective {
+        FinetuneObjective::default()
     }
 
-    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSection) -> Result<Vec<f32>> {
+    fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSettings) -> Result<Vec<f32>> {
         let fresh = train.initial_weights(network);
         match &self.source {
             Some(source) => carried(network, palette, source, fresh),
@@ -219,7 +219,7 @@ impl Purpose for Pretraining {
 pub(super) fn take_best(
     run: &RunDir,
     engine: &mut dyn TrainEngine,
-    outcome: &Outcome,
+    outcome: &LoopOutcome,
     observer: &mut dyn Observer,
 ) -> Result<Option<(f64, u64)>> {
     let Some((loss, step)) = outcome.best.filter(|(_, step)| *step != outcome.step) else { return Ok(None) };
@@ -235,7 +235,7 @@ pub(super) fn take_best(
     run.log(&format!("step {step} had the best validation, {loss:.4}: the model is its"));
     let checkpoint = Checkpoint::read(&path)?;
     checkpoint.restore(engine)?;
-    engine.swap_average()?;
+    engine.swap_ema()?;
     Ok(Some((loss, step)))
 }
 
@@ -247,10 +247,11 @@ mod tests {
     use super::*;
     use crate::data::{self, OpenOptions};
     use crate::device::{self, Precision};
-    use crate::model::Layout;
+    use crate::model::ParamLayout;
     use crate::palette::Quantizer;
     use crate::ranks::Collective;
-    use crate::train::config::TrainSection;
+    use crate::train::config::TrainSettings;
+    use crate::train::config::recipe::Recipe;
 
     /// Pretrains by itself.
     fn run(
@@ -259,13 +260,13 @@ mod tests {
         start: Start,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
-    ) -> Result<Summary> {
+    ) -> Result<PretrainSummary> {
         pretrain(config, out, start, &mut Context { ranks: &mut Collective::solo(), observer, stop })
     }
 
     /// A network of a few thousand parameters on emoji.
-    fn small(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
-        let mut config = RunConfig::default();
+    fn small(edit: impl FnOnce(&mut TrainSettings)) -> RunConfig {
+        let mut config = RunConfig::of(Recipe::Paper);
         (config.model.n_embd, config.model.n_layer, config.model.n_head) = (Some(16), Some(1), Some(1));
         config.model.n_px = Some(ImageSize::square(8));
         config.palette.colors = Some(8);
@@ -303,7 +304,7 @@ mod tests {
             assert!(keep == Keep::Last || step < 8);
             let model = ModelDir::open(&out).unwrap();
             let checkpoint = Checkpoint::read(&out.join(format!("checkpoints/step-{step:08}"))).unwrap();
-            assert!(checkpoint.average(&Layout::new(&model.config)).unwrap().unwrap() == model.weights);
+            assert!(checkpoint.ema(&ParamLayout::new(&model.config)).unwrap().unwrap() == model.weights);
             models.push(model.weights);
         }
         assert!(models[0] == models[2] && models[0] != models[1]);
@@ -325,7 +326,8 @@ mod tests {
         let rows = crate::train::Metrics::read(&out.join("metrics.jsonl")).unwrap();
         assert!(rows.iter().rfind(|row| row.split == "validation").unwrap().loss > best);
         let model = ModelDir::open(&out).unwrap();
-        let mut engine = device::open(&model.config, &model.weights, &device::Options::new(Precision::F32)).unwrap();
+        let mut engine =
+            device::open(&model.config, &model.weights, &device::EngineOptions::new(Precision::F32)).unwrap();
         let images = data::open("emoji", &OpenOptions::default()).unwrap().validation.take(24);
         let set = data::tokenize(&images, model.config.n_px, &Quantizer::new(model.palette)).unwrap();
         let loss = engine.evaluate(&set.batch(0..24)).unwrap().mean();

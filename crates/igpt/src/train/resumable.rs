@@ -4,16 +4,22 @@ use std::path::Path;
 
 use crate::data::Fingerprint;
 use crate::model::ModelDir;
-use crate::train::checkpoint::Meta;
+use crate::train::checkpoint::CheckpointMeta;
 use crate::train::config::{Keep, RunConfig, WITHOUT_EFFECT};
 use crate::train::run::dir::RunDir;
 use crate::{Error, Result};
 
 /// What an extended run has another of.
-const BUDGET: [&str; 4] = ["train.steps", "train.epochs", "train.minutes", "train.legs"];
+const BUDGET: [&str; 4] = ["train.steps", "train.epochs", "train.minutes", "train.phases"];
 
 /// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
-pub(super) fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &Path, extends: bool) -> Result<()> {
+pub(super) fn fits(
+    config: &RunConfig,
+    meta: &CheckpointMeta,
+    palette_hash: &str,
+    path: &Path,
+    extends: bool,
+) -> Result<()> {
     if meta.palette_hash != palette_hash {
         return Err(Error::Mismatch(format!(
             "{} was trained with palette {}, but the run's palette is {palette_hash}: put the right \
@@ -48,7 +54,7 @@ pub(super) fn fits(config: &RunConfig, meta: &Meta, palette_hash: &str, path: &P
 pub(super) fn same_images(
     run: &RunDir,
     config: &RunConfig,
-    meta: &Meta,
+    meta: &CheckpointMeta,
     now: &Fingerprint,
     images: usize,
     path: &Path,
@@ -137,10 +143,11 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::config::recipe::Recipe;
 
     #[test]
     fn a_resume_may_change_threads_but_not_the_learning_rate() {
-        let mut config = RunConfig::default();
+        let mut config = RunConfig::of(Recipe::Paper);
         config.train.steps = Some(9);
         let mut other = config.clone();
         other.train.threads = 3;

@@ -3,24 +3,24 @@
 
 use std::path::Path;
 
-use crate::data::colors::fit_usual;
+use crate::data::colors::fit_palette;
 use crate::data::{
     self, Batch, Dataset, Fingerprint, Images, Loader, Masking, OpenOptions, Preprocess, Split, TokenSet,
 };
-use crate::device::{FineTuning, TrainEngine, TrainOptions, backend};
+use crate::device::{FinetuneObjective, TrainEngine, TrainOptions, backend};
 use crate::files;
 use crate::image::{ImageSize, Resampling};
 use crate::model::{ModelConfig, Objective};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
 use crate::train::augmentation;
-use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta};
-use crate::train::config::{RunConfig, TrainSection};
+use crate::train::checkpoint::{Checkpoint, CheckpointMeta, Checkpoints};
+use crate::train::config::{RunConfig, TrainSettings};
 use crate::train::plan::memory;
 use crate::train::resumable::{fits, same_images};
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::observer::{Event, Observer};
-use crate::train::trainer::quick_probe::RunProbe;
+use crate::train::trainer::quick_probe::QuickProbe;
 use crate::{Error, Result, device};
 
 /// The data set of a run.
@@ -65,34 +65,34 @@ pub(super) fn begin(
     (palette, n_px): (&Palette, ImageSize),
     (fingerprint, images): (Fingerprint, usize),
     observer: &mut dyn Observer,
-) -> Result<Meta> {
+) -> Result<CheckpointMeta> {
     let mut others = Vec::new();
     let mut meta = match checkpoint {
         Some(checkpoint) => {
             let meta = &checkpoint.meta;
-            let extends = config.train.legs.len() > meta.config.train.legs.len();
+            let extends = config.train.phases.len() > meta.config.train.phases.len();
             fits(config, meta, &palette.hash(), &checkpoint.path, extends)?;
             others = same_images(run, config, meta, &fingerprint, images, &checkpoint.path)?;
             let mut meta = meta.clone();
             if extends {
-                // The next leg plans for itself. It begins at a high rate, and so above the best validation.
+                // The next phase plans for itself. It begins at a high rate, and so above the best validation.
                 meta.plans.clear();
-                (meta.best_loss_of_leg, meta.validations_since_best) = (None, 0);
+                (meta.best_loss_of_phase, meta.validations_since_best) = (None, 0);
             } else {
                 config.train.plan = meta.config.train.plan.clone();
             }
             meta
         }
-        None => Meta::new(0, 0, images, &palette.hash(), config),
+        None => CheckpointMeta::new(0, 0, images, &palette.hash(), config),
     };
     meta.data = Some(fingerprint);
     meta.train_images = images;
-    if run.is_elsewhere() {
+    if run.is_detached() {
         return Ok(meta);
     }
     run.begin()?;
     files::write(&run.palette(), format!("{:#}\n", palette.to_preprocessor(Some(n_px))).as_bytes())?;
-    if checkpoint.is_none() || config.data.accept_other || meta.config.train.legs != config.train.legs {
+    if checkpoint.is_none() || config.data.accept_other || meta.config.train.phases != config.train.phases {
         files::write(&run.config(), config.to_toml().as_bytes())?;
     }
     others.iter().for_each(|text| warn(run, observer, text));
@@ -103,8 +103,8 @@ pub(super) fn begin(
 /// divide; to be asked before anything large is made.
 pub(super) fn options(
     network: &ModelConfig,
-    train: &TrainSection,
-    fine_tuning: FineTuning,
+    train: &TrainSettings,
+    fine_tuning: FinetuneObjective,
     ranks: &mut Collective,
 ) -> Result<TrainOptions> {
     let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
@@ -115,11 +115,11 @@ pub(super) fn options(
 }
 
 /// Logs what the lack of memory decided.
-pub(super) fn log_options(run: &RunDir, options: &TrainOptions, train: &TrainSection) {
+pub(super) fn log_options(run: &RunDir, options: &TrainOptions, train: &TrainSettings) {
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
     }
-    if options.engine.repack && train.repack.is_none() {
+    if options.engine.stream_weights && train.stream_weights.is_none() {
         run.log("weights are packed block by block: there is no memory to keep them packed");
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn engine(
 pub(super) fn batches<'a>(
     loader: &'a mut Loader,
     network: &ModelConfig,
-    train: &TrainSection,
+    train: &TrainSettings,
 ) -> impl FnMut() -> Result<Batch> + use<'a> {
     let masked = network.objective == Objective::Masked;
     let masking = masked.then(|| Masking::training(train.seed, network.mask_prob));
@@ -186,7 +186,7 @@ pub(super) fn palette(
     observer.event(Event::Phase("fitting the palette"));
     let preprocess = Preprocess { resampling: augmentation::resampling(&config.data), ..Preprocess::new(n_px) };
     let palette =
-        fit_usual(images, preprocess, (config.palette.colors, usual), config.train.seed, config.train.threads)?;
+        fit_palette(images, preprocess, (config.palette.colors, usual), config.train.seed, config.train.threads)?;
     Ok(palette.with_resampling(preprocess.resampling))
 }
 
@@ -247,13 +247,13 @@ pub(super) fn probe(
     quantizer: &Quantizer,
     run: &RunDir,
     observer: &mut dyn Observer,
-) -> Option<RunProbe> {
+) -> Option<QuickProbe> {
     let train = &config.train;
     let images = train.probed_images();
     if images == 0 {
         return None;
     }
-    match RunProbe::of(dataset, images, network.n_layer, network.n_px, quantizer, (train.seed, train.threads)) {
+    match QuickProbe::of(dataset, images, network.n_layer, network.n_px, quantizer, (train.seed, train.threads)) {
         Ok(probe) => Some(probe),
         Err(error) => {
             if train.probe_images.is_some() {

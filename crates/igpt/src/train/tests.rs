@@ -4,24 +4,25 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::checkpoint::{Checkpoint, Checkpoints, Meta};
-use super::config::{RunConfig, TrainSection};
+use super::checkpoint::{Checkpoint, CheckpointMeta, Checkpoints};
+use super::config::{RunConfig, TrainSettings};
 use super::fake::Fake;
-use super::{Keep, Metrics, Plan};
+use super::{Keep, Metrics, StepPlan};
 use crate::data::{Batch, TokenSet};
 use crate::device::{Engine, TrainEngine};
 use crate::files::full_disk;
 use crate::image::ImageSize;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{ModelConfig, ParamLayout};
 use crate::ranks::Collective;
 use crate::ranks::collective::tests::on_ranks;
 use crate::rng::{Purpose, Rng};
+use crate::train::config::recipe::Recipe;
 use crate::train::distributed::agreement::{part, share_checkpoint};
 use crate::train::run::dir::{RunDir, Start};
-use crate::train::trainer::average::share;
 use crate::train::trainer::context::Context;
+use crate::train::trainer::ema::share;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::steps::{Outcome, Trainer};
+use crate::train::trainer::steps::{LoopOutcome, Trainer};
 use crate::{Error, Result};
 
 const N_PX: ImageSize = ImageSize { height: 8, width: 8 };
@@ -38,8 +39,8 @@ fn validation() -> TokenSet {
     TokenSet { tokens, n_px: N_PX, labels: vec![None; 10], names, damaged: Vec::new() }
 }
 
-fn config(edit: impl FnOnce(&mut TrainSection)) -> RunConfig {
-    let mut config = RunConfig::default();
+fn config(edit: impl FnOnce(&mut TrainSettings)) -> RunConfig {
+    let mut config = RunConfig::of(Recipe::Paper);
     let train = &mut config.train;
     (train.steps, train.batch, train.lr) = (Some(20), 8, 0.05);
     (train.eval_every, train.checkpoint_every) = (Some(5), Some(5));
@@ -60,9 +61,9 @@ struct Go {
 const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u64::MAX, full_at: (u64::MAX, 0) };
 
 struct Ran {
-    outcome: Result<Outcome>,
+    outcome: Result<LoopOutcome>,
     weights: Vec<f32>,
-    average: Option<Vec<f32>>,
+    ema: Option<Vec<f32>>,
     warnings: Vec<String>,
     /// Copies of tensors between host and device.
     copies: usize,
@@ -74,14 +75,14 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
 
 fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
     let leads = ranks.leads();
-    let run = if leads { RunDir::open(out, start).unwrap() } else { RunDir::elsewhere(out) };
+    let run = if leads { RunDir::open(out, start).unwrap() } else { RunDir::detached(out) };
     if leads {
         run.begin().unwrap();
     }
     let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &config.train, ranks.size());
     engine.breaks_at = go.breaks_at;
     let mut warnings = Vec::new();
-    let mut meta = Meta::new(0, 0, IMAGES, "hash", config);
+    let mut meta = CheckpointMeta::new(0, 0, IMAGES, "hash", config);
     if start == Start::Resume {
         let newest = leads.then(|| {
             Checkpoints::open(run.checkpoints()).unwrap().newest(&mut |text| warnings.push(text.into())).unwrap()
@@ -129,7 +130,7 @@ fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: St
         context: Context { ranks, observer: &mut observer, stop: &stop },
     }
     .run();
-    Ran { outcome, copies: engine.copies.get(), weights: engine.weights, average: engine.average, warnings }
+    Ran { outcome, copies: engine.copies.get(), weights: engine.weights, ema: engine.ema, warnings }
 }
 
 fn losses(out: &Path) -> Vec<(u64, String, u64)> {
@@ -184,19 +185,19 @@ fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_with
     let without = train(&config(|_| ()), &dir.path().join("without"), Start::New, WHOLE);
     assert!(expected.weights == without.weights);
     // Of the weights after every step.
-    let mut average = vec![0.0; expected.weights.len()];
+    let mut ema = vec![0.0; expected.weights.len()];
     let every = dir.path().join("every");
     let keeping = config(|train| (train.checkpoint_every, train.keep_last) = (Some(1), 20));
     train(&keeping, &every, Start::New, WHOLE).outcome.unwrap();
     let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &keeping.train, 1);
     for step in 1..=20 {
-        let path = Checkpoints::look(every.join("checkpoints")).unwrap().path(step);
+        let path = Checkpoints::open_readonly(every.join("checkpoints")).unwrap().path(step);
         Checkpoint::read(&path).unwrap().restore(&mut engine).unwrap();
-        let towards = average.iter_mut().zip(&engine.weights);
-        towards.for_each(|(average, weight)| *average += share(0.9, step - 1) * (weight - *average));
+        let towards = ema.iter_mut().zip(&engine.weights);
+        towards.for_each(|(ema, weight)| *ema += share(0.9, step - 1) * (weight - *ema));
     }
-    assert!(expected.average.unwrap() == average);
-    engine.weights = average;
+    assert!(expected.ema.unwrap() == ema);
+    engine.weights = ema;
     let loss = engine.evaluate(&validation().batch(0..10)).unwrap().mean();
     assert_eq!(expected.outcome.unwrap().validation_loss, Some(loss));
     assert_ne!(without.outcome.unwrap().validation_loss, Some(loss));
@@ -232,20 +233,20 @@ fn checkpoints_without_the_count_of_validations_are_read() {
     let text = fs::read_to_string(dir.path().join("checkpoints/step-00000020/checkpoint.toml")).unwrap();
     let old: String = text.lines().filter(|line| !line.starts_with("validations")).flat_map(|l| [l, "\n"]).collect();
     assert_ne!(old, text);
-    assert_eq!(toml::from_str::<Meta>(&old).unwrap().validations_since_best, 0);
+    assert_eq!(toml::from_str::<CheckpointMeta>(&old).unwrap().validations_since_best, 0);
 }
 
 #[test]
 fn steps_of_one_gradient_group_copy_nothing_to_the_host_but_their_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let run = |name: &str, edit: fn(&mut TrainSection)| {
+    let run = |name: &str, edit: fn(&mut TrainSettings)| {
         let config = config(|train| {
             (train.checkpoint_every, train.keep) = (Some(0), Keep::Last);
             edit(train);
         });
         train(&config, &dir.path().join(name), Start::New, WHOLE).copies
     };
-    let tensors = Layout::new(&ModelConfig::new(N_PX, 5, 8, 1, 1)).tensors().len();
+    let tensors = ParamLayout::new(&ModelConfig::new(N_PX, 5, 8, 1, 1)).tensors().len();
     // Weights and two moments of the one checkpoint at the end.
     assert_eq!(run("plain", |_| ()), 3 * tensors);
     // Groups and the average stay on the device, too.
@@ -256,7 +257,7 @@ fn steps_of_one_gradient_group_copy_nothing_to_the_host_but_their_checkpoint() {
 #[test]
 fn micro_batches_and_validations_do_not_change_a_bit() {
     let dir = tempfile::tempdir().unwrap();
-    let run = |name: &str, edit: fn(&mut TrainSection)| {
+    let run = |name: &str, edit: fn(&mut TrainSettings)| {
         train(&config(edit), &dir.path().join(name), Start::New, WHOLE).weights
     };
     let expected = run("a", |train| train.gradient_groups = 4);
@@ -272,14 +273,14 @@ fn micro_batches_and_validations_do_not_change_a_bit() {
 #[test]
 fn the_noise_of_gradients_is_the_variance_between_images_and_only_told_of_several_groups() {
     let dir = tempfile::tempdir().unwrap();
-    let first = |name: &str, edit: fn(&mut TrainSection)| {
+    let first = |name: &str, edit: fn(&mut TrainSettings)| {
         let out = dir.path().join(name);
         train(&config(edit), &out, Start::New, WHOLE).outcome.unwrap();
         let row = Metrics::read(&out.join("metrics.jsonl")).unwrap().remove(0);
         row.gradient_signal.zip(row.gradient_noise)
     };
     // The gradients of the first batch's images, by hand.
-    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &TrainSection::default(), 1);
+    let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &TrainSettings::paper(), 1);
     let gradients: Vec<Vec<f64>> = (0..8)
         .map(|i| {
             engine.gradients.fill(0.0);
@@ -442,7 +443,7 @@ fn a_run_of_minutes_repeats_to_the_bit_from_its_resolved_config() {
     let text = fs::read_to_string(first.join("config.resolved.toml")).unwrap();
     let resolved = RunConfig::from_toml(&text, Path::new("config.resolved.toml")).unwrap();
     resolved.validate().unwrap();
-    let plans: &[Plan] = &resolved.train.plan;
+    let plans: &[StepPlan] = &resolved.train.plan;
     let outcome = ran.outcome.unwrap();
     assert_eq!(plans.last().unwrap().steps, outcome.step);
     let again = train(&resolved, &second, Start::New, WHOLE);

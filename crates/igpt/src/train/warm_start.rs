@@ -1,7 +1,7 @@
 //! The weights of another model as the first ones of a run.
 
 use crate::Result;
-use crate::model::{Layout, ModelConfig, ModelDir};
+use crate::model::{ModelConfig, ModelDir, ParamLayout};
 use crate::palette::Palette;
 
 /// Rows of these are colours: the embeddings of all tokens, behind which that of sos stands, and the output matrix.
@@ -20,7 +20,7 @@ pub(super) fn carried(
     source: &ModelDir,
     mut fresh: Vec<f32>,
 ) -> Result<Vec<f32>> {
-    let (layout, theirs) = (Layout::new(network), Layout::new(&source.config));
+    let (layout, theirs) = (ParamLayout::new(network), ParamLayout::new(&source.config));
     for tensor in layout.tensors().iter().filter(|tensor| tensor.name != CLASSIFIER) {
         let Some(from) = theirs.tensor(&tensor.name) else { continue };
         let values = &source.weights[from.range()];
@@ -51,10 +51,10 @@ mod tests {
         colors.push(colors[3].map(|value| value + 1e-4));
         let palette = Palette::new(colors, 3).unwrap();
         let network = ModelConfig { n_vocab: n + 1, ..source.config.clone() };
-        let layout = Layout::new(&network);
+        let layout = ParamLayout::new(&network);
         let weights = carried(&network, &palette, &source, vec![f32::NAN; layout.parameters()]).unwrap();
         assert!(weights.iter().all(|weight| weight.is_finite()));
-        let theirs = Layout::new(&source.config);
+        let theirs = ParamLayout::new(&source.config);
         for name in OF_COLORS {
             let (own, from) = (layout.tensor(name).unwrap(), theirs.tensor(name).unwrap());
             let row = |values: &[f32], i: usize| values[i * width..][..width].to_vec();
@@ -64,7 +64,8 @@ mod tests {
             }
             assert_eq!(row(own, n), row(from, n - 4), "{name}");
         }
-        let wte = |layout: &Layout, weights: &[f32]| weights[layout.tensor(OF_COLORS[0]).unwrap().range()].to_vec();
+        let wte =
+            |layout: &ParamLayout, weights: &[f32]| weights[layout.tensor(OF_COLORS[0]).unwrap().range()].to_vec();
         assert_eq!(wte(&layout, &weights)[(n + 1) * width..], wte(&theirs, &source.weights)[n * width..]);
         let same = carried(&source.config, &source.palette, &source, vec![0.0; source.weights.len()]).unwrap();
         assert!(same == source.weights);

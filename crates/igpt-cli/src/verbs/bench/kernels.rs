@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use igpt::Result;
 use igpt::device::Precision;
 use igpt_kernels::Isa;
+use igpt_kernels::adam::{AdamStep, adam};
 use igpt_kernels::attention::{AttentionScratch, Mask, attention_backward, attention_forward};
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn, pack_tokens};
-use igpt_kernels::optimizer::{AdamStep, adam};
 use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, bf16, norm};
 use serde_json::json;
 
@@ -119,7 +119,7 @@ fn product<S: Scalar>(rows: &mut Vec<Row>, isa: Isa, name: &str, t: usize, k: us
     });
     let mut packed = Panels::<S>::new(t, n);
     let (count, len) = (n / LANE_PAD, packed.panel_len());
-    let (mut dw, mut scratch) = (vec![0.0f32; k * n], matmul::Scratch::default());
+    let (mut dw, mut scratch) = (vec![0.0f32; k * n], matmul::TnScratch::default());
     time(rows, &format!("{name}: gradient of weights"), flops, (t * k + 3 * t * n) * size + 4 * k * n, || {
         pack_tokens(isa, dy, MatMut::new(packed.units_mut(), count, len));
         for first in (0..k).step_by(32) {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 use igpt::device::Precision;
 use igpt::{Error, Result};
-use igpt_kernels::Pool;
+use igpt_kernels::pool::Pool;
 use serde_json::{Value, json};
 
 use crate::named::named;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use igpt::data::Split;
 use igpt::machine::expect_memory;
-use igpt::probe::{Examples, Logistic, Standardizer, Workers};
+use igpt::probe::{LabelledFeatures, LogisticRegression, Standardizer, Workers};
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result, files};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     let (features, labels, classes) = features(args)?;
     let width = features.len() / labels.len();
-    let train = Examples::new(&features, width, &labels)?;
+    let train = LabelledFeatures::new(&features, width, &labels)?;
     let standardizer = Standardizer::fit(&features, width);
     let workers = Workers::new(args.threads.threads);
     let file = std::env::temp_dir().join(format!("igpt-bench-probe-{}.bin", std::process::id()));
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let mut rounds = || {
         for round in 1..=args.rounds.max(1) {
             let start = Instant::now();
-            let mut logistic = Logistic::new(&workers, &standardizer, train, classes)?;
+            let mut logistic = LogisticRegression::new(&workers, &standardizer, train, classes)?;
             logistic.tolerance = args.tolerance;
             let fit = logistic.fit(args.strength);
             let seconds = start.elapsed().as_secs_f64();
@@ -148,7 +148,7 @@ fn scikit_learn(args: &Args, python: &Path, file: &Path, images: usize, width: u
 }
 
 fn threads(args: &Args) -> usize {
-    igpt_kernels::Pool::team(args.threads.threads)
+    igpt_kernels::pool::Pool::team(args.threads.threads)
 }
 
 fn figures(result: &Value) -> String {

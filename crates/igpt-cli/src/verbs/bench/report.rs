@@ -6,7 +6,8 @@ use igpt::Result;
 use igpt::device::Precision;
 use igpt::machine::{CpuTime, peak_rss_bytes};
 use igpt_kernels::Isa;
-use igpt_kernels::{Buffer, Pool, bf16, peak};
+use igpt_kernels::pool::Pool;
+use igpt_kernels::{Buffer, bf16, peak};
 use serde_json::json;
 
 use super::shape::Shape;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use igpt::device::Precision;
-use igpt::generate::{self, Settings};
+use igpt::generate::{self, SamplingSettings};
 use igpt::{Result, device};
 
 use super::report::Timing;
@@ -12,7 +12,7 @@ use super::shape::Shape;
 pub(super) fn run(shape: &Shape) -> Result<Timing> {
     let config = shape.config(None)?;
     let engine = device::init(&config, 0, &shape.options())?;
-    let settings = Settings::default();
+    let settings = SamplingSettings::default();
     let value = match shape.precision {
         _ if shape.quantize.int8() => 1,
         Precision::Bf16 => 2,

@@ -1,12 +1,12 @@
 //! The network to measure.
 
-use igpt::device::{self, Options, Precision, TrainOptions};
+use igpt::device::{self, EngineOptions, Precision, TrainOptions};
 use igpt::image::ImageSize;
 use igpt::machine::expect_memory;
 use igpt::model::ModelConfig;
 use igpt::rng::{Purpose, Rng};
 use igpt::{Error, Result};
-use igpt_kernels::Pool;
+use igpt_kernels::pool::Pool;
 
 use crate::model_args::QuantizeArgs;
 use crate::named::named;
@@ -78,9 +78,9 @@ impl Shape {
         Ok(config)
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self) -> EngineOptions {
         let (device, threads, int8) = (self.device.device, self.threads, self.quantize.int8());
-        Options { device, threads, int8, ..Options::new(self.precision) }
+        EngineOptions::new(self.precision).device(device).threads(threads).int8(int8)
     }
 
     pub(super) fn threads(&self) -> usize {

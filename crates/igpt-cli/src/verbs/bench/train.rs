@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use igpt::data::Batch;
 use igpt::device::{AdamUpdate, HiddenUpdate, MuonUpdate, Optimizer, TrainOptions, Update};
-use igpt::model::Rates;
+use igpt::model::LrMultipliers;
 use igpt::{Result, device};
 
 use super::report::Timing;
@@ -29,12 +29,12 @@ pub(super) fn run(args: &Args) -> Result<Timing> {
         Optimizer::Adam => HiddenUpdate::Adam,
         Optimizer::Muon => HiddenUpdate::Muon(MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.0 }),
     };
-    let options = TrainOptions { engine: shape.options(), optimizer, ..TrainOptions::new(shape.precision) };
+    let options = TrainOptions::new(shape.precision).engine(shape.options()).optimizer(optimizer);
     let config = shape.config(Some(&options))?;
     let mut engine = device::init_training(&config, 0, &options)?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     let adam = AdamUpdate { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 };
-    let update = Update { clip: 1.0, adam, hidden, rates: Rates::EVEN };
+    let update = Update { clip: 1.0, adam, hidden, rates: LrMultipliers::EVEN };
     let mut updates = Vec::new();
     let timing = Timing::of(shape.tokens(), 3.0 * shape.forward_flops(&config), None, || {
         shape.time(2, || {

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use igpt::data::{
-    Dataset, TokenDir,
-    check::{Found, Match, Matches, Settings, check},
-    shards::FileProblem,
+    Dataset, FileProblem, TokenDir,
+    check::{CheckReport, CheckSettings, DuplicatePair, DuplicatePairs, check},
 };
-use igpt::report::data_check::page;
+use igpt::report::data_check_page;
 use igpt::{Error, Result, files};
 use serde_json::json;
 
@@ -30,10 +29,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     images: usize,
     /// Bits of 64 in which the hashes of near duplicates may differ, at most 7
-    #[arg(long, value_name = "BITS", default_value_t = Settings::default().distance)]
+    #[arg(long, value_name = "BITS", default_value_t = CheckSettings::default().distance)]
     distance: u32,
     /// Pairs to name and to show
-    #[arg(long, value_name = "N", default_value_t = Settings::default().named)]
+    #[arg(long, value_name = "N", default_value_t = CheckSettings::default().named)]
     pairs: usize,
     /// Page that shows the pairs side by side
     #[arg(long, value_name = "FILE.html")]
@@ -59,8 +58,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Err(_) if broken => None,
         opened => Some(opened?),
     };
-    let settings =
-        Settings { images: args.images, distance: args.distance, named: args.pairs, threads: args.threads.threads };
+    let settings = CheckSettings::default().images(args.images).distance(args.distance).named(args.pairs);
+    let settings = settings.threads(args.threads.threads);
     let looked = dataset.map(|dataset| -> Result<_> {
         let (found, time) = with_phases(|progress| check(&dataset, &settings, progress))?;
         Ok((dataset, found, time.as_secs_f64()))
@@ -73,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if let Some((dataset, found, seconds)) = &looked {
         tell(args, dataset, found, *seconds);
         if let Some(out) = &args.out {
-            let html = page(dataset, found, args.images, files.as_deref(), &own_command()).html();
+            let html = data_check_page(dataset, found, args.images, files.as_deref(), &own_command()).html();
             files::write(out, html.as_bytes())?;
             say!("page: {}", out.display());
         }
@@ -110,7 +109,7 @@ fn tell_files(data: &str, files: &[FileProblem]) {
     }
 }
 
-fn tell(args: &Args, dataset: &Dataset, found: &Found, seconds: f64) {
+fn tell(args: &Args, dataset: &Dataset, found: &CheckReport, seconds: f64) {
     let total: usize = found.splits.iter().map(|part| part.images).sum();
     say!("{total} images of {} in {seconds:.1} s", args.data.data);
     for part in &found.splits {
@@ -147,13 +146,13 @@ fn tell(args: &Args, dataset: &Dataset, found: &Found, seconds: f64) {
     }
 }
 
-fn tell_matches(name: &str, matches: &Matches) {
-    let Matches { images, other_label, train_in_validation, train_in_test, validation_in_test, pairs } = matches;
+fn tell_matches(name: &str, matches: &DuplicatePairs) {
+    let DuplicatePairs { images, other_label, train_in_validation, train_in_test, validation_in_test, pairs } = matches;
     say!(
         "  {name}: {images}, {other_label} of another class; train in validation {train_in_validation}, train in test \
          {train_in_test}, validation in test {validation_in_test}"
     );
-    for Match { images: [a, b], difference } in pairs.iter().take(5) {
+    for DuplicatePair { images: [a, b], difference } in pairs.iter().take(5) {
         say!("    {} ({}) and {} ({}), {difference:.1} levels", a.name, a.split, b.name, b.split);
     }
 }

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use igpt::data::{
-    Augment, Images, Preprocess, Split, TokenDir,
-    colors::fit_usual,
-    shards::{self, Manifest, Settings, Written},
+    Augment, Images, Manifest, Preprocess, Split, TokenDir, TokenizeSettings, TokenizeSummary, fit_palette,
+    write_token_dir,
 };
 use igpt::image::ImageSize;
 use igpt::palette::{Palette, Quantizer};
@@ -71,16 +70,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let n_px = args.n_px.or_else(|| train.own_size()).unwrap_or(ImageSize::square(32));
     n_px.expect_supported()?;
     let quantizer = Quantizer::new(palette(args, &train, n_px)?);
-    let settings = Settings {
-        source: args.data.data.clone(),
-        n_px,
-        augment: args.augment,
-        views: args.views,
-        seed: args.seed.seed,
-        shard_images: args.shard_images,
-        threads: args.threads.threads,
-    };
-    let (written, time) = with_phases(|progress| shards::write(&dataset, &quantizer, &settings, &args.out, progress))?;
+    let settings = TokenizeSettings::new(&args.data.data, n_px)
+        .augment(args.augment)
+        .views(args.views)
+        .seed(args.seed.seed)
+        .shard_images(args.shard_images)
+        .threads(args.threads.threads);
+    let (written, time) =
+        with_phases(|progress| write_token_dir(&dataset, &quantizer, &settings, &args.out, progress))?;
     tell(args, &written, time.as_secs_f64())?;
     Ok(())
 }
@@ -106,11 +103,11 @@ fn palette(args: &Args, train: &Images, n_px: ImageSize) -> Result<Palette> {
         )));
     }
     say!("fitting the palette");
-    fit_usual(train, Preprocess::new(n_px), (args.colors, None), args.seed.seed, args.threads.threads)
+    fit_palette(train, Preprocess::new(n_px), (args.colors, None), args.seed.seed, args.threads.threads)
 }
 
-fn tell(args: &Args, written: &Written, seconds: f64) -> Result<()> {
-    let Written { manifest, kept, made, mended, damaged, first_damaged, bytes } = written;
+fn tell(args: &Args, written: &TokenizeSummary, seconds: f64) -> Result<()> {
+    let TokenizeSummary { manifest, kept, made, mended, damaged, first_damaged, bytes, .. } = written;
     for file in mended {
         say!("{} was damaged ({}) and is made again", file.file, file.problem);
     }

@@ -6,15 +6,15 @@ mod recipe;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use igpt::data::{OpenOptions, Split};
+use igpt::data::Split;
 use igpt::device::{self, Precision};
 use igpt::formats::png::Text;
 use igpt::formats::{gif, png};
 use igpt::image::{grid, readable_scale};
 use igpt::ranks::Collective;
 use igpt::report;
-use igpt::report::runs::{Findings, Settings, quoted};
-use igpt::train::{self, Context, Recipe, Start, Summary};
+use igpt::report::{Findings, ReportSettings, quoted};
+use igpt::train::{self, Context, PretrainSummary, Recipe, Start};
 use igpt::{Error, Result, files};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use super::drawing::with_phases;
 use crate::model_args::EngineArgs;
 use crate::named::named;
 use crate::output::{print_json, say};
-use crate::ranks::Led;
+use crate::ranks::RankZeroObserver;
 use crate::shared::{DataArgs, JsonArgs, SeedArgs};
 use crate::signals::Signals;
 
@@ -80,7 +80,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     );
 
     let ranks = &mut Collective::solo();
-    let mut progress = Led::new(ranks, signals);
+    let mut progress = RankZeroObserver::new(ranks, signals);
     let context = &mut Context { ranks, observer: &mut progress, stop: signals.stop() };
     let summary = train::pretrain(&config, &run, Start::New, context);
     progress.finish();
@@ -91,14 +91,11 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         return Err(Error::Missing(format!("stopped early: go on with igpt pretrain --resume --out {run}")));
     }
 
-    let settings = Settings {
-        data: None,
-        open: OpenOptions::default(),
-        images: 0,
-        probe_images: PROBE_IMAGES,
-        seed: args.seed.seed,
-        options: args.engine.options(Precision::F32),
-    };
+    let settings = ReportSettings::default()
+        .images(0)
+        .probe_images(PROBE_IMAGES)
+        .seed(args.seed.seed)
+        .options(args.engine.options(Precision::F32));
     let (findings, _) = with_phases(|progress| Findings::gather(&run, &settings, progress))?;
     let runs = [findings];
     let path = run.join("index.html");
@@ -108,7 +105,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         settings.seed
     );
     let arithmetic = device::backend(settings.options.device)?.arithmetic();
-    let html = report::runs::page(&runs, &made, &arithmetic, settings.seed).html();
+    let html = report::run_page(&runs, &made, &arithmetic, settings.seed).html();
     files::write(&path, html.as_bytes())?;
     let [findings] = runs;
     save_pictures(&run, &findings)?;
@@ -158,7 +155,7 @@ fn tell(findings: &Findings, page: &Path, seconds: f64) {
     say!("page        {} after {seconds:.0} s: open it with any browser", page.display());
 }
 
-fn result(findings: &Findings, summary: &Summary, page: &Path, seconds: f64) -> serde_json::Value {
+fn result(findings: &Findings, summary: &PretrainSummary, page: &Path, seconds: f64) -> serde_json::Value {
     let Findings { likelihood, baselines, distortion, quantizer, .. } = findings;
     let likelihood = likelihood.as_ref().expect(GENERATES);
     let probe = findings.probe.as_ref().map(|probe| &probe.report);

@@ -18,7 +18,7 @@ pub(super) fn recipe(args: &Args) -> Result<RunConfig> {
     if let Some(recipe) = args.recipe {
         layers.recipe(recipe.name());
     }
-    layers.put("train.minutes", args.minutes);
+    layers.set("train.minutes", args.minutes);
     let mut config = layers.finish()?;
     config.data.spec = args.data.data.clone();
     config.data.dir = args.data.data_dir.clone();

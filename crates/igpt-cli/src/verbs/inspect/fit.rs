@@ -6,7 +6,7 @@ use igpt::Result;
 use igpt::data::Split;
 use igpt::device::Precision;
 use igpt::image::Resampling;
-use igpt::inspect::{self, Choice, Request, Score, Separation, View, divide};
+use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, ScoreSeparation, divide};
 use igpt::train::TrainedOn;
 use serde_json::json;
 
@@ -44,7 +44,7 @@ pub(super) struct Args {
     odd: Option<String>,
     /// Score to judge by: likelihood, excess, top, window, local-excess, typical or features; auto is the one that tells --odd best
     #[arg(long, value_name = "NAME", default_value = Score::DEFAULT.name(), value_parser = choice)]
-    score: Choice,
+    score: ScoreChoice,
     /// Share that is held out of pictures that the network was not trained on, where the folder has no parts of its own
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     held_out: f64,
@@ -58,16 +58,16 @@ pub(super) struct Args {
     json: JsonArgs,
 }
 
-fn choice(name: &str) -> Result<Choice> {
+fn choice(name: &str) -> Result<ScoreChoice> {
     match name {
-        "auto" => Ok(Choice::Auto),
-        name => name.parse().map(Choice::Named),
+        "auto" => Ok(ScoreChoice::Auto),
+        name => name.parse().map(ScoreChoice::Named),
     }
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let (model, dir) = open(&args.model)?;
-    if args.odd.is_none() && args.score == Choice::Auto {
+    if args.odd.is_none() && args.score == ScoreChoice::Auto {
         return Err(igpt::Error::Invalid("--score auto chooses by odd pictures: give some with --odd".into()));
     }
     let opened = |spec: &str| DataArgs { data: spec.into(), data_dir: args.data_dir.clone() }.open();
@@ -77,9 +77,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for note in &divided.notes {
         say!("note: {note}");
     }
-    let view = if args.tiles || model.palette.resampling() == Resampling::Crop { View::Tiles } else { View::Whole };
+    let view =
+        if args.tiles || model.palette.resampling() == Resampling::Crop { InputMode::Tiles } else { InputMode::Whole };
     let threads = args.engine.threads();
-    let request = Request { view, choice: args.score, data: &args.data, odd: odd.as_ref(), threads };
+    let request = FitRequest { view, choice: args.score, data: &args.data, odd: odd.as_ref(), threads };
     let mut engine = args.engine.open(&model, Precision::F32, None)?;
     let (found, _) = with_phases(|progress| inspect::fit(&mut *engine, &model, &divided, request, progress))
         .map_err(|error| error.of_model(args.model.display()))?;
@@ -113,7 +114,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         args.model.display()
     );
     if args.json.json {
-        let row = |row: &Separation| json!({"score": row.score, "auroc": row.auroc, "interval95": row.interval});
+        let row = |row: &ScoreSeparation| json!({"score": row.score, "auroc": row.auroc, "interval95": row.interval});
         print_json(&json!({
             "score": fit.score,
             "view": fit.view,
@@ -135,9 +136,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn tell_table(table: &[Separation], kept: Score) -> Result<()> {
+fn tell_table(table: &[ScoreSeparation], kept: Score) -> Result<()> {
     put!("score         AUROC  interval")?;
-    for Separation { score, auroc, interval: [low, high] } in table {
+    for ScoreSeparation { score, auroc, interval: [low, high], .. } in table {
         let mark = if *score == kept { "  kept" } else { "" };
         put!("{score:<12}  {auroc:.3}  {low:.3} to {high:.3}{mark}")?;
     }

@@ -3,16 +3,15 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use igpt::data::sources::folder;
-use igpt::data::{Damaged, Split};
+use igpt::data::{DamagedImage, Split, images_of_files};
 use igpt::device::{Engine, Precision};
 use igpt::formats::decode;
 use igpt::formats::png::{self, Text};
-use igpt::inspect::{Fit, Inspector, Named, Verdict, conformal};
+use igpt::inspect::{InspectionFit, InspectionResult, Inspector, NamedPicture, expect_rate};
+use igpt::report::ImageWithMap;
 use igpt::report::csv_field;
-use igpt::report::inspection::{Check, Inspection, Judged, percent, thumbnail};
-use igpt::report::page::Pair;
-use igpt::report::runs::quoted;
+use igpt::report::quoted;
+use igpt::report::{FalseAlarmCheck, InspectionPage, JudgedPicture, percent, thumbnail};
 use igpt::stats::wilson;
 use igpt::train::TrainedOn;
 use igpt::{Error, Result, files};
@@ -66,13 +65,13 @@ pub(super) struct Args {
 
 /// A judged picture, and where its map lies.
 struct Row {
-    judged: Judged,
+    judged: JudgedPicture,
     path: PathBuf,
     map: PathBuf,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    conformal::expect_rate(args.false_alarms)?;
+    expect_rate(args.false_alarms)?;
     let (model, dir) = open(&args.model)?;
     let name = args.model.display().to_string();
     let inspector = Inspector::new(expect_fit(&dir, &model, &name)?, &model, args.engine.threads());
@@ -82,20 +81,21 @@ pub(super) fn run(args: &Args) -> Result<()> {
     maps::remove_earlier(&args.out)?;
 
     let mut rows: Vec<Row> = Vec::with_capacity(files.len());
-    let mut take = |named: &Named, verdict: Verdict| {
+    let mut take = |named: &NamedPicture, verdict: InspectionResult| {
         let path = files[named.index].clone();
         let map = maps::path(&args.out, named.index + 1, &named.name);
-        let Verdict { score, percentile, p_value, .. } = verdict;
+        let InspectionResult { score, percentile, p_value, .. } = verdict;
         let text = Text::new("Where it is odd")
             .with("Image", &named.name)
             .with("Score", format!("{} {score}", inspector.fit.score))
             .with("Brightest", format!("{:.4} and more", inspector.fit.brightest));
         png::save(&map, &inspector.heat(&named.picture, &verdict), &text)?;
-        let judged = Judged { file: path.display().to_string(), score, percentile, p_value, odd: score > threshold };
+        let judged =
+            JudgedPicture { file: path.display().to_string(), score, percentile, p_value, odd: score > threshold };
         rows.push(Row { judged, path, map });
         Ok(())
     };
-    let images = folder::of_files(&files);
+    let images = images_of_files(&files);
     let (damaged, _) = with_bar("judging", |progress| inspector.each(&mut *engine, &images, &mut take, progress))
         .map_err(|error| error.of_model(&name))?;
     let given: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     ranking.sort_by(|a, b| b.judged.score.total_cmp(&a.judged.score));
     files::write(&args.out.join("scores.csv"), csv(&ranking).as_bytes())?;
     let shown = ranking.iter().take(args.top).map(|row| pair(row)).collect::<Result<Vec<_>>>()?;
-    let write_page = |check: Option<&Check>| {
+    let write_page = |check: Option<&FalseAlarmCheck>| {
         let page = page(args, &name, &inspector.fit, threshold, (&ranking, &shown), &damaged, check);
         files::write(&args.out.join("index.html"), page.as_bytes())
     };
@@ -120,7 +120,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     if args.json.json {
         let image = |Row { judged, map, .. }: &Row| {
-            let Judged { file, score, percentile, p_value, odd } = judged;
+            let JudgedPicture { file, score, percentile, p_value, odd } = judged;
             let map = map.display().to_string();
             json!({"file": file, "score": score, "percentile": percentile, "odd": odd, "p_value": p_value, "map": map})
         };
@@ -152,21 +152,27 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 /// The fit, or what makes one, in the words of this call.
-fn expect_fit(dir: &Path, model: &igpt::model::ModelDir, name: &str) -> Result<Fit> {
-    Fit::open(dir, model)?.ok_or_else(|| {
+fn expect_fit(dir: &Path, model: &igpt::model::ModelDir, name: &str) -> Result<InspectionFit> {
+    InspectionFit::open(dir, model)?.ok_or_else(|| {
         Error::Missing(format!("{name} has no fit: run igpt inspect fit --model {} --data GOOD first", quoted(name)))
     })
 }
 
 /// Counts false alarms among good pictures of `spec` that the fit and the network have not seen.
-fn check(args: &Args, spec: &str, inspector: &Inspector, engine: &mut dyn Engine, threshold: f64) -> Result<Check> {
+fn check(
+    args: &Args,
+    spec: &str,
+    inspector: &Inspector,
+    engine: &mut dyn Engine,
+    threshold: f64,
+) -> Result<FalseAlarmCheck> {
     let dataset = DataArgs { data: spec.into(), data_dir: args.data_dir.clone() }.open()?;
     let all = dataset.split(Split::All)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(Some((spec, &dataset)), &all);
     seen.notes.iter().for_each(|note| say!("note: {note}"));
     let images = all.pick((0..all.len()).filter(|&i| seen.marks[i] != Some(true)));
     let (mut count, mut alarms, mut used) = (0, 0, all.len() - images.len());
-    let mut take = |named: &Named, verdict: Verdict| {
+    let mut take = |named: &NamedPicture, verdict: InspectionResult| {
         match inspector.fit.has_used(&named.picture) {
             true => used += 1,
             false => {
@@ -190,14 +196,14 @@ fn check(args: &Args, spec: &str, inspector: &Inspector, engine: &mut dyn Engine
     }
     tell_damaged(&damaged, count, spec)?;
     let interval = wilson(alarms as f64 / count as f64, count);
-    Ok(Check { data: spec.into(), images: count, alarms, interval })
+    Ok(FalseAlarmCheck { data: spec.into(), images: count, alarms, interval })
 }
 
 /// All scores, the oddest picture first.
 fn csv(ranking: &[&Row]) -> String {
     let mut text = String::from("rank,file,score,percentile,p_value,odd\n");
     for (rank, Row { judged, .. }) in ranking.iter().enumerate() {
-        let Judged { file, score, percentile, p_value, odd } = judged;
+        let JudgedPicture { file, score, percentile, p_value, odd } = judged;
         let (file, odd) = (csv_field(file), if *odd { "yes" } else { "no" });
         let _ = writeln!(text, "{},{file},{score},{percentile:.2},{p_value:.5},{odd}", rank + 1);
     }
@@ -205,25 +211,25 @@ fn csv(ranking: &[&Row]) -> String {
 }
 
 /// A picture beside its map, for the page.
-fn pair(row: &Row) -> Result<Pair> {
-    let Judged { file, score, p_value, odd, .. } = &row.judged;
+fn pair(row: &Row) -> Result<ImageWithMap> {
+    let JudgedPicture { file, score, p_value, odd, .. } = &row.judged;
     let odd = if *odd { "odd, " } else { "" };
     let image = thumbnail(&decode::read(&row.path, 3)?);
     let map = thumbnail(&decode::read(&row.map, 3)?);
-    Ok(Pair { name: format!("{file}: {odd}{score:.4}, p {p_value:.4}"), image, map })
+    Ok(ImageWithMap { name: format!("{file}: {odd}{score:.4}, p {p_value:.4}"), image, map })
 }
 
 fn page(
     args: &Args,
     model: &str,
-    fit: &Fit,
+    fit: &InspectionFit,
     threshold: f64,
-    (ranking, shown): (&[&Row], &[Pair]),
-    damaged: &[Damaged],
-    check: Option<&Check>,
+    (ranking, shown): (&[&Row], &[ImageWithMap]),
+    damaged: &[DamagedImage],
+    check: Option<&FalseAlarmCheck>,
 ) -> String {
-    let judged: Vec<Judged> = ranking.iter().map(|row| row.judged.clone()).collect();
-    let inspection = Inspection {
+    let judged: Vec<JudgedPicture> = ranking.iter().map(|row| row.judged.clone()).collect();
+    let inspection = InspectionPage {
         model,
         fit,
         false_alarms: args.false_alarms,
@@ -249,7 +255,7 @@ fn made(args: &Args) -> String {
     line
 }
 
-fn tell(args: &Args, model: &str, fit: &Fit, threshold: f64, ranking: &[&Row], odd: usize) -> Result<()> {
+fn tell(args: &Args, model: &str, fit: &InspectionFit, threshold: f64, ranking: &[&Row], odd: usize) -> Result<()> {
     say!(
         "{model}: {odd} of {} pictures are odd: their score {} is above {threshold:.4}, which {} % of good pictures may exceed",
         ranking.len(),
@@ -258,7 +264,7 @@ fn tell(args: &Args, model: &str, fit: &Fit, threshold: f64, ranking: &[&Row], o
     );
     if !args.json.json {
         put!("     score  percentile       p  picture")?;
-        for Row { judged: Judged { file, score, percentile, p_value, odd }, .. } in ranking.iter().take(20) {
+        for Row { judged: JudgedPicture { file, score, percentile, p_value, odd }, .. } in ranking.iter().take(20) {
             let mark = if *odd { "odd" } else { "" };
             put!("{score:>10.4}  {percentile:>10.1}  {p_value:.4}  {file}  {mark}")?;
         }

@@ -1,4 +1,4 @@
-use igpt::device::{Options, Precision, open};
+use igpt::device::{EngineOptions, Precision, open};
 use igpt::image::ImageSize;
 use igpt::model::{Initialization, ModelConfig, initial_weights};
 
@@ -7,16 +7,18 @@ use super::*;
 fn engine(objective: Objective) -> Box<dyn Engine> {
     let config = ModelConfig { objective, ..ModelConfig::new(ImageSize::square(8), 8, 16, 1, 1) };
     let weights = initial_weights(&config, Initialization::Paper, 1);
-    open(&config, &weights, &Options { threads: 1, ..Options::new(Precision::F32) }).unwrap()
+    open(&config, &weights, &EngineOptions::new(Precision::F32).threads(1)).unwrap()
 }
 
 fn worker(rows: usize, most: usize) -> Worker {
     Worker::start(engine(Objective::Autoregressive), rows, most).unwrap()
 }
 
-fn requests(n: u64, seed: u64) -> Vec<Request> {
-    let settings = Settings { seed, ..Settings::default() };
-    (0..n).map(|image| Request { known: vec![None; 64], image, attempt: 0, settings, candidates: 1 }).collect()
+fn requests(n: u64, seed: u64) -> Vec<GenerationRequest> {
+    let settings = SamplingSettings::default().seed(seed);
+    (0..n)
+        .map(|image| GenerationRequest { known: vec![None; 64], image, attempt: 0, settings, candidates: 1 })
+        .collect()
 }
 
 /// All images of a request.
@@ -32,7 +34,7 @@ fn collect(mut drawn: UnboundedReceiver<Drawn>, n: usize) -> Vec<Vec<u16>> {
 
 #[test]
 fn images_are_the_same_whoever_else_is_served_and_however_few_rows_there_are() {
-    let settings = Settings { seed: 3, ..Settings::default() };
+    let settings = SamplingSettings::default().seed(3);
     let alone =
         igpt::generate::sample(&*engine(Objective::Autoregressive), 5, 0, &settings, 0, &mut |_, _| ()).unwrap();
     for rows in [1, 2, 7] {
@@ -92,7 +94,7 @@ fn a_panic_of_the_engine_is_told_to_all_and_nobody_waits_for_ever() {
 fn holes_are_filled_beside_passes() {
     let worker = Worker::start(engine(Objective::Masked), 0, 10).unwrap();
     let known = (0..64).map(|t| (t % 2 == 0).then_some(3)).collect();
-    let hole = Hole { known, image: 0, attempts: 2, rounds: 4, settings: Settings::default() };
+    let hole = Hole { known, image: 0, attempts: 2, rounds: 4, settings: SamplingSettings::default() };
     let mut drawn = worker.fill(hole).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(runtime.block_on(worker.pass(|engine| engine.config().n_layer)), Ok(1));

@@ -4,12 +4,12 @@ use sha2::{Digest, Sha256};
 
 use crate::image::{
     ImageSize, Pixels,
-    resize::{Area, resize},
+    resize::{Rect, resize},
 };
 
 /// Hashes of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hashes {
+pub(crate) struct PerceptualHashes {
     /// Of size and pixels: half of their SHA-256.
     pub exact: u128,
     /// Where it grows brighter from left to right, of 8 rows of 9 areas (Krawetz's dHash).
@@ -25,9 +25,9 @@ const STEP: i16 = 3;
 /// Side of what hashes and thumbnails are made from.
 const SIDE: usize = 32;
 
-impl Hashes {
+impl PerceptualHashes {
     /// Of an image of any size.
-    pub fn of(pixels: &Pixels) -> Self {
+    pub(crate) fn of(pixels: &Pixels) -> Self {
         let mut sha = Sha256::new();
         for n in [pixels.size.height, pixels.size.width, pixels.channels] {
             sha.update((n as u64).to_le_bytes());
@@ -56,17 +56,17 @@ fn brighter(areas: &Pixels, at: impl Fn(usize, usize) -> usize) -> u64 {
 
 /// A small RGB picture.
 #[derive(Clone, Debug)]
-pub struct Thumb(Pixels);
+pub(crate) struct Thumbnail(Pixels);
 
-impl Thumb {
+impl Thumbnail {
     /// Of an image of any size; its proportions are lost.
-    pub fn of(pixels: &Pixels) -> Self {
+    pub(crate) fn of(pixels: &Pixels) -> Self {
         Self(scaled(&pixels.with_channels(3), ImageSize::square(SIDE / 2)))
     }
 
     /// Root mean square difference in levels, if it is so small that the pictures are one: 2 levels and a tenth of the
     /// contrast.
-    pub fn alike(&self, other: &Self) -> Option<f64> {
+    pub(crate) fn alike(&self, other: &Self) -> Option<f64> {
         let square = |(&a, &b): (&u8, &u8)| (f64::from(a) - f64::from(b)).powi(2);
         let values = self.0.data.len() as f64;
         let difference = (self.0.data.iter().zip(&other.0.data).map(square).sum::<f64>() / values).sqrt();
@@ -84,5 +84,5 @@ impl Thumb {
 }
 
 fn scaled(pixels: &Pixels, size: ImageSize) -> Pixels {
-    resize(pixels, Area::whole(pixels.size), size)
+    resize(pixels, Rect::whole(pixels.size), size)
 }

@@ -2,10 +2,10 @@
 //! that are among those of training.
 //!
 //! Every image is decoded once and leaves a few hashes behind, about 64 bytes; pairs whose hashes say that they may be
-//! the same picture are decoded again and compared. Reading order: [`mod@hash`], [`near`], this file.
+//! the same picture are decoded again and compared. Reading order: `hash`, `near`, this file.
 
-pub mod hash;
-pub mod near;
+pub(crate) mod hash;
+pub(crate) mod near;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -17,15 +17,17 @@ use std::sync::mpsc::channel;
 use igpt_kernels::pool::Pool;
 use serde::Serialize;
 
-use self::hash::{Hashes, Thumb};
+use self::hash::{PerceptualHashes, Thumbnail};
 use self::seen::Seen;
 use crate::Result;
-use crate::data::{Damaged, Dataset, Images, Split};
+use crate::data::{DamagedImage, Dataset, Images, Split};
 use crate::image::ImageSize;
+use crate::setters::setters;
 
 /// How to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+#[non_exhaustive]
+pub struct CheckSettings {
     /// Images looked at in each split, spread evenly; 0 is all.
     pub images: usize,
     /// Bits, of the 64 of each perceptual hash, in which two images may differ to be looked at again; at most 7.
@@ -36,17 +38,20 @@ pub struct Settings {
     pub threads: usize,
 }
 
-impl Default for Settings {
+impl Default for CheckSettings {
     fn default() -> Self {
         Self { images: 0, distance: 3, named: 24, threads: 0 }
     }
 }
 
+setters!(CheckSettings { images: usize, distance: u32, named: usize, threads: usize });
+
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Found {
+#[non_exhaustive]
+pub struct CheckReport {
     /// Each split's images and labels.
-    pub splits: Vec<Part>,
+    pub splits: Vec<CheckedSplit>,
     /// How many images have each size, the most frequent first.
     pub sizes: Vec<(ImageSize, usize)>,
     /// Images that could not be decoded, but for those of kinds that are not read.
@@ -54,18 +59,18 @@ pub struct Found {
     /// Images of kinds that are not read; they may be whole.
     pub not_supported: usize,
     /// The first of both.
-    pub first_damaged: Vec<Damaged>,
+    pub first_damaged: Vec<DamagedImage>,
     /// Images that are the same, pixel for pixel.
-    pub exact: Matches,
+    pub exact: DuplicatePairs,
     /// Images that are not the same but look it.
-    pub near: Matches,
+    pub near: DuplicatePairs,
     /// Whether there were more pairs to compare than are compared, so that `near` is not everything.
     pub near_incomplete: bool,
 }
 
 /// The images of one split.
 #[derive(Clone, Debug, Serialize)]
-pub struct Part {
+pub struct CheckedSplit {
     /// Which.
     pub split: Split,
     /// Images looked at.
@@ -78,7 +83,7 @@ pub struct Part {
 
 /// Pairs of images that are alike.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Matches {
+pub struct DuplicatePairs {
     /// Images that are like another one that comes before them, in the order train, validation, test.
     pub images: usize,
     /// Of these, those whose label is another one than that image's.
@@ -90,21 +95,21 @@ pub struct Matches {
     /// Images of test that are like one of validation.
     pub validation_in_test: usize,
     /// The first pairs, those across splits before others.
-    pub pairs: Vec<Match>,
+    pub pairs: Vec<DuplicatePair>,
 }
 
 /// Two images that are alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Match {
+pub struct DuplicatePair {
     /// The two, the one of the earlier split first.
-    pub images: [Place; 2],
+    pub images: [ImageLocation; 2],
     /// Root mean square difference of their thumbnails, in 8-bit levels; 0 where all pixels are the same.
     pub difference: f64,
 }
 
 /// An image of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Place {
+pub struct ImageLocation {
     /// Its split.
     pub split: Split,
     /// Its position in what of the split was looked at.
@@ -117,7 +122,7 @@ pub struct Place {
 }
 
 /// Told what is being done, how much of it, and of how much.
-pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+pub type CheckProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
 /// The images of `dataset` that are looked at, split by split.
 pub fn looked_at(dataset: &Dataset, images: usize) -> [Images; 3] {
@@ -131,24 +136,24 @@ pub fn looked_at(dataset: &Dataset, images: usize) -> [Images; 3] {
 ///
 /// # Errors
 /// When the distance is more than the hashes can be searched for.
-pub fn check(dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> Result<Found> {
+pub fn check(dataset: &Dataset, settings: &CheckSettings, progress: CheckProgress<'_>) -> Result<CheckReport> {
     near::check_distance(settings.distance)?;
     let parts = looked_at(dataset, settings.images);
-    let mut found = Found {
+    let mut found = CheckReport {
         splits: Vec::new(),
         sizes: Vec::new(),
         damaged: 0,
         not_supported: 0,
         first_damaged: Vec::new(),
-        exact: Matches::default(),
-        near: Matches::default(),
+        exact: DuplicatePairs::default(),
+        near: DuplicatePairs::default(),
         near_incomplete: false,
     };
     let total = parts.iter().map(Images::len).sum();
     let (mut seen, mut sizes) = (Vec::with_capacity(total), BTreeMap::new());
     for ((split, images), name) in (0u8..).zip(&parts).zip([Split::Train, Split::Validation, Split::Test]) {
         let mut part =
-            Part { split: name, images: images.len(), unlabelled: 0, classes: vec![0; dataset.classes.len()] };
+            CheckedSplit { split: name, images: images.len(), unlabelled: 0, classes: vec![0; dataset.classes.len()] };
         for i in 0..images.len() {
             match images.label(i).and_then(|label| part.classes.get_mut(label as usize)) {
                 Some(count) => *count += 1,
@@ -189,8 +194,9 @@ pub fn check(dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> 
     let (candidates, complete) = near::candidates(&seen, &kept, settings.distance);
     found.near_incomplete = !complete;
     let look = |k: usize| {
-        let thumb = |i: usize| Thumb::of(&parts[seen[i].split as usize].pixels(seen[i].position as usize).ok()?).into();
-        let [a, b]: [Option<Thumb>; 2] = candidates[k].map(thumb);
+        let thumb =
+            |i: usize| Thumbnail::of(&parts[seen[i].split as usize].pixels(seen[i].position as usize).ok()?).into();
+        let [a, b]: [Option<Thumbnail>; 2] = candidates[k].map(thumb);
         a?.alike(&b?)
     };
     let differences = each(candidates.len(), settings.threads, look, &mut |done| {
@@ -201,10 +207,10 @@ pub fn check(dataset: &Dataset, settings: &Settings, progress: Progress<'_>) -> 
     Ok(found)
 }
 
-fn decode(images: &Images, i: usize) -> Result<(ImageSize, Hashes), Damaged> {
+fn decode(images: &Images, i: usize) -> Result<(ImageSize, PerceptualHashes), DamagedImage> {
     match images.pixels(i) {
-        Ok(pixels) => Ok((pixels.size, Hashes::of(&pixels))),
-        Err(error) => Err(Damaged::new(images.name(i), &error)),
+        Ok(pixels) => Ok((pixels.size, PerceptualHashes::of(&pixels))),
+        Err(error) => Err(DamagedImage::new(images.name(i), &error)),
     }
 }
 
@@ -274,8 +280,8 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn matches(&self, seen: &[Seen], mut pairs: Vec<([usize; 2], f64)>) -> Matches {
-        let mut matches = Matches::default();
+    fn matches(&self, seen: &[Seen], mut pairs: Vec<([usize; 2], f64)>) -> DuplicatePairs {
+        let mut matches = DuplicatePairs::default();
         // Of each image whether it is like an earlier one, one of another label, and one of each split.
         let mut told: BTreeMap<usize, (bool, [bool; 3])> = BTreeMap::new();
         for &([a, b], _) in &pairs {
@@ -294,28 +300,30 @@ impl Named<'_> {
         let within = |[a, b]: [usize; 2]| seen[a].split == seen[b].split;
         pairs.sort_by(|(a, x), (b, y)| (within(*a), *x).partial_cmp(&(within(*b), *y)).expect("finite").then(a.cmp(b)));
         pairs.truncate(self.most);
-        let named =
-            |(pair, difference): ([usize; 2], f64)| Match { images: pair.map(|i| self.place(&seen[i])), difference };
+        let named = |(pair, difference): ([usize; 2], f64)| DuplicatePair {
+            images: pair.map(|i| self.place(&seen[i])),
+            difference,
+        };
         matches.pairs = pairs.into_iter().map(named).collect();
         matches
     }
 
-    fn place(&self, seen: &Seen) -> Place {
+    fn place(&self, seen: &Seen) -> ImageLocation {
         let (split, position) = (seen.split as usize, seen.position as usize);
         let class = seen.label.and_then(|label| self.dataset.classes.get(label as usize)).cloned();
         let name = self.parts[split].name(position);
-        Place { split: [Split::Train, Split::Validation, Split::Test][split], position, name, class }
+        ImageLocation { split: [Split::Train, Split::Validation, Split::Test][split], position, name, class }
     }
 }
 
-impl Matches {
+impl DuplicatePairs {
     /// Images of validation or test that are like one of another split.
     pub fn across(&self) -> usize {
         self.train_in_validation + self.train_in_test + self.validation_in_test
     }
 }
 
-impl Found {
+impl CheckReport {
     /// Whether there is anything to mend.
     pub fn is_clean(&self) -> bool {
         self.damaged == 0 && self.not_supported == 0 && self.exact.images == 0 && self.near.images == 0

@@ -1,11 +1,11 @@
 //! What is kept of an image while others are compared with it.
 
-use super::hash::Hashes;
+use super::hash::PerceptualHashes;
 
 /// One image that could be decoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    pub(super) hashes: Hashes,
+    pub(super) hashes: PerceptualHashes,
     pub(super) split: u8,
     pub(super) position: u32,
     pub(super) label: Option<u32>,

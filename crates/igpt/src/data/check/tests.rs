@@ -7,7 +7,7 @@ use crate::Error;
 use crate::data::Source;
 use crate::image::{
     Pixels,
-    resize::{Area, resize},
+    resize::{Rect, resize},
 };
 use crate::rng::{Purpose, Rng};
 
@@ -39,7 +39,7 @@ impl Source for Pictures {
 fn picture(seed: u64, size: ImageSize) -> Pixels {
     let mut rng = Rng::new(seed, Purpose::Sample, 0, 0);
     let rough = Pixels::new(ImageSize::square(6), 3, (0..108).map(|_| rng.below(256) as u8).collect());
-    resize(&rough, Area::whole(rough.size), size)
+    resize(&rough, Rect::whole(rough.size), size)
 }
 
 /// With a little noise, as compression leaves it.
@@ -51,10 +51,10 @@ fn noisy(mut pixels: Pixels, seed: u64) -> Pixels {
 
 const SIZE: ImageSize = ImageSize { height: 40, width: 40 };
 
-fn found(pictures: Vec<Option<Pixels>>, parts: [std::ops::Range<u32>; 3], threads: usize) -> Found {
+fn found(pictures: Vec<Option<Pixels>>, parts: [std::ops::Range<u32>; 3], threads: usize) -> CheckReport {
     let classes = vec!["even".into(), "odd".into()];
     let set = Dataset::new("pictures", classes, Arc::new(Pictures(pictures)), parts.map(Iterator::collect));
-    check(&set, &Settings { threads, ..Settings::default() }, &mut |_, _, _| ()).unwrap()
+    check(&set, &CheckSettings { threads, ..CheckSettings::default() }, &mut |_, _, _| ()).unwrap()
 }
 
 #[test]
@@ -68,10 +68,11 @@ fn copies_and_leaks_are_found_among_strangers() {
     pictures[270] = Some(picture(12, ImageSize { height: 64, width: 64 })); // train in test, of another size
     pictures[30] = None;
     let found = found(pictures, [0..200, 200..250, 250..300], 2);
-    let Matches { images, other_label, train_in_validation, train_in_test, validation_in_test, pairs } = &found.exact;
+    let DuplicatePairs { images, other_label, train_in_validation, train_in_test, validation_in_test, pairs } =
+        &found.exact;
     assert_eq!((*images, *other_label), (4, 1));
     assert_eq!((*train_in_validation, *train_in_test, *validation_in_test), (1, 1, 1));
-    let names = |m: &Match| m.images.each_ref().map(|place| place.name.clone());
+    let names = |m: &DuplicatePair| m.images.each_ref().map(|place| place.name.clone());
     assert_eq!(names(&pairs[0]), ["5.png", "210.png"]);
     assert_eq!(names(&pairs[3]), ["3.png", "7.png"], "pairs across splits come first");
     assert_eq!((found.near.images, found.near.train_in_test, found.near.other_label), (2, 1, 0));
@@ -108,7 +109,7 @@ fn what_is_found_does_not_depend_on_threads() {
 #[test]
 fn a_distance_that_compares_everything_is_refused() {
     let set = Dataset::new("none", Vec::new(), Arc::new(Pictures(Vec::new())), Default::default());
-    let settings = Settings { distance: 8, ..Settings::default() };
+    let settings = CheckSettings { distance: 8, ..CheckSettings::default() };
     assert!(check(&set, &settings, &mut |_, _, _| ()).unwrap_err().to_string().contains("at most 7"));
 }
 
@@ -120,7 +121,7 @@ proptest! {
         flips in proptest::collection::vec((0usize..12, 0u64..1 << 20, 0u32..64, 0u32..64, 0u32..64), 1..40),
         distance in 0u32..8,
     ) {
-        let hashes = |across: u64, exact: u128| Hashes { exact, across, down: across.rotate_left(7), brightness: 0 };
+        let hashes = |across: u64, exact: u128| PerceptualHashes { exact, across, down: across.rotate_left(7), brightness: 0 };
         let near = flips.iter().map(|&(i, _, a, b, c)| base[i % base.len()] ^ 1 << a ^ 1 << b ^ 1 << c);
         let all: Vec<u64> = base.iter().copied().chain(near).collect();
         let mut distinct = all.clone();

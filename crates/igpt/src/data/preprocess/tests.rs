@@ -61,7 +61,7 @@ fn cifar_crops_reach_every_offset_and_both_directions() {
 #[test]
 fn imagenet_crops_keep_to_the_papers_range() {
     let (image, model) = (ImageSize { height: 480, width: 640 }, ImageSize::square(32));
-    let areas: Vec<Area> = (0..2000)
+    let areas: Vec<Rect> = (0..2000)
         .map(|n| {
             let rng = &mut rng(n);
             random_area(image, model, Augment::Imagenet.share(rng), rng)
@@ -71,7 +71,7 @@ fn imagenet_crops_keep_to_the_papers_range() {
         assert!(a.width == a.height && a.width >= 480.0 * 224.0 / 384.0 && a.width <= 480.0 * 224.0 / 256.0);
         assert!(a.left >= 0.0 && a.top >= 0.0 && a.left + a.width <= 640.0 && a.top + a.height <= 480.0);
     }
-    let spread = |f: fn(&Area) -> f64| {
+    let spread = |f: fn(&Rect) -> f64| {
         let values: Vec<f64> = areas.iter().map(f).collect();
         values.iter().copied().fold(f64::MIN, f64::max) - values.iter().copied().fold(f64::MAX, f64::min)
     };

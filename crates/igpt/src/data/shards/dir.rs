@@ -7,7 +7,7 @@ use super::manifest::{MANIFEST, Manifest};
 use super::shard::{Found, Shard};
 use crate::checksum::sha256;
 use crate::data::augment::{Augment, Shift};
-use crate::data::{Damaged, Preprocess};
+use crate::data::{DamagedImage, Preprocess};
 use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::rng::Rng;
@@ -218,7 +218,7 @@ impl TokenDir {
     ///
     /// # Errors
     /// When its shard is damaged.
-    pub(in crate::data) fn evaluation(&self, i: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
+    pub(in crate::data) fn evaluation(&self, i: usize, out: &mut [u16]) -> Result<Option<DamagedImage>> {
         self.copy(i, 0, out)
     }
 
@@ -233,7 +233,7 @@ impl TokenDir {
         preprocess: &Preprocess,
         rng: &mut Rng,
         out: &mut [u16],
-    ) -> Result<Option<Damaged>> {
+    ) -> Result<Option<DamagedImage>> {
         let views = self.manifest.copies(self.split(i)) as u64 - 1;
         let copy = if views > 0 { 1 + (epoch % views) as usize } else { 0 };
         let damaged = self.copy(i, copy, out)?;
@@ -250,10 +250,10 @@ impl TokenDir {
         Ok(damaged)
     }
 
-    fn copy(&self, i: usize, copy: usize, out: &mut [u16]) -> Result<Option<Damaged>> {
+    fn copy(&self, i: usize, copy: usize, out: &mut [u16]) -> Result<Option<DamagedImage>> {
         let (shard, row) = self.at(i);
         shard.tokens(row, copy, out)?;
-        Ok(shard.problem(row).map(|problem| Damaged { name: shard.name(row), problem }))
+        Ok(shard.problem(row).map(|problem| DamagedImage { name: shard.name(row), problem }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::settings::Settings;
+use super::settings::TokenizeSettings;
 use crate::checksum::sha256;
 use crate::data::{Augment, Split};
 use crate::image::ImageSize;
@@ -26,6 +26,7 @@ const FORMAT: &str = "igpt tokens";
 /// Everything that decides the bytes of a token directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Manifest {
     format: String,
     /// Version of the format.
@@ -49,7 +50,7 @@ pub struct Manifest {
     /// Images of a shard; the last one of each split has the rest.
     pub shard_images: usize,
     /// Images of each split.
-    pub images: Parts,
+    pub images: SplitCounts,
     /// SHA-256 in hexadecimal of the images' names and labels.
     pub images_sha256: String,
     /// Names of the classes.
@@ -61,7 +62,7 @@ pub struct Manifest {
 /// A count for each split that a data set is cut into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Parts {
+pub struct SplitCounts {
     /// Of train.
     pub train: usize,
     /// Of validation.
@@ -73,7 +74,7 @@ pub struct Parts {
 /// The splits in the order in which they are stored.
 pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
-impl Parts {
+impl SplitCounts {
     /// The counts in the order train, validation, test.
     pub fn lengths(&self) -> [usize; 3] {
         [self.train, self.validation, self.test]
@@ -83,11 +84,11 @@ impl Parts {
 impl Manifest {
     /// The manifest of `images` images, whose names and labels have the checksum `images_sha256`, turned into tokens.
     pub(super) fn new(
-        images: Parts,
+        images: SplitCounts,
         images_sha256: String,
         classes: Vec<String>,
         palette: &Palette,
-        settings: &Settings,
+        settings: &TokenizeSettings,
     ) -> Self {
         let n_px = settings.n_px;
         let mut manifest = Self {

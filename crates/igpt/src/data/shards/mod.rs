@@ -6,18 +6,18 @@
 //! names, labels and damaged images as its source, in the same order, so that training on it is training on the source,
 //! bit for bit. Reading order: [`settings`], [`manifest`], `format`, `shard`, [`dir`], `source`, [`mod@write`].
 
-pub mod dir;
+pub(crate) mod dir;
 mod format;
-pub mod manifest;
-pub mod settings;
+pub(crate) mod manifest;
+pub(crate) mod settings;
 mod shard;
 mod source;
 #[cfg(test)]
 mod tests;
-pub mod write;
+pub(crate) mod write;
 
 pub use dir::{FileProblem, TokenDir};
-pub use manifest::{Manifest, Parts};
-pub use settings::Settings;
+pub use manifest::{Manifest, SplitCounts};
+pub use settings::TokenizeSettings;
 pub(super) use source::open;
-pub use write::{Written, write};
+pub use write::{TokenizeProgress, TokenizeSummary, write_token_dir};

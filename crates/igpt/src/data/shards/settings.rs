@@ -2,10 +2,12 @@
 
 use crate::data::Augment;
 use crate::image::ImageSize;
+use crate::setters::setters;
 
 /// How a data set becomes tokens.
 #[derive(Clone, Debug)]
-pub struct Settings {
+#[non_exhaustive]
+pub struct TokenizeSettings {
     /// What `--data` said, kept to tell one directory from another.
     pub source: String,
     /// Size of the images.
@@ -22,3 +24,18 @@ pub struct Settings {
     /// Threads; 0 is one for each core.
     pub threads: usize,
 }
+
+impl TokenizeSettings {
+    /// Of the images of `source` at size `n_px`, without augmented views.
+    pub fn new(source: impl Into<String>, n_px: ImageSize) -> Self {
+        Self { source: source.into(), n_px, augment: Augment::None, views: 0, seed: 0, shard_images: None, threads: 0 }
+    }
+}
+
+setters!(TokenizeSettings {
+    augment: Augment,
+    views: usize,
+    seed: u64,
+    shard_images: Option<usize>,
+    threads: usize,
+});

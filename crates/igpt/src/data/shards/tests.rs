@@ -68,8 +68,8 @@ fn quantizer(n: usize) -> Arc<Quantizer> {
     MADE.lock().unwrap().entry(n).or_insert_with(|| Arc::new(Quantizer::new(palette(n)))).clone()
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> TokenizeSettings {
+    TokenizeSettings {
         source: "noise".into(),
         n_px: SIZE,
         augment: Augment::None,
@@ -80,12 +80,12 @@ fn settings() -> Settings {
     }
 }
 
-fn made(dataset: &Dataset, settings: &Settings, colors: usize, out: &Path) -> Result<Written> {
-    write(dataset, &quantizer(colors), settings, out, &mut |_, _, _| ())
+fn made(dataset: &Dataset, settings: &TokenizeSettings, colors: usize, out: &Path) -> Result<TokenizeSummary> {
+    write_token_dir(dataset, &quantizer(colors), settings, out, &mut |_, _, _| ())
 }
 
 /// A directory of tokens with everything in it: damaged images, missing labels, several shards.
-fn directory(settings: &Settings, colors: usize) -> (TempDir, Dataset) {
+fn directory(settings: &TokenizeSettings, colors: usize) -> (TempDir, Dataset) {
     let (folder, dataset) = (tempfile::tempdir().unwrap(), noise(300, &[13, 77]));
     made(&dataset, settings, colors, folder.path()).unwrap();
     (folder, dataset)
@@ -156,7 +156,7 @@ fn batches_are_the_sources_for_everything_that_is_exact_on_tokens() {
 #[test]
 fn stored_views_are_what_the_sources_run_sees_in_as_many_epochs() {
     for augment in [Augment::Cifar, Augment::Imagenet] {
-        let (folder, source) = directory(&Settings { augment, views: 3, ..settings() }, 40);
+        let (folder, source) = directory(&TokenizeSettings { augment, views: 3, ..settings() }, 40);
         let tokens = opened(folder.path()).unwrap();
         // 240 training images, 24 a batch: three epochs are 30 batches.
         let [theirs, ours] = [&source, &tokens].map(|set| batches(&set.train, augment, 3, 40, 60));
@@ -173,7 +173,7 @@ fn stored_views_are_what_the_sources_run_sees_in_as_many_epochs() {
 
 #[test]
 fn flips_go_on_where_stored_views_come_again() {
-    let (folder, _) = directory(&Settings { augment: Augment::Cifar, views: 1, ..settings() }, 40);
+    let (folder, _) = directory(&TokenizeSettings { augment: Augment::Cifar, views: 1, ..settings() }, 40);
     let tokens = opened(folder.path()).unwrap();
     let one = tokens.train.pick([5]);
     let mut seen: Vec<Vec<u16>> = batches(&one, Augment::Cifar, 0, 40, 4)
@@ -189,11 +189,11 @@ fn flips_go_on_where_stored_views_come_again() {
 
 #[test]
 fn the_bytes_do_not_depend_on_threads_or_interruptions() {
-    let (folder, source) = directory(&Settings { augment: Augment::Imagenet, views: 2, ..settings() }, 40);
+    let (folder, source) = directory(&TokenizeSettings { augment: Augment::Imagenet, views: 2, ..settings() }, 40);
     let whole = contents(folder.path());
     for threads in [1, 3, 8] {
         let again = tempfile::tempdir().unwrap();
-        let settings = Settings { augment: Augment::Imagenet, views: 2, threads, ..settings() };
+        let settings = TokenizeSettings { augment: Augment::Imagenet, views: 2, threads, ..settings() };
         made(&source, &settings, 40, again.path()).unwrap();
         assert!(contents(again.path()) == whole, "{threads} threads");
         // As if it had been killed: some files are missing, one is half written under its passing name.
@@ -249,20 +249,23 @@ fn every_flipped_byte_and_every_cut_is_told_with_the_files_name_and_mended() {
 fn a_directory_begun_otherwise_is_left_alone_and_the_difference_is_named() {
     let (folder, source) = directory(&settings(), 40);
     let before = contents(folder.path());
-    let refuse = |dataset: &Dataset, settings: Settings, colors: usize| {
+    let refuse = |dataset: &Dataset, settings: TokenizeSettings, colors: usize| {
         let problem = made(dataset, &settings, colors, folder.path()).unwrap_err().to_string();
         assert!(contents(folder.path()) == before);
         problem
     };
     let problem = refuse(&source, settings(), 41);
     assert!([40, 41].iter().all(|&n| problem.contains(&palette(n).hash())), "{problem}");
-    let problem = refuse(&source, Settings { n_px: ImageSize::square(8), ..settings() }, 40);
+    let problem = refuse(&source, TokenizeSettings { n_px: ImageSize::square(8), ..settings() }, 40);
     assert!(problem.contains("6×8") && problem.contains("8×8"), "{problem}");
-    let problem = refuse(&source, Settings { source: "other".into(), ..settings() }, 40);
+    let problem = refuse(&source, TokenizeSettings { source: "other".into(), ..settings() }, 40);
     assert!(problem.contains("noise") && problem.contains("other"), "{problem}");
     let problem = refuse(&noise(310, &[13, 77]), settings(), 40);
     assert!(problem.contains("[240, 30, 30]") && problem.contains("[248, 31, 31]"), "{problem}");
-    assert!(refuse(&source, Settings { augment: Augment::Cifar, views: 2, ..settings() }, 40).contains("views is 0"));
+    assert!(
+        refuse(&source, TokenizeSettings { augment: Augment::Cifar, views: 2, ..settings() }, 40)
+            .contains("views is 0")
+    );
 
     let taken = tempfile::tempdir().unwrap();
     fs::write(taken.path().join("notes.txt"), "mine").unwrap();
@@ -271,7 +274,7 @@ fn a_directory_begun_otherwise_is_left_alone_and_the_difference_is_named() {
     // A shard of another directory is not overwritten.
     let foreign = tempfile::tempdir().unwrap();
     fs::copy(folder.path().join("train-00000.tokens"), foreign.path().join("train-00000.tokens")).unwrap();
-    let other = Settings { source: "other".into(), ..settings() };
+    let other = TokenizeSettings { source: "other".into(), ..settings() };
     let problem = made(&source, &other, 40, foreign.path()).unwrap_err().to_string();
     assert!(problem.contains("train-00000.tokens") && problem.contains("another"), "{problem}");
 }
@@ -334,7 +337,7 @@ fn a_loader_over_a_large_directory_keeps_no_copy_of_it() {
         Dataset::new("hole", Vec::new(), source, [(0..IMAGES as u32).collect(), Vec::new(), Vec::new()])
     };
     let quantizer = quantizer(40);
-    let settings = Settings { n_px: size, shard_images: Some(IMAGES), ..settings() };
+    let settings = TokenizeSettings { n_px: size, shard_images: Some(IMAGES), ..settings() };
     let manifest = manifest_of(&source, &quantizer, &settings);
     let shape = Shape::new(&manifest, manifest.shards().next().unwrap());
     let entry = Entry { checksums: vec![crc(&[0; 64 * 64])], ..Entry::default() };
@@ -360,7 +363,7 @@ fn a_loader_over_a_large_directory_keeps_no_copy_of_it() {
 }
 
 /// Writes the manifest anew after an `edit`, with a checksum that fits.
-fn rewrite(root: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
+fn rewrite_token_dir(root: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
     let path = root.join("tokens.json");
     let mut value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     edit(&mut value);
@@ -387,7 +390,7 @@ fn no_number_of_a_manifest_is_believed_before_the_files_agree_with_it() {
     for (name, edit) in edits {
         for n in numbers {
             let (folder, _) = directory(&settings(), 40);
-            rewrite(folder.path(), |manifest| edit(manifest, n));
+            rewrite_token_dir(folder.path(), |manifest| edit(manifest, n));
             if (name, n) == ("views", 0) {
                 // So it is.
                 continue;
@@ -404,7 +407,7 @@ fn no_number_of_a_manifest_is_believed_before_the_files_agree_with_it() {
 #[test]
 fn many_shards_that_are_only_said_to_be_there_are_neither_gathered_nor_listed() {
     let (folder, _) = directory(&settings(), 40);
-    rewrite(folder.path(), |manifest| {
+    rewrite_token_dir(folder.path(), |manifest| {
         manifest["shard_images"] = 1.into();
         manifest["images"]["train"] = 4_000_000_000_u64.into();
     });

@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 
 use super::dir::{FileProblem, PALETTE, palette_text};
 use super::format::{Entry, HEADER, Shape, crc, finish};
-use super::manifest::{MANIFEST, MAX_SIDE, Manifest, Parts};
-use super::settings::Settings;
+use super::manifest::{MANIFEST, MAX_SIDE, Manifest, SplitCounts};
+use super::settings::TokenizeSettings;
 use super::shard::{Found, Shard};
 use crate::checksum::hex;
 use crate::data::{
-    Augment, Damaged, Dataset, Images, Preprocess,
+    Augment, DamagedImage, Dataset, Images, Preprocess,
     damaged::{NAMED, check_count},
 };
 use crate::files;
@@ -36,7 +36,8 @@ const MOST_VIEWS: usize = 1 << 16;
 
 /// What was done.
 #[derive(Clone, Debug)]
-pub struct Written {
+#[non_exhaustive]
+pub struct TokenizeSummary {
     /// What the directory now holds.
     pub manifest: Manifest,
     /// Shards that were whole already.
@@ -48,30 +49,30 @@ pub struct Written {
     /// Images that could not be decoded; the directory says so in their places.
     pub damaged: usize,
     /// The first of them.
-    pub first_damaged: Vec<Damaged>,
+    pub first_damaged: Vec<DamagedImage>,
     /// Bytes of all shards.
     pub bytes: u64,
 }
 
 /// Told what is being done, how much of it, and of how much.
-pub type Progress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+pub type TokenizeProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
 /// Turns `dataset` into a token directory at `out`, or goes on with the one that is there.
 ///
 /// # Errors
 /// Settings that make no tokens; `out` holding something else, or tokens of another palette, size or source; more than
 /// 1 % of the images of a split damaged; a file that can't be written: then what is whole stays.
-pub fn write(
+pub fn write_token_dir(
     dataset: &Dataset,
     quantizer: &Quantizer,
-    settings: &Settings,
+    settings: &TokenizeSettings,
     out: &Path,
-    progress: Progress<'_>,
-) -> Result<Written> {
+    progress: TokenizeProgress<'_>,
+) -> Result<TokenizeSummary> {
     check(dataset, settings)?;
     let manifest = manifest_of(dataset, quantizer, settings);
     manifest.check().map_err(|problem| Error::Invalid(format!("{problem}: give other sizes")))?;
-    let mut written = Written {
+    let mut written = TokenizeSummary {
         manifest: manifest.clone(),
         kept: 0,
         made: 0,
@@ -102,7 +103,7 @@ pub fn write(
             damage.add(
                 shape,
                 (0..shape.images)
-                    .filter_map(|row| Some(Damaged { problem: shard.problem(row)?, name: shard.name(row) })),
+                    .filter_map(|row| Some(DamagedImage { problem: shard.problem(row)?, name: shard.name(row) })),
             )?;
         } else {
             missing.push(shape);
@@ -121,7 +122,7 @@ pub fn write(
             entries
                 .iter()
                 .filter(|entry| !entry.problem.is_empty())
-                .map(|entry| Damaged { name: entry.name.clone(), problem: entry.problem.clone() }),
+                .map(|entry| DamagedImage { name: entry.name.clone(), problem: entry.problem.clone() }),
         )?;
         put(&out.join(shape.name()), &finish(bytes, &shape.fixed(&manifest), &entries))?;
         written.made += 1;
@@ -135,10 +136,10 @@ pub fn write(
 }
 
 /// The manifest of `dataset` turned into tokens.
-pub(super) fn manifest_of(dataset: &Dataset, quantizer: &Quantizer, settings: &Settings) -> Manifest {
+pub(super) fn manifest_of(dataset: &Dataset, quantizer: &Quantizer, settings: &TokenizeSettings) -> Manifest {
     let parts = [&dataset.train, &dataset.validation, &dataset.test];
     let [train, validation, test] = parts.map(Images::len);
-    let (images, classes) = (Parts { train, validation, test }, dataset.classes.clone());
+    let (images, classes) = (SplitCounts { train, validation, test }, dataset.classes.clone());
     Manifest::new(images, fingerprint(parts), classes, quantizer.palette(), settings)
 }
 
@@ -157,7 +158,7 @@ fn fingerprint(parts: [&Images; 3]) -> String {
     hex(&sha.finalize())
 }
 
-fn check(dataset: &Dataset, settings: &Settings) -> Result<()> {
+fn check(dataset: &Dataset, settings: &TokenizeSettings) -> Result<()> {
     let invalid = |problem: String| Err(Error::Invalid(problem));
     if dataset.train.tokens().is_some() {
         return invalid(format!("{} holds tokens already: give the images themselves", dataset.name));
@@ -258,7 +259,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 fn make(
     dataset: &Dataset,
     quantizer: &Quantizer,
-    settings: &Settings,
+    settings: &TokenizeSettings,
     manifest: &Manifest,
     shape: Shape,
     progress: &mut dyn FnMut(usize),
@@ -313,7 +314,7 @@ fn entry(
     images: &Images,
     i: usize,
     quantizer: &Quantizer,
-    settings: &Settings,
+    settings: &TokenizeSettings,
     shape: Shape,
     tokens: &mut [u16],
     row: &mut [u8],
@@ -321,7 +322,7 @@ fn entry(
     let mut entry = Entry { label: images.label(i), name: images.name(i), ..Entry::default() };
     let preprocess = Preprocess { augment: settings.augment, ..Preprocess::of(quantizer.palette(), settings.n_px) };
     let pixels = images.pixels(i).and_then(|pixels| Ok((preprocess.evaluation(&pixels)?, pixels)));
-    let pixels = pixels.map_err(|error| Damaged::new(images.name(i), &error).problem);
+    let pixels = pixels.map_err(|error| DamagedImage::new(images.name(i), &error).problem);
     for (copy, bytes) in row.chunks_exact_mut(shape.n_ctx * shape.token_bytes).enumerate() {
         if let Ok((whole, pixels)) = &pixels {
             let view = copy.checked_sub(1).and_then(|view| {
@@ -347,7 +348,7 @@ fn entry(
 struct Damage {
     images: [usize; 3],
     counts: [usize; 3],
-    first: [Vec<Damaged>; 3],
+    first: [Vec<DamagedImage>; 3],
 }
 
 impl Damage {
@@ -356,7 +357,7 @@ impl Damage {
     }
 
     /// Adds those of a shard.
-    fn add(&mut self, shape: Shape, damaged: impl Iterator<Item = Damaged>) -> Result<()> {
+    fn add(&mut self, shape: Shape, damaged: impl Iterator<Item = DamagedImage>) -> Result<()> {
         let (count, first) = (&mut self.counts[shape.split], &mut self.first[shape.split]);
         for image in damaged {
             *count += 1;

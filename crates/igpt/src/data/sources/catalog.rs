@@ -2,7 +2,7 @@
 
 /// A published data set: where it may lie and where it can be had.
 #[derive(Debug)]
-pub struct Known {
+pub(crate) struct PublishedDataset {
     /// Its name in `--data`.
     pub name: &'static str,
     /// Sub-folders of a data directory to look into, the first of which downloads go to; others are torchvision's.
@@ -12,14 +12,14 @@ pub struct Known {
     /// Addresses that a file's name is appended to, the best first.
     pub mirrors: &'static [&'static str],
     /// The files as published.
-    pub files: &'static [Remote],
+    pub files: &'static [RemoteFile],
     /// Names of its classes in the order of the labels.
     pub classes: &'static [&'static str],
 }
 
 /// A published file. Lengths and hashes are those recorded by TensorFlow Datasets (`url_checksums`).
 #[derive(Debug)]
-pub struct Remote {
+pub(crate) struct RemoteFile {
     /// Name, on the server as on the disk.
     pub name: &'static str,
     /// Length.
@@ -29,7 +29,7 @@ pub struct Remote {
 }
 
 /// Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 grey pictures of clothes, 28×28.
-pub const FASHION_MNIST: Known = Known {
+pub(crate) const FASHION_MNIST: PublishedDataset = PublishedDataset {
     name: "fashion-mnist",
     folders: &["fashion-mnist", "FashionMNIST/raw"],
     system: &["/usr/share/datasets/fashion-mnist"],
@@ -38,22 +38,22 @@ pub const FASHION_MNIST: Known = Known {
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ],
     files: &[
-        Remote {
+        RemoteFile {
             name: "train-images-idx3-ubyte.gz",
             bytes: 26_421_880,
             sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
         },
-        Remote {
+        RemoteFile {
             name: "train-labels-idx1-ubyte.gz",
             bytes: 29_515,
             sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
         },
-        Remote {
+        RemoteFile {
             name: "t10k-images-idx3-ubyte.gz",
             bytes: 4_422_102,
             sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         },
-        Remote {
+        RemoteFile {
             name: "t10k-labels-idx1-ubyte.gz",
             bytes: 5_148,
             sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
@@ -74,7 +74,7 @@ pub const FASHION_MNIST: Known = Known {
 };
 
 /// MNIST (LeCun et al. 1998): 60,000 + 10,000 handwritten digits, 28×28.
-pub const MNIST: Known = Known {
+pub(crate) const MNIST: PublishedDataset = PublishedDataset {
     name: "mnist",
     folders: &["mnist", "MNIST/raw"],
     system: &["/usr/share/datasets/mnist"],
@@ -84,22 +84,22 @@ pub const MNIST: Known = Known {
         "http://yann.lecun.com/exdb/mnist/",
     ],
     files: &[
-        Remote {
+        RemoteFile {
             name: "train-images-idx3-ubyte.gz",
             bytes: 9_912_422,
             sha256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
         },
-        Remote {
+        RemoteFile {
             name: "train-labels-idx1-ubyte.gz",
             bytes: 28_881,
             sha256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
         },
-        Remote {
+        RemoteFile {
             name: "t10k-images-idx3-ubyte.gz",
             bytes: 1_648_877,
             sha256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         },
-        Remote {
+        RemoteFile {
             name: "t10k-labels-idx1-ubyte.gz",
             bytes: 4_542,
             sha256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
@@ -109,12 +109,12 @@ pub const MNIST: Known = Known {
 };
 
 /// CIFAR-10 (Krizhevsky 2009), binary version: 50,000 + 10,000 colour pictures, 32×32.
-pub const CIFAR10: Known = Known {
+pub(crate) const CIFAR10: PublishedDataset = PublishedDataset {
     name: "cifar10",
     folders: &["cifar10", ""],
     system: &[],
     mirrors: &["https://www.cs.toronto.edu/~kriz/"],
-    files: &[Remote {
+    files: &[RemoteFile {
         name: "cifar-10-binary.tar.gz",
         bytes: 170_052_171,
         sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
@@ -123,12 +123,12 @@ pub const CIFAR10: Known = Known {
 };
 
 /// CIFAR-100 (Krizhevsky 2009), binary version, with its fine labels: 50,000 + 10,000 colour pictures, 32×32.
-pub const CIFAR100: Known = Known {
+pub(crate) const CIFAR100: PublishedDataset = PublishedDataset {
     name: "cifar100",
     folders: &["cifar100", ""],
     system: &[],
     mirrors: &["https://www.cs.toronto.edu/~kriz/"],
-    files: &[Remote {
+    files: &[RemoteFile {
         name: "cifar-100-binary.tar.gz",
         bytes: 168_513_733,
         sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
@@ -239,12 +239,12 @@ pub const CIFAR100: Known = Known {
 
 /// STL-10 (Coates et al. 2011), binary version: 5,000 + 8,000 labelled colour pictures, 96×96. The archive's 100,000
 /// unlabelled ones are not used, as in Chen et al. 2020, section 3.1.
-pub const STL10: Known = Known {
+pub(crate) const STL10: PublishedDataset = PublishedDataset {
     name: "stl10",
     folders: &["stl10", ""],
     system: &[],
     mirrors: &["https://cs.stanford.edu/~acoates/stl10/", "http://ai.stanford.edu/~acoates/stl10/"],
-    files: &[Remote {
+    files: &[RemoteFile {
         name: "stl10_binary.tar.gz",
         bytes: 2_640_397_119,
         sha256: "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bundle::Bundle;
-use super::catalog::{CIFAR10, CIFAR100, Known};
+use super::catalog::{CIFAR10, CIFAR100, PublishedDataset};
 use super::locate;
-use super::packed::Packed;
+use super::packed::PackedSource;
 use crate::data::{Dataset, OpenOptions};
 use crate::image::ImageSize;
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ const PLANE: usize = SIDE * SIDE;
 
 /// One of the two sets.
 struct Format {
-    known: &'static Known,
+    known: &'static PublishedDataset,
     bundle: Bundle,
     /// Label bytes before a picture; the last of them is used (CIFAR-100's coarse label comes first).
     labels: usize,
@@ -26,7 +26,7 @@ struct Format {
 ///
 /// # Errors
 /// When it is missing or damaged.
-pub fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
+pub(crate) fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
     let members = &[
         "data_batch_1.bin",
         "data_batch_2.bin",
@@ -44,7 +44,7 @@ pub fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
 ///
 /// # Errors
 /// When it is missing or damaged.
-pub fn open_cifar100(options: &OpenOptions) -> Result<Dataset> {
+pub(crate) fn open_cifar100(options: &OpenOptions) -> Result<Dataset> {
     let members = &["test.bin", "train.bin"];
     let bundle =
         Bundle { archive: CIFAR100.files[0].name, folder: "cifar-100-binary", members, largest: 50_000 * 3074 };
@@ -53,7 +53,7 @@ pub fn open_cifar100(options: &OpenOptions) -> Result<Dataset> {
 
 fn open(format: &Format, options: &OpenOptions) -> Result<Dataset> {
     let dir = locate::find(format.known, options, |dir| format.bundle.is_in(dir))?;
-    let mut packed = Packed::new(ImageSize::square(SIDE), 3);
+    let mut packed = PackedSource::new(ImageSize::square(SIDE), 3);
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for ((path, bytes), name) in format.bundle.read(&dir)?.iter().zip(format.bundle.members) {
         let from = packed.labels.len() as u32;
@@ -65,7 +65,7 @@ fn open(format: &Format, options: &OpenOptions) -> Result<Dataset> {
     Ok(Dataset::with_carved_validation(known.name, known.classes, Arc::new(packed), train, test, options.seed))
 }
 
-fn append(packed: &mut Packed, format: &Format, path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+fn append(packed: &mut PackedSource, format: &Format, path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let record = format.labels + 3 * PLANE;
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
         return Err(Error::format(

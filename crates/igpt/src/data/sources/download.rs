@@ -11,11 +11,11 @@ use std::path::Path;
 
 #[cfg(feature = "downloads")]
 use self::fetch::fetch;
-pub use self::progress::{Hook, Progress};
-use super::catalog::Known;
+pub use self::progress::{DownloadHook, DownloadProgress};
+use super::catalog::PublishedDataset;
 
 /// Puts the files of `known` that aren't there into `dir`. The error is a clause that says why not.
-pub(super) fn fetch_all(known: &Known, dir: &Path, progress: Option<&Hook>) -> Result<(), String> {
+pub(super) fn fetch_all(known: &PublishedDataset, dir: &Path, progress: Option<&DownloadHook>) -> Result<(), String> {
     std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     known.files.iter().filter(|file| !dir.join(file.name).is_file()).try_for_each(|file| {
         let mut problems = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn fetch_all(known: &Known, dir: &Path, progress: Option<&Hook>) -> R
 
 /// Stands in for the download of builds without it.
 #[cfg(not(feature = "downloads"))]
-fn fetch(_: &str, _: &super::catalog::Remote, _: &Path, _: Option<&Hook>) -> Result<(), String> {
+fn fetch(_: &str, _: &super::catalog::RemoteFile, _: &Path, _: Option<&DownloadHook>) -> Result<(), String> {
     Err("igpt was built without the feature `downloads`".into())
 }
 

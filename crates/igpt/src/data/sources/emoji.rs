@@ -7,7 +7,7 @@
 use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
 
-use super::packed::Packed;
+use super::packed::PackedSource;
 use crate::data::{Dataset, Source, split};
 use crate::image::ImageSize;
 use crate::{Error, Result};
@@ -23,13 +23,13 @@ const PITCH: usize = SIDE + 2;
 const ROWS: usize = 62;
 
 struct Emoji {
-    packed: Arc<Packed>,
+    packed: Arc<PackedSource>,
     groups: Vec<u32>,
     categories: Vec<String>,
 }
 
 /// The emoji, cut 80/10/10 by groups with `seed`. The sheet is decoded once in the life of the process.
-pub fn open(seed: u64) -> Result<Dataset> {
+pub(crate) fn open(seed: u64) -> Result<Dataset> {
     let emoji = load()?;
     let parts = split::by_groups(&emoji.groups, seed);
     let source: Arc<dyn Source> = emoji.packed.clone();
@@ -65,7 +65,7 @@ fn decode() -> Result<Emoji> {
 
     let mut lines = LABELS.lines();
     let categories = lines.next().unwrap_or_default().split('\t').map(str::to_owned).collect();
-    let mut packed = Packed::new(ImageSize::square(SIDE), 3);
+    let mut packed = PackedSource::new(ImageSize::square(SIDE), 3);
     let mut groups = Vec::new();
     for line in lines {
         let mut fields = line.split('\t');

@@ -4,16 +4,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalog::Known;
+use super::catalog::PublishedDataset;
 use super::locate;
-use super::packed::Packed;
+use super::packed::PackedSource;
 use crate::data::{Dataset, OpenOptions};
 use crate::image::ImageSize;
 use crate::{Error, Result, files};
 
 /// An IDX array of bytes: its dimensions and its elements, the last dimension fastest.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Idx {
+pub(crate) struct IdxArray {
     /// Sizes of the dimensions, at least one.
     pub dims: Vec<usize>,
     /// As many bytes as the dimensions multiply to.
@@ -30,7 +30,7 @@ const LARGEST_RATIO: u64 = 64;
 /// # Errors
 /// When the file can't be read, its magic number is another, its length is not what the header says or is out of
 /// proportion, or gzip's checksum is not that of the data.
-pub fn read(path: &Path) -> Result<Idx> {
+pub(crate) fn read(path: &Path) -> Result<IdxArray> {
     let file = files::open(path)?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     let mut file = BufReader::new(file);
@@ -73,16 +73,16 @@ pub fn read(path: &Path) -> Result<Idx> {
     if data.len() as u64 != have {
         return Err(Error::format(path, format!("{have} bytes unpack from {length}, which no images do: refused")));
     }
-    Ok(Idx { dims, data })
+    Ok(IdxArray { dims, data })
 }
 
 /// Opens [`super::catalog::MNIST`] or one like it; a seeded tenth of train becomes validation.
 ///
 /// # Errors
 /// When files are missing or damaged.
-pub fn open(known: &Known, options: &OpenOptions) -> Result<Dataset> {
+pub(crate) fn open(known: &PublishedDataset, options: &OpenOptions) -> Result<Dataset> {
     let dir = locate::find(known, options, |dir| FILES.iter().flatten().all(|stem| file(dir, stem).is_some()))?;
-    let mut packed: Option<Packed> = None;
+    let mut packed: Option<PackedSource> = None;
     for [images, labels] in FILES {
         // `find` saw both; a race is reported as the plain name that can't be read.
         let path = |stem: &str| file(&dir, stem).unwrap_or_else(|| dir.join(stem));
@@ -104,7 +104,7 @@ fn file(dir: &Path, stem: &str) -> Option<std::path::PathBuf> {
     [stem.to_owned(), format!("{stem}.gz"), dotted].iter().map(|name| dir.join(name)).find(|path| path.is_file())
 }
 
-fn append(packed: &mut Option<Packed>, name: &str, images: &Path, labels: &Path, classes: usize) -> Result<()> {
+fn append(packed: &mut Option<PackedSource>, name: &str, images: &Path, labels: &Path, classes: usize) -> Result<()> {
     let (pictures, classed) = (read(images)?, read(labels)?);
     let &[n, height, width] = pictures.dims.as_slice() else {
         return Err(Error::format(images, format!("{} dimensions, but images have 3", pictures.dims.len())));
@@ -116,7 +116,7 @@ fn append(packed: &mut Option<Packed>, name: &str, images: &Path, labels: &Path,
         return Err(Error::format(labels, format!("label {label}, but there are {classes} classes")));
     }
     let size = ImageSize { height, width };
-    let packed = packed.get_or_insert_with(|| Packed::new(size, 1));
+    let packed = packed.get_or_insert_with(|| PackedSource::new(size, 1));
     if size.pixels() == 0 || size != packed.size {
         return Err(Error::format(images, format!("images of {size}, where {} was expected", packed.size)));
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::catalog::Known;
+use super::catalog::PublishedDataset;
 use super::download;
 use crate::data::OpenOptions;
 use crate::{Error, Result};
@@ -13,7 +13,11 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// Says why the download failed and which files to put where.
-pub fn find(known: &Known, options: &OpenOptions, complete: impl Fn(&Path) -> bool) -> Result<PathBuf> {
+pub(crate) fn find(
+    known: &PublishedDataset,
+    options: &OpenOptions,
+    complete: impl Fn(&Path) -> bool,
+) -> Result<PathBuf> {
     let roots = roots(options);
     let mut places: Vec<PathBuf> = options.data_dir.iter().cloned().collect();
     places.extend(roots.iter().flat_map(|root| known.folders.iter().map(move |folder| root.join(folder))));

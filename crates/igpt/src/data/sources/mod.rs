@@ -3,12 +3,12 @@
 //! ([`packed`]).
 
 mod bundle;
-pub mod catalog;
-pub mod cifar;
-pub mod download;
-pub mod emoji;
-pub mod folder;
-pub mod idx;
-pub mod locate;
-pub mod packed;
-pub mod stl10;
+pub(crate) mod catalog;
+pub(crate) mod cifar;
+pub(crate) mod download;
+pub(crate) mod emoji;
+pub(crate) mod folder;
+pub(crate) mod idx;
+pub(crate) mod locate;
+pub(crate) mod packed;
+pub(crate) mod stl10;

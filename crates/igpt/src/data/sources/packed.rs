@@ -5,7 +5,7 @@ use crate::data::Source;
 use crate::image::{ImageSize, Pixels};
 
 /// A source of equally large images; `data` is (N, height, width, channels).
-pub struct Packed {
+pub struct PackedSource {
     /// Height and width of every image.
     pub size: ImageSize,
     /// 1 or 3.
@@ -18,8 +18,8 @@ pub struct Packed {
     pub names: Vec<String>,
 }
 
-impl Packed {
-    /// An empty source, to be filled with [`Packed::push_file`].
+impl PackedSource {
+    /// An empty source, to be filled with [`PackedSource::push_file`].
     pub fn new(size: ImageSize, channels: usize) -> Self {
         Self { size, channels, data: Vec::new(), labels: Vec::new(), names: Vec::new() }
     }
@@ -39,7 +39,7 @@ impl Packed {
     }
 }
 
-impl Source for Packed {
+impl Source for PackedSource {
     fn len(&self) -> usize {
         self.labels.len()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bundle::{Bundle, Member};
 use super::catalog::STL10;
 use super::locate;
-use super::packed::Packed;
+use super::packed::PackedSource;
 use crate::data::{Dataset, OpenOptions};
 use crate::image::ImageSize;
 use crate::{Error, Result};
@@ -24,10 +24,10 @@ const BUNDLE: Bundle = Bundle {
 ///
 /// # Errors
 /// When it is missing or damaged.
-pub fn open(options: &OpenOptions) -> Result<Dataset> {
+pub(crate) fn open(options: &OpenOptions) -> Result<Dataset> {
     let dir = locate::find(&STL10, options, |dir| BUNDLE.is_in(dir))?;
     let members = BUNDLE.read(&dir)?;
-    let mut packed = Packed::new(ImageSize::square(SIDE), 3);
+    let mut packed = PackedSource::new(ImageSize::square(SIDE), 3);
     append(&mut packed, "test_X.bin", &members[0], &members[1])?;
     let tests = packed.labels.len() as u32;
     append(&mut packed, "train_X.bin", &members[2], &members[3])?;
@@ -35,7 +35,12 @@ pub fn open(options: &OpenOptions) -> Result<Dataset> {
     Ok(Dataset::with_carved_validation(STL10.name, STL10.classes, Arc::new(packed), train, test, options.seed))
 }
 
-fn append(packed: &mut Packed, name: &str, (path, pictures): &Member, (labels_path, labels): &Member) -> Result<()> {
+fn append(
+    packed: &mut PackedSource,
+    name: &str,
+    (path, pictures): &Member,
+    (labels_path, labels): &Member,
+) -> Result<()> {
     let wrong = |path: &Path, problem: String| Err(Error::format(path, format!("{problem}: copy the file again")));
     if pictures.is_empty() || !pictures.len().is_multiple_of(3 * PLANE) {
         return wrong(path, format!("{} bytes, which are no whole pictures of {} bytes", pictures.len(), 3 * PLANE));

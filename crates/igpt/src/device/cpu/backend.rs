@@ -6,8 +6,10 @@ use super::engine::CpuEngine;
 use super::memory;
 use super::setup::{Setup, tokens_at_once};
 use super::training::TrainingEngine;
-use crate::device::{Backend, Device, Engine, Finding, Memory, Options, Precision, TrainEngine, TrainOptions};
-use crate::machine::{Limits, expect_memory};
+use crate::device::{
+    Backend, Device, Diagnostic, Engine, EngineMemory, EngineOptions, Precision, TrainEngine, TrainOptions,
+};
+use crate::machine::{MachineLimits, expect_memory};
 use crate::model::{ModelConfig, expect_weights};
 use crate::{Error, Result};
 
@@ -38,7 +40,7 @@ impl Backend for CpuBackend {
         vec![Device::Cpu]
     }
 
-    fn open(&self, network: &ModelConfig, weights: &[f32], options: &Options) -> Result<Box<dyn Engine>> {
+    fn open(&self, network: &ModelConfig, weights: &[f32], options: &EngineOptions) -> Result<Box<dyn Engine>> {
         self.expect_known()?;
         network.validate()?;
         expect_weights(network, weights)?;
@@ -77,27 +79,27 @@ impl Backend for CpuBackend {
         tokens_at_once(threads)
     }
 
-    fn memory(&self, network: &ModelConfig, options: &Options) -> Memory {
+    fn memory(&self, network: &ModelConfig, options: &EngineOptions) -> EngineMemory {
         memory::memory(network, &Setup::forward(self.isa, options))
     }
 
-    fn train_memory(&self, network: &ModelConfig, options: &TrainOptions) -> Memory {
+    fn train_memory(&self, network: &ModelConfig, options: &TrainOptions) -> EngineMemory {
         memory::memory(network, &Setup::training(self.isa, options))
     }
 
-    fn decoder_memory(&self, network: &ModelConfig, options: &Options, rows: usize) -> u64 {
+    fn decoder_memory(&self, network: &ModelConfig, options: &EngineOptions, rows: usize) -> u64 {
         memory::decoder_memory(network, &Setup::forward(self.isa, options), rows)
     }
 
     fn memory_left(&self) -> Option<u64> {
-        Limits::now().usable()
+        MachineLimits::now().usable()
     }
 
     fn arithmetic(&self) -> String {
         self.isa.name().into()
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    fn findings(&self) -> Vec<Diagnostic> {
         vec![self.instruction_set(), self.format()]
     }
 }
@@ -107,7 +109,7 @@ impl CpuBackend {
         self.refused.as_ref().map_or(Ok(()), |refused| Err(Error::Invalid(refused.to_string())))
     }
 
-    fn instruction_set(&self) -> Finding {
+    fn instruction_set(&self) -> Diagnostic {
         let isa = self.isa.name();
         let advice = match (isa, std::env::var("IGPT_ISA")) {
             (isa, Ok(asked)) if asked == isa => {
@@ -123,10 +125,10 @@ impl CpuBackend {
             }
             _ => "a processor with AVX2 or AVX-512 trains many times as fast".into(),
         };
-        Finding { name: "instruction set", found: isa.into(), advice }
+        Diagnostic { name: "instruction set", found: isa.into(), advice }
     }
 
-    fn format(&self) -> Finding {
+    fn format(&self) -> Diagnostic {
         let (found, advice) = match self.precisions()[0] {
             Precision::Bf16 => (
                 "bf16",
@@ -136,6 +138,6 @@ impl CpuBackend {
                 ("f32", "what pretrain, finetune and demo compute in: this processor has no instructions for bf16")
             }
         };
-        Finding { name: "precision", found: found.into(), advice: advice.into() }
+        Diagnostic { name: "precision", found: found.into(), advice: advice.into() }
     }
 }

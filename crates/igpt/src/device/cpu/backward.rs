@@ -15,7 +15,7 @@ use igpt_kernels::{LANE_PAD, MatMut, MatRef, Scalar, embedding, norm, reduce};
 use super::classes::ClassGradient;
 use super::context::{Cpu, Shape};
 use super::forward::{head_views, recompute, rms_norm};
-use super::model::{BlockPanels, BlockPlaces, Model, Packed, backward_panels};
+use super::model::{BlockOffsets, BlockPanels, Model, Packed, backward_panels};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 
@@ -29,17 +29,17 @@ pub(crate) struct Losses<'a> {
 }
 
 /// Tells from which place on the flat gradient is final, as the pass goes from its end to its beginning.
-pub(crate) struct Told<'a> {
-    ready: Option<Ready<'a>>,
+pub(crate) struct BucketReport<'a> {
+    ready: Option<ReadyHook<'a>>,
     end: usize,
 }
 
 /// Is given a range of the flat gradient that is final, and its values.
-pub(crate) type Ready<'a> = &'a mut dyn FnMut(Range<usize>, &mut [f32]);
+pub(crate) type ReadyHook<'a> = &'a mut dyn FnMut(Range<usize>, &mut [f32]);
 
-impl<'a> Told<'a> {
+impl<'a> BucketReport<'a> {
     /// Of a gradient of `len` values, to `ready`, or to nobody.
-    pub(crate) fn new(len: usize, ready: Option<Ready<'a>>) -> Self {
+    pub(crate) fn new(len: usize, ready: Option<ReadyHook<'a>>) -> Self {
         Self { ready, end: len }
     }
 
@@ -66,7 +66,7 @@ pub(crate) fn backward<S: Scalar>(
     fresh: bool,
     frozen: usize,
     losses: Losses<'_>,
-    told: &mut Told<'_>,
+    told: &mut BucketReport<'_>,
 ) {
     let (n, c) = (shape.rows(), model.dims.channels);
     let Workspace { residual, layers, gradients, scratch, ids, one_block, .. } = work;
@@ -83,7 +83,7 @@ pub(crate) fn backward<S: Scalar>(
     let top = pass.top();
     if fresh && !losses.pixels {
         // No loss reaches these products.
-        let behind = model.places.blocks[top.max(frozen)..].iter().flat_map(BlockPlaces::products);
+        let behind = model.places.blocks[top.max(frozen)..].iter().flat_map(BlockOffsets::products);
         behind.chain([&model.places.head]).for_each(|product| grads[product.weight.clone()].fill(0.0));
     }
     if top < frozen {

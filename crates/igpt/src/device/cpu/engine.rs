@@ -12,7 +12,7 @@ use super::context::{Cpu, Shape};
 use super::decoder::{CpuDecoder, QuantizedWeights};
 use super::forward::forward;
 use super::head;
-use super::model::{Model, OneBlock};
+use super::model::{Model, StreamedPanels};
 use super::setup::Setup;
 use super::workspace::Workspace;
 use crate::data::Batch;
@@ -38,10 +38,11 @@ impl<S: Scalar> CpuEngine<S> {
     pub(super) fn new(config: &ModelConfig, weights: &[f32], setup: &Setup) -> Self {
         let threads = setup.threads();
         let pool = Arc::new(Pool::new(threads));
-        let (isa, repack) = (setup.isa, setup.engine.repack);
-        let model = Model::<S>::new(config, weights, setup.training.is_some(), !repack, Cpu { isa, pool: &pool });
+        let (isa, stream_weights) = (setup.isa, setup.engine.stream_weights);
+        let model =
+            Model::<S>::new(config, weights, setup.training.is_some(), !stream_weights, Cpu { isa, pool: &pool });
         let mut work = Workspace::new(&model.dims, setup.images(config), config.n_ctx(), threads, setup.passes());
-        work.one_block = repack.then(|| OneBlock::new(&model));
+        work.one_block = stream_weights.then(|| StreamedPanels::new(&model));
         let int8 = setup.engine.int8;
         Self { isa, pool, int8, quantized: OnceLock::new(), model: Arc::new(model), work }
     }

@@ -10,7 +10,7 @@ use igpt_kernels::pool::{chunks, grid, rows};
 use igpt_kernels::{Isa, MatMut, MatRef, Scalar, embedding, norm};
 
 use super::context::{Cpu, Shape};
-use super::model::{BlockPanels, Model, OneBlock, forward_panels, pack_forward};
+use super::model::{BlockPanels, Model, StreamedPanels, forward_panels, pack_forward};
 use super::workspace::{LayerActivations, Scratch, Workspace};
 
 /// Runs the blocks below `until` over the input ids in the workspace. `before` sees the residual stream (rows, C)
@@ -66,7 +66,7 @@ pub(crate) fn recompute<S: Scalar>(
     l: usize,
     x: &[f32],
     layers: &mut [LayerActivations<S>],
-    one_block: &mut Option<OneBlock<S>>,
+    one_block: &mut Option<StreamedPanels<S>>,
     scratch: &mut [Scratch<S>],
 ) {
     let kept = layers.len();

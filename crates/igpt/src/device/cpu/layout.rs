@@ -2,7 +2,7 @@
 //!
 //! Inside an arena each tensor is a matrix whose sides are padded with zeros (the kernels handle whole lanes only), so
 //! that odd sizes are correct without any edge code above the kernels. The padding stays zero under training: its
-//! gradients are zero. [`Layout::export`] and [`Layout::import`] translate to and from compact tensors.
+//! gradients are zero. [`PaddedLayout::export`] and [`PaddedLayout::import`] translate to and from compact tensors.
 
 use std::ops::Range;
 
@@ -45,9 +45,9 @@ impl Side {
 
 /// One parameter tensor in an arena.
 #[derive(Clone, Debug)]
-pub(crate) struct Tensor {
+pub(crate) struct PaddedTensor {
     /// Its name and shape.
-    pub(crate) of: model::Tensor,
+    pub(crate) of: model::ParamTensor,
     /// First element in the arena.
     pub(crate) offset: usize,
     /// Rows in the arena, padded; 1 for vectors.
@@ -57,7 +57,7 @@ pub(crate) struct Tensor {
     sides: [Side; 2],
 }
 
-impl Tensor {
+impl PaddedTensor {
     /// The tensor's place in the arena, padding included.
     pub(crate) fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.rows * self.cols
@@ -96,19 +96,19 @@ impl Tensor {
 
 /// Places of all parameters of a model.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
-    tensors: Vec<Tensor>,
+pub(crate) struct PaddedLayout {
+    tensors: Vec<PaddedTensor>,
     len: usize,
 }
 
-impl Layout {
-    /// The layout of `config`'s network, its tensors in the order of [`model::Layout`].
+impl PaddedLayout {
+    /// The layout of `config`'s network, its tensors in the order of [`model::ParamLayout`].
     pub(crate) fn new(config: &ModelConfig) -> Self {
-        let mut layout = Layout { tensors: Vec::new(), len: 0 };
+        let mut layout = PaddedLayout { tensors: Vec::new(), len: 0 };
         let size = config.head_size();
         let padded = size.next_multiple_of(16);
         let heads = |groups| Side::Heads { groups, size, padded };
-        for tensor in model::Layout::new(config).tensors() {
+        for tensor in model::ParamLayout::new(config).tensors() {
             let sides = match *tensor.shape {
                 [rows, cols] => [Side::Plain(rows), Side::Plain(cols)],
                 _ => [Side::Plain(1), Side::Plain(tensor.len())],
@@ -119,7 +119,7 @@ impl Layout {
                 _ => sides,
             };
             let rows = if tensor.shape.len() > 1 { sides[0].padded() } else { 1 };
-            let tensor = Tensor { of: tensor.clone(), offset: layout.len, rows, cols: sides[1].padded(), sides };
+            let tensor = PaddedTensor { of: tensor.clone(), offset: layout.len, rows, cols: sides[1].padded(), sides };
             layout.len = tensor.range().end;
             layout.tensors.push(tensor);
         }
@@ -127,20 +127,20 @@ impl Layout {
     }
 
     /// The layout of second moments: where hidden matrices have none, the others close ranks.
-    pub(crate) fn second_moments(&self, of_hidden: bool) -> Layout {
-        let mut layout = Layout { tensors: Vec::new(), len: 0 };
+    pub(crate) fn second_moments(&self, of_hidden: bool) -> PaddedLayout {
+        let mut layout = PaddedLayout { tensors: Vec::new(), len: 0 };
         for tensor in self.tensors.iter().filter(|tensor| of_hidden || !tensor.of.hidden) {
-            layout.tensors.push(Tensor { offset: layout.len, ..tensor.clone() });
+            layout.tensors.push(PaddedTensor { offset: layout.len, ..tensor.clone() });
             layout.len += tensor.range().len();
         }
         layout
     }
 
     /// The layout of what lies in `range`, whose ends are ends of tensors.
-    pub(crate) fn part(&self, range: &Range<usize>) -> Layout {
+    pub(crate) fn part(&self, range: &Range<usize>) -> PaddedLayout {
         let inside = self.tensors.iter().filter(|tensor| range.contains(&tensor.offset));
-        let tensors = inside.map(|tensor| Tensor { offset: tensor.offset - range.start, ..tensor.clone() });
-        Layout { tensors: tensors.collect(), len: range.len() }
+        let tensors = inside.map(|tensor| PaddedTensor { offset: tensor.offset - range.start, ..tensor.clone() });
+        PaddedLayout { tensors: tensors.collect(), len: range.len() }
     }
 
     /// Share `share` of `count` about equal ones of whole tensors, one behind the other.
@@ -159,16 +159,16 @@ impl Layout {
     }
 
     /// All tensors in the arena's order.
-    pub(crate) fn tensors(&self) -> &[Tensor] {
+    pub(crate) fn tensors(&self) -> &[PaddedTensor] {
         &self.tensors
     }
 
     /// The tensor called `name`.
-    pub(crate) fn tensor(&self, name: &str) -> Option<&Tensor> {
+    pub(crate) fn tensor(&self, name: &str) -> Option<&PaddedTensor> {
         self.tensors.iter().find(|tensor| tensor.of.name == name)
     }
 
-    /// Spreads compact `weights`, as [`model::Layout`] lists them, over an arena of zeros.
+    /// Spreads compact `weights`, as [`model::ParamLayout`] lists them, over an arena of zeros.
     pub(crate) fn spread(&self, weights: &[f32], arena: &mut [f32]) {
         for tensor in &self.tensors {
             let values = &weights[tensor.of.range()];
@@ -186,7 +186,7 @@ mod tests {
     fn second_moments_are_of_all_but_the_hidden_matrices_where_these_have_none() {
         let mut config = ModelConfig::new(ImageSize { height: 9, width: 17 }, 61, 72, 3, 3);
         config.biases = true;
-        let layout = Layout::new(&config);
+        let layout = PaddedLayout::new(&config);
         assert_eq!(layout.second_moments(true).arena_len(), layout.arena_len());
         let rest = layout.second_moments(false);
         let hidden: usize = layout.tensors().iter().filter(|t| t.of.hidden).map(|t| t.range().len()).sum();
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn import_then_export_gives_the_same_values_and_zero_padding() {
         let config = ModelConfig::new(ImageSize::square(8), 61, 72, 1, 3);
-        let layout = Layout::new(&config);
+        let layout = PaddedLayout::new(&config);
         let mut arena = vec![0.0; layout.arena_len()];
         for tensor in layout.tensors() {
             let values: Vec<f32> = (0..tensor.of.len()).map(|i| i as f32 + 1.0).collect();
@@ -217,12 +217,12 @@ mod tests {
 
     #[test]
     fn shares_are_whole_tensors_that_make_the_arena_and_their_layouts_lie_in_it() {
-        let layout = Layout::new(&ModelConfig::new(ImageSize::square(8), 61, 72, 4, 3));
+        let layout = PaddedLayout::new(&ModelConfig::new(ImageSize::square(8), 61, 72, 4, 3));
         for count in [1, 2, 4, 64] {
             let shares: Vec<_> = (0..count).map(|share| layout.share((share, count))).collect();
             assert_eq!((shares[0].start, shares[count - 1].end), (0, layout.arena_len()));
             assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let names = |layout: &Layout| layout.tensors().iter().map(|t| t.of.name.clone()).collect::<Vec<_>>();
+            let names = |layout: &PaddedLayout| layout.tensors().iter().map(|t| t.of.name.clone()).collect::<Vec<_>>();
             let parts: Vec<_> = shares.iter().map(|share| layout.part(share)).collect();
             assert_eq!(parts.iter().flat_map(names).collect::<Vec<_>>(), names(&layout));
             for (part, share) in parts.iter().zip(&shares) {

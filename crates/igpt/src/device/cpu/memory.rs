@@ -4,15 +4,15 @@ use igpt_kernels::attention::KvShape;
 use igpt_kernels::{Scalar, bf16};
 
 use super::dims::Dims;
-use super::layout::{Layout, Tensor};
+use super::layout::{PaddedLayout, PaddedTensor};
 use super::rules::rule;
 use super::setup::Setup;
 use super::workspace::{Passes, Workspace};
-use crate::device::{Memory, Precision};
+use crate::device::{EngineMemory, Precision};
 use crate::model::ModelConfig;
 
 /// What an engine for `config` takes.
-pub(super) fn memory(config: &ModelConfig, setup: &Setup) -> Memory {
+pub(super) fn memory(config: &ModelConfig, setup: &Setup) -> EngineMemory {
     match setup.engine.precision {
         Precision::F32 => of::<f32>(config, setup),
         Precision::Bf16 => of::<bf16>(config, setup),
@@ -27,20 +27,21 @@ pub(super) fn decoder_memory(config: &ModelConfig, setup: &Setup, rows: usize) -
     }
 }
 
-fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> Memory {
-    let (dims, layout) = (Dims::new::<S>(config, setup.isa), Layout::new(config));
+fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> EngineMemory {
+    let (dims, layout) = (Dims::new::<S>(config, setup.isa), PaddedLayout::new(config));
     let arena = size_of::<f32>() * layout.arena_len();
-    let bytes = |is: &dyn Fn(&Tensor) -> bool| {
+    let bytes = |is: &dyn Fn(&PaddedTensor) -> bool| {
         let tensors = layout.tensors().iter().filter(|tensor| is(tensor));
         tensors.map(|tensor| tensor.range().len() * size_of::<S>()).sum::<usize>()
     };
     let (blocks, head) = (bytes(&|tensor| tensor.of.hidden), bytes(&|tensor| tensor.of.name == "lm_head.weight"));
     let trains = setup.training.is_some();
     let waiting = setup.training.map_or(0, |training| training.gradient_groups.max(1).ilog2());
-    let averages = setup.training.is_some_and(|training| training.average);
+    let averages = setup.training.is_some_and(|training| training.ema);
     let copies = if trains { 2 } else { 1 };
     // Three of one block: the one that a pass is at and the next, and the former transposed.
-    let packed = copies * head + if setup.engine.repack { 3 * blocks / config.n_layer } else { copies * blocks };
+    let packed =
+        copies * head + if setup.engine.stream_weights { 3 * blocks / config.n_layer } else { copies * blocks };
     let rule = setup.training.map(|training| rule::<S>(training.optimizer, &dims, config));
     let moments = setup.training.zip(rule.as_ref()).map_or(0, |(training, rule)| {
         let owned = layout.share(training.share);
@@ -51,7 +52,7 @@ fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> Memory {
     let of_rule = rule.map_or(0, |rule| rule.scratch_bytes());
     let images = setup.images(config);
     let n_ctx = config.n_ctx();
-    Memory {
+    EngineMemory {
         weights: arena as u64,
         packed: packed as u64,
         gradients: (if trains { arena } else { 0 }) as u64,
@@ -59,7 +60,7 @@ fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> Memory {
         activations: Workspace::<S>::activation_bytes(&dims, images, n_ctx, setup.passes()) as u64,
         scratch: (threads * (Workspace::<S>::scratch_bytes(&dims, images, n_ctx, setup.passes()) + of_rule)) as u64,
         groups: (arena * waiting as usize) as u64,
-        average: (if averages { arena } else { 0 }) as u64,
+        ema: (if averages { arena } else { 0 }) as u64,
     }
 }
 

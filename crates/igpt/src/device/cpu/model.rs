@@ -9,31 +9,31 @@ use igpt_kernels::{Buffer, MatMut, MatRef, Scalar};
 
 use super::context::Cpu;
 use super::dims::Dims;
-use super::layout::{Layout, Tensor};
+use super::layout::{PaddedLayout, PaddedTensor};
 use super::packing::WeightsMut;
-use crate::model::{ModelConfig, RateGroup};
+use crate::model::{LrGroup, ModelConfig};
 
 /// Where one block's tensors lie in the arena.
 #[derive(Clone, Debug)]
-pub(crate) struct BlockPlaces {
-    pub(crate) attn: Product,
-    pub(crate) proj: Product,
-    pub(crate) fc: Product,
-    pub(crate) out: Product,
+pub(crate) struct BlockOffsets {
+    pub(crate) attn: LinearParams,
+    pub(crate) proj: LinearParams,
+    pub(crate) fc: LinearParams,
+    pub(crate) out: LinearParams,
     pub(crate) ln_1: Range<usize>,
     pub(crate) ln_2: Range<usize>,
 }
 
-impl BlockPlaces {
+impl BlockOffsets {
     /// All products, in the order of [`BlockPanels::products_mut`].
-    pub(crate) fn products(&self) -> [&Product; 4] {
+    pub(crate) fn products(&self) -> [&LinearParams; 4] {
         [&self.attn, &self.proj, &self.fc, &self.out]
     }
 }
 
 /// Where a product's matrix and bias lie.
 #[derive(Clone, Debug)]
-pub(crate) struct Product {
+pub(crate) struct LinearParams {
     pub(crate) weight: Range<usize>,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
@@ -41,35 +41,35 @@ pub(crate) struct Product {
     /// Whether it lies inside a block, so that an optimizer's own [rule](super::rule) updates it.
     pub(crate) hidden: bool,
     /// What the matrix's learning rate depends on.
-    pub(crate) rate: RateGroup,
+    pub(crate) rate: LrGroup,
 }
 
 /// Where everything lies.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct ParamOffsets {
     pub(crate) wte: Range<usize>,
     pub(crate) wpe: Range<usize>,
-    pub(crate) blocks: Vec<BlockPlaces>,
+    pub(crate) blocks: Vec<BlockOffsets>,
     pub(crate) ln_f: Range<usize>,
-    pub(crate) head: Product,
+    pub(crate) head: LinearParams,
     /// The classifier's matrix, if there is one.
     pub(crate) score: Option<Range<usize>>,
     /// All tensors that are not a product's matrix, in order, and what their learning rates depend on.
-    pub(crate) others: Vec<(Range<usize>, RateGroup)>,
+    pub(crate) others: Vec<(Range<usize>, LrGroup)>,
 }
 
-impl Places {
-    fn new(layout: &Layout, n_layer: usize) -> Self {
+impl ParamOffsets {
+    fn new(layout: &PaddedLayout, n_layer: usize) -> Self {
         let tensor = |name: &str| layout.tensor(name).expect("the layout names every tensor of its config");
         let product = |name: &str| {
             let weight = tensor(&format!("{name}.weight"));
             let bias = layout.tensor(&format!("{name}.bias")).map(|t| t.range());
-            let Tensor { rows, cols, ref of, .. } = *weight;
-            Product { weight: weight.range(), rows, cols, bias, hidden: of.hidden, rate: RateGroup::of(of, n_layer) }
+            let PaddedTensor { rows, cols, ref of, .. } = *weight;
+            LinearParams { weight: weight.range(), rows, cols, bias, hidden: of.hidden, rate: LrGroup::of(of, n_layer) }
         };
         let block = |i: usize| {
             let h = format!("transformer.h.{i}");
-            BlockPlaces {
+            BlockOffsets {
                 attn: product(&format!("{h}.attn.c_attn")),
                 proj: product(&format!("{h}.attn.c_proj")),
                 fc: product(&format!("{h}.mlp.c_fc")),
@@ -87,9 +87,9 @@ impl Places {
             score: layout.tensor("score.weight").map(|t| t.range()),
             others: Vec::new(),
         };
-        let is_product = |tensor: &&Tensor| tensor.of.hidden || tensor.range() == places.head.weight;
+        let is_product = |tensor: &&PaddedTensor| tensor.of.hidden || tensor.range() == places.head.weight;
         let others = layout.tensors().iter().filter(|tensor| !is_product(tensor));
-        places.others = others.map(|tensor| (tensor.range(), RateGroup::of(&tensor.of, n_layer))).collect();
+        places.others = others.map(|tensor| (tensor.range(), LrGroup::of(&tensor.of, n_layer))).collect();
         places
     }
 
@@ -108,7 +108,7 @@ impl Places {
 
     /// Where the second moments of a range of the arena lie; those of hidden matrices may be left out.
     pub(crate) fn second_moments(&self, place: &Range<usize>, of_hidden: bool) -> Range<usize> {
-        let hidden = self.blocks.iter().flat_map(BlockPlaces::products).map(|product| &product.weight);
+        let hidden = self.blocks.iter().flat_map(BlockOffsets::products).map(|product| &product.weight);
         let left_out: usize = match of_hidden {
             true => 0,
             false => hidden.filter(|weight| weight.start < place.start).map(Range::len).sum(),
@@ -128,12 +128,12 @@ pub(crate) struct BlockPanels<S: Scalar> {
 
 impl<S: Scalar> BlockPanels<S> {
     /// Room for a block's products.
-    fn new(block: &BlockPlaces, transposed: bool) -> Self {
+    fn new(block: &BlockOffsets, transposed: bool) -> Self {
         let [attn, proj, fc, out] = block.products().map(|product| room(product, transposed));
         Self { attn, proj, fc, out }
     }
 
-    /// All products of a block, in the order of [`BlockPlaces::products`], if it is kept packed.
+    /// All products of a block, in the order of [`BlockOffsets::products`], if it is kept packed.
     fn copies(block: Option<&mut Self>) -> [Option<&mut Panels<S>>; 4] {
         block.map_or([const { None }; 4], |block| block.products_mut().map(Some))
     }
@@ -149,33 +149,33 @@ impl<S: Scalar> BlockPanels<S> {
         }
     }
 
-    /// All products, in the order of [`BlockPlaces::products`].
+    /// All products, in the order of [`BlockOffsets::products`].
     pub(crate) fn products(&self) -> [&Panels<S>; 4] {
         [&self.attn, &self.proj, &self.fc, &self.out]
     }
 
-    /// All products, in the order of [`BlockPlaces::products`].
+    /// All products, in the order of [`BlockOffsets::products`].
     fn products_mut(&mut self) -> [&mut Panels<S>; 4] {
         [&mut self.attn, &mut self.proj, &mut self.fc, &mut self.out]
     }
 }
 
 /// Room for a packed product: as it multiplies activations (`transposed` false) or gradients (true).
-fn room<S: Scalar>(product: &Product, transposed: bool) -> Panels<S> {
-    let Product { rows, cols, .. } = *product;
+fn room<S: Scalar>(product: &LinearParams, transposed: bool) -> Panels<S> {
+    let LinearParams { rows, cols, .. } = *product;
     if transposed { Panels::new(cols, rows) } else { Panels::new(rows, cols) }
 }
 
 /// All products, packed one way.
 #[derive(Clone, Debug)]
 pub(crate) struct Packed<S: Scalar> {
-    /// None where blocks are packed when they are needed, see [`OneBlock`].
+    /// None where blocks are packed when they are needed, see [`StreamedPanels`].
     pub(crate) blocks: Vec<BlockPanels<S>>,
     pub(crate) head: Panels<S>,
 }
 
 impl<S: Scalar> Packed<S> {
-    fn new(places: &Places, transposed: bool, keeps_blocks: bool) -> Self {
+    fn new(places: &ParamOffsets, transposed: bool, keeps_blocks: bool) -> Self {
         let blocks = places.blocks.iter().filter(|_| keeps_blocks).map(|block| BlockPanels::new(block, transposed));
         // The output matrix is stored (V, C): multiplying activations takes its transpose.
         Self { blocks: blocks.collect(), head: room(&places.head, !transposed) }
@@ -185,14 +185,14 @@ impl<S: Scalar> Packed<S> {
 /// Memory for the blocks that a pass is at, packed when they are needed: for networks whose packed copies don't fit
 /// into memory beside the rest.
 #[derive(Debug)]
-pub(crate) struct OneBlock<S: Scalar> {
+pub(crate) struct StreamedPanels<S: Scalar> {
     /// A block and the one behind it, in turn, as they multiply activations.
     forward: [BlockPanels<S>; 2],
     /// As a block multiplies gradients.
     backward: BlockPanels<S>,
 }
 
-impl<S: Scalar> OneBlock<S> {
+impl<S: Scalar> StreamedPanels<S> {
     pub(crate) fn new(model: &Model<S>) -> Self {
         let block = &model.places.blocks[0];
         let forward = || BlockPanels::new(block, false);
@@ -201,7 +201,7 @@ impl<S: Scalar> OneBlock<S> {
 }
 
 /// Makes block `l` ready to multiply activations, where blocks are packed when they are needed.
-pub(crate) fn pack_forward<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, one: &mut Option<OneBlock<S>>, l: usize) {
+pub(crate) fn pack_forward<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, one: &mut Option<StreamedPanels<S>>, l: usize) {
     if let Some(one) = one {
         one.forward[l % 2].pack(cpu, model, l, false);
     }
@@ -210,7 +210,7 @@ pub(crate) fn pack_forward<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, one: &mut 
 /// Block `l` as it multiplies activations, once it is [ready](pack_forward).
 pub(crate) fn forward_panels<'a, S: Scalar>(
     model: &'a Model<S>,
-    one: &'a Option<OneBlock<S>>,
+    one: &'a Option<StreamedPanels<S>>,
     l: usize,
 ) -> &'a BlockPanels<S> {
     one.as_ref().map_or_else(|| &model.forward.blocks[l], |one| &one.forward[l % 2])
@@ -221,7 +221,7 @@ pub(crate) fn backward_panels<'a, S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
     packed: &'a Packed<S>,
-    one: &'a mut Option<OneBlock<S>>,
+    one: &'a mut Option<StreamedPanels<S>>,
     l: usize,
 ) -> &'a BlockPanels<S> {
     match one {
@@ -238,8 +238,8 @@ pub(crate) fn backward_panels<'a, S: Scalar>(
 pub(crate) struct Model<S: Scalar> {
     pub(crate) config: ModelConfig,
     pub(crate) dims: Dims,
-    pub(crate) layout: Layout,
-    pub(crate) places: Arc<Places>,
+    pub(crate) layout: PaddedLayout,
+    pub(crate) places: Arc<ParamOffsets>,
     pub(crate) weights: Buffer<f32>,
     pub(crate) forward: Packed<S>,
     /// Present when training.
@@ -249,8 +249,8 @@ pub(crate) struct Model<S: Scalar> {
 impl<S: Scalar> Model<S> {
     /// Of compact `weights`; with `keeps_blocks` all blocks are packed for good.
     pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, keeps_blocks: bool, cpu: Cpu<'_>) -> Self {
-        let layout = Layout::new(config);
-        let places = Arc::new(Places::new(&layout, config.n_layer));
+        let layout = PaddedLayout::new(config);
+        let places = Arc::new(ParamOffsets::new(&layout, config.n_layer));
         let forward = Packed::new(&places, false, keeps_blocks);
         let backward = training.then(|| Packed::new(&places, true, keeps_blocks));
         let mut arena = Buffer::zeroed(layout.arena_len());
@@ -268,12 +268,12 @@ impl<S: Scalar> Model<S> {
     }
 
     /// Hands over every product's weights with their packed copies.
-    pub(crate) fn each_product(&mut self, mut f: impl FnMut(&Product, WeightsMut<'_, S>)) {
+    pub(crate) fn each_product(&mut self, mut f: impl FnMut(&LinearParams, WeightsMut<'_, S>)) {
         let Self { places, weights, forward, backward, .. } = self;
         let mut backward = backward.as_mut();
         type Copy<'a, S> = Option<&'a mut Panels<S>>;
-        let mut hand_over = |product: &Product, straight: Copy<'_, S>, transposed: Copy<'_, S>| {
-            let Product { rows, cols, .. } = *product;
+        let mut hand_over = |product: &LinearParams, straight: Copy<'_, S>, transposed: Copy<'_, S>| {
+            let LinearParams { rows, cols, .. } = *product;
             let weights = MatMut::new(&mut weights[product.weight.clone()], rows, cols);
             f(product, WeightsMut { weights, straight, transposed });
         };
@@ -293,7 +293,7 @@ impl<S: Scalar> Model<S> {
     }
 
     /// A product's bias, if the model has any.
-    pub(crate) fn bias(&self, product: &Product) -> Option<&[f32]> {
+    pub(crate) fn bias(&self, product: &LinearParams) -> Option<&[f32]> {
         product.bias.as_ref().map(|place| &self.weights[place.clone()])
     }
 

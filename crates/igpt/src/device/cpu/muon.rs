@@ -4,12 +4,12 @@
 //! The fused q, k, v are three matrices. Gradients are not needed any more, so the directions
 //! are written over them.
 
-use igpt_kernels::newton_schulz::{Scratch, orthogonalize};
+use igpt_kernels::newton_schulz::{NewtonSchulzScratch, orthogonalize};
 use igpt_kernels::pool::{all, columns};
 use igpt_kernels::{MatMut, MatRef, Scalar, muon};
 
 use super::dims::Dims;
-use super::model::{BlockPlaces, Model, Product};
+use super::model::{BlockOffsets, LinearParams, Model};
 use super::packing::{BAND, WeightsMut};
 use super::rule::{MatrixRule, Step};
 use crate::device::{HiddenUpdate, MuonUpdate};
@@ -20,7 +20,7 @@ use crate::model::ModelConfig;
 pub(super) struct Muon<S: Scalar> {
     cuts: [Cut; 4],
     /// One for each thread.
-    scratch: Vec<Scratch<S>>,
+    scratch: Vec<NewtonSchulzScratch<S>>,
 }
 
 impl<S: Scalar> Muon<S> {
@@ -54,7 +54,7 @@ impl Cut {
     }
 }
 
-/// The cuts of a block's products, in the order of [`BlockPlaces::products`].
+/// The cuts of a block's products, in the order of [`BlockOffsets::products`].
 fn cuts(dims: &Dims, config: &ModelConfig) -> [Cut; 4] {
     let (c, inner) = (config.n_embd as f32, config.n_inner as f32);
     let scale = |fan_in: f32, fan_out: f32| (fan_out / fan_in).max(1.0).sqrt();
@@ -72,18 +72,18 @@ impl<S: Scalar> MatrixRule<S> for Muon<S> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        Scratch::<S>::bytes(&self.sides())
+        NewtonSchulzScratch::<S>::bytes(&self.sides())
     }
 
     fn reserve(&mut self, threads: usize) {
-        self.scratch = (0..threads).map(|_| Scratch::new(&self.sides())).collect();
+        self.scratch = (0..threads).map(|_| NewtonSchulzScratch::new(&self.sides())).collect();
     }
 
     /// Puts the directions of the share's hidden matrices in place of their gradients, and moves their momentum.
     fn prepare(&mut self, step: &Step<'_>, model: &Model<S>, momentum: &mut [f32], gradients: &mut [f32]) {
         let (cpu, share, grad_scale) = (step.cpu, &step.share, step.adam.grad_scale);
         let decay = told(step).momentum;
-        let products = model.places.blocks.iter().flat_map(BlockPlaces::products);
+        let products = model.places.blocks.iter().flat_map(BlockOffsets::products);
         let mut matrices = Vec::with_capacity(4 * model.places.blocks.len());
         let (mut end, mut arenas) = (share.owned.start, [momentum, &mut gradients[share.owned.clone()]]);
         for (product, cut) in products.zip(self.cuts.iter().cycle()).filter(|(product, _)| share.has(&product.weight)) {
@@ -108,10 +108,10 @@ impl<S: Scalar> MatrixRule<S> for Muon<S> {
     }
 
     /// Moves a matrix along the direction that lies in its gradient's place.
-    fn renew(
+    fn update_matrix(
         &self,
         step: &Step<'_>,
-        product: &Product,
+        product: &LinearParams,
         weights: WeightsMut<'_, S>,
         _moments: [&mut [f32]; 2],
         direction: MatRef<'_, f32>,
@@ -119,7 +119,7 @@ impl<S: Scalar> MatrixRule<S> for Muon<S> {
         let (cpu, told) = (step.cpu, told(step));
         let stride = told.lr * step.update.rates.muon(product.rate);
         let keep = 1.0 - stride * told.weight_decay;
-        weights.renew(cpu, 0..product.rows / BAND, |band, row, cols, weights, _| {
+        weights.update_matrix(cpu, 0..product.rows / BAND, |band, row, cols, weights, _| {
             muon::descend(cpu.isa, keep, stride, weights, &direction.row(band * BAND + row)[cols]);
         });
     }

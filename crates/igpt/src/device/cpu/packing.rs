@@ -27,12 +27,12 @@ impl<S: Scalar> WeightsMut<'_, S> {
     /// Renews the packed copies.
     pub(crate) fn pack(self, cpu: Cpu<'_>) {
         let bands = self.weights.rows() / BAND;
-        self.renew(cpu, 0..bands, |_, _, _, _, _| {});
+        self.update_matrix(cpu, 0..bands, |_, _, _, _, _| {});
     }
 
     /// Changes the weights by `change(band, row of the band, columns, their weights, the band's part)` and renews the
     /// packed copies; there is a part for each band of rows.
-    pub(super) fn renew<P: Parts>(
+    pub(super) fn update_matrix<P: Parts>(
         self,
         cpu: Cpu<'_>,
         parts: P,

@@ -5,14 +5,14 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use igpt_kernels::optimizer::AdamStep;
+use igpt_kernels::adam::AdamStep;
 use igpt_kernels::{MatRef, Scalar};
 
 use super::context::Cpu;
-use super::model::{Model, Product};
+use super::model::{LinearParams, Model};
 use super::packing::WeightsMut;
 use crate::device::Update;
-use crate::model::RateGroup;
+use crate::model::LrGroup;
 
 /// How an optimizer updates hidden matrices, whole ones or by bands of rows.
 pub(super) trait MatrixRule<S: Scalar>: Debug + Send {
@@ -28,14 +28,14 @@ pub(super) trait MatrixRule<S: Scalar>: Debug + Send {
     fn reserve(&mut self, _threads: usize) {}
 
     /// What is done to all of the share's hidden matrices before the weights change: their first moments, `moment1` of the
-    /// whole share, may move, and their gradients may become whatever [`renew`](Self::renew) wants in their place.
+    /// whole share, may move, and their gradients may become whatever [`update_matrix`](Self::update_matrix) wants in their place.
     fn prepare(&mut self, _step: &Step<'_>, _model: &Model<S>, _moment1: &mut [f32], _gradients: &mut [f32]) {}
 
     /// Changes a hidden matrix, whose second moment is empty where it has none.
-    fn renew(
+    fn update_matrix(
         &self,
         step: &Step<'_>,
-        product: &Product,
+        product: &LinearParams,
         weights: WeightsMut<'_, S>,
         moments: [&mut [f32]; 2],
         gradient: MatRef<'_, f32>,
@@ -54,7 +54,7 @@ pub(super) struct Step<'a> {
 
 impl Step<'_> {
     /// Adam's step of tensors of `group`.
-    pub(super) fn adam(&self, group: RateGroup) -> AdamStep {
+    pub(super) fn adam(&self, group: LrGroup) -> AdamStep {
         AdamStep { lr: self.adam.lr * self.update.rates.adam(group), ..self.adam }
     }
 }

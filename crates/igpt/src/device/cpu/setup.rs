@@ -4,20 +4,20 @@ use igpt_kernels::Isa;
 use igpt_kernels::pool::Pool;
 
 use super::workspace::Passes;
-use crate::device::{Options, TrainOptions};
+use crate::device::{EngineOptions, TrainOptions};
 use crate::model::ModelConfig;
 
 /// The options of an engine, its instruction set, and whether it trains.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) isa: Isa,
-    pub(super) engine: Options,
+    pub(super) engine: EngineOptions,
     pub(super) training: Option<TrainOptions>,
 }
 
 impl Setup {
     /// For inference.
-    pub(super) fn forward(isa: Isa, options: &Options) -> Self {
+    pub(super) fn forward(isa: Isa, options: &EngineOptions) -> Self {
         Self { isa, engine: *options, training: None }
     }
 

@@ -8,17 +8,17 @@ use igpt_kernels::Isa;
 
 use super::CpuBackend;
 use crate::device::{
-    AdamUpdate, Backend, FineTuning, HiddenUpdate, MuonUpdate, Options, Precision, State, TrainEngine, TrainOptions,
-    Update,
+    AdamUpdate, Backend, EngineOptions, EngineState, FinetuneObjective, HiddenUpdate, MuonUpdate, Precision,
+    TrainEngine, TrainOptions, Update,
 };
-use crate::model::{ModelConfig, Rates};
+use crate::model::{LrMultipliers, ModelConfig};
 use crate::testing::{batch_for, classifier, masked_network, random_batch, random_weights, tiny_network};
 
 const ADAM: Update = Update {
     clip: 1.0,
     adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
     hidden: HiddenUpdate::Adam,
-    rates: Rates::EVEN,
+    rates: LrMultipliers::EVEN,
 };
 
 const MUON: Update =
@@ -26,7 +26,7 @@ const MUON: Update =
 
 /// Options of an engine that `update` is for.
 fn options(precision: Precision, threads: usize, update: &Update) -> TrainOptions {
-    let engine = Options { threads, ..Options::new(precision) };
+    let engine = EngineOptions { threads, ..EngineOptions::new(precision) };
     TrainOptions { engine, optimizer: update.optimizer(), ..TrainOptions::new(precision) }
 }
 

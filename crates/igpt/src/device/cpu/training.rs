@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use igpt_kernels::optimizer::AdamStep;
+use igpt_kernels::adam::AdamStep;
 use igpt_kernels::pool::chunks;
 use igpt_kernels::{Buffer, Scalar, reduce};
 
-use super::backward::{self, Losses, Told, backward};
+use super::backward::{self, BucketReport, Losses, backward};
 use super::classes::ClassTraining;
 use super::context::Cpu;
 use super::engine::CpuEngine;
-use super::layout::{self, Layout};
+use super::layout::{self, PaddedLayout};
 use super::model::Model;
 use super::rule::{MatrixRule, Share, Step};
 use super::rules::rule;
@@ -19,9 +19,10 @@ use super::tree::GradientTree;
 use super::update;
 use crate::data::Batch;
 use crate::device::{
-    Bucket, Decoder, Engine, FineTuning, LossSum, Optimizer, Pooling, Ready, State, TrainEngine, TrainOptions, Update,
+    Decoder, Engine, EngineState, FinetuneObjective, GradientBucket, GradientReadyHook, LossSum, Optimizer, Pooling,
+    TrainEngine, TrainOptions, Update,
 };
-use crate::model::{ModelConfig, Tensor};
+use crate::model::{ModelConfig, ParamTensor};
 use crate::{Error, Result};
 
 /// Values that one piece of work takes of an arena.
@@ -42,7 +43,7 @@ pub(crate) struct TrainingEngine<S: Scalar> {
     /// Without those of hidden matrices where their rule has none.
     moment2: Buffer<f32>,
     /// The average of the weights, or what it has changed places with.
-    average: Option<Buffer<f32>>,
+    ema: Option<Buffer<f32>>,
     steps: u64,
     /// How hidden matrices are updated.
     rule: Box<dyn MatrixRule<S>>,
@@ -57,10 +58,10 @@ impl<S: Scalar> TrainingEngine<S> {
         let mut rule = rule(options.optimizer, &engine.model.dims, config);
         rule.reserve(setup.threads());
         let second = layout.part(&owned).second_moments(rule.has_second_moment()).arena_len();
-        let average = options.average.then(|| {
-            let mut average = Buffer::zeroed(len);
-            average.copy_from_slice(&engine.model.weights);
-            average
+        let ema = options.ema.then(|| {
+            let mut ema = Buffer::zeroed(len);
+            ema.copy_from_slice(&engine.model.weights);
+            ema
         });
         Self {
             options: *options,
@@ -70,7 +71,7 @@ impl<S: Scalar> TrainingEngine<S> {
             moment1: Buffer::zeroed(owned.len()),
             moment2: Buffer::zeroed(second),
             owned,
-            average,
+            ema,
             steps: 0,
             rule,
             engine,
@@ -86,8 +87,8 @@ impl<S: Scalar> TrainingEngine<S> {
     }
 
     /// A pass forward and backward, as [`TrainEngine::accumulate`]; what is final of the gradient goes to `ready`.
-    fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<backward::Ready<'_>>) -> Result<LossSum> {
-        let FineTuning { generative_weight, frozen_blocks, label_smoothing } = self.options.fine_tuning;
+    fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<backward::ReadyHook<'_>>) -> Result<LossSum> {
+        let FinetuneObjective { generative_weight, frozen_blocks, label_smoothing } = self.options.fine_tuning;
         // The weight is that beside a loss of classes; without one there is nothing to weigh.
         let head = self.engine.model.config.class_head.filter(|_| batch.labels().is_some());
         let generative = if head.is_some() { generative_weight } else { 1.0 };
@@ -114,7 +115,8 @@ impl<S: Scalar> TrainingEngine<S> {
             let fresh = std::mem::take(fresh);
             let losses = Losses { pixels: only.is_none(), classes: classes.as_ref() };
             let last = images.end == batch.images();
-            let mut told = Told::new(gradients.len(), ready.as_mut().filter(|_| last).map(|ready| &mut **ready as _));
+            let mut told =
+                BucketReport::new(gradients.len(), ready.as_mut().filter(|_| last).map(|ready| &mut **ready as _));
             let (model, work) = (&engine.model, &mut engine.work);
             backward(cpu, model, work, shape, gradients, fresh, frozen_blocks, losses, &mut told);
             told.from(0, gradients);
@@ -124,16 +126,16 @@ impl<S: Scalar> TrainingEngine<S> {
     }
 
     /// The layout of what is held of a state, and the arena.
-    pub(super) fn held(&self, state: State) -> (Layout, &[f32]) {
+    pub(super) fn held(&self, state: EngineState) -> (PaddedLayout, &[f32]) {
         let model = &self.engine.model;
         match state {
-            State::Weights => (model.layout.clone(), &model.weights),
-            State::Average => match &self.average {
-                Some(average) => (model.layout.clone(), average),
+            EngineState::Weights => (model.layout.clone(), &model.weights),
+            EngineState::Ema => match &self.ema {
+                Some(ema) => (model.layout.clone(), ema),
                 None => (model.layout.part(&(0..0)), &[]),
             },
-            State::Moment1 => (model.layout.part(&self.owned), &self.moment1),
-            State::Moment2 => {
+            EngineState::Moment1 => (model.layout.part(&self.owned), &self.moment1),
+            EngineState::Moment2 => {
                 (model.layout.part(&self.owned).second_moments(self.rule.has_second_moment()), &self.moment2)
             }
         }
@@ -146,7 +148,7 @@ struct HostBucket<'a> {
     values: &'a [f32],
 }
 
-impl Bucket for HostBucket<'_> {
+impl GradientBucket for HostBucket<'_> {
     fn range(&self) -> Range<usize> {
         self.range.clone()
     }
@@ -157,7 +159,7 @@ impl Bucket for HostBucket<'_> {
     }
 }
 
-fn find<'a>(layout: &'a Layout, name: &str) -> Result<&'a layout::Tensor> {
+fn find<'a>(layout: &'a PaddedLayout, name: &str) -> Result<&'a layout::PaddedTensor> {
     layout.tensor(name).ok_or_else(|| Error::Missing(format!("the engine holds no tensor {name}")))
 }
 
@@ -186,7 +188,7 @@ impl<S: Scalar> TrainEngine for TrainingEngine<S> {
         Ok(reduce::sum_squares(isa, self.gradients()))
     }
 
-    fn accumulate_last(&mut self, batch: &Batch, scale: f32, ready: Ready<'_>) -> Result<LossSum> {
+    fn accumulate_last(&mut self, batch: &Batch, scale: f32, ready: GradientReadyHook<'_>) -> Result<LossSum> {
         let mut told = Ok(());
         let tree = std::mem::take(&mut self.tree);
         let found = self.pass(
@@ -263,37 +265,37 @@ impl<S: Scalar> TrainEngine for TrainingEngine<S> {
         self.steps
     }
 
-    fn follow_average(&mut self, share: f32) -> Result<()> {
-        if let Some(average) = &mut self.average {
+    fn update_ema(&mut self, share: f32) -> Result<()> {
+        if let Some(ema) = &mut self.ema {
             let weights = &self.engine.model.weights;
-            self.engine.pool.for_each(chunks(average, PIECE), |i, average| {
-                let weights = &weights[i * PIECE..][..average.len()];
-                average.iter_mut().zip(weights).for_each(|(average, weight)| *average += share * (weight - *average));
+            self.engine.pool.for_each(chunks(ema, PIECE), |i, ema| {
+                let weights = &weights[i * PIECE..][..ema.len()];
+                ema.iter_mut().zip(weights).for_each(|(ema, weight)| *ema += share * (weight - *ema));
             });
         }
         Ok(())
     }
 
-    fn swap_average(&mut self) -> Result<()> {
-        let Self { engine, average: Some(average), .. } = self else { return Ok(()) };
+    fn swap_ema(&mut self) -> Result<()> {
+        let Self { engine, ema: Some(ema), .. } = self else { return Ok(()) };
         let (isa, pool) = (engine.isa, engine.pool.clone());
         let model = engine.model_mut();
-        model.weights.swap_with_slice(average);
+        model.weights.swap_with_slice(ema);
         model.pack(Cpu { isa, pool: &pool });
         Ok(())
     }
 
-    fn shares(&self) -> Vec<Range<usize>> {
+    fn optimizer_shard(&self) -> Vec<Range<usize>> {
         let count = self.options.share.1;
         (0..count).map(|share| self.engine.model.layout.share((share, count))).collect()
     }
 
-    fn copy_share(&self, out: &mut Vec<f32>) -> Result<()> {
+    fn copy_owned_weights(&self, out: &mut Vec<f32>) -> Result<()> {
         out.extend_from_slice(&self.engine.model.weights[self.owned.clone()]);
         Ok(())
     }
 
-    fn copy_others_in(&mut self, weights: &[f32]) -> Result<()> {
+    fn set_unowned_weights(&mut self, weights: &[f32]) -> Result<()> {
         expect_values("all shares of the weights", weights.len(), self.engine.model.weights.len())?;
         let Self { engine, owned, .. } = self;
         let (isa, pool) = (engine.isa, engine.pool.clone());
@@ -309,25 +311,29 @@ impl<S: Scalar> TrainEngine for TrainingEngine<S> {
         Ok(())
     }
 
-    fn tensors(&self, state: State) -> Vec<Tensor> {
+    fn tensors(&self, state: EngineState) -> Vec<ParamTensor> {
         self.held(state).0.tensors().iter().map(|tensor| tensor.of.clone()).collect()
     }
 
-    fn export(&self, state: State, tensor: &Tensor) -> Result<Vec<f32>> {
+    fn export(&self, state: EngineState, tensor: &ParamTensor) -> Result<Vec<f32>> {
         let (layout, arena) = self.held(state);
         Ok(find(&layout, &tensor.name)?.export(arena))
     }
 
-    fn import(&mut self, steps: u64, read: &mut dyn FnMut(State, &Tensor) -> Result<Vec<f32>>) -> Result<()> {
-        for state in State::ALL {
+    fn import(
+        &mut self,
+        steps: u64,
+        read: &mut dyn FnMut(EngineState, &ParamTensor) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        for state in EngineState::ALL {
             let layout = self.held(state).0;
             for tensor in layout.tensors() {
                 let values = read(state, &tensor.of)?;
                 let arena = match state {
-                    State::Weights => &mut self.engine.model_mut().weights,
-                    State::Average => self.average.as_mut().expect("its layout has tensors"),
-                    State::Moment1 => &mut self.moment1,
-                    State::Moment2 => &mut self.moment2,
+                    EngineState::Weights => &mut self.engine.model_mut().weights,
+                    EngineState::Ema => self.ema.as_mut().expect("its layout has tensors"),
+                    EngineState::Moment1 => &mut self.moment1,
+                    EngineState::Moment2 => &mut self.moment2,
                 };
                 tensor.import(&values, arena)?;
             }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use igpt_kernels::optimizer;
+use igpt_kernels::adam as kernel;
 use igpt_kernels::pool::chunks;
 use igpt_kernels::{MatRef, Scalar};
 
@@ -14,7 +14,7 @@ use super::rule::{MatrixRule, Step};
 const PIECE: usize = 1 << 15;
 
 /// One step over a share of the arena: of hidden matrices by `rule`, of everything else by Adam. `moment2` is laid out by
-/// [`super::layout::Layout::second_moments`]; the gradients are used up.
+/// [`super::layout::PaddedLayout::second_moments`]; the gradients are used up.
 pub(super) fn step<S: Scalar>(
     step: &Step<'_>,
     rule: &mut dyn MatrixRule<S>,
@@ -40,9 +40,9 @@ pub(super) fn step<S: Scalar>(
         let gradient = MatRef::new(&gradients[place.clone()], product.rows, product.cols);
         let m = &mut moment1[first(place)];
         match product.hidden {
-            true if !of_hidden => rule.renew(step, product, weights, [m, &mut []], gradient),
-            true => rule.renew(step, product, weights, [m, &mut moment2[second(place)]], gradient),
-            false => adam::renew(step, product, weights, [m, &mut moment2[second(place)]], gradient),
+            true if !of_hidden => rule.update_matrix(step, product, weights, [m, &mut []], gradient),
+            true => rule.update_matrix(step, product, weights, [m, &mut moment2[second(place)]], gradient),
+            false => adam::update_matrix(step, product, weights, [m, &mut moment2[second(place)]], gradient),
         }
     });
     for (place, rate) in places.others.iter().filter(|(place, _)| share.has(place)) {
@@ -51,7 +51,7 @@ pub(super) fn step<S: Scalar>(
         let (weights, m) = (&mut model.weights[place.clone()], &mut moment1[first(place)]);
         let v = &mut moment2[second(place)];
         cpu.pool.for_each((chunks(weights, PIECE), chunks(m, PIECE), chunks(v, PIECE)), |i, (weights, m, v)| {
-            optimizer::adam(cpu.isa, &step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
+            kernel::adam(cpu.isa, &step, weights, m, v, &gradients[i * PIECE..][..m.len()]);
         });
     }
 }

@@ -3,13 +3,13 @@
 //! They feed nothing in the pass itself, so they wait until their operands are ready and share a phase with other
 //! work. `dy` is packed along the tokens by whoever computes its rows, while these are in the cache.
 
-use igpt_kernels::matmul::{PanelsRef, Scratch, matmul_tn};
+use igpt_kernels::matmul::{PanelsRef, TnScratch, matmul_tn};
 use igpt_kernels::pool::{All, Grid, all, grid, rows};
 use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar, reduce};
 
 use super::context::Shape;
 use super::dims::Dims;
-use super::model::Product;
+use super::model::LinearParams;
 
 /// How weight gradients are computed in pieces: tokens cut into spans, these into pieces; the gradients cut by rows.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ impl Tokens {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WeightGradient<'a, S> {
     /// The product.
-    pub(crate) product: &'a Product,
+    pub(crate) product: &'a LinearParams,
     /// Its left operand, as many columns as the weights have rows.
     pub(crate) x: MatRef<'a, S>,
     /// The gradient of its output, packed by [`Tokens::pieces`].
@@ -82,7 +82,7 @@ impl<S: Scalar> WeightGradient<'_, S> {
         i: usize,
         dw: MatMut<'_, f32>,
         fresh: bool,
-        scratch: &mut Scratch,
+        scratch: &mut TnScratch,
     ) {
         let x = self.x.view(0, tokens.span * tokens.spans, i * tokens.rows, dw.rows());
         let panels = |dy| PanelsRef::<S>::new(dy, tokens.units * S::PACK, self.product.cols);

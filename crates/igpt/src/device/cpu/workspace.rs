@@ -4,7 +4,7 @@ use igpt_kernels::attention::AttentionScratch;
 use igpt_kernels::{Buffer, Scalar, matmul};
 
 use super::dims::Dims;
-use super::model::OneBlock;
+use super::model::StreamedPanels;
 
 /// What one worker needs for itself; rows are those of a piece ([`Dims::rows`]).
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Scratch<S: Scalar> {
     /// For the attention kernels.
     pub(crate) attention: AttentionScratch,
     /// Packed columns for a weight gradient.
-    pub(crate) columns: matmul::Scratch,
+    pub(crate) columns: matmul::TnScratch,
 }
 
 /// What the backward pass needs of one block.
@@ -96,7 +96,7 @@ pub(crate) struct Workspace<S: Scalar> {
     /// Present when training.
     pub(crate) gradients: Option<Gradients<S>>,
     /// Present where blocks are packed when they are needed.
-    pub(crate) one_block: Option<OneBlock<S>>,
+    pub(crate) one_block: Option<StreamedPanels<S>>,
     /// One per thread.
     pub(crate) scratch: Vec<Scratch<S>>,
 }
@@ -148,7 +148,7 @@ impl<S: Scalar> Workspace<S> {
         let span = dims.span::<S>();
         let columns = match passes {
             Passes::Forward => 0,
-            _ => matmul::Scratch::bytes::<S>(dims.tiles, dims.gradient_rows(), span, images * len / span),
+            _ => matmul::TnScratch::bytes::<S>(dims.tiles, dims.gradient_rows(), span, images * len / span),
         };
         dims.rows() * row + dims.channels * size_of::<f32>() + attention + columns
     }
@@ -190,7 +190,7 @@ impl<S: Scalar> Workspace<S> {
             logits: Buffer::zeroed(dims.rows() * dims.vocab),
             feature: Buffer::zeroed(c),
             attention: AttentionScratch::new::<S>(len, dims.head),
-            columns: matmul::Scratch::default(),
+            columns: matmul::TnScratch::default(),
         };
         let (streams, layers) = passes.kept(dims.n_layer);
         Self {

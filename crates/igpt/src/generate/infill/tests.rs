@@ -7,12 +7,12 @@ use crate::testing::random_weights;
 /// A network of random weights, output matrix included.
 fn engine(objective: Objective) -> Box<dyn Engine> {
     let config = ModelConfig { objective, ..ModelConfig::new(ImageSize::square(8), 8, 16, 2, 2) };
-    device::open(&config, &random_weights(&config), &device::Options::new(Precision::F32)).unwrap()
+    device::open(&config, &random_weights(&config), &device::EngineOptions::new(Precision::F32)).unwrap()
 }
 
 fn fill(known: &[Option<u16>], attempts: usize, rounds: usize, seed: u64) -> Vec<Vec<u16>> {
     let mut engine = engine(Objective::Masked);
-    let settings = Settings { seed, ..Settings::default() };
+    let settings = SamplingSettings { seed, ..SamplingSettings::default() };
     let mut infill = Infill::new(&*engine, known, 3, attempts, rounds, &settings).unwrap();
     let mut told = vec![known.to_vec(); attempts];
     while !infill.is_done() {
@@ -55,7 +55,7 @@ fn an_attempt_does_not_depend_on_those_beside_it() {
 #[test]
 fn later_rounds_see_what_earlier_ones_drew() {
     // With the likeliest colour always taken, rounds would not matter if they did not see each other.
-    let greedy = Settings { temperature: 0.0, ..Settings::default() };
+    let greedy = SamplingSettings { temperature: 0.0, ..SamplingSettings::default() };
     let images = |rounds| {
         let mut engine = engine(Objective::Masked);
         let mut infill = Infill::new(&*engine, &[None; 64], 0, 1, rounds, &greedy).unwrap();
@@ -71,12 +71,12 @@ fn later_rounds_see_what_earlier_ones_drew() {
 fn what_can_not_be_filled_is_refused() {
     let masked = engine(Objective::Masked);
     let refused = |known: &[Option<u16>], attempts, rounds| {
-        Infill::new(&*masked, known, 0, attempts, rounds, &Settings::default()).err().unwrap().to_string()
+        Infill::new(&*masked, known, 0, attempts, rounds, &SamplingSettings::default()).err().unwrap().to_string()
     };
     assert!(refused(&[Some(0); 64], 1, 1).contains("0 missing"));
     assert!(refused(&[None; 63], 1, 1).contains("63 pixels"));
     assert!(refused(&[None, Some(8)].repeat(32), 1, 1).contains("token 8"));
     assert!(refused(&holed(), 1, 0).contains("0 rounds"));
     let next_pixel = engine(Objective::Autoregressive);
-    assert!(Infill::new(&*next_pixel, &holed(), 0, 1, 1, &Settings::default()).is_err());
+    assert!(Infill::new(&*next_pixel, &holed(), 0, 1, 1, &SamplingSettings::default()).is_err());
 }

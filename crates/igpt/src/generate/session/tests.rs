@@ -1,10 +1,16 @@
 use super::*;
 use crate::generate::toy::Toy;
-use crate::generate::{self, Drawing};
+use crate::generate::{self, ImageRequest};
 use crate::image::ImageSize;
 
-fn request(known: Vec<Option<u16>>, image: u64, seed: u64, candidates: usize) -> Request {
-    Request { known, image, attempt: 0, settings: Settings { seed, ..Settings::default() }, candidates }
+fn request(known: Vec<Option<u16>>, image: u64, seed: u64, candidates: usize) -> GenerationRequest {
+    GenerationRequest {
+        known,
+        image,
+        attempt: 0,
+        settings: SamplingSettings { seed, ..SamplingSettings::default() },
+        candidates,
+    }
 }
 
 fn nothing_known(toy: &Toy) -> Vec<Option<u16>> {
@@ -12,13 +18,13 @@ fn nothing_known(toy: &Toy) -> Vec<Option<u16>> {
 }
 
 /// Runs a session to its end; gives what was told of each image, pixel by pixel.
-fn finish(session: &mut Session, images: &mut [Vec<u16>]) {
+fn finish(session: &mut GenerationSession, images: &mut [Vec<u16>]) {
     while !session.is_idle() {
         step(session, images);
     }
 }
 
-fn step(session: &mut Session, images: &mut [Vec<u16>]) {
+fn step(session: &mut GenerationSession, images: &mut [Vec<u16>]) {
     session
         .step(&mut |progress| {
             let image = &mut images[progress.id as usize];
@@ -32,9 +38,9 @@ fn step(session: &mut Session, images: &mut [Vec<u16>]) {
 #[test]
 fn images_that_join_later_are_the_same_as_alone() {
     let toy = Toy::new(6, 5);
-    let settings = Settings { seed: 3, ..Settings::default() };
+    let settings = SamplingSettings { seed: 3, ..SamplingSettings::default() };
     let alone = generate::sample(&toy, 4, 0, &settings, 1, &mut |_, _| ()).unwrap();
-    let mut session = Session::new(&toy, 3).unwrap();
+    let mut session = GenerationSession::new(&toy, 3).unwrap();
     let mut images = vec![Vec::new(); 4];
     for image in 0..3 {
         session.add(image, request(nothing_known(&toy), image, 3, 1)).unwrap();
@@ -56,7 +62,7 @@ fn images_that_join_later_are_the_same_as_alone() {
 fn what_several_images_begin_with_is_read_once_and_each_is_the_same_as_alone() {
     let toy = Toy::new(6, 5);
     let mut images = vec![Vec::new(); 4];
-    let mut session = Session::new(&toy, 4).unwrap();
+    let mut session = GenerationSession::new(&toy, 4).unwrap();
     let known = |given: &[u16]| {
         let open = std::iter::repeat_n(None, 36 - given.len());
         given.iter().map(|token| Some(*token)).chain(open).collect::<Vec<_>>()
@@ -75,9 +81,9 @@ fn what_several_images_begin_with_is_read_once_and_each_is_the_same_as_alone() {
     assert_eq!(toy.starts(), 2);
     let begun: Vec<Vec<u16>> = vec![vec![4, 0, 2], vec![4, 0, 2], images[2].clone(), vec![4, 0, 2]];
     finish(&mut session, &mut images);
-    let settings = Settings { seed: 3, ..Settings::default() };
+    let settings = SamplingSettings { seed: 3, ..SamplingSettings::default() };
     for (image, given) in begun.iter().enumerate() {
-        let drawing = Drawing { given, image: image as u64, attempt: 0 };
+        let drawing = ImageRequest { given, image: image as u64, attempt: 0 };
         assert_eq!(images[image], generate::draw_all(&toy, &[drawing], &settings, 1, &mut |_, _| ()).unwrap()[0]);
     }
 }
@@ -87,7 +93,7 @@ fn who_leaves_frees_rows_and_changes_nobody() {
     let toy = Toy::new(6, 5);
     let mut holed = nothing_known(&toy);
     holed[30] = Some(2);
-    let mut session = Session::new(&toy, 5).unwrap();
+    let mut session = GenerationSession::new(&toy, 5).unwrap();
     let mut images = vec![Vec::new(); 2];
     session.add(0, request(holed, 0, 1, 4)).unwrap();
     session.add(1, request(nothing_known(&toy), 9, 1, 1)).unwrap();
@@ -96,8 +102,8 @@ fn who_leaves_frees_rows_and_changes_nobody() {
     session.remove(0);
     assert_eq!(session.free(), 4);
     finish(&mut session, &mut images);
-    let settings = Settings { seed: 1, ..Settings::default() };
-    let drawing = Drawing { given: &[], image: 9, attempt: 0 };
+    let settings = SamplingSettings { seed: 1, ..SamplingSettings::default() };
+    let drawing = ImageRequest { given: &[], image: 9, attempt: 0 };
     assert_eq!(images[1], generate::draw_all(&toy, &[drawing], &settings, 1, &mut |_, _| ()).unwrap()[0]);
 }
 
@@ -125,7 +131,7 @@ fn exact(toy: &Toy, known: &[Option<u16>]) -> Vec<(Vec<u16>, f64)> {
 
 /// Half the summed difference between how often images came and their exact probabilities.
 fn distance(toy: &Toy, known: &[Option<u16>], candidates: usize, n: u64) -> f64 {
-    let mut session = Session::new(toy, candidates).unwrap();
+    let mut session = GenerationSession::new(toy, candidates).unwrap();
     let mut counts = std::collections::HashMap::new();
     for image in 0..n {
         let mut drawn = vec![known.iter().map_while(|token| *token).collect()];
@@ -155,7 +161,7 @@ fn many_candidates_come_near_the_exact_conditional_and_one_does_not() {
 fn effective_numbers_lie_between_one_and_the_candidates() {
     let toy = Toy::new(4, 4);
     let known: Vec<_> = (0..16).map(|t| (t % 3 == 1).then_some(t % 4)).collect();
-    let mut session = Session::new(&toy, 8).unwrap();
+    let mut session = GenerationSession::new(&toy, 8).unwrap();
     session.add(0, request(known, 0, 2, 8)).unwrap();
     let mut least = 8.0f64;
     while !session.is_idle() {
@@ -173,8 +179,8 @@ fn effective_numbers_lie_between_one_and_the_candidates() {
 #[test]
 fn what_can_not_be_drawn_is_refused_with_the_reason() {
     let toy = Toy::new(4, 4);
-    let mut session = Session::new(&toy, 2).unwrap();
-    let mut refused = |request: Request| session.add(0, request).unwrap_err().to_string();
+    let mut session = GenerationSession::new(&toy, 2).unwrap();
+    let mut refused = |request: GenerationRequest| session.add(0, request).unwrap_err().to_string();
     assert!(refused(request(vec![Some(0); 16], 0, 0, 1)).contains("nothing to draw"));
     assert!(refused(request(vec![None; 15], 0, 0, 1)).contains("15 pixels"));
     assert!(refused(request([None, Some(4)].repeat(8), 0, 0, 1)).contains("token 4"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ModelDir;
 use super::model_dir::fit_settings;
-use crate::model::Layout;
+use crate::model::ParamLayout;
 use crate::{Error, Result};
 
 impl ModelDir {
@@ -31,7 +31,7 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
     let damaged = |problem: String| Error::format(name, problem);
     let json = |bytes| serde_json::from_slice::<Value>(bytes).map_err(|e| damaged(e.to_string()));
     let (config, palette, extra) = fit_settings((json(config)?, name), (json(processor)?, name))?;
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let file = safetensors::SafeTensors::deserialize(weights).map_err(|e| damaged(e.to_string()))?;
     let mut arena = vec![0.0; layout.parameters()];
     for tensor in layout.tensors() {
@@ -50,7 +50,7 @@ fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelD
 mod tests {
     use super::*;
     use crate::image::ImageSize;
-    use crate::model::{Card, ModelConfig, SaveType};
+    use crate::model::{ModelCard, ModelConfig, SaveType};
     use crate::palette::Palette;
 
     #[test]
@@ -63,14 +63,14 @@ mod tests {
     #[test]
     fn a_saved_model_reads_the_same_from_memory_as_from_disk() {
         let config = ModelConfig::new(ImageSize { height: 8, width: 9 }, 5, 24, 2, 3);
-        let layout = Layout::new(&config);
+        let layout = ParamLayout::new(&config);
         let mut weights = vec![0.0; layout.parameters()];
         layout.init(3, &mut weights);
         let palette = Palette::new((0..5).map(|i| [i as f32 / 8.0; 3]).collect(), 3).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("model");
         let saved = ModelDir { config, palette, weights, extra: Default::default() };
-        saved.save(&dir, &Card::default(), SaveType::Bf16).unwrap();
+        saved.save(&dir, &ModelCard::default(), SaveType::Bf16).unwrap();
         let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
         let (config, processor, weights) =
             (read("config.json"), read("preprocessor_config.json"), read("model.safetensors"));

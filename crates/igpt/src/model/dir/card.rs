@@ -8,14 +8,14 @@ use crate::model::{ModelConfig, Objective};
 
 /// What the card says beyond what the files themselves tell.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Card {
+pub struct ModelCard {
     /// Sentences on how the model came to be: data, recipe, command.
     pub lines: Vec<String>,
     /// Measured figures: what, and the value with its unit and split.
     pub figures: Vec<(String, String)>,
 }
 
-impl Card {
+impl ModelCard {
     /// How a card names a data set of `--data`: of a path the last part alone, since a card is published and other people's
     /// folders are nobody's business.
     pub(crate) fn data_name(spec: &str) -> String {

@@ -12,7 +12,8 @@ mod settings;
 mod tests;
 mod weights;
 
-pub use card::Card;
+pub use card::ModelCard;
+pub(crate) use model_dir::INSPECTION;
 pub(crate) use model_dir::is_inspection;
-pub use model_dir::{INSPECTION, ModelDir, RECORDING};
+pub use model_dir::{ModelDir, PARITY_RECORDING};
 pub use weights::SaveType;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::card::Card;
+use super::card::ModelCard;
 use super::json::read_json;
 use super::settings;
 use super::weights::{self, Catalogue, SaveType};
 use crate::files::Unfinished;
 use crate::image::{ImageSize, Resampling};
-use crate::model::{Layout, ModelConfig};
+use crate::model::{ModelConfig, ParamLayout};
 use crate::palette::Palette;
 use crate::{Error, Result, files};
 
@@ -22,7 +22,7 @@ pub struct ModelDir {
     pub config: ModelConfig,
     /// The palette that its tokens mean.
     pub palette: Palette,
-    /// The weights, an arena of `Layout::new(&config)`.
+    /// The weights, an arena of `ParamLayout::new(&config)`.
     pub weights: Vec<f32>,
     /// Keys of `config.json` that igpt doesn't use; saved again as they are.
     pub extra: Map<String, Value>,
@@ -78,7 +78,7 @@ impl ModelDir {
 
     /// Whether it is more than a classifier: whether the output matrix of its generative head was trained.
     pub(crate) fn generates(&self) -> bool {
-        let layout = Layout::new(&self.config);
+        let layout = ParamLayout::new(&self.config);
         let zero = layout
             .tensor(weights::GENERATIVE_HEAD)
             .is_some_and(|head| self.weights[head.range()].iter().all(|v| *v == 0.0));
@@ -129,14 +129,14 @@ impl ModelDir {
     /// Divides the logits of the classes by `temperature`, by way of the classifier's matrix: the likeliest class stays the
     /// same, its probability changes, in every program that opens the model.
     pub fn divide_class_scores(&mut self, temperature: f64) {
-        if let Some(score) = Layout::new(&self.config).tensor("score.weight") {
+        if let Some(score) = ParamLayout::new(&self.config).tensor("score.weight") {
             self.weights[score.range()].iter_mut().for_each(|weight| *weight = (*weight as f64 / temperature) as f32);
         }
     }
 
     /// Writes the directory: first beside `path`, then moved to it, so that an interruption never leaves half a
     /// model under its name. A model that is there already is replaced file by file, weights last.
-    pub fn save(&self, path: impl AsRef<Path>, card: &Card, dtype: SaveType) -> Result<()> {
+    pub fn save(&self, path: impl AsRef<Path>, card: &ModelCard, dtype: SaveType) -> Result<()> {
         let path = path.as_ref();
         if self.palette.n_vocab() != self.config.n_vocab {
             return Err(Error::Mismatch(format!(
@@ -155,7 +155,7 @@ impl ModelDir {
         Ok(())
     }
 
-    fn write_into(&self, dir: &Path, card: &Card, dtype: SaveType) -> Result<()> {
+    fn write_into(&self, dir: &Path, card: &ModelCard, dtype: SaveType) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let processor = self.palette.to_preprocessor(Some(self.config.n_px));
         // Sampling as in the paper: temperature 1 and nothing cut off; sos, then one token a pixel.
@@ -199,10 +199,10 @@ fn hub_name(path: &Path) -> Option<(&str, &str)> {
 }
 
 /// The file in a model directory that holds what transformers computed.
-pub const RECORDING: &str = "parity.safetensors";
+pub const PARITY_RECORDING: &str = "parity.safetensors";
 
 /// The file in a model directory that holds what `igpt inspect` fitted on good pictures.
-pub const INSPECTION: &str = "inspect.json";
+pub(crate) const INSPECTION: &str = "inspect.json";
 
 /// Whether a file in a model directory bears the name of tensors that belong to [`INSPECTION`].
 pub(crate) fn is_inspection(name: &str) -> bool {
@@ -221,7 +221,7 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
         return fs::rename(temp, path).map_err(Error::io(path));
     }
     // A recording of the model that was here proves nothing about the new one, and its fit judges no picture of it.
-    files::remove(&path.join(RECORDING))?;
+    files::remove(&path.join(PARITY_RECORDING))?;
     if path.join(INSPECTION).exists() {
         tracing::warn!(
             "{}: the fit of igpt inspect is removed, since it is of the model that was here before: run igpt inspect fit \

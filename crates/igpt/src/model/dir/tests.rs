@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::json::read_json;
-use super::{Card, ModelDir, SaveType};
+use super::{ModelCard, ModelDir, SaveType};
 use crate::image::ImageSize;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{ModelConfig, ParamLayout};
 use crate::palette::Palette;
 
 /// A small odd model: non-square, head size 24, a padded width, 5 colours.
 fn model(biases: bool) -> ModelDir {
     let mut config = ModelConfig::new(ImageSize { height: 8, width: 12 }, 5, 72, 2, 3);
     config.biases = biases;
-    let layout = Layout::new(&config);
+    let layout = ParamLayout::new(&config);
     let mut weights = vec![0.0; layout.parameters()];
     for (t, tensor) in layout.tensors().iter().enumerate() {
         let values: Vec<f32> = (0..tensor.len()).map(|i| (t + 1) as f32 + i as f32 / 1024.0).collect();
@@ -34,7 +34,7 @@ fn model(biases: bool) -> ModelDir {
 fn saved(model: &ModelDir) -> (tempfile::TempDir, PathBuf) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("model");
-    model.save(&dir, &Card::default(), SaveType::F32).unwrap();
+    model.save(&dir, &ModelCard::default(), SaveType::F32).unwrap();
     (temp, dir)
 }
 

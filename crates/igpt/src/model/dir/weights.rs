@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::json::read_json;
 use crate::formats::{safetensors as header, stored::Stored, torch_bin};
-use crate::model::{Layout, ModelConfig, Tensor};
+use crate::model::{ModelConfig, ParamLayout, ParamTensor};
 use crate::{Error, Result};
 
 /// Key of the palette's content hash in the safetensors metadata.
@@ -21,6 +21,7 @@ pub(super) const GENERATIVE_HEAD: &str = "lm_head.weight";
 /// The number format of saved weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SaveType {
     /// Exact.
     F32,
@@ -117,12 +118,13 @@ impl Catalogue {
             )));
         }
         config.biases = true;
-        let full = Layout::new(config);
-        let is_bias = |tensor: &Tensor| tensor.name.ends_with(".bias");
+        let full = ParamLayout::new(config);
+        let is_bias = |tensor: &ParamTensor| tensor.name.ends_with(".bias");
         let without = !full.tensors().iter().any(|t| is_bias(t) && self.tensors.contains_key(&t.name));
         let headless = config.class_head.is_some() && !self.tensors.contains_key(GENERATIVE_HEAD);
-        let left_out = |tensor: &Tensor| (without && is_bias(tensor)) || (headless && tensor.name == GENERATIVE_HEAD);
-        let expected: Vec<&Tensor> = full.tensors().iter().filter(|tensor| !left_out(tensor)).collect();
+        let left_out =
+            |tensor: &ParamTensor| (without && is_bias(tensor)) || (headless && tensor.name == GENERATIVE_HEAD);
+        let expected: Vec<&ParamTensor> = full.tensors().iter().filter(|tensor| !left_out(tensor)).collect();
         for tensor in &expected {
             let Some(stored) = self.tensors.get(&tensor.name) else {
                 return Err(self.mismatch(format!("tensor {} is missing", tensor.name)));
@@ -153,7 +155,7 @@ impl Catalogue {
                 }
             }
         }
-        let layout = Layout::new(config);
+        let layout = ParamLayout::new(config);
         let mut arena = vec![0.0; layout.parameters()];
         for tensor in layout.tensors().iter().filter(|tensor| !left_out(tensor)) {
             layout.import(tensor, &self.read(tensor)?, &mut arena)?;
@@ -161,7 +163,7 @@ impl Catalogue {
         Ok(arena)
     }
 
-    fn read(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+    fn read(&self, tensor: &ParamTensor) -> Result<Vec<f32>> {
         match self.tensors.get(&tensor.name) {
             Some(stored) => stored.read(),
             None => Err(self.mismatch(format!("tensor {} is missing", tensor.name))),
@@ -175,7 +177,7 @@ impl Catalogue {
 
 /// One tensor on its way into a file; converted when its turn comes, so that one is held at a time.
 struct Outgoing<'a> {
-    tensor: &'a Tensor,
+    tensor: &'a ParamTensor,
     /// `None`: zeros.
     arena: Option<&'a [f32]>,
     dtype: SaveType,
@@ -217,8 +219,8 @@ pub(super) fn write(
     palette_hash: &str,
     dtype: SaveType,
 ) -> Result<()> {
-    let layout = Layout::new(config);
-    let full = Layout::new(&ModelConfig { biases: true, ..config.clone() });
+    let layout = ParamLayout::new(config);
+    let full = ParamLayout::new(&ModelConfig { biases: true, ..config.clone() });
     let tensors = full.tensors().iter().map(|with_bias| {
         let outgoing = match layout.tensor(&with_bias.name) {
             Some(tensor) => Outgoing { tensor, arena: Some(arena), dtype },

@@ -7,7 +7,7 @@ use crate::report::html::escape;
 
 /// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right, interval of it), `levels` shares
 /// to compare with.
-pub fn by_layer(points: &[(usize, f64, [f64; 2])], levels: &[(&str, f64)]) -> String {
+pub fn layer_chart(points: &[(usize, f64, [f64; 2])], levels: &[(&str, f64)]) -> String {
     const LEFT: f64 = 64.0;
     const WIDTH: f64 = 560.0;
     const TOP: f64 = 20.0;
@@ -75,11 +75,11 @@ mod tests {
     #[test]
     fn a_chart_by_layer_places_all_points_within_the_picture() {
         let points = [(0, 0.5, [0.45, 0.55]), (3, 0.89, [0.88, 0.9]), (6, 0.7, [0.6, 0.8])];
-        let svg = by_layer(&points, &[("raw <pixels>", 0.4)]);
+        let svg = layer_chart(&points, &[("raw <pixels>", 0.4)]);
         assert!(svg.contains("raw &lt;pixels&gt; 40.0 %"), "{svg}");
         let circles: Vec<&str> = svg.split("<circle cx='").skip(1).map(|c| c.split('\'').next().unwrap()).collect();
         assert_eq!(circles, ["64.0", "344.0", "624.0"]);
         assert!(svg.contains("M344.0 32.0V20.0"), "{svg}");
-        assert!(by_layer(&[(2, 1.0, [0.9, 1.0])], &[]).ends_with("</svg>\n"));
+        assert!(layer_chart(&[(2, 1.0, [0.9, 1.0])], &[]).ends_with("</svg>\n"));
     }
 }

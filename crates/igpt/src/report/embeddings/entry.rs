@@ -2,7 +2,7 @@
 
 /// What a file of embeddings holds of an image besides its values.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct EmbeddingEntry<'a> {
     /// The image's name.
     pub name: &'a str,
     /// Its class's name, empty where it has none.

@@ -8,6 +8,6 @@ mod field;
 mod parquet;
 mod writer;
 
-pub use entry::Entry;
+pub use entry::EmbeddingEntry;
 pub use field::csv_field;
-pub use writer::{ENDINGS, Embeddings};
+pub use writer::{EMBEDDING_ENDINGS, EmbeddingsWriter};

@@ -9,7 +9,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::entry::Entry;
+use super::entry::EmbeddingEntry;
 use crate::files::NewFile;
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ impl ParquetTable {
         Ok(Self { path: path.to_owned(), writer, values, names: Vec::new(), labels: Vec::new(), floats: Vec::new() })
     }
 
-    pub(super) fn push(&mut self, entries: &[Entry<'_>]) -> Result<()> {
+    pub(super) fn push(&mut self, entries: &[EmbeddingEntry<'_>]) -> Result<()> {
         for entry in entries {
             self.names.push(entry.name.into());
             self.labels.push(entry.label.into());
@@ -128,7 +128,7 @@ mod tests {
         let count = 2 * GROUP + 5;
         for i in 0..count {
             let values = [i as f32, -0.5, 1e-3];
-            table.push(&[Entry { name: &format!("{i}.png"), label: "cat", values: &values }]).unwrap();
+            table.push(&[EmbeddingEntry { name: &format!("{i}.png"), label: "cat", values: &values }]).unwrap();
         }
         table.finish().unwrap();
         let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::entry::Entry;
+use super::entry::EmbeddingEntry;
 use super::field::{csv_field, plain};
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetTable;
@@ -12,11 +12,11 @@ use crate::formats::npy::header;
 use crate::{Error, Result};
 
 /// The formats by the ending of the file's name.
-pub const ENDINGS: [&str; 3] = ["npy", "csv", "parquet"];
+pub const EMBEDDING_ENDINGS: [&str; 3] = ["npy", "csv", "parquet"];
 
 /// A file of embeddings being written.
 #[derive(Debug)]
-pub struct Embeddings {
+pub struct EmbeddingsWriter {
     path: PathBuf,
     format: Format,
     /// Of one image.
@@ -33,12 +33,12 @@ enum Format {
     Parquet(Box<ParquetTable>),
 }
 
-impl Embeddings {
+impl EmbeddingsWriter {
     /// Starts the file `path`, for images with values of `shape`: an array (images, shape…) or a table with one
     /// column a value.
     ///
     /// # Errors
-    /// When the name has none of [`ENDINGS`] or the file can't be written.
+    /// When the name has none of [`EMBEDDING_ENDINGS`] or the file can't be written.
     pub fn create(path: impl Into<PathBuf>, shape: &[usize]) -> Result<Self> {
         let path = path.into();
         let values = shape.iter().product();
@@ -65,7 +65,7 @@ impl Embeddings {
                 )));
             }
             _ => {
-                let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
+                let endings = EMBEDDING_ENDINGS.map(|ending| format!(".{ending}")).join(", ");
                 return Err(Error::Invalid(format!("{} must end in one of {endings}", path.display())));
             }
         };
@@ -73,14 +73,14 @@ impl Embeddings {
     }
 
     /// Appends images. Panics when one has another number of values than the shape.
-    pub fn push(&mut self, entries: &[Entry<'_>]) -> Result<()> {
+    pub fn push(&mut self, entries: &[EmbeddingEntry<'_>]) -> Result<()> {
         let values: usize = self.shape.iter().product();
         assert!(entries.iter().all(|entry| entry.values.len() == values), "{values} values an image");
         self.images += entries.len();
         let path = &self.path;
         match &mut self.format {
             Format::Npy(array, list) => {
-                for Entry { name, label, values } in entries {
+                for EmbeddingEntry { name, label, values } in entries {
                     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                     array.write_all(&bytes).map_err(Error::io(path))?;
                     writeln!(list, "{}\t{}", plain(name), plain(label)).map_err(Error::io(list_of(path)))?;
@@ -88,7 +88,7 @@ impl Embeddings {
                 Ok(())
             }
             Format::Csv(table) => {
-                for Entry { name, label, values } in entries {
+                for EmbeddingEntry { name, label, values } in entries {
                     let values: String = values.iter().map(|value| format!(",{value}")).collect();
                     writeln!(table, "{},{}{values}", csv_field(name), csv_field(label)).map_err(Error::io(path))?;
                 }
@@ -142,8 +142,8 @@ mod tests {
     use crate::files::full_disk;
 
     fn write(path: &Path) -> Vec<PathBuf> {
-        let mut file = Embeddings::create(path, &[2, 2]).unwrap();
-        let entry = |name, label, values| Entry { name, label, values };
+        let mut file = EmbeddingsWriter::create(path, &[2, 2]).unwrap();
+        let entry = |name, label, values| EmbeddingEntry { name, label, values };
         file.push(&[entry("a/1.png", "a", &[1.0, 2.0, 3.0, 4.5]), entry("b, \"c\"\t.png", "", &[0.0; 4])]).unwrap();
         assert!(!path.exists(), "unfinished files have another name");
         file.push(&[entry("3", "b", &[-1e-3, 5.0, 6.0, 7.0])]).unwrap();
@@ -204,18 +204,18 @@ mod tests {
     #[test]
     fn a_full_disk_and_an_end_before_the_last_image_leave_the_old_files_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        for (i, ending) in ENDINGS.iter().enumerate() {
+        for (i, ending) in EMBEDDING_ENDINGS.iter().enumerate() {
             let path = folder.path().join(format!("{i}/f.{ending}"));
             let files = write(&path);
             let old: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
             full_disk::leave(100);
-            let full = Embeddings::create(&path, &[2, 2]).and_then(|mut file| {
-                file.push(&[Entry { name: "x", label: "", values: &[1.0; 4] }; 4])?;
+            let full = EmbeddingsWriter::create(&path, &[2, 2]).and_then(|mut file| {
+                file.push(&[EmbeddingEntry { name: "x", label: "", values: &[1.0; 4] }; 4])?;
                 file.finish()
             });
             full_disk::leave(usize::MAX);
             assert!(full.is_err(), "{ending}");
-            Embeddings::create(&path, &[2, 2]).unwrap().push(&[]).unwrap();
+            EmbeddingsWriter::create(&path, &[2, 2]).unwrap().push(&[]).unwrap();
             let now: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
             assert_eq!(old, now, "{ending}");
             assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), files.len(), "{ending}");
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn other_endings_are_refused() {
-        let error = Embeddings::create("f.txt", &[1]).unwrap_err().to_string();
+        let error = EmbeddingsWriter::create("f.txt", &[1]).unwrap_err().to_string();
         assert!(error.contains("f.txt") && error.contains(".parquet"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use crate::report::html::escape;
 
 /// A piece of a section.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Block {
     /// A heading within the section, such as a run's name.
     Heading(String),
@@ -35,9 +36,9 @@ pub enum Block {
     /// Images of which the model saw a part.
     Completions(Vec<Completion>),
     /// Images beside their maps.
-    Pairs(Vec<Pair>),
+    Pairs(Vec<ImageWithMap>),
     /// Images beside others that are like them.
-    Alike(Vec<Alike>),
+    Alike(Vec<ImagePair>),
     /// Curves or clouds of points.
     Chart(Chart),
     /// Lines of (name, value, meaning).
@@ -45,7 +46,7 @@ pub enum Block {
     /// Columns of values.
     Table(Table),
     /// Classes taken for classes.
-    Matrix(Matrix),
+    Matrix(ConfusionMatrix),
     /// A palette.
     Swatch(Swatch),
     /// Commands to go on with.
@@ -74,7 +75,7 @@ impl Completion {
 
 /// An image beside a map of it.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct ImageWithMap {
     /// The image's name and what is to be said of it.
     pub name: String,
     /// The image.
@@ -85,7 +86,7 @@ pub struct Pair {
 
 /// Two images side by side.
 #[derive(Clone, Debug)]
-pub struct Alike {
+pub struct ImagePair {
     /// What is to be said of the two.
     pub caption: String,
     /// Each with its name.
@@ -114,7 +115,7 @@ pub struct Table {
 
 /// A confusion matrix: images by (true class, predicted class), shown as shares of each true class.
 #[derive(Clone, Debug)]
-pub struct Matrix {
+pub struct ConfusionMatrix {
     /// Names of the classes.
     pub names: Vec<String>,
     /// A row for each true class, with as many counts as there are classes.
@@ -174,7 +175,7 @@ impl Block {
             Block::Completions(rows) => completions(rows, out),
             Block::Pairs(pairs) => {
                 out.push_str("<div class='pairs'>\n");
-                for Pair { name, image, map } in pairs {
+                for ImageWithMap { name, image, map } in pairs {
                     let (image, map) = (image_tag(image, name), image_tag(map, &format!("{name}: map")));
                     let _ = writeln!(out, "<figure>{image}{map}<figcaption>{}</figcaption></figure>", escape(name));
                 }
@@ -182,7 +183,7 @@ impl Block {
             }
             Block::Alike(pairs) => {
                 out.push_str("<div class='pairs'>\n");
-                for Alike { caption, images } in pairs {
+                for ImagePair { caption, images } in pairs {
                     let [a, b] = images.each_ref().map(|(name, image)| image_tag(image, name));
                     let _ = writeln!(out, "<figure>{a}{b}<figcaption>{}</figcaption></figure>", escape(caption));
                 }
@@ -282,7 +283,7 @@ impl Table {
     }
 }
 
-impl Matrix {
+impl ConfusionMatrix {
     /// The darker a cell, the larger its share; one without any image is left empty.
     fn html(&self, out: &mut String) {
         out.push_str("<div class='wide'><table class='matrix'>\n<thead><tr><td></td>");

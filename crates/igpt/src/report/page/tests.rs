@@ -5,7 +5,7 @@ use super::*;
 use crate::formats::png::{self, Text};
 use crate::image::{ImageSize, not_given};
 use crate::report::Chart;
-use crate::report::chart::{Level, Look, Series};
+use crate::report::chart::{ReferenceLine, Series, SeriesStyle};
 
 fn image(seed: usize) -> Pixels {
     let size = ImageSize::square(16);
@@ -22,16 +22,20 @@ fn page() -> Page {
     };
     let chart = Chart {
         series: vec![
-            Series::new("train", Look::Noisy, (1..100).map(|i| (i as f64, 4.0 / (i as f64).sqrt() + 1.0)).collect()),
-            Series::new("validation", Look::Line, vec![(50.0, 1.5), (99.0, 1.4)]),
+            Series::new(
+                "train",
+                SeriesStyle::Noisy,
+                (1..100).map(|i| (i as f64, 4.0 / (i as f64).sqrt() + 1.0)).collect(),
+            ),
+            Series::new("validation", SeriesStyle::Line, vec![(50.0, 1.5), (99.0, 1.4)]),
         ],
-        levels: vec![Level { name: "context".into(), value: 1.6, own: false }],
+        levels: vec![ReferenceLine { name: "context".into(), value: 1.6, own: false }],
         ..Chart::default()
     };
-    let pair = Pair { name: "<odd>".into(), image: image(1), map: image(2) };
+    let pair = ImageWithMap { name: "<odd>".into(), image: image(1), map: image(2) };
     let file = png::encode(&image(3), &Text::none());
     let table = Table { head: vec!["run".into(), "<nats>".into()], rows: vec![vec!["a".into(), "1.4".into()]] };
-    let matrix = Matrix { names: vec!["<cats>".into()], counts: vec![vec![1]] };
+    let matrix = ConfusionMatrix { names: vec!["<cats>".into()], counts: vec![vec![1]] };
     let figure = Figure { name: "loss".into(), value: "1.4 nats".into(), meaning: "lower is better".into() };
     let sections = vec![
         Section::new("Drawn from nothing", vec![Block::Images((0..6).map(image).collect())]),

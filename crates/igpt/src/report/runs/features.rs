@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::pca::Pca;
-use super::settings::{Progress, Settings};
+use super::settings::{ReportProgress, ReportSettings};
 use super::words::grouped;
 use crate::data::{Dataset, Images};
 use crate::device::{Engine, Pooling};
 use crate::evaluate::{Layers, features};
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
-use crate::probe::{self, Report, Solver, probe};
+use crate::probe::{self, ProbeReport, Solver, probe};
 use crate::ranks::Collective;
 use crate::{Error, Result, files};
 
@@ -22,16 +22,16 @@ const COLORED: usize = 9;
 
 /// A probe of every layer.
 #[derive(Clone, Debug)]
-pub struct Probed {
+pub struct LayerProbes {
     /// What it found.
-    pub report: Report,
+    pub report: ProbeReport,
     /// The command that made it, where it says so.
     pub command: Option<String>,
     /// Whether it was made for this report with few images, rather than saved beside the run.
     pub quick: bool,
 }
 
-impl Probed {
+impl LayerProbes {
     /// The saved probe if it is of this network's layers and these images, or else a quick one if the settings want it.
     /// `absent` is told of a saved one that is older than the weights.
     pub(super) fn of(
@@ -39,9 +39,9 @@ impl Probed {
         spec: &str,
         model: &ModelDir,
         dataset: &Dataset,
-        settings: &Settings,
+        settings: &ReportSettings,
         absent: &mut Vec<String>,
-        progress: Progress<'_>,
+        progress: ReportProgress<'_>,
     ) -> Result<Option<Self>> {
         let saved = Self::saved(run, spec, model.config.n_layer, absent)?;
         if saved.is_some() {
@@ -50,7 +50,7 @@ impl Probed {
         if settings.probe_images == 0 {
             return Ok(None);
         }
-        let quick = probe::Settings {
+        let quick = probe::ProbeSettings {
             layers: Layers::All,
             images: Some(settings.probe_images),
             held_out: Some((settings.probe_images / 2).max(1)),
@@ -80,7 +80,7 @@ impl Probed {
         let value: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
         let same = value["data"] == spec;
         let command = value["command"].as_str().map(String::from);
-        let report: Report = serde_json::from_value(value).map_err(wrong)?;
+        let report: ProbeReport = serde_json::from_value(value).map_err(wrong)?;
         if !same || report.layers.iter().any(|layer| *layer > n_layer) {
             return Ok(None);
         }
@@ -134,6 +134,7 @@ pub type Cloud = Vec<(f64, f64)>;
 
 /// Features of images in the plane of their first two principal components.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FeatureMap {
     /// Which layer's.
     pub layer: usize,
@@ -150,7 +151,7 @@ pub(super) fn map(
     quantizer: &Quantizer,
     layer: usize,
     names: &[String],
-    progress: Progress<'_>,
+    progress: ReportProgress<'_>,
 ) -> Result<Option<FeatureMap>> {
     let images = images.spread(ON_MAP);
     let (mut values, mut labels) = (Vec::new(), Vec::new());

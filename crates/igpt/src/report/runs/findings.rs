@@ -2,23 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use super::features::{self, FeatureMap, Probed};
+use super::features::{self, FeatureMap, LayerProbes};
 use super::pictures::{self, Drawn};
-use super::settings::{Progress, Settings};
+use super::settings::{ReportProgress, ReportSettings};
 use super::words::grouped;
 use crate::data::{self, Dataset, Preprocess, Split, TokenSet, colors, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{
-    Accuracy, BaselineScores, Baselines, Circumstances, Likelihood, Reference, Surprise, Verdict, accuracy, likelihood,
-    surprise,
+    Accuracy, BaselineScores, Likelihood, NgramBaselines, Reference, Surprise, Verdict, VerdictContext, accuracy,
+    likelihood, surprise,
 };
-use crate::inspect::{Fit, Inspector, Score};
+use crate::inspect::{InspectionFit, Inspector, Score};
 use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
-use crate::report::page::Pair;
+use crate::report::page::ImageWithMap;
 use crate::train::run::course;
-use crate::train::{Keep, Metrics, Row, RunConfig, open_model};
+use crate::train::{Keep, Metrics, MetricsRow, RunConfig, open_model};
 use crate::{Error, Result, device, files};
 
 /// Everything measured and drawn.
@@ -47,7 +47,7 @@ pub struct Findings {
     /// Its palette.
     pub quantizer: Quantizer,
     /// Rows of `metrics.jsonl`; none for a model directory.
-    pub metrics: Vec<Row>,
+    pub metrics: Vec<MetricsRow>,
     /// The step whose weights the model has, where a run tells.
     pub taken: Option<u64>,
     /// Of the test images; of a model of masked pixels its own loss; none of a classifier that never learned to generate.
@@ -63,12 +63,12 @@ pub struct Findings {
     /// (step, PNG file) of the samples drawn while training, at most as many as fit beside each other.
     pub over_time: Vec<(u64, Vec<u8>)>,
     /// The oddest test images beside their surprise maps.
-    pub odd: Vec<Pair>,
+    pub odd: Vec<ImageWithMap>,
     /// The score that `igpt inspect fit` keeps with the model, by which they are the oddest; none where they are so by nats
     /// beyond the size of their PNG files.
     pub odd_by: Option<Score>,
     /// What the layers know of the classes.
-    pub probe: Option<Probed>,
+    pub probe: Option<LayerProbes>,
     /// Features of test images in two dimensions.
     pub map: Option<FeatureMap>,
     /// Of a fine-tuned model, on the same test images.
@@ -82,7 +82,7 @@ impl Findings {
     ///
     /// # Errors
     /// When there is no model, its data can't be had, or an engine fails.
-    pub fn gather(run: &Path, settings: &Settings, progress: Progress<'_>) -> Result<Self> {
+    pub fn gather(run: &Path, settings: &ReportSettings, progress: ReportProgress<'_>) -> Result<Self> {
         let Opened { model, spec, data_dir, dataset, metrics, taken, from_scratch, trained_on } =
             Opened::open(run, settings)?;
         let ModelDir { config, palette, .. } = &model;
@@ -93,8 +93,8 @@ impl Findings {
         let whole = test.clone();
         let test = if settings.images > 0 { test.spread(settings.images) } else { test };
         let tokens = tokenize(&test, size, &quantizer)?;
-        let counts = Baselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
-        let (histogram, _) = colors::histogram_preprocessed(
+        let counts = NgramBaselines::fit(&tokenize(&train, size, &quantizer)?, config.n_vocab);
+        let (histogram, _) = colors::preprocessed_color_histogram(
             &test,
             Some(Preprocess::of(quantizer.palette(), size)),
             channels,
@@ -105,7 +105,7 @@ impl Findings {
         let mut absent = Vec::new();
         let mut engine = device::open(config, &model.weights, &settings.options)?;
         let generates = model.expect_generative("").is_ok();
-        let fit = Fit::find(run, &model)?;
+        let fit = InspectionFit::find(run, &model)?;
         let inspector = fit.map(|fit| Inspector::new(fit, &model, settings.options.threads));
         let fit = inspector.as_ref().map(|inspector| &inspector.fit);
         let reference = fit.map_or(Reference::Png(&quantizer), |fit| Reference::Context(&fit.reference));
@@ -144,7 +144,7 @@ impl Findings {
             }
             None => None,
         };
-        let probe = Probed::of(run, &spec, &model, &dataset, settings, &mut absent, progress);
+        let probe = LayerProbes::of(run, &spec, &model, &dataset, settings, &mut absent, progress);
         let probe = probe.unwrap_or_else(|error| {
             absent.push(format!("What the layers know: {error}."));
             None
@@ -223,7 +223,7 @@ impl Findings {
     pub fn verdict(&self) -> Option<Verdict> {
         let nats = self.likelihood.as_ref()?.nats_per_token;
         let ModelConfig { n_px, n_vocab, .. } = self.config;
-        let of = Circumstances { n_px, n_vocab, course: course(&self.run) };
+        let of = VerdictContext { n_px, n_vocab, course: course(&self.run) };
         Some(Verdict::new(nats, &self.baselines, &of))
     }
 
@@ -250,14 +250,14 @@ struct Opened {
     spec: String,
     data_dir: Option<PathBuf>,
     dataset: Dataset,
-    metrics: Vec<Row>,
+    metrics: Vec<MetricsRow>,
     taken: Option<u64>,
     from_scratch: bool,
     trained_on: Option<usize>,
 }
 
 impl Opened {
-    fn open(run: &Path, settings: &Settings) -> Result<Self> {
+    fn open(run: &Path, settings: &ReportSettings) -> Result<Self> {
         let model = open_model(run)?;
         let path = run.join("config.resolved.toml");
         let config = match path.is_file() {
@@ -294,7 +294,7 @@ impl Opened {
 }
 
 /// The step whose weights a run's model has: the best validation's, if those are taken, or the last.
-fn taken(config: &RunConfig, metrics: &[Row]) -> Option<u64> {
+fn taken(config: &RunConfig, metrics: &[MetricsRow]) -> Option<u64> {
     let validations = || metrics.iter().filter(|row| row.split == "validation");
     let best = match (&config.finetune, config.train.keep) {
         // Of equal accuracies the first counts.
@@ -318,7 +318,7 @@ impl Scored {
         tokens: &TokenSet,
         reference: Reference<'_>,
         channels: usize,
-        progress: Progress<'_>,
+        progress: ReportProgress<'_>,
     ) -> Result<Self> {
         let mut told = |done| progress("scoring", done, tokens.images());
         if engine.config().objective == Objective::Masked {

@@ -13,9 +13,9 @@ mod settings;
 mod tests;
 mod words;
 
-pub use features::{Cloud, FeatureMap, Probed};
+pub use features::{Cloud, FeatureMap, LayerProbes};
 pub use findings::Findings;
-pub use page::page;
+pub use page::run_page;
 pub use pictures::{Drawn, surprise_pairs};
-pub use settings::{Progress, Settings};
+pub use settings::{ReportProgress, ReportSettings};
 pub use words::{grouped, quoted};

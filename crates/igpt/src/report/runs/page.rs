@@ -7,7 +7,7 @@ use crate::report::Page;
 use crate::report::page::Section;
 
 /// Composes the page. `made` is the command that makes it; `isa` and `seed` go to its last line. Panics without a run.
-pub fn page(runs: &[Findings], made: &str, isa: &str, seed: u64) -> Page {
+pub fn run_page(runs: &[Findings], made: &str, isa: &str, seed: u64) -> Page {
     let first = &runs[0];
     let (title, lead, headline) = if runs.len() == 1 { alone(first) } else { compare::heading(runs) };
     let glance = if runs.len() == 1 { Vec::new() } else { compare::glance(runs, made) };

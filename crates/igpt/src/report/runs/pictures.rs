@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::data::{Images, TokenSet, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{Surprise, surprise_maps};
-use crate::generate::{Settings, complete, sample};
+use crate::generate::{SamplingSettings, complete, sample};
 use crate::image::{Pixels, heat, not_given};
 use crate::palette::Quantizer;
-use crate::report::page::{Completion, Pair};
+use crate::report::page::{Completion, ImageWithMap};
 use crate::train::RunDir;
 use crate::{Result, files};
 
-use super::settings::Progress;
+use super::settings::ReportProgress;
 
 /// Images drawn from nothing: fills rows of 6 and of 8.
 const SAMPLES: usize = 48;
@@ -26,9 +26,10 @@ const ODD: usize = 12;
 
 /// What a model draws.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Drawn {
     /// How.
-    pub settings: Settings,
+    pub settings: SamplingSettings,
     /// Token sequences drawn from nothing.
     pub samples: Vec<Vec<u16>>,
     /// Test images completed, spread evenly, so that variants of one picture don't crowd out others.
@@ -43,9 +44,9 @@ impl Drawn {
         quantizer: &Quantizer,
         test: &Images,
         seed: u64,
-        progress: Progress<'_>,
+        progress: ReportProgress<'_>,
     ) -> Result<Self> {
-        let settings = Settings { seed, ..Settings::default() };
+        let settings = SamplingSettings { seed, ..SamplingSettings::default() };
         let samples = sample(engine, SAMPLES, 0, &settings, 0, &mut |done, total| progress("drawing", done, total))?;
         let size = engine.config().n_px;
         let tokens = tokenize(&test.spread(COMPLETED), size, quantizer)?;
@@ -71,7 +72,7 @@ impl Drawn {
 
 /// (step, file) of samples drawn while a run trained, spread evenly over those there are.
 pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
-    let files = RunDir::watch(run).pictures("step-");
+    let files = RunDir::detached(run).pictures("step-");
     let (n, last) = (files.len().min(SHEETS), files.len().saturating_sub(1));
     // The first and the last are always among them.
     let chosen = (0..n).map(|i| &files[if n > 1 { i * last / (n - 1) } else { last }]);
@@ -85,7 +86,7 @@ pub(super) fn odd(
     tokens: &TokenSet,
     surprise: &[Surprise],
     scores: Option<&[Option<f64>]>,
-) -> Result<Vec<Pair>> {
+) -> Result<Vec<ImageWithMap>> {
     let mut order: Vec<usize> = (0..surprise.len()).collect();
     // What has no score comes last.
     let by = |i: usize| match scores {
@@ -102,7 +103,7 @@ pub(super) fn odd(
             None => format!("{:+.0} nats", surprise[*i].excess()),
         };
         let name = format!("{}, {number}", tokens.names[*i]);
-        Pair { name, image, map }
+        ImageWithMap { name, image, map }
     };
     Ok(order.iter().zip(pairs).map(named).collect())
 }

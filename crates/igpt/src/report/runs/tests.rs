@@ -11,7 +11,7 @@ use crate::generate;
 use crate::image::{ImageSize, Pixels};
 use crate::model::ModelConfig;
 use crate::palette::{Distortion, Palette, Quantizer};
-use crate::report::page::{Block, Completion, Page, Pair, Table};
+use crate::report::page::{Block, Completion, ImageWithMap, Page, Table};
 
 const MADE: &str = "igpt report runs/a --out a.html";
 
@@ -29,8 +29,8 @@ fn report(solver: &str, raw_pixels: f64, random_init: f64) -> Value {
     })
 }
 
-fn saved(report: Value) -> Option<Probed> {
-    Some(Probed { report: serde_json::from_value(report).unwrap(), command: None, quick: false })
+fn saved(report: Value) -> Option<LayerProbes> {
+    Some(LayerProbes { report: serde_json::from_value(report).unwrap(), command: None, quick: false })
 }
 
 /// What a run of 4×4 images with everything to show might give.
@@ -46,7 +46,7 @@ fn run(name: &str) -> Findings {
         .unwrap()
     };
     let drawn = Drawn {
-        settings: generate::Settings::default(),
+        settings: generate::SamplingSettings::default(),
         samples: vec![vec![1; 16]; 2],
         completions: vec![Completion {
             name: "cat".into(),
@@ -76,7 +76,7 @@ fn run(name: &str) -> Findings {
         has_pixels: true,
         drawn: Some(drawn),
         over_time: vec![(2, png::encode(&image, &Text::none()))],
-        odd: vec![Pair { name: "cat".into(), image: image.clone(), map: image }],
+        odd: vec![ImageWithMap { name: "cat".into(), image: image.clone(), map: image }],
         odd_by: None,
         probe: saved(report("lbfgs", 0.4, 0.3)),
         map: Some(FeatureMap {
@@ -90,7 +90,7 @@ fn run(name: &str) -> Findings {
 }
 
 fn page_of(runs: &[Findings]) -> Page {
-    page(runs, MADE, "portable", 0)
+    run_page(runs, MADE, "portable", 0)
 }
 
 fn blocks<'a>(page: &'a Page, heading: &str) -> &'a [Block] {
@@ -235,7 +235,7 @@ fn a_saved_probe_that_is_older_than_the_weights_is_not_passed_off_as_theirs() {
     let mut absent = Vec::new();
     write("probe/results.json", &results.to_string(), 9);
     write("model/model.safetensors", "", 8);
-    let mut look = |spec: &str, n_layer| Probed::saved(folder, spec, n_layer, &mut absent).unwrap();
+    let mut look = |spec: &str, n_layer| LayerProbes::saved(folder, spec, n_layer, &mut absent).unwrap();
     assert_eq!(look("emoji", 1).unwrap().report.images, [100, 50, 12]);
     assert!(look("mnist", 1).is_none() && look("emoji", 0).is_none());
     // The run went on.

@@ -1,7 +1,7 @@
 //! What must not change a bit: the size of micro-batches, repetition, and what is computed again instead of kept.
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, weights_of};
-use crate::device::{FineTuning, Options, Precision, TrainOptions, Update};
+use crate::device::{EngineOptions, FinetuneObjective, Precision, TrainOptions, Update};
 use crate::image::ImageSize;
 use crate::model::ModelConfig;
 use crate::testing::{batch_for, classifier, masked_network, random_weights, tiny_network};
@@ -11,14 +11,14 @@ const UPDATES: [(Precision, Update); 4] =
 
 /// In both formats with both optimizers.
 pub fn bits_do_not_depend_on_micro_batches_or_recomputation(subject: &Subject<'_>) {
-    check(subject, tiny_network(), FineTuning::default(), &UPDATES);
+    check(subject, tiny_network(), FinetuneObjective::default(), &UPDATES);
 }
 
 /// Images of several tiles, and of an odd number of tokens.
 pub fn bits_of_larger_images_do_not_depend_on_those_either(subject: &Subject<'_>) {
     for side in [24, 17] {
         let large = ModelConfig { n_px: ImageSize::square(side), n_layer: 1, ..tiny_network() };
-        check(subject, large, FineTuning::default(), &UPDATES[3..]);
+        check(subject, large, FinetuneObjective::default(), &UPDATES[3..]);
     }
 }
 
@@ -26,19 +26,19 @@ pub fn bits_of_larger_images_do_not_depend_on_those_either(subject: &Subject<'_>
 pub fn bits_of_masked_and_joint_training_do_not_depend_on_those_either(subject: &Subject<'_>) {
     let updates = [UPDATES[0], UPDATES[3]];
     let fine_tuning =
-        |generative_weight, frozen_blocks| FineTuning { generative_weight, frozen_blocks, label_smoothing: 0.1 };
+        |generative_weight, frozen_blocks| FinetuneObjective { generative_weight, frozen_blocks, label_smoothing: 0.1 };
     check(subject, classifier(tiny_network(), 1), fine_tuning(0.5, 1), &updates);
-    check(subject, classifier(masked_network(), 2), FineTuning::default(), &updates);
+    check(subject, classifier(masked_network(), 2), FinetuneObjective::default(), &updates);
     let deep = ModelConfig { n_layer: 4, ..tiny_network() };
     check(subject, classifier(deep, 3), fine_tuning(0.0, 0), &updates);
 }
 
-fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FineTuning, updates: &[(Precision, Update)]) {
+fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FinetuneObjective, updates: &[(Precision, Update)]) {
     let (weights, batch) = (random_weights(&network), batch_for(&network, 5));
     for &(precision, update) in updates {
-        let train = |(micro_batch, recompute, repack)| {
+        let train = |(micro_batch, recompute, stream_weights)| {
             let mut options = TrainOptions { recompute, fine_tuning, ..subject.training_by(precision, &update) };
-            options.engine = Options { micro_batch, repack, ..options.engine };
+            options.engine = EngineOptions { micro_batch, stream_weights, ..options.engine };
             let mut engine = subject.train(&network, &weights, &options);
             let mut bits = Vec::new();
             for _ in 0..2 {
@@ -53,7 +53,7 @@ fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FineTuning, u
         let others = [(5, false, false), (1, true, false), (2, false, true)];
         for (other, cut) in others.iter().map(|cut| (train(*cut), cut)) {
             let what = format!(
-                "two steps of {precision:?} with {update:?}, {} images at a time, recompute {}, repack {}",
+                "two steps of {precision:?} with {update:?}, {} images at a time, recompute {}, stream_weights {}",
                 cut.0, cut.1, cut.2
             );
             assert!(other.0 == bits, "{what}: losses or norms differ from those of 5 images at a time");
@@ -89,9 +89,9 @@ pub fn forward_passes_repeat_and_do_not_depend_on_micro_batches_or_neighbours(su
     let network = classifier(tiny_network(), 1);
     let (weights, batch) = (random_weights(&network), batch_for(&network, 5));
     for precision in [Precision::F32, Precision::Bf16] {
-        let pass = |micro_batch, repack, images: std::ops::Range<usize>| {
+        let pass = |micro_batch, stream_weights, images: std::ops::Range<usize>| {
             let batch = batch.slice(images);
-            let options = Options { micro_batch, repack, ..subject.options(precision) };
+            let options = EngineOptions { micro_batch, stream_weights, ..subject.options(precision) };
             let mut engine = subject.open(&network, &weights, &options);
             let mut logits = vec![0.0; batch.tokens().len() * network.n_vocab];
             let mut run = || {
@@ -103,9 +103,12 @@ pub fn forward_passes_repeat_and_do_not_depend_on_micro_batches_or_neighbours(su
             first
         };
         let expected = pass(5, false, 0..5);
-        for (micro_batch, repack) in [(1, false), (2, true)] {
-            let same = pass(micro_batch, repack, 0..5) == expected;
-            assert!(same, "{micro_batch} images at a time in {precision:?}, repack {repack}, give other bits");
+        for (micro_batch, stream_weights) in [(1, false), (2, true)] {
+            let same = pass(micro_batch, stream_weights, 0..5) == expected;
+            assert!(
+                same,
+                "{micro_batch} images at a time in {precision:?}, stream_weights {stream_weights}, give other bits"
+            );
         }
         let alone = pass(0, false, 3..4);
         let values = batch.n_ctx() * network.n_vocab;

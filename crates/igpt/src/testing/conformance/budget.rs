@@ -4,9 +4,9 @@
 #[derive(Clone, Debug)]
 pub struct Budget {
     /// Against PyTorch in f32.
-    pub parity_f32: Parity,
+    pub parity_f32: ParityBudget,
     /// Against PyTorch in bf16.
-    pub parity_bf16: Parity,
+    pub parity_bf16: ParityBudget,
     /// Three steps of Muon against PyTorch's in f32: relative errors of a tensor, of the way that a hidden matrix went, of
     /// that of another tensor, of the loss.
     pub muon_f32: [f64; 4],
@@ -19,12 +19,12 @@ pub struct Budget {
     /// Relative error of sums and means, in f32, of values that the engine gives singly.
     pub sums: f64,
     /// Relative error of a step of the average towards the weights.
-    pub average: f64,
+    pub ema: f64,
 }
 
 /// Largest relative errors against PyTorch.
 #[derive(Clone, Copy, Debug)]
-pub struct Parity {
+pub struct ParityBudget {
     /// Of a loss.
     pub loss: f64,
     /// Of any other result, whatever the network's depth.
@@ -36,7 +36,7 @@ pub struct Parity {
     pub way: f64,
 }
 
-impl Parity {
+impl ParityBudget {
     /// Of a result other than loss or way, of a network of `n_layer` blocks.
     pub fn result(&self, n_layer: usize) -> f64 {
         self.result + self.result_of_depth * ((n_layer + 1) as f64).sqrt()
@@ -46,12 +46,12 @@ impl Parity {
 impl Default for Budget {
     fn default() -> Self {
         Self {
-            parity_f32: Parity { loss: 1e-4, result: 1e-4, result_of_depth: 0.0, way: 1e-3 },
+            parity_f32: ParityBudget { loss: 1e-4, result: 1e-4, result_of_depth: 0.0, way: 1e-3 },
             // A bf16 has 8 significant bits: rounding to nearest is off by 2^-9 at most, 2^-9/√3 in the mean square. A
             // block rounds about eight times on the way of a value (weights, norm, qkv, attention, its product; norm,
             // middle, product), forward and again backward; independent errors add as the root of their number. The
             // sign-like first steps of Adam turn a small error of a small gradient into a step the other way.
-            parity_bf16: Parity { loss: 1e-2, result: 0.0, result_of_depth: 4.0 / 512.0, way: 0.5 },
+            parity_bf16: ParityBudget { loss: 1e-2, result: 0.0, result_of_depth: 4.0 / 512.0, way: 0.5 },
             // Newton–Schulz raises tiny singular values, and with them the gradient's rounding, up to 485 times; Adam's
             // part is the worst, as in the goldens of Adam alone.
             muon_f32: [1e-5, 1e-4, 1e-3, 1e-5],
@@ -59,7 +59,7 @@ impl Default for Budget {
             slope: 2e-2,
             decoding: [1e-5, 2e-2, 5e-2],
             sums: 0.0,
-            average: 1e-6,
+            ema: 1e-6,
         }
     }
 }

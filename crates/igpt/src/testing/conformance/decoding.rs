@@ -2,7 +2,7 @@
 
 use super::{ADAM, Subject};
 use crate::data::Batch;
-use crate::device::{Decoder, Engine, Options, Precision};
+use crate::device::{Decoder, Engine, EngineOptions, Precision};
 use crate::image::ImageSize;
 use crate::model::ModelConfig;
 use crate::testing::{random_batch, random_weights, tiny_network};
@@ -19,7 +19,7 @@ fn formats(subject: &Subject<'_>) -> Vec<(Precision, bool, f64)> {
 }
 
 fn open(subject: &Subject<'_>, network: &ModelConfig, precision: Precision, int8: bool) -> Box<dyn Engine> {
-    let options = Options { int8, ..subject.options(precision) };
+    let options = EngineOptions { int8, ..subject.options(precision) };
     subject.open(network, &random_weights(network), &options)
 }
 
@@ -197,7 +197,7 @@ pub fn eight_bits_are_used_where_they_are_asked_for(subject: &Subject<'_>) {
 pub fn an_engine_has_decoders_exactly_if_it_says_so(subject: &Subject<'_>) {
     let network = tiny_network();
     assert!(open(subject, &network, Precision::F32, false).draws(), "no decoder of a usual engine");
-    let options = Options { repack: true, ..subject.options(Precision::F32) };
+    let options = EngineOptions { stream_weights: true, ..subject.options(Precision::F32) };
     let engine = subject.open(&network, &random_weights(&network), &options);
     assert_eq!(engine.decoder(1).is_ok(), engine.draws(), "repacked");
 }

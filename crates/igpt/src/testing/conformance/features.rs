@@ -1,7 +1,7 @@
 //! Features of layers, and how they are pooled.
 
 use super::Subject;
-use crate::device::{Engine, Options, Pooling, Precision};
+use crate::device::{Engine, EngineOptions, Pooling, Precision};
 use crate::model::Objective;
 use crate::testing::{masked_network, random_batch, random_weights, tiny_network};
 
@@ -38,7 +38,7 @@ pub fn features_of_a_layer_do_not_depend_on_the_others_asked_for(subject: &Subje
 /// Mean, largest and last.
 pub fn pooled_features_are_those_of_all_positions_pooled(subject: &Subject<'_>) {
     for network in [tiny_network(), masked_network()] {
-        let options = Options { micro_batch: 2, ..subject.options(Precision::F32) };
+        let options = EngineOptions { micro_batch: 2, ..subject.options(Precision::F32) };
         let mut engine = subject.open(&network, &random_weights(&network), &options);
         let (batch, layers) = (random_batch(&network, 3), [2, 0]);
         let (positions, width) = (network.n_ctx(), network.n_embd);

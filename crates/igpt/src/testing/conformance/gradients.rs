@@ -1,35 +1,35 @@
 //! Gradients are slopes of the loss.
 
 use super::{Subject, expect_equal, gradients, tensors_of, weights_of};
-use crate::device::{FineTuning, Precision, TrainOptions};
+use crate::device::{FinetuneObjective, Precision, TrainOptions};
 use crate::model::ModelConfig;
 use crate::rng::{Purpose, Rng};
 use crate::testing::{batch_for, classifier, masked_network, random_weights, tiny_network};
 
 /// Along some direction for each tensor.
 pub fn gradients_match_central_differences(subject: &Subject<'_>) {
-    check(subject, tiny_network(), FineTuning::default());
+    check(subject, tiny_network(), FinetuneObjective::default());
 }
 
 /// The same of the masked objective.
 pub fn gradients_of_masked_inputs_match_central_differences(subject: &Subject<'_>) {
-    check(subject, masked_network(), FineTuning::default());
+    check(subject, masked_network(), FinetuneObjective::default());
 }
 
 /// The same of pixels and classes together, on every layer, and of classes alone.
 pub fn gradients_of_the_joint_loss_match_central_differences(subject: &Subject<'_>) {
     for layer in 0..3 {
-        let fine_tuning = FineTuning { generative_weight: 0.02, ..FineTuning::default() };
+        let fine_tuning = FinetuneObjective { generative_weight: 0.02, ..FinetuneObjective::default() };
         check(subject, classifier(tiny_network(), layer), fine_tuning);
     }
-    let classes_alone = FineTuning { generative_weight: 0.0, ..FineTuning::default() };
+    let classes_alone = FinetuneObjective { generative_weight: 0.0, ..FinetuneObjective::default() };
     check(subject, classifier(masked_network(), 1), classes_alone);
 }
 
 /// Of classes with smoothed labels, and the loss is the one that training reports.
 pub fn gradients_of_smoothed_labels_match_central_differences(subject: &Subject<'_>) {
     for (generative_weight, layer) in [(0.02, 2), (0.0, 1)] {
-        let fine_tuning = FineTuning { generative_weight, label_smoothing: 0.3, ..FineTuning::default() };
+        let fine_tuning = FinetuneObjective { generative_weight, label_smoothing: 0.3, ..FinetuneObjective::default() };
         check(subject, classifier(tiny_network(), layer), fine_tuning);
     }
 }
@@ -37,12 +37,12 @@ pub fn gradients_of_smoothed_labels_match_central_differences(subject: &Subject<
 /// Frozen blocks, and the embeddings with them, have no gradient; those above have all of theirs.
 pub fn gradients_of_frozen_blocks_are_zero_and_others_match_central_differences(subject: &Subject<'_>) {
     for frozen_blocks in 1..3 {
-        let fine_tuning = FineTuning { generative_weight: 0.02, frozen_blocks, ..FineTuning::default() };
+        let fine_tuning = FinetuneObjective { generative_weight: 0.02, frozen_blocks, ..FinetuneObjective::default() };
         check(subject, classifier(tiny_network(), 1), fine_tuning);
     }
 }
 
-fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FineTuning) {
+fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FinetuneObjective) {
     let (weights, batch) = (random_weights(&network), batch_for(&network, 2));
     let options = TrainOptions { fine_tuning, ..subject.training(Precision::F32) };
     let mut engine = subject.train(&network, &weights, &options);

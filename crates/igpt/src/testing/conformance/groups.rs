@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, weights_of};
 use crate::data::Batch;
-use crate::device::{FineTuning, Options, Precision, TrainEngine, TrainOptions};
+use crate::device::{EngineOptions, FinetuneObjective, Precision, TrainEngine, TrainOptions};
 use crate::model::ModelConfig;
 use crate::testing::{batch_for, classifier, random_weights, tiny_network};
 use crate::{Error, Result};
@@ -63,12 +63,12 @@ pub fn the_squared_norm_is_that_of_the_group_and_at_the_end_that_of_the_batch(su
 /// With none, one or three groups before it, and whatever is trained.
 pub fn buckets_cover_the_gradient_once_with_the_values_that_stay(subject: &Subject<'_>) {
     let classified = classifier(tiny_network(), 1);
-    let frozen = FineTuning { frozen_blocks: 1, ..FineTuning::default() };
-    let classes_alone = FineTuning { generative_weight: 0.0, ..FineTuning::default() };
+    let frozen = FinetuneObjective { frozen_blocks: 1, ..FinetuneObjective::default() };
+    let classes_alone = FinetuneObjective { generative_weight: 0.0, ..FinetuneObjective::default() };
     for (network, fine_tuning, groups) in [
-        (tiny_network(), FineTuning::default(), 1),
-        (tiny_network(), FineTuning::default(), 4),
-        (classified.clone(), FineTuning::default(), 2),
+        (tiny_network(), FinetuneObjective::default(), 1),
+        (tiny_network(), FinetuneObjective::default(), 4),
+        (classified.clone(), FinetuneObjective::default(), 2),
         (classified.clone(), frozen, 1),
         (classified, classes_alone, 1),
     ] {
@@ -181,7 +181,7 @@ fn open(
     micro_batch: usize,
 ) -> Box<dyn TrainEngine> {
     let options = subject.training(precision);
-    let engine = Options { micro_batch, ..options.engine };
+    let engine = EngineOptions { micro_batch, ..options.engine };
     subject.train(network, &random_weights(network), &TrainOptions { engine, gradient_groups: groups, ..options })
 }
 

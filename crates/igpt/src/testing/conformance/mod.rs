@@ -19,7 +19,7 @@ pub mod shares;
 pub mod state;
 pub mod updates;
 
-pub use budget::{Budget, Parity};
+pub use budget::{Budget, ParityBudget};
 pub use list::claims;
 pub use subject::{Claim, Subject};
 

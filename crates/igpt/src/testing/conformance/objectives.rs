@@ -2,7 +2,7 @@
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, weights_of};
 use crate::data::Batch;
-use crate::device::{Engine, FineTuning, Options, Precision, TrainOptions};
+use crate::device::{Engine, EngineOptions, FinetuneObjective, Precision, TrainOptions};
 use crate::model::{Initialization, ModelConfig, initial_weights};
 use crate::testing::{batch_for, classifier, masked_network, random_batch, random_weights, tiny_network};
 
@@ -120,7 +120,7 @@ pub fn nats_of_classes_are_those_of_their_logits(subject: &Subject<'_>) {
 pub fn smoothed_labels_count_in_training_alone(subject: &Subject<'_>) {
     let network = classifier(tiny_network(), 2);
     let batch = batch_for(&network, 6);
-    let fine_tuning = FineTuning { label_smoothing: 0.25, ..FineTuning::default() };
+    let fine_tuning = FinetuneObjective { label_smoothing: 0.25, ..FinetuneObjective::default() };
     let options = TrainOptions { fine_tuning, ..subject.training(Precision::F32) };
     let mut engine = subject.train(&network, &random_weights(&network), &options);
     let mut logits = vec![0.0; 6 * 5];
@@ -155,9 +155,10 @@ pub fn without_a_generative_loss_the_shorter_pass_gives_what_the_whole_one_gives
         let scale = 1.0 / plain.tokens().len() as f32;
         for (precision, update) in [(Precision::F32, ADAM), (Precision::Bf16, MUON)] {
             let train = |generative_weight: f32| {
-                let fine_tuning = FineTuning { generative_weight, frozen_blocks, ..FineTuning::default() };
+                let fine_tuning =
+                    FinetuneObjective { generative_weight, frozen_blocks, ..FinetuneObjective::default() };
                 let options = subject.training_by(precision, &update);
-                let engine = Options { micro_batch: 1, ..options.engine };
+                let engine = EngineOptions { micro_batch: 1, ..options.engine };
                 let options = TrainOptions { engine, fine_tuning, ..options };
                 let mut engine = subject.train(&network, &weights, &options);
                 let mut found = Vec::new();

@@ -4,9 +4,10 @@ use super::{ADAM, MUON, Subject, expect_equal, gradients, tensors_of, weights_of
 use crate::Result;
 use crate::data::Batch;
 use crate::device::{
-    Decoder, Engine, FineTuning, Options, Pooling, Precision, State, TrainEngine, TrainOptions, Update,
+    Decoder, Engine, EngineOptions, EngineState, FinetuneObjective, Pooling, Precision, TrainEngine, TrainOptions,
+    Update,
 };
-use crate::model::{ModelConfig, Tensor};
+use crate::model::{ModelConfig, ParamTensor};
 use crate::testing::{batch_for, classifier, masked_network, random_batch, random_weights, tiny_network};
 
 /// Panics unless `result` is an error whose message has all `parts`.
@@ -44,7 +45,7 @@ pub fn what_can_not_be_opened_is_refused_with_the_reason(subject: &Subject<'_>) 
     let uneven = ModelConfig { n_head: 5, ..tiny_network() };
     refused(open(&uneven, &weights), &["36 is not divisible by n_head 5"]);
     let train = |options: &TrainOptions| subject.backend.open_training(&network, &weights, options);
-    let fine_tuning = FineTuning { frozen_blocks: 3, ..FineTuning::default() };
+    let fine_tuning = FinetuneObjective { frozen_blocks: 3, ..FinetuneObjective::default() };
     refused(train(&TrainOptions { fine_tuning, ..options }), &["3 blocks are to be frozen", "has 2"]);
     for gradient_groups in [0, 3, 12] {
         refused(train(&TrainOptions { gradient_groups, ..options }), &[&gradient_groups.to_string(), "power of two"]);
@@ -72,7 +73,7 @@ pub fn batches_that_do_not_fit_are_refused_by_every_pass(subject: &Subject<'_>) 
         (&classes, late, ["class 5", "5 classes"]),
     ] {
         let options = subject.training(Precision::F32);
-        let engine = Options { micro_batch: 1, ..options.engine };
+        let engine = EngineOptions { micro_batch: 1, ..options.engine };
         let mut engine = subject.train(network, &random_weights(network), &TrainOptions { engine, ..options });
         refused(engine.evaluate(&batch), &parts);
         refused(engine.accumulate(&batch, 1.0), &parts);
@@ -142,8 +143,8 @@ pub fn layers_and_tensors_that_are_not_there_are_refused_by_name(subject: &Subje
     for name in ["transformer.h.2.ln_1.weight", "score.weight", ""] {
         refused(engine.copy_weight(name), &[name]);
         refused(engine.copy_gradient(name), &[name]);
-        let tensor = Tensor { name: name.into(), ..tensors_of(&network)[0].clone() };
-        State::ALL.iter().for_each(|state| refused(engine.export(*state, &tensor), &[name]));
+        let tensor = ParamTensor { name: name.into(), ..tensors_of(&network)[0].clone() };
+        EngineState::ALL.iter().for_each(|state| refused(engine.export(*state, &tensor), &[name]));
     }
 }
 
@@ -181,17 +182,17 @@ pub fn values_of_another_number_are_refused(subject: &Subject<'_>) {
     let mut engine = train(subject, &network);
     engine.accumulate(&random_batch(&network, 1), 0.1).unwrap();
     let before = gradients(&mut *engine);
-    let len = engine.shares()[0].end;
+    let len = engine.optimizer_shard()[0].end;
     for (range, count) in [(0..4, 3), (0..4, 5), (0..4, 0), (len - 1..len + 1, 2), (len..len + 4, 4)] {
         let found = engine.copy_gradient_in(range.clone(), &vec![1.0; count]);
         assert!(found.is_err(), "{count} values were taken for {range:?} of {len}");
     }
     expect_equal(&network, &gradients(&mut *engine), &before, "the gradient behind refused values");
     let mut all = Vec::new();
-    engine.copy_share(&mut all).unwrap();
+    engine.copy_owned_weights(&mut all).unwrap();
     for count in [0, len - 1, len + 1] {
         all.resize(count, 0.5);
-        assert!(engine.copy_others_in(&all).is_err(), "{count} weights were taken for {len}");
+        assert!(engine.set_unowned_weights(&all).is_err(), "{count} weights were taken for {len}");
     }
     expect_equal(&network, &weights_of(&*engine), &random_weights(&network), "weights behind refused values");
 }

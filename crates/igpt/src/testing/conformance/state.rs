@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, moments, tensors_of, weights_of};
-use crate::device::{Optimizer, Precision, State, TrainEngine, TrainOptions};
-use crate::model::Tensor;
+use crate::device::{EngineState, Optimizer, Precision, TrainEngine, TrainOptions};
+use crate::model::ParamTensor;
 use crate::testing::{batch_for, random_batch, random_weights, tiny_network};
 use crate::{Error, Result};
 
@@ -12,13 +12,13 @@ use crate::{Error, Result};
 pub fn a_restored_engine_goes_on_to_the_same_bits(subject: &Subject<'_>) {
     let network = tiny_network();
     let batch = batch_for(&network, 2);
-    for (precision, update, average) in [
+    for (precision, update, ema) in [
         (Precision::Bf16, ADAM, false),
         (Precision::F32, ADAM, true),
         (Precision::Bf16, MUON, true),
         (Precision::F32, MUON, false),
     ] {
-        let options = TrainOptions { average, gradient_groups: 2, ..subject.training_by(precision, &update) };
+        let options = TrainOptions { ema, gradient_groups: 2, ..subject.training_by(precision, &update) };
         let group = |engine: &mut dyn TrainEngine| {
             engine.accumulate(&batch, 0.01).unwrap();
             engine.end_group().unwrap();
@@ -27,7 +27,7 @@ pub fn a_restored_engine_goes_on_to_the_same_bits(subject: &Subject<'_>) {
             group(engine);
             group(engine);
             engine.step(&update).unwrap();
-            engine.follow_average(0.25).unwrap();
+            engine.update_ema(0.25).unwrap();
         };
         let mut engine = subject.train(&network, &random_weights(&network), &options);
         go(&mut *engine);
@@ -40,12 +40,12 @@ pub fn a_restored_engine_goes_on_to_the_same_bits(subject: &Subject<'_>) {
         other.import(engine.steps(), &mut |state, tensor| engine.export(state, tensor)).unwrap();
         assert_eq!(other.steps(), 2);
         assert!(gradients(&mut *other).iter().all(|g| *g == 0.0), "a gradient of before the import");
-        let what = format!("{:?} in {precision:?}, average {average}", update.optimizer());
+        let what = format!("{:?} in {precision:?}, average {ema}", update.optimizer());
         assert!(other.evaluate(&batch).unwrap() == engine.evaluate(&batch).unwrap(), "{what}: another loss");
         go(&mut *engine);
         go(&mut *other);
         assert_eq!((engine.steps(), other.steps()), (3, 3));
-        for state in State::ALL {
+        for state in EngineState::ALL {
             assert!(moments(&*other, state) == moments(&*engine, state), "{what}: {state:?} differ after a step");
         }
     }
@@ -56,16 +56,16 @@ pub fn tensors_of_a_state_are_those_of_the_layout(subject: &Subject<'_>) {
     let network = tiny_network();
     let all = tensors_of(&network);
     for optimizer in [Optimizer::Adam, Optimizer::Muon] {
-        for average in [false, true] {
-            let options = TrainOptions { optimizer, average, ..subject.training(Precision::F32) };
+        for ema in [false, true] {
+            let options = TrainOptions { optimizer, ema, ..subject.training(Precision::F32) };
             let engine = subject.train(&network, &random_weights(&network), &options);
             assert_eq!((engine.optimizer(), engine.steps()), (optimizer, 0));
             let second = all.iter().filter(|tensor| optimizer == Optimizer::Adam || !tensor.hidden).cloned().collect();
             for (state, wanted) in [
-                (State::Weights, all.clone()),
-                (State::Average, if average { all.clone() } else { Vec::new() }),
-                (State::Moment1, all.clone()),
-                (State::Moment2, second),
+                (EngineState::Weights, all.clone()),
+                (EngineState::Ema, if ema { all.clone() } else { Vec::new() }),
+                (EngineState::Moment1, all.clone()),
+                (EngineState::Moment2, second),
             ] {
                 assert_eq!(engine.tensors(state), wanted, "tensors of {state:?} with {optimizer:?}");
                 for tensor in &all {
@@ -83,10 +83,11 @@ pub fn tensors_of_a_state_are_those_of_the_layout(subject: &Subject<'_>) {
 pub fn what_is_imported_is_exported(subject: &Subject<'_>) {
     let network = tiny_network();
     for precision in [Precision::F32, Precision::Bf16] {
-        let options = TrainOptions { average: true, ..subject.training(precision) };
+        let options = TrainOptions { ema: true, ..subject.training(precision) };
         let mut engine = subject.train(&network, &vec![0.0; network.parameters()], &options);
-        let values = |state: State, tensor: &Tensor| -> Vec<f32> {
-            let first = State::ALL.iter().position(|other| *other == state).unwrap() * 1_000_003 + tensor.offset * 7;
+        let values = |state: EngineState, tensor: &ParamTensor| -> Vec<f32> {
+            let first =
+                EngineState::ALL.iter().position(|other| *other == state).unwrap() * 1_000_003 + tensor.offset * 7;
             (0..tensor.len()).map(|i| (first + i) as f32 * 1.000_123e-6 - 3.0).collect()
         };
         let mut asked = Vec::new();
@@ -102,7 +103,7 @@ pub fn what_is_imported_is_exported(subject: &Subject<'_>) {
         for (state, tensor) in &asked {
             assert!(engine.export(*state, tensor).unwrap() == values(*state, tensor), "{state:?} of {}", tensor.name);
         }
-        let expected: Vec<f32> = tensors.iter().flat_map(|tensor| values(State::Weights, tensor)).collect();
+        let expected: Vec<f32> = tensors.iter().flat_map(|tensor| values(EngineState::Weights, tensor)).collect();
         expect_equal(&network, &weights_of(&*engine), &expected, "copied weights");
         expect_equal(&network, &engine.into_weights().unwrap(), &expected, "the weights of a closed engine");
     }
@@ -116,12 +117,12 @@ pub fn weights_and_average_start_as_what_was_given(subject: &Subject<'_>) {
         let engine = subject.open(&network, &weights, &subject.options(precision));
         assert_eq!(engine.config(), &network);
         expect_equal(&network, &weights_of(&*engine), &weights, "weights of an engine for inference");
-        let options = TrainOptions { average: true, ..subject.training(precision) };
+        let options = TrainOptions { ema: true, ..subject.training(precision) };
         let engine = subject.train(&network, &weights, &options);
         assert_eq!(engine.config(), &network);
         expect_equal(&network, &weights_of(&*engine), &weights, "weights of an engine that trains");
-        expect_equal(&network, &average(&*engine), &weights, "the average before training");
-        for state in [State::Moment1, State::Moment2] {
+        expect_equal(&network, &ema(&*engine), &weights, "the average before training");
+        for state in [EngineState::Moment1, EngineState::Moment2] {
             let zero = moments(&*engine, state).iter().all(|(_, values)| values.iter().all(|value| *value == 0.0));
             assert!(zero, "{state:?} before training");
         }
@@ -131,23 +132,23 @@ pub fn weights_and_average_start_as_what_was_given(subject: &Subject<'_>) {
 /// Towards the weights by the share that is said.
 pub fn the_average_follows_the_weights(subject: &Subject<'_>) {
     let network = tiny_network();
-    let options = TrainOptions { average: true, ..subject.training(Precision::F32) };
+    let options = TrainOptions { ema: true, ..subject.training(Precision::F32) };
     let mut engine = subject.train(&network, &random_weights(&network), &options);
-    let mut expected: Vec<f64> = average(&*engine).iter().map(|value| f64::from(*value)).collect();
+    let mut expected: Vec<f64> = ema(&*engine).iter().map(|value| f64::from(*value)).collect();
     for share in [0.9, 0.25, 0.001] {
         engine.accumulate(&random_batch(&network, 2), 0.01).unwrap();
         engine.step(&ADAM).unwrap();
-        engine.follow_average(share).unwrap();
+        engine.update_ema(share).unwrap();
         let weights = weights_of(&*engine);
         expected.iter_mut().zip(&weights).for_each(|(a, w)| *a += f64::from(share) * (f64::from(*w) - *a));
-        for (found, expected) in average(&*engine).iter().zip(&expected) {
+        for (found, expected) in ema(&*engine).iter().zip(&expected) {
             let apart = (f64::from(*found) - expected).abs();
-            assert!(apart <= subject.budget.average * expected.abs().max(1.0), "{found} instead of {expected}");
+            assert!(apart <= subject.budget.ema * expected.abs().max(1.0), "{found} instead of {expected}");
         }
     }
-    engine.follow_average(1.0).unwrap();
-    let (found, weights) = (average(&*engine), weights_of(&*engine));
-    let near = |(a, w): (&f32, &f32)| f64::from((a - w).abs()) <= subject.budget.average * f64::from(w.abs().max(1.0));
+    engine.update_ema(1.0).unwrap();
+    let (found, weights) = (ema(&*engine), weights_of(&*engine));
+    let near = |(a, w): (&f32, &f32)| f64::from((a - w).abs()) <= subject.budget.ema * f64::from(w.abs().max(1.0));
     assert!(found.iter().zip(&weights).all(near), "all of the way is not the weights");
 }
 
@@ -156,25 +157,25 @@ pub fn the_average_swaps_with_the_weights_and_back(subject: &Subject<'_>) {
     let network = tiny_network();
     let batch = random_batch(&network, 2);
     for (precision, update) in [(Precision::F32, ADAM), (Precision::Bf16, MUON)] {
-        let options = TrainOptions { average: true, ..subject.training_by(precision, &update) };
+        let options = TrainOptions { ema: true, ..subject.training_by(precision, &update) };
         let mut engine = subject.train(&network, &random_weights(&network), &options);
         let step = |engine: &mut dyn TrainEngine| {
             engine.accumulate(&batch, 0.01).unwrap();
             engine.step(&update).unwrap();
-            engine.follow_average(0.3).unwrap();
+            engine.update_ema(0.3).unwrap();
         };
         step(&mut *engine);
-        let (weights, averaged) = (weights_of(&*engine), average(&*engine));
+        let (weights, averaged) = (weights_of(&*engine), ema(&*engine));
         assert!(weights != averaged, "the average is not apart from the weights");
         let loss = engine.evaluate(&batch).unwrap();
-        engine.swap_average().unwrap();
+        engine.swap_ema().unwrap();
         expect_equal(&network, &weights_of(&*engine), &averaged, "weights that were swapped with the average");
-        expect_equal(&network, &average(&*engine), &weights, "the average that was swapped with the weights");
+        expect_equal(&network, &ema(&*engine), &weights, "the average that was swapped with the weights");
         let expected = subject.open(&network, &averaged, &options.engine).evaluate(&batch).unwrap();
         assert!(engine.evaluate(&batch).unwrap() == expected, "the average is not what the network computes with");
-        engine.swap_average().unwrap();
+        engine.swap_ema().unwrap();
         expect_equal(&network, &weights_of(&*engine), &weights, "weights that were swapped back");
-        expect_equal(&network, &average(&*engine), &averaged, "the average that was swapped back");
+        expect_equal(&network, &ema(&*engine), &averaged, "the average that was swapped back");
         assert!(engine.evaluate(&batch).unwrap() == loss, "the loss of weights that were swapped back");
         // Training goes on to what it would have come to.
         let mut other = subject.train(&network, &random_weights(&network), &options);
@@ -182,7 +183,7 @@ pub fn the_average_swaps_with_the_weights_and_back(subject: &Subject<'_>) {
         step(&mut *other);
         step(&mut *engine);
         expect_equal(&network, &weights_of(&*engine), &weights_of(&*other), "a step after two swaps");
-        expect_equal(&network, &average(&*engine), &average(&*other), "the average after two swaps");
+        expect_equal(&network, &ema(&*engine), &ema(&*other), "the average after two swaps");
     }
 }
 
@@ -191,19 +192,19 @@ pub fn without_an_average_the_weights_are_all_there_is(subject: &Subject<'_>) {
     let network = tiny_network();
     let weights = random_weights(&network);
     let mut engine = subject.train(&network, &weights, &subject.training(Precision::F32));
-    engine.follow_average(0.5).unwrap();
-    engine.swap_average().unwrap();
+    engine.update_ema(0.5).unwrap();
+    engine.swap_ema().unwrap();
     expect_equal(&network, &weights_of(&*engine), &weights, "weights without an average");
 }
 
 /// That of another shape names the tensor; that of the reader comes back as it is.
 pub fn an_import_passes_errors_on_and_refuses_other_shapes(subject: &Subject<'_>) {
     let network = tiny_network();
-    for state in State::ALL {
-        let options = TrainOptions { average: true, ..subject.training(Precision::F32) };
+    for state in EngineState::ALL {
+        let options = TrainOptions { ema: true, ..subject.training(Precision::F32) };
         let engine = || subject.train(&network, &random_weights(&network), &options);
         let name = "transformer.h.1.mlp.c_fc.weight";
-        let import = |of_it: &mut dyn FnMut(&Tensor) -> Result<Vec<f32>>| {
+        let import = |of_it: &mut dyn FnMut(&ParamTensor) -> Result<Vec<f32>>| {
             engine()
                 .import(1, &mut |asked, tensor| match asked == state && tensor.name == name {
                     true => of_it(tensor),
@@ -220,7 +221,7 @@ pub fn an_import_passes_errors_on_and_refuses_other_shapes(subject: &Subject<'_>
     }
 }
 
-fn average(engine: &dyn TrainEngine) -> Vec<f32> {
-    let mut values: BTreeMap<_, _> = moments(engine, State::Average).into_iter().collect();
+fn ema(engine: &dyn TrainEngine) -> Vec<f32> {
+    let mut values: BTreeMap<_, _> = moments(engine, EngineState::Ema).into_iter().collect();
     tensors_of(engine.config()).iter().flat_map(|tensor| values.remove(&tensor.name).unwrap()).collect()
 }

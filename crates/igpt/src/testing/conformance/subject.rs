@@ -2,9 +2,10 @@
 
 use super::Budget;
 use crate::device::{
-    AdamUpdate, Backend, Engine, HiddenUpdate, MuonUpdate, Options, Precision, State, TrainEngine, TrainOptions, Update,
+    AdamUpdate, Backend, Engine, EngineOptions, EngineState, HiddenUpdate, MuonUpdate, Precision, TrainEngine,
+    TrainOptions, Update,
 };
-use crate::model::{Layout, ModelConfig, Rates, Tensor};
+use crate::model::{LrMultipliers, ModelConfig, ParamLayout, ParamTensor};
 
 /// A backend, and what is expected of it.
 pub struct Subject<'a> {
@@ -25,8 +26,8 @@ impl<'a> Subject<'a> {
         Self { backend, budget: Budget::default(), int8: true }
     }
 
-    pub(super) fn options(&self, precision: Precision) -> Options {
-        Options { threads: 2, ..Options::new(precision) }
+    pub(super) fn options(&self, precision: Precision) -> EngineOptions {
+        EngineOptions { threads: 2, ..EngineOptions::new(precision) }
     }
 
     pub(super) fn training(&self, precision: Precision) -> TrainOptions {
@@ -39,7 +40,7 @@ impl<'a> Subject<'a> {
     }
 
     #[track_caller]
-    pub(super) fn open(&self, network: &ModelConfig, weights: &[f32], options: &Options) -> Box<dyn Engine> {
+    pub(super) fn open(&self, network: &ModelConfig, weights: &[f32], options: &EngineOptions) -> Box<dyn Engine> {
         self.backend.open(network, weights, options).unwrap()
     }
 
@@ -53,15 +54,15 @@ pub(super) const ADAM: Update = Update {
     clip: 1.0,
     adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
     hidden: HiddenUpdate::Adam,
-    rates: Rates::EVEN,
+    rates: LrMultipliers::EVEN,
 };
 
 pub(super) const MUON: Update =
     Update { hidden: HiddenUpdate::Muon(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1 }), ..ADAM };
 
 /// The tensors of a network.
-pub(super) fn tensors_of(network: &ModelConfig) -> Vec<Tensor> {
-    Layout::new(network).tensors().to_vec()
+pub(super) fn tensors_of(network: &ModelConfig) -> Vec<ParamTensor> {
+    ParamLayout::new(network).tensors().to_vec()
 }
 
 /// The weights of an engine, tensor after tensor.
@@ -76,7 +77,7 @@ pub(super) fn gradients(engine: &mut dyn TrainEngine) -> Vec<f32> {
 }
 
 /// What an engine holds of a state, by tensor.
-pub(super) fn moments(engine: &dyn TrainEngine, state: State) -> Vec<(String, Vec<f32>)> {
+pub(super) fn moments(engine: &dyn TrainEngine, state: EngineState) -> Vec<(String, Vec<f32>)> {
     let tensors = engine.tensors(state);
     tensors.iter().map(|tensor| (tensor.name.clone(), engine.export(state, tensor).unwrap())).collect()
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::gradients::is_frozen;
 use super::groups::told;
 use super::{ADAM, MUON, Subject, tensors_of, weights_of};
-use crate::device::{AdamUpdate, FineTuning, HiddenUpdate, MuonUpdate, Precision, TrainOptions, Update};
+use crate::device::{AdamUpdate, FinetuneObjective, HiddenUpdate, MuonUpdate, Precision, TrainOptions, Update};
 use crate::image::ImageSize;
-use crate::model::{Initialization, ModelConfig, RateGroup, Rates, initial_weights};
+use crate::model::{Initialization, LrGroup, LrMultipliers, ModelConfig, initial_weights};
 use crate::testing::{batch_for, classifier, random_batch, random_weights, tiny_network};
 
 const DECAY: AdamUpdate = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
@@ -50,7 +50,7 @@ pub fn frozen_blocks_and_embeddings_keep_every_bit(subject: &Subject<'_>) {
     let before = random_weights(&network);
     for frozen_blocks in [1, 2] {
         for update in [Update { adam: DECAY, ..ADAM }, Update { adam: DECAY, ..MUON }] {
-            let fine_tuning = FineTuning { frozen_blocks, ..FineTuning::default() };
+            let fine_tuning = FinetuneObjective { frozen_blocks, ..FinetuneObjective::default() };
             let options = TrainOptions { fine_tuning, ..subject.training_by(Precision::F32, &update) };
             let mut engine = subject.train(&network, &before, &options);
             for _ in 0..2 {
@@ -105,7 +105,8 @@ pub fn the_rate_of_each_tensor_is_that_of_its_block_of_the_networks_width_and_of
     let network = classifier(ModelConfig { n_layer: 3, ..tiny_network() }, 2);
     let (layer_decay, width, head) = (0.5, 0.375, 3.0);
     for update in [Update { adam: DECAY, ..ADAM }, Update { adam: DECAY, ..MUON }] {
-        let uneven = stepped(subject, &network, &Update { rates: Rates { layer_decay, width, head }, ..update });
+        let uneven =
+            stepped(subject, &network, &Update { rates: LrMultipliers { layer_decay, width, head }, ..update });
         let mut even = BTreeMap::new();
         for tensor in tensors_of(&network) {
             let name = tensor.name.as_str();
@@ -118,15 +119,15 @@ pub fn the_rate_of_each_tensor_is_that_of_its_block_of_the_networks_width_and_of
             let classifier = name == "score.weight";
             let wide = tensor.hidden || name == "lm_head.weight" || classifier;
             assert_eq!(
-                RateGroup::of(&tensor, 3),
-                RateGroup { blocks_above: above, sums_width: wide, classifier },
+                LrGroup::of(&tensor, 3),
+                LrGroup { blocks_above: above, sums_width: wide, classifier },
                 "{name}"
             );
             let muon = update.hidden != HiddenUpdate::Adam && tensor.hidden;
             let factor = layer_decay.powi(above as i32) * if wide && !muon { width } else { 1.0 };
             let factor = factor * if classifier { head } else { 1.0 };
             let expected = even.entry(factor.to_bits()).or_insert_with(|| {
-                let mut even = Update { rates: Rates::EVEN, ..update };
+                let mut even = Update { rates: LrMultipliers::EVEN, ..update };
                 even.adam.lr *= factor;
                 if let HiddenUpdate::Muon(muon) = &mut even.hidden {
                     muon.lr *= factor;

@@ -2,10 +2,10 @@
 
 use crate::model::MASK_PROB;
 use crate::train::config::allowed::Allowed;
-use crate::train::config::planned::{Leg, Plan};
-use crate::train::config::train_section::TrainSection;
+use crate::train::config::planned::{RunPhase, StepPlan};
+use crate::train::config::train_section::TrainSettings;
 
-impl TrainSection {
+impl TrainSettings {
     /// Names of the budgets that are given.
     fn budgets(&self) -> Vec<&'static str> {
         let given =
@@ -41,7 +41,8 @@ impl TrainSection {
         if !self.plan.is_empty() && self.minutes.is_none() {
             problems.push("train.plan belongs to a budget of train.minutes".into());
         }
-        for problem in [Plan::check(&self.plan), Leg::check(&self.legs)].into_iter().filter_map(Result::err) {
+        for problem in [StepPlan::check(&self.plan), RunPhase::check(&self.phases)].into_iter().filter_map(Result::err)
+        {
             problems.push(problem);
         }
     }

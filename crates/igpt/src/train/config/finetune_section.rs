@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::FineTuning;
+use crate::device::FinetuneObjective;
 use crate::train::config::allowed::Allowed;
 
 /// What the classifier is in the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Head {
     /// The network and the classifier on top of it, trained together.
     #[default]
@@ -38,7 +39,8 @@ impl Head {
 /// a file or flags starts from the [recipe](crate::train::Recipe) of fine-tuning instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FineTuneSection {
+#[non_exhaustive]
+pub struct FinetuneSettings {
     /// The pretrained model to start from; none trains from scratch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
@@ -59,13 +61,13 @@ pub struct FineTuneSection {
     pub label_smoothing: f64,
     /// Whether every class is seen equally often: images of rarer classes come several times in an epoch.
     pub balanced: bool,
-    /// Train on so few images of each class, drawn by the seed as [`crate::probe::few::subset`] draws them. Validation
+    /// Train on so few images of each class, drawn by the seed as `crate::probe::few::subset` draws them. Validation
     /// keeps its labels, which choose the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels_per_class: Option<usize>,
 }
 
-impl Default for FineTuneSection {
+impl Default for FinetuneSettings {
     fn default() -> Self {
         Self {
             model: None,
@@ -81,10 +83,10 @@ impl Default for FineTuneSection {
     }
 }
 
-impl FineTuneSection {
+impl FinetuneSettings {
     /// What an engine wants to know of it.
-    pub fn engine(&self) -> FineTuning {
-        FineTuning {
+    pub fn engine(&self) -> FinetuneObjective {
+        FinetuneObjective {
             generative_weight: self.generative_weight as f32,
             frozen_blocks: self.frozen_blocks,
             label_smoothing: self.label_smoothing as f32,

@@ -3,7 +3,7 @@
 pub use toml::{Table, Value};
 
 use crate::model::Objective;
-use crate::train::config::optimizer::OptimizerSection;
+use crate::train::config::optimizer::OptimizerSettings;
 
 /// Keys that exclude each other: one given by a later layer removes the others of the layers before.
 const EXCLUSIVE: [(&str, &[&str]); 4] = [
@@ -21,7 +21,7 @@ pub struct Overrides {
 
 impl Overrides {
     /// These settings with those of `upper` on top.
-    pub fn below(mut self, upper: Overrides) -> Self {
+    pub fn merge_under(mut self, upper: Overrides) -> Self {
         self.layer(upper.table);
         self
     }
@@ -42,7 +42,7 @@ impl Overrides {
     }
 
     /// Sets one key, such as `train.lr`.
-    pub fn put(&mut self, key: &str, value: impl Into<Value>) {
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         let mut value = value.into();
         for part in key.rsplit('.') {
             value = Value::Table(Table::from_iter([(part.to_string(), value)]));
@@ -68,7 +68,7 @@ impl Overrides {
         let kind = upper.get("train").and_then(|train| train.get("optimizer")?.get("kind"));
         let lower = self.table.get_mut("train").and_then(|train| train.get_mut("optimizer")?.as_table_mut());
         if let (Some(kind), Some(lower)) = (kind, lower)
-            && !OptimizerSection::keeps(kind, lower)
+            && !OptimizerSettings::keeps(kind, lower)
         {
             lower.clear();
         }

@@ -87,9 +87,10 @@ impl RunConfig {
 mod tests {
     use super::*;
     use crate::model::Preset;
+    use crate::train::config::recipe::Recipe;
 
     fn config() -> RunConfig {
-        let mut config = RunConfig::default();
+        let mut config = RunConfig::of(Recipe::Paper);
         config.train.steps = Some(1);
         config
     }

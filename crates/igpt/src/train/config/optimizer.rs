@@ -13,7 +13,8 @@ use crate::train::config::schedule::Schedule;
 /// What updates the hidden matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum OptimizerSection {
+#[non_exhaustive]
+pub enum OptimizerSettings {
     /// Adam, as everything else.
     Adam {},
     /// Muon.
@@ -23,6 +24,7 @@ pub enum OptimizerSection {
 /// Muon's settings. Defaults are Jordan et al.'s (2024).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MuonSettings {
     /// Peak learning rate, which rises and falls with Adam's.
     pub lr: f64,
@@ -32,7 +34,7 @@ pub struct MuonSettings {
     pub weight_decay: f64,
 }
 
-impl Default for OptimizerSection {
+impl Default for OptimizerSettings {
     fn default() -> Self {
         Self::Adam {}
     }
@@ -44,7 +46,7 @@ impl Default for MuonSettings {
     }
 }
 
-impl OptimizerSection {
+impl OptimizerSettings {
     /// Which optimizer it is.
     pub fn kind(&self) -> Optimizer {
         match self {
@@ -106,12 +108,12 @@ impl OptimizerSection {
 ///
 /// # Errors
 /// Settings of another optimizer than the one that is named say which it is and what to do.
-pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OptimizerSection, D::Error> {
+pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OptimizerSettings, D::Error> {
     let table = Table::deserialize(deserializer)?;
     let of = |kind: &str, settings: &Table| {
         let mut table = settings.clone();
         table.insert("kind".into(), kind.into());
-        table.try_into::<OptimizerSection>()
+        table.try_into::<OptimizerSettings>()
     };
     let kinds = Optimizer::ALL.map(Optimizer::name);
     let Some(kind) = table.get("kind") else {
@@ -141,25 +143,26 @@ mod tests {
 
     use super::*;
     use crate::train::Overrides;
+    use crate::train::config::recipe::Recipe;
     use crate::train::config::run_config::RunConfig;
 
-    fn read(text: &str) -> Result<OptimizerSection, String> {
+    fn read(text: &str) -> Result<OptimizerSettings, String> {
         RunConfig::from_toml(text, Path::new("run.toml")).map(|run| run.train.optimizer).map_err(|e| e.to_string())
     }
 
-    fn muon(lr: f64) -> OptimizerSection {
-        OptimizerSection::Muon(MuonSettings { lr, ..Default::default() })
+    fn muon(lr: f64) -> OptimizerSettings {
+        OptimizerSettings::Muon(MuonSettings { lr, ..Default::default() })
     }
 
     #[test]
     fn a_section_is_read_on_top_of_its_recipes_and_written_whole() {
         assert_eq!(read("").unwrap(), muon(0.01));
         assert_eq!(read("[train.optimizer]\nlr = 0.5\n").unwrap(), muon(0.5));
-        assert_eq!(read("[train.optimizer]\nkind = \"adam\"\n").unwrap(), OptimizerSection::Adam {});
+        assert_eq!(read("[train.optimizer]\nkind = \"adam\"\n").unwrap(), OptimizerSettings::Adam {});
         let paper = "[train]\nrecipe = \"paper\"\n[train.optimizer]\n";
-        assert_eq!(read(paper).unwrap(), OptimizerSection::Adam {});
+        assert_eq!(read(paper).unwrap(), OptimizerSettings::Adam {});
         assert_eq!(read(&format!("{paper}kind = \"muon\"\n")).unwrap(), muon(0.02));
-        let mut run = RunConfig::default();
+        let mut run = RunConfig::of(Recipe::Paper);
         run.train.optimizer = muon(0.25);
         let text = run.to_toml();
         let section = "[train.optimizer]\nkind = \"muon\"\nlr = 0.25\nmomentum = 0.95\nweight_decay = 0.0\n";
@@ -201,10 +204,10 @@ mod tests {
     fn another_optimizer_takes_the_settings_of_the_one_below_away_but_not_those_that_wait_for_it() {
         let read = |settings: &[&str]| {
             let mut layers = Overrides::default();
-            settings.iter().for_each(|setting| layers.set(setting).unwrap());
+            settings.iter().for_each(|setting| layers.assign(setting).unwrap());
             layers.finish().map(|run| run.train.optimizer).map_err(|e| e.to_string())
         };
-        let (paper, adam) = ("train.recipe=paper", OptimizerSection::Adam {});
+        let (paper, adam) = ("train.recipe=paper", OptimizerSettings::Adam {});
         assert_eq!(read(&["train.optimizer.kind=adam"]).unwrap(), adam);
         assert_eq!(read(&["train.optimizer.lr=0.5", "train.optimizer.kind=adam"]).unwrap(), adam);
         assert_eq!(read(&["train.optimizer.kind=muon"]).unwrap(), muon(0.01));

@@ -6,7 +6,7 @@ use toml::Table;
 
 use crate::train::config::layers::{Overrides, Value};
 use crate::train::config::run_config::RunConfig;
-use crate::train::config::{earlier, recipe};
+use crate::train::config::{migrate, recipe};
 use crate::{Error, Result, files};
 
 impl Overrides {
@@ -17,13 +17,17 @@ impl Overrides {
 
     /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.
     pub fn file(&mut self, path: &Path) -> Result<()> {
-        let table = RunConfig::settings(&files::read_to_string(path)?, path)?;
+        let text = files::read_to_string(path)?;
+        let table = RunConfig::settings(&text, path)?;
+        if let Ok(written) = text.parse() {
+            migrate::expect_current_names(&written).map_err(|error| Error::format(path, error.to_string()))?;
+        }
         self.layer(table);
         Ok(())
     }
 
     /// Reads `a.b=v` with a TOML value; a bare word is a string. The error names the unknown or wrong key.
-    pub fn set(&mut self, assignment: &str) -> Result<()> {
+    pub fn assign(&mut self, assignment: &str) -> Result<()> {
         let Some((key, text)) = assignment.split_once('=') else {
             return Err(Error::Invalid(format!("--set {assignment}: wanted SECTION.KEY=VALUE, such as train.lr=1e-3")));
         };
@@ -33,9 +37,10 @@ impl Overrides {
             Err(_) => Value::String(text.to_string()),
         };
         let mut alone = Overrides::default();
-        alone.put(key, value);
+        alone.set(key, value);
         let wrong = |error| Error::Invalid(format!("--set {assignment}: {error}"));
-        alone.table = earlier::today(alone.table).map_err(wrong)?;
+        migrate::expect_current_names(&alone.table).map_err(wrong)?;
+        alone.table = migrate::today(alone.table).map_err(wrong)?;
         alone.clone().finish().map_err(wrong)?;
         self.layer(alone.table);
         Ok(())
@@ -54,7 +59,7 @@ mod tests {
     use super::*;
     use crate::image::ImageSize;
     use crate::model::Preset;
-    use crate::train::config::train_section::TrainSection;
+    use crate::train::config::train_section::TrainSettings;
 
     #[test]
     fn later_layers_win_and_exclude() {
@@ -64,17 +69,17 @@ mod tests {
             .unwrap();
         let mut layers = Overrides::default();
         layers.file(&path).unwrap();
-        layers.put("train.steps", 9);
-        layers.set("train.lr=1e-3").unwrap();
-        layers.set("data.spec = fashion-mnist").unwrap();
-        layers.set("model.n_px=[8, 12]").unwrap();
+        layers.set("train.steps", 9);
+        layers.assign("train.lr=1e-3").unwrap();
+        layers.assign("data.spec = fashion-mnist").unwrap();
+        layers.assign("model.n_px=[8, 12]").unwrap();
         let config = layers.clone().finish().unwrap();
         assert_eq!((config.train.steps, config.train.epochs), (Some(9), None));
         assert_eq!((config.train.lr, config.train.batch), (1e-3, 7));
         assert_eq!(config.data.spec, "fashion-mnist");
         assert_eq!(config.model.n_px, Some(ImageSize { height: 8, width: 12 }));
         assert_eq!((config.model.preset, config.model.n_layer), (Some(Preset::Xs), Some(3)));
-        layers.set("model.preset = \"nano\"").unwrap();
+        layers.assign("model.preset = \"nano\"").unwrap();
         assert_eq!(layers.finish().unwrap().model.n_layer, None);
     }
 
@@ -82,17 +87,17 @@ mod tests {
     fn naming_another_recipe_takes_the_rates_of_the_layers_below_away_but_not_their_images() {
         let mut layers = Overrides::default();
         for (key, value) in [("train.recipe", "paper"), ("train.schedule", "cosine"), ("data.spec", "mnist")] {
-            layers.put(key, value);
+            layers.set(key, value);
         }
-        layers.put("train.batch", 7);
+        layers.set("train.batch", 7);
         let mut same = layers.clone();
         same.recipe("paper");
         assert_eq!(same.finish().unwrap().train.batch, 7);
         layers.recipe("modern");
-        layers.put("train.lr", 0.5);
+        layers.set("train.lr", 0.5);
         let (found, modern) = (layers.finish().unwrap(), Overrides::default().finish().unwrap().train);
         assert_eq!((found.data.spec.as_str(), found.train.lr), ("mnist", 0.5));
-        assert_eq!(found.train, TrainSection { lr: 0.5, ..modern });
+        assert_eq!(found.train, TrainSettings { lr: 0.5, ..modern });
     }
 
     #[test]
@@ -104,7 +109,7 @@ mod tests {
             ("lr=1", "unknown field `lr`"),
             ("train.lr", "SECTION.KEY=VALUE"),
         ] {
-            let message = layers.set(assignment).unwrap_err().to_string();
+            let message = layers.assign(assignment).unwrap_err().to_string();
             assert!(message.contains(part) && message.contains(assignment), "{message}");
         }
     }

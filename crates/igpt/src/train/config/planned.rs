@@ -1,41 +1,41 @@
-//! Plans that a run of minutes has made, and the legs of a run that was extended.
+//! Plans that a run of minutes has made, and the phases of a run that was extended.
 
 use serde::{Deserialize, Serialize};
 
 /// From step `from_step` on, the run is planned to end after `steps` steps in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plan {
+pub struct StepPlan {
     /// Steps taken when it was made.
     pub from_step: u64,
     /// Steps of the whole run.
     pub steps: u64,
 }
 
-/// A leg of a run that had ended before it was extended. The learning rate of the next one warms up and decays anew.
+/// A phase of a run that had ended before it was extended. The learning rate of the next one warms up and decays anew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Leg {
+pub struct RunPhase {
     /// Steps of the run at its end.
     pub steps: u64,
     /// Seconds of training then.
     pub seconds: f64,
 }
 
-impl Leg {
-    /// Checks that `legs` follow each other.
-    pub(crate) fn check(legs: &[Leg]) -> Result<(), String> {
-        let rising = legs.windows(2).all(|pair| pair[0].steps < pair[1].steps && pair[0].seconds <= pair[1].seconds);
-        match rising && legs.iter().all(|leg| leg.steps > 0 && leg.seconds >= 0.0) {
+impl RunPhase {
+    /// Checks that `phases` follow each other.
+    pub(crate) fn check(phases: &[RunPhase]) -> Result<(), String> {
+        let rising = phases.windows(2).all(|pair| pair[0].steps < pair[1].steps && pair[0].seconds <= pair[1].seconds);
+        match rising && phases.iter().all(|phase| phase.steps > 0 && phase.seconds >= 0.0) {
             true => Ok(()),
-            false => Err("train.legs must have rising steps and seconds".into()),
+            false => Err("train.phases must have rising steps and seconds".into()),
         }
     }
 }
 
-impl Plan {
+impl StepPlan {
     /// Checks that `plans` follow each other; the message says which does not.
-    pub(crate) fn check(plans: &[Plan]) -> Result<(), String> {
+    pub(crate) fn check(plans: &[StepPlan]) -> Result<(), String> {
         let ordered = plans.windows(2).all(|pair| pair[0].from_step < pair[1].from_step);
         let reachable = plans.iter().all(|plan| plan.steps >= plan.from_step.max(1));
         if ordered && reachable {

@@ -8,6 +8,7 @@ use crate::train::config::layers::Overrides;
 /// A named bundle of settings, each of which can still be set by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Recipe {
     /// As Chen et al. 2020 trained, section 3.4: Adam, batches of 128, a cosine.
     Paper,
@@ -16,7 +17,7 @@ pub enum Recipe {
 }
 
 /// The recipe where none is named.
-pub const DEFAULT: Recipe = Recipe::Modern;
+pub(crate) const DEFAULT: Recipe = Recipe::Modern;
 
 impl Recipe {
     /// Every recipe.
@@ -87,8 +88,8 @@ impl Recipe {
         let pretraining = Overrides { table: Table::from_iter([("train".into(), train.into())]) };
         match settings.get("finetune").and_then(Value::as_table) {
             None => pretraining,
-            Some(finetune) if !finetune.contains_key("model") => pretraining.below(read(self.fine_tuning())),
-            Some(_) => pretraining.below(read(self.fine_tuning())).below(read(self.on_a_model())),
+            Some(finetune) if !finetune.contains_key("model") => pretraining.merge_under(read(self.fine_tuning())),
+            Some(_) => pretraining.merge_under(read(self.fine_tuning())).merge_under(read(self.on_a_model())),
         }
     }
 }
@@ -119,7 +120,12 @@ pub(crate) fn onto(settings: Table) -> Table {
             None => return settings,
         },
     };
-    recipe.layers(&settings).below(Overrides { table: settings }).table
+    recipe.layers(&settings).merge_under(Overrides { table: settings }).table
+}
+
+/// The settings of pretraining by `recipe` alone.
+pub(super) fn alone(recipe: Recipe) -> Table {
+    recipe.layers(&Table::new()).table
 }
 
 impl Overrides {
@@ -133,7 +139,7 @@ impl Overrides {
                 train.retain(|key, _| !decides(&settings, key));
             }
         }
-        self.put("train.recipe", name);
+        self.set("train.recipe", name);
     }
 }
 
@@ -141,22 +147,28 @@ impl Overrides {
 mod tests {
     use super::fine_tuning_steps;
     use crate::model::Initialization;
-    use crate::train::config::{FineTuneSection, MuonSettings, OptimizerSection, RunConfig, TrainSection};
-    use crate::train::{Decay, Overrides};
+    use crate::train::config::{FinetuneSettings, MuonSettings, OptimizerSettings, RunConfig, TrainSettings};
+    use crate::train::{Decay, Overrides, Recipe};
 
     fn read(text: &str) -> RunConfig {
         RunConfig::from_toml(text, std::path::Path::new("run.toml")).unwrap()
     }
 
     #[test]
-    fn the_papers_changes_nothing_and_the_modern_one_is_the_default() {
-        assert_eq!(read("[train]\nrecipe = \"paper\"\n"), RunConfig::default());
+    fn defaults_are_the_modern_recipe_in_files_in_flags_and_in_code() {
+        assert_eq!(read("[train]\nrecipe = \"paper\"\n").train, TrainSettings::paper());
         assert_eq!(
             read("[train]\nrecipe = \"paper\"\nlr = 0.5\n").train,
-            TrainSection { lr: 0.5, ..Default::default() }
+            TrainSettings { lr: 0.5, ..TrainSettings::paper() }
         );
         assert_eq!(read(""), read("[train]\nrecipe = \"modern\"\n"));
         assert_eq!(Overrides::default().finish().unwrap(), read(""));
+        assert_eq!(RunConfig::default(), read(""));
+        assert_eq!(TrainSettings::default(), read("").train);
+        for recipe in Recipe::ALL {
+            let text = format!("[train]\nrecipe = \"{}\"\n", recipe.name());
+            assert_eq!(RunConfig::of(recipe), read(&text));
+        }
     }
 
     #[test]
@@ -170,8 +182,8 @@ mod tests {
         let paper = "[train]\nrecipe = \"paper\"\n[finetune]\n";
         let (fresh, tuned) = (read(paper), read(&format!("{paper}model = \"a\"\n")));
         assert_eq!((fresh.train.lr, tuned.train.lr, tuned.train.schedule), (3e-3, 3e-4, Decay::Constant));
-        assert_eq!(fresh.finetune, Some(FineTuneSection::default()));
-        assert_eq!(tuned.finetune, Some(FineTuneSection { model: Some("a".into()), ..Default::default() }));
+        assert_eq!(fresh.finetune, Some(FinetuneSettings::default()));
+        assert_eq!(tuned.finetune, Some(FinetuneSettings { model: Some("a".into()), ..Default::default() }));
     }
 
     #[test]
@@ -179,7 +191,7 @@ mod tests {
         let mut layers = Overrides::from_config(&read("[finetune]\nfrozen_blocks = 1\n"));
         layers.recipe("paper");
         let found = layers.finish().unwrap();
-        assert_eq!(found.finetune, Some(FineTuneSection { frozen_blocks: 1, ..Default::default() }));
+        assert_eq!(found.finetune, Some(FinetuneSettings { frozen_blocks: 1, ..Default::default() }));
         assert_eq!((found.train.patience, found.train.schedule), (Some(10), Decay::Constant));
         // Of pretraining it decides none of them.
         let mut layers = Overrides::from_config(&read("[train]\npatience = 3\neval_images = 7\n"));
@@ -203,14 +215,14 @@ mod tests {
     #[test]
     fn a_batch_of_zero_becomes_about_4096_tokens() {
         for (side, groups, images) in [(28, 1, 5), (28, 4, 8), (16, 1, 16), (32, 2, 4), (64, 1, 1)] {
-            let mut train = TrainSection { batch: 0, gradient_groups: groups, ..Default::default() };
+            let mut train = TrainSettings { batch: 0, gradient_groups: groups, ..TrainSettings::paper() };
             train.resolve(side * side);
             assert_eq!(train.batch, images);
         }
     }
 
-    fn muon(lr: f64) -> OptimizerSection {
-        OptimizerSection::Muon(MuonSettings { lr, ..Default::default() })
+    fn muon(lr: f64) -> OptimizerSettings {
+        OptimizerSettings::Muon(MuonSettings { lr, ..Default::default() })
     }
 
     #[test]
@@ -219,15 +231,15 @@ mod tests {
         assert_eq!((modern.optimizer, modern.schedule, modern.batch), (muon(0.01), Decay::Linear, 0));
         assert_eq!((modern.lr, modern.init), (1.5e-3, Initialization::Grid));
         let mut layers = Overrides::default();
-        layers.set("train.batch=5").unwrap();
-        layers.put("train.recipe", "modern");
-        layers.set("train.optimizer.lr=0.04").unwrap();
+        layers.assign("train.batch=5").unwrap();
+        layers.set("train.recipe", "modern");
+        layers.assign("train.optimizer.lr=0.04").unwrap();
         let mixed = layers.clone().finish().unwrap().train;
-        assert_eq!(mixed, TrainSection { batch: 5, optimizer: muon(0.04), ..modern });
+        assert_eq!(mixed, TrainSettings { batch: 5, optimizer: muon(0.04), ..modern });
         // Another optimizer takes the settings of the recipe's, and of lower layers, away.
-        layers.set("train.optimizer.kind=adam").unwrap();
+        layers.assign("train.optimizer.kind=adam").unwrap();
         let adam = layers.finish().unwrap().train;
-        assert_eq!((adam.optimizer, adam.schedule), (OptimizerSection::Adam {}, Decay::Linear));
+        assert_eq!((adam.optimizer, adam.schedule), (OptimizerSettings::Adam {}, Decay::Linear));
     }
 
     #[test]
@@ -248,7 +260,7 @@ mod tests {
             ("train.optimizer=sgd", "`adam` or `muon`"),
             ("train.schedule=flat", "`cosine`, `linear`, `constant`"),
         ] {
-            let message = Overrides::default().set(assignment).unwrap_err().to_string();
+            let message = Overrides::default().assign(assignment).unwrap_err().to_string();
             assert!(message.contains(allowed), "{message}");
         }
     }

@@ -11,41 +11,46 @@ use toml::Table;
 use crate::data::Augment;
 use crate::device::Update;
 use crate::image::ImageSize;
-use crate::model::{MASK_PROB, ModelConfig, Objective, Preset, Rates};
-use crate::train::config::earlier;
-use crate::train::config::finetune_section::FineTuneSection;
-use crate::train::config::given::Given;
-use crate::train::config::recipe;
+use crate::model::{LrMultipliers, MASK_PROB, ModelConfig, Objective, Preset};
+use crate::train::config::explicit::ExplicitSettings;
+use crate::train::config::finetune_section::FinetuneSettings;
+use crate::train::config::migrate;
+use crate::train::config::recipe::{self, Recipe};
 use crate::train::config::schedule::Schedule;
-use crate::train::config::train_section::TrainSection;
+use crate::train::config::train_section::TrainSettings;
 use crate::{Error, Result};
 
 /// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
-/// Its default trains as the paper did; files and [`crate::train::Overrides`] start from the recipe that they name,
-/// modern where they name none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The default is what an empty file means, and the bare command line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RunConfig {
     /// The network.
-    pub model: ModelSection,
+    #[serde(default)]
+    pub model: ModelSettings,
     /// The colours.
-    pub palette: PaletteSection,
+    #[serde(default)]
+    pub palette: PaletteSettings,
     /// The images.
-    pub data: DataSection,
+    #[serde(default)]
+    pub data: DataSettings,
     /// How to train.
-    pub train: TrainSection,
+    #[serde(default)]
+    pub train: TrainSettings,
     /// How to train a classifier on top; none pretrains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finetune: Option<FineTuneSection>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<FinetuneSettings>,
     /// What was asked for explicitly, so that nothing of it is without effect in silence; in no file.
     #[serde(skip)]
-    pub given: Given,
+    pub explicit: ExplicitSettings,
 }
 
 /// The network: a preset, of which single sizes may be changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ModelSection {
+#[non_exhaustive]
+pub struct ModelSettings {
     /// A named size; by default `nano`, or a network chosen by the budget where that is `minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
@@ -71,7 +76,8 @@ pub struct ModelSection {
 /// The colours: fitted on the training images, or read from a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct PaletteSection {
+#[non_exhaustive]
+pub struct PaletteSettings {
     /// How many colours to fit; by default 512, and 16 for grey images, or chosen by the budget where that is `minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colors: Option<usize>,
@@ -83,7 +89,8 @@ pub struct PaletteSection {
 /// The images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct DataSection {
+#[non_exhaustive]
+pub struct DataSettings {
     /// Name of a data set or a folder.
     pub spec: String,
     /// Where data sets are looked for and downloaded to.
@@ -106,20 +113,37 @@ pub struct DataSection {
     pub accept_other: bool,
 }
 
-impl Default for DataSection {
+impl Default for DataSettings {
     fn default() -> Self {
         Self { spec: "emoji".into(), dir: None, train_images: None, augment: None, flip: None, accept_other: false }
     }
 }
 
-impl DataSection {
+impl DataSettings {
     /// Whether training images are augmented.
     pub fn augments(&self) -> bool {
         self.augment.is_some_and(|augment| augment != Augment::None) || self.flip == Some(true)
     }
 }
 
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self::of(recipe::DEFAULT)
+    }
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        RunConfig::default().train
+    }
+}
+
 impl RunConfig {
+    /// The configuration of pretraining by `recipe`, with nothing else said.
+    pub fn of(recipe: Recipe) -> Self {
+        recipe::alone(recipe).try_into().expect("a recipe's settings are those of a run")
+    }
+
     /// Reads a TOML text on top of its recipe. The error names `path`, the line and the unknown or wrong key.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self> {
         recipe::onto(Self::settings(text, path)?).try_into().map_err(|e| wrong(path, &e))
@@ -129,7 +153,7 @@ impl RunConfig {
     pub(super) fn settings(text: &str, path: &Path) -> Result<Table> {
         let wrong = |e| wrong(path, &e);
         let written: Table = text.parse().map_err(wrong)?;
-        let settings = earlier::today(written.clone()).map_err(|e| Error::format(path, e.to_string()))?;
+        let settings = migrate::today(written.clone()).map_err(|e| Error::format(path, e.to_string()))?;
         // Only what was written so has lines to name.
         match settings == written {
             true => toml::from_str::<Self>(text).map_err(wrong)?,
@@ -161,12 +185,12 @@ impl RunConfig {
         }
     }
 
-    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`: [`TrainSection::update`], and
+    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`: [`TrainSettings::update`], and
     /// the classifier's own rate.
     pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
         let update = self.train.update(schedule, step, n_embd);
         let head = self.finetune.as_ref().map_or(1.0, |finetune| finetune.head_lr as f32);
-        Update { rates: Rates { head, ..update.rates }, ..update }
+        Update { rates: LrMultipliers { head, ..update.rates }, ..update }
     }
 
     /// Checks all values; the error lists every problem at once.
@@ -203,7 +227,7 @@ fn wrong(path: &Path, error: &toml::de::Error) -> Error {
 
 /// Settings that decide how a run computes, not what: none of them changes a bit of the result.
 pub(in crate::train) const WITHOUT_EFFECT: [&str; 4] =
-    ["train.threads", "train.micro_batch", "train.recompute", "train.repack"];
+    ["train.threads", "train.micro_batch", "train.recompute", "train.stream_weights"];
 
 /// Reads an image size as flags write it: `28` or `8x12` (height × width).
 pub fn parse_n_px(text: &str) -> Result<ImageSize> {
@@ -252,7 +276,7 @@ pub const AUTO: &str = "auto";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::config::planned::Plan;
+    use crate::train::config::planned::StepPlan;
 
     fn read(text: &str) -> Result<RunConfig> {
         RunConfig::from_toml(text, std::path::Path::new("run.toml"))
@@ -289,11 +313,11 @@ mod tests {
 
     #[test]
     fn a_config_survives_being_written_and_read() {
-        let mut config = RunConfig::default();
+        let mut config = RunConfig::of(Recipe::Paper);
         config.model.n_px = Some(ImageSize { height: 8, width: 12 });
         config.model.preset = Some(Preset::Xs);
         config.train.minutes = Some(0.5);
-        config.train.plan = vec![Plan { from_step: 4, steps: 100 }, Plan { from_step: 50, steps: 90 }];
+        config.train.plan = vec![StepPlan { from_step: 4, steps: 100 }, StepPlan { from_step: 50, steps: 90 }];
         config.validate().unwrap();
         assert_eq!(read(&config.to_toml()).unwrap(), config);
     }
@@ -303,7 +327,7 @@ mod tests {
         let schedule =
             Schedule { lr: 1.0, decay: crate::train::Decay::Constant, warmup: 0, plans: Vec::new(), ended: Vec::new() };
         let mut config = read("[finetune]\nhead_lr = 4.0\n[train]\nlayer_decay = 0.5\n").unwrap();
-        assert_eq!(config.update(&schedule, 0, 96).rates, Rates { layer_decay: 0.5, width: 1.0, head: 4.0 });
+        assert_eq!(config.update(&schedule, 0, 96).rates, LrMultipliers { layer_decay: 0.5, width: 1.0, head: 4.0 });
         config.finetune = None;
         assert_eq!(config.update(&schedule, 0, 96), config.train.update(&schedule, 0, 96));
     }

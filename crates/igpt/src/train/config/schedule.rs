@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::config::planned::Plan;
+use crate::train::config::planned::StepPlan;
 
 /// The schedule of a run with a known warm-up under the plans made so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,14 +17,15 @@ pub struct Schedule {
     /// Steps of the warm-up, which lasts at most half of the run.
     pub warmup: u64,
     /// The plans in force, oldest first; empty as long as a run of minutes measures its first steps.
-    pub plans: Vec<Plan>,
-    /// The steps at which legs of the run ended, before it was extended.
+    pub plans: Vec<StepPlan>,
+    /// The steps at which phases of the run ended, before it was extended.
     pub ended: Vec<u64>,
 }
 
 /// How the learning rate falls to zero after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Decay {
     /// Half a cosine, as in the paper.
     #[default]
@@ -36,21 +37,21 @@ pub enum Decay {
 }
 
 impl Schedule {
-    /// Steps of the warm-up of the leg of `step`, as known then.
+    /// Steps of the warm-up of the phase of `step`, as known then.
     pub fn warmup_at(&self, step: u64) -> u64 {
-        let (start, plans) = self.leg(step);
+        let (start, plans) = self.phase(step);
         match plans.first() {
             Some(first) if first.from_step <= step => self.warmup.min((first.steps - start) / 2),
             _ => self.warmup,
         }
     }
 
-    /// Where the leg of `step` begins, and its plans.
-    fn leg(&self, step: u64) -> (u64, Cow<'_, [Plan]>) {
+    /// Where the phase of `step` begins, and its plans.
+    fn phase(&self, step: u64) -> (u64, Cow<'_, [StepPlan]>) {
         let next = self.ended.partition_point(|end| *end <= step);
         let start = if next == 0 { 0 } else { self.ended[next - 1] };
         let plans = match self.ended.get(next) {
-            Some(end) => Cow::Owned(vec![Plan { from_step: start, steps: *end }]),
+            Some(end) => Cow::Owned(vec![StepPlan { from_step: start, steps: *end }]),
             None => Cow::Borrowed(&self.plans[..]),
         };
         (start, plans)
@@ -64,7 +65,7 @@ impl Schedule {
 
     /// The same for another peak: all rates of a run rise and fall together.
     pub fn rate_at(&self, step: u64, peak: f64) -> f64 {
-        let (start, plans) = self.leg(step);
+        let (start, plans) = self.phase(step);
         let warmup = self.warmup_at(step);
         if step - start < warmup {
             return peak * (step - start + 1) as f64 / warmup as f64;
@@ -80,7 +81,7 @@ impl Schedule {
 
 /// How much of the decay that begins at step `from` lies behind at `step`, 0 to 1. A new plan changes how fast the rest is
 /// gone through but not what is behind, so the learning rate never jumps.
-fn progress(plans: &[Plan], step: u64, from: u64) -> f64 {
+fn progress(plans: &[StepPlan], step: u64, from: u64) -> f64 {
     let mut at = from;
     let mut done = 0.0;
     for (i, plan) in plans.iter().enumerate() {
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     fn schedule(warmup: u64, plans: &[(u64, u64)]) -> Schedule {
-        let plans = plans.iter().map(|&(from_step, steps)| Plan { from_step, steps }).collect();
+        let plans = plans.iter().map(|&(from_step, steps)| StepPlan { from_step, steps }).collect();
         Schedule { lr: 1.0, decay: Decay::Cosine, warmup, plans, ended: Vec::new() }
     }
 

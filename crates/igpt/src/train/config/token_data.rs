@@ -9,7 +9,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// When the config says otherwise; the message names both values.
-pub(in crate::train) fn settle(config: &RunConfig, images: &Images) -> Result<RunConfig> {
+pub(in crate::train) fn apply_token_dir(config: &RunConfig, images: &Images) -> Result<RunConfig> {
     let mut config = config.clone();
     let Some(tokens) = images.tokens() else { return Ok(config) };
     let (root, n_px) = (tokens.root().display(), tokens.manifest().n_px());
@@ -36,12 +36,12 @@ pub(in crate::train) fn settle(config: &RunConfig, images: &Images) -> Result<Ru
     }
     config.palette.colors = None;
     config.model.n_px = Some(n_px);
-    settle_augment(&mut config, images)?;
+    apply_token_dir_augment(&mut config, images)?;
     Ok(config)
 }
 
-/// The part of [`settle`] that is not of the palette or the size, which a model to fine-tune decides.
-pub(in crate::train) fn settle_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
+/// The part of [`apply_token_dir`] that is not of the palette or the size, which a model to fine-tune decides.
+pub(in crate::train) fn apply_token_dir_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
     let Some(tokens) = images.tokens() else { return Ok(()) };
     if tokens.manifest().views > 0 && config.data.augment.is_none() {
         config.data.augment = Some(tokens.manifest().augment);

@@ -3,18 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::device::{AdamUpdate, Device, Precision, Update};
-use crate::model::{Initialization, ModelConfig, Objective, Rates, SaveType, initial_weights};
+use crate::model::{Initialization, LrMultipliers, ModelConfig, Objective, SaveType, initial_weights};
 use crate::train::config::keep::Keep;
-use crate::train::config::optimizer::{self, OptimizerSection};
-use crate::train::config::planned::{Leg, Plan};
+use crate::train::config::optimizer::{self, OptimizerSettings};
+use crate::train::config::planned::{RunPhase, StepPlan};
 use crate::train::config::recipe::Recipe;
 use crate::train::config::schedule::{Decay, Schedule};
 
-/// How to train. Defaults are the paper's (Chen et al. 2020, section 3.4) where it states them; what is read from a
-/// file or flags starts from a [`Recipe`] instead.
+/// Settings of training, `[train]` of a run's configuration. The default is that of pretraining by the default [`Recipe`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainSection {
+#[serde(default = "TrainSettings::paper", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrainSettings {
     /// The bundle of settings below all files and flags.
     pub recipe: Recipe,
     /// What is predicted: the next pixel (`autoregressive`), or masked ones (`masked`).
@@ -30,7 +30,7 @@ pub struct TrainSection {
     /// Budget in passes over the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Budget in minutes of training, validation and samples included; see [`Plan`].
+    /// Budget in minutes of training, validation and samples included; see [`StepPlan`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
     /// Images of a step; 0 chooses about 4096 tokens.
@@ -47,23 +47,23 @@ pub struct TrainSection {
     /// packed: less memory, a little more time, and no samples on the way. Where nothing is said only if it doesn't fit
     /// otherwise. Does not change a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub repack: Option<bool>,
+    pub stream_weights: Option<bool>,
     /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two. Several ranks divide them.
     pub gradient_groups: usize,
     /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
     pub init: Initialization,
     /// What updates the hidden matrices, with its own settings; Adam updates everything else.
     #[serde(deserialize_with = "optimizer::read")]
-    pub optimizer: OptimizerSection,
+    pub optimizer: OptimizerSettings,
     /// Peak learning rate of Adam.
     pub lr: f64,
     /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
     /// with the first block, the final norm and the output matrix with the last.
     pub layer_decay: f64,
     /// The width at which `lr` was found, for a network of another: Adam's rate of matrices that sum over the width
-    /// (inside blocks, of the output) is multiplied by `lr_width` / `n_embd`, that of embeddings, gains and biases is not (µP
+    /// (inside blocks, of the output) is multiplied by `mup_base_width` / `n_embd`, that of embeddings, gains and biases is not (µP
     /// for Adam: Yang et al. 2022, table 3). 0 takes `lr` for all. Muon's rate and how weights are drawn stay the same.
-    pub lr_width: usize,
+    pub mup_base_width: usize,
     /// The way of the learning rate after the warm-up: to zero by a `cosine` or a `linear` decay, or `constant`.
     pub schedule: Decay,
     /// Adam's decay of the first moment.
@@ -135,10 +135,10 @@ pub struct TrainSection {
     pub keep_every: u64,
     /// The plans that a run of `minutes` made: written into the resolved config; where given they are followed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub plan: Vec<Plan>,
-    /// The legs that a run had before it was extended, oldest first; the budget is that of the last one, which follows them.
+    pub plan: Vec<StepPlan>,
+    /// The phases that a run had before it was extended, oldest first; the budget is that of the last one, which follows them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub legs: Vec<Leg>,
+    pub phases: Vec<RunPhase>,
 }
 
 /// Tokens of a step where its images are not counted: small steps learn most in little time, and this many still keep
@@ -148,8 +148,10 @@ const TOKENS_OF_A_STEP: usize = 4096;
 /// Images of a validation or a probe, unless others are asked for.
 const MOST_EVALUATED: usize = 512;
 
-impl Default for TrainSection {
-    fn default() -> Self {
+impl TrainSettings {
+    /// The settings of [`Recipe::Paper`], on which every recipe builds: those of Chen et al. 2020, section 3.4, where it
+    /// states them.
+    pub(crate) fn paper() -> Self {
         Self {
             recipe: Recipe::Paper,
             objective: Objective::Autoregressive,
@@ -160,13 +162,13 @@ impl Default for TrainSection {
             batch: 128,
             micro_batch: 0,
             recompute: None,
-            repack: None,
+            stream_weights: None,
             gradient_groups: 1,
             init: Initialization::Paper,
-            optimizer: OptimizerSection::default(),
+            optimizer: OptimizerSettings::default(),
             lr: 3e-3,
             layer_decay: 1.0,
-            lr_width: 0,
+            mup_base_width: 0,
             schedule: Decay::Cosine,
             beta1: 0.9,
             beta2: 0.95,
@@ -192,12 +194,10 @@ impl Default for TrainSection {
             keep_last: 2,
             keep_every: 0,
             plan: Vec::new(),
-            legs: Vec::new(),
+            phases: Vec::new(),
         }
     }
-}
 
-impl TrainSection {
     /// Validation images that are made ready, of so many.
     pub fn validated_images(&self, available: usize) -> usize {
         match self.eval_images {
@@ -224,7 +224,7 @@ impl TrainSection {
         self.sample_images.unwrap_or(16)
     }
 
-    /// The weights that a new `network` starts with, tensor after tensor as [`Layout`](crate::model::Layout) lists them.
+    /// The weights that a new `network` starts with, tensor after tensor as [`ParamLayout`](crate::model::ParamLayout) lists them.
     pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
         initial_weights(network, self.init, self.seed)
     }
@@ -239,7 +239,7 @@ impl TrainSection {
 
     /// Steps and seconds of training at which the budget begins.
     pub fn begins(&self) -> (u64, f64) {
-        self.legs.last().map_or((0, 0.0), |leg| (leg.steps, leg.seconds))
+        self.phases.last().map_or((0, 0.0), |phase| (phase.steps, phase.seconds))
     }
 
     /// Steps of the budget over so many training `images`; none where minutes are its budget.
@@ -249,12 +249,12 @@ impl TrainSection {
     }
 
     /// Peak learning rate of the optimiser: its own, or Adam's where it has none.
-    pub fn main_rate(&self) -> f64 {
+    pub fn peak_lr(&self) -> f64 {
         self.optimizer.own_rate().unwrap_or(self.lr)
     }
 
     /// Sets the peak learning rate of the optimiser; where that is not Adam's, Adam's changes in the same ratio.
-    pub fn set_main_rate(&mut self, rate: f64) {
+    pub fn set_peak_lr(&mut self, rate: f64) {
         self.lr = match self.optimizer.own_rate() {
             Some(own) => rate * (self.lr / own),
             None => rate,
@@ -272,12 +272,12 @@ impl TrainSection {
             weight_decay: self.weight_decay as f32,
         };
         let hidden = self.optimizer.update(schedule, step);
-        let width = if self.lr_width == 0 { 1.0 } else { self.lr_width as f32 / n_embd as f32 };
+        let width = if self.mup_base_width == 0 { 1.0 } else { self.mup_base_width as f32 / n_embd as f32 };
         Update {
             clip: self.clip as f32,
             adam,
             hidden,
-            rates: Rates { layer_decay: self.layer_decay as f32, width, head: 1.0 },
+            rates: LrMultipliers { layer_decay: self.layer_decay as f32, width, head: 1.0 },
         }
     }
 }
@@ -289,9 +289,10 @@ mod tests {
     #[test]
     fn adams_rates_are_scaled_from_the_width_that_they_were_found_at() {
         let schedule = Schedule { lr: 1.0, decay: Decay::Constant, warmup: 0, plans: Vec::new(), ended: Vec::new() };
-        let rates =
-            |lr_width, n_embd| TrainSection { lr_width, ..Default::default() }.update(&schedule, 0, n_embd).rates;
-        assert_eq!((rates(0, 96), rates(96, 96)), (Rates::EVEN, Rates::EVEN));
+        let rates = |mup_base_width, n_embd| {
+            TrainSettings { mup_base_width, ..TrainSettings::paper() }.update(&schedule, 0, n_embd).rates
+        };
+        assert_eq!((rates(0, 96), rates(96, 96)), (LrMultipliers::EVEN, LrMultipliers::EVEN));
         assert_eq!((rates(64, 256).width, rates(64, 32).width), (0.25, 2.0));
     }
 }

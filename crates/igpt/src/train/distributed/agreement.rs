@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::data::Damaged;
+use crate::data::DamagedImage;
 use crate::device::TrainEngine;
 use crate::image::ImageSize;
 use crate::palette::Palette;
 use crate::ranks::{Collective, expect_same_program};
-use crate::train::checkpoint::{Checkpoint, Checkpoints, Meta, write_shard};
+use crate::train::checkpoint::{Checkpoint, CheckpointMeta, Checkpoints, write_shard};
 use crate::train::config::{RunConfig, WITHOUT_EFFECT};
-use crate::train::distributed::said::agreed;
+use crate::train::distributed::outcome::agreed;
 use crate::train::run::dir::Start;
 use crate::train::trainer::accumulation::expect_divisible;
 use crate::train::trainer::observer::{Event, Observer};
@@ -78,7 +78,7 @@ pub(in crate::train) fn share_checkpoint(
     }
     let path = own.as_ref().map(|own| own.path.to_string_lossy().into_owned()).unwrap_or_default();
     let path = ranks.broadcast(path.into_bytes())?;
-    let meta: Meta = toml::from_str(&String::from_utf8_lossy(&meta))
+    let meta: CheckpointMeta = toml::from_str(&String::from_utf8_lossy(&meta))
         .map_err(|e| Error::format("rank 0's checkpoint", e.to_string().trim_end()))?;
     let path = PathBuf::from(String::from_utf8_lossy(&path).into_owned());
     Ok(Some(own.unwrap_or(Checkpoint { path, meta })))
@@ -105,13 +105,13 @@ pub(in crate::train) fn share_palette(
 
 /// Brings the weights that each rank has updated to all others.
 pub(in crate::train) fn share_weights(ranks: &mut Collective, engine: &mut dyn TrainEngine) -> Result<()> {
-    let shares = engine.shares();
+    let shares = engine.optimizer_shard();
     if shares.len() == 1 {
         return Ok(());
     }
     let mut own = Vec::with_capacity(shares[ranks.rank()].len());
-    engine.copy_share(&mut own)?;
-    engine.copy_others_in(ranks.complete(&own, shares)?)
+    engine.copy_owned_weights(&mut own)?;
+    engine.set_unowned_weights(ranks.all_gather(&own, shares)?)
 }
 
 /// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it;
@@ -123,7 +123,7 @@ pub(in crate::train) fn write_shards(
     root: &Path,
     step: u64,
 ) -> Result<BTreeMap<String, String>> {
-    if engine.shares().len() == 1 {
+    if engine.optimizer_shard().len() == 1 {
         return Ok(BTreeMap::new());
     }
     let begun = checkpoints.map_or(Ok(()), |checkpoints| checkpoints.begin(step));
@@ -156,7 +156,7 @@ pub(in crate::train) fn part(ranks: &Collective, batch: usize) -> Range<usize> {
 }
 
 /// Damaged images that any rank has found, (name, problem), each once.
-pub(in crate::train) fn all_damaged(ranks: &mut Collective, own: &[Damaged]) -> Result<Vec<(String, String)>> {
+pub(in crate::train) fn all_damaged(ranks: &mut Collective, own: &[DamagedImage]) -> Result<Vec<(String, String)>> {
     let own: Vec<String> = own.iter().map(|image| format!("{}\0{}", image.name, image.problem)).collect();
     let mut all = BTreeMap::new();
     for bytes in ranks.gather(own.join("\0").as_bytes())? {

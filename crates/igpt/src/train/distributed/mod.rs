@@ -1,4 +1,4 @@
 //! Training by several processes: what they settle with each other.
 
 pub(super) mod agreement;
-pub(super) mod said;
+pub(super) mod outcome;

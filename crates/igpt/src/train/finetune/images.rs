@@ -2,7 +2,7 @@
 
 use crate::data::{Dataset, Images, Split};
 use crate::probe::few;
-use crate::train::config::FineTuneSection;
+use crate::train::config::FinetuneSettings;
 use crate::{Error, Result};
 
 /// The images of a split that have a class.
@@ -50,7 +50,7 @@ pub(in crate::train) fn count_classes(dataset: &Dataset) -> Result<Vec<usize>> {
 /// The images to train on: few of each class, or every class equally often, if the settings say so.
 pub(in crate::train) fn chosen(
     images: &Images,
-    settings: &FineTuneSection,
+    settings: &FinetuneSettings,
     classes: usize,
     seed: u64,
 ) -> Result<Images> {
@@ -90,7 +90,7 @@ mod tests {
         let mut counts = vec![0; emoji.classes.len()];
         (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
         let images = images.pick((0..images.len()).filter(|&i| counts[images.label(i).unwrap() as usize] >= 20));
-        let settings = FineTuneSection { labels_per_class: Some(20), ..FineTuneSection::default() };
+        let settings = FinetuneSettings { labels_per_class: Some(20), ..FinetuneSettings::default() };
         let few = chosen(&images, &settings, counts.len(), 3).unwrap();
         let labels: Vec<u32> = (0..images.len()).filter_map(|i| images.label(i)).collect();
         let taken = few::subset(&labels, counts.len(), 20, 3).unwrap();
@@ -98,9 +98,9 @@ mod tests {
         assert_eq!(few.len(), 20 * counts.iter().filter(|count| **count >= 20).count());
         assert_ne!(few.indices(), chosen(&images, &settings, counts.len(), 4).unwrap().indices());
 
-        let settings = FineTuneSection { labels_per_class: Some(100_000), ..settings };
+        let settings = FinetuneSettings { labels_per_class: Some(100_000), ..settings };
         assert!(chosen(&images, &settings, counts.len(), 3).unwrap_err().to_string().contains("too few"));
-        let all = chosen(&images, &FineTuneSection::default(), counts.len(), 3).unwrap();
+        let all = chosen(&images, &FinetuneSettings::default(), counts.len(), 3).unwrap();
         assert_eq!(all.indices(), images.indices());
     }
 }

@@ -7,11 +7,11 @@
 
 use crate::data::Images;
 use crate::device::Engine;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{ModelConfig, ParamLayout};
 use crate::palette::Quantizer;
-use crate::probe::parts::{Part, collect};
+use crate::probe::labelled::{LabelledSplit, collect};
 use crate::probe::solver::STRENGTHS;
-use crate::probe::{Examples, Logistic, Standardizer, Whitener, Workers, accuracy};
+use crate::probe::{LabelledFeatures, LogisticRegression, Standardizer, Whitening, Workers, accuracy};
 use crate::ranks::Collective;
 use crate::{Error, Result};
 
@@ -40,7 +40,7 @@ pub(in crate::train) struct LinearHead {
 impl LinearHead {
     /// The `weights` of `network` with this head on top.
     pub(in crate::train) fn on(&self, network: &ModelConfig, mut weights: Vec<f32>) -> Vec<f32> {
-        if let Some(score) = Layout::new(network).tensor("score.weight") {
+        if let Some(score) = ParamLayout::new(network).tensor("score.weight") {
             weights[score.range()].copy_from_slice(&self.weights);
         }
         weights
@@ -68,13 +68,13 @@ impl LinearProbeInputs<'_> {
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let width = engine.config().n_embd;
         let room = VALUES / (layers.len() * width);
-        let mut read = |images: &Images| -> Result<Part> {
+        let mut read = |images: &Images| -> Result<LabelledSplit> {
             let images = if images.len() > room { images.spread(room) } else { images.clone() };
             collect(&mut Collective::solo(), engine, &images, self.quantizer, &layers, false, &mut |_| {})
         };
         let (train, validation) = (read(self.labelled)?, read(self.validation)?);
         let others = (self.labelled.len() < FEW).then(|| read(&self.all.spread(FEW))).transpose()?;
-        let mut best: Option<(LinearHead, Option<Whitener>)> = None;
+        let mut best: Option<(LinearHead, Option<Whitening>)> = None;
         for layer in layers {
             let few = others.as_ref().map(|others| others.layers[layer].as_slice());
             let view = View {
@@ -85,7 +85,7 @@ impl LinearProbeInputs<'_> {
                 validation: (&validation.layers[layer], &validation.labels),
                 scale: few.unwrap_or(&train.layers[layer]),
             };
-            let whitener = few.and_then(|features| Whitener::fit(workers, features, width, SHRINKAGE));
+            let whitener = few.and_then(|features| Whitening::fit(workers, features, width, SHRINKAGE));
             let plain = (view.best()?, None);
             let whitened = whitener.map(|whitener| Ok::<_, Error>((view.whitened(&whitener)?, Some(whitener))));
             for ((accuracy, weights), whitener) in [Some(plain), whitened.transpose()?].into_iter().flatten() {
@@ -146,15 +146,15 @@ impl View<'_> {
     }
 
     /// The same of whitened features; the weights are those of the features as they are.
-    fn whitened(&self, whitener: &Whitener) -> Result<(f64, Vec<f32>)> {
+    fn whitened(&self, whitener: &Whitening) -> Result<(f64, Vec<f32>)> {
         let [train, validation] = [self.train.0, self.validation.0].map(|features| whitener.apply(features));
         let (accuracy, weights) = self.of_scaled(&Standardizer::identity(self.width), &train, &validation)?;
         Ok((accuracy, whitener.head(&weights)))
     }
 
     fn of_scaled(&self, standardizer: &Standardizer, train: &[f32], validation: &[f32]) -> Result<(f64, Vec<f32>)> {
-        let fitted = Examples::new(train, self.width, self.train.1)?;
-        let mut logistic = Logistic::new(self.workers, standardizer, fitted, self.classes)?;
+        let fitted = LabelledFeatures::new(train, self.width, self.train.1)?;
+        let mut logistic = LogisticRegression::new(self.workers, standardizer, fitted, self.classes)?;
         let (mut best, mut since) = ((-1.0, Vec::new()), 0);
         for strength in STRENGTHS {
             let linear = logistic.fit(strength).linear;

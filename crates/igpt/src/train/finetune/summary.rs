@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::evaluate::{Accuracy, CALIBRATION_BINS};
-use crate::model::{Card, Objective};
+use crate::model::{ModelCard, Objective};
 use crate::train::config::RunConfig;
 use crate::train::config::finetune_section::Head;
-use crate::train::trainer::average;
-use crate::train::trainer::steps::Outcome;
+use crate::train::trainer::ema;
+use crate::train::trainer::steps::LoopOutcome;
 
 /// What fine-tuning came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct FineTuned {
+#[non_exhaustive]
+pub struct FinetuneSummary {
     /// Share of the test images that the best weights classify rightly; none when stopped from outside.
     pub test_accuracy: Option<f64>,
     /// Its 95 % confidence interval (Wilson).
@@ -69,17 +70,17 @@ pub struct FineTuned {
 /// The model's card.
 pub(in crate::train) fn card(
     config: &RunConfig,
-    outcome: &Outcome,
-    result: &FineTuned,
+    outcome: &LoopOutcome,
+    result: &FinetuneSummary,
     tested: Option<Accuracy>,
-) -> Card {
+) -> ModelCard {
     let train = &config.train;
     let origin = match config.finetune.as_ref().and_then(|finetune| finetune.model.as_ref()) {
-        Some(model) => format!("Fine-tuned from `{}`", Card::data_name(&model.display().to_string())),
+        Some(model) => format!("Fine-tuned from `{}`", ModelCard::data_name(&model.display().to_string())),
         None => "Trained from scratch".into(),
     };
     let mut lines = Vec::new();
-    let data = Card::data_name(&config.data.spec);
+    let data = ModelCard::data_name(&config.data.spec);
     lines.push(match result.head {
         Head::Linear => format!(
             "{origin} with igpt: a linear probe of layer {} (logistic regression on the features of the train split of \
@@ -91,11 +92,11 @@ pub(in crate::train) fn card(
              seed {}; the weights are those after step {}.{}",
             outcome.step,
             train.batch,
-            train.main_rate(),
+            train.peak_lr(),
             result.generative_weight,
             train.seed,
             result.best_step.unwrap_or(outcome.step),
-            average::card(train.ema)
+            ema::card(train.ema)
         ),
     });
     if let Some(share) = train.mask_prob.filter(|_| train.objective == Objective::Masked) {
@@ -126,5 +127,5 @@ pub(in crate::train) fn card(
         let images = result.validation_images;
         figures.push((format!("accuracy on {images} validation images"), format!("{:.2} %", 100.0 * accuracy)));
     }
-    Card { lines, figures }
+    ModelCard { lines, figures }
 }

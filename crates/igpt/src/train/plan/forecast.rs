@@ -7,28 +7,31 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::data::{Batch, Loader, Split};
-use crate::device::{Backend, Device, FineTuning, Memory, Optimizer, TrainOptions, backend, open_training};
+use crate::device::{
+    Backend, Device, EngineMemory, FinetuneObjective, Optimizer, TrainOptions, backend, open_training,
+};
 use crate::machine;
-use crate::model::{Layout, ModelConfig, Objective, Preset};
+use crate::model::{ModelConfig, Objective, ParamLayout, Preset};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::train::augmentation;
-use crate::train::config::token_data::settle;
-use crate::train::config::{RunConfig, TrainSection};
-use crate::train::plan::beside::{self, Drawing, Evaluation};
+use crate::train::config::token_data::apply_token_dir;
+use crate::train::config::{RunConfig, TrainSettings};
 use crate::train::plan::measure::{WITH_COMPLETIONS, grid_seconds, seconds_of};
 use crate::train::plan::memory;
+use crate::train::plan::overhead::{self, SamplePlan, ValidationPlan};
 use crate::train::plan::planner::Planner;
 use crate::train::plan::sizing;
 use crate::train::plan::speed::images_per_second;
 use crate::train::run::dir::{RunDir, Start};
 use crate::train::setup::{batches, dataset, palette, probe, resolve, validation};
-use crate::train::trainer::accumulation::{Accumulation, micro_batch};
+use crate::train::trainer::accumulation::{GradientAccumulation, micro_batch};
 use crate::train::trainer::observer::{Event, Observer};
 use crate::{Error, Result, generate};
 
 /// What a run will take.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Forecast {
     /// The network.
     #[serde(skip)]
@@ -50,7 +53,7 @@ pub struct Forecast {
     /// Whether activations are computed again in the backward pass, as asked for or because they don't fit otherwise.
     pub recompute: bool,
     /// Whether weights are packed block by block, for the same reasons.
-    pub repack: bool,
+    pub stream_weights: bool,
     /// Why it can't be trained here, and what mends it.
     pub problem: Option<String>,
     /// Tokens trained on per second, validations and samples not counted; none where it can't be trained here.
@@ -69,10 +72,11 @@ pub struct Forecast {
 
 /// Bytes of a training process by what they hold.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[non_exhaustive]
 pub struct MemoryParts {
     /// The engine's.
     #[serde(flatten)]
-    pub engine: Memory,
+    pub engine: EngineMemory,
     /// Keys and values of the images that are drawn on the way; at the end a copy of the weights takes their place.
     pub cache: u64,
     /// The program and the data, as measured.
@@ -91,23 +95,23 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let config = match has_budget {
         true => config.clone(),
         // Without a budget everything but the time is known.
-        false => RunConfig { train: TrainSection { steps: Some(1), ..config.train.clone() }, ..config.clone() },
+        false => RunConfig { train: TrainSettings { steps: Some(1), ..config.train.clone() }, ..config.clone() },
     };
     config.validate()?;
     if config.finetune.is_some() {
         return Err(Error::Invalid("forecasts are of pretraining, but the config has [finetune]: leave it out".into()));
     }
     let start = Instant::now();
-    let nowhere = RunDir::elsewhere("");
+    let nowhere = RunDir::detached("");
     let dataset = dataset(&config, observer)?;
     let images = dataset.split(Split::Train)?;
     let train_asked = config.train.clone();
-    let mut config = settle(&config, &images)?;
+    let mut config = apply_token_dir(&config, &images)?;
     let backend = backend(train_asked.device)?;
     let left = backend.memory_left();
     let mut fits = true;
     let sized = sizing::size(&mut config, &images, |network| {
-        fits = memory::fitting(left, network, &train_asked, FineTuning::default(), (0, 1)).is_ok();
+        fits = memory::fitting(left, network, &train_asked, FinetuneObjective::default(), (0, 1)).is_ok();
         // What doesn't fit is told of with everything else.
         if fits { images_per_second(network, &train_asked, left, (0, 1)) } else { Ok(0.0) }
     })?;
@@ -134,7 +138,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
 
     let (data, before) = (machine::rss_bytes().unwrap_or(0), machine::peak_rss_bytes().unwrap_or(0));
     let left = backend.memory_left();
-    let asked = memory::options(train, FineTuning::default(), (0, 1));
+    let asked = memory::options(train, FinetuneObjective::default(), (0, 1));
     let found = memory::within(left.unwrap_or(u64::MAX), &network, train, asked);
     let options = *found.as_ref().unwrap_or(&asked);
     let pace = match found {
@@ -146,10 +150,10 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     };
 
     let probed = probe(&dataset, &config, &network, &quantizer, &nowhere, observer).map_or(0.0, |probe| probe.passes());
-    let evaluation = Evaluation::of_pretraining(train, validation.map_or(0, |set| set.images()), probed);
+    let evaluation = ValidationPlan::of_pretraining(train, validation.map_or(0, |set| set.images()), probed);
     let planner = Planner::new(train, images.len(), &[]).evaluating(evaluation);
     let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(planner, train, &evaluation));
-    let layout = Layout::new(&network);
+    let layout = ParamLayout::new(&network);
     let checkpoint_bytes = checkpoint_bytes(&layout, train);
     let steps = run.map(|(steps, _)| steps);
     let kept_for_good = steps.and_then(|steps| steps.checked_div(train.keep_every)).unwrap_or(0);
@@ -163,7 +167,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
         memory_bytes: memory_parts(&*backend, &network, train, &options, (data, before)),
         memory_left: left,
         recompute: options.recompute,
-        repack: options.engine.repack,
+        stream_weights: options.engine.stream_weights,
         problem: found.err().map(|error| error.to_string()),
         tokens_per_second: pace.as_ref().map(|pace| train.batch as f64 * network.n_ctx() as f64 / pace.step),
         seconds: run.map(|(_, seconds)| prepared + seconds),
@@ -178,7 +182,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
 fn memory_parts(
     backend: &dyn Backend,
     network: &ModelConfig,
-    train: &TrainSection,
+    train: &TrainSettings,
     options: &TrainOptions,
     (data, before): (u64, u64),
 ) -> MemoryParts {
@@ -194,13 +198,13 @@ fn memory_parts(
 }
 
 /// Whether a run draws samples on the way.
-fn draws(network: &ModelConfig, train: &TrainSection, options: &TrainOptions) -> bool {
-    train.drawn_images() > 0 && network.objective == Objective::Autoregressive && !options.engine.repack
+fn draws(network: &ModelConfig, train: &TrainSettings, options: &TrainOptions) -> bool {
+    train.drawn_images() > 0 && network.objective == Objective::Autoregressive && !options.engine.stream_weights
 }
 
 /// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, of which Muon has one for
 /// hidden matrices.
-fn checkpoint_bytes(layout: &Layout, train: &TrainSection) -> u64 {
+fn checkpoint_bytes(layout: &ParamLayout, train: &TrainSettings) -> u64 {
     let first = layout.parameters();
     let hidden = layout.tensors().iter().filter(|tensor| tensor.hidden).map(|tensor| tensor.len()).sum::<usize>();
     let second = if train.optimizer.kind() == Optimizer::Muon { first - hidden } else { first };
@@ -221,7 +225,7 @@ struct Pace {
 
 impl Pace {
     /// Most images of a step that is measured; the time of larger ones follows from two smaller ones.
-    fn most_images(train: &TrainSection) -> usize {
+    fn most_images(train: &TrainSettings) -> usize {
         const MOST: usize = 128;
         MOST.max(2 * train.gradient_groups)
     }
@@ -230,7 +234,7 @@ impl Pace {
     /// [`Pace::most_images`] of it.
     fn measure(
         network: &ModelConfig,
-        train: &TrainSection,
+        train: &TrainSettings,
         options: &TrainOptions,
         batch: &Batch,
         measured: Duration,
@@ -239,7 +243,7 @@ impl Pace {
         let mut engine = open_training(network, &weights, options)?;
         drop(weights);
         let most = micro_batch(train, batch.images() / train.gradient_groups, network.n_ctx())?;
-        let cuts = Accumulation { groups: train.gradient_groups, most };
+        let cuts = GradientAccumulation { groups: train.gradient_groups, most };
         let schedule = Planner::new(train, 1, &[]).schedule().clone();
         let mut step = |images: usize, share: f64| {
             let batch = batch.slice(0..images);
@@ -270,12 +274,12 @@ impl Pace {
     }
 
     /// Steps and seconds of a run.
-    fn run(&self, mut planner: Planner, train: &TrainSection, evaluation: &Evaluation) -> (u64, f64) {
+    fn run(&self, mut planner: Planner, train: &TrainSettings, evaluation: &ValidationPlan) -> (u64, f64) {
         let budget = 60.0 * train.minutes.unwrap_or_default();
         let images = train.drawn_images();
         let drawing = |run: f64| match train.sample_every {
-            Some(_) => Drawing { images, ..Drawing::default() },
-            None => Drawing::within(run, self.grid, images, train.sample_images.is_none()),
+            Some(_) => SamplePlan { images, ..SamplePlan::default() },
+            None => SamplePlan::within(run, self.grid, images, train.sample_images.is_none()),
         };
         match planner.steps(0) {
             Some(steps) => {
@@ -287,9 +291,9 @@ impl Pace {
                 let drawn = planner.grids(steps) as f64 * drawing.images as f64 / images.max(1) as f64;
                 (steps, stepping + self.validation * (validated + probed) + self.grid * drawn)
             }
-            // Of minutes, what stands beside steps takes its share. Earlier legs are trained before them.
+            // Of minutes, what stands beside steps takes its share. Earlier phases are trained before them.
             None => {
-                let (step, before) = (self.step * (1.0 + beside::SHARE), train.begins().0);
+                let (step, before) = (self.step * (1.0 + overhead::SHARE), train.begins().0);
                 (before + (budget / step) as u64, before as f64 * step + budget)
             }
         }
@@ -299,19 +303,20 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::config::Leg;
+    use crate::train::config::RunPhase;
 
     #[test]
     fn the_steps_of_earlier_legs_are_steps_of_the_run() {
         let run = |steps: Option<u64>, minutes: Option<f64>| {
-            let legs = vec![Leg { steps: 1000, seconds: 7.0 }];
-            let train = TrainSection { batch: 1, steps, minutes, legs, sample_images: Some(0), ..Default::default() };
+            let phases = vec![RunPhase { steps: 1000, seconds: 7.0 }];
+            let train =
+                TrainSettings { batch: 1, steps, minutes, phases, sample_images: Some(0), ..TrainSettings::paper() };
             let pace = Pace { step: 0.5, validation: 0.0, grid: 0.0 };
-            pace.run(Planner::new(&train, 10, &[]), &train, &Evaluation::default())
+            pace.run(Planner::new(&train, 10, &[]), &train, &ValidationPlan::default())
         };
         assert_eq!(run(Some(100), None), (1100, 550.0));
         let (steps, seconds) = run(None, Some(1.0));
-        assert_eq!(steps, 1000 + (60.0 / (0.5 * (1.0 + beside::SHARE))) as u64);
-        assert_eq!(seconds, 1000.0 * 0.5 * (1.0 + beside::SHARE) + 60.0);
+        assert_eq!(steps, 1000 + (60.0 / (0.5 * (1.0 + overhead::SHARE))) as u64);
+        assert_eq!(seconds, 1000.0 * 0.5 * (1.0 + overhead::SHARE) + 60.0);
     }
 }

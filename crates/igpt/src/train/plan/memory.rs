@@ -1,21 +1,25 @@
 //! Whether training fits into the memory that is left, and what to change where it doesn't.
 
-use crate::device::{FineTuning, Optimizer, Options, Precision, TrainOptions, backend};
+use crate::device::{EngineOptions, FinetuneObjective, Optimizer, Precision, TrainOptions, backend};
 use crate::machine::size_in_words;
 use crate::model::{ModelConfig, Preset};
-use crate::train::config::TrainSection;
+use crate::train::config::TrainSettings;
 use crate::{Error, Result};
 
 /// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed
 /// weights are kept unless the config says otherwise.
-pub(in crate::train) fn options(train: &TrainSection, fine_tuning: FineTuning, share: (usize, usize)) -> TrainOptions {
-    let TrainSection { device, precision, threads, micro_batch, .. } = *train;
-    let repack = train.repack.unwrap_or(false);
+pub(in crate::train) fn options(
+    train: &TrainSettings,
+    fine_tuning: FinetuneObjective,
+    share: (usize, usize),
+) -> TrainOptions {
+    let TrainSettings { device, precision, threads, micro_batch, .. } = *train;
+    let stream_weights = train.stream_weights.unwrap_or(false);
     TrainOptions {
-        engine: Options { device, precision, threads, micro_batch, repack, int8: false },
+        engine: EngineOptions { device, precision, threads, micro_batch, stream_weights, int8: false },
         optimizer: train.optimizer.kind(),
         gradient_groups: (train.gradient_groups / share.1).max(1),
-        average: train.ema > 0.0,
+        ema: train.ema > 0.0,
         recompute: train.recompute.unwrap_or(false),
         fine_tuning,
         share,
@@ -58,8 +62,8 @@ pub(in crate::train) fn needed(network: &ModelConfig, options: &TrainOptions) ->
 pub(in crate::train) fn fitting(
     left: Option<u64>,
     network: &ModelConfig,
-    train: &TrainSection,
-    fine_tuning: FineTuning,
+    train: &TrainSettings,
+    fine_tuning: FinetuneObjective,
     share: (usize, usize),
 ) -> Result<TrainOptions> {
     let options = options(train, fine_tuning, share);
@@ -73,13 +77,13 @@ pub(in crate::train) fn fitting(
 pub(in crate::train) fn within(
     left: u64,
     network: &ModelConfig,
-    train: &TrainSection,
+    train: &TrainSettings,
     options: TrainOptions,
 ) -> Result<TrainOptions> {
     let recompute = TrainOptions { recompute: train.recompute.unwrap_or(true), ..options };
-    let mut repack = recompute;
-    repack.engine.repack = train.repack.unwrap_or(true);
-    for fitting in [options, recompute, repack] {
+    let mut stream_weights = recompute;
+    stream_weights.engine.stream_weights = train.stream_weights.unwrap_or(true);
+    for fitting in [options, recompute, stream_weights] {
         if needed(network, &fitting)? <= left {
             return Ok(fitting);
         }
@@ -98,12 +102,12 @@ pub(in crate::train) fn within(
 type Knob = (&'static str, bool, fn(&mut TrainOptions));
 
 /// The smallest change of settings that makes it fit, or the largest preset that does.
-fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: TrainOptions) -> Result<String> {
+fn remedy(left: u64, network: &ModelConfig, train: &TrainSettings, options: TrainOptions) -> Result<String> {
     let mut changed = options;
     let mut settings = Vec::new();
     let knobs: [Knob; 5] = [
         ("--set train.recompute=true", !options.recompute, |o| o.recompute = true),
-        ("--set train.repack=true", !options.engine.repack, |o| o.engine.repack = true),
+        ("--set train.stream_weights=true", !options.engine.stream_weights, |o| o.engine.stream_weights = true),
         ("--set train.micro_batch=1", options.engine.micro_batch != 1, |o| o.engine.micro_batch = 1),
         ("--optimizer muon", options.optimizer == Optimizer::Adam, |o| o.optimizer = Optimizer::Muon),
         ("--precision bf16", options.engine.precision == Precision::F32, |o| o.engine.precision = Precision::Bf16),
@@ -135,11 +139,11 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSection, options: Train
 pub(in crate::train) fn largest_preset(
     left: u64,
     network: &ModelConfig,
-    train: &TrainSection,
+    train: &TrainSettings,
     mut options: TrainOptions,
 ) -> Result<Option<Preset>> {
     options.recompute |= train.recompute.is_none();
-    options.engine.repack |= train.repack.is_none();
+    options.engine.stream_weights |= train.stream_weights.is_none();
     for preset in Preset::ALL.into_iter().rev() {
         let network = ModelConfig::preset(preset, network.n_px, network.n_vocab);
         if needed(&network, &options)? <= left {
@@ -160,17 +164,17 @@ mod tests {
 
     #[test]
     fn activations_and_packed_weights_are_made_again_only_where_they_do_not_fit_otherwise() {
-        let (network, mut train) = (network(Preset::S), TrainSection::default());
-        let keeping = options(&train, FineTuning::default(), (0, 1));
-        let need = |recompute, repack| {
-            let engine = Options { repack, ..keeping.engine };
+        let (network, mut train) = (network(Preset::S), TrainSettings::paper());
+        let keeping = options(&train, FinetuneObjective::default(), (0, 1));
+        let need = |recompute, stream_weights| {
+            let engine = EngineOptions { stream_weights, ..keeping.engine };
             needed(&network, &TrainOptions { recompute, engine, ..keeping }).unwrap()
         };
         let (all, less, least) = (need(false, false), need(true, false), need(true, true));
         assert!(less < all * 2 / 3 && least < less, "{all} {less} {least}");
-        let chosen = |left, train: &TrainSection| {
-            within(left, &network, train, options(train, FineTuning::default(), (0, 1)))
-                .map(|o| (o.recompute, o.engine.repack))
+        let chosen = |left, train: &TrainSettings| {
+            within(left, &network, train, options(train, FinetuneObjective::default(), (0, 1)))
+                .map(|o| (o.recompute, o.engine.stream_weights))
         };
         assert_eq!(chosen(all, &train).unwrap(), (false, false));
         assert_eq!(chosen(all - 1, &train).unwrap(), (true, false));
@@ -179,16 +183,16 @@ mod tests {
         // Said is said.
         train.recompute = Some(true);
         assert_eq!(chosen(all, &train).unwrap(), (true, false));
-        (train.recompute, train.repack) = (Some(false), Some(false));
+        (train.recompute, train.stream_weights) = (Some(false), Some(false));
         let message = chosen(all - 1, &train).unwrap_err().to_string();
         assert!(message.contains("train.recompute=true"), "{message}");
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_a_setting_that_mends_it() {
-        let (network, train) = (network(Preset::Tiny), TrainSection::default());
-        let train = TrainSection { precision: Precision::F32, ..train };
-        let given = options(&train, FineTuning::default(), (0, 1));
+        let (network, train) = (network(Preset::Tiny), TrainSettings::paper());
+        let train = TrainSettings { precision: Precision::F32, ..train };
+        let given = options(&train, FinetuneObjective::default(), (0, 1));
         let mut left = needed(&network, &given).unwrap();
         let mut said = std::collections::BTreeSet::new();
         while left > 1_000_000 {
@@ -208,8 +212,8 @@ mod tests {
     fn the_groups_of_gradients_that_wait_and_the_average_of_the_weights_are_counted() {
         let network = network(Preset::Nano);
         let need = |gradient_groups, ema| {
-            let train = TrainSection { gradient_groups, ema, ..TrainSection::default() };
-            needed(&network, &options(&train, FineTuning::default(), (0, 1))).unwrap()
+            let train = TrainSettings { gradient_groups, ema, ..TrainSettings::paper() };
+            needed(&network, &options(&train, FinetuneObjective::default(), (0, 1))).unwrap()
         };
         // Nothing of this preset needs padding but the embeddings' rows.
         let arena = need(2, 0.0) - need(1, 0.0);
@@ -220,12 +224,16 @@ mod tests {
 
     #[test]
     fn the_largest_preset_that_fits_is_found() {
-        let (nano, train) = (network(Preset::Nano), TrainSection::default());
-        let options = options(&train, FineTuning::default(), (0, 1));
+        let (nano, train) = (network(Preset::Nano), TrainSettings::paper());
+        let options = options(&train, FinetuneObjective::default(), (0, 1));
         let find = |left| largest_preset(left, &nano, &train, options).unwrap();
         assert_eq!(find(1_000_000), None);
         assert_eq!(find(u64::MAX), Some(Preset::Xl));
-        let least = TrainOptions { recompute: true, engine: Options { repack: true, ..options.engine }, ..options };
+        let least = TrainOptions {
+            recompute: true,
+            engine: EngineOptions { stream_weights: true, ..options.engine },
+            ..options
+        };
         let m = needed(&network(Preset::M), &least).unwrap();
         assert_eq!((find(m), find(m - 1)), (Some(Preset::M), Some(Preset::S)));
     }

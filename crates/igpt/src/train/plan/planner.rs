@@ -1,12 +1,12 @@
 //! How long a run is: a budget in steps, epochs or minutes, and what is due at which step.
 //!
 //! Minutes become steps by measuring: once after the first steps and again at validation points only. Every such
-//! [`Plan`] is recorded, so a resumed run keeps to it and a run given the same plans repeats to the bit.
+//! [`StepPlan`] is recorded, so a resumed run keeps to it and a run given the same plans repeats to the bit.
 
-use crate::train::config::TrainSection;
-use crate::train::config::planned::Plan;
+use crate::train::config::TrainSettings;
+use crate::train::config::planned::StepPlan;
 use crate::train::config::schedule::Schedule;
-use crate::train::plan::beside::{Drawing, Evaluation};
+use crate::train::plan::overhead::{SamplePlan, ValidationPlan};
 
 /// Steps before the first plan: the first one is slower than the rest, so it does not count.
 const MEASURED_STEPS: u64 = 4;
@@ -22,8 +22,8 @@ pub struct Planner {
     /// Seconds of the budget; none for steps and epochs, and for plans that are given.
     seconds: Option<f64>,
     batch: usize,
-    evaluation: Evaluation,
-    drawing: Drawing,
+    evaluation: ValidationPlan,
+    drawing: SamplePlan,
     eval_every: Option<u64>,
     sample_every: Option<u64>,
     checkpoint_every: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Planner {
 
 /// Where a run of minutes stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clock {
+pub struct TimeBudget {
     /// Seconds of training so far, of earlier sessions too.
     pub elapsed: f64,
     /// Those of them that were steps.
@@ -45,7 +45,7 @@ pub struct Clock {
 impl Planner {
     /// The planner of a run over `images` training images. `made` are the plans of a checkpoint: a resumed run of
     /// minutes goes on planning from them, while plans in the config are followed as they are.
-    pub fn new(train: &TrainSection, images: usize, made: &[Plan]) -> Self {
+    pub fn new(train: &TrainSettings, images: usize, made: &[StepPlan]) -> Self {
         let epoch = images as f64 / train.batch as f64;
         let warmup = match (train.warmup_steps, train.warmup_epochs) {
             (Some(steps), _) => steps,
@@ -54,18 +54,18 @@ impl Planner {
         };
         let begins = train.begins();
         let (plans, seconds) = match (train.fixed_steps(images), train.plan.is_empty()) {
-            (Some(steps), _) => (vec![Plan { from_step: begins.0, steps: begins.0 + steps }], None),
+            (Some(steps), _) => (vec![StepPlan { from_step: begins.0, steps: begins.0 + steps }], None),
             (None, false) => (train.plan.clone(), None),
             (None, true) => (made.to_vec(), train.minutes.map(|m| m * 60.0)),
         };
-        let ended = train.legs.iter().map(|leg| leg.steps).collect();
+        let ended = train.phases.iter().map(|phase| phase.steps).collect();
         Self {
             schedule: Schedule { lr: train.lr, decay: train.schedule, warmup, plans, ended },
             begins,
             seconds,
             batch: train.batch,
-            evaluation: Evaluation::default(),
-            drawing: Drawing::default(),
+            evaluation: ValidationPlan::default(),
+            drawing: SamplePlan::default(),
             eval_every: train.eval_every,
             sample_every: train.sample_every,
             checkpoint_every: train.checkpoint_every,
@@ -74,13 +74,13 @@ impl Planner {
     }
 
     /// As this one, with validations and probes as `evaluation` says, where the config gives no interval.
-    pub fn evaluating(self, evaluation: Evaluation) -> Self {
+    pub fn evaluating(self, evaluation: ValidationPlan) -> Self {
         Self { evaluation, ..self }
     }
 
     /// Draws sample grids as `drawing` says from now on, where the config gives no interval. They change no weights, so
     /// they may go by the clock.
-    pub fn draw(&mut self, drawing: Drawing) {
+    pub fn draw(&mut self, drawing: SamplePlan) {
         self.drawing = drawing;
     }
 
@@ -90,7 +90,7 @@ impl Planner {
     }
 
     /// Plans of a budget of minutes; empty for other budgets.
-    pub fn plans(&self, train: &TrainSection) -> &[Plan] {
+    pub fn plans(&self, train: &TrainSettings) -> &[StepPlan] {
         if train.minutes.is_some() { &self.schedule.plans } else { &[] }
     }
 
@@ -100,7 +100,7 @@ impl Planner {
     }
 
     /// Steps of the whole run in the plan that is in force after `step` steps; none while the first are measured. In earlier
-    /// legs it is the first plan of the last one.
+    /// phases it is the first plan of the last one.
     pub fn steps(&self, step: u64) -> Option<u64> {
         let step = step.max(self.begins.0);
         self.schedule.plans.iter().rev().find(|plan| plan.from_step <= step).map(|plan| plan.steps)
@@ -131,12 +131,12 @@ impl Planner {
     }
 
     /// Plans a budget of minutes from the pace of the steps since the last plan; what stands beside steps is left room.
-    pub fn plan(&mut self, step: u64, clock: Clock) -> Option<Plan> {
+    pub fn plan(&mut self, step: u64, clock: TimeBudget) -> Option<StepPlan> {
         let budget = self.seconds?;
         let (from, since) = self.mark.filter(|(from, _)| *from < step)?;
         let pace = ((clock.steps - since) / (step - from) as f64).max(1e-9);
         let left = ((budget - (clock.elapsed - self.begins.1) - clock.ahead).max(0.0) / pace).floor() as u64;
-        let plan = Plan { from_step: step, steps: step + left };
+        let plan = StepPlan { from_step: step, steps: step + left };
         self.mark = Some((step, clock.steps));
         self.schedule.plans.push(plan);
         Some(plan)
@@ -253,25 +253,25 @@ fn times(steps: u64, every: Option<u64>) -> u64 {
 mod tests {
     use super::*;
 
-    fn train() -> TrainSection {
-        TrainSection { batch: 10, ..TrainSection::default() }
+    fn train() -> TrainSettings {
+        TrainSettings { batch: 10, ..TrainSettings::paper() }
     }
 
     #[test]
     fn epochs_become_steps_and_the_warm_up_is_one_epoch_but_never_more_than_half_of_the_run() {
-        let planner = Planner::new(&TrainSection { epochs: Some(4.0), ..train() }, 205, &[]);
+        let planner = Planner::new(&TrainSettings { epochs: Some(4.0), ..train() }, 205, &[]);
         assert_eq!((planner.steps(0), planner.schedule().warmup_at(0)), (Some(82), 21));
-        let short = Planner::new(&TrainSection { steps: Some(7), ..train() }, 205, &[]);
+        let short = Planner::new(&TrainSettings { steps: Some(7), ..train() }, 205, &[]);
         assert_eq!(short.schedule().warmup_at(0), 3);
-        let told = Planner::new(&TrainSection { steps: Some(7), warmup_steps: Some(0), ..train() }, 205, &[]);
+        let told = Planner::new(&TrainSettings { steps: Some(7), warmup_steps: Some(0), ..train() }, 205, &[]);
         assert_eq!(told.schedule().warmup_at(0), 0);
-        let long = Planner::new(&TrainSection { steps: Some(7), warmup_steps: Some(100), ..train() }, 205, &[]);
+        let long = Planner::new(&TrainSettings { steps: Some(7), warmup_steps: Some(100), ..train() }, 205, &[]);
         assert_eq!(long.schedule().warmup_at(0), 3);
     }
 
     #[test]
     fn things_are_due_at_their_interval_and_at_the_end() {
-        let config = TrainSection { steps: Some(25), checkpoint_every: Some(0), eval_every: Some(10), ..train() };
+        let config = TrainSettings { steps: Some(25), checkpoint_every: Some(0), eval_every: Some(10), ..train() };
         let planner = Planner::new(&config, 100, &[]);
         let steps = |due: &dyn Fn(u64) -> bool| (1..=25).filter(|&s| due(s)).collect::<Vec<_>>();
         assert_eq!(steps(&|s| planner.validates(s)), [10, 20, 25]);
@@ -282,25 +282,25 @@ mod tests {
 
     #[test]
     fn minutes_are_planned_from_measured_steps_and_again_at_validations_with_room_for_what_stands_beside_steps() {
-        let config = TrainSection { minutes: Some(1.0), eval_every: Some(20), ..train() };
+        let config = TrainSettings { minutes: Some(1.0), eval_every: Some(20), ..train() };
         let mut planner = Planner::new(&config, 1000, &[]);
         let before: Vec<f64> = (0..4).map(|step| planner.schedule().lr_at(step)).collect();
         assert_eq!((planner.steps(0), planner.is_over(1000)), (None, false));
         // The first step takes 5 s, the others half a second; nothing else has taken any time yet.
         let steps = |step: u64| 5.0 + 0.5 * (step - 1) as f64;
         let due = (1..).find(|step| planner.first_plan_is_due(*step, steps(*step), steps(*step))).unwrap();
-        let first = planner.plan(due, Clock { elapsed: steps(due), steps: steps(due), ahead: 3.0 }).unwrap();
-        assert_eq!(first, Plan { from_step: 4, steps: 4 + 101 });
+        let first = planner.plan(due, TimeBudget { elapsed: steps(due), steps: steps(due), ahead: 3.0 }).unwrap();
+        assert_eq!(first, StepPlan { from_step: 4, steps: 4 + 101 });
         assert!(!planner.first_plan_is_due(5, steps(5), steps(5)));
         // Steps slowed down to a second each, and a validation took 4 s.
         assert!(!planner.new_plan_is_due(4) && planner.new_plan_is_due(20));
-        let clock = Clock { elapsed: steps(4) + 16.0 + 4.0, steps: steps(4) + 16.0, ahead: 7.5 };
+        let clock = TimeBudget { elapsed: steps(4) + 16.0 + 4.0, steps: steps(4) + 16.0, ahead: 7.5 };
         let again = planner.plan(20, clock).unwrap();
-        assert_eq!(again, Plan { from_step: 20, steps: 20 + 26 });
+        assert_eq!(again, StepPlan { from_step: 20, steps: 20 + 26 });
         assert!(planner.is_over(46) && !planner.is_over(45) && !planner.new_plan_is_due(46));
         assert_eq!(planner.plans(&config), [first, again]);
         // Given back, the plans are followed without a clock.
-        let repeat = TrainSection { plan: vec![first, again], ..config };
+        let repeat = TrainSettings { plan: vec![first, again], ..config };
         let mut same = Planner::new(&repeat, 1000, &[]);
         assert!(!same.first_plan_is_due(4, 1000.0, 1000.0) && !same.new_plan_is_due(20));
         assert_eq!(same.steps(46), Some(46));
@@ -312,29 +312,29 @@ mod tests {
 
     #[test]
     fn plans_out_of_order_are_refused() {
-        let plan = |from_step, steps| Plan { from_step, steps };
-        assert!(Plan::check(&[plan(4, 9), plan(5, 8)]).is_ok());
-        assert!(Plan::check(&[plan(4, 9), plan(4, 8)]).is_err());
-        assert!(Plan::check(&[plan(4, 3)]).is_err());
+        let plan = |from_step, steps| StepPlan { from_step, steps };
+        assert!(StepPlan::check(&[plan(4, 9), plan(5, 8)]).is_ok());
+        assert!(StepPlan::check(&[plan(4, 9), plan(4, 8)]).is_err());
+        assert!(StepPlan::check(&[plan(4, 3)]).is_err());
     }
 
     #[test]
     fn a_run_is_validated_twenty_times_unless_that_takes_more_than_its_share_and_then_on_fewer_images_and_less_often() {
-        let planned = |steps: u64, eval_every: Option<u64>, evaluation: Evaluation| {
-            let train = TrainSection { steps: Some(steps), batch: 4, eval_every, ..TrainSection::default() };
+        let planned = |steps: u64, eval_every: Option<u64>, evaluation: ValidationPlan| {
+            let train = TrainSettings { steps: Some(steps), batch: 4, eval_every, ..TrainSettings::paper() };
             let planner = Planner::new(&train, 1000, &[]).evaluating(evaluation);
             let due: Vec<u64> = (1..=steps).filter(|step| planner.validates(*step)).collect();
             let probed: Vec<u64> =
                 (1..=steps).filter(|step| planner.validates(*step) && planner.probes(*step)).collect();
             (due, planner.validated_images(), probed)
         };
-        let all = |images| Evaluation { images, ..Evaluation::default() };
+        let all = |images| ValidationPlan { images, ..ValidationPlan::default() };
         let (often, images, _) = planned(20_000, None, all(512));
         assert_eq!((often.len(), often[0], images), (20, 1000, 512));
         // 2000 · 4 images of training cost as much as 24,000 forward, a fifteenth of which is 1600.
         let (due, images, _) = planned(2000, None, all(512));
         assert_eq!((due.len(), images), (10, 160));
-        let (due, images, _) = planned(2000, None, Evaluation { at_least: 512, ..all(512) });
+        let (due, images, _) = planned(2000, None, ValidationPlan { at_least: 512, ..all(512) });
         assert_eq!((due.len(), images), (3, 512));
         // Never on fewer than 64, as long as there are so many.
         assert_eq!(planned(100, None, all(512)).1, 64);
@@ -345,11 +345,11 @@ mod tests {
         // Never more than 1000 steps apart.
         assert_eq!(planned(50_000, None, all(16)).0.len(), 50);
         // Probes have a share of their own, and come with a validation.
-        let (due, _, probed) = planned(2000, None, Evaluation { probe: 200.0, ..all(20) });
+        let (due, _, probed) = planned(2000, None, ValidationPlan { probe: 200.0, ..all(20) });
         assert_eq!((due.len(), probed), (20, vec![500, 1000, 1500, 2000]));
         // Not even one, where that takes more than their share.
-        assert_eq!(planned(2000, None, Evaluation { probe: 801.0, ..all(20) }).2, Vec::<u64>::new());
-        assert_eq!(planned(2000, None, Evaluation { probe: 801.0, always_probes: true, ..all(20) }).2.len(), 20);
+        assert_eq!(planned(2000, None, ValidationPlan { probe: 801.0, ..all(20) }).2, Vec::<u64>::new());
+        assert_eq!(planned(2000, None, ValidationPlan { probe: 801.0, always_probes: true, ..all(20) }).2.len(), 20);
         // An extended run keeps the images of its validations, however long it becomes.
         assert_eq!(planned(100, None, all(512).on(64)).1, 64);
         assert_eq!(planned(90_000, None, all(512).on(64)).1, 64);

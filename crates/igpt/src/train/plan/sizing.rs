@@ -5,7 +5,7 @@ use crate::Result;
 use crate::data::{Augment, Images};
 use crate::image::ImageSize;
 use crate::model::{ModelConfig, Objective};
-use crate::train::config::{OptimizerSection, RunConfig};
+use crate::train::config::{OptimizerSettings, RunConfig};
 
 /// A size and what it takes to learn it.
 #[derive(Clone, Copy, Debug)]
@@ -122,10 +122,10 @@ fn set_network(config: &mut RunConfig, rung: &Rung) {
 
 /// Sets the step of a short run, where the recipe is to choose it; gives what to tell of it.
 fn small_steps(config: &mut RunConfig) -> String {
-    let is_given = |key: &str| config.given.all.get(key).is_some();
+    let is_given = |key: &str| config.explicit.all.get(key).is_some();
     let (batch, lr, own_rate) =
         (is_given("train.batch"), is_given("train.lr"), is_given("train.optimizer.lr") || is_given("train.optimizer"));
-    let OptimizerSection::Muon(muon) = &mut config.train.optimizer else { return String::new() };
+    let OptimizerSettings::Muon(muon) = &mut config.train.optimizer else { return String::new() };
     let mut told = Vec::new();
     if !batch && config.train.batch == 0 {
         config.train.batch = SHORT_BATCH.next_multiple_of(config.train.gradient_groups);
@@ -165,10 +165,10 @@ mod tests {
     fn sized(minutes: f64, speed: f64, settings: &[&str]) -> (RunConfig, Option<Sized>) {
         let images = open("emoji", &OpenOptions::default()).unwrap().split(Split::Validation).unwrap();
         let mut layers = Overrides::default();
-        layers.put("train.minutes", minutes);
-        settings.iter().for_each(|setting| layers.set(setting).unwrap());
+        layers.set("train.minutes", minutes);
+        settings.iter().for_each(|setting| layers.assign(setting).unwrap());
         let mut config = layers.clone().finish().unwrap();
-        config.given.all = layers;
+        config.explicit.all = layers;
         let sized = size(&mut config, &images, |_| Ok(speed)).unwrap();
         (config, sized)
     }
@@ -205,7 +205,7 @@ mod tests {
     fn short_runs_take_small_and_bold_steps_and_long_ones_the_recipes() {
         let rates = |minutes| {
             let train = sized(minutes, 100.0, &[]).0.train;
-            (train.batch, train.main_rate(), train.lr)
+            (train.batch, train.peak_lr(), train.lr)
         };
         assert_eq!(rates(2.0), (SHORT_BATCH, SHORT_RATES[0], SHORT_RATES[1]));
         assert_eq!(rates(2e4), (0, 0.01, 1.5e-3));
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn small_steps_are_told_and_never_taken_by_a_network_that_they_were_not_measured_on() {
         let (config, found) = sized(2.0, 100.0, &["model.preset=s", "model.n_px=32"]);
-        assert_eq!((config.train.batch, config.train.main_rate(), config.train.lr), (0, 0.01, 1.5e-3));
+        assert_eq!((config.train.batch, config.train.peak_lr(), config.train.lr), (0, 0.01, 1.5e-3));
         let told = found.unwrap().told;
         assert!(told.contains("24 blocks of width 512") && !told.contains("a step"), "{told}");
         let told = |settings: &[&str]| sized(2.0, 100.0, settings).1.unwrap().told;

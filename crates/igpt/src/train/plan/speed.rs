@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::data::{Batch, Masking};
-use crate::device::{FineTuning, open_training};
-use crate::model::{Layout, ModelConfig, Objective};
+use crate::device::{FinetuneObjective, open_training};
+use crate::model::{ModelConfig, Objective, ParamLayout};
 use crate::ranks::Collective;
-use crate::train::config::TrainSection;
+use crate::train::config::TrainSettings;
 use crate::train::plan::measure::seconds_of;
 use crate::train::plan::memory;
 use crate::train::plan::planner::Planner;
-use crate::train::trainer::accumulation::{Accumulation, micro_batch};
+use crate::train::trainer::accumulation::{GradientAccumulation, micro_batch};
 
 /// How long it is tried.
 const TRIED: Duration = Duration::from_millis(700);
@@ -24,17 +24,17 @@ const TRIED: Duration = Duration::from_millis(700);
 /// When it can't be trained in that memory, as [`memory::fitting`] says, and as opening an engine to train.
 pub(in crate::train) fn images_per_second(
     network: &ModelConfig,
-    train: &TrainSection,
+    train: &TrainSettings,
     left: Option<u64>,
     (rank, size): (usize, usize),
 ) -> Result<f64> {
     let mut train = train.clone();
     train.resolve(network.n_ctx());
     memory::expect_batch_fits(left, network.n_ctx(), train.batch, size)?;
-    let options = memory::fitting(left, network, &train, FineTuning::default(), (rank, size))?;
+    let options = memory::fitting(left, network, &train, FinetuneObjective::default(), (rank, size))?;
     let (images, groups) = (train.batch / size, options.gradient_groups);
     // Zeros take the same time as any weights.
-    let weights = vec![0.0; Layout::new(network).parameters()];
+    let weights = vec![0.0; ParamLayout::new(network).parameters()];
     let mut engine = open_training(network, &weights, &options)?;
     drop(weights);
     let tokens = vec![0; images * network.n_ctx()];
@@ -42,7 +42,7 @@ pub(in crate::train) fn images_per_second(
     if network.objective == Objective::Masked {
         batch = Masking::training(0, network.mask_prob).mask(batch, 0);
     }
-    let cuts = Accumulation { groups, most: micro_batch(&train, images / groups, network.n_ctx())? };
+    let cuts = GradientAccumulation { groups, most: micro_batch(&train, images / groups, network.n_ctx())? };
     let schedule = Planner::new(&train, 1, &[]).schedule().clone();
     let seconds = seconds_of(TRIED, || {
         cuts.run(engine.as_mut(), &batch, &mut Collective::solo(), &AtomicBool::new(false))?;
@@ -59,19 +59,21 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_memory_is_refused_and_what_fits_with_activations_made_again_is_measured() {
         let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 2);
-        let train = TrainSection { batch: 64, micro_batch: 64, threads: 1, ..TrainSection::default() };
+        let train = TrainSettings { batch: 64, micro_batch: 64, threads: 1, ..TrainSettings::paper() };
         let need = |recompute| {
-            let train = TrainSection { recompute: Some(recompute), ..train.clone() };
-            memory::needed(&network, &memory::options(&train, FineTuning::default(), (0, 1))).unwrap()
+            let train = TrainSettings { recompute: Some(recompute), ..train.clone() };
+            memory::needed(&network, &memory::options(&train, FinetuneObjective::default(), (0, 1))).unwrap()
         };
         assert!(need(true) < need(false));
-        let speed = |left, train: &TrainSection| images_per_second(&network, train, Some(left), (0, 1));
+        let speed = |left, train: &TrainSettings| images_per_second(&network, train, Some(left), (0, 1));
         assert!(speed(need(false) - 1, &train).unwrap() > 0.0);
-        let message =
-            speed(need(false) - 1, &TrainSection { recompute: Some(false), repack: Some(false), ..train.clone() });
+        let message = speed(
+            need(false) - 1,
+            &TrainSettings { recompute: Some(false), stream_weights: Some(false), ..train.clone() },
+        );
         let message = message.unwrap_err().to_string();
         assert!(message.contains("of memory, but") && message.contains("train.recompute=true"), "{message}");
-        let giant = TrainSection { batch: 1 << 20, ..train.clone() };
+        let giant = TrainSettings { batch: 1 << 20, ..train.clone() };
         assert!(speed(1 << 30, &giant).unwrap_err().to_string().contains("give a smaller --batch"));
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn sample_grid(
     step: u64,
     path: &Path,
 ) -> Result<()> {
-    let settings = generate::Settings { seed, ..Default::default() };
+    let settings = generate::SamplingSettings { seed, ..Default::default() };
     let drawn = generate::sample(engine, images, 0, &settings, 0, &mut |_, _| ())?;
     let n_px = engine.config().n_px;
     let cells: Vec<_> = drawn.iter().map(|tokens| quantizer.pixels(tokens, n_px)).collect();
@@ -48,7 +48,7 @@ pub(super) fn completion_grid(
     let given = n_px.height / 2 * n_px.width;
     let originals: Vec<&[u16]> = (0..n).map(|i| set.image(i * set.images() / n)).collect();
     let halves: Vec<&[u16]> = originals.iter().map(|tokens| &tokens[..given]).collect();
-    let settings = generate::Settings { seed, ..Default::default() };
+    let settings = generate::SamplingSettings { seed, ..Default::default() };
     let completed = generate::complete(engine, &halves, 0, 2, &settings, 0, &mut |_, _| ())?;
     let mut cells = Vec::new();
     for (original, completed) in originals.iter().zip(&completed) {

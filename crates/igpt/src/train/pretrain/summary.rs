@@ -4,20 +4,21 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::evaluate::{Circumstances, Course, Verdict};
-use crate::model::{Card, ModelConfig, Objective};
+use crate::evaluate::{TrainingCourse, Verdict, VerdictContext};
+use crate::model::{ModelCard, ModelConfig, Objective};
 use crate::palette::Palette;
-use crate::train::config::{DataSection, OptimizerSection, RunConfig};
+use crate::train::config::{DataSettings, OptimizerSettings, RunConfig};
 use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::RunDir;
-use crate::train::trainer::average;
+use crate::train::trainer::ema;
 use crate::train::trainer::rows::bits_per_dim;
-use crate::train::trainer::spent::Spent;
-use crate::train::trainer::steps::Outcome;
+use crate::train::trainer::steps::LoopOutcome;
+use crate::train::trainer::time_spent::TimeSpent;
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+#[non_exhaustive]
+pub struct PretrainSummary {
     /// Optimiser steps taken, of earlier sessions too.
     pub steps: u64,
     /// Whether it was stopped from outside before its end.
@@ -43,7 +44,7 @@ pub struct Summary {
     /// Seconds of training, of earlier sessions too; validations, samples and checkpoints included.
     pub seconds: f64,
     /// What these were spent on.
-    pub seconds_by_part: Spent,
+    pub seconds_by_part: TimeSpent,
     /// Tokens trained on per second since this start or resume.
     pub tokens_per_second: f64,
     /// Trainable parameters.
@@ -64,7 +65,7 @@ pub struct Summary {
     pub checkpoint: Option<PathBuf>,
 }
 
-impl Summary {
+impl PretrainSummary {
     /// The finished model has the weights of `step`, whose validation loss was `loss`.
     pub(super) fn kept(&mut self, step: u64, loss: f64, channels: usize) {
         self.kept_step = step;
@@ -75,17 +76,17 @@ impl Summary {
     pub(super) fn judge(
         &mut self,
         baselines: RunBaselines,
-        (network, data): (&ModelConfig, &DataSection),
+        (network, data): (&ModelConfig, &DataSettings),
         last: Option<f64>,
         run: &RunDir,
     ) {
-        let course = Course {
+        let course = TrainingCourse {
             lowest: self.best_validation_loss,
             last,
             ended_early: self.ended_early,
             augmented: data.augments(),
         };
-        let circumstances = Circumstances { n_px: network.n_px, n_vocab: network.n_vocab, course };
+        let circumstances = VerdictContext { n_px: network.n_px, n_vocab: network.n_vocab, course };
         self.verdict = self.validation_loss.map(|loss| Verdict::new(loss, &baselines.scores, &circumstances));
         self.baselines = Some(baselines);
         if let Err(error) = baselines.save(run) {
@@ -99,12 +100,12 @@ pub(super) fn summary(
     config: &RunConfig,
     network: &ModelConfig,
     palette: &Palette,
-    outcome: &Outcome,
+    outcome: &LoopOutcome,
     damaged_images: usize,
-) -> Summary {
+) -> PretrainSummary {
     let tokens = |steps: u64| steps * (config.train.batch * network.n_ctx()) as u64;
     let (seconds, steps) = outcome.session;
-    Summary {
+    PretrainSummary {
         steps: outcome.step,
         stopped: outcome.stopped,
         ended_early: outcome.ended_early,
@@ -130,28 +131,28 @@ pub(super) fn summary(
     }
 }
 
-pub(super) fn card(config: &RunConfig, summary: &Summary) -> Card {
+pub(super) fn card(config: &RunConfig, summary: &PretrainSummary) -> ModelCard {
     let train = &config.train;
     let rate = match train.optimizer {
-        OptimizerSection::Adam {} => train.lr.to_string(),
-        OptimizerSection::Muon(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
+        OptimizerSettings::Adam {} => train.lr.to_string(),
+        OptimizerSettings::Muon(muon) => format!("{} (Muon) and {} (Adam)", muon.lr, train.lr),
     };
     let masks = match train.mask_prob.filter(|_| train.objective == Objective::Masked) {
         Some(probability) => format!(" Each position was masked with probability {probability}."),
         None => String::new(),
     };
-    let origin = config
-        .starts_from()
-        .map_or(String::new(), |model| format!(", starting from `{}`,", Card::data_name(&model.display().to_string())));
+    let origin = config.starts_from().map_or(String::new(), |model| {
+        format!(", starting from `{}`,", ModelCard::data_name(&model.display().to_string()))
+    });
     let line = format!(
         "Pretrained with igpt{origin} on the train split of `{}`: {} steps of {} images, peak learning rate {rate}, seed {}; the weights \
          are those after step {}.{masks}{}",
-        Card::data_name(&config.data.spec),
+        ModelCard::data_name(&config.data.spec),
         summary.steps,
         train.batch,
         train.seed,
         summary.kept_step,
-        average::card(train.ema)
+        ema::card(train.ema)
     );
     let mut figures = Vec::new();
     if let (Some(loss), Some(bits)) = (summary.validation_loss, summary.bits_per_dim) {
@@ -162,5 +163,5 @@ pub(super) fn card(config: &RunConfig, summary: &Summary) -> Card {
             figures.push(("the same over palette tokens".into(), format!("{bits:.4} bits/dim")));
         }
     }
-    Card { lines: vec![line], figures }
+    ModelCard { lines: vec![line], figures }
 }

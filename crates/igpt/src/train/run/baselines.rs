@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Images, TokenSet, tokenize, tokenize_tiles};
-use crate::evaluate::{BaselineScores, Baselines};
+use crate::evaluate::{BaselineScores, NgramBaselines};
 use crate::image::Resampling;
 use crate::palette::Quantizer;
 use crate::train::run::dir::RunDir;
@@ -19,6 +19,7 @@ const TILES: usize = 2048;
 /// `baselines.json` of a run: nats per token of the models that only count, on its validation images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RunBaselines {
     /// The scores.
     #[serde(flatten)]
@@ -42,7 +43,7 @@ impl RunBaselines {
             Resampling::Crop => tokenize_tiles(&counted, validation.n_px, quantizer, most.min(TILES))?,
             _ => tokenize(&counted, validation.n_px, quantizer)?,
         };
-        let counts = Baselines::fit(&tokens, quantizer.palette().n_vocab());
+        let counts = NgramBaselines::fit(&tokens, quantizer.palette().n_vocab());
         Ok(Self { scores: counts.score(validation), counted: counted.len(), images: train.len() })
     }
 

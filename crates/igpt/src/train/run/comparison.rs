@@ -13,14 +13,15 @@ use crate::{Error, Result, files};
 
 /// What two runs have in common.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Comparison {
+#[non_exhaustive]
+pub struct RunComparison {
     /// Each file compared.
-    pub files: Vec<Compared>,
+    pub files: Vec<FileComparison>,
 }
 
 /// One file of both runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Compared {
+pub struct FileComparison {
     /// Its place in the run directory.
     pub name: String,
     /// Bytes compared: of the larger one, after what is of the clock and the machine has been left out.
@@ -29,7 +30,7 @@ pub struct Compared {
     pub differing: u64,
 }
 
-impl Comparison {
+impl RunComparison {
     /// Compares the newest checkpoints, the metrics, the samples and the models of two run directories.
     ///
     /// # Errors
@@ -69,7 +70,7 @@ impl Comparison {
 }
 
 fn newest(run: &Path) -> Result<PathBuf> {
-    let checkpoints = Checkpoints::look(run.join("checkpoints"))?;
+    let checkpoints = Checkpoints::open_readonly(run.join("checkpoints"))?;
     let step = checkpoints.steps()?.last().copied();
     let step = step.ok_or_else(|| Error::Missing(format!("{} has no checkpoint", run.display())))?;
     Ok(checkpoints.path(step))
@@ -83,13 +84,13 @@ fn samples(run: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().map(|name| format!("samples/{name}")).collect())
 }
 
-fn bytes(name: &str, a: &Path, b: &Path) -> Result<Compared> {
+fn bytes(name: &str, a: &Path, b: &Path) -> Result<FileComparison> {
     let [a, b] = [a, b].map(files::read);
     Ok(compared(name, &a?, &b?))
 }
 
 /// As [`bytes`], after `keep` has left out what may differ.
-fn texts(name: &str, a: &Path, b: &Path, keep: &dyn Fn(&str) -> Option<String>) -> Result<Compared> {
+fn texts(name: &str, a: &Path, b: &Path, keep: &dyn Fn(&str) -> Option<String>) -> Result<FileComparison> {
     let read = |path: &Path| {
         let text = files::read_to_string(path)?;
         keep(&text).ok_or_else(|| Error::format(path, "it can't be read"))
@@ -97,9 +98,9 @@ fn texts(name: &str, a: &Path, b: &Path, keep: &dyn Fn(&str) -> Option<String>) 
     Ok(compared(name, read(a)?.as_bytes(), read(b)?.as_bytes()))
 }
 
-fn compared(name: &str, a: &[u8], b: &[u8]) -> Compared {
+fn compared(name: &str, a: &[u8], b: &[u8]) -> FileComparison {
     let differing = a.iter().zip(b).filter(|(a, b)| a != b).count() + a.len().abs_diff(b.len());
-    Compared { name: name.into(), bytes: a.len().max(b.len()) as u64, differing: differing as u64 }
+    FileComparison { name: name.into(), bytes: a.len().max(b.len()) as u64, differing: differing as u64 }
 }
 
 /// Rows without what the clock and the machine say.

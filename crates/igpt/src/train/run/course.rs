@@ -3,21 +3,21 @@
 use std::fs;
 use std::path::Path;
 
-use crate::evaluate::Course;
+use crate::evaluate::TrainingCourse;
 use crate::train::config::RunConfig;
 use crate::train::run::dir::RunDir;
 use crate::train::trainer::metrics::Metrics;
 
 /// How the training in the run directory `run` went; nothing is known of a model directory, or of what can't be read.
-pub fn course(run: &Path) -> Course {
-    let run = RunDir::watch(run);
+pub fn course(run: &Path) -> TrainingCourse {
+    let run = RunDir::detached(run);
     let rows = if run.metrics().is_file() { Metrics::read(&run.metrics()).unwrap_or_default() } else { Vec::new() };
     let losses = || rows.iter().filter(|row| row.split == "validation" && row.loss.is_finite()).map(|row| row.loss);
     let config = fs::read_to_string(run.config()).ok();
     let config = config.and_then(|text| RunConfig::from_toml(&text, &run.config()).ok());
     let summary = fs::read(run.summary()).ok();
     let summary = summary.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    Course {
+    TrainingCourse {
         lowest: losses().min_by(f64::total_cmp),
         last: losses().next_back(),
         ended_early: summary.is_some_and(|summary| summary["ended_early"] == true),

@@ -28,7 +28,7 @@ pub struct RunDir {
     root: PathBuf,
     lock: Option<Lock>,
     /// Whether another process writes it.
-    elsewhere: bool,
+    detached: bool,
     /// Whether an earlier run is in it that goes when this one begins.
     overwrites: bool,
 }
@@ -56,7 +56,7 @@ impl RunDir {
     /// `start` is `Overwrite` and what is there is no run; when another process is training in it; when the directory
     /// can't be written to.
     pub fn open(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
-        let mut run = Self { root: root.into(), lock: None, elsewhere: false, overwrites: start == Start::Overwrite };
+        let mut run = Self { root: root.into(), lock: None, detached: false, overwrites: start == Start::Overwrite };
         if start != Start::New && run.config().exists() {
             run.lock = Lock::take(&run.root)?;
         }
@@ -111,32 +111,32 @@ impl RunDir {
     ///
     /// # Errors
     /// When something can't be removed.
-    pub(in crate::train) fn make_way(&self) -> Result<()> {
+    pub(in crate::train) fn clear_after_search(&self) -> Result<()> {
         if self.overwrites { self.clear() } else { Ok(()) }
     }
 
-    /// The directory of a run that is written elsewhere, by rank 0 or not at all: it is neither looked at nor logged
+    /// The directory of a run that is written detached, by rank 0 or not at all: it is neither looked at nor logged
     /// to.
-    pub(crate) fn elsewhere(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), lock: None, elsewhere: true, overwrites: false }
+    pub fn detached(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), lock: None, detached: true, overwrites: false }
     }
 
     /// Whether it is written elsewhere.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.elsewhere
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached
     }
 
     /// The directory of a run that is only watched: it may not be there yet, and another process may train in it.
     pub fn watch(root: impl Into<PathBuf>) -> Self {
-        Self::elsewhere(root)
+        Self::detached(root)
     }
 
     /// The run in `root`, only to be read: another process may be training in it.
     ///
     /// # Errors
     /// When there is none.
-    pub fn look(root: impl Into<PathBuf>) -> Result<Self> {
-        let run = Self::elsewhere(root);
+    pub fn open_readonly(root: impl Into<PathBuf>) -> Result<Self> {
+        let run = Self::detached(root);
         match run.config().exists() {
             true => Ok(run),
             false => {
@@ -254,7 +254,7 @@ impl RunDir {
 
     /// Appends a line to `train.log`. A full disk must not stop training, so failures are passed over.
     pub fn log(&self, line: &str) {
-        if self.elsewhere {
+        if self.detached {
             return;
         }
         let file = OpenOptions::new().create(true).append(true).open(self.log_file());

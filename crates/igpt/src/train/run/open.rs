@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::model::{ClassHead, Layout, ModelDir};
+use crate::model::{ClassHead, ModelDir, ParamLayout};
 use crate::palette::Palette;
 use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::run::dir::RunDir;
@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 /// As [`ModelDir::open`], and when the run has neither a model nor a whole checkpoint.
 pub fn open_model(path: impl AsRef<Path>) -> Result<ModelDir> {
     let path = path.as_ref();
-    let run = RunDir::watch(path);
+    let run = RunDir::detached(path);
     let is_run = run.config().is_file() && !path.join("config.json").is_file();
     let model = ModelDir::locate(path).ok();
     if !is_run || model.as_deref().is_some_and(|model| !is_outdated(&run, model)) {
@@ -55,7 +55,7 @@ pub fn open_model(path: impl AsRef<Path>) -> Result<ModelDir> {
 /// Whether the run has gone on since its `model` was written: one that is over has a summary.
 fn is_outdated(run: &RunDir, model: &Path) -> bool {
     let written = |path: &Path| -> Option<SystemTime> { std::fs::metadata(path).ok()?.modified().ok() };
-    let Ok(checkpoints) = Checkpoints::look(run.checkpoints()) else { return false };
+    let Ok(checkpoints) = Checkpoints::open_readonly(run.checkpoints()) else { return false };
     let newest = checkpoints.steps().ok().and_then(|steps| steps.last().copied());
     let saved = newest.and_then(|step| written(&checkpoints.path(step).join("complete")));
     match (saved, written(&model.join("model.safetensors"))) {
@@ -66,7 +66,7 @@ fn is_outdated(run: &RunDir, model: &Path) -> bool {
 
 /// The newest whole checkpoint and its model; none where there is no checkpoint.
 fn newest(run: &RunDir) -> Result<Option<(Checkpoint, ModelDir)>> {
-    let Ok(checkpoints) = Checkpoints::look(run.checkpoints()) else { return Ok(None) };
+    let Ok(checkpoints) = Checkpoints::open_readonly(run.checkpoints()) else { return Ok(None) };
     let mut first = None;
     for step in checkpoints.steps()?.into_iter().rev() {
         match Checkpoint::read(&checkpoints.path(step)).and_then(|read| Ok((model_of(run, &read)?, read))) {
@@ -106,7 +106,7 @@ fn model_of(run: &RunDir, checkpoint: &Checkpoint) -> Result<ModelDir> {
         network.class_head = Some(ClassHead { num_labels, layer });
     }
     network.validate()?;
-    let weights = checkpoint.weights(&Layout::new(&network))?;
+    let weights = checkpoint.weights(&ParamLayout::new(&network))?;
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let mut model = ModelDir { config: network, palette, weights, extra };
     let classes = meta.data.as_ref().map(|data| data.classes.clone()).or_else(|| ModelDir::class_names(&run.model()));

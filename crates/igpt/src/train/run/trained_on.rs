@@ -18,6 +18,7 @@ const CHAIN: usize = 8;
 
 /// What a model was trained on.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct TrainedOn {
     sets: Vec<Set>,
 }
@@ -33,14 +34,15 @@ struct Set {
 
 /// What is known of some images.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Seen {
+#[non_exhaustive]
+pub struct SplitRecord {
     /// For each image whether it was trained on; none where that isn't known.
     pub marks: Vec<Option<bool>>,
     /// What the user should know beside them.
     pub notes: Vec<String>,
 }
 
-impl Seen {
+impl SplitRecord {
     /// How many images were trained on; none where nothing is known of any.
     pub fn count(&self) -> Option<usize> {
         let known = self.marks.iter().any(Option::is_some);
@@ -76,8 +78,8 @@ impl TrainedOn {
 
     /// Which of `images` were trained on; `of` is the data set that they are of, as `--data` says it and opened, if it
     /// is one.
-    pub fn seen(&self, of: Option<(&str, &Dataset)>, images: &Images) -> Seen {
-        let mut seen = Seen { marks: vec![None; images.len()], notes: Vec::new() };
+    pub fn seen(&self, of: Option<(&str, &Dataset)>, images: &Images) -> SplitRecord {
+        let mut seen = SplitRecord { marks: vec![None; images.len()], notes: Vec::new() };
         for set in &self.sets {
             let marks = if let Some((spec, dataset)) = of.filter(|(spec, _)| same(&set.spec, spec)) {
                 let labelled = || (0..dataset.train.len()).filter(|&i| dataset.train.label(i).is_some()).count();
@@ -153,7 +155,7 @@ const CONFIG: &str = "config.resolved.toml";
 
 /// How many images a run trained on, as its newest checkpoint has it.
 fn images_of(run: &Path) -> Option<usize> {
-    let checkpoints = Checkpoints::look(run.join("checkpoints")).ok()?;
+    let checkpoints = Checkpoints::open_readonly(run.join("checkpoints")).ok()?;
     let newest = checkpoints.path(*checkpoints.steps().ok()?.last()?);
     let text = files::read_to_string(&newest.join("checkpoint.toml")).ok()?;
     let count = text.parse::<toml::Table>().ok()?.get("train_images")?.as_integer()?;
@@ -185,6 +187,7 @@ fn same(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
     use crate::data::Split;
+    use crate::train::config::recipe::Recipe;
 
     fn save(path: &Path, value: u32) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -194,7 +197,7 @@ mod tests {
 
     /// A run directory that says it was trained on `spec`.
     fn run(root: &Path, spec: &Path) -> TrainedOn {
-        let mut config = RunConfig::default();
+        let mut config = RunConfig::of(Recipe::Paper);
         config.data.spec = spec.display().to_string();
         std::fs::create_dir_all(root.join("model")).unwrap();
         std::fs::write(root.join(CONFIG), config.to_toml()).unwrap();

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::data::Batch;
 use crate::device::{LossSum, TrainEngine, backend};
 use crate::ranks::Collective;
-use crate::train::config::TrainSection;
+use crate::train::config::TrainSettings;
 use crate::{Error, Result};
 
 /// Images of the largest micro-batch: those that the config says, or about as many as the device likes, but at least one and
 /// at most `images`.
-pub(in crate::train) fn micro_batch(train: &TrainSection, images: usize, n_ctx: usize) -> Result<usize> {
+pub(in crate::train) fn micro_batch(train: &TrainSettings, images: usize, n_ctx: usize) -> Result<usize> {
     let most = match train.micro_batch {
         0 => backend(train.device)?.tokens_at_once(train.threads) / n_ctx,
         images => images,
@@ -23,7 +23,7 @@ pub(in crate::train) fn micro_batch(train: &TrainSection, images: usize, n_ctx: 
 }
 
 /// Cuts `images` as evenly as possible into runs of at most `most` (at least 1).
-pub fn even_runs(images: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn even_runs(images: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let count = images.len().div_ceil(most);
     let start = images.start;
     let at = move |i: usize| start + i * images.len() / count.max(1);
@@ -43,7 +43,7 @@ pub(in crate::train) fn expect_divisible(groups: usize, ranks: usize) -> Result<
 
 /// How batches are cut.
 #[derive(Clone, Copy, Debug)]
-pub struct Accumulation {
+pub struct GradientAccumulation {
     /// Gradient groups of a batch, or of a rank's part of it, which is a multiple of them: those that the engine was
     /// opened for.
     pub groups: usize,
@@ -53,7 +53,8 @@ pub struct Accumulation {
 
 /// What was found on a batch.
 #[derive(Clone, Debug)]
-pub struct Accumulated {
+#[non_exhaustive]
+pub struct BatchGradient {
     /// The losses of this rank's part.
     pub losses: LossSum,
     /// The sum over the groups of the squared norms of their gradients; none where there is one group only, or another
@@ -61,7 +62,7 @@ pub struct Accumulated {
     pub squares: Option<f64>,
 }
 
-impl Accumulation {
+impl GradientAccumulation {
     /// Adds the gradient of the mean loss per token of all ranks' parts of a batch to the engine's (zero) gradients; this
     /// rank's part is `batch`. Gives nothing when `stop` was raised in between; the gradients are then of no use. Several
     /// ranks stop only between batches, together.
@@ -71,7 +72,7 @@ impl Accumulation {
         batch: &Batch,
         ranks: &mut Collective,
         stop: &AtomicBool,
-    ) -> Result<Option<Accumulated>> {
+    ) -> Result<Option<BatchGradient>> {
         let alone = ranks.size() == 1;
         let scale = 1.0 / (ranks.size() * batch.tokens().len()) as f32;
         let images = batch.images() / self.groups;
@@ -97,7 +98,7 @@ impl Accumulation {
                 engine.end_group()?;
             }
         }
-        Ok(Some(Accumulated { losses, squares }))
+        Ok(Some(BatchGradient { losses, squares }))
     }
 }
 
@@ -107,10 +108,10 @@ fn sum_among(engine: &mut dyn TrainEngine, run: &Batch, scale: f32, ranks: &mut 
     let mut sums = Vec::new();
     let found = engine.accumulate_last(run, scale, &mut |bucket| {
         sums.push(bucket.range());
-        ranks.start_sum(|values| bucket.copy_to_host(values))
+        ranks.all_reduce_start(|values| bucket.copy_to_host(values))
     })?;
     for range in sums {
-        ranks.finish_sum(|values| engine.copy_gradient_in(range, values))?;
+        ranks.all_reduce_finish(|values| engine.copy_gradient_in(range, values))?;
     }
     Ok(found)
 }
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(runs(5..5, 4), []);
         let most = |threads, micro_batch, images, n_ctx| {
             let device = crate::device::Device::Cpu;
-            super::micro_batch(&TrainSection { device, threads, micro_batch, ..Default::default() }, images, n_ctx)
+            super::micro_batch(&TrainSettings { device, threads, micro_batch, ..TrainSettings::paper() }, images, n_ctx)
                 .unwrap()
         };
         assert_eq!((most(2, 0, 128, 1024), most(1, 0, 128, 1024)), (4, 2));

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result, files};
 
 /// Columns that tell of the clock and the machine: all others are the same in equal runs.
-pub const MEASURED: [&str; 6] = ["device", "tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
+pub(crate) const MEASURED: [&str; 6] =
+    ["device", "tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
 
 /// One row. Train rows describe the last step before them, validation rows the weights after `step` steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct MetricsRow {
     /// Steps taken.
     pub step: u64,
     /// Tokens trained on so far.
@@ -42,7 +43,7 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
     /// Estimate of the true gradient's squared norm, where a process alone has several `train.gradient_groups`; see
-    /// [`crate::train::trainer::noise`].
+    /// `crate::train::trainer::noise`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_signal: Option<f64>,
     /// Estimate of the variance of an image's gradient. Means over many rows of this and of the signal make the noise scale.
@@ -96,7 +97,7 @@ impl Metrics {
             // Kept as they are: a number printed, read and printed again may end in another digit.
             let old = files::read(&path)?;
             let old = String::from_utf8_lossy(&old);
-            let kept = |text: &&str| serde_json::from_str(text).is_ok_and(|row: Row| row.step <= step);
+            let kept = |text: &&str| serde_json::from_str(text).is_ok_and(|row: MetricsRow| row.step <= step);
             let text: String = old.lines().filter(kept).flat_map(|text| [text, "\n"]).collect();
             files::write(&path, text.as_bytes())?;
         }
@@ -106,7 +107,7 @@ impl Metrics {
 
     /// Appends a row with one write, so that a reader never sees half of one. Where it fails, as on a full disk,
     /// nothing of the row stays.
-    pub fn write(&mut self, row: &Row) -> Result<()> {
+    pub fn write(&mut self, row: &MetricsRow) -> Result<()> {
         let end = self.file.metadata().map_err(Error::io(&self.path))?.len();
         self.file.write_all(line(row).as_bytes()).map_err(|error| {
             let _ = self.file.set_len(end);
@@ -115,7 +116,7 @@ impl Metrics {
     }
 
     /// All whole rows of a file; other lines (the last one of a killed run) are left out.
-    pub fn read(path: &Path) -> Result<Vec<Row>> {
+    pub fn read(path: &Path) -> Result<Vec<MetricsRow>> {
         let file = files::open(path)?;
         let mut rows = Vec::new();
         for text in BufReader::new(file).lines() {
@@ -125,7 +126,7 @@ impl Metrics {
     }
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &MetricsRow) -> String {
     serde_json::to_string(row).expect("a row of plain values has a JSON form") + "\n"
 }
 
@@ -135,8 +136,8 @@ mod tests {
 
     use super::*;
 
-    fn row(step: u64) -> Row {
-        Row {
+    fn row(step: u64) -> MetricsRow {
+        MetricsRow {
             step,
             tokens: step * 64,
             epoch: 0.5,
@@ -145,7 +146,7 @@ mod tests {
             bits_per_dim: 0.5,
             lr: Some(1e-3),
             elapsed_s: 2.0,
-            ..Row::default()
+            ..MetricsRow::default()
         }
     }
 

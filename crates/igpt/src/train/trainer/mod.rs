@@ -1,26 +1,28 @@
 //! The loop and what it works with.
 //!
-//! Reading order: [`context`], [`observer`], [`metrics`], [`accumulation`], `average`, [`noise`], [`quick_probe`],
-//! [`spent`], [`steps`], and what it does beside them: `pacing`, `rows`, `validating`,
+//! Reading order: [`context`], [`observer`], [`metrics`], [`accumulation`], `ema`, [`noise`], [`quick_probe`],
+//! [`time_spent`], [`steps`], and what it does beside them: `pacing`, `rows`, `validating`,
 //! `saving`.
 
-pub mod accumulation;
-pub(crate) mod average;
-pub mod context;
-pub mod metrics;
-pub mod noise;
-pub mod observer;
+pub(crate) mod accumulation;
+pub(crate) mod context;
+pub(crate) mod ema;
+pub(crate) mod metrics;
+pub(crate) mod noise;
+pub(crate) mod observer;
 mod pacing;
-pub mod quick_probe;
+pub(crate) mod quick_probe;
 pub(crate) mod rows;
 mod saving;
-pub mod spent;
-pub mod steps;
+pub(crate) mod steps;
+pub(crate) mod time_spent;
 mod validating;
 
+pub use accumulation::{BatchGradient, GradientAccumulation};
 pub use context::Context;
-pub use metrics::{Metrics, Row};
-pub use observer::{Event, Observer};
-pub use quick_probe::{Probed, RunProbe};
-pub use spent::Spent;
-pub use steps::{Outcome, Trainer};
+pub use metrics::{Metrics, MetricsRow};
+pub use noise::GradientNoise;
+pub use observer::{Event, Observer, RunStarted, StepReport};
+pub use quick_probe::{QuickProbe, QuickProbed};
+pub use steps::{LoopOutcome, SampleHook, Trainer};
+pub use time_spent::TimeSpent;

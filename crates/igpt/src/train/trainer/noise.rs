@@ -5,7 +5,8 @@
 
 /// Both parts of the noise scale as one step tells them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Noise {
+#[non_exhaustive]
+pub struct GradientNoise {
     /// Squared norm of the true gradient; of a single step it may come out below 0.
     pub signal: f64,
     /// Variance of the gradient of a single image, summed over the parameters. Divided by the signal it is the noise scale,
@@ -13,7 +14,7 @@ pub struct Noise {
     pub noise: f64,
 }
 
-impl Noise {
+impl GradientNoise {
     /// From the gradient of a batch of `images`, whose norm is `norm`, and its parts by so many equal `groups` (2 or more),
     /// the sum of whose squared norms is `squares`.
     pub fn of(images: usize, norm: f64, groups: usize, squares: f64) -> Self {

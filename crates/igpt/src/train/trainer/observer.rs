@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::sources::download::Hook;
+use crate::data::sources::download::DownloadHook;
 use crate::model::ModelConfig;
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// What is being done before training, in words fit to be shown.
     Phase(&'a str),
@@ -18,7 +19,7 @@ pub enum Event<'a> {
     /// Something the user should know although the run goes on.
     Warning(&'a str),
     /// Training begins.
-    Started(&'a Started),
+    Started(&'a RunStarted),
     /// An optimiser step was taken.
     Step(&'a StepReport),
     /// The validation loss was measured.
@@ -44,7 +45,8 @@ pub enum Event<'a> {
 
 /// Facts of a run at its start.
 #[derive(Clone, Debug)]
-pub struct Started {
+#[non_exhaustive]
+pub struct RunStarted {
     /// The network.
     pub network: ModelConfig,
     /// Training images.
@@ -59,6 +61,7 @@ pub struct Started {
 
 /// Facts of one step.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct StepReport {
     /// Steps taken, this one included.
     pub step: u64,
@@ -83,7 +86,7 @@ pub trait Observer {
     /// Called from the training thread; slow listeners slow training down.
     fn event(&mut self, event: Event<'_>);
     /// Who is told how far the download of a data set is.
-    fn download(&self) -> Option<Arc<Hook>> {
+    fn download(&self) -> Option<Arc<DownloadHook>> {
         None
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::train::config::Keep;
-use crate::train::plan::beside::{self, Drawing};
 use crate::train::plan::measure::{WITH_COMPLETIONS, grid_seconds};
-use crate::train::plan::planner::Clock;
+use crate::train::plan::overhead::{self, SamplePlan};
+use crate::train::plan::planner::TimeBudget;
 use crate::train::trainer::observer::Event;
 use crate::train::trainer::steps::Loop;
 
@@ -41,12 +41,12 @@ impl Loop<'_> {
 
     /// Holds a validation's loss against the lowest since the run was last extended.
     pub(super) fn weigh(&mut self, loss: f64) {
-        match self.best_of_leg {
+        match self.best_of_phase {
             Some(lowest) if loss >= lowest => {
                 let bound = if self.is_lenient() { RISEN * lowest } else { lowest };
                 self.waited += u64::from(loss >= bound);
             }
-            _ => (self.best_of_leg, self.waited) = (Some(loss), 0),
+            _ => (self.best_of_phase, self.waited) = (Some(loss), 0),
         }
     }
 
@@ -87,7 +87,7 @@ impl Loop<'_> {
 
     /// Plans a budget of minutes anew.
     pub(super) fn plan(&mut self) -> Result<()> {
-        let clock = Clock {
+        let clock = TimeBudget {
             elapsed: self.common(Self::elapsed)?,
             steps: self.common(|run| run.outcome.spent.steps)?,
             ahead: self.common(Self::ahead)?,
@@ -106,7 +106,7 @@ impl Loop<'_> {
         let Some(steps) = self.planner.steps(step) else {
             let left =
                 (self.planner.seconds().unwrap_or(0.0) - self.elapsed() + self.t.config.train.begins().1).max(0.0);
-            return left * beside::SHARE / (1.0 + beside::SHARE);
+            return left * overhead::SHARE / (1.0 + overhead::SHARE);
         };
         let left = steps.saturating_sub(step) as f64 / step.max(1) as f64;
         left * spent.beside_steps()
@@ -127,7 +127,7 @@ impl Loop<'_> {
         let train = &self.t.config.train;
         let images = train.drawn_images();
         let cost = WITH_COMPLETIONS * grid_seconds(&*self.t.engine, images, DRAWING_MEASURED)?;
-        self.planner.draw(Drawing::within(run, cost, images, train.sample_images.is_none()));
+        self.planner.draw(SamplePlan::within(run, cost, images, train.sample_images.is_none()));
         Ok(())
     }
 }

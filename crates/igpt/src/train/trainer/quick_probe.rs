@@ -8,9 +8,9 @@ use crate::data::{self, Dataset, Split, TokenSet};
 use crate::device::{Engine, Pooling};
 use crate::image::ImageSize;
 use crate::palette::Quantizer;
-use crate::probe::parts::pick;
+use crate::probe::labelled::pick;
 use crate::probe::ridge::choose_and_measure;
-use crate::probe::{Examples, Workers};
+use crate::probe::{LabelledFeatures, Workers};
 use crate::{Error, Result};
 
 /// Images that go through the engine at once.
@@ -18,7 +18,7 @@ const RUN: usize = 64;
 
 /// The labelled images of a run's probes.
 #[derive(Debug)]
-pub struct RunProbe {
+pub struct QuickProbe {
     train: TokenSet,
     measured: TokenSet,
     layers: Vec<usize>,
@@ -27,14 +27,15 @@ pub struct RunProbe {
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Probed {
+#[non_exhaustive]
+pub struct QuickProbed {
     /// Share of right classes on the validation images.
     pub accuracy: f64,
     /// The layer that did best on the training images set apart.
     pub layer: usize,
 }
 
-impl RunProbe {
+impl QuickProbe {
     /// Takes `images` labelled training images in an order that `seed` shuffles, and half as many of validation.
     ///
     /// # Errors
@@ -76,20 +77,20 @@ impl RunProbe {
     ///
     /// # Errors
     /// When the features are not finite.
-    pub fn run(&self, engine: &mut dyn Engine) -> Result<Probed> {
+    pub fn run(&self, engine: &mut dyn Engine) -> Result<QuickProbed> {
         let [train, measured] = [&self.train, &self.measured].map(|set| self.features(engine, set));
         let (train, measured) = (train?, measured?);
         let labels = |set: &TokenSet| set.labels.iter().flatten().copied().collect::<Vec<u32>>();
         let (of_train, of_measured) = (labels(&self.train), labels(&self.measured));
         let width = engine.config().n_embd;
         let apart = self.train.images() * 4 / 5;
-        let mut best: Option<(f64, Probed)> = None;
+        let mut best: Option<(f64, QuickProbed)> = None;
         for ((train, measured), &layer) in train.iter().zip(&measured).zip(&self.layers) {
-            let (train, held_out) = Examples::new(train, width, &of_train)?.split_at(apart)?;
-            let measured = Examples::new(measured, width, &of_measured)?;
+            let (train, held_out) = LabelledFeatures::new(train, width, &of_train)?.split_at(apart)?;
+            let measured = LabelledFeatures::new(measured, width, &of_measured)?;
             let (chosen, found) = choose_and_measure(&self.workers, train, held_out, measured)?;
             if best.is_none_or(|(highest, _)| chosen > highest) {
-                best = Some((chosen, Probed { accuracy: found.accuracy, layer }));
+                best = Some((chosen, QuickProbed { accuracy: found.accuracy, layer }));
             }
         }
         best.map(|(_, probed)| probed).ok_or_else(|| Error::Invalid("there is no layer to probe".into()))

@@ -1,14 +1,14 @@
 //! The loop's rows of metrics, and its warnings.
 
-use super::metrics::Row;
+use super::metrics::MetricsRow;
 use super::observer::Event;
 use super::steps::Loop;
 
 impl Loop<'_> {
-    pub(super) fn blank_row(&self, split: &str, loss: Option<f64>) -> Row {
+    pub(super) fn blank_row(&self, split: &str, loss: Option<f64>) -> MetricsRow {
         let loss = loss.unwrap_or(f64::NAN);
         let images = self.images(self.outcome.step);
-        Row {
+        MetricsRow {
             step: self.outcome.step,
             tokens: images * self.t.engine.config().n_ctx() as u64,
             epoch: images as f64 / self.t.images as f64,
@@ -16,17 +16,17 @@ impl Loop<'_> {
             loss,
             bits_per_dim: bits_per_dim(loss, self.t.channels),
             elapsed_s: self.elapsed(),
-            ..Row::default()
+            ..MetricsRow::default()
         }
     }
 
-    pub(super) fn train_row(&mut self, found: Row, lr: f64, norm: f32, seconds_of_steps: f64) {
+    pub(super) fn train_row(&mut self, found: MetricsRow, lr: f64, norm: f32, seconds_of_steps: f64) {
         let (since, awaited, from) = self.row;
         let steps = (self.outcome.step - from) as f64;
         let seconds = (seconds_of_steps - since).max(1e-9);
         let images = self.images(self.outcome.step - from);
         self.tokens_per_s = (images * self.t.engine.config().n_ctx() as u64) as f64 / seconds;
-        let row = Row {
+        let row = MetricsRow {
             lr: Some(lr),
             grad_norm: Some(norm as f64),
             tokens_per_s: Some(self.tokens_per_s),
@@ -40,7 +40,7 @@ impl Loop<'_> {
         self.row = (seconds_of_steps, self.awaited, self.outcome.step);
     }
 
-    pub(super) fn write_row(&mut self, row: &Row) {
+    pub(super) fn write_row(&mut self, row: &MetricsRow) {
         let Some((_, metrics)) = &mut self.files else { return };
         if let Err(error) = metrics.write(row) {
             self.warn(&format!("a row of metrics is lost: {error}"));

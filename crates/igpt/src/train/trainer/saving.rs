@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::train::checkpoint::Meta;
+use crate::train::checkpoint::CheckpointMeta;
 use crate::train::distributed::agreement::write_shards;
-use crate::train::distributed::said::agreed;
+use crate::train::distributed::outcome::agreed;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::spent::Part;
 use crate::train::trainer::steps::Loop;
+use crate::train::trainer::time_spent::Part;
 use crate::{Result, files};
 
 impl Loop<'_> {
@@ -67,11 +67,11 @@ impl Loop<'_> {
         let step = self.outcome.step;
         let train = &self.t.config.train;
         let images = self.images(step);
-        let mut meta = Meta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
+        let mut meta = CheckpointMeta::new(step, images, self.t.images, &self.t.start.palette_hash, self.t.config);
         (meta.elapsed_s, meta.spent) = (self.elapsed(), self.outcome.spent);
         meta.data.clone_from(&self.t.start.data);
         (meta.best_loss, meta.best_step) = self.outcome.best.unzip();
-        (meta.best_loss_of_leg, meta.validations_since_best) = (self.best_of_leg, self.waited);
+        (meta.best_loss_of_phase, meta.validations_since_best) = (self.best_of_phase, self.waited);
         meta.validated_images = self.planner.planned_validations().map(|_| self.planner.validated_images());
         meta.plans = self.planner.plans(train).to_vec();
         meta.files = shards;

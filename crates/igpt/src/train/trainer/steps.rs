@@ -11,20 +11,20 @@ use std::time::Instant;
 use crate::data::{Batch, TokenSet};
 use crate::device::{Engine, LossSum, TrainEngine};
 use crate::ranks::losses;
-use crate::train::checkpoint::{Checkpoints, Meta};
-use crate::train::config::{RunConfig, TrainSection};
+use crate::train::checkpoint::{CheckpointMeta, Checkpoints};
+use crate::train::config::{RunConfig, TrainSettings};
 use crate::train::distributed::agreement::share_weights;
-use crate::train::plan::beside::Evaluation;
+use crate::train::plan::overhead::ValidationPlan;
 use crate::train::plan::planner::Planner;
 use crate::train::run::dir::RunDir;
-use crate::train::trainer::accumulation::{Accumulation, expect_divisible, micro_batch};
-use crate::train::trainer::average;
+use crate::train::trainer::accumulation::{GradientAccumulation, expect_divisible, micro_batch};
 use crate::train::trainer::context::Context;
-use crate::train::trainer::metrics::{Metrics, Row};
-use crate::train::trainer::noise::Noise;
-use crate::train::trainer::observer::{Event, Started, StepReport};
-use crate::train::trainer::quick_probe::RunProbe;
-use crate::train::trainer::spent::{Part, Spent};
+use crate::train::trainer::ema;
+use crate::train::trainer::metrics::{Metrics, MetricsRow};
+use crate::train::trainer::noise::GradientNoise;
+use crate::train::trainer::observer::{Event, RunStarted, StepReport};
+use crate::train::trainer::quick_probe::QuickProbe;
+use crate::train::trainer::time_spent::{Part, TimeSpent};
 use crate::{Error, Result};
 
 /// Draws the sample grid of a step, of so many images, into a file.
@@ -43,7 +43,7 @@ pub struct Trainer<'a> {
     /// Images to validate on, if there are any.
     pub validation: Option<&'a TokenSet>,
     /// Classifies images by the features of the middle layers at each validation; none doesn't.
-    pub probe: Option<&'a RunProbe>,
+    pub probe: Option<&'a QuickProbe>,
     /// Draws sample grids; none draws none. The number is that of the images.
     pub sample: Option<SampleHook<'a>>,
     /// Training images, for counting epochs.
@@ -51,14 +51,15 @@ pub struct Trainer<'a> {
     /// Channels of the palette, for bits per dim.
     pub channels: usize,
     /// The checkpoint to go on from, or step 0.
-    pub start: Meta,
+    pub start: CheckpointMeta,
     /// The processes that train together, each of which has such a trainer, and who is told.
     pub context: Context<'a>,
 }
 
 /// Where the loop ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+#[non_exhaustive]
+pub struct LoopOutcome {
     /// Optimiser steps taken.
     pub step: u64,
     /// Whether it was stopped from outside before its end.
@@ -80,14 +81,14 @@ pub struct Outcome {
     /// Seconds of training, of earlier sessions too.
     pub elapsed_s: f64,
     /// What they were spent on.
-    pub spent: Spent,
+    pub spent: TimeSpent,
     /// Seconds and steps since this start or resume.
     pub session: (f64, u64),
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
 }
 
-impl Outcome {
+impl LoopOutcome {
     /// Of no step at all.
     pub(in crate::train) fn untrained() -> Self {
         Self {
@@ -101,7 +102,7 @@ impl Outcome {
             ended_early: false,
             validated: 0,
             elapsed_s: 0.0,
-            spent: Spent::default(),
+            spent: TimeSpent::default(),
             session: (0.0, 0),
             checkpoint: None,
         }
@@ -115,13 +116,13 @@ pub(super) struct Loop<'a> {
     /// What rank 0 writes.
     pub(super) files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: LoopOutcome,
     /// Seconds of steps, those of them that were waited for batches, and steps at the last train row.
     pub(super) row: (f64, f64, u64),
     /// Seconds waited for batches since this start or resume.
     pub(super) awaited: f64,
     /// Lowest validation loss since the last extension, and validations since then that count against patience.
-    pub(super) best_of_leg: Option<f64>,
+    pub(super) best_of_phase: Option<f64>,
     pub(super) waited: u64,
     /// Whether it is known how often samples are drawn.
     pub(super) knows_drawing: bool,
@@ -135,7 +136,7 @@ impl<'a> Trainer<'a> {
     /// When the loss or the gradient is not finite (the last good checkpoint stays), when the engine or the data
     /// fail, and when the last checkpoint can't be written. A failure to write anything before that is only a
     /// warning, and the next checkpoint is tried again.
-    pub fn run(self) -> Result<Outcome> {
+    pub fn run(self) -> Result<LoopOutcome> {
         let train = &self.config.train;
         expect_divisible(train.gradient_groups, self.context.ranks.size())?;
         let start = &self.start;
@@ -148,17 +149,17 @@ impl<'a> Trainer<'a> {
         };
         let checkpoint = files.as_ref().filter(|_| start.step > 0).map(|(checkpoints, _)| checkpoints.path(start.step));
         let planner = Planner::new(train, self.images, &start.plans).evaluating(self.evaluation());
-        let outcome = Outcome {
+        let outcome = LoopOutcome {
             step: start.step,
             best: start.best_loss.zip(start.best_step),
             elapsed_s: start.elapsed_s,
             spent: start.spent,
             checkpoint,
-            ..Outcome::untrained()
+            ..LoopOutcome::untrained()
         };
         Loop {
             row: (start.spent.steps, 0.0, start.step),
-            best_of_leg: start.best_loss_of_leg.or(start.best_loss.filter(|_| train.legs.is_empty())),
+            best_of_phase: start.best_loss_of_phase.or(start.best_loss.filter(|_| train.phases.is_empty())),
             waited: start.validations_since_best,
             knows_drawing: self.sample.is_none() || train.sample_every.is_some(),
             t: self,
@@ -173,11 +174,13 @@ impl<'a> Trainer<'a> {
     }
 
     /// What validations and probes cost.
-    fn evaluation(&self) -> Evaluation {
+    fn evaluation(&self) -> ValidationPlan {
         let images = self.validation.map_or(0, TokenSet::images);
         let planned = match self.config.finetune {
-            Some(_) => Evaluation::of_classifier(images),
-            None => Evaluation::of_pretraining(&self.config.train, images, self.probe.map_or(0.0, RunProbe::passes)),
+            Some(_) => ValidationPlan::of_classifier(images),
+            None => {
+                ValidationPlan::of_pretraining(&self.config.train, images, self.probe.map_or(0.0, QuickProbe::passes))
+            }
         };
         match self.start.validated_images {
             Some(before) => planned.on(before),
@@ -187,15 +190,15 @@ impl<'a> Trainer<'a> {
 }
 
 impl Loop<'_> {
-    fn run(mut self) -> Result<Outcome> {
+    fn run(mut self) -> Result<LoopOutcome> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
         let group = train.batch / train.gradient_groups;
         let most = micro_batch(&train, group, n_ctx)?;
-        let cuts = Accumulation { groups: train.gradient_groups / self.t.context.ranks.size(), most };
+        let cuts = GradientAccumulation { groups: train.gradient_groups / self.t.context.ranks.size(), most };
         let first = self.t.start.step;
         self.write_config();
-        self.t.context.observer.event(Event::Started(&Started {
+        self.t.context.observer.event(Event::Started(&RunStarted {
             network: self.t.engine.config().clone(),
             images: self.t.images,
             batch: train.batch,
@@ -226,13 +229,13 @@ impl Loop<'_> {
             }
             self.draw_as_time_allows()?;
             if self.planner.validates(step) {
-                self.averaged(|run| run.validate(most))?;
+                self.with_ema(|run| run.validate(most))?;
                 if self.planner.new_plan_is_due(step) {
                     self.plan()?;
                 }
             }
             if self.planner.samples(step) {
-                self.averaged(|run| run.sample(step))?;
+                self.with_ema(|run| run.sample(step))?;
             }
             if self.planner.saves(step) || self.is_best(step) {
                 saved = self.save_or_warn();
@@ -257,7 +260,7 @@ impl Loop<'_> {
     }
 
     /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
-    fn step(&mut self, train: &TrainSection, cuts: Accumulation) -> Result<bool> {
+    fn step(&mut self, train: &TrainSettings, cuts: GradientAccumulation) -> Result<bool> {
         if self.t.context.ranks.any(self.t.context.stop.load(Ordering::Relaxed))? {
             return Ok(false);
         }
@@ -284,17 +287,17 @@ impl Loop<'_> {
         }
         share_weights(self.t.context.ranks, self.t.engine)?;
         if train.ema > 0.0 {
-            self.t.engine.follow_average(average::share(train.ema, index))?;
+            self.t.engine.update_ema(ema::share(train.ema, index))?;
         }
         self.outcome.step = step;
         self.outcome.train_loss = loss;
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
             let accuracy = right.map(|right| right as f64 / images as f64);
-            let noise = own.squares.map(|sum| Noise::of(images, norm.into(), train.gradient_groups, sum));
+            let noise = own.squares.map(|sum| GradientNoise::of(images, norm.into(), train.gradient_groups, sum));
             let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
             let blank = self.blank_row("train", loss);
-            let found = Row { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
+            let found = MetricsRow { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };
             let seconds = self.outcome.spent.steps + asked.elapsed().as_secs_f64();
             self.train_row(found, lr, norm, seconds);
         }
@@ -323,10 +326,10 @@ impl Loop<'_> {
     }
 
     /// Does something with the average of the weights, if one is kept, in place of them.
-    pub(super) fn averaged(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        self.t.engine.swap_average()?;
+    pub(super) fn with_ema(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        self.t.engine.swap_ema()?;
         act(self)?;
-        self.t.engine.swap_average()
+        self.t.engine.swap_ema()
     }
 }
 

@@ -7,11 +7,11 @@ use crate::device::LossSum;
 use crate::model::Objective;
 use crate::ranks::losses;
 use crate::train::trainer::accumulation::even_runs;
-use crate::train::trainer::metrics::Row;
+use crate::train::trainer::metrics::MetricsRow;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::quick_probe::Probed;
-use crate::train::trainer::spent::Part;
+use crate::train::trainer::quick_probe::QuickProbed;
 use crate::train::trainer::steps::{Loop, class_loss, right_ones};
+use crate::train::trainer::time_spent::Part;
 use crate::{Error, Result};
 
 impl Loop<'_> {
@@ -25,7 +25,7 @@ impl Loop<'_> {
         let (mut own, mut right) = (LossSum::default(), None);
         let start = Instant::now();
         let images = self.planner.validated_images();
-        for run in even_runs(self.t.context.ranks.share(images), most) {
+        for run in even_runs(self.t.context.ranks.shard(images), most) {
             let batch = set.batch(run.clone());
             let batch = match masking {
                 Some(masking) => masking.mask(batch, run.start as u64),
@@ -49,14 +49,14 @@ impl Loop<'_> {
         self.weigh(measure);
         let outcome = &mut self.outcome;
         (outcome.validation_loss, outcome.class_loss, outcome.accuracy) = (Some(loss), class_loss, accuracy);
-        let mut row = Row { class_loss, accuracy, ..self.blank_row("validation", Some(loss)) };
+        let mut row = MetricsRow { class_loss, accuracy, ..self.blank_row("validation", Some(loss)) };
         let share = accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy));
         self.t.run.log(&format!("step {step}: validation loss {loss:.4}{share}"));
         self.outcome.spent.count(Part::Validation, start);
         if self.planner.probes(step) {
             let start = Instant::now();
             match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {
-                Ok(Some(Probed { accuracy, layer })) => {
+                Ok(Some(QuickProbed { accuracy, layer })) => {
                     (row.probe_accuracy, row.probe_layer) = (Some(accuracy), Some(layer));
                     self.t.run.log(&format!("step {step}: probe accuracy {accuracy:.4} at layer {layer}"));
                 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::progress::{Hook, Progress};
-use crate::data::sources::catalog::Remote;
+use super::progress::{DownloadHook, DownloadProgress};
+use crate::data::sources::catalog::RemoteFile;
 
 /// Connections tried to one server without a byte more.
 pub(super) const TRIES: usize = 2;
 const PIECE: usize = 64 * 1024;
 
 /// Downloads `url` to `dir`, resuming as long as each connection brings something.
-pub(super) fn fetch(url: &str, file: &Remote, dir: &Path, progress: Option<&Hook>) -> Result<(), String> {
+pub(super) fn fetch(url: &str, file: &RemoteFile, dir: &Path, progress: Option<&DownloadHook>) -> Result<(), String> {
     let path = dir.join(format!("{}.part", file.name));
     let io = |e: std::io::Error| format!("{}: {e}", path.display());
     let mut part = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
@@ -59,9 +59,9 @@ pub(super) fn fetch(url: &str, file: &Remote, dir: &Path, progress: Option<&Hook
 fn receive(
     agent: &ureq::Agent,
     url: &str,
-    file: &Remote,
+    file: &RemoteFile,
     part: &mut File,
-    progress: Option<&Hook>,
+    progress: Option<&DownloadHook>,
 ) -> Result<(), String> {
     let mut have = part.seek(SeekFrom::End(0)).map_err(|e| e.to_string())?;
     let mut request = agent.get(url);
@@ -92,7 +92,7 @@ fn receive(
         }
         part.write_all(&piece[..n]).map_err(|e| e.to_string())?;
         if let Some(progress) = progress {
-            progress(&Progress { file: file.name, received: have, total: file.bytes });
+            progress(&DownloadProgress { file: file.name, received: have, total: file.bytes });
         }
     }
 }

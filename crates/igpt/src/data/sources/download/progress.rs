@@ -2,7 +2,7 @@
 
 /// How far a download is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct DownloadProgress {
     /// Name of the file.
     pub file: &'static str,
     /// Bytes on the disk.
@@ -12,4 +12,4 @@ pub struct Progress {
 }
 
 /// Told after every piece.
-pub type Hook = dyn Fn(&Progress) + Send + Sync;
+pub type DownloadHook = dyn Fn(&DownloadProgress) + Send + Sync;

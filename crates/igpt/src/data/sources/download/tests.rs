@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::fetch::TRIES;
 use super::*;
-use crate::data::sources::catalog::Remote;
+use crate::data::sources::catalog::RemoteFile;
 
 /// What the server does with one connection.
 #[derive(Clone, Copy)]
@@ -69,10 +69,10 @@ fn serve(answers: Vec<Answer>) -> Server {
 }
 
 /// A data set of one file that lies at `mirrors`.
-fn known(mirrors: &[&'static str]) -> Known {
+fn known(mirrors: &[&'static str]) -> PublishedDataset {
     let digest: String = Sha256::digest(content()).iter().map(|b| format!("{b:02x}")).collect();
-    let file = Remote { name: "file.bin", bytes: content().len() as u64, sha256: digest.leak() };
-    Known {
+    let file = RemoteFile { name: "file.bin", bytes: content().len() as u64, sha256: digest.leak() };
+    PublishedDataset {
         name: "set",
         folders: &["set"],
         system: &[],
@@ -95,7 +95,7 @@ fn a_file_gets_its_name_only_when_it_is_whole() {
     let target = dir.path().join("file.bin");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (record, early) = (seen.clone(), target.clone());
-    let hook = move |p: &Progress| {
+    let hook = move |p: &DownloadProgress| {
         assert!(!early.exists(), "named before it is whole");
         record.lock().unwrap().push((p.received, p.total));
     };

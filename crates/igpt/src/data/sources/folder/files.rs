@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::walk::File;
+use super::walk::ImageFile;
 use crate::Result;
 use crate::data::Source;
 use crate::formats::decode;
@@ -15,7 +15,7 @@ const SAMPLE: usize = 64;
 pub(super) struct Files {
     pub(super) root: PathBuf,
     /// Sorted by name.
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<ImageFile>,
     pub(super) labels: Vec<Option<u32>>,
     pub(super) channels: usize,
 }
@@ -55,9 +55,9 @@ impl Source for Files {
 }
 
 /// 1 when the sampled files that can be read are all grey, otherwise 3.
-pub(super) fn channels(root: &Path, files: &[File]) -> usize {
+pub(super) fn channels(root: &Path, files: &[ImageFile]) -> usize {
     let step = files.len().div_ceil(SAMPLE).max(1);
-    let grey = |file: &File| decode::is_grey(&root.join(file.path()));
+    let grey = |file: &ImageFile| decode::is_grey(&root.join(file.path()));
     let mut sample = files.iter().step_by(step).filter_map(grey).peekable();
     if sample.peek().is_some() && sample.all(|grey| grey) { 1 } else { 3 }
 }

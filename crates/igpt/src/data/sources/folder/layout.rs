@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::UnicodeNormalization;
 
 use super::parts::{PARTS, part_of};
-use super::walk::{File, Walk};
+use super::walk::{FolderScan, ImageFile};
 
 /// Folders that a note names.
 const NAMED: usize = 8;
 
 /// What the folders mean.
 #[derive(Debug, Default)]
-pub struct Layout {
+pub(crate) struct FolderLayout {
     /// The folders before those that mean something, with a `/` behind: mostly none.
     base: String,
     /// Whether the folders below the base are parts, not classes.
@@ -27,9 +27,9 @@ pub struct Layout {
     pub notes: Vec<String>,
 }
 
-impl Layout {
+impl FolderLayout {
     /// Looks at all images and folders.
-    pub fn of(walk: &Walk) -> Self {
+    pub(crate) fn of(walk: &FolderScan) -> Self {
         let mut layout = Self { base: base(walk), ..Self::default() };
         let top = walk.part_folders.iter().filter_map(|folder| folder.strip_prefix(&layout.base));
         let parts: Vec<(usize, &str)> =
@@ -61,18 +61,18 @@ impl Layout {
     }
 
     /// Whether an image belongs to the data set.
-    pub fn keeps(&self, name: &str) -> bool {
+    pub(crate) fn keeps(&self, name: &str) -> bool {
         !self.has_parts || self.part(name).is_some()
     }
 
     /// Which of (train, validation, test) an image belongs to; none where there are no parts, or it is in none.
-    pub fn part(&self, name: &str) -> Option<usize> {
+    pub(crate) fn part(&self, name: &str) -> Option<usize> {
         self.has_parts.then_some(())?;
         part_of(name.strip_prefix(&self.base)?.split_once('/')?.0)
     }
 
     /// Class of an image, in Unicode's composed form: a name is one class however its accents are stored.
-    pub fn class(&self, name: &str) -> Option<String> {
+    pub(crate) fn class(&self, name: &str) -> Option<String> {
         let mut rest = name.strip_prefix(&self.base)?;
         for _ in 0..usize::from(self.has_parts) + usize::from(self.doubled) {
             rest = rest.split_once('/')?.1;
@@ -81,9 +81,9 @@ impl Layout {
     }
 
     /// Whether all images of all parts are in a folder of the part's name inside of it, as archives are unpacked.
-    fn is_doubled(&self, files: &[File]) -> bool {
+    fn is_doubled(&self, files: &[ImageFile]) -> bool {
         let in_parts = || files.iter().filter_map(|file| Some((file, self.part(&file.name)?)));
-        let again = |(file, part): (&File, usize)| {
+        let again = |(file, part): (&ImageFile, usize)| {
             let inside = file.name[self.base.len()..].split_once('/').and_then(|(_, rest)| rest.split_once('/'));
             inside.is_some_and(|(folder, _)| part_of(folder) == Some(part))
         };
@@ -91,7 +91,7 @@ impl Layout {
     }
 
     /// The classes of images, sorted.
-    pub fn classes(&self, files: &[File]) -> Vec<String> {
+    pub(crate) fn classes(&self, files: &[ImageFile]) -> Vec<String> {
         let mut last = "";
         let mut classes = BTreeSet::new();
         for file in files {
@@ -108,7 +108,7 @@ impl Layout {
 
 /// The folders that stand between the root and what means something: each alone in its own and without images of its
 /// own, and in the last a training part, or several folders.
-fn base(walk: &Walk) -> String {
+fn base(walk: &FolderScan) -> String {
     let mut base = String::new();
     loop {
         let is_train = |folder: &String| {
@@ -175,8 +175,8 @@ fn about_parts(parts: &[(usize, &str)], counts: &BTreeMap<&str, usize>, notes: &
 fn about_classes(
     parts: &[(usize, &str)],
     counts: &BTreeMap<&str, usize>,
-    walk: &Walk,
-    layout: &Layout,
+    walk: &FolderScan,
+    layout: &FolderLayout,
     notes: &mut Vec<String>,
 ) {
     let count = |folder: &str| counts.get(folder).copied().unwrap_or(0);

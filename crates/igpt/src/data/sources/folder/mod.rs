@@ -13,20 +13,20 @@
 //!
 //! Reading order: [`walk`], [`layout`], [`files`], this file.
 
-pub mod files;
-pub mod layout;
-pub mod parts;
+pub(crate) mod files;
+pub(crate) mod layout;
+pub(crate) mod parts;
 #[cfg(test)]
 mod tests;
-pub mod walk;
+pub(crate) mod walk;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::files::{Files, channels};
-use self::layout::Layout;
+use self::layout::FolderLayout;
 use self::parts::PARTS;
-use self::walk::{File, Walk};
+use self::walk::{FolderScan, ImageFile};
 use crate::data::{Dataset, Images, split};
 use crate::{Error, Result};
 
@@ -34,9 +34,9 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// When it can't be read or holds no images.
-pub fn open(root: &Path, seed: u64) -> Result<Dataset> {
-    let mut walk = Walk::through(root)?;
-    let layout = Layout::of(&walk);
+pub(crate) fn open(root: &Path, seed: u64) -> Result<Dataset> {
+    let mut walk = FolderScan::through(root)?;
+    let layout = FolderLayout::of(&walk);
     walk.files.retain(|file| layout.keeps(&file.name));
     let files = walk.files;
     let passed_over = walk.passed_over.to_string();
@@ -45,7 +45,7 @@ pub fn open(root: &Path, seed: u64) -> Result<Dataset> {
     }
 
     let classes = layout.classes(&files);
-    let label = |file: &File| layout.class(&file.name).and_then(|class| classes.binary_search(&class).ok());
+    let label = |file: &ImageFile| layout.class(&file.name).and_then(|class| classes.binary_search(&class).ok());
     let labels = files.iter().map(|file| label(file).map(|label| label as u32)).collect();
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     for (i, file) in files.iter().enumerate() {
@@ -84,10 +84,10 @@ pub fn open(root: &Path, seed: u64) -> Result<Dataset> {
 ///
 /// # Errors
 /// When there is no such file, or what is there is no file.
-pub fn open_file(path: &Path) -> Result<Dataset> {
+pub(crate) fn open_file(path: &Path) -> Result<Dataset> {
     crate::files::open(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
-    let files = vec![File::new(name.to_string_lossy().into_owned(), Path::new(name))];
+    let files = vec![ImageFile::new(name.to_string_lossy().into_owned(), Path::new(name))];
     let source = of(path.parent().unwrap_or(Path::new("")), files);
     let parts = [vec![0], Vec::new(), Vec::new()];
     let mut dataset = Dataset::new(path.display().to_string(), Vec::new(), Arc::new(source), parts);
@@ -99,9 +99,9 @@ pub fn open_file(path: &Path) -> Result<Dataset> {
 /// anything is.
 ///
 /// # Errors
-/// As [`open`].
+/// As `open`.
 pub fn image_files(root: &Path) -> Result<(Vec<PathBuf>, String)> {
-    let walk = Walk::through(root)?;
+    let walk = FolderScan::through(root)?;
     let passed_over = walk.passed_over.to_string();
     match walk.files.is_empty() {
         true => Err(no_images(root, &passed_over)),
@@ -118,13 +118,13 @@ fn no_images(root: &Path, passed_over: &str) -> Error {
 }
 
 /// The image files at `paths`, without labels, each called by its path.
-pub fn of_files(paths: &[PathBuf]) -> Images {
-    let files = paths.iter().map(|path| File::new(path.to_string_lossy().into_owned(), path)).collect();
+pub fn images_of_files(paths: &[PathBuf]) -> Images {
+    let files = paths.iter().map(|path| ImageFile::new(path.to_string_lossy().into_owned(), path)).collect();
     Images::all(Arc::new(of(Path::new(""), files)))
 }
 
 /// Files below `root` without labels.
-fn of(root: &Path, files: Vec<File>) -> Files {
+fn of(root: &Path, files: Vec<ImageFile>) -> Files {
     let (channels, labels) = (channels(root, &files), vec![None; files.len()]);
     Files { root: root.to_owned(), files, labels, channels }
 }

@@ -4,7 +4,7 @@
 pub(super) const PARTS: [&str; 3] = ["train", "validation", "test"];
 
 /// Which of (train, validation, test) a folder of this name is.
-pub fn part_of(folder: &str) -> Option<usize> {
+pub(crate) fn part_of(folder: &str) -> Option<usize> {
     match &*folder.to_ascii_lowercase() {
         "train" | "training" => Some(0),
         "validation" | "valid" | "val" | "dev" => Some(1),

@@ -74,14 +74,14 @@ const REASONS: [(&str, &str); 6] = [
 
 /// An image file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct File {
+pub(crate) struct ImageFile {
     /// Its path below the root as it is shown, `/` between the parts.
     pub name: String,
     /// The path itself, where it is not what is shown.
     path: Option<Box<Path>>,
 }
 
-impl File {
+impl ImageFile {
     /// The file at `path` below the root, shown as `name`.
     pub(super) fn new(name: String, path: &Path) -> Self {
         let path = (Path::new(&name) != path).then(|| path.into());
@@ -89,35 +89,35 @@ impl File {
     }
 
     /// Its path below the root.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(&self.name))
     }
 }
 
 /// What lies below a folder.
 #[derive(Debug, Default)]
-pub struct Walk {
+pub(crate) struct FolderScan {
     /// The images, sorted by name.
-    pub files: Vec<File>,
+    pub files: Vec<ImageFile>,
     /// Folders, with or without images, whose name is that of a part; sorted.
     pub part_folders: Vec<String>,
     /// Files that are no images.
-    pub passed_over: PassedOver,
+    pub passed_over: SkippedFiles,
     /// Images whose path is not UTF-8.
     pub renamed: usize,
 }
 
 /// How many files are passed over, by their kinds.
 #[derive(Debug, Default)]
-pub struct PassedOver(BTreeMap<String, usize>);
+pub(crate) struct SkippedFiles(BTreeMap<String, usize>);
 
-impl PassedOver {
+impl SkippedFiles {
     fn count(&mut self, kind: &str) {
         *self.0.entry(kind.to_owned()).or_default() += 1;
     }
 }
 
-impl fmt::Display for PassedOver {
+impl fmt::Display for SkippedFiles {
     /// `passed over: 120 files (80 .txt, 40 .heic)`; nothing where there are none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: usize = self.0.values().sum();
@@ -146,12 +146,12 @@ struct Place<'a> {
     name: &'a str,
 }
 
-impl Walk {
+impl FolderScan {
     /// Looks through `root` and its sub-folders; links are followed, but for those that lead back to where they are.
     ///
     /// # Errors
     /// When a folder can't be read.
-    pub fn through(root: &Path) -> Result<Self> {
+    pub(crate) fn through(root: &Path) -> Result<Self> {
         let mut walk = Self::default();
         let real = root.canonicalize().map_err(Error::io(root))?;
         walk.look(&Place { path: root, below: Path::new(""), name: "" }, &mut vec![real])?;
@@ -216,7 +216,7 @@ impl Walk {
                 self.passed_over.count(&ending);
             } else {
                 self.renamed += usize::from(below.to_str().is_none());
-                self.files.push(File::new(name, &below));
+                self.files.push(ImageFile::new(name, &below));
             }
         }
         Ok(())

@@ -5,23 +5,23 @@ use igpt_kernels::pool::{Parts, Pool, chunks, columns};
 use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar};
 
 use crate::device::cpu::forward::rms_norm;
-use crate::device::cpu::model::{BlockPlaces, Model, Places, Product};
+use crate::device::cpu::model::{BlockOffsets, LinearParams, Model, ParamOffsets};
 
 /// All products' weights with 8 bits.
 #[derive(Debug)]
 pub(crate) struct QuantizedWeights {
-    /// In the order of [`BlockPlaces::products`].
+    /// In the order of [`BlockOffsets::products`].
     blocks: Vec<[QuantizedPanels; 4]>,
     head: QuantizedPanels,
 }
 
 impl QuantizedWeights {
     pub(crate) fn new<S: Scalar>(model: &Model<S>, pool: &Pool) -> Self {
-        let Places { blocks, head, .. } = &*model.places;
-        let products: Vec<&Product> = blocks.iter().flat_map(BlockPlaces::products).chain([head]).collect();
+        let ParamOffsets { blocks, head, .. } = &*model.places;
+        let products: Vec<&LinearParams> = blocks.iter().flat_map(BlockOffsets::products).chain([head]).collect();
         let mut quantized: Vec<Option<QuantizedPanels>> = vec![None; products.len()];
         pool.for_each(chunks(&mut quantized, 1), |i, quantized| {
-            let Product { weight, rows, cols, .. } = products[i];
+            let LinearParams { weight, rows, cols, .. } = products[i];
             let weights = MatRef::new(&model.weights[weight.clone()], *rows, *cols);
             // The output matrix is stored as its transpose.
             quantized[0] = Some(QuantizedPanels::new(weights, i + 1 == products.len()));
@@ -70,7 +70,7 @@ pub(super) struct Products<'a, S: Scalar> {
 }
 
 impl<'a, S: Scalar> Products<'a, S> {
-    /// The weights of block `l` in the order of [`BlockPlaces::products`].
+    /// The weights of block `l` in the order of [`BlockOffsets::products`].
     pub(super) fn block(&self, l: usize) -> [Right<'a, S>; 4] {
         match self.quantized {
             Some(weights) => weights.blocks[l].each_ref().map(Right::Int8),
@@ -84,21 +84,21 @@ impl<'a, S: Scalar> Products<'a, S> {
         rms_norm(self.isa, self.model, x, gain, y, &mut rstd[..m]);
     }
 
-    pub(super) fn store(&mut self, a: &[S], b: Right<'_, S>, place: &Product, out: &mut [S]) {
+    pub(super) fn store(&mut self, a: &[S], b: Right<'_, S>, place: &LinearParams, out: &mut [S]) {
         let (m, strip, pool) = (self.m, self.strip(b), self.pool);
         let left = self.left(a, b);
         let out = MatMut::new(&mut out[..m * b.n()], m, b.n());
         stream(pool, columns(out, strip), |i, out| left.product(b, Some(place), i * strip, Out::Store(out)));
     }
 
-    pub(super) fn add(&mut self, a: &[S], b: Right<'_, S>, place: &Product, out: &mut [f32]) {
+    pub(super) fn add(&mut self, a: &[S], b: Right<'_, S>, place: &LinearParams, out: &mut [f32]) {
         let (m, strip, pool) = (self.m, self.strip(b), self.pool);
         let left = self.left(a, b);
         let out = MatMut::new(&mut out[..m * b.n()], m, b.n());
         stream(pool, columns(out, strip), |i, out| left.product(b, Some(place), i * strip, Out::AddF32(out)));
     }
 
-    pub(super) fn gelu(&mut self, a: &[S], b: Right<'_, S>, place: &Product, pre: &mut [S], out: &mut [S]) {
+    pub(super) fn gelu(&mut self, a: &[S], b: Right<'_, S>, place: &LinearParams, pre: &mut [S], out: &mut [S]) {
         let (m, n, strip, pool) = (self.m, b.n(), self.strip(b), self.pool);
         let left = self.left(a, b);
         let parts = (
@@ -147,7 +147,7 @@ struct Left<'a, S: Scalar> {
 
 impl<S: Scalar> Left<'_, S> {
     /// The columns from `first` on of a product; `out` says how many.
-    fn product(&self, b: Right<'_, S>, place: Option<&Product>, first: usize, out: Out<'_, S>) {
+    fn product(&self, b: Right<'_, S>, place: Option<&LinearParams>, first: usize, out: Out<'_, S>) {
         let columns = first..first + out.cols();
         let bias = place.and_then(|place| self.model.bias(place)).map(|bias| &bias[columns.clone()]);
         match b {

@@ -15,15 +15,15 @@ fn padding_stays_zero_under_training() {
 
 fn check<S: Scalar>(precision: Precision, update: &Update) {
     let network = tiny_network();
-    let options = TrainOptions { average: true, ..options(precision, 2, update) };
+    let options = TrainOptions { ema: true, ..options(precision, 2, update) };
     let setup = Setup::training(Isa::detect(), &options);
     let mut engine = TrainingEngine::<S>::new(&network, &random_weights(&network), &setup, &options);
     for _ in 0..3 {
         engine.accumulate(&random_batch(&network, 2), 0.01).unwrap();
         engine.step(update).unwrap();
-        engine.follow_average(0.5).unwrap();
+        engine.update_ema(0.5).unwrap();
     }
-    for state in State::ALL {
+    for state in EngineState::ALL {
         let (layout, arena) = engine.held(state);
         let mut padding = arena.to_vec();
         for tensor in layout.tensors() {

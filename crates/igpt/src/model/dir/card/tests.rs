@@ -7,8 +7,8 @@ use crate::model::ClassHead;
 fn card(objective: Objective, class_layer: Option<usize>, generates: bool) -> String {
     let class_head = class_layer.map(|layer| ClassHead { num_labels: 3, layer });
     let config = ModelConfig::new(ImageSize { height: 8, width: 12 }, 5, 16, 2, 2);
-    let lines = vec![format!("Trained on `{}`.", Card::data_name("/home/somebody/photos"))];
-    Card { lines, figures: Vec::new() }.to_markdown(&ModelConfig { objective, class_head, ..config }, generates)
+    let lines = vec![format!("Trained on `{}`.", ModelCard::data_name("/home/somebody/photos"))];
+    ModelCard { lines, figures: Vec::new() }.to_markdown(&ModelConfig { objective, class_head, ..config }, generates)
 }
 
 /// Every kind of card, by the name of its expectation in `testdata/cards`.
@@ -58,7 +58,7 @@ fn cards_hold_no_absolute_path_and_name_sos_and_the_white_ground() {
 
 #[test]
 fn a_data_set_is_named_without_its_folder() {
-    let named = |spec: &str| Card::data_name(spec);
+    let named = |spec: &str| ModelCard::data_name(spec);
     assert_eq!(
         ["emoji", "/home/somebody/photos/", "../pets/cats", "."].map(named),
         ["emoji", "photos", "cats", "a folder"]

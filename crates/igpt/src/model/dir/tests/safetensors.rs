@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{assert_has, header_of, model, refusal, saved};
-use crate::model::{Card, ModelDir, SaveType};
+use crate::model::{ModelCard, ModelDir, SaveType};
 
 /// Rewrites model.safetensors with a changed header and the same data.
 fn with_header(dir: &Path, change: impl FnOnce(&mut Value)) -> String {
@@ -86,7 +86,7 @@ fn a_weight_with_a_flipped_exponent_bit_is_refused_by_name() {
     for dtype in [SaveType::F32, SaveType::Bf16] {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("model");
-        model(false).save(&dir, &Card::default(), dtype).unwrap();
+        model(false).save(&dir, &ModelCard::default(), dtype).unwrap();
         let path = dir.join("model.safetensors");
         let mut bytes = fs::read(&path).unwrap();
         let (name, length) = ("transformer.h.1.mlp.c_fc.weight", bytes.len());

@@ -8,16 +8,16 @@ use super::{assert_has, edit, header_of, model, refusal, saved};
 use crate::image::Resampling;
 use crate::model::dir::json::read_json;
 use crate::model::dir::model_dir::{FILES, WEIGHTS};
-use crate::model::{Card, ClassHead, Layout, ModelDir, Objective, SaveType};
+use crate::model::{ClassHead, ModelCard, ModelDir, Objective, ParamLayout, SaveType};
 
 #[test]
 fn save_then_open_gives_the_same_model() {
     for biases in [false, true] {
         let mut before = model(biases);
         before.config.n_inner = 100;
-        before.weights = vec![0.5; Layout::new(&before.config).parameters()];
+        before.weights = vec![0.5; ParamLayout::new(&before.config).parameters()];
         // Only what lies outside the padding comes back.
-        let layout = Layout::new(&before.config);
+        let layout = ParamLayout::new(&before.config);
         let mut expected = vec![0.0; layout.parameters()];
         for tensor in layout.tensors() {
             layout.import(tensor, &vec![0.5; tensor.len()], &mut expected).unwrap();
@@ -42,7 +42,7 @@ fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
         let mut before = model(false);
         (before.config.objective, before.config.mask_prob) = (Objective::Masked, 0.35);
         before.config.class_head = Some(ClassHead { num_labels: 3, layer });
-        let layout = Layout::new(&before.config);
+        let layout = ParamLayout::new(&before.config);
         before.weights.resize(layout.parameters(), 0.0);
         let score = layout.tensor("score.weight").unwrap();
         layout.import(score, &(0..3 * 72).map(|i| i as f32).collect::<Vec<_>>(), &mut before.weights).unwrap();
@@ -50,7 +50,7 @@ fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
         assert_eq!(ModelDir::open(&dir).unwrap().classes(), ["LABEL_0", "LABEL_1", "LABEL_2"]);
         let names = ["cat", "dog", "owl"].map(String::from);
         before.set_classes(&names);
-        before.save(&dir, &Card::default(), SaveType::F32).unwrap();
+        before.save(&dir, &ModelCard::default(), SaveType::F32).unwrap();
         let after = ModelDir::open(&dir).unwrap();
         assert_eq!((&after.config, after.classes()), (&before.config, names.to_vec()));
         assert_eq!(after.weights, before.weights);
@@ -77,7 +77,7 @@ fn objective_and_classifier_come_back_with_the_names_of_the_classes() {
 fn a_classifier_as_transformers_saves_it_opens_without_a_generative_head_and_says_so() {
     let mut before = model(false);
     before.config.class_head = Some(ClassHead { num_labels: 3, layer: 2 });
-    let layout = Layout::new(&before.config);
+    let layout = ParamLayout::new(&before.config);
     before.weights.resize(layout.parameters(), 0.0);
     let score = layout.tensor("score.weight").unwrap();
     layout.import(score, &[0.5; 3 * 72], &mut before.weights).unwrap();
@@ -110,7 +110,7 @@ fn zero_biases_are_written_and_left_out_when_read() {
 fn bf16_saves_round_to_nearest() {
     let temp = tempfile::tempdir().unwrap();
     let before = model(true);
-    before.save(temp.path().join("m"), &Card::default(), SaveType::Bf16).unwrap();
+    before.save(temp.path().join("m"), &ModelCard::default(), SaveType::Bf16).unwrap();
     let after = ModelDir::open(temp.path().join("m")).unwrap();
     let rounded: Vec<f32> = before.weights.iter().map(|w| half::bf16::from_f32(*w).to_f32()).collect();
     assert_eq!(after.weights, rounded);
@@ -131,7 +131,7 @@ fn the_same_model_is_saved_as_the_same_bytes() {
 fn saving_again_replaces_the_model_and_leaves_nothing_behind() {
     let (temp, dir) = saved(&model(false));
     fs::write(dir.join("parity.safetensors"), "of the old weights").unwrap();
-    let card = Card { lines: vec!["Hello.".into()], figures: vec![("loss".into(), "1.5 nats per token".into())] };
+    let card = ModelCard { lines: vec!["Hello.".into()], figures: vec![("loss".into(), "1.5 nats per token".into())] };
     model(true).save(&dir, &card, SaveType::F32).unwrap();
     assert!(ModelDir::open(&dir).unwrap().config.biases);
     assert_has(&fs::read_to_string(dir.join("README.md")).unwrap(), &["Hello.", "| loss | 1.5 nats per token |"]);

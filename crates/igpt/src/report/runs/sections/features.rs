@@ -1,15 +1,15 @@
 //! What the layers know of the classes.
 
 use super::shared::{each, loss_name, name, place, push_chart, source, training, validations};
-use crate::probe::{Baselines, FewLabels, Verdict};
+use crate::probe::{FewLabelAccuracy, ProbeBaselines, TestResult};
 use crate::report::Chart;
-use crate::report::chart::{Level, Look, Series};
-use crate::report::page::{Block, Matrix, Table};
+use crate::report::chart::{ReferenceLine, Series, SeriesStyle};
+use crate::report::page::{Block, ConfusionMatrix, Table};
 use crate::report::runs::words::{grouped, percent};
-use crate::report::runs::{Findings, Probed};
+use crate::report::runs::{Findings, LayerProbes};
 
 /// A run and what its layers know.
-type Row<'a> = (&'a Findings, &'a Probed);
+type Row<'a> = (&'a Findings, &'a LayerProbes);
 
 /// Levels of a baseline in the chart: more would hide the curves, and the table has them all.
 const LEVELS: usize = 3;
@@ -25,7 +25,7 @@ pub(in super::super) fn layers(runs: &[Findings], made: &str) -> Vec<Block> {
     if probed.is_empty() {
         return blocks;
     }
-    let chart = by_layer(&probed);
+    let chart = layer_chart(&probed);
     let mut caption = String::from(
         "Accuracy on validation images, with 95 % intervals, of a classifier on each layer’s features: means over \
          positions of the inputs of the blocks, after their first norm; the last layer is the network’s output.",
@@ -60,8 +60,8 @@ pub(in super::super) fn layers(runs: &[Findings], made: &str) -> Vec<Block> {
 }
 
 /// Accuracy by layer beside the baselines.
-fn by_layer(probed: &[Row<'_>]) -> Chart {
-    let points = |probe: &Probed| {
+fn layer_chart(probed: &[Row<'_>]) -> Chart {
+    let points = |probe: &LayerProbes| {
         let both = probe.report.layers.iter().zip(&probe.report.validation_accuracy);
         both.map(|(&layer, accuracy)| (layer as f64, 100.0 * accuracy)).collect()
     };
@@ -69,7 +69,7 @@ fn by_layer(probed: &[Row<'_>]) -> Chart {
         let intervals = probe.report.validation_intervals();
         let intervals = intervals.into_iter().map(|interval| interval.map(|share| 100.0 * share)).collect();
         let name = format!("{} ({})", name(run), probe.how());
-        Series::new(name, Look::Dots, points(probe)).with_intervals(intervals)
+        Series::new(name, SeriesStyle::Dots, points(probe)).with_intervals(intervals)
     };
     let mut levels = baseline(probed, "raw pixels", |baselines| &baselines.raw_pixels_verdict);
     levels.extend(baseline(probed, "random weights", |baselines| &baselines.random_init_verdict));
@@ -84,8 +84,8 @@ fn by_layer(probed: &[Row<'_>]) -> Chart {
 }
 
 /// One baseline of all runs, at one level for those that are alike, the highest of them.
-fn baseline(probed: &[Row<'_>], kind: &str, of: fn(&Baselines) -> &Verdict) -> Vec<Level> {
-    let value = |probe: &Probed| 100.0 * of(&probe.report.baselines).validation_accuracy;
+fn baseline(probed: &[Row<'_>], kind: &str, of: fn(&ProbeBaselines) -> &TestResult) -> Vec<ReferenceLine> {
+    let value = |probe: &LayerProbes| 100.0 * of(&probe.report.baselines).validation_accuracy;
     let mut values: Vec<(f64, String)> = probed.iter().map(|(run, probe)| (value(probe), name(run))).collect();
     values.sort_by(|a, b| b.0.total_cmp(&a.0));
     let (mut levels, mut rest) = (Vec::new(), &values[..]);
@@ -93,19 +93,19 @@ fn baseline(probed: &[Row<'_>], kind: &str, of: fn(&Baselines) -> &Verdict) -> V
         let (alike, others) = rest.split_at(rest.partition_point(|(other, _)| value - other <= ALIKE));
         let names: Vec<&str> = alike.iter().map(|(_, name)| name.as_str()).collect();
         let whose = if alike.len() == probed.len() { String::new() } else { format!(" ({})", names.join(", ")) };
-        levels.push(Level { name: format!("{kind}{whose}"), value, own: false });
+        levels.push(ReferenceLine { name: format!("{kind}{whose}"), value, own: false });
         rest = others;
     }
     if levels.len() > LEVELS { Vec::new() } else { levels }
 }
 
 /// Which classes a saved probe takes for which.
-fn confusion(probe: &Probed) -> Vec<Block> {
+fn confusion(probe: &LayerProbes) -> Vec<Block> {
     let report = &probe.report;
     if probe.quick || report.classes.len() > CLASSES {
         return Vec::new();
     }
-    let matrix = Matrix { names: report.classes.clone(), counts: report.confusion.clone() };
+    let matrix = ConfusionMatrix { names: report.classes.clone(), counts: report.confusion.clone() };
     let layer = report.best_layer;
     let caption = format!(
         "Of the test images of each class (rows), the shares in per cent that the classifier on layer {layer} takes \
@@ -148,7 +148,7 @@ fn tested(probed: &[Row<'_>]) -> Table {
 
 /// Accuracy with few labels, where a probe tells.
 fn few_labels(probed: &[Row<'_>]) -> Vec<Block> {
-    let share = |few: &FewLabels| match few.deviation {
+    let share = |few: &FewLabelAccuracy| match few.deviation {
         Some(deviation) => format!("{:.1} ± {:.1} %", 100.0 * few.mean, 100.0 * deviation),
         None => percent(few.mean),
     };
@@ -176,7 +176,7 @@ fn few_labels(probed: &[Row<'_>]) -> Vec<Block> {
 pub(in super::super) fn likelihood_and_probe(runs: &[Findings]) -> Vec<Block> {
     let series = |run: &Findings| {
         let points = validations(run).filter_map(|row| Some((row.loss, 100.0 * row.probe_accuracy?))).collect();
-        Series::new(loss_name(run), Look::Dots, points)
+        Series::new(loss_name(run), SeriesStyle::Dots, points)
     };
     let chart = Chart {
         title: "Probe accuracy against validation loss".into(),
@@ -201,7 +201,8 @@ pub(in super::super) fn likelihood_and_probe(runs: &[Findings]) -> Vec<Block> {
 pub(in super::super) fn maps(runs: &[Findings], made: &str) -> Vec<Block> {
     let mut blocks = each(runs, |run| {
         let Some(map) = &run.map else { return Vec::new() };
-        let series = map.classes.iter().map(|(name, points)| Series::new(name.clone(), Look::Cloud, points.clone()));
+        let series =
+            map.classes.iter().map(|(name, points)| Series::new(name.clone(), SeriesStyle::Cloud, points.clone()));
         let chart = Chart {
             title: "Features of test images in two dimensions".into(),
             series: series.collect(),

@@ -2,10 +2,10 @@
 
 use super::shared::{loss_name, name, push_chart, training, validations};
 use crate::report::Chart;
-use crate::report::chart::{Level, Look, Series};
+use crate::report::chart::{ReferenceLine, Series, SeriesStyle};
 use crate::report::page::Block;
 use crate::report::runs::Findings;
-use crate::train::Row;
+use crate::train::MetricsRow;
 
 pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
     let mut blocks = Vec::new();
@@ -25,7 +25,7 @@ fn loss(run: &Findings, blocks: &mut Vec<Block>) {
         let rows = run.metrics.iter().filter(|row| row.split == split);
         rows.map(|row| (row.step as f64, row.loss)).collect::<Vec<_>>()
     };
-    let level = |name: &str, value, own| Level { name: name.into(), value, own };
+    let level = |name: &str, value, own| ReferenceLine { name: name.into(), value, own };
     let mut levels = vec![level("this model on the test split", likelihood.nats_per_token, true)];
     let mut caption = String::from(
         "Nats per pixel over optimiser steps: how surprised the model is by a pixel’s true colour, on average.",
@@ -40,8 +40,8 @@ fn loss(run: &Findings, blocks: &mut Vec<Block>) {
     let chart = Chart {
         title: "Loss in nats per pixel over steps".into(),
         series: vec![
-            Series::new("training batches", Look::Noisy, of("train")),
-            Series::new("validation split", Look::Line, of("validation")),
+            Series::new("training batches", SeriesStyle::Noisy, of("train")),
+            Series::new("validation split", SeriesStyle::Line, of("validation")),
         ],
         levels,
         ..Chart::default()
@@ -52,12 +52,12 @@ fn loss(run: &Findings, blocks: &mut Vec<Block>) {
 /// The validation losses of several runs.
 fn losses(runs: &[Findings], blocks: &mut Vec<Block>) {
     let generating = || runs.iter().filter(|run| run.likelihood.is_some());
-    let chart = |x: &str, place: &dyn Fn(&Findings, &Row) -> f64| {
+    let chart = |x: &str, place: &dyn Fn(&Findings, &MetricsRow) -> f64| {
         let line = |run: &Findings| validations(run).map(|row| (place(run, row), row.loss)).collect();
         Chart {
             title: format!("Validation loss in nats per pixel over {x}"),
             x: x.into(),
-            series: generating().map(|run| Series::new(loss_name(run), Look::Line, line(run))).collect(),
+            series: generating().map(|run| Series::new(loss_name(run), SeriesStyle::Line, line(run))).collect(),
             ..Chart::default()
         }
     };
@@ -81,7 +81,7 @@ fn accuracies(runs: &[Findings], blocks: &mut Vec<Block>) {
         title: "Validation accuracy over steps".into(),
         x: "steps".into(),
         y: "% right".into(),
-        series: runs.iter().map(|run| Series::new(name(run), Look::Dots, line(run))).collect(),
+        series: runs.iter().map(|run| Series::new(name(run), SeriesStyle::Dots, line(run))).collect(),
         ..Chart::default()
     };
     push_chart(blocks, chart, "Accuracy of the classifier on validation images while it was trained.");

@@ -4,7 +4,7 @@ use crate::report::Chart;
 use crate::report::page::Block;
 use crate::report::runs::findings::Findings;
 use crate::report::runs::words::quoted;
-use crate::train::Row;
+use crate::train::MetricsRow;
 
 /// `blocks` of each run that has any, under the run's name if there are several runs.
 pub(super) fn each(runs: &[Findings], blocks: impl Fn(&Findings) -> Vec<Block>) -> Vec<Block> {
@@ -61,7 +61,7 @@ pub(super) fn loss_name(run: &Findings) -> String {
     name(run) + if run.is_masked() { " (masked)" } else { "" }
 }
 
-pub(super) fn validations(run: &Findings) -> impl Iterator<Item = &Row> {
+pub(super) fn validations(run: &Findings) -> impl Iterator<Item = &MetricsRow> {
     run.metrics.iter().filter(|row| row.split == "validation")
 }
 

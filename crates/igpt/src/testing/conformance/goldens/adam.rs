@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::fixture::{Golden, Summary, entries, expect_within, length, read, relative};
-use crate::device::{AdamUpdate, HiddenUpdate, Options, Pooling, Precision, TrainEngine, TrainOptions, Update};
-use crate::model::{Layout, ModelConfig, Rates};
+use crate::device::{AdamUpdate, EngineOptions, HiddenUpdate, Pooling, Precision, TrainEngine, TrainOptions, Update};
+use crate::model::{LrMultipliers, ModelConfig, ParamLayout};
 use crate::testing::conformance::Subject;
 
 const CASES: [&str; 6] = ["head8", "head16_biases", "head24_odd", "head32", "head64_biases", "head64_long"];
@@ -30,7 +30,7 @@ fn check(subject: &Subject<'_>, precision: Precision) {
     for case in CASES {
         let golden: Golden = read(case);
         let network = golden.network();
-        let options = Options { micro_batch: 1, ..subject.options(precision) };
+        let options = EngineOptions { micro_batch: 1, ..subject.options(precision) };
         let options = TrainOptions { engine: options, ..subject.training(precision) };
         let mut engine = subject.train(&network, &golden.weights(), &options);
         for (name, error) in errors(&golden, &mut *engine) {
@@ -49,7 +49,7 @@ fn check(subject: &Subject<'_>, precision: Precision) {
 fn errors(golden: &Golden, engine: &mut dyn TrainEngine) -> Vec<(String, f64)> {
     let (network, batch) = (golden.network(), golden.batch());
     let (b, t, c) = (batch.images(), batch.n_ctx(), network.n_embd);
-    let layout = Layout::new(&network);
+    let layout = ParamLayout::new(&network);
     let mut errors = Vec::new();
 
     let mut logits = vec![0.0; b * t * network.n_vocab];
@@ -69,7 +69,7 @@ fn errors(golden: &Golden, engine: &mut dyn TrainEngine) -> Vec<(String, f64)> {
         errors.push((format!("features of layer {l}"), wanted.error(&of_layer)));
     }
 
-    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Adam, rates: Rates::EVEN };
+    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Adam, rates: LrMultipliers::EVEN };
     let mut norms = Vec::new();
     for step in 0..3 {
         let loss = engine.accumulate(&batch, 1.0 / (b * t) as f32).unwrap();
@@ -98,7 +98,7 @@ pub(super) fn travel(
     errors: &mut Vec<(String, f64)>,
 ) {
     let c = network.n_embd;
-    for tensor in Layout::new(network).tensors() {
+    for tensor in ParamLayout::new(network).tensors() {
         let golden = &golden[&tensor.name];
         let name = format!("{} after three steps", tensor.name);
         let mut values = engine.copy_weight(&tensor.name).unwrap();

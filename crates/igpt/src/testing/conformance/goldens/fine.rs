@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::fixture::{Golden, Summary, batch, expect_within, hashes, read, relative, weights};
-use crate::device::{FineTuning, Options, Precision, TrainOptions};
-use crate::model::{ClassHead, Layout, ModelConfig, Objective};
+use crate::device::{EngineOptions, FinetuneObjective, Precision, TrainOptions};
+use crate::model::{ClassHead, ModelConfig, Objective, ParamLayout};
 use crate::testing::conformance::Subject;
 
 #[derive(Deserialize)]
@@ -67,8 +67,8 @@ fn errors(subject: &Subject<'_>, case: &str, precision: Precision) -> Vec<(Strin
     if let Some(head) = class_head {
         batch = batch.with_labels(hashes("labels").take(golden.images).map(|h| h % head.num_labels as u32).collect());
     }
-    let fine_tuning = FineTuning { generative_weight: fine.generative_weight, ..FineTuning::default() };
-    let options = Options { micro_batch: 1, ..subject.options(precision) };
+    let fine_tuning = FinetuneObjective { generative_weight: fine.generative_weight, ..FinetuneObjective::default() };
+    let options = EngineOptions { micro_batch: 1, ..subject.options(precision) };
     let options = TrainOptions { engine: options, fine_tuning, ..subject.training(precision) };
     let mut engine = subject.train(&network, &weights(&network, &fine.scales), &options);
 
@@ -87,7 +87,7 @@ fn errors(subject: &Subject<'_>, case: &str, precision: Precision) -> Vec<(Strin
         errors.push(("loss".into(), relative(&found.nats, &fine.nats)));
         errors.push(("loss of classes".into(), relative(&found.class_nats, &fine.class_nats)));
     }
-    for tensor in Layout::new(&network).tensors() {
+    for tensor in ParamLayout::new(&network).tensors() {
         let error = fine.gradients[&tensor.name].error(&engine.copy_gradient(&tensor.name).unwrap());
         errors.push((format!("gradient of {}", tensor.name), error));
     }

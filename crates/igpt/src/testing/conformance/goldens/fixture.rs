@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::data::Batch;
 use crate::image::ImageSize;
-use crate::model::{Layout, ModelConfig};
+use crate::model::{ModelConfig, ParamLayout};
 
 #[derive(Deserialize)]
 pub(super) struct Shape {
@@ -67,7 +67,7 @@ pub(super) fn hashes(name: &str) -> impl Iterator<Item = u32> {
 
 /// The weights of a network, tensor after tensor.
 pub(super) fn weights(network: &ModelConfig, scales: &BTreeMap<String, f32>) -> Vec<f32> {
-    let layout = Layout::new(network);
+    let layout = ParamLayout::new(network);
     assert_eq!(layout.tensors().len(), scales.len());
     let mut weights = Vec::with_capacity(layout.parameters());
     for tensor in layout.tensors() {

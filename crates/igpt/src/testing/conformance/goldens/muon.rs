@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::adam::{ADAM, travel};
 use super::fixture::{Golden, Summary, expect_within, read, relative};
-use crate::device::{HiddenUpdate, MuonUpdate, Optimizer, Options, Precision, TrainOptions, Update};
-use crate::model::{Layout, Rates};
+use crate::device::{EngineOptions, HiddenUpdate, MuonUpdate, Optimizer, Precision, TrainOptions, Update};
+use crate::model::{LrMultipliers, ParamLayout};
 use crate::testing::conformance::Subject;
 
 #[derive(Deserialize)]
@@ -30,13 +30,13 @@ pub fn bf16_agrees_with_pytorch_on_muon_within_its_rounding(subject: &Subject<'_
 
 fn check(subject: &Subject<'_>, precision: Precision, [of_tensor, hidden_way, other_way, loss]: [f64; 4]) {
     let muon = MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.1 };
-    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Muon(muon), rates: Rates::EVEN };
+    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Muon(muon), rates: LrMultipliers::EVEN };
     let mut all = Vec::new();
     for case in CASES {
         let golden: Trained = read(&format!("muon_{case}"));
         let start: Golden = read(case);
         let (network, batch) = (start.network(), start.batch());
-        let options = Options { micro_batch: 1, ..subject.options(precision) };
+        let options = EngineOptions { micro_batch: 1, ..subject.options(precision) };
         let options = TrainOptions { engine: options, optimizer: Optimizer::Muon, ..subject.training(precision) };
         let mut engine = subject.train(&network, &start.weights(), &options);
         for _ in 0..3 {
@@ -46,7 +46,7 @@ fn check(subject: &Subject<'_>, precision: Precision, [of_tensor, hidden_way, ot
         let mut found = Vec::new();
         travel(&network, &start.weights(), &*engine, &golden.after_three_steps, &mut found);
         for (name, error) in found {
-            let hidden = Layout::new(&network).tensors().iter().any(|t| t.hidden && name.contains(&t.name));
+            let hidden = ParamLayout::new(&network).tensors().iter().any(|t| t.hidden && name.contains(&t.name));
             let budget = match (name.starts_with("way of"), hidden) {
                 (false, _) => of_tensor,
                 (true, true) => hidden_way,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use crate::model::{ModelConfig, Objective};
 use crate::palette::Palette;
+use crate::train::config::explicit::ExplicitSettings;
 use crate::train::config::finetune_section::Head;
-use crate::train::config::given::Given;
 use crate::train::config::keep::Keep;
 use crate::train::config::layers::Value;
 use crate::train::config::run_config::{AUTO, RunConfig};
@@ -24,7 +24,7 @@ const OF_TRAINING: [&str; 34] = [
     "train.optimizer",
     "train.lr",
     "train.layer_decay",
-    "train.lr_width",
+    "train.mup_base_width",
     "train.schedule",
     "train.beta1",
     "train.beta2",
@@ -42,7 +42,7 @@ const OF_TRAINING: [&str; 34] = [
     "train.keep_last",
     "train.keep_every",
     "train.plan",
-    "train.legs",
+    "train.phases",
     "data.augment",
     "data.flip",
     "finetune.generative_weight",
@@ -80,7 +80,7 @@ impl Decider {
     }
 }
 
-impl Given {
+impl ExplicitSettings {
     /// Refuses settings that differ from what `decider` brings: `network` and `palette`.
     ///
     /// # Errors
@@ -122,10 +122,13 @@ impl Given {
             let name = decider.name();
             problems.push(format!("train.mask_prob is given, but {name} is autoregressive and masks nothing"));
         }
-        if decider == Decider::Model && self.said.get("train.init").is_some() {
+        if decider == Decider::Model && self.from_flags.get("train.init").is_some() {
             problems.push(format!("train.init is given, but the weights are those of {}", decider.name()));
         }
-        if decider == Decider::Run && self.said.get("train.plan").is_some() && asked.train.plan != config.train.plan {
+        if decider == Decider::Run
+            && self.from_flags.get("train.plan").is_some()
+            && asked.train.plan != config.train.plan
+        {
             problems.push("train.plan is given, but a resumed run keeps the plans that it made".into());
         }
         refuse(problems)
@@ -136,7 +139,7 @@ impl Given {
     /// # Errors
     /// Names every one of them and says why.
     pub(in crate::train) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
-        let (mut problems, said) = (Vec::new(), |key: &str| self.said.get(key));
+        let (mut problems, said) = (Vec::new(), |key: &str| self.from_flags.get(key));
         let is_linear = config.finetune.as_ref().is_some_and(|finetune| finetune.head == Head::Linear);
         let is_unused = |key: &&str| is_linear && said(key).is_some_and(|value| !asks_for_nothing(key, value));
         for key in OF_TRAINING.into_iter().filter(is_unused) {
@@ -169,20 +172,21 @@ fn refuse(problems: Vec<String>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::image::ImageSize;
-    use crate::train::config::finetune_section::FineTuneSection;
+    use crate::train::config::finetune_section::FinetuneSettings;
+    use crate::train::config::recipe::Recipe;
 
     fn palette(n: usize) -> Palette {
         Palette::new((0..n).map(|i| [i as f32 / n as f32; 3]).collect(), 1).unwrap()
     }
 
     fn refusal(settings: &[&str], decider: Decider) -> String {
-        let mut given = Given::default();
+        let mut given = ExplicitSettings::default();
         for setting in settings {
-            given.all.set(setting).unwrap();
-            given.said.set(setting).unwrap();
+            given.all.assign(setting).unwrap();
+            given.from_flags.assign(setting).unwrap();
         }
         let network = ModelConfig::new(ImageSize::square(8), 6, 32, 2, 4);
-        let fine_tuning = RunConfig { finetune: Some(Default::default()), ..RunConfig::default() };
+        let fine_tuning = RunConfig { finetune: Some(Default::default()), ..RunConfig::of(Recipe::Paper) };
         given.expect_used(&fine_tuning, decider, &network, &palette(6)).err().map_or(String::new(), |e| e.to_string())
     }
 
@@ -219,11 +223,11 @@ mod tests {
     #[test]
     fn a_linear_head_refuses_settings_of_training_that_were_given_and_ask_for_something() {
         let refusal = |setting: &str| {
-            let mut config = RunConfig { finetune: Some(FineTuneSection::default()), ..RunConfig::default() };
-            config.given.said.set(setting).unwrap();
-            assert!(config.given.expect_of_fine_tuning(&config).is_ok(), "{setting}");
-            config.finetune = Some(FineTuneSection { head: Head::Linear, ..FineTuneSection::default() });
-            config.given.expect_of_fine_tuning(&config).err().map_or(String::new(), |error| error.to_string())
+            let mut config = RunConfig { finetune: Some(FinetuneSettings::default()), ..RunConfig::of(Recipe::Paper) };
+            config.explicit.from_flags.assign(setting).unwrap();
+            assert!(config.explicit.expect_of_fine_tuning(&config).is_ok(), "{setting}");
+            config.finetune = Some(FinetuneSettings { head: Head::Linear, ..FinetuneSettings::default() });
+            config.explicit.expect_of_fine_tuning(&config).err().map_or(String::new(), |error| error.to_string())
         };
         for setting in [
             "train.patience=5",
@@ -245,7 +249,7 @@ mod tests {
             assert_eq!(refusal(setting), "", "{setting}");
         }
         // Each is a setting that there is.
-        let config = RunConfig { finetune: Some(FineTuneSection::default()), ..RunConfig::default() };
+        let config = RunConfig { finetune: Some(FinetuneSettings::default()), ..RunConfig::of(Recipe::Paper) };
         for key in OF_TRAINING {
             let name = key.split('.').next_back().unwrap();
             let mut table = toml::Table::try_from(&config).unwrap();

@@ -4,16 +4,16 @@ use crate::train::config::layers::Overrides;
 
 /// What was given beside defaults and recipes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
+pub struct ExplicitSettings {
     /// By files, flags and `--set`.
     pub all: Overrides,
     /// By flags and `--set` alone: a file may be a whole config, most of whose values nobody chose.
-    pub said: Overrides,
+    pub from_flags: Overrides,
 }
 
-impl Given {
+impl ExplicitSettings {
     /// Whether a budget is among what was given by flags and `--set`.
     pub(in crate::train) fn names_budget(&self) -> bool {
-        ["train.steps", "train.epochs", "train.minutes"].iter().any(|key| self.said.get(key).is_some())
+        ["train.steps", "train.epochs", "train.minutes"].iter().any(|key| self.from_flags.get(key).is_some())
     }
 }

@@ -22,8 +22,29 @@ const RETIRED: [(&str, Value); 3] = [
 const FINETUNE_BEFORE: [&str; 4] = ["generative_weight", "frozen_blocks", "balanced", "patience"];
 const FINETUNE_SINCE: [(&str, Value); 2] = [("head_lr", Value::Float(1.0)), ("label_smoothing", Value::Float(0.0))];
 
+/// Keys of `[train]` that have another name today, and the value that changes nothing.
+const RENAMED: [(&str, &str, Option<Value>); 3] = [
+    ("repack", "stream_weights", None),
+    ("lr_width", "mup_base_width", Some(Value::Integer(0))),
+    ("legs", "phases", None),
+];
+
 /// The last version that trains with [`RETIRED`] settings.
 const LAST: &str = "40f7568e580405ed8f2ac9253fbbe12789583bad";
+
+/// Refuses keys that a file or a flag gives by the name of an earlier version.
+///
+/// # Errors
+/// Names the key and its name today.
+pub(super) fn expect_current_names(settings: &Table) -> Result<()> {
+    let Some(train) = settings.get("train").and_then(Value::as_table) else { return Ok(()) };
+    for (before, today, neutral) in RENAMED {
+        if train.get(before).is_some_and(|value| Some(value) != neutral.as_ref()) {
+            return Err(Error::Invalid(format!("train.{before} is called train.{today} now: use that name")));
+        }
+    }
+    Ok(())
+}
 
 /// A config of any version in today's form. What is wrong beside that is left for whoever reads it to refuse.
 ///
@@ -47,6 +68,13 @@ pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
         put(train, "keep", keep.name().into(), "train.take_best")?;
     }
     let Some(train) = train.as_table_mut() else { return Ok(config) };
+    for (before, today, _) in RENAMED {
+        if let Some(value) = train.remove(before)
+            && train.insert(today.into(), value).is_some()
+        {
+            return Err(Error::Invalid(format!("train.{before} and train.{today} are the same: keep the latter")));
+        }
+    }
     for (key, neutral) in RETIRED {
         if let Some(value) = train.remove(key).filter(|value| *value != neutral) {
             return Err(Error::Invalid(format!(
@@ -136,6 +164,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_renamed_is_refused_with_its_new_name_and_read_in_a_run() {
+        for (setting, name) in [
+            ("train.repack=true", "train.stream_weights"),
+            ("train.lr_width=64", "train.mup_base_width"),
+            ("train.legs=[]", "train.phases"),
+        ] {
+            let message = Overrides::default().assign(setting).unwrap_err().to_string();
+            assert!(message.contains(setting) && message.contains(&format!("is called {name} now")), "{message}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.toml");
+        std::fs::write(&path, "[train]\nrepack = true\n").unwrap();
+        let message = Overrides::default().file(&path).unwrap_err().to_string();
+        assert!(message.contains("run.toml") && message.contains("train.stream_weights"), "{message}");
+        // A whole config that an earlier version resolved says nothing by it.
+        std::fs::write(&path, "[train]\nlr_width = 0\n").unwrap();
+        Overrides::default().file(&path).unwrap();
+
+        let run = "[train]\nrepack = true\nlr_width = 64\nlegs = [{ steps = 3, seconds = 1.0 }]\n";
+        let wanted = "[train]\nstream_weights = true\nmup_base_width = 64\nphases = [{ steps = 3, seconds = 1.0 }]\n";
+        assert_eq!(brought(run).unwrap(), wanted.parse().unwrap());
+        assert!(brought("[train]\nrepack = true\nstream_weights = true\n").is_err());
+    }
+
+    #[test]
     fn what_is_gone_is_dropped_where_it_changed_nothing_and_otherwise_refused_with_the_reason() {
         let neutral = "[train]\nbatch_end = 0\nzero_projections = false\nmuon_heads = false\nsteps = 3\n";
         assert_eq!(brought(neutral).unwrap(), "[train]\nsteps = 3\n".parse().unwrap());
@@ -144,13 +197,13 @@ mod tests {
             ("train.zero_projections=true", "train.zero_projections is true"),
             ("train.muon_heads=true", "train.muon_heads is true"),
         ] {
-            let message = Overrides::default().set(setting).unwrap_err().to_string();
+            let message = Overrides::default().assign(setting).unwrap_err().to_string();
             for part in [setting, said, "did not help", LAST] {
                 assert!(message.contains(part), "{message}");
             }
         }
         for setting in ["train.batch_end=0", "train.muon_lr=0.5", "train.optimizer=muon"] {
-            Overrides::default().set(setting).unwrap();
+            Overrides::default().assign(setting).unwrap();
         }
     }
 }

@@ -3,34 +3,34 @@
 
 use std::sync::Arc;
 
-use igpt_kernels::Pool;
+use igpt_kernels::pool::Pool;
 
-use super::bank::Bank;
-use super::map::Map;
-use super::picture::{BATCH, Named, Picture};
-use super::within::Within;
+use super::bank::FeatureBank;
+use super::exact_values::ExactValueSurprise;
+use super::map::PixelMap;
+use super::picture::{BATCH, NamedPicture, TiledPicture};
 use crate::Result;
 use crate::data::Batch;
 use crate::device::{Engine, blame, expect_finite};
-use crate::evaluate::Baselines;
+use crate::evaluate::NgramBaselines;
 
 /// Tiles whose logits are held at once.
 const LOGITS: usize = 8;
 
 /// What scores ask beside the nats of each pixel.
 #[derive(Clone, Debug)]
-pub struct Needs {
+pub struct ScoreInputs {
     /// What each pixel was expected to cost, for which the logits are looked at.
     pub expectation: bool,
     /// How far each pixel's features are from those of a bank: another forward pass.
-    pub bank: Option<Arc<Bank>>,
+    pub bank: Option<Arc<FeatureBank>>,
     /// Who compares with the bank.
     pub pool: Arc<Pool>,
 }
 
 /// What the model says of some tiles that follow each other.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answers {
+pub struct TileOutputs {
     /// Nats of each pixel, (tiles, T).
     nats: Vec<f32>,
     /// Expectation of these nats under the model's own prediction, its entropy; empty unless asked for.
@@ -39,7 +39,7 @@ pub struct Answers {
     distances: Vec<f32>,
 }
 
-impl Answers {
+impl TileOutputs {
     /// Appends what the model says of the tiles behind.
     pub fn extend(&mut self, behind: Self) {
         self.nats.extend(behind.nats);
@@ -66,39 +66,39 @@ impl Answers {
 
 /// What is known of good pictures beside the model.
 #[derive(Clone, Copy, Debug)]
-pub struct Good<'a> {
+pub struct GoodReference<'a> {
     /// The context model.
-    pub reference: &'a Baselines,
+    pub reference: &'a NgramBaselines,
     /// Their exact values.
-    pub within: &'a Within,
+    pub within: &'a ExactValueSurprise,
 }
 
 /// What a picture's scores are made of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
+pub struct ScoreMaps {
     /// Nats of each pixel under the model.
-    pub surprise: Map,
+    pub surprise: PixelMap,
     /// Nats of each pixel under the reference, a context model of good pictures.
-    pub reference: Map,
+    pub reference: PixelMap,
     /// Unexpected nats of each pixel's exact value within its colour.
-    pub within: Map,
+    pub within: PixelMap,
     /// What each pixel was expected to cost, where a score asks: the entropy of the model's prediction in nats.
-    pub expectation: Option<Map>,
+    pub expectation: Option<PixelMap>,
     /// How far each pixel's features are from those of good pictures, where a score asks.
-    pub distance: Option<Map>,
+    pub distance: Option<PixelMap>,
 }
 
-impl Evidence {
+impl ScoreMaps {
     /// Of a picture of whose tiles the model says this.
     ///
     /// # Errors
     /// When a number is not finite; `name` says of which picture.
-    pub fn new(picture: &Picture, answers: Answers, good: Good<'_>, name: &str) -> Result<Self> {
+    pub fn new(picture: &TiledPicture, answers: TileOutputs, good: GoodReference<'_>, name: &str) -> Result<Self> {
         if let Some(broken) = answers.values().find(|value| !value.is_finite()) {
             expect_finite(&[broken], "the surprise at a pixel", || name.into())?;
         }
         // Of a large picture each of these takes much memory: what is merged is dropped.
-        let Answers { nats, expected, distances } = answers;
+        let TileOutputs { nats, expected, distances } = answers;
         let merge = |values: Vec<f32>| picture.merge(values.iter().map(|value| f64::from(*value)));
         let pixels = nats.len();
         Ok(Self {
@@ -112,27 +112,32 @@ impl Evidence {
 
     /// Nats of each pixel beyond the model's own expectation of them, the entropy of its prediction. Panics where that was
     /// not asked for.
-    pub fn unexpected(&self) -> Map {
-        let expectation = self.expectation.as_ref().expect("a score's evidence has what the score needs");
+    pub fn unexpected(&self) -> PixelMap {
+        let expectation = self.expectation.as_ref().expect("a score's score_maps has what the score needs");
         self.surprise.minus(expectation)
     }
 }
 
-/// The evidence of each of some pictures. Their tiles share batches, which moves no bit of any.
+/// The score_maps of each of some pictures. Their tiles share batches, which moves no bit of any.
 ///
 /// # Errors
 /// When they are not the model's, the engine fails, or what it says of a pixel is not finite.
-pub fn evidence(engine: &mut dyn Engine, pictures: &[Named], good: Good<'_>, needs: &Needs) -> Result<Vec<Evidence>> {
+pub fn score_maps(
+    engine: &mut dyn Engine,
+    pictures: &[NamedPicture],
+    good: GoodReference<'_>,
+    needs: &ScoreInputs,
+) -> Result<Vec<ScoreMaps>> {
     let n_ctx = engine.config().n_ctx();
     let tokens: Vec<u16> = pictures.iter().flat_map(|named| named.picture.tokens()).copied().collect();
-    let mut answers = Answers::default();
+    let mut answers = TileOutputs::default();
     for batch in tokens.chunks(BATCH * n_ctx) {
         answers.extend(ask(engine, batch, needs)?);
     }
     let mut found = Vec::with_capacity(pictures.len());
-    for Named { name, picture, .. } in pictures {
+    for NamedPicture { name, picture, .. } in pictures {
         let own = answers.take(picture.tokens().len());
-        found.push(Evidence::new(picture, own, good, name).map_err(|error| blame(engine, error))?);
+        found.push(ScoreMaps::new(picture, own, good, name).map_err(|error| blame(engine, error))?);
     }
     Ok(found)
 }
@@ -141,9 +146,9 @@ pub fn evidence(engine: &mut dyn Engine, pictures: &[Named], good: Good<'_>, nee
 ///
 /// # Errors
 /// When the engine fails.
-pub fn ask(engine: &mut dyn Engine, tokens: &[u16], needs: &Needs) -> Result<Answers> {
+pub fn ask(engine: &mut dyn Engine, tokens: &[u16], needs: &ScoreInputs) -> Result<TileOutputs> {
     let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
-    let mut answers = Answers::default();
+    let mut answers = TileOutputs::default();
     if needs.expectation {
         // One pass for both.
         let mut logits = vec![0.0; LOGITS * n_ctx * n_vocab];

@@ -1,6 +1,6 @@
 //! Adam with decoupled weight decay, in the order of torch.optim.AdamW.
 
-use crate::optimizer::AdamStep;
+use crate::adam::AdamStep;
 
 /// One step of one parameter: the new `(p, m, v)` from its gradient `g`.
 pub fn adam(step: &AdamStep, p: f64, m: f64, v: f64, g: f64) -> (f64, f64, f64) {

@@ -4,10 +4,10 @@
 //! Validations choose the weights that are kept, so their number is counted from the plan and never measured: a run repeats
 //! itself to the bit. Sample grids choose nothing and go by the clock.
 
-use crate::train::config::TrainSection;
+use crate::train::config::TrainSettings;
 
 /// What all of it takes, as a share of the time of the steps, before any of it was seen.
-pub const SHARE: f64 = 0.12;
+pub(crate) const SHARE: f64 = 0.12;
 /// How much longer an image takes in training, forward and backward, than in a validation.
 const STEP_TO_FORWARD: f64 = 3.0;
 /// Validations of a run.
@@ -27,7 +27,7 @@ const FEWEST_DRAWN: usize = 4;
 
 /// How validations and probes are planned where nothing is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
+pub struct ValidationPlan {
     /// Validation images that there are.
     pub images: usize,
     /// Fewest of them that a validation may have.
@@ -40,20 +40,20 @@ pub struct Evaluation {
     pub always_probes: bool,
 }
 
-impl Default for Evaluation {
+impl Default for ValidationPlan {
     fn default() -> Self {
         Self { images: 0, at_least: FEWEST_IMAGES, share: 1.0 / 15.0, probe: 0.0, always_probes: false }
     }
 }
 
-impl Evaluation {
+impl ValidationPlan {
     /// Of a classifier: the validation's accuracy chooses its weights, so all images count, and it may take longer.
     pub fn of_classifier(images: usize) -> Self {
         Self { images, at_least: images, share: 1.0 / 5.0, ..Self::default() }
     }
 
     /// Of pretraining that validates so many `images` and probes at the cost of so many forward passes.
-    pub fn of_pretraining(train: &TrainSection, images: usize, probe: f64) -> Self {
+    pub fn of_pretraining(train: &TrainSettings, images: usize, probe: f64) -> Self {
         let all = Self { images, probe, always_probes: train.probe_images.is_some(), ..Self::default() };
         match train.eval_images {
             Some(_) => Self { at_least: images, ..all },
@@ -96,20 +96,20 @@ impl Evaluation {
 
 /// How sample grids are planned where nothing is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drawing {
+pub struct SamplePlan {
     /// Grids of the run.
     pub grids: u64,
     /// Images of each.
     pub images: usize,
 }
 
-impl Default for Drawing {
+impl Default for SamplePlan {
     fn default() -> Self {
         Self { grids: GRIDS, images: 16 }
     }
 }
 
-impl Drawing {
+impl SamplePlan {
     /// Grids of `images` each in a run of `run` seconds, if `cost` are those of such a grid: fewer, and where even one takes
     /// too long and `may_shrink`, a smaller one.
     pub fn within(run: f64, cost: f64, images: usize, may_shrink: bool) -> Self {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn grids_get_fewer_and_then_smaller_as_time_gets_short() {
         let grids = |run, may_shrink| {
-            let Drawing { grids, images } = Drawing::within(run, 2.0, 16, may_shrink);
+            let SamplePlan { grids, images } = SamplePlan::within(run, 2.0, 16, may_shrink);
             (grids, images)
         };
         assert_eq!((grids(1000.0, true), grids(150.0, true), grids(61.0, true)), ((4, 16), (2, 16), (1, 16)));

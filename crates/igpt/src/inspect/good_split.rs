@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// Which good pictures are used for what.
 #[derive(Clone, Debug)]
-pub struct Divided {
+pub struct GoodSplit {
     /// What the reference is fitted to.
     pub reference: Images,
     /// What the threshold is made of.
@@ -27,7 +27,7 @@ pub struct Divided {
 ///
 /// # Errors
 /// When nothing is left for one of both.
-pub fn divide(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) -> Result<Divided> {
+pub fn divide(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) -> Result<GoodSplit> {
     if !(share > 0.0 && share < 1.0) {
         return Err(Error::Invalid(format!("a held-out share of {share}: give one between 0 and 1, such as 0.5")));
     }
@@ -79,7 +79,7 @@ pub fn divide(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) ->
             "{left_out} pictures are not held out, since they are copies of pictures that the network or the reference has seen"
         ));
     }
-    Ok(Divided { reference, held_out, how, notes })
+    Ok(GoodSplit { reference, held_out, how, notes })
 }
 
 /// The cut belongs to the data, as all of its cuts: no flag moves it.

@@ -1,10 +1,10 @@
 //! Learning rates that differ from one parameter tensor to another.
 
-use crate::model::Tensor;
+use crate::model::ParamTensor;
 
 /// What a tensor's learning rate depends on beside the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateGroup {
+pub struct LrGroup {
     /// Blocks above its own. Embeddings count as part of the first block, the final norm and the output matrices as part of
     /// the last.
     pub blocks_above: usize,
@@ -14,9 +14,9 @@ pub struct RateGroup {
     pub classifier: bool,
 }
 
-impl RateGroup {
+impl LrGroup {
     /// That of a tensor of a network of `n_layer` blocks.
-    pub fn of(tensor: &Tensor, n_layer: usize) -> Self {
+    pub fn of(tensor: &ParamTensor, n_layer: usize) -> Self {
         let block = match tensor.name.strip_prefix("transformer.h.") {
             Some(rest) => rest.split('.').next().and_then(|block| block.parse().ok()).unwrap_or(0),
             None if ["transformer.wte.weight", "transformer.wpe.weight"].contains(&tensor.name.as_str()) => 0,
@@ -30,7 +30,7 @@ impl RateGroup {
 
 /// Factors of the learning rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates {
+pub struct LrMultipliers {
     /// For each block above a tensor's, of either optimiser.
     pub layer_decay: f32,
     /// For matrices that sum over the network's width, of Adam alone: Muon's steps are made to the matrix's shape.
@@ -39,19 +39,19 @@ pub struct Rates {
     pub head: f32,
 }
 
-impl Rates {
+impl LrMultipliers {
     /// The same rate for all.
     pub const EVEN: Self = Self { layer_decay: 1.0, width: 1.0, head: 1.0 };
 
     /// Factor of Adam's rate for a tensor of `group`.
-    pub fn adam(&self, group: RateGroup) -> f32 {
+    pub fn adam(&self, group: LrGroup) -> f32 {
         let width = if group.sums_width { self.width } else { 1.0 };
         let head = if group.classifier { self.head } else { 1.0 };
         self.muon(group) * width * head
     }
 
     /// Factor of Muon's rate for a matrix of `group`.
-    pub fn muon(&self, group: RateGroup) -> f32 {
+    pub fn muon(&self, group: LrGroup) -> f32 {
         (0..group.blocks_above).fold(1.0, |factor, _| factor * self.layer_decay)
     }
 }

@@ -15,7 +15,7 @@ const LEAST: f64 = 1e-9;
 /// Unexpected nats of every exact value: its surprise among the values of its colour in good pictures, less the entropy
 /// of these.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Within {
+pub struct ExactValueSurprise {
     /// By [`symbol`].
     pub(super) nats: Vec<f32>,
 }
@@ -53,7 +53,7 @@ impl Counts {
     }
 
     /// What follows from them. Neighbouring values share their counts a little: 1/4, 1/2, 1/4.
-    pub(super) fn within(&self, quantizer: &Quantizer) -> Within {
+    pub(super) fn within(&self, quantizer: &Quantizer) -> ExactValueSurprise {
         let is_grey = quantizer.palette().channels() == 1;
         let run = if is_grey { 256 } else { DISTANCES };
         let smooth = |counts: &[u64]| -> Vec<f64> {
@@ -76,11 +76,11 @@ impl Counts {
             let entropy: f64 = members.iter().map(|symbol| weight(symbol) / total * surprise(symbol)).sum();
             members.iter().for_each(|symbol| nats[*symbol] = (surprise(symbol) - entropy) as f32);
         }
-        Within { nats }
+        ExactValueSurprise { nats }
     }
 }
 
-impl Within {
+impl ExactValueSurprise {
     /// Unexpected nats of each of some values.
     pub(super) fn values(&self, symbols: &[u32]) -> Vec<f64> {
         symbols.iter().map(|symbol| f64::from(self.nats[*symbol as usize])).collect()
@@ -91,12 +91,12 @@ impl Within {
 mod tests {
     use super::*;
     use crate::image::{ImageSize, Pixels};
-    use crate::inspect::{Picture, View};
+    use crate::inspect::{InputMode, TiledPicture};
 
-    fn picture(quantizer: &Quantizer, channels: usize, value: impl Fn(usize) -> u8) -> Picture {
+    fn picture(quantizer: &Quantizer, channels: usize, value: impl Fn(usize) -> u8) -> TiledPicture {
         let size = ImageSize::square(16);
         let pixels = Pixels::new(size, channels, (0..256 * channels).map(|i| value(i / channels)).collect());
-        Picture::new(&pixels, View::Whole, size, quantizer).unwrap()
+        TiledPicture::new(&pixels, InputMode::Whole, size, quantizer).unwrap()
     }
 
     #[test]

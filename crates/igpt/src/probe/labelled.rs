@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::data::{Damaged, Dataset, Images, Split};
+use crate::data::{DamagedImage, Dataset, Images, Split};
 use crate::device::{Engine, Pooling};
 use crate::evaluate::features;
 use crate::palette::Quantizer;
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// The labelled images of a data set, its parts apart.
 #[derive(Clone, Debug)]
-pub struct Labelled {
+pub struct LabelledDataset {
     /// Names of the classes.
     pub classes: Vec<String>,
     /// What classifiers are fitted to.
@@ -25,7 +25,7 @@ pub struct Labelled {
     pub unlabelled: usize,
 }
 
-impl Labelled {
+impl LabelledDataset {
     /// Leaves images without labels out and, if `images` says so, takes only that many of the training images: one of
     /// each class, and the first of an order that `seed` shuffles.
     ///
@@ -122,7 +122,7 @@ fn shown(images: &Images) -> Vec<u32> {
 
 /// What is known of one part's images.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
+pub struct LabelledSplit {
     /// Features of each layer asked for, (n, n_embd).
     pub layers: Vec<Vec<f32>>,
     /// The pixels as the palette gives them, (n, T · channels) in [-1, 1]; empty where they were not asked for.
@@ -130,14 +130,14 @@ pub struct Part {
     /// Class of each image.
     pub labels: Vec<u32>,
     /// Images that could not be decoded and are not among these.
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<DamagedImage>,
 }
 
 /// Runs labelled images through the engine once, divided among the ranks; every rank gets all features.
 ///
 /// # Errors
 /// As [`features`].
-pub fn collect(
+pub(crate) fn collect(
     ranks: &mut Collective,
     engine: &mut dyn Engine,
     images: &Images,
@@ -145,9 +145,12 @@ pub fn collect(
     layers: &[usize],
     with_pixels: bool,
     progress: &mut dyn FnMut(usize),
-) -> Result<Part> {
+) -> Result<LabelledSplit> {
     let n_embd = engine.config().n_embd;
-    let mut part = Part { layers: vec![Vec::with_capacity(images.len() * n_embd); layers.len()], ..Part::default() };
+    let mut part = LabelledSplit {
+        layers: vec![Vec::with_capacity(images.len() * n_embd); layers.len()],
+        ..LabelledSplit::default()
+    };
     let (colors, channels) = (quantizer.palette().colors(), quantizer.palette().channels());
     let mut take = |set: &crate::data::TokenSet, values: &[f32]| {
         for (i, values) in values.chunks_exact(layers.len() * n_embd).enumerate() {

@@ -109,7 +109,7 @@ impl Kernel for Adam<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::optimizer as reference;
+    use crate::reference::adam as reference;
     use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 
     /// The paper's settings at step `t`, with weight decay and clipping so that they are seen.

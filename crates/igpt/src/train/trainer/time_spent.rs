@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Seconds of a run by what they were spent on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Spent {
+#[non_exhaustive]
+pub struct TimeSpent {
     /// Optimizer steps, waiting for batches included.
     pub steps: f64,
     /// Validations.
@@ -30,7 +31,7 @@ pub(super) enum Part {
     Checkpoints,
 }
 
-impl Spent {
+impl TimeSpent {
     /// Each part by its name, the largest share of most runs first.
     pub fn parts(&self) -> [(&'static str, f64); 5] {
         [

@@ -7,7 +7,7 @@ use igpt::device::{self, Device, EngineOptions};
 use igpt::device::{Engine, Precision};
 use igpt::model::{ModelDir, Objective};
 use igpt::train::open_model;
-use igpt::{Error, Result};
+use igpt::{Error, Model, Result};
 
 use crate::named::named;
 use crate::shared::{DeviceArgs, ThreadArgs};
@@ -109,6 +109,16 @@ impl EngineArgs {
     /// Options of an engine that only computes forward.
     pub(crate) fn options(&self, precision: Precision) -> EngineOptions {
         inference(self.device.device, self.threads(), precision, None)
+    }
+
+    /// `model` with an engine that only computes forward.
+    pub(crate) fn open_model(
+        &self,
+        model: ModelDir,
+        precision: Precision,
+        quantize: Option<Quantize>,
+    ) -> Result<Model> {
+        Model::from_dir(model, &inference(self.device.device, self.threads(), precision, quantize))
     }
 
     /// An engine for `model` that only computes forward.

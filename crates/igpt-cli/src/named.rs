@@ -1,6 +1,8 @@
 //! Parsers of flags whose values are those of a library's enum by name: the library knows nothing of flags, and `--help`
 //! lists every name.
 
+use std::str::FromStr;
+
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Takes one of `values` by its name.
@@ -19,6 +21,14 @@ pub(crate) fn described<T: Copy + Send + Sync + 'static>(
     parser(values.iter().map(|&(value, help)| (value, PossibleValue::new(name(value)).help(help))).collect())
 }
 
+/// Takes one of `names`, which the library reads itself.
+pub(crate) fn parsed<T>(names: &[&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = igpt::Error> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names.iter().copied()).try_map(|text| text.parse())
+}
+
 fn parser<T: Copy + Send + Sync + 'static>(values: Vec<(T, PossibleValue)>) -> impl TypedValueParser<Value = T> {
     let possible = PossibleValuesParser::new(values.iter().map(|(_, possible)| possible.clone()));
     possible.map(move |text| {
@@ -30,6 +40,7 @@ fn parser<T: Copy + Send + Sync + 'static>(values: Vec<(T, PossibleValue)>) -> i
 #[cfg(test)]
 mod tests {
     use clap::{Arg, Command};
+    use igpt::data::Split;
     use igpt::model::Preset;
 
     use super::*;
@@ -41,6 +52,11 @@ mod tests {
         for preset in Preset::ALL {
             assert_eq!(parse(preset.name()).unwrap().get_one("preset"), Some(&preset));
         }
+        let split = Command::new("test").arg(Arg::new("split").value_parser(parsed::<Split>(&Split::NAMES)));
+        let matches = split.clone().try_get_matches_from(["test", "test"]).unwrap();
+        assert_eq!(matches.get_one("split"), Some(&Split::Test));
+        let told = split.try_get_matches_from(["test", "tset"]).unwrap_err().to_string();
+        assert!(told.contains("[possible values: train, validation, test, all]"), "{told}");
         let told = parse("huge").unwrap_err().to_string();
         assert!(told.contains("[possible values: nano, tiny, xs, s, m, l, xl]"), "{told}");
     }

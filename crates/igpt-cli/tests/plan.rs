@@ -70,7 +70,7 @@ fn what_can_not_fit_is_not_tried_and_the_largest_preset_that_can_is_named() {
 fn the_config_of_an_extended_run_is_planned_with_all_its_legs_and_a_new_budget_drops_them() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let phases = "[train]\nsteps = 20\nlegs = [{ steps = 100, seconds = 1.0 }]\n";
+    let phases = "[train]\nsteps = 20\nphases = [{ steps = 100, seconds = 1.0 }]\n";
     fs::write(folder.join("extended.toml"), phases).unwrap();
     let steps = |more: &str| {
         let plan = format!("plan {NETWORK} --config extended.toml --seconds 0.2 --json {more}");

@@ -35,7 +35,7 @@ fn weights(run: &Path) -> Vec<f32> {
 #[test]
 fn a_builder_trains_to_the_bits_of_the_same_settings_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (built, named) = (folder.path().join("built"), folder.path().join("named"));
+    let [built, named, configured] = ["built", "named", "configured"].map(|name| folder.path().join(name));
     let builder = Pretrain::new().data("emoji").n_px(8).colors(6).steps(4).seed(3).threads(1);
     NETWORK.iter().try_fold(builder, |builder, setting| builder.set(setting)).unwrap().run_in(&built).unwrap();
 
@@ -46,8 +46,15 @@ fn a_builder_trains_to_the_bits_of_the_same_settings_by_name() {
     }
     let (mut ranks, mut quiet, stop) = (Collective::solo(), |_: Event<'_>| (), AtomicBool::new(false));
     let context = &mut Context { ranks: &mut ranks, observer: &mut quiet, stop: &stop };
-    pretrain(&settings.finish().unwrap(), &named, Start::New, context).unwrap();
+    let config = settings.finish().unwrap();
+    pretrain(&config, &named, Start::New, context).unwrap();
     assert!(weights(&built) == weights(&named));
+
+    // What is set afterwards goes on top of a config.
+    let mut longer = config;
+    longer.train.steps = Some(9);
+    Pretrain::from_config(longer).steps(4).context(context.part()).run_in(&configured).unwrap();
+    assert!(weights(&built) == weights(&configured));
 }
 
 #[test]

@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// Files outside `device/cpu/` that may, and how often.
-const ALLOWED: [(&str, usize); 3] =
-    [("igpt/src/device/registry.rs", 1), ("igpt/src/testing/mod.rs", 1), ("igpt/tests/conformance.rs", 1)];
+const ALLOWED: [(&str, usize); 4] = [
+    ("igpt/src/device/mod.rs", 1),
+    ("igpt/src/device/registry.rs", 1),
+    ("igpt/src/testing/mod.rs", 2),
+    ("igpt/tests/conformance.rs", 2),
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -22,7 +26,7 @@ fn no_path_into_the_processors_backend_stands_outside_it_but_its_registration() 
     let mut files = Vec::new();
     sources(&crates, &mut files);
     assert!(files.len() > 200);
-    let path = ["cpu", "::"].concat();
+    let names = [["cpu", "::"].concat(), ["Cpu", "Backend"].concat()];
     let mut found = Vec::new();
     for file in files {
         let name = file.strip_prefix(&crates).unwrap().to_string_lossy().replace('\\', "/");
@@ -30,7 +34,7 @@ fn no_path_into_the_processors_backend_stands_outside_it_but_its_registration() 
             continue;
         }
         let text = std::fs::read_to_string(&file).unwrap();
-        let lines = text.lines().enumerate().filter(|(_, line)| line.contains(&path));
+        let lines = text.lines().enumerate().filter(|(_, line)| names.iter().any(|name| line.contains(name)));
         let lines: Vec<String> = lines.map(|(i, line)| format!("{name}:{}: {}", i + 1, line.trim())).collect();
         let allowed = ALLOWED.iter().find(|(allowed, _)| *allowed == name).map_or(0, |(_, count)| *count);
         if lines.len() > allowed {

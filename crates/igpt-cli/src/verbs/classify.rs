@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::data::{Batch, DamagedImage, Preprocess, images_of_files};
+use igpt::data::{Batch, DamagedImage, images_of_files};
 use igpt::device::Precision;
-use igpt::evaluate::classify;
 use igpt::formats::decode;
 use igpt::model::{ModelDir, ParamLayout};
-use igpt::palette::Quantizer;
 use igpt::train::TrainedOn;
 use igpt::train::open_model;
 use igpt::{Error, Result};
@@ -50,28 +48,25 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     expect_trained(&model, &args.model)?;
     let classes = model.classes();
-    let mut engine = args.engine.open(&model, Precision::F32, None)?;
-    let quantizer = Quantizer::new(model.palette);
-    let (size, n_ctx) = (model.config.n_px, model.config.n_ctx());
-    let preprocess = Preprocess::of(quantizer.palette(), size);
-    let mut tokens = vec![0; n_ctx];
+    let mut model = args.engine.open_model(model, Precision::F32, None)?;
+    let n_ctx = model.config().n_ctx();
     let files = files_of(&args.files)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(None, &images_of_files(&files));
     let (mut results, mut unread, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (file, seen) in files.iter().zip(&seen.marks) {
-        let pixels = decode::read(file, quantizer.palette().channels());
-        let pixels = pixels.and_then(|pixels| preprocess.evaluation(&pixels));
-        left_out.push(pixels.is_err());
+        let pixels = decode::read(file, model.palette().channels());
+        let tokens = pixels.and_then(|pixels| model.tokens_of(&pixels));
+        left_out.push(tokens.is_err());
         let name = file.display().to_string();
-        match pixels {
-            Ok(pixels) => quantizer.tokens(&pixels, &mut tokens),
+        let tokens = match tokens {
+            Ok(tokens) => tokens,
             Err(error) => {
                 unread.push(DamagedImage::new(name, &error));
                 continue;
             }
-        }
+        };
         // One by one, each under the same masks if there are any: a picture's class depends on no other.
-        let found = classify(&mut *engine, &Batch::new(tokens.clone(), n_ctx), 0);
+        let found = model.classify_batch(&Batch::new(tokens, n_ctx), 0);
         let found = found.map_err(|error| error.of_model(args.model.display()))?.remove(0);
         // What most votes are for comes first, even where another class is likelier on average.
         let mut order: Vec<usize> = (0..classes.len()).collect();

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use igpt::data::{self, Split, TokenSet};
 use igpt::formats::decode;
-use igpt::generate::{FillSettings, expect_room, fill};
+use igpt::generate::{FillSettings, expect_room};
 use igpt::image::{ImageSize, hidden};
+use igpt::palette::Quantizer;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, with_bar};
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
+use crate::named::parsed;
 use crate::output::{print_json, say};
 use crate::shared::DataArgs;
 
@@ -26,8 +28,8 @@ use crate::shared::DataArgs;
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
-    /// Which images: train, validation, test or all [default: test, or all images of a folder without parts]
-    #[arg(long)]
+    /// Which images [default: test, or all images of a folder without parts]
+    #[arg(long, value_parser = parsed::<Split>(&Split::NAMES))]
     split: Option<Split>,
     /// Rows that are given; half of the image if neither this nor a mask is said
     #[arg(long, value_name = "R")]
@@ -59,17 +61,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Err(Error::Invalid("-n and --completions must be at least 1".into()));
     }
     let mut artist = Artist::open(&args.draw)?;
-    let size = artist.engine.config().n_px;
+    let size = artist.model.config().n_px;
     let missing = missing(&args, size)?;
     let (dataset, model) = (args.data.open()?, args.draw.model.path());
     let pictures = Pictures::of(dataset, &args.data.data, args.split, model, OwnFolder::HeldOut)?;
     let images = &pictures.images;
     let images = if args.spread { images.spread(args.images) } else { images.take(args.images) };
     let k = args.completions;
-    expect_room(artist.engine.config(), images.len(), k)?;
+    expect_room(artist.model.config(), images.len(), k)?;
     let (all, cells) = (images.len().saturating_mul(k), images.len().saturating_mul(k + 2));
     artist.expect_room([cells, k + 2], [all, k])?;
-    let originals = data::tokenize_unchecked(&images, size, &artist.quantizer)?;
+    let quantizer = Quantizer::new(artist.model.palette().clone());
+    let originals = data::tokenize_unchecked(&images, size, &quantizer)?;
     tell_damaged(&originals.damaged, originals.images(), &args.data.data)?;
     say!("{} images of {} ({})", originals.images(), args.data.data, pictures.part());
     let seen = pictures.seen(&images, &originals.damaged);
@@ -80,7 +83,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
     let mut cells = Vec::new();
     for (i, completions) in completions.chunks(k).enumerate() {
-        let original = artist.quantizer.pixels(originals.image(i), size);
+        let original = artist.model.pixels(originals.image(i));
         cells.push(hidden(&original, |pixel| missing[pixel]));
         cells.extend(artist.pixels(completions));
         cells.push(original);
@@ -141,5 +144,5 @@ fn draw(
     };
     let filling = FillSettings::default().attempts(args.completions).candidates(args.candidates).rounds(args.steps);
     let known = (0..originals.images()).map(known).collect();
-    fill(&mut *artist.engine, known, filling, &artist.settings, progress)
+    artist.model.complete_tokens(known, filling, &artist.settings, progress)
 }

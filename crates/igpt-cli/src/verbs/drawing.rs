@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use igpt::device::{Engine, Precision};
+use igpt::device::Precision;
 use igpt::formats::{gif, png};
 use igpt::generate::SamplingSettings;
 
@@ -11,8 +11,7 @@ use igpt::image::{GAP, Pixels, grid, readable_scale};
 
 use igpt::formats::{npy, png::Text};
 use igpt::machine::expect_memory;
-use igpt::palette::Quantizer;
-use igpt::{Error, Result};
+use igpt::{Error, Model, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::model_args::{EngineArgs, ModelArgs, QuantizeArgs};
@@ -54,8 +53,7 @@ pub(crate) struct DrawArgs {
 
 /// A model ready to draw.
 pub(crate) struct Artist {
-    pub engine: Box<dyn Engine>,
-    pub quantizer: Quantizer,
+    pub model: Model,
     pub settings: SamplingSettings,
     /// The model's name, for texts.
     pub name: String,
@@ -72,14 +70,13 @@ impl Artist {
         settings.validate()?;
         let (model, name) = (args.model.open()?, args.model.name());
         model.expect_generative(&name)?;
-        let engine = args.engine.open(&model, Precision::F32, args.quantize.quantize)?;
-        let quantizer = Quantizer::new(model.palette);
-        Ok(Self { engine, quantizer, settings, name, out: args.out.clone(), gif: args.gif.clone() })
+        let model = args.engine.open_model(model, Precision::F32, args.quantize.quantize)?;
+        Ok(Self { model, settings, name, out: args.out.clone(), gif: args.gif.clone() })
     }
 
     /// Refuses pictures of so many `cells`, and an animation of `images`, that can't be made, before any is drawn.
     pub(crate) fn expect_room(&self, [cells, columns]: [usize; 2], [images, gif_columns]: [usize; 2]) -> Result<()> {
-        let size = self.engine.config().n_px;
+        let size = self.model.config().n_px;
         if self.gif.is_some() {
             gif::expect_size(images, size, gif_columns, self.scale(images, gif_columns))?;
         }
@@ -91,8 +88,7 @@ impl Artist {
 
     /// Token sequences as images.
     pub(crate) fn pixels(&self, images: &[Vec<u16>]) -> Vec<Pixels> {
-        let size = self.engine.config().n_px;
-        images.iter().map(|tokens| self.quantizer.pixels(tokens, size)).collect()
+        images.iter().map(|tokens| self.model.pixels(tokens)).collect()
     }
 
     /// Writes `--out`: `cells` as a grid of `columns`, or `images` as an array.
@@ -107,14 +103,14 @@ impl Artist {
     /// Writes `--gif`, if asked for: images being drawn after their first `given` pixels.
     pub(crate) fn save_gif(&self, images: &[Vec<u16>], given: usize, columns: usize) -> Result<()> {
         let Some(path) = &self.gif else { return Ok(()) };
-        let palette = self.quantizer.palette();
+        let palette = self.model.palette();
         let colors: Vec<[u8; 3]> = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
-        let size = self.engine.config().n_px;
+        let size = self.model.config().n_px;
         gif::save(path, images, size, &colors, given, columns, self.scale(images.len(), columns))
     }
 
     fn scale(&self, cells: usize, columns: usize) -> usize {
-        let size = self.engine.config().n_px;
+        let size = self.model.config().n_px;
         let side = columns.saturating_mul(size.width).max(cells.div_ceil(columns).saturating_mul(size.height));
         readable_scale(size).min(LARGE / side).max(1)
     }

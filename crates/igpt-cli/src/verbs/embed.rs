@@ -15,7 +15,7 @@ use serde_json::json;
 use super::drawing::with_bar_if;
 use super::pictures::{OwnFolder, Pictures, tell_damaged};
 use crate::model_args::{EngineArgs, ModelArgs, PrecisionArgs};
-use crate::named::described;
+use crate::named::{described, parsed};
 use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs, ending_in};
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Images to embed: train, validation, test or all
-    #[arg(long, default_value_t = Split::All)]
+    #[arg(long, value_parser = parsed::<Split>(&Split::NAMES), default_value_t = Split::All)]
     split: Split,
     /// Layers: all (the number of blocks and one), or numbers from 0 with commas between
     #[arg(long, value_name = "all|L,L", default_value_t = Layers::All)]

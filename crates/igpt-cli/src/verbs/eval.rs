@@ -17,6 +17,7 @@ use serde_json::json;
 use super::drawing::with_bar_if;
 use super::pictures::{OwnFolder, Pictures, left_out, tell_damaged};
 use crate::model_args::{EngineArgs, PrecisionArgs, Quantize};
+use crate::named::parsed;
 use crate::output::{print_json, say};
 use crate::ranks;
 use crate::shared::{DataArgs, JsonArgs};
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Images to score: train, validation, test or all [default: test, or all images of a folder without parts]
-    #[arg(long)]
+    #[arg(long, value_parser = parsed::<Split>(&Split::NAMES))]
     split: Option<Split>,
     /// Score only so many images, spread evenly; 0 is all
     #[arg(long, value_name = "N", default_value_t = 0)]

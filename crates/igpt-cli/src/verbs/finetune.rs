@@ -1,9 +1,9 @@
 //! `igpt finetune`: trains a classifier on top of a model, or of a fresh network, and leaves a run directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use igpt::train::{self, FinetuneSummary, Head, Overrides, RunConfig, Table, Value};
-use igpt::{Error, Result};
+use igpt::train::{Context, FinetuneSummary, Head, Overrides, RunConfig, Table, Value};
+use igpt::{Error, Finetune, Result};
 
 use super::run_args::integer;
 use super::training::{Kind, TrainingArgs};
@@ -75,7 +75,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
-    args.training.train(|| settings(&args), &Kind { train: train::finetune, tell }, &args.json, signals)
+    let train = |config, out: &Path, start, context: Context<'_>| {
+        Finetune::from_config(config).context(context).run_as(start, out)
+    };
+    args.training.train(|| settings(&args), &Kind { train, tell }, &args.json, signals)
 }
 
 fn settings(args: &Args) -> Result<RunConfig> {

@@ -11,7 +11,7 @@ use igpt::palette::{self, ColorScale, Distortion, Palette, PaletteFitOptions, Qu
 use igpt::{Error, Result};
 use serde_json::json;
 
-use crate::named::described;
+use crate::named::{described, parsed};
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 
@@ -75,7 +75,7 @@ struct Inspect {
     #[arg(long, value_parser = described(&SCALES, ColorScale::name), default_value = ColorScale::Signed.name())]
     scale: ColorScale,
     /// Images to judge by: train, validation, test or all
-    #[arg(long, default_value_t = Split::Validation)]
+    #[arg(long, value_parser = parsed::<Split>(&Split::NAMES), default_value_t = Split::Validation)]
     split: Split,
     /// Judge by the images as a model of this side sees them; without it, as they are
     #[arg(long, value_name = "SIDE")]

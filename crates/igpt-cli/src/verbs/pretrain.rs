@@ -1,10 +1,10 @@
 //! `igpt pretrain`: trains a model and leaves a run directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use igpt::Result;
 use igpt::model::Objective;
-use igpt::train::{self, Overrides, PretrainSummary, TimeSpent};
+use igpt::train::{Context, Overrides, PretrainSummary, TimeSpent};
+use igpt::{Pretrain, Result};
 
 use super::training::{Kind, TrainingArgs};
 use crate::output::say;
@@ -48,7 +48,10 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     }
     let layers = || Ok(training.run.layers(Overrides::default())?.merge_under(beside.clone()));
     let settings = || training.run.finish(layers()?, beside.clone());
-    training.train(settings, &Kind { train: train::pretrain, tell }, json, signals)
+    let train = |config, out: &Path, start, context: Context<'_>| {
+        Pretrain::from_config(config).context(context).run_as(start, out)
+    };
+    training.train(settings, &Kind { train, tell }, json, signals)
 }
 
 fn tell(summary: &PretrainSummary) {

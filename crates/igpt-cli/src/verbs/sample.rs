@@ -1,6 +1,6 @@
 //! `igpt sample`: images drawn from nothing.
 
-use igpt::generate::{expect_room, sample};
+use igpt::generate::expect_room;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, square_columns, with_bar};
@@ -22,16 +22,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.images == 0 {
         return Err(Error::Invalid("-n is 0: ask for at least one image".into()));
     }
-    let artist = Artist::open(&args.draw)?;
+    let mut artist = Artist::open(&args.draw)?;
     let (n, columns) = (args.images, square_columns(args.images));
-    expect_room(artist.engine.config(), n, 1)?;
+    expect_room(artist.model.config(), n, 1)?;
     artist.expect_room([n, columns], [n, columns])?;
-    let (drawn, time) = with_bar("drawing", |progress| sample(&*artist.engine, n, 0, &artist.settings, 0, progress))
+    let settings = artist.settings;
+    let (drawn, time) = with_bar("drawing", |progress| artist.model.sample_tokens(n, &settings, progress))
         .map_err(|error| error.of_model(&artist.name))?;
     let images = artist.pixels(&drawn);
     artist.save("Samples", &images, &images, columns)?;
     artist.save_gif(&drawn, 0, columns)?;
-    let summary = artist.summary(n, n * artist.engine.config().n_ctx(), time);
+    let summary = artist.summary(n, n * artist.model.config().n_ctx(), time);
     if args.draw.json.json {
         print_json(&summary)?;
     }

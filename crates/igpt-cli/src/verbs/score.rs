@@ -25,6 +25,7 @@ use super::drawing::with_bar;
 use super::maps;
 use super::pictures::{OwnFolder, Pictures, left_out, tell_damaged};
 use crate::model_args::{EngineArgs, ModelArgs, expect_autoregressive};
+use crate::named::parsed;
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs};
 
@@ -49,13 +50,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Images to score: train, validation, test or all [default: test, or all images of a folder without parts]
-    #[arg(long)]
+    #[arg(long, value_parser = parsed::<Split>(&Split::NAMES))]
     split: Option<Split>,
     /// A second data set, thought to be odd: how well do the scores tell it from the first?
     #[arg(long, value_name = "SPEC")]
     against: Option<String>,
     /// Its images: train, validation, test or all
-    #[arg(long, default_value_t = Split::All)]
+    #[arg(long, value_parser = parsed::<Split>(&Split::NAMES), default_value_t = Split::All)]
     against_split: Split,
     /// What stands for an image's complexity: the context model that igpt inspect fit keeps with the model, or the size of a
     /// PNG [default: context, or png where the model has no fit]. Without a fit, context is fitted to the train split of

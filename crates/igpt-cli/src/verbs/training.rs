@@ -28,8 +28,8 @@ pub(crate) struct TrainingArgs {
 
 /// A kind of training.
 pub(crate) struct Kind<T> {
-    /// Trains; of the library.
-    pub(crate) train: fn(&RunConfig, &Path, Start, &mut Context<'_>) -> Result<T>,
+    /// Trains in a run directory, by the library's builder.
+    pub(crate) train: fn(RunConfig, &Path, Start, Context<'_>) -> Result<T>,
     /// Says what came of it.
     pub(crate) tell: fn(&T),
 }
@@ -60,8 +60,8 @@ impl TrainingArgs {
         let page = self.page.open(ranks.leads(), &self.run.out)?;
         let mut progress = RankZeroObserver::new(ranks, signals);
         let (start, found) = self.rates.search(ranks, &mut config, &self.run, &mut progress, signals)?;
-        let context = &mut Context { ranks, observer: &mut progress, stop: signals.stop() };
-        let result = (kind.train)(&config, &self.run.out, start, context);
+        let context = Context { ranks, observer: &mut progress, stop: signals.stop() };
+        let result = (kind.train)(config, &self.run.out, start, context);
         progress.finish();
         let result = result?;
         if !ranks.leads() {

@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 use super::training::{Training, shared_settings, stopped};
 use crate::Result;
 use crate::data::Dataset;
-use crate::train::{FinetuneSummary, Head, Start, Table, finetune_on};
+use crate::train::{FinetuneSummary, Head, RunConfig, Start, Table, finetune_on};
 
 /// Fine-tunes a model as a classifier: what the program does as `igpt finetune`, with the same defaults.
 pub struct Finetune<'a> {
@@ -36,6 +36,11 @@ impl<'a> Finetune<'a> {
         let path = scratch.path().join("model");
         model.save(&path)?;
         Ok(Self { source: Some(scratch), ..Self::from_path(path) })
+    }
+
+    /// With the settings of `config`, whose `[finetune]` names the model; those set afterwards go on top.
+    pub fn from_config(config: RunConfig) -> Self {
+        Self { training: Training::of(config), source: None }
     }
 
     /// Trains on a data set with classes that is open already, or was made of images in memory or of a source of your own.
@@ -70,7 +75,7 @@ impl<'a> Finetune<'a> {
     /// As [`finetune`](crate::train::finetune()), and when training is stopped.
     pub fn run(self) -> Result<Model> {
         let scratch = Scratch::new()?;
-        let result = self.start(scratch.path(), Start::New)?;
+        let result = self.run_as(Start::New, scratch.path())?;
         if result.stopped { Err(stopped()) } else { Model::open(&result.model) }
     }
 
@@ -79,7 +84,7 @@ impl<'a> Finetune<'a> {
     /// # Errors
     /// As [`finetune`](crate::train::finetune()).
     pub fn run_in(self, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
-        self.start(directory.as_ref(), Start::New)
+        self.run_as(Start::New, directory)
     }
 
     /// Goes on with a stopped run, from its newest checkpoint to the same bits. Settings must be as they were.
@@ -87,11 +92,16 @@ impl<'a> Finetune<'a> {
     /// # Errors
     /// As [`finetune`](crate::train::finetune()).
     pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
-        self.start(directory.as_ref(), Start::Resume)
+        self.run_as(Start::Resume, directory)
     }
 
-    fn start(self, out: &Path, start: Start) -> Result<FinetuneSummary> {
+    /// Trains in a run directory: a new one, one that is replaced, or a stopped run that is resumed, as `start` says.
+    ///
+    /// # Errors
+    /// As [`finetune`](crate::train::finetune()).
+    pub fn run_as(self, start: Start, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
         let Self { mut training, source } = self;
+        let out = directory.as_ref();
         let (config, dataset) = (training.config()?, training.dataset.take());
         let result = training.with_context(|context| finetune_on(dataset, &config, out, start, context));
         drop(source);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::prompt::Prompt;
-use crate::data::{DamagedImage, Dataset, Images, Split, TokenSet, tokenize_unchecked};
+use crate::data::{Batch, DamagedImage, Dataset, Images, Preprocess, Split, TokenSet, tokenize_unchecked};
 use crate::device::{self, Engine, EngineOptions, Pooling, Precision};
 use crate::evaluate::{Classification, Layers, classify, features, surprise_maps};
 use crate::generate::{FillSettings, SamplingSettings, expect_room, fill, sample};
@@ -90,7 +90,15 @@ impl Model {
     /// # Errors
     /// When its engine can't be opened.
     pub fn bundled() -> Result<Self> {
-        Self::of(ModelDir::bundled()?, None, &EngineOptions::new(Precision::F32))
+        Self::from_dir(ModelDir::bundled()?, &EngineOptions::new(Precision::F32))
+    }
+
+    /// Opens a model directory that is in memory.
+    ///
+    /// # Errors
+    /// When its engine can't be opened.
+    pub fn from_dir(model: ModelDir, options: &EngineOptions) -> Result<Self> {
+        Self::of(model, None, options)
     }
 
     fn of(model: ModelDir, fit: Option<InspectionFit>, options: &EngineOptions) -> Result<Self> {
@@ -123,6 +131,17 @@ impl Model {
         expect_whole(&set.damaged).map(|()| set)
     }
 
+    /// Tokens of one decoded image of any size, (T) at the model's size.
+    ///
+    /// # Errors
+    /// When it would have to be scaled where the palette forbids it.
+    pub fn tokens_of(&self, image: &Pixels) -> Result<Vec<u16>> {
+        let scaled = Preprocess::of(self.palette(), self.config().n_px).evaluation(image)?;
+        let mut tokens = vec![0; self.config().n_ctx()];
+        self.quantizer.tokens(&scaled, &mut tokens);
+        Ok(tokens)
+    }
+
     /// The colours of an image's tokens.
     pub fn pixels(&self, tokens: &[u16]) -> Pixels {
         self.quantizer.pixels(tokens, self.model.config.n_px)
@@ -134,8 +153,23 @@ impl Model {
     /// Of a model of masked pixels or of classes alone, bad settings, and when the engine fails.
     pub fn sample(&mut self, n: usize, settings: &SamplingSettings) -> Result<Vec<Pixels>> {
         self.expect_autoregressive("samples nothing")?;
-        let drawn = sample(&*self.engine, n, 0, settings, 0, &mut |_, _| ())?;
+        let drawn = self.sample_tokens(n, settings, &mut |_, _| ())?;
         Ok(drawn.iter().map(|tokens| self.pixels(tokens)).collect())
+    }
+
+    /// Samples `n` images as tokens, (n, T). `progress` is called with the pixels drawn so far and their number in all.
+    ///
+    /// # Errors
+    /// As [`Model::sample`].
+    pub fn sample_tokens(
+        &mut self,
+        n: usize,
+        settings: &SamplingSettings,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Vec<u16>>> {
+        self.model.expect_generative("the model")?;
+        expect_room(&self.model.config, n, 1)?;
+        sample(&*self.engine, n, 0, settings, 0, progress)
     }
 
     /// Completes each of `images` `attempts` times from the pixels that the prompt gives. Per image its completions, in which
@@ -159,11 +193,28 @@ impl Model {
         let known = |i: usize| -> Vec<Option<u16>> {
             set.image(i).iter().zip(&given).map(|(token, given)| given.then_some(*token)).collect()
         };
-        let filling = FillSettings::default().attempts(attempts);
         let known = (0..set.images()).map(known).collect();
-        let drawn = fill(&mut *self.engine, known, filling, settings, &mut |_, _| ())?;
+        let drawn =
+            self.complete_tokens(known, FillSettings::default().attempts(attempts), settings, &mut |_, _| ())?;
         let pixels: Vec<Pixels> = drawn.iter().map(|tokens| self.pixels(tokens)).collect();
         Ok(pixels.chunks(attempts.max(1)).map(<[Pixels]>::to_vec).collect())
+    }
+
+    /// Completes token images of which `known` (T) has the known pixels: (images, attempts, T). `progress` is called with what
+    /// is done so far and how much there is in all.
+    ///
+    /// # Errors
+    /// As [`Model::complete`].
+    pub fn complete_tokens(
+        &mut self,
+        known: Vec<Vec<Option<u16>>>,
+        filling: FillSettings,
+        settings: &SamplingSettings,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Vec<u16>>> {
+        self.model.expect_generative("the model")?;
+        expect_room(&self.model.config, known.len(), filling.attempts)?;
+        fill(&mut *self.engine, known, filling, settings, progress)
     }
 
     /// Log-likelihood of each image, in nats.
@@ -229,9 +280,17 @@ impl Model {
         let mut found = Vec::with_capacity(set.images());
         for start in (0..set.images()).step_by(BATCH) {
             let batch = set.batch(start..(start + BATCH).min(set.images()));
-            found.extend(classify(&mut *self.engine, &batch, start as u64)?);
+            found.extend(self.classify_batch(&batch, start as u64)?);
         }
         Ok(found)
+    }
+
+    /// Classes of a batch of token images. A masked model draws the masks of image `i` by the number `first` + `i`.
+    ///
+    /// # Errors
+    /// As [`Model::classify`].
+    pub fn classify_batch(&mut self, batch: &Batch, first: u64) -> Result<Vec<Classification>> {
+        classify(&mut *self.engine, batch, first)
     }
 
     /// Fits an anomaly detector to good images: to the training part of `good`, with its validation and test parts held out

@@ -8,7 +8,7 @@ use super::training::{Training, shared_settings, stopped};
 use crate::Result;
 use crate::data::Dataset;
 use crate::model::{Objective, Preset};
-use crate::train::{PretrainSummary, Start, pretrain_on};
+use crate::train::{PretrainSummary, RunConfig, Start, pretrain_on};
 
 /// Pretrains a model: what the program does as `igpt pretrain`, with the same defaults.
 ///
@@ -41,6 +41,11 @@ impl<'a> Pretrain<'a> {
     /// With the settings of an empty config file: the embedded emoji, the modern recipe, a nano network.
     pub fn new() -> Self {
         Self { training: Training::new() }
+    }
+
+    /// With the settings of `config`; those set afterwards go on top.
+    pub fn from_config(config: RunConfig) -> Self {
+        Self { training: Training::of(config) }
     }
 
     /// Trains on a data set that is open already, or was made of images in memory or of a source of your own.
@@ -90,7 +95,7 @@ impl<'a> Pretrain<'a> {
     /// As [`pretrain`](crate::train::pretrain()), and when training is stopped.
     pub fn run(self) -> Result<Model> {
         let scratch = Scratch::new()?;
-        let summary = self.set("train.sample_images=0")?.start(scratch.path(), Start::New)?;
+        let summary = self.set("train.sample_images=0")?.run_as(Start::New, scratch.path())?;
         if summary.stopped { Err(stopped()) } else { Model::open(&summary.model) }
     }
 
@@ -99,7 +104,7 @@ impl<'a> Pretrain<'a> {
     /// # Errors
     /// As [`pretrain`](crate::train::pretrain()).
     pub fn run_in(self, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
-        self.start(directory.as_ref(), Start::New)
+        self.run_as(Start::New, directory)
     }
 
     /// Goes on with a stopped run, from its newest checkpoint to the same bits. Settings must be as they were.
@@ -107,10 +112,15 @@ impl<'a> Pretrain<'a> {
     /// # Errors
     /// As [`pretrain`](crate::train::pretrain()).
     pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
-        self.start(directory.as_ref(), Start::Resume)
+        self.run_as(Start::Resume, directory)
     }
 
-    fn start(mut self, out: &Path, start: Start) -> Result<PretrainSummary> {
+    /// Trains in a run directory: a new one, one that is replaced, or a stopped run that is resumed, as `start` says.
+    ///
+    /// # Errors
+    /// As [`pretrain`](crate::train::pretrain()).
+    pub fn run_as(mut self, start: Start, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
+        let out = directory.as_ref();
         let (config, dataset) = (self.training.config()?, self.training.dataset.take());
         self.training.with_context(|context| pretrain_on(dataset, &config, out, start, context))
     }

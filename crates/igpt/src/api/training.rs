@@ -10,6 +10,8 @@ use crate::{Error, Result};
 /// Settings, data, and who hears of the training.
 pub(super) struct Training<'a> {
     settings: Overrides,
+    /// The configuration below the settings; none is that of an empty file.
+    base: Option<RunConfig>,
     pub(super) dataset: Option<Dataset>,
     observer: Option<&'a mut dyn Observer>,
     stop: Option<&'a AtomicBool>,
@@ -19,7 +21,12 @@ pub(super) struct Training<'a> {
 impl<'a> Training<'a> {
     /// With the settings of a config file on top of its recipe.
     pub(super) fn new() -> Self {
-        Self { settings: Overrides::default(), dataset: None, observer: None, stop: None, ranks: None }
+        Self { settings: Overrides::default(), base: None, dataset: None, observer: None, stop: None, ranks: None }
+    }
+
+    /// With the settings of `config`.
+    pub(super) fn of(config: RunConfig) -> Self {
+        Self { base: Some(config), ..Self::new() }
     }
 
     /// Sets `key`.
@@ -49,6 +56,10 @@ impl<'a> Training<'a> {
         self.stop = Some(stop);
     }
 
+    pub(super) fn context(&mut self, context: Context<'a>) {
+        (self.ranks, self.observer, self.stop) = (Some(context.ranks), Some(context.observer), Some(context.stop));
+    }
+
     pub(super) fn ranks(&mut self, ranks: &'a mut Collective) {
         self.ranks = Some(ranks);
     }
@@ -58,8 +69,18 @@ impl<'a> Training<'a> {
     /// # Errors
     /// When a key is unknown or a value is not what it takes.
     pub(super) fn config(&self) -> Result<RunConfig> {
-        let mut config = self.settings.clone().finish()?;
-        config.explicit.all = self.settings.clone();
+        let Some(base) = &self.base else {
+            let mut config = self.settings.clone().finish()?;
+            config.explicit.all = self.settings.clone();
+            return Ok(config);
+        };
+        if self.settings == Overrides::default() {
+            return Ok(base.clone());
+        }
+        let mut config = Overrides::from_config(base).merge_under(self.settings.clone()).finish()?;
+        config.explicit = base.explicit.clone();
+        config.explicit.all = config.explicit.all.merge_under(self.settings.clone());
+        config.data.accept_other = base.data.accept_other;
         Ok(config)
     }
 
@@ -137,6 +158,12 @@ macro_rules! shared_settings {
         /// Trains together with other processes.
         pub fn ranks(mut self, ranks: &'a mut $crate::ranks::Collective) -> Self {
             self.training.ranks(ranks);
+            self
+        }
+
+        /// Trains in a context: with its ranks, its observer and its stop flag.
+        pub fn context(mut self, context: $crate::train::Context<'a>) -> Self {
+            self.training.context(context);
             self
         }
 

@@ -3,7 +3,7 @@
 //! With the feature `testing`. A backend passes if every claim of [`conformance::claims`] holds for it:
 //!
 //! ```
-//! use igpt::device::cpu::CpuBackend;
+//! use igpt::device::CpuBackend;
 //! use igpt::testing::conformance::{Subject, claims};
 //!
 //! let backend = CpuBackend::default();

@@ -10,6 +10,7 @@ use igpt::{Error, Result};
 use serde_json::json;
 
 use super::report::{beside_others, warn_if_noisy};
+use crate::named::parsed;
 use crate::output::say;
 use crate::shared::DataArgs;
 
@@ -22,7 +23,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 32)]
     n_px: usize,
     /// Augmentation: none, imagenet or cifar
-    #[arg(long, default_value = "none")]
+    #[arg(long, value_parser = parsed::<Augment>(&Augment::NAMES), default_value = "none")]
     augment: Augment,
     /// Seconds to go on for
     #[arg(long, default_value_t = 3.0)]

@@ -12,6 +12,7 @@ use igpt::train;
 use igpt::{Error, Result};
 use serde_json::json;
 
+use crate::named::parsed;
 use crate::output::{print_json, say};
 use crate::shared::{DataArgs, JsonArgs, SeedArgs, ThreadArgs};
 use crate::verbs::drawing::with_phases;
@@ -44,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "colors")]
     palette: Option<PathBuf>,
     /// How the stored views of a training image differ: none, imagenet, cifar or crop-flip
-    #[arg(long, default_value = "none")]
+    #[arg(long, value_parser = parsed::<Augment>(&Augment::NAMES), default_value = "none")]
     augment: Augment,
     /// Augmented views of each training image to store beside the image itself
     #[arg(long, value_name = "K", default_value_t = 0)]

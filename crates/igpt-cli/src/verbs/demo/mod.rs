@@ -14,8 +14,8 @@ use igpt::image::{grid, readable_scale};
 use igpt::ranks::Collective;
 use igpt::report;
 use igpt::report::{Findings, ReportSettings, quoted};
-use igpt::train::{self, Context, PretrainSummary, Recipe, Start};
-use igpt::{Error, Result, files};
+use igpt::train::{Context, PretrainSummary, Recipe};
+use igpt::{Error, Pretrain, Result, files};
 use serde_json::json;
 
 use super::drawing::with_phases;
@@ -81,8 +81,8 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
 
     let ranks = &mut Collective::solo();
     let mut progress = RankZeroObserver::new(ranks, signals);
-    let context = &mut Context { ranks, observer: &mut progress, stop: signals.stop() };
-    let summary = train::pretrain(&config, &run, Start::New, context);
+    let context = Context { ranks, observer: &mut progress, stop: signals.stop() };
+    let summary = Pretrain::from_config(config).context(context).run_in(&run);
     progress.finish();
     let summary = summary?;
     signals.run_is_over();

@@ -1,4 +1,4 @@
-//! SHA-256 in hex, of what lies in memory or in a file.
+//! SHA-256 of bytes in memory or of a file, in hexadecimal.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, files};
 
-/// Lower-case hex digits of some bytes.
+/// The bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -16,7 +16,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The 32 bytes themselves, of some bytes that follow each other.
+/// SHA-256 of the concatenated parts, as its 32 bytes.
 pub(crate) fn sha256_of(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     parts.iter().for_each(|part| hasher.update(part));

@@ -1,89 +1,91 @@
-//! The one error type of the library: each variant names the file or value at fault and the next thing to do.
+//! The library's error type: each variant names the file or value at fault and the next thing to do.
 
 use std::path::{Path, PathBuf};
 
 use crate::text::one_line;
 
-/// What can go wrong. The message is one line, fit to be shown to the user as it is.
+/// Error of any library function, by cause.
+///
+/// The message is one line, fit to be shown to the user as it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
     #[error("{}: {source}", shown(path))]
     Io {
-        /// The file or directory.
+        /// The file or directory of the failed operation.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file's contents are not what its format says.
+    /// A file's contents do not match its format.
     #[error("{}: {problem}", shown(path))]
     Format {
-        /// The file.
+        /// The file with the wrong contents.
         path: PathBuf,
-        /// What is wrong and what was expected.
+        /// Description of what is wrong and what was expected.
         problem: String,
     },
-    /// A setting, flag or argument has a value that can't be used.
+    /// A setting, flag or argument has an unusable value.
     #[error("{0}")]
     Invalid(String),
     /// Two things that must belong together don't (palette and model, checkpoint and config, …).
     #[error("{0}")]
     Mismatch(String),
-    /// Something that was asked for is not there; the message says what makes it.
+    /// Something requested does not exist; the message says what creates it.
     #[error("{0}")]
     Missing(String),
-    /// Training met a loss that is not finite.
+    /// The training loss is not finite.
     #[error("the loss is {loss} at step {step}: lower the learning rate; the last good checkpoint is kept")]
     NotFinite {
-        /// The optimiser step.
+        /// The optimizer step of the loss.
         step: u64,
-        /// The value.
+        /// The loss: NaN or infinite.
         loss: f64,
     },
-    /// Training met a gradient that is not finite.
+    /// The norm of the training gradient is not finite.
     #[error("the gradient's norm is {norm} at step {step}: lower the learning rate; the last good checkpoint is kept")]
     GradientNotFinite {
-        /// The optimiser step.
+        /// The optimizer step of the gradient.
         step: u64,
-        /// The value.
+        /// The gradient's norm: NaN or infinite.
         norm: f32,
     },
-    /// A model computed something that is no finite number.
+    /// A model computed a value that is not finite.
     #[error(
         "{model}: {what} of {image} is {value}: the weights are damaged or diverged{}; copy the model again or take an \
          earlier checkpoint", suspect.as_ref().map_or(String::new(), |suspect| format!(" ({suspect})"))
     )]
     ResultNotFinite {
-        /// The model, as far as it is known by name.
+        /// The model's name, as far as it is known.
         model: String,
-        /// What was computed.
+        /// The quantity that was computed.
         what: String,
-        /// The image that it was computed of.
+        /// The image that the quantity was computed for.
         image: String,
-        /// The value.
+        /// The value: NaN or infinite.
         value: f64,
         /// The weight that may be the cause.
         suspect: Option<String>,
     },
 }
 
-/// A path within a message of one line.
+/// The path as text for a message of one line.
 fn shown(path: &Path) -> String {
     one_line(&path.to_string_lossy()).into_owned()
 }
 
-/// The library's result type.
+/// Result of the library's functions, with [`Error`] as its error type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Wraps an i/o error with the path it happened at; made for `map_err`.
+    /// Returns a closure that wraps an I/O error with `path`; made for `map_err`.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { path, source }
     }
 
-    /// The same error with the name of the model that computed, where it is about a model's results.
+    /// Names the model in an error about a model's results; any other error stays as it is.
     #[must_use]
     pub fn of_model(self, name: impl std::fmt::Display) -> Error {
         match self {
@@ -94,7 +96,7 @@ impl Error {
         }
     }
 
-    /// A format error at `path`.
+    /// Creates a format error for the file `path`.
     pub fn format(path: impl Into<PathBuf>, problem: impl Into<String>) -> Error {
         Error::Format { path: path.into(), problem: problem.into() }
     }

@@ -1,9 +1,9 @@
-//! Files: read only where they are files, and written so that they outlast a crash or a full disk.
+//! File access: reads regular files only, and writes files atomically.
 //!
-//! Whatever is read must be a regular file and is opened without waiting, so that a named pipe among images holds
-//! nothing up. Whatever is written is written beside its place, synced and renamed: there is always the old file or the
-//! new one, and nothing partial stays. All files that a run or a verb must not lose go through here, so that tests can
-//! make any byte of them fail.
+//! Everything that is read must be a regular file. It is opened without waiting, so that a named pipe among images does
+//! not block. A written file is first written next to its target, synced and then renamed. There is always either the
+//! old file or the new one, and nothing partial remains. All files that a run or a command must not lose go through
+//! here, so that tests can make any byte of them fail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
 
-/// Opens a regular file for reading; links are followed.
+/// Opens a regular file for reading; symbolic links are followed.
 ///
 /// # Errors
 /// When it can't be opened, or is a directory, named pipe, socket or device.
@@ -33,10 +33,10 @@ pub fn open(path: &Path) -> Result<File> {
     }
 }
 
-/// The bytes of a regular file.
+/// Reads a regular file and returns its bytes.
 ///
 /// # Errors
-/// As [`open`], and when it can't be read to its end.
+/// Same as [`open`], and when it can't be read to its end.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut bytes = Vec::new();
@@ -48,15 +48,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a regular file.
+/// Reads a regular file as UTF-8 text.
 ///
 /// # Errors
-/// As [`read`], and when it is not UTF-8.
+/// Same as [`read`], and when it is not UTF-8.
 pub fn read_to_string(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|_| Error::format(path, "this is not UTF-8 text"))
 }
 
-/// What something that is no file is.
+/// What something that is not a regular file is.
 fn name_of(kind: fs::FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -74,16 +74,18 @@ fn name_of(kind: fs::FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "something else" }
 }
 
-/// Files and folders that are being made beside their places, to be removed when the process is ended.
+/// Files and folders that are being written next to their targets, to be removed when the process is ended.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// A file or folder that is being made beside its place. It goes when this is dropped, and when the process is ended
-/// by [`abandon`], unless it was [kept](Unfinished::keep).
+/// A file or folder that is being written next to its target.
+///
+/// It is removed when this is dropped, and when the process is ended by [`abandon`], unless it was
+/// [kept](Unfinished::keep).
 #[derive(Debug)]
 pub(crate) struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// To be called before anything is made at `path`.
+    /// Registers `path`, before anything is created there.
     pub(crate) fn at(path: PathBuf) -> Self {
         UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
         Self(path)
@@ -93,7 +95,7 @@ impl Unfinished {
         &self.0
     }
 
-    /// It is whole, or has got its name.
+    /// Keeps the file or folder: it is complete, or has been renamed to its target.
     pub(crate) fn keep(self) {
         self.leave_list();
         std::mem::forget(self);
@@ -119,18 +121,19 @@ fn remove_whatever(path: &Path) {
     let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
 }
 
-/// Removes what is half written, and lets nothing new be begun: for the last moment of a process that is ended from
-/// outside.
+/// Removes all half-written files and blocks new ones.
+///
+/// Call it at the very end of a process that is being ended from outside.
 pub fn abandon() {
     let list = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     list.iter().for_each(|path| remove_whatever(path));
     std::mem::forget(list);
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 ///
 /// # Errors
-/// When it is there and stays.
+/// When the file exists and can't be removed.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
@@ -138,25 +141,27 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// A file being written beside its place; [`NewFile::finish`] puts it there, and without it nothing stays.
+/// File that is written atomically: [`NewFile::finish`] moves it to its target once it is complete.
+///
+/// It is written next to its target. Without [`NewFile::finish`] nothing remains.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    /// Where it is while it is being written; none where it is written in its place.
+    /// The temporary file while it is being written; none where the target is written directly.
     beside: Option<Unfinished>,
     path: PathBuf,
 }
 
 impl NewFile {
-    /// Begins a file at `path`; folders on the way are made.
+    /// Begins writing a file at `path`; missing parent folders are created.
     ///
     /// # Errors
-    /// When it can't be made, and where a file without write permission is in its place.
+    /// When the file can't be created, and when a file without write permission has that path.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
-        // A link stays one: what it leads to is written anew.
+        // A symbolic link remains one: its target is written anew.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let there = fs::metadata(&path).ok();
         if there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir()) {
@@ -173,16 +178,16 @@ impl NewFile {
         }
         let (file, beside) = begin(&path).map_err(Error::io(&path))?;
         if let Some(there) = there {
-            // Who could read and write the old one can do so with the new one.
+            // Whoever could read and write the old file can do so with the new one.
             let _ = file.set_permissions(there.permissions());
         }
         Ok(Self { file, beside: Some(beside), path })
     }
 
-    /// Makes what was written last, in its place.
+    /// Completes the file: syncs it and moves it to its target.
     ///
     /// # Errors
-    /// When the disk does not take it; an earlier file is then as it was.
+    /// When the disk does not take it; an earlier file then remains as it was.
     pub fn finish(mut self) -> Result<()> {
         if let Some(beside) = self.beside.take() {
             self.file.sync_all().map_err(Error::io(&self.path))?;
@@ -193,12 +198,14 @@ impl NewFile {
     }
 }
 
-/// The file beside `path`. It has a fixed name, so that what a killed process left is written over, and is locked, so
-/// that two processes that write the same file don't mix: the second one takes a name of its own.
+/// Creates the temporary file next to `path`.
+///
+/// It has a fixed name, so that the rest of a killed process is overwritten. It is locked, so that two processes that
+/// write the same file don't mix: the second one takes a name of its own.
 fn begin(path: &Path) -> io::Result<(File, Unfinished)> {
     let named = |ending: &str| {
         let mut name = std::ffi::OsString::from(".");
-        // Some room is left in the 255 bytes that a name has.
+        // Some room remains within the 255 bytes that a name may have.
         let own = path.file_name().unwrap_or_default();
         name.push(if own.len() > 220 { "igpt".as_ref() } else { own });
         name.push(ending);
@@ -214,7 +221,7 @@ fn begin(path: &Path) -> io::Result<(File, Unfinished)> {
                 Ok((file, beside))
             }
             Err(error) => {
-                // It is somebody else's.
+                // The file belongs to another process.
                 beside.keep();
                 Err(error)
             }
@@ -261,35 +268,37 @@ impl Write for NewFile {
     }
 }
 
-/// Writes a file so that there is always either the old or the new one; folders on the way are made.
+/// Writes a file atomically; missing parent folders are created.
+///
+/// There is always either the old or the new file.
 ///
 /// # Errors
-/// When it can't be written; an earlier file is then as it was.
+/// When the file can't be written; an earlier file then remains as it was.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = NewFile::create(path)?;
     file.write_all(bytes).map_err(Error::io(path))?;
     file.finish()
 }
 
-/// Makes names in a directory last; Windows has no such call and does it by itself.
+/// Syncs the names in a directory to the disk; Windows has no such call and does it by itself.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     let synced = if cfg!(unix) { File::open(path).and_then(|directory| directory.sync_all()) } else { Ok(()) };
     synced.map_err(Error::io(path))
 }
 
-/// A disk that tests can fill, one of each thread.
+/// A disk that tests can fill; each thread has its own.
 #[cfg(test)]
 pub(crate) mod full_disk {
     use std::cell::Cell;
 
     thread_local!(static ROOM: Cell<usize> = const { Cell::new(usize::MAX) });
 
-    /// The disk of this thread takes so many bytes more.
+    /// Leaves room for `bytes` more bytes on this thread's disk.
     pub(crate) fn leave(bytes: usize) {
         ROOM.set(bytes);
     }
 
-    /// Bytes that still fit, of those asked for.
+    /// Takes up to `bytes` bytes of room and returns how many still fit.
     pub(super) fn take(bytes: usize) -> usize {
         let room = ROOM.get();
         let taken = bytes.min(room);

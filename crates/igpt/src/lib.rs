@@ -1,8 +1,8 @@
-//! Generative pretraining from pixels (Chen et al., ICML 2020) as a library: images to palette tokens, a
-//! GPT-2-like transformer trained on the CPU to predict the next pixel, and what it is good for afterwards.
+//! Generative pretraining from pixels (Chen et al., ICML 2020): a GPT-2-like transformer on palette tokens of images.
 //!
-//! [`Pretrain`] trains on a data set and returns a [`Model`], [`Finetune`] makes a classifier of it. A model samples,
-//! completes and scores images, gives features, and tells odd images from good ones.
+//! The library turns images into palette tokens, trains the transformer on the CPU to predict the next pixel, and uses
+//! the trained model. [`Pretrain`] trains on a data set and returns a [`Model`]. [`Finetune`] turns a model into a
+//! classifier. A [`Model`] samples, completes and scores images, computes features, classifies, and detects anomalies.
 //!
 //! ```
 //! use igpt::data::Dataset;
@@ -27,9 +27,9 @@
 //! # }
 //! ```
 //!
-//! `examples/` has five programs of a page each. Below this face data flows one way: [`data`] (images) → [`palette`] (tokens)
-//! → [`train`] (batches through an engine, see [`device`]) → a model directory in Hugging Face's ImageGPT layout →
-//! [`generate`] and [`evaluate`].
+//! `examples/` has five short programs. Below this top layer, data flows one way: [`data`] (images) → [`palette`]
+//! (tokens) → [`train`] (batches through an engine, see [`device`]) → a model directory in Hugging Face's ImageGPT
+//! layout → [`generate`] and [`evaluate`].
 
 mod api;
 mod checksum;

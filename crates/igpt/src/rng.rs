@@ -1,40 +1,40 @@
-//! Counter-based random numbers (Philox4x32-10, Salmon et al. 2011), keyed by what they are for.
+//! Counter-based random numbers (Philox4x32-10, Salmon et al. 2011), keyed by their purpose.
 //!
-//! A draw is a pure function of (seed, purpose, two counters), never of who asked first. That is why image `i` of
-//! seed `s` is the same in any batch and why a resumed run sees the same augmentations.
+//! A draw is a pure function of (seed, purpose, two counters), never of the order of the calls. Therefore image `i` of
+//! seed `s` is the same in any batch, and a resumed run sees the same augmentations.
 
-/// What a random number is used for; different uses never share a stream.
+/// Purpose of a random number; different purposes never share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Initial weights: counters (tensor index, element).
+    /// Initial weights, with counters (tensor index, element).
     Init = 1,
-    /// Order of images in an epoch: counters (epoch, position).
+    /// Order of the images in an epoch, with counters (epoch, position).
     Shuffle = 2,
-    /// Augmentation: counters (epoch, image).
+    /// Augmentation, with counters (epoch, image).
     Augment = 3,
-    /// Sampling pixels: counters (image, pixel).
+    /// Sampling of pixels, with counters (image, pixel).
     Sample = 4,
-    /// Choice of pixels for fitting a palette, and k-means++: counters (round, index).
+    /// Choice of the pixels that a palette is fitted to, and k-means++, with counters (round, index).
     Palette = 5,
-    /// Splits of a data set: counters (0, image).
+    /// Splits of a data set, with counters (0, image).
     Split = 6,
-    /// Choice of labelled images for probes, and their order: counters (what for, round).
+    /// Choice and order of the labelled images for probes, with counters (use, round).
     Probe = 7,
-    /// Masked positions: counters (what for, image), a draw for each pixel.
+    /// Masked positions, one draw per pixel, with counters (use, image).
     Mask = 8,
-    /// Choices among candidates of a completion: counters (image, pixel).
+    /// Resampling of the candidates of a completion (particle filter), with counters (image, pixel).
     Resample = 9,
-    /// The order in which a masked model fills a hole: counters (image, attempt).
+    /// Order in which a masked model fills a hole, with counters (image, attempt).
     Infill = 10,
-    /// Positions whose features are put into a bank: counters (picture, draw).
+    /// Positions whose features go into a memory bank, with counters (picture, draw).
     Inspect = 11,
-    /// Places of the tiles that a model of tiles is validated on: counters (0, tile).
+    /// Positions of the tiles that a model of tiles is validated on, with counters (0, tile).
     Tiles = 12,
 }
 
-/// One keyed stream; see the module's words.
+/// A keyed stream of random numbers, determined by seed, purpose and two counters.
 #[derive(Clone, Debug)]
 pub struct Rng {
     key: [u32; 2],
@@ -44,7 +44,7 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The stream for (`seed`, `purpose`, `a`, `b`). `a` below 2^32, `b` below 2^44.
+    /// Creates the stream of (`seed`, `purpose`, `a`, `b`); `a` is below 2^32, `b` below 2^44.
     pub fn new(seed: u64, purpose: Purpose, a: u64, b: u64) -> Self {
         debug_assert!(a < 1 << 32 && b < 1 << 44);
         let key = [seed as u32, (seed >> 32) as u32];
@@ -53,7 +53,7 @@ impl Rng {
         Self { key, counter, block: [0; 4], used: 4 }
     }
 
-    /// The next 32 random bits.
+    /// Returns the next 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
             self.block = philox(self.counter, self.key);
@@ -64,18 +64,18 @@ impl Rng {
         self.block[self.used - 1]
     }
 
-    /// Uniform in [0, 1) with 53 bits.
+    /// Returns a uniform number in [0, 1) with 53 random bits.
     pub fn uniform(&mut self) -> f64 {
         let bits = (self.next_u32() as u64) << 32 | self.next_u32() as u64;
         (bits >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in 0..n (n > 0), unbiased to 2^-32 of n.
+    /// Returns a uniform integer in 0..n (n > 0), unbiased to 2^-32 of n.
     pub fn below(&mut self, n: u64) -> u64 {
         ((self.next_u32() as u128 * n as u128 + ((self.next_u32() as u128 * n as u128) >> 32)) >> 32) as u64
     }
 
-    /// Standard normal (Box–Muller, one of the pair).
+    /// Returns a standard normal number (Box–Muller, one of the pair).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()

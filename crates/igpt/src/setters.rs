@@ -1,6 +1,6 @@
-//! Chainable setters of settings that may get further fields: `SamplingSettings::default().seed(1).top_k(40)`.
+//! Chainable setters for settings structs that may get further fields: `SamplingSettings::default().seed(1).top_k(40)`.
 
-/// Gives a settings struct a setter for each of the named fields.
+/// Defines a setter for each of the named fields of a settings struct.
 macro_rules! setters {
     ($settings:ty { $($field:ident: $type:ty),* $(,)? }) => {
         impl $settings {

@@ -1,6 +1,6 @@
-//! Plain statistics: a share's interval, quantiles, the area under the ROC curve and its interval.
+//! Basic statistics: Wilson interval of a proportion, quantiles, area under the ROC curve and its interval.
 
-/// Wilson's (1927) 95 % interval of a share of `n`.
+/// Wilson's (1927) 95 % confidence interval of a proportion `share` among `n` cases.
 pub fn wilson(share: f64, n: usize) -> [f64; 2] {
     let (n, z) = (n as f64, 1.959_963_984_540_054);
     let centre = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
@@ -8,7 +8,9 @@ pub fn wilson(share: f64, n: usize) -> [f64; 2] {
     [(centre - reach).max(0.0), (centre + reach).min(1.0)]
 }
 
-/// The value below which a share `q` of `values` lies; the smallest for 0. `None` where there are none.
+/// Quantile of `values`: the value below which a share `q` of them lies; the smallest for 0.
+///
+/// `None` if `values` is empty.
 pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -16,8 +18,10 @@ pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
     sorted.get((q * last as f64).round() as usize).copied()
 }
 
-/// How well a score tells `odd` from `usual`: the probability that one of `odd` has the higher score, ties counting
-/// half; the area under the ROC curve. 0.5 is chance. `None` where either is empty.
+/// Area under the ROC curve of a score that separates `odd` from `usual` cases.
+///
+/// This is the probability that an odd case has a higher score than a usual one, where ties count half. 0.5 is chance.
+/// `None` if either slice is empty.
 pub fn auroc(usual: &[f64], odd: &[f64]) -> Option<f64> {
     if usual.is_empty() || odd.is_empty() {
         return None;
@@ -35,9 +39,11 @@ pub fn auroc(usual: &[f64], odd: &[f64]) -> Option<f64> {
     Some(won / (usual.len() as f64 * odd.len() as f64))
 }
 
-/// 95 % interval of an area under the ROC curve, found on so many `usual` and `odd` scores: where the area found is 1.96
-/// standard errors from a true one, by Hanley and McNeil's (1982) variance at the true one (Newcombe 2006, method 5). As
-/// Wilson's interval it is neither empty at 1 nor leaves 0 to 1. Panics without scores.
+/// 95 % confidence interval of `area`, an area under the ROC curve.
+///
+/// The area was computed from `usual` and `odd` scores (their counts). The interval's ends are the true areas from which
+/// it is 1.96 standard errors away, by Hanley and McNeil's (1982) variance at the true area (Newcombe 2006, method 5).
+/// Like Wilson's interval, it is neither empty at 1 nor leaves the range from 0 to 1. Panics if either count is 0.
 pub fn auroc_interval(area: f64, usual: usize, odd: usize) -> [f64; 2] {
     assert!(usual > 0 && odd > 0, "{usual} usual and {odd} odd scores");
     let (m, n, z) = (usual as f64, odd as f64, 1.959_963_984_540_054);

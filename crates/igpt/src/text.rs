@@ -1,14 +1,17 @@
-//! Words that come from elsewhere (names of files, classes, tensors), made fit to be shown.
+//! Escaping of text from elsewhere (names of files, classes, tensors) before it is shown.
 
 use std::borrow::Cow;
 
-/// The text with its control characters escaped, so that a name can't move a terminal's cursor or set its title. Line
-/// breaks and tabs stay.
+/// Escapes the control characters of a text, except line breaks and tabs.
+///
+/// A name that is shown this way can't move a terminal's cursor or set its title.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_harmful(c) && c != '\n' && c != '\t')
 }
 
-/// As [`printable`], with line breaks and tabs escaped too: a name that can't look like another line of a list or log.
+/// Escapes all control characters of a text, line breaks and tabs included.
+///
+/// A name that is shown this way can't look like another line of a list or log.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_harmful)
 }
@@ -29,7 +32,7 @@ fn escaped(text: &str, harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
         .into()
 }
 
-/// Whether a terminal may act on a character, or show what follows in another order, instead of showing it.
+/// Whether a terminal may act on a character, or reorder what follows, instead of showing it.
 fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,4 @@
-//! A builder for fine-tuning.
+//! Builder for fine-tuning.
 
 use std::path::Path;
 
@@ -9,17 +9,19 @@ use crate::Result;
 use crate::data::Dataset;
 use crate::train::{FinetuneSummary, Head, RunConfig, Start, Table, finetune_on};
 
-/// Fine-tunes a model as a classifier: what the program does as `igpt finetune`, with the same defaults.
+/// Builder that fine-tunes a model as a classifier.
+///
+/// It does what the program does as `igpt finetune`, with the same defaults.
 pub struct Finetune<'a> {
     training: Training<'a>,
-    /// Where a model in memory was put.
+    /// The directory of a model that was in memory.
     source: Option<Scratch>,
 }
 
 impl<'a> Finetune<'a> {
     shared_settings!();
 
-    /// Starts from a model directory or a run.
+    /// Starts from the model in a model directory or a run directory.
     pub fn from_path(model: impl AsRef<Path>) -> Self {
         let mut training = Training::new();
         training.set("finetune", Table::new());
@@ -30,7 +32,7 @@ impl<'a> Finetune<'a> {
     /// Starts from a model in memory.
     ///
     /// # Errors
-    /// When there is no room for it among the system's temporary files.
+    /// When there is no room for the model among the system's temporary files.
     pub fn from_model(model: &Model) -> Result<Self> {
         let scratch = Scratch::new()?;
         let path = scratch.path().join("model");
@@ -43,54 +45,56 @@ impl<'a> Finetune<'a> {
         Self { training: Training::of(config), source: None }
     }
 
-    /// Trains on a data set with classes that is open already, or was made of images in memory or of a source of your own.
+    /// Trains on an opened data set with classes.
+    ///
+    /// Its images may be in memory, or from a [`Source`](crate::data::Source) of your own.
     pub fn dataset(mut self, dataset: Dataset) -> Self {
         self.training.dataset(dataset);
         self
     }
 
-    /// Takes the fine-tuned network (the default), a linear probe, or the better of both on validation.
+    /// Chooses the head: the fine-tuned network (the default), a linear probe, or the better of both on validation.
     pub fn head(self, head: Head) -> Self {
         self.with("finetune.head", head.name())
     }
 
-    /// Trains on so many labelled images of each class.
+    /// Trains on `labels` labelled images per class.
     pub fn labels_per_class(self, labels: usize) -> Self {
         self.with("finetune.labels_per_class", labels as i64)
     }
 
-    /// Trains for so many optimizer steps. By default three passes over the images, at least 1,000 steps.
+    /// Trains for `steps` optimizer steps; by default three passes over the images, but at least 1,000 steps.
     pub fn steps(self, steps: u64) -> Self {
         self.with("train.steps", steps as i64)
     }
 
-    /// Trains for so many minutes.
+    /// Trains for `minutes` minutes.
     pub fn minutes(self, minutes: f64) -> Self {
         self.with("train.minutes", minutes)
     }
 
-    /// Trains and returns the classifier; nothing is kept on disk.
+    /// Trains and returns the classifier; nothing remains on disk.
     ///
     /// # Errors
-    /// As [`finetune`](crate::train::finetune()), and when training is stopped.
+    /// Same as [`finetune`](crate::train::finetune()), and when training is stopped.
     pub fn run(self) -> Result<Model> {
         let scratch = Scratch::new()?;
         let result = self.run_as(Start::New, scratch.path())?;
         if result.stopped { Err(stopped()) } else { Model::open(&result.model) }
     }
 
-    /// Trains in a run directory, which keeps checkpoints, metrics and the model ([`Model::open`] reads it).
+    /// Trains in a run directory, which keeps checkpoints, metrics and the model; [`Model::open`] reads it.
     ///
     /// # Errors
-    /// As [`finetune`](crate::train::finetune()).
+    /// Same as [`finetune`](crate::train::finetune()).
     pub fn run_in(self, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
         self.run_as(Start::New, directory)
     }
 
-    /// Goes on with a stopped run, from its newest checkpoint to the same bits. Settings must be as they were.
+    /// Resumes a stopped run from its newest checkpoint, bit for bit; settings must be as they were.
     ///
     /// # Errors
-    /// As [`finetune`](crate::train::finetune()).
+    /// Same as [`finetune`](crate::train::finetune()).
     pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<FinetuneSummary> {
         self.run_as(Start::Resume, directory)
     }

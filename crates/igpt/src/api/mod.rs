@@ -1,4 +1,4 @@
-//! Where a user of the library begins: [`Pretrain`] and [`Finetune`] train, a [`Model`] is used.
+//! Entry points of the library: the builders [`Pretrain`] and [`Finetune`], and [`Model`] for their results.
 
 mod finetune;
 mod model;

@@ -1,4 +1,4 @@
-//! A trained model, ready to be used.
+//! A trained model, ready for use.
 
 use std::path::Path;
 
@@ -15,11 +15,13 @@ use crate::ranks::Collective;
 use crate::train::open_model;
 use crate::{Error, Result};
 
-/// Images handed to the engine at once.
+/// Images per call of the engine.
 const BATCH: usize = 64;
 
-/// A trained model with its palette on a device: samples and completes images, and says how likely they are, what its layers
-/// make of them, of which class they are, and whether they are odd.
+/// A trained model with its palette on a device: the entry point for inference.
+///
+/// It samples and completes images. It computes their likelihood, their features and their classes, and detects
+/// anomalies.
 ///
 /// ```
 /// use igpt::{Model, Prompt};
@@ -46,38 +48,42 @@ pub struct Model {
     inspector: Option<Inspector>,
 }
 
-/// Features of some images: what each layer makes of them, averaged over all pixels.
+/// Features of images: the layers' outputs, averaged over all pixels.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Features {
-    /// The layers, in their order.
+    /// Layer numbers, in the order of `values`.
     pub layers: Vec<usize>,
-    /// Width of a layer's features.
+    /// Width of one layer's features.
     pub n_embd: usize,
-    /// (images, layers, n_embd).
+    /// All features, (images, layers, n_embd).
     pub values: Vec<f32>,
 }
 
 impl Features {
-    /// Those of one image at the position `layer` of [`layers`](Features::layers). Panics when there is no such one.
+    /// Returns the features of one image, (n_embd), at position `layer` of [`layers`](Features::layers).
+    ///
+    /// Panics if there is no such image or position.
     pub fn of(&self, image: usize, layer: usize) -> &[f32] {
         &self.values[(image * self.layers.len() + layer) * self.n_embd..][..self.n_embd]
     }
 }
 
 impl Model {
-    /// Opens a model directory (of transformers too) or a run directory, on the quickest device in full precision.
+    /// Opens a model directory or a run directory on the fastest device, in full precision.
+    ///
+    /// A model directory of transformers opens, too.
     ///
     /// # Errors
-    /// As [`open_model`].
+    /// Same as [`open_model`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &EngineOptions::new(Precision::F32))
     }
 
-    /// As [`Model::open`], with a device, a precision and threads of your choice.
+    /// Opens a model or run directory with a device, precision and thread count of your choice.
     ///
     /// # Errors
-    /// As [`open_model`] and [`device::open`].
+    /// Same as [`open_model`] and [`device::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &EngineOptions) -> Result<Self> {
         let path = path.as_ref();
         let model = open_model(path)?;
@@ -85,7 +91,7 @@ impl Model {
         Self::of(model, fit, options)
     }
 
-    /// The small model of emoji that comes with igpt.
+    /// Opens the small model of emoji that comes with igpt.
     ///
     /// # Errors
     /// When its engine can't be opened.
@@ -107,22 +113,22 @@ impl Model {
         Ok(Self { quantizer: Quantizer::new(model.palette.clone()), model, options: *options, engine, inspector })
     }
 
-    /// Its network.
+    /// Returns the configuration of the network.
     pub fn config(&self) -> &ModelConfig {
         &self.model.config
     }
 
-    /// Its palette.
+    /// Returns the palette of the model.
     pub fn palette(&self) -> &Palette {
         &self.model.palette
     }
 
-    /// Names of the classes that it tells apart; empty of a model that is no classifier.
+    /// Names of the classes that a classifier distinguishes; empty for other models.
     pub fn classes(&self) -> Vec<String> {
         self.model.classes()
     }
 
-    /// The images as tokens of its palette, at its size.
+    /// Turns images into tokens of the model's palette, at the model's image size.
     ///
     /// # Errors
     /// When an image can't be decoded.
@@ -142,15 +148,15 @@ impl Model {
         Ok(tokens)
     }
 
-    /// The colours of an image's tokens.
+    /// Returns the image that a token sequence stands for, in the palette's colours.
     pub fn pixels(&self, tokens: &[u16]) -> Pixels {
         self.quantizer.pixels(tokens, self.model.config.n_px)
     }
 
-    /// Samples `n` images. Image `i` of a seed is always the same.
+    /// Samples `n` images; image `i` of a seed is always the same.
     ///
     /// # Errors
-    /// Of a model of masked pixels or of classes alone, bad settings, and when the engine fails.
+    /// When the model is masked or classifies only, settings are bad, or the engine fails.
     pub fn sample(&mut self, n: usize, settings: &SamplingSettings) -> Result<Vec<Pixels>> {
         self.expect_autoregressive("samples nothing")?;
         let drawn = self.sample_tokens(n, settings, &mut |_, _| ())?;
@@ -172,13 +178,13 @@ impl Model {
         sample(&*self.engine, n, 0, settings, 0, progress)
     }
 
-    /// Completes each of `images` `attempts` times from the pixels that the prompt gives. Per image its completions, in which
-    /// given pixels have palette colours.
+    /// Completes each image `attempts` times from the pixels that the prompt keeps.
     ///
-    /// Known pixels behind a hole count through candidates; a model of masked pixels fills holes in rounds.
+    /// Returns the completions of each image. Kept pixels have palette colours. For known pixels after a hole, an
+    /// autoregressive model uses a particle filter. A masked model fills holes in rounds.
     ///
     /// # Errors
-    /// When an image can't be decoded, nothing is left to draw, settings are bad, or the engine fails.
+    /// When an image can't be decoded, no pixel remains to be drawn, settings are bad, or the engine fails.
     pub fn complete(
         &mut self,
         images: &Images,
@@ -220,7 +226,7 @@ impl Model {
     /// Log-likelihood of each image, in nats.
     ///
     /// # Errors
-    /// Of a model of masked pixels, when an image can't be decoded, or the engine fails.
+    /// When the model is masked or classifies only, an image can't be decoded, or the engine fails.
     pub fn log_likelihood(&mut self, images: &Images) -> Result<Vec<f64>> {
         self.expect_autoregressive("gives images no likelihood")?;
         let set = self.tokens(images)?;
@@ -232,10 +238,10 @@ impl Model {
         Ok(found)
     }
 
-    /// Log-likelihood of each pixel given those before it, in nats: (height · width) of each image.
+    /// Log-likelihood of each pixel given those before it, in nats: (height · width) per image.
     ///
     /// # Errors
-    /// As [`Model::log_likelihood`].
+    /// Same as [`Model::log_likelihood`].
     pub fn log_likelihood_of_pixels(&mut self, images: &Images) -> Result<Vec<Vec<f32>>> {
         self.expect_autoregressive("gives pixels no likelihood")?;
         let set = self.tokens(images)?;
@@ -252,7 +258,7 @@ impl Model {
     /// Features of each image: the layers' outputs, averaged over all pixels (Chen et al. 2020, section 2.4).
     ///
     /// # Errors
-    /// When there is no such layer, an image can't be decoded, or the engine fails.
+    /// When the model lacks a requested layer, an image can't be decoded, or the engine fails.
     pub fn features(&mut self, images: &Images, layers: &Layers) -> Result<Features> {
         let layers = layers.of(self.model.config.n_layer)?;
         let mut values = Vec::new();
@@ -271,10 +277,10 @@ impl Model {
         expect_whole(&damaged).map(|()| Features { layers, n_embd: self.model.config.n_embd, values })
     }
 
-    /// The class of each image, with the probabilities of all.
+    /// Classifies each image: its class and the probabilities of all classes.
     ///
     /// # Errors
-    /// When the model is no classifier, an image can't be decoded, or the engine fails.
+    /// When the model is not a classifier, an image can't be decoded, or the engine fails.
     pub fn classify(&mut self, images: &Images) -> Result<Vec<Classification>> {
         let set = self.tokens(images)?;
         let mut found = Vec::with_capacity(set.images());
@@ -293,8 +299,10 @@ impl Model {
         classify(&mut *self.engine, batch, first)
     }
 
-    /// Fits an anomaly detector to good images: to the training part of `good`, with its validation and test parts held out
-    /// for the threshold. It is saved with the model.
+    /// Fits an anomaly detector to good images.
+    ///
+    /// It is fitted to the training part of `good`; the validation and test parts are held out for the threshold.
+    /// [`Model::save`] saves it with the model.
     ///
     /// # Errors
     /// When there are too few images, or the engine fails.
@@ -319,11 +327,12 @@ impl Model {
         Ok(&self.inspector.insert(inspector).fit)
     }
 
-    /// Judges images by the good ones that the model was fitted to ([`Model::fit_inspection`], or `igpt inspect fit`): score,
-    /// p-value and map of each.
+    /// Scores images with the fitted anomaly detector: score, p-value and map of each image.
+    ///
+    /// The detector comes from [`Model::fit_inspection`] or `igpt inspect fit`.
     ///
     /// # Errors
-    /// When nothing was fitted, an image can't be decoded, or the engine fails.
+    /// When no detector was fitted, an image can't be decoded, or the engine fails.
     pub fn inspect(&mut self, images: &Images) -> Result<Vec<inspect::InspectionResult>> {
         let Some(inspector) = &self.inspector else {
             return Err(Error::Missing("the model knows no good images: fit_inspection comes first".into()));
@@ -337,10 +346,10 @@ impl Model {
         expect_whole(&damaged).map(|()| found)
     }
 
-    /// Writes a model directory in Hugging Face's layout, which transformers opens, too.
+    /// Writes a model directory in Hugging Face's layout, which transformers can open.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When the directory can't be written.
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
         let directory = directory.as_ref();
         self.model.save(directory, &ModelCard::default(), SaveType::F32)?;
@@ -360,7 +369,7 @@ impl Model {
     }
 }
 
-/// Refuses images that could not be decoded: results are in the order of the images.
+/// Refuses images that could not be decoded, because results are in the order of the images.
 fn expect_whole(damaged: &[DamagedImage]) -> Result<()> {
     match damaged.first() {
         Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),

@@ -1,4 +1,4 @@
-//! A builder for pretraining.
+//! Builder for pretraining.
 
 use std::path::Path;
 
@@ -10,7 +10,9 @@ use crate::data::Dataset;
 use crate::model::{Objective, Preset};
 use crate::train::{PretrainSummary, RunConfig, Start, pretrain_on};
 
-/// Pretrains a model: what the program does as `igpt pretrain`, with the same defaults.
+/// Builder that pretrains a model.
+///
+/// It does what the program does as `igpt pretrain`, with the same defaults.
 ///
 /// ```
 /// use igpt::data::Dataset;
@@ -38,7 +40,9 @@ impl Default for Pretrain<'_> {
 impl<'a> Pretrain<'a> {
     shared_settings!();
 
-    /// With the settings of an empty config file: the embedded emoji, the modern recipe, a nano network.
+    /// Creates a builder with the settings of an empty config file.
+    ///
+    /// These are the embedded emoji, the modern recipe and a nano network.
     pub fn new() -> Self {
         Self { training: Training::new() }
     }
@@ -48,69 +52,75 @@ impl<'a> Pretrain<'a> {
         Self { training: Training::of(config) }
     }
 
-    /// Trains on a data set that is open already, or was made of images in memory or of a source of your own.
+    /// Trains on an opened data set.
+    ///
+    /// Its images may be in memory, or from a [`Source`](crate::data::Source) of your own.
     pub fn dataset(mut self, dataset: Dataset) -> Self {
         self.training.dataset(dataset);
         self
     }
 
-    /// Starts from the weights of a model directory or a run, instead of fresh ones.
+    /// Starts from the weights of a model directory or a run directory instead of random ones.
     pub fn starting_from(self, model: impl AsRef<Path>) -> Self {
         self.with("model.start", model.as_ref().to_string_lossy().into_owned())
     }
 
-    /// Predicts the next pixel (the default), or masked ones.
+    /// Chooses the objective: the next pixel (the default) or masked pixels.
     pub fn objective(self, objective: Objective) -> Self {
         self.with("train.objective", objective.name())
     }
 
-    /// Takes a network of a usual size; [`Preset::Nano`] by default.
+    /// Chooses a network of a standard size; [`Preset::Nano`] by default.
     pub fn preset(self, preset: Preset) -> Self {
         self.with("model.preset", preset.name())
     }
 
-    /// Sets the side of the model's square images, in pixels. By default the images' own size where a model can have it.
+    /// Sets the side of the model's square images, in pixels.
+    ///
+    /// By default it is the images' own size, if a model supports it.
     pub fn n_px(self, side: usize) -> Self {
         self.with("model.n_px", side as i64)
     }
 
-    /// Fits a palette of so many colours.
+    /// Fits a palette of `colors` colours.
     pub fn colors(self, colors: usize) -> Self {
         self.with("palette.colors", colors as i64)
     }
 
-    /// Trains for so many optimizer steps.
+    /// Trains for `steps` optimizer steps.
     pub fn steps(self, steps: u64) -> Self {
         self.with("train.steps", steps as i64)
     }
 
-    /// Trains for so many minutes; image size, colours and network follow from them where they are not set.
+    /// Trains for `minutes` minutes.
+    ///
+    /// Image size, colours and network follow from the time unless they are set.
     pub fn minutes(self, minutes: f64) -> Self {
         self.with("train.minutes", minutes)
     }
 
-    /// Trains and returns the model; nothing is kept on disk.
+    /// Trains and returns the model; nothing remains on disk.
     ///
     /// # Errors
-    /// As [`pretrain`](crate::train::pretrain()), and when training is stopped.
+    /// Same as [`pretrain`](crate::train::pretrain()), and when training is stopped.
     pub fn run(self) -> Result<Model> {
         let scratch = Scratch::new()?;
         let summary = self.set("train.sample_images=0")?.run_as(Start::New, scratch.path())?;
         if summary.stopped { Err(stopped()) } else { Model::open(&summary.model) }
     }
 
-    /// Trains in a run directory, which keeps checkpoints, metrics, samples and the model ([`Model::open`] reads it).
+    /// Trains in a run directory, which keeps checkpoints, metrics, samples and the model; [`Model::open`] reads it.
     ///
     /// # Errors
-    /// As [`pretrain`](crate::train::pretrain()).
+    /// Same as [`pretrain`](crate::train::pretrain()).
     pub fn run_in(self, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
         self.run_as(Start::New, directory)
     }
 
-    /// Goes on with a stopped run, from its newest checkpoint to the same bits. Settings must be as they were.
+    /// Resumes a stopped run from its newest checkpoint, bit for bit; settings must be as they were.
     ///
     /// # Errors
-    /// As [`pretrain`](crate::train::pretrain()).
+    /// Same as [`pretrain`](crate::train::pretrain()).
     pub fn resume_in(self, directory: impl AsRef<Path>) -> Result<PretrainSummary> {
         self.run_as(Start::Resume, directory)
     }

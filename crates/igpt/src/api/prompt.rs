@@ -1,23 +1,23 @@
-//! The pixels of an image that a completion starts from.
+//! The known pixels that a completion starts from.
 
 use crate::image::ImageSize;
 use crate::{Error, Result};
 
-/// The pixels that a completion starts from; all others are drawn.
+/// Known pixels that a completion starts from; the model draws all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prompt<'a> {
-    /// The first rows.
+    /// The first rows of the image; the value is their number.
     Rows(usize),
-    /// Those that are true, (height · width) in raster order.
+    /// The pixels whose mask entry is true, (height · width) in raster order.
     Mask(&'a [bool]),
 }
 
 impl Prompt<'_> {
-    /// Whether each pixel of an image of `size` is given.
+    /// Returns whether each pixel of an image of `size` is known.
     ///
     /// # Errors
-    /// When nothing is left to draw, or a mask is of another size.
+    /// When no pixel remains to be drawn, or a mask has another size.
     pub(super) fn pixels(self, size: ImageSize) -> Result<Vec<bool>> {
         let given: Vec<bool> = match self {
             Self::Rows(rows) => (0..size.pixels()).map(|pixel| pixel < rows * size.width).collect(),

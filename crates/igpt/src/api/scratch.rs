@@ -1,4 +1,4 @@
-//! A directory for runs that nobody wants to keep.
+//! A temporary directory for runs that are not kept.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,10 +9,10 @@ use crate::{Error, Result};
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one.
+    /// Creates a new directory.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When the directory can't be created.
     pub(super) fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         loop {
@@ -33,7 +33,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left behind is the system's to clear.
+        // Whatever remains is the system's to clear.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

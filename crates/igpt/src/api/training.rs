@@ -1,4 +1,4 @@
-//! What both kinds of training are told by a builder.
+//! Settings, data and observers that both builders pass to training.
 
 use std::sync::atomic::AtomicBool;
 
@@ -7,7 +7,7 @@ use crate::ranks::Collective;
 use crate::train::{Context, Event, Observer, Overrides, RunConfig, Value};
 use crate::{Error, Result};
 
-/// Settings, data, and who hears of the training.
+/// Settings, data set, observer, stop flag and ranks of a training.
 pub(super) struct Training<'a> {
     settings: Overrides,
     /// The configuration below the settings; none is that of an empty file.
@@ -19,7 +19,7 @@ pub(super) struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    /// With the settings of a config file on top of its recipe.
+    /// Creates a training without overrides: the settings of an empty config file.
     pub(super) fn new() -> Self {
         Self { settings: Overrides::default(), base: None, dataset: None, observer: None, stop: None, ranks: None }
     }
@@ -29,20 +29,20 @@ impl<'a> Training<'a> {
         Self { base: Some(config), ..Self::new() }
     }
 
-    /// Sets `key`.
+    /// Sets the config key `key`.
     pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) {
         self.settings.set(key, value);
     }
 
-    /// Sets what `setting` says, as `--set` of the program does.
+    /// Applies a `KEY=VALUE` setting, like the program's `--set`.
     ///
     /// # Errors
-    /// When it is no `KEY=VALUE`.
+    /// When `setting` is not `KEY=VALUE`.
     pub(super) fn parse(&mut self, setting: &str) -> Result<()> {
         self.settings.assign(setting)
     }
 
-    /// Trains on a data set that is there already.
+    /// Trains on an opened data set.
     pub(super) fn dataset(&mut self, dataset: Dataset) {
         self.set("data.spec", dataset.name.clone());
         self.dataset = Some(dataset);
@@ -64,10 +64,10 @@ impl<'a> Training<'a> {
         self.ranks = Some(ranks);
     }
 
-    /// The config.
+    /// Returns the config.
     ///
     /// # Errors
-    /// When a key is unknown or a value is not what it takes.
+    /// When a key is unknown or a value is not allowed.
     pub(super) fn config(&self) -> Result<RunConfig> {
         let Some(base) = &self.base else {
             let mut config = self.settings.clone().finish()?;
@@ -84,7 +84,7 @@ impl<'a> Training<'a> {
         Ok(config)
     }
 
-    /// Calls `train` with what it is told by.
+    /// Calls `train` with the context of this training: ranks, observer and stop flag.
     pub(super) fn with_context<T>(self, train: impl FnOnce(&mut Context<'_>) -> Result<T>) -> Result<T> {
         let (mut alone, mut quiet, never) = (Collective::solo(), |_: Event<'_>| (), AtomicBool::new(false));
         let ranks = self.ranks.unwrap_or(&mut alone);
@@ -96,40 +96,40 @@ impl<'a> Training<'a> {
     }
 }
 
-/// An error for a run that was stopped before it had a model.
+/// Returns the error for a run that was stopped before it had a model.
 pub(super) fn stopped() -> Error {
     Error::Invalid("training was stopped: run it in a directory (run_in) to be able to resume it".into())
 }
 
-/// The settings that both builders have, which keep them in a field `training`.
+/// Settings that both builders share; each builder keeps them in a field `training`.
 macro_rules! shared_settings {
     () => {
-        /// Trains on what `spec` names, as `--data` does.
+        /// Trains on the data set that `spec` names, like the program's `--data`.
         pub fn data(self, spec: &str) -> Self {
             self.with("data.spec", spec)
         }
 
-        /// Takes the hyperparameters of a recipe; the modern one by default.
+        /// Chooses the recipe that sets the hyperparameters; the modern one by default.
         pub fn recipe(self, recipe: $crate::train::Recipe) -> Self {
             self.with("train.recipe", recipe.name())
         }
 
-        /// Trains for so many passes over the training images.
+        /// Trains for `epochs` passes over the training images.
         pub fn epochs(self, epochs: f64) -> Self {
             self.with("train.epochs", epochs)
         }
 
-        /// Computes on this device; the quickest by default.
+        /// Chooses the device to compute on; the fastest by default.
         pub fn device(self, device: $crate::device::Device) -> Self {
             self.with("train.device", device.to_string())
         }
 
-        /// Computes with so many threads; all cores by default.
+        /// Sets the number of threads; all cores by default.
         pub fn threads(self, threads: usize) -> Self {
             self.with("train.threads", threads as i64)
         }
 
-        /// Seeds all random numbers; 0 by default.
+        /// Sets the seed of all random numbers; 0 by default.
         pub fn seed(self, seed: u64) -> Self {
             self.with("train.seed", seed as i64)
         }
@@ -137,25 +137,25 @@ macro_rules! shared_settings {
         /// Sets any key of a config file, such as `train.batch=64`.
         ///
         /// # Errors
-        /// When the key is unknown, or the value is not what it takes.
+        /// When the key is unknown, or the value is not allowed.
         pub fn set(mut self, setting: &str) -> $crate::Result<Self> {
             self.training.parse(setting)?;
             Ok(self)
         }
 
-        /// Calls `observer` with every step, validation, checkpoint and warning.
+        /// Reports every step, validation, checkpoint and warning to `observer`.
         pub fn observer(mut self, observer: &'a mut dyn $crate::train::Observer) -> Self {
             self.training.observer(observer);
             self
         }
 
-        /// Saves and stops once `stop` is raised by another thread or a signal.
+        /// Saves a checkpoint and stops once another thread or a signal sets `stop`.
         pub fn stop(mut self, stop: &'a std::sync::atomic::AtomicBool) -> Self {
             self.training.stop(stop);
             self
         }
 
-        /// Trains together with other processes.
+        /// Trains with data parallelism across several processes.
         pub fn ranks(mut self, ranks: &'a mut $crate::ranks::Collective) -> Self {
             self.training.ranks(ranks);
             self

@@ -1,4 +1,4 @@
-//! Augmentations: what is done to an image each time it is trained on, and which of them suits a data set.
+//! Augmentations of training images, applied anew in each epoch, and their names.
 
 use std::str::FromStr;
 
@@ -6,35 +6,40 @@ use crate::image::ImageSize;
 use crate::rng::Rng;
 use crate::{Error, Result};
 
-/// What is done to an image each time it is trained on.
+/// Augmentation of training images, drawn anew each time an image is trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Augment {
-    /// As in evaluation.
+    /// No augmentation: training images are prepared as for evaluation.
     #[default]
     None,
-    /// At the model's size, moved by up to a sixteenth of the side each way, what comes in at the border mirrored.
+    /// A shift at the model's size by up to a sixteenth of the side in each direction; the border is mirrored.
     Shift,
     /// A random crop of 80 to 100 % of the shorter side, scaled to the model's size.
     Crop,
-    /// The paper's ImageNet recipe: a random crop of 224 where the shorter side is a random 256 to 384, that is 58 to
-    /// 88 % of it, then down to the model's size. No flip.
+    /// The paper's ImageNet recipe: a random crop of 58 to 88 % of the shorter side, scaled to the model's size.
+    ///
+    /// The paper crops 224 pixels where the shorter side is a random 256 to 384. No flip.
     Imagenet,
-    /// The CIFAR recipe: at the model's size, 4 pixels of reflected border, a random crop, a flip every other time.
+    /// The CIFAR recipe: 4 pixels of reflected border, a random crop, and a flip half of the time.
+    ///
+    /// It works at the model's size.
+    ///
     /// Also called `crop-flip`.
     #[serde(alias = "crop-flip")]
     Cifar,
-    /// A random tile of the model's size, cut out at the picture's own resolution: for large pictures in which small things
-    /// count. The model then reads tiles only.
+    /// A random tile of the model's size, cut out at the picture's own resolution.
+    ///
+    /// It suits large pictures with important small details. The model then reads tiles only.
     Tiles,
 }
 
 impl Augment {
-    /// Every name in configs and flags.
+    /// All names of augmentations in configs and flags.
     pub const NAMES: [&'static str; 7] = ["none", "shift", "crop", "imagenet", "cifar", "crop-flip", "tiles"];
 
-    /// Its name in configs and flags.
+    /// Returns the name of the augmentation in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -46,12 +51,12 @@ impl Augment {
         }
     }
 
-    /// Whether it starts from the picture's own pixels, so that images at the model's size are not enough.
+    /// Whether the augmentation starts from the picture's own pixels, so that images at the model's size are not enough.
     pub(super) fn needs_pixels(self) -> bool {
         matches!(self, Self::Crop | Self::Imagenet | Self::Tiles)
     }
 
-    /// Which share of the largest centred crop a random crop has.
+    /// Draws the share of the largest centred crop that a random crop has.
     pub(super) fn share(self, rng: &mut Rng) -> f64 {
         match self {
             Self::Crop => 1.0 - 0.2 * rng.uniform(),
@@ -83,7 +88,7 @@ const PAD: usize = 4;
 /// A shift is at most the side divided by this, and at least one pixel.
 const SHIFT_OF: usize = 16;
 
-/// What moves whole pixels about, so that it does the same to tokens.
+/// A move of whole pixels and a flip; both do the same to tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shift {
     pub(super) top: isize,
@@ -92,12 +97,12 @@ pub(super) struct Shift {
 }
 
 impl Shift {
-    /// Nothing.
+    /// No shift and no flip.
     pub(super) const NONE: Shift = Shift { top: 0, left: 0, flip: false };
-    /// No shift, but a flip.
+    /// A flip without a shift.
     pub(super) const MIRROR: Shift = Shift { top: 0, left: 0, flip: true };
 
-    /// Draws one of `augment` for images of `size`; none moves for an augmentation that doesn't.
+    /// Draws a shift of `augment` for images of `size`; no shift for an augmentation without one.
     pub(super) fn draw(augment: Augment, size: ImageSize, rng: &mut Rng) -> Self {
         let reach = match augment {
             Augment::Cifar => [PAD; 2],
@@ -108,8 +113,8 @@ impl Shift {
         Self { top, left, flip: augment == Augment::Cifar && rng.below(2) == 1 }
     }
 
-    /// The image (height, width, `channels`) moved by (`left`, `top`) pixels, what comes in at the border mirrored; and
-    /// flipped if `flip`.
+    /// Shifts the image (height, width, `channels`) by (`left`, `top`) pixels and flips it if `flip`; the border is
+    /// mirrored.
     pub(super) fn apply<T: Copy>(&self, image: &[T], size: ImageSize, channels: usize) -> Vec<T> {
         let columns: Vec<usize> = (0..size.width)
             .map(|x| if self.flip { size.width - 1 - x } else { x })
@@ -125,7 +130,7 @@ impl Shift {
     }
 }
 
-/// Position `i` of an axis of `n` that goes on beyond its ends as a mirror image, the end itself not repeated.
+/// Reflects position `i` into an axis of `n` positions that continues as a mirror image; the ends are not repeated.
 pub(super) fn reflect(i: isize, n: usize) -> usize {
     let period = 2 * (n as isize - 1).max(1);
     let i = i.rem_euclid(period);

@@ -1,8 +1,8 @@
-//! Whole images as tokens, ready for an engine.
+//! Batches of whole images as tokens, ready for an engine.
 
 use std::ops::Range;
 
-/// `images` token sequences of `n_ctx` tokens each, (B, T) in raster order.
+/// Batch of images as token sequences, (B, T) in raster order, with optional masks and labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     tokens: Vec<u16>,
@@ -12,61 +12,66 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Wraps `tokens`. Panics unless they are whole images of `n_ctx` tokens.
+    /// Creates a batch from tokens, (B, T), without masks and labels.
+    ///
+    /// Panics unless they are whole images of `n_ctx` tokens.
     pub fn new(tokens: Vec<u16>, n_ctx: usize) -> Self {
         assert!(n_ctx > 0 && tokens.len().is_multiple_of(n_ctx), "{} tokens are not whole images", tokens.len());
         Self { tokens, n_ctx, masked: None, labels: None }
     }
 
-    /// The same with masked positions, (B, T): what a network of [`crate::model::Objective::Masked`] does not see and
-    /// has to tell. Panics on another number of them.
+    /// Adds masked positions, (B, T): `true` where a masked model must predict the token without seeing it.
+    ///
+    /// Only a network of [`crate::model::Objective::Masked`] uses them. Panics unless there is one per token.
     pub fn with_masks(self, masked: Vec<bool>) -> Self {
         assert_eq!(masked.len(), self.tokens.len(), "a mask for each token");
         Self { masked: Some(masked), ..self }
     }
 
-    /// The same without labels: nothing is classified.
+    /// Removes the labels, so that nothing is classified.
     pub fn without_labels(self) -> Self {
         Self { labels: None, ..self }
     }
 
-    /// The same with the class of each image. Panics on another number of them.
+    /// Adds the class of each image, (B).
+    ///
+    /// Panics unless there is one per image.
     pub fn with_labels(self, labels: Vec<u32>) -> Self {
         assert_eq!(labels.len(), self.images(), "a label for each image");
         Self { labels: Some(labels), ..self }
     }
 
-    /// Number of images, B.
+    /// Returns the number of images, B.
     pub fn images(&self) -> usize {
         self.tokens.len() / self.n_ctx
     }
 
-    /// Tokens of an image, T.
+    /// Returns the number of tokens per image, T.
     pub fn n_ctx(&self) -> usize {
         self.n_ctx
     }
 
-    /// All tokens, (B, T).
+    /// Returns the tokens of all images, (B, T).
     pub fn tokens(&self) -> &[u16] {
         &self.tokens
     }
 
-    /// Which tokens are masked, (B, T), if any may be.
+    /// Returns which tokens are masked, (B, T), if the batch has masks.
     pub fn masked(&self) -> Option<&[bool]> {
         self.masked.as_deref()
     }
 
-    /// The class of each image, if known.
+    /// Returns the class of each image, (B), if the batch has labels.
     pub fn labels(&self) -> Option<&[u32]> {
         self.labels.as_deref()
     }
 
-    /// Tokens of image `i`.
+    /// Returns the tokens of image `i`, (T).
     pub fn image(&self, i: usize) -> &[u16] {
         &self.tokens[i * self.n_ctx..][..self.n_ctx]
     }
 
-    /// A run of images with their masks and labels.
+    /// Copies a range of the images with their masks and labels.
     pub fn slice(&self, images: Range<usize>) -> Self {
         let tokens = images.start * self.n_ctx..images.end * self.n_ctx;
         Self {

@@ -1,4 +1,4 @@
-//! The colours of a data set's images: counted, and a palette fitted to them.
+//! Colours of a data set's images: their histogram, and a palette fitted to them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,16 +11,18 @@ use crate::palette::{ColorHistogram, Counter, Palette, PaletteFitOptions, fit};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// Images that are looked at in a sample when each has to be decoded from a file.
+/// Largest sample of images, where each must be decoded from a file.
 const MOST_FILES: usize = 50_000;
 /// Pixels that a thread collects before it adds them to the counts.
 const FLUSH: usize = 1 << 18;
 
-/// The palette that a run fits where none is given: of `colors`, by default the `usual` number (512, 16 for grey images), or as
-/// many as the images have once they are brought to a model's size as `preprocess` says.
+/// Fits a palette to images at a model's size, with a default number of colours.
+///
+/// `preprocess` brings the images to that size. The palette has `colors` colours. Without that number it has `usual`
+/// ones, by default 512, or 16 for grey images; and only as many as the images have, if these are fewer.
 ///
 /// # Errors
-/// As [`color_histogram`] and [`fit()`].
+/// Same as [`color_histogram`] and [`fit()`].
 pub fn fit_palette(
     images: &Images,
     preprocess: Preprocess,
@@ -37,10 +39,12 @@ pub fn fit_palette(
     Ok(fit(&histogram, &PaletteFitOptions { colors, ..options })?.0)
 }
 
-/// Counts the pixels of `images`, turned to 1 or 3 `channels` and brought to `size` as for evaluation (without a
-/// size: as they are). With `sample` = (pixels, seed), about so many: evenly many of each image, all of an image
-/// that has no more, and of pictures in files at most 50,000, evenly spaced. `threads` 0 is one a core; the
-/// result does not depend on it. Also gives the images that could not be decoded.
+/// Counts the colours of images, and lists the images that could not be decoded.
+///
+/// Pixels are converted to 1 or 3 `channels`. Images are brought to `size` as for evaluation; without a size they stay
+/// as they are. With `sample` = (pixels, seed), about that many pixels are counted: the same number from each image, all
+/// of an image that has no more, and from at most 50,000 evenly spaced pictures if they are in files. 0 `threads` means
+/// one per core; the result does not depend on it.
 ///
 /// # Errors
 /// When there are no images, or more than 1 % can't be decoded.
@@ -54,10 +58,12 @@ pub fn color_histogram(
     preprocessed_color_histogram(images, size.map(Preprocess::new), channels, sample, threads)
 }
 
-/// As [`color_histogram`], brought to a size as a palette asks for; an image that it refuses counts as damaged.
+/// Counts the colours of images after preprocessing, like [`color_histogram`].
+///
+/// An image that `preprocess` refuses counts as damaged.
 ///
 /// # Errors
-/// As [`color_histogram`].
+/// Same as [`color_histogram`].
 pub fn preprocessed_color_histogram(
     images: &Images,
     preprocess: Option<Preprocess>,

@@ -1,26 +1,26 @@
-//! Images that could not be decoded: named, counted, and borne with up to 1 %.
+//! Images that could not be decoded: named, counted, and tolerated up to 1 %.
 
 use crate::formats::decode;
 use crate::{Error, Result};
 
-/// Damaged images that an error names.
+/// Number of damaged images that an error names.
 pub(super) const NAMED: usize = 20;
 
-/// An image that could not be decoded.
+/// An image that could not be decoded, with the decoder's message.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DamagedImage {
-    /// Its name in the source.
+    /// Name of the image in its source.
     pub name: String,
-    /// What the decoder said.
+    /// Message of the decoder.
     pub problem: String,
 }
 
 impl DamagedImage {
-    /// The image called `name`, which gave `error`.
+    /// Creates the record of the image `name` from the error of its decoding.
     pub fn new(name: String, error: &Error) -> Self {
         let problem = match error {
-            // The image's name says which file.
+            // The image's name identifies the file.
             Error::Format { problem, .. } => problem.clone(),
             Error::Io { source, .. } => source.to_string(),
             other => other.to_string(),
@@ -28,7 +28,7 @@ impl DamagedImage {
         Self { name, problem }
     }
 
-    /// Whether it may be whole, but is of a kind that is not read.
+    /// Whether the file may be undamaged, but is of an unsupported format.
     pub fn is_unsupported(&self) -> bool {
         self.problem.starts_with(decode::NOT_SUPPORTED)
     }
@@ -39,7 +39,7 @@ pub(crate) fn check_damaged(damaged: &[DamagedImage], images: usize) -> Result<(
     check_count(damaged, damaged.len(), images)
 }
 
-/// As [`check_damaged`], with `count` damaged images of which `first` are known.
+/// Refuses more than 1 % of damaged images: `count` in all, the first of them known.
 pub(super) fn check_count(first: &[DamagedImage], count: usize, images: usize) -> Result<()> {
     if count * 100 <= images {
         return Ok(());

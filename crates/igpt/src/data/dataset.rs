@@ -1,4 +1,4 @@
-//! A data set cut into its parts, and how to open one.
+//! Data sets with training, validation and test parts, and the options for opening one.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,43 +11,47 @@ use crate::setters::setters;
 use crate::text::one_line;
 use crate::{Error, Result};
 
-/// A data set cut into its parts.
+/// A data set of images with training, validation and test parts.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// What `--data` said.
+    /// Name of the data set, as given to `--data`.
     pub name: String,
-    /// Channels of every image: 1 grey, 3 RGB.
+    /// Channels of every image: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// Names of the classes; empty where images carry no labels.
+    /// Names of the classes; empty if the images have no labels.
     pub classes: Vec<String>,
-    /// What a model learns from.
+    /// Training images.
     pub train: Images,
-    /// What settings are chosen by.
+    /// Validation images, for the choice of settings.
     pub validation: Images,
-    /// What is reported.
+    /// Test images, for reported results.
     pub test: Images,
-    /// Whether the parts are the data set's own; otherwise it is one heap of images, of which they are drawn by seed.
+    /// Whether the parts come with the data set; otherwise they are drawn by seed from a single set of images.
     pub has_parts: bool,
-    /// Whether an image means the same when it is mirrored left to right; not known of folders, and so not assumed.
+    /// Whether images keep their meaning when mirrored left to right.
+    ///
+    /// It is unknown for folders, and therefore false.
     pub mirrors: bool,
-    /// What was noticed that could be meant otherwise, or is left out: sentences to be shown.
+    /// Notes on ambiguous or ignored files, as sentences for the user.
     pub notes: Vec<String>,
     all: Images,
 }
 
-/// Classes that [`Dataset::summary`] names.
+/// Number of classes that [`Dataset::summary`] names.
 const NAMED: usize = 10;
 
-/// How to open a data set.
+/// Options for opening a data set: data directory, seed of the splits, download progress.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    /// Where downloaded data sets are looked for first and put.
+    /// Directory of downloaded data sets: searched first, and the target of downloads.
     pub data_dir: Option<PathBuf>,
-    /// Seed of the cuts that a data set doesn't bring itself. It belongs to the data, not to a training run: a model
-    /// evaluated with another seed than it was trained with would be tested on images it has seen.
+    /// Seed of the splits that a data set does not bring itself.
+    ///
+    /// It belongs to the data, not to a training run. A model evaluated with another seed than in training would be
+    /// tested on images it has seen.
     pub seed: u64,
-    /// Told how far a download is.
+    /// Callback for the progress of downloads.
     pub progress: Option<Arc<download::DownloadHook>>,
 }
 
@@ -62,19 +66,19 @@ impl fmt::Debug for OpenOptions {
 
 setters!(OpenOptions { data_dir: Option<PathBuf>, seed: u64, progress: Option<Arc<download::DownloadHook>> });
 
-/// Names that can't look like more than a line of a list.
+/// Escapes names, so that each stays within one line of a list.
 fn in_lines(names: Vec<String>) -> Vec<String> {
     names.iter().map(|name| one_line(name).into_owned()).collect()
 }
 
 impl Dataset {
-    /// A data set of one source, given the positions of (train, validation, test).
+    /// Creates a data set from the images of a source, given the indices of (train, validation, test).
     pub fn new(name: impl Into<String>, classes: Vec<String>, source: Arc<dyn Source>, parts: [Vec<u32>; 3]) -> Self {
         let parts = parts.map(|part| Images::new(source.clone(), part));
         Self::of_parts(name.into(), classes, source, parts)
     }
 
-    /// A data set of one source whose parts, of these lengths, follow each other in it: train, validation, test.
+    /// Creates a data set from a source in which the parts, of these lengths, are in the order train, validation, test.
     pub(super) fn in_order(name: String, classes: Vec<String>, source: Arc<dyn Source>, parts: [usize; 3]) -> Self {
         let mut end = 0;
         let parts = parts.map(|part| {
@@ -100,7 +104,7 @@ impl Dataset {
         }
     }
 
-    /// As [`Dataset::new`], with a seeded tenth of `train` as validation.
+    /// Creates a data set like [`Dataset::new`], with a seeded tenth of `train` as validation.
     pub(super) fn with_carved_validation(
         name: &str,
         classes: &[&str],
@@ -115,14 +119,14 @@ impl Dataset {
         Self::new(name, classes, source, [train, validation, test])
     }
 
-    /// What a run begins with, in a line: `train 80, validation 10, test 10 images; 2 classes: cat, dog`.
+    /// Summary of sizes and classes in one line: `train 80, validation 10, test 10 images; 2 classes: cat, dog`.
     pub fn summary(&self) -> String {
         let [train, validation, test] = [&self.train, &self.validation, &self.test].map(Images::len);
         let cut = if self.has_parts { "" } else { ", drawn by seed" };
         format!("train {train}, validation {validation}, test {test} images{cut}; {}", self.class_names())
     }
 
-    /// How many classes there are, and the first of them by name.
+    /// Number of classes and the first of their names, as text.
     pub fn class_names(&self) -> String {
         let named = self.classes[..self.classes.len().min(NAMED)].join(", ");
         match self.classes.len() {
@@ -133,10 +137,10 @@ impl Dataset {
         }
     }
 
-    /// The images of `split`.
+    /// Returns the images of `split`.
     ///
     /// # Errors
-    /// When there are none.
+    /// When the split has no images.
     pub fn split(&self, split: Split) -> Result<Images> {
         let images = match split {
             Split::Train => &self.train,

@@ -1,4 +1,4 @@
-//! What tells the images of one run from others, without decoding any: classes, names, labels and lengths of files.
+//! Fingerprints that distinguish the images of runs without decoding any: classes, names, labels and lengths of files.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -6,13 +6,13 @@ use sha2::{Digest, Sha256};
 use super::{Dataset, Images};
 use crate::checksum::hex;
 
-/// Classes named in a message about other classes.
+/// Number of classes that a message about other classes names.
 const NAMED: usize = 5;
 
-/// Fingerprint of a data set: what a checkpoint remembers of the images that it was trained on.
+/// Fingerprint of a data set, which checkpoints keep to recognise the images they were trained on.
 ///
-/// It sees renamed, moved, relabelled, added and removed images, and replaced ones where their files have another length.
-/// Of a token directory it sees every change of a token.
+/// It detects renamed, moved, relabelled, added and removed images. It detects replaced images if their files have
+/// another length. In a token directory it detects every changed token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
@@ -20,17 +20,17 @@ pub struct Fingerprint {
     pub classes: Vec<String>,
     /// SHA-256 of names, labels and file lengths of the training images, in order, in hexadecimal.
     pub train: String,
-    /// The same of the validation images.
+    /// SHA-256 of names, labels and file lengths of the validation images, in order, in hexadecimal.
     pub validation: String,
-    /// The same of the test images.
+    /// SHA-256 of names, labels and file lengths of the test images, in order, in hexadecimal.
     pub test: String,
-    /// Checksum of the token directory that the images come from, if they do.
+    /// Checksum of the token directory, if the images come from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
 }
 
 impl Fingerprint {
-    /// Fingerprint of `dataset`; reads the lengths of a folder's files but none of their contents.
+    /// Computes the fingerprint of `dataset`; reads the lengths of a folder's files, but none of their contents.
     pub fn of(dataset: &Dataset) -> Self {
         Self {
             classes: dataset.classes.clone(),
@@ -41,7 +41,7 @@ impl Fingerprint {
         }
     }
 
-    /// How the classes of `now` differ from these, in words; none where they don't.
+    /// Describes how the classes `now` differ from those of the fingerprint; `None` if they are the same.
     pub fn other_classes(&self, now: &[String]) -> Option<String> {
         if self.classes == now {
             return None;
@@ -65,7 +65,7 @@ impl Fingerprint {
         })
     }
 
-    /// What of the images of `now` is not as it was, in words; empty where nothing is.
+    /// Names the parts of the data set that differ between two fingerprints; empty if none does.
     pub fn other_images(&self, now: &Self) -> Vec<&'static str> {
         let pairs = [
             ("training images", self.train != now.train),

@@ -1,10 +1,10 @@
-//! Batches for training, decoded and augmented ahead of the trainer, with labels where the images have some.
+//! Batches of training images, decoded and augmented ahead of the trainer, with labels if the images have them.
 //!
-//! The batch of a step holds the positions that follow on those of the step before in the endless row of
-//! epochs, each epoch a seeded permutation of the images ([`Permutation`]); a rank of several makes its own part of each. It
-//! is a pure function of (seed, step): threads only decide when a batch is ready, never what is in it, and a resumed run
-//! starts at any step. Thread w of n makes the batches of the steps that leave w when divided by n and keeps two of them
-//! ready, so memory is bounded and batches arrive in order.
+//! The epochs form an endless sequence of images, each epoch a seeded permutation of the set ([`Permutation`]). The
+//! batch of a step holds the positions after those of the previous step. With several ranks, each prepares its own part
+//! of a batch. A batch is a pure function of (seed, step). Threads only decide when it is ready, never what is in it,
+//! and a resumed run starts at any step. Thread w of n prepares the batches of the steps with remainder w modulo n and
+//! keeps two of them ready. Memory is therefore bounded, and batches arrive in order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,13 +23,13 @@ use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// Bytes of scaled images that are kept rather than decoded again each epoch.
+/// Largest total size, in bytes, of scaled images that are kept instead of decoded again each epoch.
 const KEPT_BYTES: usize = 1 << 30;
 
 /// Turns one image into its tokens.
 type Quantize = dyn Fn(&Pixels, &mut [u16]) + Send + Sync;
 
-/// Endless batches of an image set, in order.
+/// Endless, ordered loader of training batches, decoded and augmented ahead of the trainer.
 pub struct Loader {
     recipe: Arc<Recipe>,
     feed: Feed,
@@ -38,30 +38,30 @@ pub struct Loader {
 }
 
 enum Feed {
-    /// Nothing changes from epoch to epoch and everything is at hand: batches are gathered when asked for.
+    /// Nothing changes from epoch to epoch and everything is in memory: batches are gathered on request.
     Memory { tokens: TokenSet, order: Order },
-    /// Worker w's batches come through channel w.
+    /// Batches of worker w come through channel w.
     Threads { channels: Vec<Receiver<Result<Batch>>>, workers: Vec<JoinHandle<()>> },
 }
 
-/// What is in a batch; shared by the workers.
+/// Definition of the batches; shared by the workers.
 struct Recipe {
     images: Images,
     preprocess: Preprocess,
     quantize: Box<Quantize>,
     seed: u64,
-    /// Images of a step.
+    /// Images per step.
     batch: usize,
-    /// The places of a batch that are made.
+    /// Places of a batch that this loader prepares.
     part: Range<usize>,
     damaged: Mutex<BTreeMap<usize, DamagedImage>>,
-    /// Images at the model's size, where the recipe starts from those and they fit into [`KEPT_BYTES`].
+    /// Images at the model's size, if the augmentation starts from those and they fit into [`KEPT_BYTES`].
     kept: Option<Vec<OnceLock<Pixels>>>,
     stop: AtomicBool,
 }
 
 impl Loader {
-    /// Batches of `batch` images from that of `first_step` on, prepared by as many threads as the computer has cores.
+    /// Creates a loader of batches of `batch` images, from `first_step` on, with one thread per core.
     ///
     /// # Errors
     /// When there are no images or the batch is 0, and when the images are tokens of another palette, size or
@@ -77,7 +77,9 @@ impl Loader {
         Self::of_part(images, preprocess, quantizer, seed, (batch, 0..batch), first_step)
     }
 
-    /// As [`Loader::new`], but only the images at the places `part` of each batch are made.
+    /// Creates a loader like [`Loader::new`] that prepares only the images at the places `part` of each batch.
+    ///
+    /// Each rank of a data-parallel run uses it for its own part.
     pub fn of_part(
         images: Images,
         preprocess: Preprocess,
@@ -95,7 +97,7 @@ impl Loader {
         Self::with_quantize(images, preprocess, quantize, seed, (batch, part), first_step, threads)
     }
 
-    /// As [`Loader::of_part`], with the tokens made by `quantize` on `threads` threads.
+    /// Creates a loader like [`Loader::of_part`]; `quantize` makes the tokens on `threads` threads.
     fn with_quantize(
         images: Images,
         preprocess: Preprocess,
@@ -139,17 +141,17 @@ impl Loader {
         Ok(Self { recipe, feed, step: first_step, waited: Duration::ZERO })
     }
 
-    /// Steps that together see about every image once: images / batch, rounded up.
+    /// Steps per epoch: images / batch, rounded up.
     pub fn steps_per_epoch(&self) -> u64 {
         self.recipe.images.len().div_ceil(self.recipe.batch) as u64
     }
 
-    /// Where the first image of the next step's batch stands in the row of epochs.
+    /// Position of the next step's first image in the endless sequence of epochs.
     pub fn position(&self) -> u64 {
         self.recipe.positions(self.step).start
     }
 
-    /// Time that [`Loader::next`] has waited for images so far.
+    /// Total time that [`Loader::next`] has waited for images.
     pub fn waited(&self) -> Duration {
         self.waited
     }
@@ -159,10 +161,10 @@ impl Loader {
         self.recipe.damaged().values().cloned().collect()
     }
 
-    /// The batch of the next step.
+    /// Returns the batch of the next step.
     ///
     /// # Errors
-    /// When more than 1 % of the images are damaged; fewer are replaced each by the next whole one.
+    /// When more than 1 % of the images are damaged; a damaged image is otherwise replaced by the next undamaged one.
     #[allow(clippy::should_implement_trait)] // It never ends and it can fail.
     pub fn next(&mut self) -> Result<Batch> {
         let step = self.step;
@@ -179,7 +181,7 @@ impl Loader {
                 let received = channels[(step % channels.len() as u64) as usize].recv();
                 self.waited += start.elapsed();
                 received.unwrap_or_else(|_| {
-                    // The worker has told its error before.
+                    // The worker has reported its error before.
                     self.recipe.check()?;
                     Err(Error::Invalid("a loader thread has ended early: start again".into()))
                 })
@@ -202,7 +204,7 @@ impl Drop for Loader {
     }
 }
 
-/// Starts the workers, the first of whose batches is that of `first_step`.
+/// Starts the workers; their first batch is that of `first_step`.
 fn start(recipe: &Arc<Recipe>, first_step: u64, threads: u64) -> Feed {
     let (mut channels, mut workers) = (Vec::new(), Vec::new());
     for worker in 0..threads {
@@ -230,13 +232,13 @@ impl Recipe {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the images of `step` stand in the row of epochs.
+    /// Positions of a step's images in the endless sequence of epochs.
     fn positions(&self, step: u64) -> Range<u64> {
         let first = step * self.batch as u64;
         first + self.part.start as u64..first + self.part.end as u64
     }
 
-    /// The batch of `step`; none when the loader is being dropped.
+    /// Returns the batch of `step`; `None` when the loader is being dropped.
     fn batch(&self, order: &mut Order, step: u64) -> Result<Option<Batch>> {
         let n_ctx = self.preprocess.size.pixels();
         let positions = self.positions(step);
@@ -254,13 +256,14 @@ impl Recipe {
         Ok(Some(labelled(Batch::new(tokens, n_ctx), labels)))
     }
 
-    /// Refuses to go on with more than 1 % of damaged images, whichever thread has found them.
+    /// Refuses to continue with more than 1 % of damaged images, whichever thread found them.
     fn check(&self) -> Result<()> {
         let damaged: Vec<DamagedImage> = self.damaged().values().cloned().collect();
         check_damaged(&damaged, self.images.len())
     }
 
-    /// The tokens of image `image` as `epoch` sees it, or of the next in the set that isn't damaged; gives its number.
+    /// Fills `out` with the tokens of `image` in `epoch`, or of the next undamaged image, and returns that image's
+    /// number.
     fn whole(&self, epoch: u64, image: usize, out: &mut [u16]) -> Result<usize> {
         let n = self.images.len();
         for i in (image..n).chain(0..image) {
@@ -278,10 +281,10 @@ impl Recipe {
         Err(Error::Invalid("every image is damaged".into()))
     }
 
-    /// The tokens of image `i` as `epoch` sees it, unless it is damaged.
+    /// Fills `out` with the tokens of image `i` in `epoch`, unless the image is damaged.
     ///
     /// # Errors
-    /// When it isn't the image that is damaged but the file of its tokens.
+    /// When the file of the tokens is damaged, not the image.
     fn fill(&self, epoch: u64, i: usize, out: &mut [u16]) -> Result<Option<DamagedImage>> {
         let mut rng = Rng::new(self.seed, Purpose::Augment, epoch, i as u64);
         if let Some((tokens, index)) = self.images.stored(i) {
@@ -289,7 +292,7 @@ impl Recipe {
         }
         match self.augmented(i, &mut rng) {
             Ok(pixels) => (self.quantize)(&pixels, out),
-            // A sound image that the model does not read; all that can't be decoded is told otherwise.
+            // An undamaged image that the model does not read; undecodable images have other errors.
             Err(error @ Error::Mismatch(_)) => return Err(error),
             Err(error) => return Ok(Some(DamagedImage::new(self.images.name(i), &error))),
         }
@@ -311,7 +314,7 @@ impl Recipe {
     }
 }
 
-/// The batch with its labels, if every image has one.
+/// Adds the labels to the batch, if every image has one.
 fn labelled(batch: Batch, labels: Vec<Option<u32>>) -> Batch {
     match labels.into_iter().collect() {
         Some(labels) => batch.with_labels(labels),
@@ -319,9 +322,11 @@ fn labelled(batch: Batch, labels: Vec<Option<u32>>) -> Batch {
     }
 }
 
-/// The endless row of epochs. One definition of the order for sets of every size and kind, so that images and their
-/// tokens, at hand or in files, are seen in the same order; a list would cost each thread 4 bytes an image, and all of
-/// them a pause at every epoch.
+/// The endless sequence of epochs.
+///
+/// It is the only definition of the order, for sets of every size and kind. Images and their tokens, in memory or in
+/// files, are therefore seen in the same order. A list would cost each thread 4 bytes per image, and a pause at every
+/// epoch.
 struct Order {
     seed: u64,
     images: u64,
@@ -333,7 +338,7 @@ impl Order {
         Self { seed, images: images as u64, current: None }
     }
 
-    /// The epoch and the image at `position`.
+    /// Returns the epoch and the image at `position`.
     fn at(&mut self, position: u64) -> (u64, usize) {
         let (epoch, within) = (position / self.images, position % self.images);
         let image = match &self.current {

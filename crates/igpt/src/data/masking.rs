@@ -1,34 +1,37 @@
-//! Masked positions (Chen et al. 2020, section 2.1): each pixel by itself with one probability.
+//! Masked positions (Chen et al. 2020, section 2.1): each pixel is masked independently with the same probability.
 //!
-//! The draws of an image are a function of the seed, of what they are for, and of the image's number, so that they do not
-//! depend on batches and a resumed run draws the same.
+//! The draws of an image are a function of the seed, their use, and the image's number. Therefore they do not depend on
+//! batches, and a resumed run draws the same masks.
 
 use super::Batch;
 use crate::rng::{Purpose, Rng};
 
-/// Draws the masked positions of images.
+/// Random masks for a masked model: draws the masked positions of images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Masking {
-    /// The probability of each position, above 0.
+    /// Probability of masking a position, above 0.
     pub probability: f64,
     seed: u64,
     stream: u64,
 }
 
 impl Masking {
-    /// For training: an image's number is its position in the endless row of epochs.
+    /// Creates masks for training: an image's number is its position in the endless sequence of epochs.
     pub fn training(seed: u64, probability: f64) -> Self {
         Self { probability, seed, stream: 0 }
     }
 
-    /// For evaluation: always the same draws, so that losses compare; an image's number is its place in the set. A
-    /// `vote` is one of several sets of masks.
+    /// Creates masks for evaluation, which are always the same, so that losses are comparable.
+    ///
+    /// An image's number is its index in the set. `vote` selects one of several sets of masks.
     pub fn evaluation(probability: f64, vote: u64) -> Self {
         Self { probability, seed: 0, stream: 1 + vote }
     }
 
-    /// Masks a batch whose first image has the number `first`. Every image has a masked position: one is drawn where
-    /// chance leaves all visible, since a loss over none is not defined.
+    /// Masks a batch whose first image has the number `first`.
+    ///
+    /// Every image has a masked position, because the loss over no position is undefined. If chance leaves all visible,
+    /// one is drawn.
     pub fn mask(&self, batch: Batch, first: u64) -> Batch {
         let n_ctx = batch.n_ctx();
         let mut masked = vec![false; batch.tokens().len()];

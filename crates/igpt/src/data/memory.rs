@@ -1,4 +1,4 @@
-//! Data sets of images that a program holds in memory, or of a source of its own.
+//! Data sets of images in memory or from a custom source.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::{Dataset, Images, Source};
 use crate::image::Pixels;
 use crate::{Error, Result};
 
-/// A source of decoded images, called by their numbers.
+/// A source of decoded images, named by their numbers.
 struct Memory {
     images: Vec<Pixels>,
     labels: Option<Vec<u32>>,
@@ -15,10 +15,10 @@ struct Memory {
 }
 
 impl Memory {
-    /// Of `images`, with a class each if there are `labels`. They are grey if all are.
+    /// Creates a source of `images`, each with a class if there are `labels`; it is grey if all images are.
     ///
     /// # Errors
-    /// When there are not as many labels as images.
+    /// When the numbers of labels and images differ.
     fn new(images: Vec<Pixels>, labels: Option<Vec<u32>>) -> Result<Self> {
         if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != images.len()) {
             let (images, labels) = (images.len(), labels.len());
@@ -56,26 +56,32 @@ impl Source for Memory {
 }
 
 impl Dataset {
-    /// Images in memory, of any sizes, cut into training, validation and test images by 80, 10 and 10 %.
+    /// Creates a data set from images in memory.
+    ///
+    /// The images may have any size. They are split into train, validation and test by 80, 10 and 10 %.
     ///
     /// # Errors
-    /// When there are none.
+    /// When there are no images.
     pub fn from_images(images: Vec<Pixels>) -> Result<Self> {
         Self::from_source(Arc::new(Memory::new(images, None)?), Vec::new())
     }
 
-    /// Images in memory with a class each: `labels` are positions in `classes`. Cut as by [`Dataset::from_images`].
+    /// Creates a data set from images in memory with labels, split like [`Dataset::from_images`].
+    ///
+    /// `labels` are indices into `classes`.
     ///
     /// # Errors
-    /// When there are no images, not as many labels, or a label is no position in `classes`.
+    /// When there are no images, the numbers of labels and images differ, or a label is not an index into `classes`.
     pub fn from_labelled_images(images: Vec<Pixels>, labels: Vec<u32>, classes: Vec<String>) -> Result<Self> {
         Self::from_source(Arc::new(Memory::new(images, Some(labels))?), classes)
     }
 
-    /// All images of a source of your own, cut as by [`Dataset::from_images`]; `classes` names those of its labels.
+    /// Creates a data set from all images of a custom source, split like [`Dataset::from_images`].
+    ///
+    /// `classes` are the names of the source's labels.
     ///
     /// # Errors
-    /// When it has no images, or a label is no position in `classes`.
+    /// When the source has no images, or a label is not an index into `classes`.
     pub fn from_source(source: Arc<dyn Source>, classes: Vec<String>) -> Result<Self> {
         if source.is_empty() {
             return Err(Error::Missing("a data set without images: give some".into()));
@@ -96,7 +102,7 @@ impl Dataset {
 }
 
 impl Images {
-    /// Images in memory, of any sizes, in their order. They are grey if all are.
+    /// Wraps images in memory, of any size, in their order; they are grey if all are.
     pub fn from_pixels(images: Vec<Pixels>) -> Self {
         Self::all(Arc::new(Memory::new(images, None).expect("without labels their number is right")))
     }

@@ -1,4 +1,4 @@
-//! Images in: sources, splits, augmentation, and the loader that hands batches of tokens to the trainer.
+//! Data sets: image sources, splits, augmentation, and the loader that delivers batches of tokens to the trainer.
 
 mod augment;
 pub(crate) mod batch;

@@ -1,4 +1,4 @@
-//! One `--data` argument: the name of a known data set, a folder of images or a directory of tokens.
+//! Opening of data sets by one `--data` argument: a known name, a folder of images or a token directory.
 
 use std::path::Path;
 
@@ -6,27 +6,26 @@ use super::sources::{catalog, cifar, emoji, folder, idx, stl10};
 use super::{Dataset, OpenOptions, TokenDir, shards};
 use crate::{Error, Result};
 
-/// Names that [`open`] knows.
+/// Names of the known data sets that [`open`] accepts.
 pub const NAMES: [&str; 6] = ["emoji", "fashion-mnist", "mnist", "cifar10", "cifar100", "stl10"];
 
-/// Those of [`NAMES`] whose images mean the same when they are mirrored: no digits, letters or signs.
+/// The known data sets whose images keep their meaning when mirrored: no digits, letters or signs.
 const MIRRORED: [&str; 4] = ["fashion-mnist", "cifar10", "cifar100", "stl10"];
 
 impl Dataset {
-    /// Opens what `spec` names, as `--data` of the program does: one of [`NAMES`], a folder of images or a
-    /// directory of tokens.
+    /// Opens a data set like the program's `--data`: one of [`NAMES`], a folder of images or a token directory.
     ///
     /// # Errors
-    /// As [`open`].
+    /// Same as [`open`].
     pub fn open(spec: &str) -> Result<Self> {
         open(spec, &OpenOptions::default())
     }
 }
 
-/// Opens one of [`NAMES`], a directory of tokens ([`TokenDir`]), a folder of images, or one image file.
+/// Opens a data set: one of [`NAMES`], a token directory ([`TokenDir`]), a folder of images, or one image file.
 ///
 /// # Errors
-/// Names what is missing and where to put it, or the file that isn't what its format says.
+/// Names what is missing and where to put it, or the file that does not match its format.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset> {
     let mut dataset = open_any(spec, options)?;
     dataset.mirrors = MIRRORED.contains(&spec);

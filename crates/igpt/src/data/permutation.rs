@@ -1,30 +1,31 @@
-//! A shuffle as a function: which image stands at a position of an epoch, without a list of all the others.
+//! Seeded shuffles as functions: the image at a position of an epoch, without a list of all the others.
 //!
 //! Swap-or-not (Hoang, Morris and Rogaway, CRYPTO 2012). A round pairs every number x of 0..n with `key - x` (modulo n)
-//! and swaps the two, or not, by one random bit of the pair. Each round is its own inverse, so all rounds together are
-//! a permutation of any n; bits and keys come from the counter-based generator, so it is a pure function of (seed,
-//! epoch) and costs the same memory for ten images as for a billion.
+//! and swaps the two, or not, by one random bit per pair. Each round is its own inverse, so all rounds together are a
+//! permutation of any n. Bits and keys come from the counter-based generator. The permutation is therefore a pure
+//! function of (seed, epoch) and costs the same memory for ten images as for a billion.
 
 use crate::rng::{Purpose, Rng};
 
-/// Rounds a bit of n, as the paper has it, and some more for small n: what the tests below can't tell from chance.
+/// Rounds per bit of n, as in the paper, and more rounds for small n: enough that the tests below can't tell the result
+/// from chance.
 const ROUNDS_A_BIT: u32 = 6;
 const MORE_ROUNDS: u32 = 24;
-/// Where the round stands in the generator's counter, above the numbers.
+/// Position of the round in the generator's counter, above the numbers.
 const ROUND_SHIFT: u32 = 36;
 
-/// One order of the numbers 0..n.
+/// A seeded permutation of the numbers 0..n, evaluated without a list.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     seed: u64,
     epoch: u64,
     n: u64,
-    /// One a round.
+    /// One key per round.
     keys: Vec<u64>,
 }
 
 impl Permutation {
-    /// The order of 0..`n` in `epoch`. `n` is from 1 to 2^32.
+    /// Creates the permutation of 0..`n` for an epoch; panics unless `n` is from 1 to 2^32.
     pub fn new(n: u64, seed: u64, epoch: u64) -> Self {
         assert!((1..=1 << 32).contains(&n), "an order of {n} images");
         let rounds = ROUNDS_A_BIT * (u64::BITS - (n - 1).leading_zeros()) + MORE_ROUNDS;
@@ -32,7 +33,7 @@ impl Permutation {
         Self { seed, epoch, n, keys: (0..rounds).map(|_| rng.below(n)).collect() }
     }
 
-    /// The number at `position`, both below n.
+    /// Returns the number at `position`; both are below n.
     pub fn at(&self, position: u64) -> u64 {
         debug_assert!(position < self.n);
         let mut x = position;

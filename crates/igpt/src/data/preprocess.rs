@@ -1,8 +1,8 @@
-//! From a decoded image to the model's size: the paper's crops for evaluation and its two training recipes.
+//! Preprocessing of decoded images to a model's size: the paper's crops for evaluation and its two training recipes.
 //!
-//! Chen et al. 2020, section 3.1, crops 224 of a shorter side of 224 (evaluation) or of 256 to 384 (training) and then
-//! scales down. Here both are one resampling straight from the original, which spares a blur and keeps the crop's
-//! share of the picture; so the recipe also means something for originals smaller than 224.
+//! Chen et al. 2020, section 3.1, crop 224 of a shorter side of 224 (evaluation) or of 256 to 384 (training) and then
+//! scale down. Here both are one resampling straight from the original. This avoids a blur and keeps the crop's share of
+//! the picture, so the recipe also applies to originals smaller than 224.
 
 use super::augment::{Augment, Shift};
 use crate::image::{
@@ -13,35 +13,38 @@ use crate::palette::Palette;
 use crate::rng::Rng;
 use crate::{Error, Result};
 
-/// Brings images to a model's size.
+/// Preprocessing that brings images to a model's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preprocess {
-    /// The model's size.
+    /// The model's image size.
     pub size: ImageSize,
-    /// What [`Preprocess::training`] does on top.
+    /// Augmentation that [`Preprocess::training`] applies.
     pub augment: Augment,
-    /// Whether it also mirrors every other image left to right; [`Augment::Cifar`] does in any case.
+    /// Whether training mirrors half of the images left to right; [`Augment::Cifar`] does in any case.
     pub flip: bool,
-    /// How images are scaled: the palette's, see [`crate::palette::Palette::resampling`].
+    /// Scaling method: that of the palette, see [`crate::palette::Palette::resampling`].
     pub resampling: Resampling,
 }
 
 impl Preprocess {
-    /// As in evaluation: no augmentation, and bilinear where the model says nothing else.
+    /// Creates the preprocessing of evaluation: no augmentation, bilinear scaling.
     pub fn new(size: ImageSize) -> Self {
         Self { size, augment: Augment::None, flip: false, resampling: Resampling::default() }
     }
 
-    /// As [`Preprocess::new`], scaled as `palette` asks for.
+    /// Creates the preprocessing of evaluation with the scaling method of `palette`.
     pub fn of(palette: &Palette, size: ImageSize) -> Self {
         Self { resampling: palette.resampling(), ..Self::new(size) }
     }
 
-    /// The largest centred crop of the model's aspect, scaled to the model's size; an image of that size is untouched.
+    /// Prepares an image for evaluation: the largest centred crop of the model's aspect, scaled to the model's size.
+    ///
+    /// An image of that size stays as it is. With [`Resampling::Crop`] the middle is cut out at the image's own
+    /// resolution.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for an image of another size where [`Resampling::Off`] allows no scaling, and for a smaller one
-    /// where [`Resampling::Crop`] cuts the middle out.
+    /// [`Error::Mismatch`] for an image of another size if [`Resampling::Off`] forbids scaling, and for a smaller image
+    /// if [`Resampling::Crop`] cuts out the middle.
     pub fn evaluation(&self, image: &Pixels) -> Result<Pixels> {
         if image.size == self.size {
             return Ok(image.clone());
@@ -51,11 +54,12 @@ impl Preprocess {
         Ok(resample(&cropped, Rect::whole(size), self.size, self.resampling))
     }
 
-    /// What [`Preprocess::evaluation`] takes of an image of size `own`, before it scales: the largest centred crop of the
-    /// model's aspect, or with [`Resampling::Crop`] the middle.
+    /// Returns the rectangle that [`Preprocess::evaluation`] cuts out of an image of size `own` before it scales.
+    ///
+    /// It is the largest centred crop of the model's aspect, or the middle with [`Resampling::Crop`].
     ///
     /// # Errors
-    /// As [`Preprocess::evaluation`].
+    /// Same as [`Preprocess::evaluation`].
     pub fn window(&self, own: ImageSize) -> Result<PixelRect> {
         let size = match self.resampling {
             Resampling::Crop => {
@@ -92,10 +96,10 @@ impl Preprocess {
         )))
     }
 
-    /// The image as the recipe changes it, by draws from `rng`; always of the model's size.
+    /// Prepares an image for training, with the augmentation drawn from `rng`; the result has the model's size.
     ///
     /// # Errors
-    /// As [`Preprocess::evaluation`].
+    /// Same as [`Preprocess::evaluation`].
     pub fn training(&self, image: &Pixels, rng: &mut Rng) -> Result<Pixels> {
         let pixels = match self.augment {
             Augment::None => self.evaluation(image)?,
@@ -117,8 +121,9 @@ impl Preprocess {
         Ok(if self.mirrors(rng) { shifted(&pixels, &Shift::MIRROR) } else { pixels })
     }
 
-    /// As [`Preprocess::training`], by the same draws, but never flipped: what is stored of an image to be flipped
-    /// later.
+    /// Prepares an image like [`Preprocess::training`], by the same draws, but never flips it.
+    ///
+    /// Such images are stored, to be flipped later.
     pub(super) fn unflipped(&self, image: &Pixels, rng: &mut Rng) -> Result<Pixels> {
         match self.augment {
             Augment::Cifar => {
@@ -130,7 +135,7 @@ impl Preprocess {
         }
     }
 
-    /// Whether an image is mirrored, the last of its draws.
+    /// Whether an image is mirrored; this is the last of its draws.
     pub(super) fn mirrors(&self, rng: &mut Rng) -> bool {
         self.flip && self.augment != Augment::Cifar && rng.below(2) == 1
     }
@@ -140,7 +145,7 @@ fn shifted(image: &Pixels, shift: &Shift) -> Pixels {
     Pixels::new(image.size, image.channels, shift.apply(&image.data, image.size, image.channels))
 }
 
-/// The largest size of `aspect`'s proportions inside `size`, at least one pixel each way.
+/// The largest size with the proportions of `aspect` inside `size`, at least one pixel in each direction.
 fn largest_crop(size: ImageSize, aspect: ImageSize) -> ImageSize {
     let scaled = |side: usize, by: usize, over: usize| ((side * by + over / 2) / over).max(1);
     if size.width * aspect.height >= size.height * aspect.width {
@@ -156,7 +161,7 @@ fn cut(image: &Pixels, left: usize, top: usize, size: ImageSize) -> Pixels {
     Pixels::new(size, c, rows.flat_map(|row| &row[left * c..][..size.width * c]).copied().collect())
 }
 
-/// Where a random crop of a `share` of the largest centred one lies, in the original's coordinates.
+/// Draws the rectangle of a random crop, a `share` of the largest centred one, in the original's coordinates.
 fn random_area(image: ImageSize, model: ImageSize, share: f64, rng: &mut Rng) -> Rect {
     let (image_width, image_height) = (image.width as f64, image.height as f64);
     let aspect = model.width as f64 / model.height as f64;

@@ -1,4 +1,4 @@
-//! Which images of a data set are among those of another, told by their files: the same bytes under any name.
+//! Images of a data set that also belong to another one, recognised by the bytes of their files under any name.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -6,8 +6,9 @@ use std::fs;
 use super::Images;
 use crate::checksum::sha256_file;
 
-/// For each of `images` whether a file of the same bytes is among `others`; none where either has no files. Sizes are
-/// compared first and only files of a size that both have are read. A file that can't be read is no other's copy.
+/// Whether a file with the same bytes is among `others`, for each of `images`; `None` if either set has no files.
+///
+/// Sizes are compared first, and only files of a size in both sets are read. An unreadable file is not a copy.
 pub(crate) fn same_files(images: &Images, others: &Images) -> Vec<Option<bool>> {
     let size = |images: &Images, i: usize| Some(fs::metadata(images.path(i)?).ok()?.len());
     let has_files = |images: &Images| !images.is_empty() && images.path(0).is_some();

@@ -1,4 +1,4 @@
-//! Where images come from, and a choice of them in a given order.
+//! Sources of images, and ordered selections of their images.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,58 +10,60 @@ use crate::Result;
 use crate::image::{ImageSize, Pixels};
 use crate::text::one_line;
 
-/// A collection of images, each decoded on demand at its own size.
+/// Source of images: a collection in which each image is decoded on demand at its own size.
 pub trait Source: Send + Sync {
-    /// Number of images.
+    /// Returns the number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the source has no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Channels of every image: 1 grey, 3 RGB.
+    /// Returns the channels of every image: 1 for grey, 3 for RGB.
     fn channels(&self) -> usize;
 
-    /// Image `i`, decoded. An error means that this one image is damaged.
+    /// Decodes image `i`.
+    ///
+    /// An error means that this one image is damaged.
     fn pixels(&self, i: usize) -> Result<Pixels>;
 
-    /// Image `i`, decoded to 1 or 3 channels whatever [`Source::channels`] says of all images together.
+    /// Decodes image `i` to 1 or 3 channels, whatever [`Source::channels`] is for all images together.
     ///
     /// # Errors
-    /// As [`Source::pixels`].
+    /// Same as [`Source::pixels`].
     fn pixels_in(&self, i: usize, channels: usize) -> Result<Pixels> {
         self.pixels(i).map(|pixels| pixels.with_channels(channels).into_owned())
     }
 
-    /// Class of image `i`, an index into [`super::Dataset::classes`].
+    /// Returns the class of image `i`, an index into [`super::Dataset::classes`], if it has a label.
     fn label(&self, i: usize) -> Option<u32>;
 
-    /// What to call image `i` in messages and tables: a path inside its folder or archive.
+    /// Returns the name of image `i` for messages and tables: a path inside its folder or archive.
     fn name(&self, i: usize) -> String;
 
-    /// Whether `pixels` costs no more than a copy.
+    /// Whether the images are in memory, so that `pixels` costs no more than a copy.
     fn in_memory(&self) -> bool;
 
-    /// The file of image `i`, where it has one of its own.
+    /// Returns the path of image `i`, if it has a file of its own.
     fn path(&self, _i: usize) -> Option<PathBuf> {
         None
     }
 
-    /// The images as tokens, where the source holds those and `pixels` only shows their colours.
+    /// Returns the token directory, if the source is one and `pixels` only shows the tokens' colours.
     fn tokens(&self) -> Option<&TokenDir> {
         None
     }
 }
 
-/// Some images of a source in a fixed order; cheap to clone.
+/// Images of a source in a fixed order; cheap to clone.
 #[derive(Clone)]
 pub struct Images {
     source: Arc<dyn Source>,
     choice: Choice,
 }
 
-/// Positions in a source. A run of them takes no memory.
+/// Indices into a source. A range of them takes no memory.
 #[derive(Clone)]
 enum Choice {
     Run(Range<u32>),
@@ -69,26 +71,26 @@ enum Choice {
 }
 
 impl Images {
-    /// The images `indices` of `source`, in that order. Panics when an index is out of range.
+    /// Selects the images `indices` of `source`, in that order; panics if an index is out of range.
     pub fn new(source: Arc<dyn Source>, indices: impl Into<Arc<[u32]>>) -> Self {
         let indices = indices.into();
         assert!(indices.iter().all(|&i| (i as usize) < source.len()), "an index past the {} images", source.len());
         Self { source, choice: Choice::List(indices) }
     }
 
-    /// Every image of `source` in its own order.
+    /// Selects all images of `source` in their own order.
     pub fn all(source: Arc<dyn Source>) -> Self {
         let all = 0..source.len();
         Self::run(source, all)
     }
 
-    /// The images `run` of `source`. Panics when it leads past the end.
+    /// Selects the images `run` of `source`, a range of indices; panics if it exceeds the source.
     pub fn run(source: Arc<dyn Source>, run: Range<usize>) -> Self {
         assert!(run.end <= source.len(), "{run:?} of {} images", source.len());
         Self { source, choice: Choice::Run(run.start as u32..run.end as u32) }
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         match &self.choice {
             Choice::Run(run) => run.len(),
@@ -96,50 +98,52 @@ impl Images {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the selection has no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Channels of every image: 1 grey, 3 RGB.
+    /// Returns the channels of every image: 1 for grey, 3 for RGB.
     pub fn channels(&self) -> usize {
         self.source.channels()
     }
 
-    /// Image `i`, decoded at its own size; an error means that this one image is damaged.
+    /// Decodes image `i` at its own size; an error means that this one image is damaged.
     pub fn pixels(&self, i: usize) -> Result<Pixels> {
         self.source.pixels(self.index(i))
     }
 
-    /// Image `i`, decoded at its own size to 1 or 3 channels: of a file what it shows, whatever the other images are.
+    /// Decodes image `i` at its own size to 1 or 3 channels.
+    ///
+    /// From a file, this is what the file shows, whatever the other images are.
     ///
     /// # Errors
-    /// When this one image is damaged.
+    /// When image `i` is damaged.
     pub fn pixels_in(&self, i: usize, channels: usize) -> Result<Pixels> {
         self.source.pixels_in(self.index(i), channels)
     }
 
-    /// Class of image `i`.
+    /// Returns the class of image `i`, if it has a label.
     pub fn label(&self, i: usize) -> Option<u32> {
         self.source.label(self.index(i))
     }
 
-    /// Name of image `i`, fit to stand in a line of a list or log: control characters are escaped.
+    /// Returns the name of image `i` with control characters escaped, so that it fits into a line of a list or log.
     pub fn name(&self, i: usize) -> String {
         one_line(&self.source.name(self.index(i))).into_owned()
     }
 
-    /// The file of image `i`, where it has one of its own.
+    /// Returns the path of image `i`, if it has a file of its own.
     pub fn path(&self, i: usize) -> Option<PathBuf> {
         self.source.path(self.index(i))
     }
 
-    /// Length of the file that image `i` is, in bytes, where each image is one.
+    /// Returns the length of the file of image `i` in bytes, if it has a file of its own.
     pub fn bytes(&self, i: usize) -> Option<u64> {
         Some(std::fs::metadata(self.path(i)?).ok()?.len())
     }
 
-    /// The images' own size, if it is that of the first, the middle and the last and the model can have it.
+    /// Returns the images' own size, if the first, the middle and the last image have it and a model supports it.
     pub fn own_size(&self) -> Option<ImageSize> {
         let last = self.len().checked_sub(1)?;
         let looked_at = [0, self.len() / 2, last].map(|i| self.pixels(i).ok().map(|pixels| pixels.size));
@@ -148,12 +152,12 @@ impl Images {
         (fits && looked_at.iter().all(|other| *other == Some(size))).then_some(size)
     }
 
-    /// Whether decoding costs no more than a copy.
+    /// Whether the images are in memory, so that decoding costs no more than a copy.
     pub fn in_memory(&self) -> bool {
         self.source.in_memory()
     }
 
-    /// Position of image `i` in the source.
+    /// Index of image `i` in the source.
     fn index(&self, i: usize) -> usize {
         match &self.choice {
             Choice::Run(run) => {
@@ -164,7 +168,7 @@ impl Images {
         }
     }
 
-    /// Positions in the source, in order.
+    /// Returns the indices of the images in the source, in order.
     pub fn indices(&self) -> Cow<'_, [u32]> {
         match &self.choice {
             Choice::Run(run) => run.clone().collect(),
@@ -172,29 +176,31 @@ impl Images {
         }
     }
 
-    /// The directory of tokens that the images come from, if they do.
+    /// Returns the token directory that the images come from, if they do.
     pub fn tokens(&self) -> Option<&TokenDir> {
         self.source.tokens()
     }
 
-    /// The directory of tokens that image `i` comes from, if it does, and its position there.
+    /// Returns the token directory that image `i` comes from, if it does, and the image's index there.
     pub(super) fn stored(&self, i: usize) -> Option<(&TokenDir, usize)> {
         self.source.tokens().map(|tokens| (tokens, self.index(i)))
     }
 
-    /// The images at `positions` of this choice, in that order. Panics when one is out of range.
+    /// Selects the images at `positions` of this selection, in that order; panics if one is out of range.
     pub fn pick(&self, positions: impl IntoIterator<Item = usize>) -> Self {
         let list = positions.into_iter().map(|i| self.index(i) as u32).collect();
         Self { source: self.source.clone(), choice: Choice::List(list) }
     }
 
-    /// `n` of the images spread evenly, or all when there are fewer: sources often come sorted by class.
+    /// Selects `n` evenly spread images, or all if there are fewer.
+    ///
+    /// Sources often are sorted by class.
     pub fn spread(&self, n: usize) -> Self {
         let n = n.min(self.len());
         self.pick((0..n).map(|i| i * self.len() / n))
     }
 
-    /// The first `n` images, or all when there are fewer.
+    /// Selects the first `n` images, or all if there are fewer.
     pub fn take(&self, n: usize) -> Self {
         let n = n.min(self.len());
         let choice = match &self.choice {

@@ -1,4 +1,4 @@
-//! Train, validation and test: their names, and the seeded cuts where a data set brings none.
+//! Splits train, validation and test: their names, and seeded splits of data sets without their own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,23 +6,23 @@ use std::str::FromStr;
 use crate::Error;
 use crate::rng::{Purpose, Rng};
 
-/// A part of a data set.
+/// Split of a data set: train, validation, test, or all images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What a model learns from.
+    /// Training images.
     Train,
-    /// What settings are chosen by.
+    /// Validation images, for the choice of settings.
     #[default]
     Validation,
-    /// What is reported.
+    /// Test images, for reported results.
     Test,
     /// Every image of the source, in file-name order.
     All,
 }
 
 impl Split {
-    /// The four names in the order of the variants.
+    /// Names of the splits, in the order of the variants.
     pub const NAMES: [&'static str; 4] = ["train", "validation", "test", "all"];
 }
 
@@ -46,7 +46,9 @@ impl FromStr for Split {
     }
 }
 
-/// Takes `count` of `indices` away, chosen by `seed`; both parts keep their order. `turn` tells several cuts apart.
+/// Removes `count` of `indices`, chosen by `seed`, and returns them.
+///
+/// Both parts keep their order. `turn` distinguishes several splits by the same seed.
 pub(super) fn take_seeded(indices: &mut Vec<u32>, count: usize, seed: u64, turn: u64) -> Vec<u32> {
     let mut drawn: Vec<(u32, u32)> =
         indices.iter().map(|&i| (Rng::new(seed, Purpose::Split, turn, i as u64).next_u32(), i)).collect();
@@ -57,15 +59,15 @@ pub(super) fn take_seeded(indices: &mut Vec<u32>, count: usize, seed: u64, turn:
     taken
 }
 
-/// A tenth of `n`, rounded, but one image where there are enough to leave some.
+/// A tenth of `n`, rounded; at least one image if some remain.
 pub(super) fn tenth(n: usize) -> usize {
     if n < 2 { 0 } else { ((n + 5) / 10).max(1) }
 }
 
-/// Cuts images into (train, validation, test) by about 80, 10 and 10 % so that no group stands on two sides.
+/// Splits images into (train, validation, test) by about 80, 10 and 10 %, so that each group stays in one part.
 ///
-/// Groups are dealt out in a seeded order, to test while they fit, then to validation, then to train. A group larger
-/// than a tenth of a part goes to train, lest one motif fill the part.
+/// Groups are distributed in a seeded order: to test while they fit, then to validation, then to train. A group larger
+/// than a tenth of a part goes to train, so that no single motif fills the part.
 pub(super) fn by_groups(groups: &[u32], seed: u64) -> [Vec<u32>; 3] {
     let mut sizes = vec![0usize; groups.iter().max().map_or(0, |&g| g as usize + 1)];
     groups.iter().for_each(|&g| sizes[g as usize] += 1);

@@ -1,4 +1,4 @@
-//! Images as palette tokens, held in memory.
+//! Token sets: images as palette tokens, held in memory.
 
 use std::ops::Range;
 
@@ -8,34 +8,34 @@ use crate::palette::Quantizer;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// The tokens of some images, (N, T) in raster order, with what is known of each image.
+/// Set of images as tokens, (N, T) in raster order, with labels, names and the list of damaged images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSet {
-    /// All tokens, image after image.
+    /// Tokens of all images, (N, T).
     pub tokens: Vec<u16>,
-    /// Size of an image; T is its number of pixels.
+    /// Height and width of an image; T is its number of pixels.
     pub n_px: ImageSize,
-    /// Class of each image.
+    /// Class of each image, if it has a label.
     pub labels: Vec<Option<u32>>,
     /// Name of each image.
     pub names: Vec<String>,
-    /// Images of the source that could not be decoded and are not among these.
+    /// Images of the source that could not be decoded and are not in the set.
     pub damaged: Vec<DamagedImage>,
 }
 
 impl TokenSet {
-    /// Number of images.
+    /// Returns the number of images, N.
     pub fn images(&self) -> usize {
         self.names.len()
     }
 
-    /// Tokens of image `i`.
+    /// Returns the tokens of image `i`, (T).
     pub fn image(&self, i: usize) -> &[u16] {
         let n_ctx = self.n_px.pixels();
         &self.tokens[i * n_ctx..][..n_ctx]
     }
 
-    /// The first `count` images, or all where there are fewer.
+    /// Copies the first `count` images, or all if there are fewer.
     pub fn first(&self, count: usize) -> TokenSet {
         let count = count.min(self.images());
         Self {
@@ -47,7 +47,7 @@ impl TokenSet {
         }
     }
 
-    /// A run of images, with their labels if all images have one.
+    /// Copies a range of the images into a batch, with labels if all of them have one.
     pub fn batch(&self, images: Range<usize>) -> Batch {
         let n_ctx = self.n_px.pixels();
         let batch = Batch::new(self.tokens[images.start * n_ctx..images.end * n_ctx].to_vec(), n_ctx);
@@ -58,12 +58,13 @@ impl TokenSet {
     }
 }
 
-/// Turns images into tokens as they are evaluated: cropped and scaled to `size`, each pixel the nearest colour. Damaged
-/// images are left out and listed.
+/// Tokenizes images as for evaluation: cropped and scaled to `size`, each pixel replaced by its nearest colour.
+///
+/// Damaged images are left out and listed.
 ///
 /// # Errors
-/// When more than 1 % of the images are damaged, they are tokens already, of another palette or size, or one would have to
-/// be scaled where the palette forbids it.
+/// When more than 1 % of the images are damaged, the images are tokens of another palette or size, or an image needs
+/// scaling that the palette forbids.
 pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
@@ -71,10 +72,10 @@ pub fn tokenize(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Resu
     tokenize_with(images, Preprocess::of(quantizer.palette(), size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
-/// As [`tokenize`], however many images are damaged: for new pictures, where each stands for itself.
+/// Tokenizes images like [`tokenize`], however many are damaged: for new pictures, where each counts for itself.
 ///
 /// # Errors
-/// When the images are tokens already, of another palette or size.
+/// When the images are tokens of another palette or size, or an image needs scaling that the palette forbids.
 pub fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantizer) -> Result<TokenSet> {
     if let Some(tokens) = images.tokens() {
         tokens.check(size, quantizer.palette())?;
@@ -82,18 +83,19 @@ pub fn tokenize_unchecked(images: &Images, size: ImageSize, quantizer: &Quantize
     each_image(images, Preprocess::of(quantizer.palette(), size), |pixels, out| quantizer.tokens(pixels, out))
 }
 
-/// As [`tokenize`], but `count` tiles at places that are always the same, as many of each image: what a model of tiles
-/// ([`Resampling::Crop`](crate::image::Resampling::Crop)) is validated on.
+/// Cuts `count` tiles out of images at fixed positions and tokenizes them, the same number from each image.
+///
+/// Models of tiles ([`Resampling::Crop`](crate::image::Resampling::Crop)) are validated on such tiles.
 ///
 /// # Errors
-/// As [`tokenize`].
+/// Same as [`tokenize`].
 pub fn tokenize_tiles(images: &Images, size: ImageSize, quantizer: &Quantizer, count: usize) -> Result<TokenSet> {
     let tiles = images.pick((0..count).map(|k| k * images.len() / count));
     let preprocess = Preprocess { augment: Augment::Tiles, ..Preprocess::of(quantizer.palette(), size) };
     tokenize_with(&tiles, preprocess, |pixels, out| quantizer.tokens(pixels, out))
 }
 
-/// As [`tokenize`]; `quantize` fills one image's tokens.
+/// Tokenizes images like [`tokenize`]; `quantize` fills one image's tokens.
 pub(super) fn tokenize_with(
     images: &Images,
     preprocess: Preprocess,
@@ -104,7 +106,7 @@ pub(super) fn tokenize_with(
     Ok(set)
 }
 
-/// Image `i` as it is evaluated: of tiles, one at a place that depends on nothing but `i`.
+/// Prepares image `i` for evaluation; a tile is cut out at a position that depends on `i` only.
 fn evaluated(preprocess: &Preprocess, image: &Pixels, i: usize) -> Result<Pixels> {
     match preprocess.augment {
         Augment::Tiles => preprocess.training(image, &mut Rng::new(0, Purpose::Tiles, 0, i as u64)),

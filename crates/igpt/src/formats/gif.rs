@@ -1,4 +1,4 @@
-//! An animated GIF of images being drawn in raster order.
+//! Animated GIFs of images being drawn in raster order.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,21 +9,22 @@ use crate::files;
 use crate::image::{CHECKER, GAP, GAP_GREY, ImageSize, checker};
 use crate::{Error, Result};
 
-/// Frames of an animation, about.
+/// Approximate number of frames of an animation.
 const FRAMES: usize = 64;
-/// Hundredths of a second between frames, and before the animation starts again.
+/// Delays in hundredths of a second: between frames, and before the animation starts again.
 const DELAY: u16 = 4;
 const REST: u16 = 300;
-/// Entries of the colour table that are not image colours: the gap, two greys of the checkerboard, "as before".
+/// Entries of the colour table that are not image colours: the gap, two greys of the checkerboard, "unchanged".
 const GAP_INDEX: u8 = 0;
 const CHECKER_INDEX: u8 = 1;
 const SAME: u8 = 3;
 const OWN: usize = 4;
 
-/// The bytes of an animation in which all of `images` (token sequences of `size`) are drawn at once, laid out as
-/// [`grid`](crate::image::grid()) does. The first frame shows the first `given` pixels of each. `colors` are the
-/// palette's bytes by token; they are exact as long as the images use at most 252 of them, otherwise the rarest are
-/// shown as their nearest neighbours.
+/// Encodes an animated GIF in which all images are drawn at once, laid out like [`grid`](crate::image::grid()).
+///
+/// `images` are token sequences, (T), of `size`. The first frame shows the first `given` pixels of each. `colors` are
+/// the palette's bytes by token. They are exact as long as the images use at most 252 of them; otherwise the rarest are
+/// shown as their nearest neighbours. Panics without images, and if `columns` or `scale` is 0.
 pub fn encode(
     images: &[Vec<u16>],
     size: ImageSize,
@@ -87,10 +88,10 @@ pub fn encode(
     bytes
 }
 
-/// Refuses an animation of more pixels a side than the format can tell.
+/// Checks that an animation is not larger than a GIF can be.
 ///
 /// # Errors
-/// When a side has more than 65,535.
+/// When a side has more than 65,535 pixels.
 pub fn expect_size(images: usize, size: ImageSize, columns: usize, scale: usize) -> Result<()> {
     let (columns, rows) = (columns.min(images), images.div_ceil(columns));
     let side = (columns * (size.width * scale + GAP)).max(rows * (size.height * scale + GAP)) - GAP;
@@ -102,10 +103,10 @@ pub fn expect_size(images: usize, size: ImageSize, columns: usize, scale: usize)
     }
 }
 
-/// Writes the animation to `path`; see [`encode`].
+/// Writes an animated GIF to `path`; see [`encode`].
 ///
 /// # Errors
-/// As [`expect_size`], and when the file can't be written.
+/// Same as [`expect_size`], and when the file can't be written.
 pub fn save(
     path: impl AsRef<Path>,
     images: &[Vec<u16>],
@@ -119,7 +120,7 @@ pub fn save(
     files::write(path.as_ref(), &encode(images, size, colors, given, columns, scale))
 }
 
-/// The file's colour table and each used token's place in it.
+/// Builds the file's colour table and the index of each used token in it.
 fn color_table(images: &[Vec<u16>], colors: &[[u8; 3]]) -> (Vec<u8>, HashMap<u16, u8>) {
     let mut counts = vec![0usize; colors.len()];
     images.iter().flatten().for_each(|token| counts[*token as usize] += 1);

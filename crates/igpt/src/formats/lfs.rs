@@ -1,11 +1,11 @@
-//! Pointers of Git LFS, which stand in the place of large files that were not fetched.
+//! Pointer files of Git LFS, which replace large files that were not fetched.
 
 use std::io::Read;
 use std::path::Path;
 
 use crate::{Error, Result, files};
 
-/// Whether a file's bytes are a pointer that Git LFS puts in the place of a large file that it hasn't fetched.
+/// Whether a file's bytes are a pointer with which Git LFS replaces a large file that it hasn't fetched.
 ///
 /// Source: the pointer format of git-lfs (docs/spec.md): less than 1024 bytes, with the version first.
 pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
@@ -16,7 +16,7 @@ pub(crate) fn is_lfs_pointer(bytes: &[u8]) -> bool {
         && bytes.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"oid "))
 }
 
-/// Refuses a Git LFS pointer in the place of a file of `what`.
+/// Refuses a Git LFS pointer instead of a file of `what`.
 pub(crate) fn expect_no_pointer(path: &Path, what: &str) -> Result<()> {
     let mut start = Vec::new();
     files::open(path)?.take(100).read_to_end(&mut start).map_err(Error::io(path))?;

@@ -1,6 +1,6 @@
-//! Bytes of files to values and back, each format in a file of its own: pictures, arrays, and tensors of other programs.
+//! File formats, each in a module of its own: pictures, arrays, and tensors of other programs.
 //!
-//! Files from elsewhere are not trusted: sizes are checked before memory is taken, and pickles run nothing.
+//! Files from elsewhere are not trusted: sizes are checked before memory is allocated, and pickles run nothing.
 
 pub mod decode;
 pub mod gif;

@@ -6,7 +6,9 @@ use crate::Result;
 use crate::files;
 use crate::image::{ImageSize, Pixels};
 
-/// Writes images as u8 of shape (N, H, W, C). Panics unless they have one size and number of channels.
+/// Writes images as a `.npy` file of u8, (N, H, W, C).
+///
+/// Panics unless all have the same size and number of channels.
 pub fn save_images(path: impl AsRef<Path>, images: &[Pixels]) -> Result<()> {
     let (size, channels) = images.first().map_or((ImageSize::square(0), 3), |image| (image.size, image.channels));
     let mut bytes = header("|u1", &[images.len(), size.height, size.width, channels]);
@@ -17,7 +19,7 @@ pub fn save_images(path: impl AsRef<Path>, images: &[Pixels]) -> Result<()> {
     files::write(path.as_ref(), &bytes)
 }
 
-/// Writes token sequences as u16 of shape (N, n_ctx). Panics unless they have one length.
+/// Writes token sequences as a `.npy` file of u16, (N, n_ctx); panics unless all have the same length.
 pub fn save_tokens(path: impl AsRef<Path>, images: &[Vec<u16>]) -> Result<()> {
     let n_ctx = images.first().map_or(0, Vec::len);
     let mut bytes = header("<u2", &[images.len(), n_ctx]);
@@ -28,8 +30,10 @@ pub fn save_tokens(path: impl AsRef<Path>, images: &[Vec<u16>]) -> Result<()> {
     files::write(path.as_ref(), &bytes)
 }
 
-/// Magic, version and the dictionary, padded so that the data begin at a multiple of 128 bytes: always the first, unless
-/// the shape is absurd, so that a header can be written again when the number of images is known.
+/// Makes the header: magic, version and the dictionary, padded so that the data begin at a multiple of 128 bytes.
+///
+/// This is always the first multiple, unless the shape is absurd. A header can therefore be written again when the
+/// number of images is known.
 pub(crate) fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
     let shape: String = shape.iter().map(|n| format!("{n}, ")).collect();
     let mut dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
@@ -44,17 +48,17 @@ pub(crate) fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
 
 /// An array of f32, f64 or u8, little endian, C order, in a file's bytes.
 pub(crate) struct Array<'a> {
-    /// The shape as the header words it, without its parentheses.
+    /// The shape as in the header, without its parentheses.
     pub(crate) shape: &'a str,
-    /// Its sides, where they are numbers.
+    /// The sides of the shape, if they are numbers.
     pub(crate) sides: Option<Vec<usize>>,
-    /// Bytes of a number.
+    /// Bytes per number.
     width: usize,
     data: &'a [u8],
 }
 
 impl<'a> Array<'a> {
-    /// Reads the header.
+    /// Reads the header of an array.
     pub(crate) fn of(bytes: &'a [u8]) -> Result<Self, String> {
         const CUT: &str = "the file is cut off within its header";
         if !bytes.starts_with(b"\x93NUMPY") {
@@ -87,7 +91,7 @@ impl<'a> Array<'a> {
         Ok(Self { shape, sides, width, data: &bytes[start + len..] })
     }
 
-    /// The numbers, if the file holds as many as its shape says.
+    /// Returns the numbers, if the file holds as many as its shape says.
     pub(crate) fn values(&self) -> Result<Vec<f64>, String> {
         let (shape, sides) = (self.shape, self.sides.as_deref().unwrap_or_default());
         let expected = sides.iter().try_fold(self.width, |bytes, side| bytes.checked_mul(*side));

@@ -1,9 +1,11 @@
-//! An unpickler for state dicts and nothing else: it knows the opcodes and the six kinds of objects that
-//! `torch.save(model.state_dict())` writes, and refuses every other by name. It never calls anything.
+//! An unpickler for state dicts only, which never calls anything.
 //!
-//! Objects live in one table and refer to each other by index, so that no nesting, sharing or cycle in a hostile
-//! file can overflow the stack or multiply the memory; and no opcode copies or walks an object whose size the file
-//! chooses, so that time and memory grow with the pickle's length and no faster.
+//! It knows the opcodes and the six kinds of objects that `torch.save(model.state_dict())` writes, and refuses every
+//! other by name.
+//!
+//! Objects live in one table and refer to each other by index. Nesting, sharing or cycles in a hostile file can
+//! therefore not overflow the stack or multiply the memory. No opcode copies or walks an object whose size the file
+//! chooses, so time and memory grow no faster than the pickle's length.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ pub(super) struct PickledTensor {
     pub(super) strides: Vec<usize>,
 }
 
-/// What the pickle may name.
+/// Globals that a pickle may name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Global {
     OrderedDict,
@@ -45,7 +47,7 @@ const STORAGES: [&str; 10] = [
     "BoolStorage",
 ];
 
-/// A value; composite ones are indices into the machine's tables.
+/// A value; composite values are indices into the machine's tables.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Value {
     None,
@@ -55,7 +57,7 @@ enum Value {
     Tuple(usize),
     Dict(usize),
     Global(Global),
-    /// Of class [`STORAGES`]`[0]` with the file name of string 1.
+    /// A storage of class [`STORAGES`]`[0]` with the file name of string 1.
     Storage(usize, usize),
     Tensor(usize),
 }
@@ -90,7 +92,7 @@ struct Machine<'a> {
 
 type Step<T> = Result<T, String>;
 
-/// The tensors of a pickled state dict in its order. The error says what was refused.
+/// Reads the tensors of a pickled state dict in its order; an error says what was refused.
 pub(super) fn state_dict(pickle: &[u8]) -> Result<Vec<PickledTensor>, String> {
     let mut machine = Machine { rest: pickle, ..Machine::default() };
     let top = machine.run()?;
@@ -98,7 +100,7 @@ pub(super) fn state_dict(pickle: &[u8]) -> Result<Vec<PickledTensor>, String> {
         return Err(format!("its pickle holds {}, but a state dict was expected", top.kind()));
     };
     let mut tensors = Vec::new();
-    // A string that is recalled is found by its number: comparing texts again and again would take a hostile file's time.
+    // A recalled string is found by its number: comparing texts repeatedly would take too long for a hostile file.
     let (mut seen, mut names) = (HashSet::new(), HashSet::new());
     for (key, value) in std::mem::take(&mut machine.dicts[dict]) {
         let Value::Str(string) = key else {
@@ -223,7 +225,7 @@ impl Machine<'_> {
     }
 
     fn pop(&mut self) -> Step<Value> {
-        // A value below the mark belongs to somebody else.
+        // A value below the mark belongs to an outer object.
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
             return Err("its pickle takes from an empty stack".into());
@@ -287,7 +289,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// The place of the tuple on top.
+    /// Pops the tuple on top and returns its index.
     fn pop_tuple(&mut self) -> Step<usize> {
         match self.pop()? {
             Value::Tuple(index) => Ok(index),
@@ -327,7 +329,7 @@ impl Machine<'_> {
         self.tuples[index].iter().map(size).collect()
     }
 
-    /// Makes the objects that a state dict consists of; nothing is called.
+    /// Creates the objects of a state dict; nothing is called.
     fn reduce(&mut self) -> Step<()> {
         let arguments = self.pop_tuple()?;
         let made = self.pop()?;
@@ -377,7 +379,7 @@ fn global(module: &str, name: &str) -> Step<Global> {
     }
 }
 
-/// As much of a name as fits into a message.
+/// Shortens a name for a message.
 pub(super) fn short(name: &str) -> String {
     let start: String = name.chars().take(80).collect();
     if start.len() < name.len() { start + "…" } else { start }

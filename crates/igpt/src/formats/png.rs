@@ -1,4 +1,4 @@
-//! PNG files with text chunks that say how the picture came to be.
+//! PNG files with text chunks that describe how the picture was made.
 
 use std::path::Path;
 
@@ -6,35 +6,37 @@ use crate::image::Pixels;
 use crate::text::one_line;
 use crate::{Result, files};
 
-/// Text chunks of a picture: (keyword, text).
+/// Text chunks of a PNG file: (keyword, text).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text(Vec<(String, String)>);
 
 impl Text {
-    /// No text, for pictures inside a page.
+    /// Creates no text chunks, for pictures inside a page.
     pub(crate) fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// The program's name and version, and `title`.
+    /// Creates text chunks with the program's name and version, and `title`.
     pub fn new(title: &str) -> Self {
         Self(Vec::new()).with("Software", concat!("igpt ", env!("CARGO_PKG_VERSION"))).with("Title", title)
     }
 
-    /// Adds a line, control characters escaped. Characters that PNG's `tEXt` can't hold become `?`.
+    /// Adds a text chunk; control characters are escaped.
+    ///
+    /// Characters that PNG's `tEXt` can't hold become `?`.
     pub fn with(mut self, keyword: &str, text: impl std::fmt::Display) -> Self {
         let latin1 = |c: char| if (c as u32) < 256 && c != '\0' { c } else { '?' };
         self.0.push((keyword.into(), one_line(&text.to_string()).chars().map(latin1).collect()));
         self
     }
 
-    /// Adds several lines.
+    /// Adds several text chunks.
     pub fn with_all(self, lines: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         lines.into_iter().fold(self, |text, (keyword, line)| text.with(keyword, line))
     }
 }
 
-/// The image as a PNG file's bytes, grey or RGB.
+/// Encodes an image as a PNG file, grey or RGB, and returns its bytes.
 pub fn encode(image: &Pixels, text: &Text) -> Vec<u8> {
     let mut bytes = Vec::new();
     let color = if image.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
@@ -53,7 +55,7 @@ pub fn encode(image: &Pixels, text: &Text) -> Vec<u8> {
     bytes
 }
 
-/// Writes the image to `path`; folders on the way are made.
+/// Writes an image as a PNG file to `path`; missing parent folders are created.
 pub fn save(path: impl AsRef<Path>, image: &Pixels, text: &Text) -> Result<()> {
     files::write(path.as_ref(), &encode(image, text))
 }

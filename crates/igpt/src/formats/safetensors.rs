@@ -1,5 +1,7 @@
-//! safetensors files: the header checked tensor by tensor, so that an error can name the one at fault, and a writer
-//! whose files are the same bytes for the same tensors (the library's has its metadata in a random order).
+//! safetensors files: reading of headers, and a writer.
+//!
+//! The header is checked tensor by tensor, so that an error can name the one at fault. The writer makes the same bytes
+//! for the same tensors (the library's writer has its metadata in a random order).
 
 use std::collections::HashMap;
 use std::io::{BufWriter, Read, Write};
@@ -13,7 +15,7 @@ use super::stored::{Dtype, Stored};
 use crate::files::{self, NewFile};
 use crate::{Error, Result};
 
-/// Enough for a hundred thousand tensors; what JSON takes in memory is up to 30 times that.
+/// Largest header: enough for a hundred thousand tensors. JSON takes up to 30 times its size in memory.
 const LARGEST_HEADER: u64 = 16 << 20;
 
 /// A file's tensors and its free metadata.
@@ -29,7 +31,7 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-/// Reads and checks the header of the file at `path`; no tensor is read.
+/// Reads and checks the header of the file at `path`; reads no tensor.
 pub(crate) fn read_header(path: &Path) -> Result<Header> {
     super::lfs::expect_no_pointer(path, "weights")?;
     let bad = |problem: String| Error::format(path, problem);
@@ -100,7 +102,7 @@ pub(crate) fn read_header(path: &Path) -> Result<Header> {
     Ok(Header { tensors, metadata })
 }
 
-/// Writes `tensors` in their order, one converted at a time, and syncs the file.
+/// Writes `tensors` in their order, converting one at a time, and syncs the file.
 pub(crate) fn write<V: View>(path: &Path, metadata: &[(&str, &str)], tensors: &[(String, V)]) -> Result<()> {
     let mut header = Map::new();
     if !metadata.is_empty() {

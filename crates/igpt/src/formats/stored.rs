@@ -1,4 +1,4 @@
-//! One tensor as it lies in a file, whatever the file's format: where its bytes are and how they turn into f32.
+//! A tensor as stored in a file, in any format: the position of its bytes and their conversion to f32.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -14,9 +14,9 @@ pub(crate) enum Dtype {
     F32,
     F16,
     Bf16,
-    /// Counts and numbers of things: no weights.
+    /// Integers such as counts; never weights.
     U32,
-    /// Anything else, by its name: may be there (mask buffers), but can't be a weight.
+    /// Any other type, by its name: tolerated (mask buffers), but never a weight.
     Other(String),
 }
 
@@ -31,7 +31,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes of an element, where known.
+    /// Bytes per element, if known.
     pub(super) fn size(&self) -> Option<u64> {
         match self {
             Self::F32 | Self::U32 => Some(4),
@@ -50,12 +50,12 @@ pub(crate) struct Stored {
     /// Steps between neighbours along each side, in elements.
     pub(super) strides: Vec<usize>,
     pub(super) file: Arc<Path>,
-    /// Where its first element lies in the file, in bytes.
+    /// Position of the first element in the file, in bytes.
     pub(super) start: u64,
 }
 
 impl Stored {
-    /// A tensor in row-major order.
+    /// Creates a tensor in row-major order.
     pub(super) fn contiguous(name: String, dtype: Dtype, shape: Vec<usize>, file: Arc<Path>, start: u64) -> Self {
         let mut strides = vec![1usize; shape.len()];
         for side in (1..shape.len()).rev() {
@@ -64,7 +64,7 @@ impl Stored {
         Self { name, dtype, shape, strides, file, start }
     }
 
-    /// Elements; `None` on overflow.
+    /// Number of elements; `None` on overflow.
     #[cfg(feature = "archives")]
     pub(super) fn elements(&self) -> Option<u64> {
         if self.shape.contains(&0) {
@@ -73,7 +73,7 @@ impl Stored {
         self.shape.iter().try_fold(1u64, |product, &side| product.checked_mul(side as u64))
     }
 
-    /// Elements from the first to the last, gaps included; `None` on overflow.
+    /// Number of elements from the first to the last, gaps included; `None` on overflow.
     pub(super) fn span(&self) -> Option<u64> {
         if self.shape.contains(&0) {
             return Some(0);
@@ -84,7 +84,7 @@ impl Stored {
             .try_fold(1u64, |span, (&side, &stride)| span.checked_add((side as u64 - 1).checked_mul(stride as u64)?))
     }
 
-    /// The values in row-major order. Whoever made `self` has checked that `span` lies inside the file.
+    /// Reads the values in row-major order. The creator of `self` has checked that `span` lies inside the file.
     pub(crate) fn read(&self) -> Result<Vec<f32>> {
         let bad = |problem: String| Error::format(&*self.file, format!("tensor {}: {problem}", self.name));
         let kind = match &self.dtype {
@@ -108,17 +108,17 @@ impl Stored {
             (&[len], &[step]) if step != 1 => (0..len).map(|i| values[i * step]).collect(),
             _ => values,
         };
-        // A flipped bit makes a small weight huge; norms square what it makes of the residual stream.
+        // A flipped bit makes a small weight huge; norms square its effect on the residual stream.
         match values.iter().position(|v| !(v * v).is_finite()) {
             Some(i) => Err(bad(format!("element {i} is {:e}, which no weight is: damaged, copy it again", values[i]))),
             None => Ok(values),
         }
     }
 
-    /// The whole numbers of a tensor in row-major order.
+    /// Reads the integers of a tensor in row-major order.
     ///
     /// # Errors
-    /// When it holds something else, or can't be read.
+    /// When the tensor has another type, or can't be read.
     pub(crate) fn read_u32(&self) -> Result<Vec<u32>> {
         if self.dtype != Dtype::U32 {
             let problem = format!("tensor {}: it holds {:?} where whole numbers belong", self.name, self.dtype);
@@ -127,7 +127,7 @@ impl Stored {
         Ok(self.bytes()?.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
     }
 
-    /// Its bytes as they lie in the file.
+    /// Reads the tensor's bytes as they are in the file.
     fn bytes(&self) -> Result<Vec<u8>> {
         let (Some(size), Some(span)) = (self.dtype.size(), self.span()) else {
             let problem = format!("tensor {}: its size overflows", self.name);

@@ -1,4 +1,4 @@
-//! `pytorch_model.bin`: torch.save's zip archive, a pickle that describes the tensors and one file a storage.
+//! `pytorch_model.bin`: torch.save's zip archive, a pickle that describes the tensors and one file per storage.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -9,10 +9,10 @@ use super::pickle::{self, PickledTensor, short};
 use super::stored::{Dtype, Stored};
 use crate::{Error, Result, files};
 
-/// iGPT-XL's pickle has about 200 KB.
+/// Largest pickle; iGPT-XL's has about 200 KB.
 const LARGEST_PICKLE: u64 = 4 << 20;
 
-/// Finds the tensors in the archive at `path`, and holds every member against its checksum; no tensor is kept.
+/// Finds the tensors in the archive at `path`, and compares every member with its checksum; keeps no tensor.
 pub(crate) fn read_index(path: &Path) -> Result<Vec<Stored>> {
     super::lfs::expect_no_pointer(path, "weights")?;
     let bad = |problem: String| Error::format(path, problem);
@@ -22,7 +22,7 @@ pub(crate) fn read_index(path: &Path) -> Result<Vec<Stored>> {
             "not a zip archive as torch.save writes it ({e}): save it as safetensors with a recent transformers"
         ))
     })?;
-    // Where each member's bytes lie: torch stores them uncompressed, so tensors can be read straight from the file.
+    // Position of each member's bytes: torch stores them uncompressed, so tensors can be read directly from the file.
     let mut members = HashMap::new();
     let mut index = None;
     for i in 0..zip.len() {
@@ -37,7 +37,7 @@ pub(crate) fn read_index(path: &Path) -> Result<Vec<Stored>> {
             return Err(bad(format!("{name} has {size} bytes, at most {LARGEST_PICKLE} make sense")));
         }
         let mut bytes = Vec::new();
-        // Read to its end, a member is held against its checksum.
+        // Reading a member to its end compares it with its checksum.
         let read = match kept {
             true => member.read_to_end(&mut bytes).map(|length| length as u64),
             false => std::io::copy(&mut member, &mut std::io::sink()),
@@ -76,7 +76,7 @@ pub(crate) fn read_index(path: &Path) -> Result<Vec<Stored>> {
     Ok(tensors)
 }
 
-/// Turns a pickled tensor into a place in the file, checking that its elements lie inside its storage.
+/// Converts a pickled tensor to a position in the file, and checks that its elements lie inside its storage.
 fn locate(
     tensor: PickledTensor,
     members: &HashMap<String, (u64, u64)>,

@@ -1,4 +1,4 @@
-//! Stands in for the reader of torch.save's archives in builds without the feature `archives`.
+//! Replacement of the reader of torch.save's archives in builds without the feature `archives`.
 
 use std::path::Path;
 

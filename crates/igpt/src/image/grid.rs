@@ -1,19 +1,21 @@
-//! Many images of one size as one picture.
+//! Grids: many images of one size as one picture.
 
 use crate::image::{ImageSize, Pixels};
 
-/// Pixels of the finished picture between neighbouring images.
+/// Width of the gaps between the images of a grid, in pixels of the finished picture.
 pub const GAP: usize = 2;
 
-/// Brightness of the gaps: seen beside white and beside black images.
+/// Brightness of the gaps: visible next to white and to black images.
 pub(crate) const GAP_GREY: u8 = 0xB4;
 
-/// The two greys of the checkerboard that stands for pixels not given.
+/// The two greys of the checkerboard that represents unknown pixels.
 pub(crate) const CHECKER: [u8; 2] = [0xE2, 0xCC];
 
-/// Lays `cells` out in rows of `columns`, each enlarged `scale` times by repeating pixels (colours stay exact), with
-/// [`GAP`] grey pixels between neighbours. Panics unless all cells have one size and number of channels; an
-/// incomplete last row is filled with the gap's grey.
+/// Lays images out as a grid with `columns` images per row.
+///
+/// Each image is enlarged `scale` times by repeating pixels, so that colours stay exact. [`GAP`] grey pixels separate
+/// neighbours, and an incomplete last row is filled with the gap's grey. Panics unless all cells have the same size and
+/// number of channels.
 pub fn grid(cells: &[Pixels], columns: usize, scale: usize) -> Pixels {
     assert!(!cells.is_empty() && columns > 0 && scale > 0, "{} cells, {columns} columns", cells.len());
     let (size, channels) = (cells[0].size, cells[0].channels);
@@ -36,12 +38,12 @@ pub fn grid(cells: &[Pixels], columns: usize, scale: usize) -> Pixels {
     Pixels::new(whole, channels, data)
 }
 
-/// The image as the model was shown it: its first `given` pixels in raster order, a grey checkerboard for the rest.
+/// Shows a prompt: the first `given` pixels of an image in raster order, and a grey checkerboard for the others.
 pub fn not_given(image: &Pixels, given: usize) -> Pixels {
     hidden(image, |pixel| pixel >= given)
 }
 
-/// The image with a grey checkerboard in place of the pixels (in raster order) that are `hidden`.
+/// Replaces the pixels of an image for which `hidden` is true (by raster index) with a grey checkerboard.
 pub fn hidden(image: &Pixels, hidden: impl Fn(usize) -> bool) -> Pixels {
     let mut shown = image.clone();
     for (i, pixel) in shown.data.chunks_exact_mut(image.channels).enumerate().filter(|(i, _)| hidden(*i)) {
@@ -54,7 +56,7 @@ pub(crate) fn checker(y: usize, x: usize) -> u8 {
     CHECKER[(y + x) % 2]
 }
 
-/// The enlargement that brings images of `size` to about 128 pixels.
+/// Returns the enlargement that brings images of `size` to about 128 pixels.
 pub fn readable_scale(size: ImageSize) -> usize {
     (128 / size.height.max(size.width)).max(1)
 }

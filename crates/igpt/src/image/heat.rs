@@ -1,8 +1,8 @@
-//! Heat maps: a number for each pixel as a colour, dark for little and bright for much.
+//! Heat maps: a number per pixel as a colour, dark for small and bright for large values.
 
 use crate::image::{ImageSize, Pixels};
 
-/// Colours of equal steps from 0 to the top, of rising lightness, so that they still read in grey (the stops of
+/// Colours at equal steps from 0 to the top, with rising lightness, so that they remain readable in grey (the stops of
 /// matplotlib's "inferno").
 const STOPS: [[u8; 3]; 8] = [
     [0, 0, 4],
@@ -15,8 +15,9 @@ const STOPS: [[u8; 3]; 8] = [
     [252, 255, 164],
 ];
 
-/// `values` (T in raster order) as an RGB image of `size`: 0 and less is black, `top` and more the brightest colour.
-/// Panics unless there is a value for each pixel.
+/// Draws `values`, (T) in raster order, as a heat map of `size`: an RGB image.
+///
+/// Values up to 0 are black, values from `top` on have the brightest colour. Panics unless there is one value per pixel.
 pub fn heat(values: &[f32], size: ImageSize, top: f32) -> Pixels {
     assert_eq!(values.len(), size.pixels(), "a value for each pixel");
     Pixels::new(size, 3, values.iter().flat_map(|&value| color(value / top)).collect())
@@ -24,7 +25,7 @@ pub fn heat(values: &[f32], size: ImageSize, top: f32) -> Pixels {
 
 fn color(share: f32) -> [u8; 3] {
     let last = STOPS.len() - 1;
-    // What is not a number counts as nothing.
+    // NaN counts as 0.
     let share = if share > 0.0 { share.min(1.0) } else { 0.0 };
     let place = share * last as f32;
     let stop = (place as usize).min(last - 1);

@@ -1,4 +1,4 @@
-//! Images as bytes: their size and pixels, resampling, and many of them as one picture.
+//! Images as bytes: size, pixels, resampling, grids and heat maps.
 
 mod grid;
 mod heat;

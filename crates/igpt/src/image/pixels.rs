@@ -1,4 +1,4 @@
-//! One decoded image.
+//! A decoded image.
 
 use std::borrow::Cow;
 
@@ -7,23 +7,25 @@ use crate::image::ImageSize;
 /// An image as bytes, (height, width, channels) in row-major order; 1 channel is grey, 3 are RGB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
-    /// Height and width.
+    /// Height and width of the image.
     pub size: ImageSize,
-    /// 1 or 3.
+    /// Number of channels: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// `height * width * channels` bytes.
+    /// Bytes of the image, `height * width * channels`.
     pub data: Vec<u8>,
 }
 
 impl Pixels {
-    /// Wraps `data`. Panics when its length is not height × width × channels.
+    /// Creates an image from its bytes; panics unless there are height × width × channels.
     pub fn new(size: ImageSize, channels: usize, data: Vec<u8>) -> Self {
         assert!(channels == 1 || channels == 3, "{channels} channels");
         assert_eq!(data.len(), size.pixels() * channels, "a {size} image of {channels} channels");
         Self { size, channels, data }
     }
 
-    /// The image with 1 or 3 channels: grey is repeated, colour becomes luma as PIL's mode `L` has it (ITU-R 601-2).
+    /// Converts the image to 1 or 3 channels.
+    ///
+    /// Grey is repeated. Colour becomes luma like PIL's mode `L` (ITU-R 601-2).
     pub fn with_channels(&self, channels: usize) -> Cow<'_, Pixels> {
         let data = match (self.channels, channels) {
             (1, 3) => self.data.iter().flat_map(|&v| [v; 3]).collect(),
@@ -39,7 +41,7 @@ pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((r as u32 * 19595 + g as u32 * 38470 + b as u32 * 7471 + 0x8000) >> 16) as u8
 }
 
-/// A channel value of opacity `alpha` on a white ground, rounded.
+/// Blends a channel value of opacity `alpha` with a white background, rounded.
 pub(crate) fn over_white(value: u8, alpha: u8) -> u8 {
     let mixed = value as u32 * alpha as u32 + 255 * (255 - alpha as u32);
     ((mixed + 127) / 255) as u8

@@ -1,28 +1,31 @@
-//! Resampling by the nearest pixel, antialiased bilinear or bicubic, equal to PIL's `Image.resize(size, resample, box)` to
-//! the last bit.
+//! Resampling of images (nearest, bilinear, bicubic), equal to PIL's `Image.resize(size, resample, box)` to the last
+//! bit.
+//!
+//! Bilinear and bicubic are antialiased.
 //!
 //! Equality matters because models trained elsewhere saw PIL's pixels, and a token can flip on one grey level. PIL's
-//! method (Pillow, `Resample.c`): a triangle or cubic filter as wide as the reduction, weights in 22-bit fixed point, first
-//! along rows, then along columns, with bytes in between; the nearest pixel is that under the centre (`Geometry.c`). (Pillow 13 takes columns first where the height shrinks much
-//! more than the width, which moves some bytes by one; crops of the model's aspect never do.)
+//! method (Pillow, `Resample.c`) is a triangle or cubic filter as wide as the reduction. Its weights are in 22-bit fixed
+//! point. It runs first along rows, then along columns, with bytes in between. The nearest pixel is the one under the
+//! centre (`Geometry.c`). (Pillow 13 takes columns first where the height shrinks much more than the width, which moves
+//! some bytes by one; crops of the model's aspect never do.)
 
 use super::Pixels;
 use crate::image::ImageSize;
 
-/// How a picture is brought to a model's size: `resample` and `do_resize` of transformers' image processor.
+/// Method of scaling pictures to a model's size: `resample` and `do_resize` of transformers' image processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resampling {
-    /// The pixel under each new pixel's centre.
+    /// Nearest pixel: the one under each new pixel's centre.
     Nearest,
-    /// A triangle filter: what the paper's models were trained with.
+    /// Bilinear, antialiased by a triangle filter: the method of the paper's models.
     #[default]
     Bilinear,
-    /// A cubic filter (a = -1/2).
+    /// Bicubic, with a cubic filter (a = -1/2).
     Bicubic,
-    /// Not at all: a picture of another size is refused.
+    /// No scaling: a picture of another size is refused.
     Off,
-    /// Not at all: the model reads the middle of a larger picture at its own resolution; a smaller one is refused.
+    /// No scaling: the middle of a larger picture is cut out at its own resolution; a smaller one is refused.
     Crop,
 }
 
@@ -38,7 +41,7 @@ impl std::fmt::Display for Resampling {
     }
 }
 
-/// Bits after the point of a weight.
+/// Bits of a weight after the binary point.
 const BITS: u32 = 32 - 8 - 2;
 
 /// A rectangle in an image's coordinates, in pixels; it may cut through pixels.
@@ -55,18 +58,18 @@ pub(crate) struct Rect {
 }
 
 impl Rect {
-    /// The whole of an image.
+    /// Returns the rectangle of a whole image.
     pub(crate) fn whole(size: ImageSize) -> Self {
         Self { left: 0.0, top: 0.0, width: size.width as f64, height: size.height as f64 }
     }
 }
 
-/// The part `area` of `image` resampled to `size`, bilinearly. The area must lie inside the image and not be empty.
+/// Resamples the part `area` of `image` to `size`, bilinearly; the area must lie inside the image and not be empty.
 pub(crate) fn resize(image: &Pixels, area: Rect, size: ImageSize) -> Pixels {
     resample(image, area, size, Resampling::Bilinear)
 }
 
-/// As [`resize`], by a filter of choice; [`Resampling::Off`] and [`Resampling::Crop`] are as bilinear.
+/// Resamples like [`resize`] with a given method; [`Resampling::Off`] and [`Resampling::Crop`] act as bilinear.
 pub(crate) fn resample(image: &Pixels, area: Rect, size: ImageSize, resampling: Resampling) -> Pixels {
     let from = image.size;
     if size == from && area == Rect::whole(from) {
@@ -120,7 +123,7 @@ pub(crate) fn resample(image: &Pixels, area: Rect, size: ImageSize, resampling: 
     Pixels::new(size, c, data)
 }
 
-/// For each new pixel the one under its centre. Positions are summed step by step, as in PIL.
+/// Takes the pixel under each new pixel's centre. Positions are summed step by step, as in PIL.
 fn nearest(image: &Pixels, area: Rect, size: ImageSize) -> Pixels {
     let c = image.channels;
     let places = |start: f64, extent: f64, out: usize, length: usize| -> Vec<usize> {
@@ -142,7 +145,7 @@ fn nearest(image: &Pixels, area: Rect, size: ImageSize) -> Pixels {
     Pixels::new(size, c, data)
 }
 
-/// A filter: how far it reaches, and its weight at a distance.
+/// A filter: its support, and its weight at a distance.
 struct Filter {
     support: f64,
     at: fn(f64) -> f64,
@@ -169,7 +172,7 @@ fn clip(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
 
-/// For each output position, which inputs it reads and with what weights.
+/// Input positions and weights of each output position.
 struct Weights {
     spans: Vec<std::ops::Range<usize>>,
     values: Vec<i32>,
@@ -178,7 +181,7 @@ struct Weights {
 }
 
 impl Weights {
-    /// One axis: `length` input positions, of which `extent` from `start` on become `out`.
+    /// Computes one axis: `extent` of `length` input positions, from `start` on, become `out` output positions.
     fn new(filter: &Filter, length: usize, start: f64, extent: f64, out: usize) -> Self {
         let scale = extent / out as f64;
         // When enlarging, the filter is as wide as at the input's own size.
@@ -200,7 +203,7 @@ impl Weights {
             }
             for (value, w) in values.iter_mut().zip(&exact[..n]) {
                 let w = if total != 0.0 { w / total } else { *w };
-                // Rounded half away from zero: casts cut what is behind the point off.
+                // Rounded half away from zero: the cast truncates.
                 *value = (w * (1u32 << BITS) as f64 + 0.5f64.copysign(w)) as i32;
             }
             weights.spans.push(low..high);

@@ -1,39 +1,39 @@
-//! Height and width.
+//! Image sizes and rectangles, in whole pixels.
 
 use crate::{Error, Result};
 
-/// Height and width of the images a model reads, in pixels.
+/// Image size: height and width in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ImageSize {
-    /// Rows.
+    /// Height: the number of rows.
     pub height: usize,
-    /// Columns.
+    /// Width: the number of columns.
     pub width: usize,
 }
 
-/// A rectangle of whole pixels of an image.
+/// A rectangle of whole pixels in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PixelRect {
-    /// Rows above it.
+    /// Number of rows above the rectangle.
     pub top: usize,
-    /// Columns to its left.
+    /// Number of columns to the left of the rectangle.
     pub left: usize,
-    /// Its own.
+    /// Height and width of the rectangle.
     pub size: ImageSize,
 }
 
 impl ImageSize {
-    /// A square of side `n_px`.
+    /// Returns the size of a square image with side `n_px`.
     pub fn square(n_px: usize) -> Self {
         Self { height: n_px, width: n_px }
     }
 
-    /// Pixels of an image, which is the model's `n_ctx`.
+    /// Returns the number of pixels of an image, which is the model's `n_ctx`.
     pub fn pixels(self) -> usize {
         self.height.saturating_mul(self.width)
     }
 
-    /// Refuses a size that no model's images have.
+    /// Checks that a model supports the image size.
     ///
     /// # Errors
     /// When a side is below 8 or above 64 pixels.

@@ -1,38 +1,40 @@
-//! What a process may use: the machine's memory, or less where a container or a control group says so.
+//! Limits of a process: the machine's processors and memory, or less in a container or control group.
 
 use std::path::{Path, PathBuf};
 
 use super::size::size_in_words;
 use crate::{Error, Result};
 
-/// Processors and memory. What the system doesn't tell is `None`; it does on Linux.
+/// Processors and memory that the process may use.
+///
+/// A value that the system does not provide is `None`; Linux provides them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MachineLimits {
-    /// Processors that threads can run on at once, after affinity and quota.
+    /// Number of processors on which threads can run at once, after affinity and quota.
     pub cores: usize,
-    /// Processors' worth of time that a control group grants.
+    /// CPU quota of the control group, in processors.
     pub cpu_quota: Option<f64>,
-    /// Memory of the machine in bytes.
+    /// Memory of the machine, in bytes.
     pub memory: Option<u64>,
-    /// What of it is free or can be freed, in bytes.
+    /// Memory of the machine that is free or can be freed, in bytes.
     pub available: Option<u64>,
-    /// What a control group allows, in bytes.
+    /// Memory limit of the control group, in bytes.
     pub memory_limit: Option<u64>,
-    /// What of that is still free, in bytes.
+    /// Memory that is left within the control group's limit, in bytes.
     pub memory_left: Option<u64>,
-    /// What may still be mapped where `ulimit -v` limits the address space, in bytes.
+    /// Address space that can still be mapped under `ulimit -v`, in bytes.
     pub address_space_left: Option<u64>,
 }
 
 impl MachineLimits {
-    /// The present ones.
+    /// Reads the present limits.
     pub fn now() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { cores, ..Self::read(Path::new("/")) }
     }
 
-    /// From the files below `root`, which is `/` but in tests.
+    /// Reads the limits from the files below `root`, which is `/` except in tests.
     fn read(root: &Path) -> Self {
         let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
         let meminfo = text("proc/meminfo");
@@ -43,7 +45,7 @@ impl MachineLimits {
         let groups = groups(root, &text("proc/self/cgroup"));
         let quota = groups.iter().filter_map(|group| quota(group)).reduce(f64::min);
         let memory = kib("MemTotal:");
-        // Old control groups say "no limit" with a number larger than any memory.
+        // Old control groups write "no limit" as a number larger than any memory.
         let is_limit = |limit: &u64| memory.is_none_or(|memory| *limit < memory);
         let limits = || groups.iter().filter_map(|group| Some((memory_limit(group).filter(is_limit)?, group)));
         Self {
@@ -57,21 +59,22 @@ impl MachineLimits {
         }
     }
 
-    /// Bytes that this process can have at most before it fails or is killed.
+    /// Returns the memory that this process can use before it fails or is killed, in bytes.
     pub fn usable(&self) -> Option<u64> {
-        // Stacks of threads and rests of the heap are mapped too, though hardly used.
+        // Stacks of threads and remains of the heap are mapped too, though hardly used.
         let mapped = self.address_space_left.map(|left| left / 4 * 3);
         [self.available, self.memory_left, mapped].into_iter().flatten().min()
     }
 }
 
-/// Refuses to ask the system for `bytes` that this process can't have; `what` would take them. Memory that is asked for
-/// and not there ends a process without a word of what it was for.
+/// Checks that the process can allocate `bytes` of memory.
+///
+/// `what` names what would take them. A process that takes memory that is not there is killed without a message.
 ///
 /// # Errors
-/// When there are fewer.
+/// When less memory is left.
 pub fn expect_memory(bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
-    // Where the system tells nothing, at least no size can overflow.
+    // If the system provides no number, at least no size can overflow.
     let left = MachineLimits::now().usable().unwrap_or(isize::MAX as u64);
     if bytes <= left {
         return Ok(());
@@ -84,7 +87,7 @@ pub fn expect_memory(bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
     )))
 }
 
-/// From the texts of `/proc/self/limits` and `/proc/self/status` (proc(5)).
+/// Computes the free address space from the texts of `/proc/self/limits` and `/proc/self/status` (proc(5)).
 fn address_space_left(limits: &str, status: &str) -> Option<u64> {
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     let limit: u64 = limit.split_ascii_whitespace().next()?.parse().ok()?;
@@ -93,8 +96,9 @@ fn address_space_left(limits: &str, status: &str) -> Option<u64> {
     Some(limit.saturating_sub(1024 * used))
 }
 
-/// Directories of the control groups that a process is in, its own and those around it; of version 2, and of version
-/// 1's controllers for processors and memory.
+/// Directories of the control groups that a process is in, its own and those around it.
+///
+/// They are those of version 2, and of version 1's controllers for processors and memory.
 fn groups(root: &Path, cgroup: &str) -> Vec<PathBuf> {
     let mounted = root.join("sys/fs/cgroup");
     let mut found = Vec::new();
@@ -106,7 +110,7 @@ fn groups(root: &Path, cgroup: &str) -> Vec<PathBuf> {
             None if controllers.is_empty() => mounted.clone(),
             None => continue,
         };
-        // Within a container the path may be one of the host that isn't there; the top always is.
+        // Within a container the path may be one of the host that does not exist; the top always exists.
         let path = top.join(path.trim_start_matches('/'));
         found.extend(path.ancestors().take_while(|path| path.starts_with(&top)).map(Path::to_path_buf));
     }
@@ -130,7 +134,7 @@ fn memory_limit(group: &Path) -> Option<u64> {
     text("memory.max").or_else(|| text("memory.limit_in_bytes"))?.trim().parse().ok()
 }
 
-/// Without the cache of files, which the system takes back when memory is asked for.
+/// Memory in use, without the file cache, which the system takes back when memory is needed.
 fn memory_used(group: &Path) -> u64 {
     let number = |name: &str| std::fs::read_to_string(group.join(name)).ok()?.trim().parse().ok();
     let used: u64 = number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or(0);
@@ -139,7 +143,7 @@ fn memory_used(group: &Path) -> u64 {
         let line = stat.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         line.and_then(|number| number.trim().parse::<u64>().ok())
     };
-    // Old control groups tell of themselves and, as "total", of those within.
+    // Old control groups report their own numbers and, as "total", those of the groups within.
     let cache = |kind: &str| part(&format!("total_{kind}")).or_else(|| part(kind)).unwrap_or(0);
     used.saturating_sub(cache("inactive_file") + cache("active_file"))
 }

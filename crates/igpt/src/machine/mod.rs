@@ -1,4 +1,4 @@
-//! What the operating system tells about this process and the machine it runs on.
+//! The operating system's view of this process and its machine: memory, processor time, host name.
 
 mod limits;
 mod process;

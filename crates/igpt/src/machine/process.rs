@@ -1,11 +1,11 @@
-//! Memory and processor time of this process, and the host that it runs on.
+//! Memory and processor time of this process, and the name of its host.
 
-/// The most memory this process has had resident, in bytes; known on Linux.
+/// Returns the peak resident memory of this process, in bytes; known on Linux.
 pub fn peak_rss_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
 }
 
-/// The memory this process has resident, in bytes; known on Linux.
+/// Returns the resident memory of this process, in bytes; known on Linux.
 pub fn rss_bytes() -> Option<u64> {
     status_bytes("VmRSS:")
 }
@@ -17,29 +17,29 @@ fn status_bytes(key: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// What this machine calls itself; known on Linux.
+/// Returns the host name of this machine; known on Linux.
 pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// Processor time since some moment, to be read twice.
+/// Snapshot of processor time; the difference of two shows the load by other processes.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuTime {
-    /// Ticks of the whole machine: all, idle ones, and those that this process had.
+    /// Ticks of the whole machine: all, idle, and those of this process.
     all: u64,
     idle: u64,
     own: u64,
 }
 
 impl CpuTime {
-    /// The present counts; known on Linux.
+    /// Takes a snapshot of the present counts; known on Linux.
     pub fn now() -> Option<Self> {
         let own = std::fs::read_to_string("/proc/self/stat").ok()?;
         Self::parse(&std::fs::read_to_string("/proc/stat").ok()?, &own)
     }
 
-    /// From the texts of `/proc/stat` and `/proc/self/stat` (proc(5)).
+    /// Parses the texts of `/proc/stat` and `/proc/self/stat` (proc(5)).
     fn parse(machine: &str, own: &str) -> Option<Self> {
         let line = machine.lines().next()?.strip_prefix("cpu ")?;
         // user, nice, system, idle, iowait, irq, softirq, steal; the guests' times are part of user and nice.
@@ -50,7 +50,7 @@ impl CpuTime {
         Some(Self { all: ticks.iter().sum(), idle: ticks.get(3)? + ticks.get(4)?, own })
     }
 
-    /// The share of the machine that others used since `earlier`, from 0 to 1.
+    /// Returns the share of the machine that other processes used since `earlier`, from 0 to 1.
     pub fn others_since(&self, earlier: &Self) -> f64 {
         let all = self.all.saturating_sub(earlier.all).max(1);
         let idle = self.idle.saturating_sub(earlier.idle);

@@ -1,6 +1,6 @@
-//! Numbers of bytes in words.
+//! Numbers of bytes as text.
 
-/// A number of bytes for people: megabytes below a gigabyte.
+/// Formats a number of bytes for people: in MB below a gigabyte, else in GB.
 pub fn size_in_words(bytes: u64) -> String {
     match bytes {
         0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),

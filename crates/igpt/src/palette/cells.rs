@@ -1,14 +1,14 @@
-//! Which palette colours can be nearest to any pixel of a small cube of pixels, and from that the tokens of the cube.
+//! Candidates for the nearest palette colour within small cubes of pixels, and from them the tokens of the cubes.
 //!
-//! A colour whose smallest distance to a cube is above the smallest of all colours' largest distances can't be nearest
-//! anywhere in it, which leaves a handful. Cubes of side 32 narrow the search for those of side 8, these for those
-//! of side 4, whose 64 pixels are compared with what is left.
+//! A colour is excluded from a cube if its smallest distance to the cube is above the smallest of all colours' largest
+//! distances. This leaves a handful. Cubes of side 32 narrow the search for those of side 8, and these for those of side
+//! 4, whose 64 pixels are compared with the remaining colours.
 
 use std::sync::OnceLock;
 
 use super::colors::signed;
 
-/// Bits of a byte that say where in a cube of each kind it lies.
+/// Bits of a byte that encode the position inside a cube of each kind.
 const COARSE: u32 = 5;
 const FINE: u32 = 3;
 const BLOCK: u32 = 2;
@@ -20,13 +20,13 @@ const BLOCK_PIXELS: usize = 1 << (3 * BLOCK);
 /// A colour and its token.
 pub(super) type Candidate = ([f32; 3], u16);
 
-/// A palette's colours, and the candidates of each coarse cube once it was asked for.
+/// A palette's colours, and the candidates of each coarse cube, computed on first use.
 pub(super) struct Cells {
     all: Vec<Candidate>,
     coarse: Vec<OnceLock<Vec<Candidate>>>,
 }
 
-/// All of a palette's colours.
+/// Returns all colours of a palette as candidates.
 pub(super) fn candidates(colors: &[[f32; 3]]) -> Vec<Candidate> {
     colors.iter().enumerate().map(|(i, &color)| (color, i as u16)).collect()
 }
@@ -36,8 +36,10 @@ impl Cells {
         Self { all: candidates(colors), coarse: (0..1 << (3 * (8 - COARSE))).map(|_| OnceLock::new()).collect() }
     }
 
-    /// The tokens of the cube of side 8 around `pixel`, equal to `Palette::nearest`, in the order of their places.
-    /// Candidates stay in the order of their tokens, so that the lowest wins a tie.
+    /// Computes the tokens of the cube of side 8 around `pixel`, equal to `Palette::nearest`, in the order of their
+    /// places.
+    ///
+    /// Candidates stay in the order of their tokens, so that the lowest token wins a tie.
     pub(super) fn fill(&self, pixel: [u8; 3], tokens: &mut [u16; CUBE]) {
         let coarse = self.coarse[place(pixel) >> (3 * COARSE)].get_or_init(|| narrow(&self.all, pixel, COARSE));
         let fine = narrow(coarse, pixel, FINE);
@@ -49,7 +51,7 @@ impl Cells {
     }
 }
 
-/// The tokens of the block of side 4 at `corner`, blue fastest. The sums are those of `colors::distance`.
+/// Computes the tokens of the block of side 4 at `corner`, blue fastest, with the sums of `colors::distance`.
 fn nearest_in_block(candidates: &[Candidate], corner: [u8; 3], tokens: &mut [u16; BLOCK_PIXELS]) {
     if let [(_, token)] = candidates {
         return tokens.fill(*token);
@@ -79,14 +81,14 @@ fn nearest_in_block(candidates: &[Candidate], corner: [u8; 3], tokens: &mut [u16
     }
 }
 
-/// Those of `from` that can be nearest to a pixel in the cube of side `2^bits` around `pixel`.
+/// Returns the candidates of `from` that can be nearest to a pixel in the cube of side `2^bits` around `pixel`.
 fn narrow(from: &[Candidate], pixel: [u8; 3], bits: u32) -> Vec<Candidate> {
     let low = pixel.map(|byte| signed(byte >> bits << bits));
     let high = pixel.map(|byte| signed(byte | ((1 << bits) - 1)));
     narrow_to_box(from, low, high)
 }
 
-/// Those of `from` that can be nearest to a point between the corners `low` and `high`, in their order.
+/// Returns the candidates of `from` that can be nearest to a point between the corners `low` and `high`, in order.
 pub(super) fn narrow_to_box(from: &[Candidate], low: [f32; 3], high: [f32; 3]) -> Vec<Candidate> {
     let middle = [0, 1, 2].map(|c| 0.5 * (low[c] + high[c]));
     let half = [0, 1, 2].map(|c| 0.5 * (high[c] - low[c]));
@@ -105,9 +107,10 @@ pub(super) fn narrow_to_box(from: &[Candidate], low: [f32; 3], high: [f32; 3]) -
     from.iter().copied().filter(|c| squared(c.0, -1.0) <= bound).collect()
 }
 
-/// Where a table of all pixels keeps one, below 2^24: the high six bits of red, green and blue take turns (a Morton
-/// curve), then come the low two of each. Every cube of side 4, 8, 16, … is one run of places, so similar colours
-/// share cache lines and pages.
+/// Index of a pixel, below 2^24, in a table of all pixels.
+///
+/// The high six bits of red, green and blue are interleaved (a Morton curve), then the low two of each follow. Every
+/// cube of side 4, 8, 16, … is one run of indices, so that similar colours share cache lines and pages.
 #[inline(always)]
 pub(super) fn place(pixel: [u8; 3]) -> usize {
     PLACES.iter().zip(pixel).fold(0, |place, (table, byte)| place | table[byte as usize] as usize)

@@ -1,4 +1,4 @@
-//! The colours that tokens stand for, and the definition of the nearest one.
+//! The colours of a palette, and the definition of the nearest one.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,13 @@ use sha2::{Digest, Sha256};
 use crate::image::Resampling;
 use crate::{Error, Result};
 
-/// How far a component may lie outside [-1, 1]: room for rounding in files that were written in another scale.
+/// Tolerance of a component outside [-1, 1]: room for rounding in files that were written in another scale.
 const OVERSHOOT: f32 = 1e-3;
 
-/// The colours of a model in the official code's signed scale, `x / 127.5 - 1` for a byte `x`. Token `i` is colour `i`.
-/// With them goes how pictures are scaled before they get these colours, since both decide the tokens.
+/// Palette of a model: the colours of the tokens, and how pictures are scaled before they get these colours.
+///
+/// Colours are in the official code's signed scale, `x / 127.5 - 1` for a byte `x`. Token `i` is colour `i`. The scaling
+/// is part of the palette, because both determine the tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Palette {
     colors: Vec<[f32; 3]>,
@@ -19,7 +21,7 @@ pub struct Palette {
     resampling: Resampling,
 }
 
-/// A byte in the signed scale.
+/// Converts a byte to the signed scale.
 pub(crate) fn signed(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
@@ -32,8 +34,9 @@ pub(crate) fn distance(a: [f32; 3], b: [f32; 3]) -> f32 {
 }
 
 impl Palette {
-    /// A palette of 2 to 65536 different colours; `channels` is 1 (grey: the three components of each colour are
-    /// equal) or 3.
+    /// Creates a palette of 2 to 65536 different colours, for bilinear scaling.
+    ///
+    /// `channels` is 1 (grey: the three components of each colour are equal) or 3.
     ///
     /// # Errors
     /// [`Error::Invalid`] for too few or too many colours, a component that is not finite or outside [-1, 1], equal
@@ -74,34 +77,36 @@ impl Palette {
         Ok(Self { colors, channels, resampling: Resampling::default() })
     }
 
-    /// The same colours for pictures that are scaled otherwise.
+    /// Returns the same colours for pictures that are scaled by another method.
     #[must_use]
     pub fn with_resampling(self, resampling: Resampling) -> Self {
         Self { resampling, ..self }
     }
 
-    /// How pictures are scaled before they get these colours.
+    /// Returns the method by which pictures are scaled before they get these colours.
     pub fn resampling(&self) -> Resampling {
         self.resampling
     }
 
-    /// Number of colours.
+    /// Returns the number of colours of the palette.
     pub fn n_vocab(&self) -> usize {
         self.colors.len()
     }
 
-    /// 1 for a grey palette, 3 for RGB.
+    /// Returns the number of channels: 1 for a grey palette, 3 for RGB.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The colours, (`n_vocab`, 3), in the signed scale; a grey palette's have three equal components.
+    /// Returns the colours, (`n_vocab`, 3), in the signed scale; grey colours have three equal components.
     pub fn colors(&self) -> &[[f32; 3]] {
         &self.colors
     }
 
-    /// What identifies the palette in models, checkpoints and token files: SHA-256 in hexadecimal of `n_vocab` and
-    /// `channels` as little-endian u32, then `channels` little-endian f32 a colour.
+    /// Returns the hash that identifies the palette in models, checkpoints and token files.
+    ///
+    /// It is SHA-256, in hexadecimal, of `n_vocab` and `channels` as little-endian u32, then `channels` little-endian
+    /// f32 per colour.
     pub fn hash(&self) -> String {
         let mut sha = Sha256::new();
         sha.update((self.colors.len() as u32).to_le_bytes());
@@ -114,8 +119,10 @@ impl Palette {
         crate::checksum::hex(&sha.finalize())
     }
 
-    /// The token of a pixel, by definition: the smallest f32 squared Euclidean distance in the signed scale, the
-    /// lowest index on a tie. [`crate::palette::Quantizer`] gives the same answers fast.
+    /// Returns the token of a pixel by definition: the index of its nearest colour.
+    ///
+    /// The distance is squared Euclidean in f32, in the signed scale; the lowest index wins a tie.
+    /// [`crate::palette::Quantizer`] returns the same tokens fast.
     pub fn nearest(&self, pixel: [u8; 3]) -> u16 {
         let pixel = pixel.map(signed);
         let mut best = (f32::INFINITY, 0);
@@ -128,8 +135,9 @@ impl Palette {
         best.1 as u16
     }
 
-    /// The colour of a token as bytes, rounded half to even as NumPy's `rint` does. Panics when `token` is not below
-    /// `n_vocab`.
+    /// Returns the colour of a token as bytes, rounded half to even like NumPy's `rint`.
+    ///
+    /// Panics if `token` is not below `n_vocab`.
     pub fn bytes(&self, token: u16) -> [u8; 3] {
         // `as` clamps to 0..=255.
         self.colors[token as usize].map(|c| (127.5 * (c + 1.0)).round_ties_even() as u8)

@@ -1,28 +1,29 @@
-//! What is lost by showing pixels in a palette's colours, and how evenly the colours are used.
+//! Distortion of pixels by a palette, and how evenly the palette's colours are used.
 
 use super::{ColorHistogram, Quantizer};
 
-/// A palette judged by some pixels. A coarser palette lowers a model's loss for free, so likelihoods are printed with
-/// these figures.
+/// Distortion of a palette on given pixels: error, used colours and token entropy.
+///
+/// A coarser palette lowers a model's loss for free, so likelihoods are printed with these figures.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Distortion {
-    /// Mean over pixels and channels of (byte − byte of the nearest colour)², in 8-bit levels.
+    /// Mean squared error over pixels and channels, (byte − byte of the nearest colour)², in squared 8-bit levels.
     pub mse: f64,
-    /// `10 log10(255² / mse)` in dB; infinite without any error.
+    /// Peak signal-to-noise ratio, `10 log10(255² / mse)`, in dB; infinite without any error.
     pub psnr_db: f64,
-    /// Colours that are nearest to at least one pixel.
+    /// Number of colours that are nearest to at least one pixel.
     pub used: usize,
-    /// Colours that are nearest to none.
+    /// Number of colours that are nearest to no pixel.
     pub dead: usize,
-    /// Entropy of the tokens in bits: what a pixel costs when only the colours' frequencies are known.
+    /// Entropy of the tokens in bits per pixel: the cost of a pixel when only the colours' frequencies are known.
     pub entropy_bits: f64,
-    /// Pixels looked at.
+    /// Number of pixels in the measurement.
     pub pixels: u64,
 }
 
 impl Distortion {
-    /// Judges the quantizer's palette by a histogram, over the histogram's channels.
+    /// Measures the distortion of the quantizer's palette on a histogram, over the histogram's channels.
     pub fn of(histogram: &ColorHistogram, quantizer: &Quantizer) -> Self {
         let palette = quantizer.palette();
         let channels = histogram.channels();

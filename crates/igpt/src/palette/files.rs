@@ -1,4 +1,4 @@
-//! Finding a palette wherever a user has one.
+//! Palettes in files and directories.
 
 use std::path::Path;
 
@@ -7,17 +7,18 @@ use crate::files::write;
 use crate::image::ImageSize;
 use crate::{Error, Result};
 
-/// 65536 colours take about 10 MB of JSON, which takes up to 30 times that in memory.
+/// Largest palette file: 65536 colours take about 10 MB of JSON, which takes up to 30 times that in memory.
 const LARGEST: u64 = 32 << 20;
-/// What transformers calls the file that holds the palette.
+/// Name of the file in which transformers keeps the palette.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
 impl Palette {
-    /// Opens the palette in a `.npy` file (signed scale; [`Palette::from_npy`] takes others), a
-    /// `preprocessor_config.json`, a model directory or a run directory.
+    /// Opens the palette in a `.npy` file, a `preprocessor_config.json`, a model directory or a run directory.
+    ///
+    /// A `.npy` file must be in the signed scale; [`Palette::from_npy`] reads others.
     ///
     /// # Errors
-    /// When there is none, or what is there is not a palette; the message names the file.
+    /// When there is no palette, or the file is not a palette; the message names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -37,7 +38,7 @@ impl Palette {
         Self::from_npy(path, ColorScale::Signed)
     }
 
-    /// Writes a `preprocessor_config.json`; see [`Palette::to_preprocessor`].
+    /// Writes the palette as a `preprocessor_config.json`; see [`Palette::to_preprocessor`].
     pub fn to_json(&self, path: impl AsRef<Path>, size: Option<ImageSize>) -> Result<()> {
         write(path.as_ref(), format!("{:#}\n", self.to_preprocessor(size)).as_bytes())
     }

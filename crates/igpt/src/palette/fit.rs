@@ -1,4 +1,4 @@
-//! A palette for given pixels.
+//! Fitting of a palette to given pixels.
 
 use igpt_kernels::pool::Pool;
 
@@ -6,17 +6,19 @@ use super::{ColorHistogram, Palette, grey, kmeans};
 use crate::setters::setters;
 use crate::{Error, Result};
 
-/// How to fit a palette.
+/// Options for fitting a palette: number of colours, seed, sample size and threads.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PaletteFitOptions {
-    /// Colours of the palette, 2 to 65536; 512 in the paper.
+    /// Number of colours of the palette, 2 to 65536; 512 in the paper.
     pub colors: usize,
-    /// Seed of the pixels that are looked at and of k-means++.
+    /// Seed of the sample of pixels and of k-means++.
     pub seed: u64,
-    /// About how many pixels to look at: all when there are no more.
+    /// Approximate number of sampled pixels; all pixels if there are no more.
     pub pixels: usize,
-    /// Threads; 0 is one for each core. The result does not depend on it.
+    /// Number of threads; 0 means one per core.
+    ///
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
@@ -28,23 +30,25 @@ impl Default for PaletteFitOptions {
 
 setters!(PaletteFitOptions { colors: usize, seed: u64, pixels: usize, threads: usize });
 
-/// How the fit went.
+/// Report on the fit of a palette: pixels, distinct colours and passes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PaletteFitReport {
-    /// Pixels looked at.
+    /// Number of pixels that the palette was fitted to.
     pub pixels: u64,
-    /// Different colours among them.
+    /// Number of different colours among the pixels.
     pub distinct: usize,
-    /// Lloyd's passes until no point changed sides; 0 for a grey palette, which is solved directly.
+    /// Number of Lloyd's passes until no point changed sides; 0 for a grey palette, which is solved directly.
     pub passes: usize,
 }
 
-/// The palette of `options.colors` with a small squared error on the pixels of `histogram`: the smallest possible for
-/// grey pixels, k-means++ and Lloyd's iteration to convergence for RGB. Colours are in the order of their luma.
+/// Fits a palette of `options.colors` colours to the pixels of `histogram`, with a small squared error.
+///
+/// For grey pixels the error is the smallest possible. For RGB pixels, k-means++ and Lloyd's iteration run to
+/// convergence. Colours are in the order of their luma.
 ///
 /// # Errors
-/// When the pixels have fewer different colours than asked for.
+/// When the pixels have fewer different colours than requested.
 pub fn fit(histogram: &ColorHistogram, options: &PaletteFitOptions) -> Result<(Palette, PaletteFitReport)> {
     let distinct = histogram.counts().len();
     let wanted = options.colors;

@@ -3,8 +3,9 @@
 //! On a line every cluster is a run of values, so dynamic programming over at most 256 values finds the optimum that
 //! Lloyd's iteration only approaches (Wang and Song 2011, Ckmeans.1d.dp).
 
-/// The `k` levels with the smallest squared error over `(value, count)`, values ascending, in bytes. `k` is at most
-/// the number of values.
+/// Computes the `k` levels with the smallest squared error over `(value, count)`, in bytes.
+///
+/// Values are ascending. `k` is at most their number.
 pub(super) fn optimal_levels(values: &[(u8, u64)], k: usize) -> Vec<f64> {
     let n = values.len();
     // Sums over the first i values of the count, of value times count and of its square times count.
@@ -18,7 +19,8 @@ pub(super) fn optimal_levels(values: &[(u8, u64)], k: usize) -> Vec<f64> {
         let [count, sum, squares] = run(from, to);
         squares - sum * sum / count
     };
-    // best[i]: error of the first i values in the clusters so far; starts[c][i]: where the last of c + 1 begins.
+    // best[i]: error of the first i values in the present number of clusters; starts[c][i]: start of the last of c + 1
+    // clusters.
     let mut best: Vec<f64> = (0..=n).map(|i| if i == 0 { 0.0 } else { error(0, i) }).collect();
     let mut starts = vec![vec![0; n + 1]];
     for clusters in 2..=k {

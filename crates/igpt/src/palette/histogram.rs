@@ -1,24 +1,26 @@
-//! The different colours of some pixels and how often each occurs: what a palette is fitted to and judged by.
+//! Colour histograms: the different colours of pixels and their counts, for fitting and judging palettes.
 //!
 //! Pictures repeat their colours, so counting them first makes k-means several times faster without approximation.
 
 use super::cells::place;
 
-/// Different colours with their counts, in a fixed order that keeps similar ones together.
+/// Histogram of colours: different colours with their counts.
+///
+/// Their order is fixed and keeps similar ones together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColorHistogram {
     channels: usize,
     counts: Vec<([u8; 3], u64)>,
 }
 
-/// Counts pixels one by one; see [`ColorHistogram`].
+/// Counter of pixels that builds a [`ColorHistogram`].
 pub(crate) struct Counter {
     channels: usize,
     counts: Vec<u32>,
 }
 
 impl Counter {
-    /// For pixels of 1 or 3 channels.
+    /// Creates a counter for pixels of 1 or 3 channels.
     pub(crate) fn new(channels: usize) -> Self {
         Self { channels, counts: vec![0; if channels == 1 { 256 } else { 1 << 24 }] }
     }
@@ -38,7 +40,7 @@ impl Counter {
     }
 }
 
-/// The pixel at a [`place`].
+/// Returns the pixel at a [`place`].
 fn at_place(place: usize) -> [u8; 3] {
     let mut pixel = [0, 1, 2].map(|c| (place >> (4 - 2 * c) & 3) as u8);
     for bit in 2..8 {
@@ -50,24 +52,24 @@ fn at_place(place: usize) -> [u8; 3] {
 }
 
 impl ColorHistogram {
-    /// Counts `pixels` of 1 (red = green = blue) or 3 channels.
+    /// Counts the colours of `pixels` with 1 (red = green = blue) or 3 channels.
     pub fn of(channels: usize, pixels: impl IntoIterator<Item = [u8; 3]>) -> Self {
         let mut counter = Counter::new(channels);
         pixels.into_iter().for_each(|pixel| counter.add(&[pixel]));
         counter.finish()
     }
 
-    /// 1 for grey pixels, 3 for RGB.
+    /// Returns the number of channels: 1 for grey pixels, 3 for RGB.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The different colours, each with its number of pixels.
+    /// Returns the different colours, each with its number of pixels.
     pub fn counts(&self) -> &[([u8; 3], u64)] {
         &self.counts
     }
 
-    /// Number of pixels counted.
+    /// Returns the number of pixels counted.
     pub fn pixels(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }

@@ -1,8 +1,8 @@
 //! Weighted k-means over colours: k-means++ to start, Lloyd's iteration until nothing moves.
 //!
-//! Points that lie in one cube of colours share the short list of centres that can be nearest to any of them, so a
-//! pass costs far less than points × centres and is still exact. Distances are f32, sums f64 in the points' order:
-//! the result does not depend on the number of threads.
+//! Points in one cube of colours share the short list of centres that can be nearest to any of them. A pass therefore
+//! costs far less than points × centres and is still exact. Distances are f32, sums are f64 in the points' order: the
+//! result does not depend on the number of threads.
 
 use std::ops::Range;
 
@@ -11,30 +11,30 @@ use super::cells::{Candidate, candidates, narrow_to_box, place};
 use super::colors::{distance, signed};
 use crate::rng::{Purpose, Rng};
 
-/// Passes after which Lloyd's iteration is stopped even if points still change sides.
+/// Largest number of passes; Lloyd's iteration then stops even if points still change sides.
 const MAX_PASSES: usize = 1000;
 
-/// A run of points and the box that they fill.
+/// A run of points and their bounding box.
 struct Cube {
     points: Range<usize>,
     low: [f32; 3],
     high: [f32; 3],
 }
 
-/// The points, in the histogram's order, cut into cubes of side 32 and those into cubes of side 8.
+/// The points, in the histogram's order, divided into cubes of side 32 and those into cubes of side 8.
 struct Points {
     at: Vec<[f32; 3]>,
     weight: Vec<f64>,
     cubes: Vec<(Cube, Vec<Cube>)>,
 }
 
-/// What k-means found.
+/// Result of k-means.
 pub(super) struct Found {
     pub(super) centers: Vec<[f32; 3]>,
     pub(super) passes: usize,
 }
 
-/// `k` centres of an RGB histogram with at least `k` colours.
+/// Finds `k` centres of an RGB histogram with at least `k` colours.
 pub(super) fn fit(histogram: &ColorHistogram, k: usize, seed: u64, threads: usize) -> Found {
     let points = Points::new(histogram);
     let mut centers = points.spread_out(k, seed);
@@ -86,7 +86,7 @@ impl Points {
     fn spread_out(&self, k: usize, seed: u64) -> Vec<[f32; 3]> {
         let cubes: Vec<&Cube> = self.cubes.iter().flat_map(|(_, fine)| fine).collect();
         let mut squared = vec![f32::INFINITY; self.at.len()];
-        // Of each cube: the largest squared distance, and the sum that decides the draw.
+        // For each cube: the largest squared distance, and the sum that decides the draw.
         let mut largest = vec![f32::INFINITY; cubes.len()];
         let mut sums: Vec<f64> = cubes.iter().map(|cube| self.weight[cube.points.clone()].iter().sum()).collect();
         let mut centers: Vec<[f32; 3]> = Vec::with_capacity(k);
@@ -97,7 +97,7 @@ impl Points {
                 left -= sum;
                 left < 0.0
             });
-            // Rounding may leave nothing to choose: then the last cube that has any mass.
+            // Rounding may leave nothing to choose. Then take the last cube that has any mass.
             let chosen = chosen.or_else(|| sums.iter().rposition(|&sum| sum > 0.0)).unwrap_or(0);
             left += sums[chosen];
             let mut inside = cubes[chosen].points.clone().filter(|&p| mass(p) > 0.0);
@@ -125,7 +125,7 @@ impl Points {
         centers
     }
 
-    /// Gives each point to its nearest centre, the first on a tie; whether any point changed hands.
+    /// Assigns each point to its nearest centre, the first one on a tie, and returns whether any point changed.
     fn assign(&self, centers: &[[f32; 3]], owners: &mut [u16], threads: usize) -> bool {
         let all = candidates(centers);
         let share = self.at.len().div_ceil(threads.max(1));
@@ -172,7 +172,7 @@ impl Points {
         moved
     }
 
-    /// Moves each centre to the mean of its points; one without points goes to the point that costs most.
+    /// Moves each centre to the mean of its points; a centre without points goes to the point with the highest cost.
     fn update(&self, owners: &[u16], centers: &mut [[f32; 3]]) {
         let mut sums = vec![[0.0f64; 4]; centers.len()];
         for ((at, weight), &owner) in self.at.iter().zip(&self.weight).zip(owners) {

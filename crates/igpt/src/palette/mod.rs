@@ -1,4 +1,4 @@
-//! The palette: k-means over colours, exact nearest colour, and the files it lives in.
+//! Palettes of colours: fitting by k-means, exact nearest colours (tokens), and palette files.
 
 mod cells;
 mod colors;

@@ -1,4 +1,4 @@
-//! Palettes as NumPy arrays: (n, 3) or (n, 1), in one of the three scales in use.
+//! Palettes as NumPy arrays: (n, 3) or (n, 1), in one of three scales.
 
 use std::path::Path;
 
@@ -6,24 +6,26 @@ use super::Palette;
 use crate::formats::npy::{Array, header};
 use crate::{Error, Result, files};
 
-/// The scale of a file's numbers. Files don't say it, so the user must.
+/// Scale of the numbers in a palette file: signed, unit or byte.
+///
+/// Files don't contain the scale, so the user must give it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ColorScale {
-    /// [-1, 1], as in the official code and transformers.
+    /// Numbers in [-1, 1], as in the official code and transformers.
     #[default]
     Signed,
-    /// [0, 1].
+    /// Numbers in [0, 1].
     Unit,
-    /// [0, 255].
+    /// Numbers in [0, 255].
     Byte,
 }
 
-/// 65536 colours of three doubles, and more header than NumPy writes.
+/// Largest file: 65536 colours of three doubles, and more header than NumPy writes.
 const LARGEST: u64 = 4 << 20;
 
 impl ColorScale {
-    /// Its name in flags.
+    /// Returns the name of the scale in flags.
     pub fn name(self) -> &'static str {
         match self {
             Self::Signed => "signed",
@@ -50,7 +52,9 @@ impl ColorScale {
 }
 
 impl Palette {
-    /// Reads a `.npy` file of shape (n, 3), or (n, 1) for grey: f32, f64 or u8, little endian, C order.
+    /// Reads a palette from a `.npy` file of shape (n, 3), or (n, 1) for grey.
+    ///
+    /// The type is f32, f64 or u8, little endian, in C order.
     ///
     /// # Errors
     /// When the file is not such an array, is cut off, or its colours are not a palette in `scale`.
@@ -70,7 +74,7 @@ impl Palette {
         Palette::new(colors, channels).map_err(|problem| Error::format(path, problem.to_string()))
     }
 
-    /// Writes a `.npy` file of f32, (n, 3), or (n, 1) for a grey palette.
+    /// Writes the palette as a `.npy` file of f32, (n, 3), or (n, 1) for a grey palette.
     pub fn to_npy(&self, path: impl AsRef<Path>, scale: ColorScale) -> Result<()> {
         let mut bytes = header("<f4", &[self.n_vocab(), self.channels()]);
         for color in self.colors() {
@@ -80,7 +84,7 @@ impl Palette {
     }
 }
 
-/// The values of a (n, 1) or (n, 3) array, and which of the two.
+/// Reads the values of an array (n, 1) or (n, 3), and its number of channels.
 fn colors(bytes: &[u8]) -> Result<(Vec<f64>, usize), String> {
     let array = Array::of(bytes)?;
     match array.sides.as_deref() {

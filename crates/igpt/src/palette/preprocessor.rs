@@ -1,5 +1,6 @@
-//! The palette inside transformers' `preprocessor_config.json`, under `clusters`, and the settings that decide pixels. One
-//! that igpt doesn't implement is refused by name: it would change tokens without a sign.
+//! The palette in transformers' `preprocessor_config.json` (`clusters`), and the settings that determine pixels.
+//!
+//! A setting that igpt doesn't implement is refused by name: it would change tokens silently.
 
 use serde_json::{Map, Value, json};
 
@@ -13,20 +14,23 @@ const SWITCHES: [(&str, bool); 4] =
 /// Numbers with one implemented value each, which take bytes to [-1, 1].
 const NUMBERS: [(&str, f64); 3] = [("rescale_factor", 1.0 / 255.0), ("image_mean", 0.5), ("image_std", 0.5)];
 
-/// Whether the middle is cut out of a larger picture.
+/// Switch that cuts the middle out of a larger picture.
 const CROP: &str = "do_center_crop";
 
-/// Keys of ours beside transformers': the palette's content hash and channels.
+/// Keys of igpt next to those of transformers: the palette's content hash and channels.
 const HASH: &str = "igpt_palette";
 const CHANNELS: &str = "igpt_channels";
 
 impl Palette {
-    /// The palette in the settings of transformers' image processor: n colours of three numbers in the signed scale.
-    /// Colours that are all grey make a grey palette unless `igpt_channels` says 3.
+    /// Reads a palette from the settings of transformers' image processor.
+    ///
+    /// Its `clusters` are n colours of three numbers in the signed scale.
+    ///
+    /// If all colours are grey, the palette is grey unless `igpt_channels` is 3.
     ///
     /// # Errors
-    /// When there are no such colours, the processor is told not to use them, or they are not those whose hash is
-    /// recorded beside them.
+    /// When there are no such colours, a setting has a value that igpt does not implement, or the colours don't match
+    /// the hash that is recorded with them.
     pub fn from_preprocessor(processor: &Value) -> Result<Self> {
         let bad = |problem: String| Err(Error::Invalid(problem));
         let setting = |key: &str| processor.get(key).filter(|value| !value.is_null());
@@ -98,7 +102,9 @@ impl Palette {
         }
     }
 
-    /// The settings of transformers' image processor with this palette. Without a `size` transformers takes 256×256.
+    /// Returns the palette as settings of transformers' image processor.
+    ///
+    /// Without a `size` transformers assumes 256×256.
     pub fn to_preprocessor(&self, size: Option<ImageSize>) -> Value {
         let mut settings = Map::new();
         let mut set = |key: &str, value: Value| settings.insert(key.into(), value);
@@ -127,7 +133,7 @@ impl Palette {
     }
 }
 
-/// A value as short as a message can bear.
+/// Shortens a value for a message.
 fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.len() > 60 { "something long".into() } else { text }

@@ -1,7 +1,7 @@
-//! Pixels to tokens and back, exactly [`Palette::nearest`] but a table look-up a pixel.
+//! Conversion of pixels to tokens and back, exactly [`Palette::nearest`] at the cost of one table look-up per pixel.
 //!
-//! Photographs use few of the 2^24 colours and use them again and again, so the table is filled as colours appear:
-//! construction costs nothing and the parts in use stay in the cache.
+//! Photographs use few of the 2^24 colours and use them again and again. The table is therefore filled as colours
+//! appear: construction costs nothing, and the parts in use stay in the cache.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -10,20 +10,22 @@ use super::Palette;
 use super::cells::{CUBE, Cells, place};
 use crate::image::{ImageSize, Pixels};
 
-/// A palette with its look-up tables; shared between threads by reference.
+/// Palette with look-up tables that convert pixels to tokens and back.
+///
+/// Threads share it by reference.
 pub struct Quantizer {
     palette: Palette,
     cells: Cells,
-    /// Token + 1 of each pixel in its place, 0 where it is not known yet. Token 65535 wraps to 0 and is found anew each time.
+    /// Token + 1 of each pixel in its place, 0 if not known yet. Token 65535 wraps to 0 and is computed anew each time.
     table: Vec<AtomicU16>,
     /// Tokens of the grey pixels.
     grey: Vec<u16>,
-    /// The colours as bytes.
+    /// The palette's colours as bytes.
     bytes: Vec<[u8; 3]>,
 }
 
 impl Quantizer {
-    /// Makes the tables.
+    /// Creates the quantizer of a palette.
     pub fn new(palette: Palette) -> Self {
         let cells = Cells::new(palette.colors());
         let table = (0..1 << 24).map(|_| AtomicU16::new(0)).collect();
@@ -33,12 +35,12 @@ impl Quantizer {
         quantizer
     }
 
-    /// The palette.
+    /// Returns the palette of the quantizer.
     pub fn palette(&self) -> &Palette {
         &self.palette
     }
 
-    /// The token of one RGB pixel.
+    /// Returns the token of one RGB pixel.
     #[inline]
     pub fn token(&self, pixel: [u8; 3]) -> u16 {
         match self.table[place(pixel)].load(Relaxed) {
@@ -47,7 +49,7 @@ impl Quantizer {
         }
     }
 
-    /// Fills the cube around `pixel` in the table. Threads that meet here write the same.
+    /// Fills the cube around `pixel` in the table. Threads that do so at the same time write the same values.
     #[cold]
     fn find(&self, pixel: [u8; 3]) -> u16 {
         let mut tokens = [0; CUBE];
@@ -60,8 +62,10 @@ impl Quantizer {
         tokens[place - start]
     }
 
-    /// The tokens of an image in raster order, one a pixel. For an RGB palette a grey pixel is red =
-    /// green = blue, for a grey palette an RGB pixel is its luma. Panics when `out` has another length.
+    /// Computes the tokens of an image in raster order, one per pixel, into `out`, (T).
+    ///
+    /// For an RGB palette, a grey pixel is red = green = blue. For a grey palette, an RGB pixel is its luma. Panics if
+    /// `out` has another length.
     pub fn tokens(&self, pixels: &Pixels, out: &mut [u16]) {
         assert_eq!(out.len(), pixels.size.pixels(), "one token a pixel");
         let grey = self.palette.channels() == 1;
@@ -78,8 +82,9 @@ impl Quantizer {
         }
     }
 
-    /// The image that `tokens` stand for, with the palette's channels. Panics unless there is one token below
-    /// `n_vocab` for each pixel.
+    /// Returns the image that `tokens`, (T), stand for, with the palette's channels.
+    ///
+    /// Panics unless there is one token below `n_vocab` per pixel.
     pub fn pixels(&self, tokens: &[u16], size: ImageSize) -> Pixels {
         let channels = self.palette.channels();
         let data = tokens.iter().flat_map(|&t| self.bytes[t as usize].into_iter().take(channels)).collect();

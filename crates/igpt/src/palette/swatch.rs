@@ -1,18 +1,21 @@
-//! A picture of a palette's colours in an order that an eye can read.
+//! Swatches: pictures of a palette's colours in a readable order.
 
 use super::Palette;
 use crate::image::{ImageSize, Pixels};
 
-/// Squares of a row, and the side of a square in pixels, for palettes up to this size.
+/// Largest number of colours, squares per row, and side of a square in pixels.
 const LAYOUTS: [(usize, usize, usize); 3] = [(256, 16, 24), (2048, 32, 16), (65536, 256, 4)];
 
-/// Hues that get rows of their own; a colour whose largest and smallest byte differ by less than `GREY` has none.
+/// Number of hues with rows of their own. A colour has no hue if its largest and smallest byte differ by less than
+/// `GREY`.
 const HUES: usize = 12;
 const GREY: u8 = 20;
 
 impl Palette {
-    /// One square a colour: greys first, then twelve hues from red on, each beginning a row and going from dark to
-    /// light. Squares without a colour are white.
+    /// Draws the palette as a picture with one square per colour.
+    ///
+    /// Greys come first, then twelve hues from red on. Each hue begins a row and goes from dark to light. Squares
+    /// without a colour are white.
     pub fn swatch(&self) -> Pixels {
         let layout = LAYOUTS.iter().find(|layout| self.n_vocab() <= layout.0).unwrap_or(&LAYOUTS[2]);
         let (columns, side) = (layout.1, layout.2);
@@ -32,7 +35,7 @@ impl Palette {
     }
 }
 
-/// 0 for greys, else 1 for the reds and on through the circle of hues.
+/// Returns 0 for greys, otherwise the number of the hue on the circle, from 1 for the reds on.
 fn hue([r, g, b]: [u8; 3]) -> usize {
     let (high, low) = (r.max(g).max(b), r.min(g).min(b));
     if high - low < GREY {

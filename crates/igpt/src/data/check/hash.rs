@@ -1,4 +1,4 @@
-//! What is kept of an image to find its like: a hash of its pixels, two of its look, and a thumbnail for a second look.
+//! Hashes and thumbnails that find duplicates: a hash of the pixels, two perceptual hashes, a thumbnail.
 
 use sha2::{Digest, Sha256};
 
@@ -10,23 +10,23 @@ use crate::image::{
 /// Hashes of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PerceptualHashes {
-    /// Of size and pixels: half of their SHA-256.
+    /// Half of the SHA-256 of size and pixels.
     pub exact: u128,
-    /// Where it grows brighter from left to right, of 8 rows of 9 areas (Krawetz's dHash).
+    /// Perceptual hash: where the image grows brighter from left to right, for 8 rows of 9 areas (Krawetz's dHash).
     pub across: u64,
-    /// Where it grows brighter from top to bottom, of 8 columns of 9 areas.
+    /// Perceptual hash: where the image grows brighter from top to bottom, for 8 columns of 9 areas.
     pub down: u64,
     /// Mean brightness.
     pub brightness: u8,
 }
 
-/// Levels below which a step in brightness is noise: compression must not turn the bits of even areas.
+/// Steps in brightness up to this many levels are noise: compression must not flip the bits of even areas.
 const STEP: i16 = 3;
-/// Side of what hashes and thumbnails are made from.
+/// Side of the image that hashes and thumbnails are made from.
 const SIDE: usize = 32;
 
 impl PerceptualHashes {
-    /// Of an image of any size.
+    /// Computes the hashes of an image of any size.
     pub(crate) fn of(pixels: &Pixels) -> Self {
         let mut sha = Sha256::new();
         for n in [pixels.size.height, pixels.size.width, pixels.channels] {
@@ -47,7 +47,7 @@ impl PerceptualHashes {
     }
 }
 
-/// A bit for each step to the next area of each of 8 lines; `at` says where area i of a line lies.
+/// Returns a bit per step to the next area of each of 8 lines; `at` is the index of area i of a line.
 fn brighter(areas: &Pixels, at: impl Fn(usize, usize) -> usize) -> u64 {
     let area = |line, i| i16::from(areas.data[at(line, i)]);
     let bits = (0..64).map(|bit| area(bit / 8, bit % 8 + 1) - area(bit / 8, bit % 8) > STEP);
@@ -59,13 +59,14 @@ fn brighter(areas: &Pixels, at: impl Fn(usize, usize) -> usize) -> u64 {
 pub(crate) struct Thumbnail(Pixels);
 
 impl Thumbnail {
-    /// Of an image of any size; its proportions are lost.
+    /// Makes the thumbnail of an image of any size; its proportions are lost.
     pub(crate) fn of(pixels: &Pixels) -> Self {
         Self(scaled(&pixels.with_channels(3), ImageSize::square(SIDE / 2)))
     }
 
-    /// Root mean square difference in levels, if it is so small that the pictures are one: 2 levels and a tenth of the
-    /// contrast.
+    /// Root mean square difference in levels, if it is so small that the pictures are the same.
+    ///
+    /// The limit is 2 levels and a tenth of the contrast.
     pub(crate) fn alike(&self, other: &Self) -> Option<f64> {
         let square = |(&a, &b): (&u8, &u8)| (f64::from(a) - f64::from(b)).powi(2);
         let values = self.0.data.len() as f64;

@@ -1,8 +1,7 @@
-//! What is wrong with a data set before a model learns it: damaged images, duplicates, and images of validation or test
-//! that are among those of training.
+//! Checks of a data set before training: damaged images, duplicates, and leaks between the splits.
 //!
-//! Every image is decoded once and leaves a few hashes behind, about 64 bytes; pairs whose hashes say that they may be
-//! the same picture are decoded again and compared. Reading order: `hash`, `near`, this file.
+//! Every image is decoded once and leaves a few hashes, about 64 bytes. Pairs whose hashes indicate the same picture are
+//! decoded again and compared. Reading order: `hash`, `near`, this file.
 
 pub(crate) mod hash;
 pub(crate) mod near;
@@ -24,17 +23,19 @@ use crate::data::{DamagedImage, Dataset, Images, Split};
 use crate::image::ImageSize;
 use crate::setters::setters;
 
-/// How to look.
+/// Settings of a data set check: number of images, hash distance, length of the lists, threads.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CheckSettings {
-    /// Images looked at in each split, spread evenly; 0 is all.
+    /// Images checked in each split, spread evenly; 0 means all.
     pub images: usize,
-    /// Bits, of the 64 of each perceptual hash, in which two images may differ to be looked at again; at most 7.
+    /// Largest Hamming distance, of 64 bits per perceptual hash, at which two images are compared again; at most 7.
     pub distance: u32,
-    /// Pairs, damaged images and sizes that are named.
+    /// Largest number of pairs, damaged images and sizes that are listed.
     pub named: usize,
-    /// Threads; 0 is one for each core. The result does not depend on it.
+    /// Number of threads; 0 means one per core.
+    ///
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
@@ -46,85 +47,87 @@ impl Default for CheckSettings {
 
 setters!(CheckSettings { images: usize, distance: u32, named: usize, threads: usize });
 
-/// What was found.
+/// Result of a data set check: counts, sizes, damaged images and duplicates.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// Each split's images and labels.
+    /// Images and labels of each split.
     pub splits: Vec<CheckedSplit>,
-    /// How many images have each size, the most frequent first.
+    /// Number of images of each size, the most frequent size first.
     pub sizes: Vec<(ImageSize, usize)>,
-    /// Images that could not be decoded, but for those of kinds that are not read.
+    /// Number of images that could not be decoded, without those of unsupported formats.
     pub damaged: usize,
-    /// Images of kinds that are not read; they may be whole.
+    /// Number of images of unsupported formats; they may be undamaged.
     pub not_supported: usize,
-    /// The first of both.
+    /// The first images that are damaged or of unsupported formats.
     pub first_damaged: Vec<DamagedImage>,
-    /// Images that are the same, pixel for pixel.
+    /// Exact duplicates: images that are the same, pixel for pixel.
     pub exact: DuplicatePairs,
-    /// Images that are not the same but look it.
+    /// Near duplicates: images that look the same, but differ in pixels.
     pub near: DuplicatePairs,
-    /// Whether there were more pairs to compare than are compared, so that `near` is not everything.
+    /// Whether some candidate pairs were not compared, so that `near` may be incomplete.
     pub near_incomplete: bool,
 }
 
-/// The images of one split.
+/// Counts of the checked images of one split.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedSplit {
-    /// Which.
+    /// The split that the counts are for.
     pub split: Split,
-    /// Images looked at.
+    /// Number of images checked.
     pub images: usize,
-    /// Those without a label.
+    /// Number of images without a label.
     pub unlabelled: usize,
-    /// Images of each class.
+    /// Number of images of each class.
     pub classes: Vec<usize>,
 }
 
-/// Pairs of images that are alike.
+/// Pairs of duplicate images, within and across splits.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DuplicatePairs {
-    /// Images that are like another one that comes before them, in the order train, validation, test.
+    /// Number of images with a duplicate before them, in the order train, validation, test.
     pub images: usize,
-    /// Of these, those whose label is another one than that image's.
+    /// Number of images with a duplicate before them that has a different label.
     pub other_label: usize,
-    /// Images of validation that are like one of train.
+    /// Number of validation images with a duplicate in train.
     pub train_in_validation: usize,
-    /// Images of test that are like one of train.
+    /// Number of test images with a duplicate in train.
     pub train_in_test: usize,
-    /// Images of test that are like one of validation.
+    /// Number of test images with a duplicate in validation.
     pub validation_in_test: usize,
-    /// The first pairs, those across splits before others.
+    /// The first pairs; those across splits come before those within one.
     pub pairs: Vec<DuplicatePair>,
 }
 
-/// Two images that are alike.
+/// Pair of duplicate images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DuplicatePair {
-    /// The two, the one of the earlier split first.
+    /// The two images, the one of the earlier split first.
     pub images: [ImageLocation; 2],
-    /// Root mean square difference of their thumbnails, in 8-bit levels; 0 where all pixels are the same.
+    /// Root mean square difference of the two thumbnails, in 8-bit levels; 0 if all pixels are the same.
     pub difference: f64,
 }
 
-/// An image of a data set.
+/// Location of an image in a data set: split, name and class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageLocation {
-    /// Its split.
+    /// The image's split.
     pub split: Split,
-    /// Its position in what of the split was looked at.
+    /// Index of the image among the checked images of its split.
     #[serde(skip)]
     pub position: usize,
-    /// Its name.
+    /// Name of the image.
     pub name: String,
-    /// Its class.
+    /// Class of the image, if it has a label.
     pub class: Option<String>,
 }
 
-/// Told what is being done, how much of it, and of how much.
+/// Callback for the progress of a check: (stage, images or pairs done, total).
 pub type CheckProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
-/// The images of `dataset` that are looked at, split by split.
+/// Returns the images of `dataset` that a check looks at, by split.
+///
+/// The splits are train, validation and test; `images` is that of [`CheckSettings`].
 pub fn looked_at(dataset: &Dataset, images: usize) -> [Images; 3] {
     [&dataset.train, &dataset.validation, &dataset.test].map(|part| match images {
         0 => part.clone(),
@@ -132,10 +135,10 @@ pub fn looked_at(dataset: &Dataset, images: usize) -> [Images; 3] {
     })
 }
 
-/// Looks at every image.
+/// Checks every image of a data set for damage and duplicates.
 ///
 /// # Errors
-/// When the distance is more than the hashes can be searched for.
+/// When `settings.distance` is larger than the search over hashes allows.
 pub fn check(dataset: &Dataset, settings: &CheckSettings, progress: CheckProgress<'_>) -> Result<CheckReport> {
     near::check_distance(settings.distance)?;
     let parts = looked_at(dataset, settings.images);
@@ -187,7 +190,7 @@ pub fn check(dataset: &Dataset, settings: &CheckSettings, progress: CheckProgres
     let named = Named { dataset, parts: &parts, most: settings.named };
     let exact = exact(&seen);
     found.exact = named.matches(&seen, exact.iter().map(|&pair| (pair, 0.0)).collect());
-    // A copy tells nothing that its original doesn't, but where it lies in another split.
+    // A copy tells nothing that its original doesn't, except that it lies in another split.
     let mut copies = vec![false; seen.len()];
     exact.iter().filter(|[a, b]| seen[*a].split == seen[*b].split).for_each(|[_, b]| copies[*b] = true);
     let kept: Vec<usize> = (0..seen.len()).filter(|&i| !copies[i]).collect();
@@ -214,14 +217,14 @@ fn decode(images: &Images, i: usize) -> Result<(ImageSize, PerceptualHashes), Da
     }
 }
 
-/// Pairs (first, other) of images with the same pixels, by position in `seen`.
+/// Finds pairs (first, other) of images with the same pixels, by index into `seen`.
 fn exact(seen: &[Seen]) -> Vec<[usize; 2]> {
     let mut order: Vec<usize> = (0..seen.len()).collect();
     order.sort_unstable_by_key(|&i| (seen[i].hashes.exact, i));
     let runs = order.chunk_by(|&a, &b| seen[a].hashes.exact == seen[b].hashes.exact);
     let mut pairs = Vec::new();
     for run in runs.filter(|run| run.len() > 1) {
-        // The first of each split stands for it.
+        // The first image of each split stands for its copies there.
         let mut firsts: Vec<usize> = Vec::new();
         for &i in run {
             pairs.extend(firsts.iter().map(|&first| [first, i]));
@@ -234,7 +237,7 @@ fn exact(seen: &[Seen]) -> Vec<[usize; 2]> {
     pairs
 }
 
-/// `work` for each of 0..`n` on several threads, results in order.
+/// Runs `work` for each of 0..`n` on several threads; results are in order.
 fn each<T: Send>(
     n: usize,
     threads: usize,
@@ -272,7 +275,7 @@ fn each<T: Send>(
     runs.into_values().flatten().collect()
 }
 
-/// Turns pairs of positions into what is told of them.
+/// Turns pairs of indices into the reported pairs.
 struct Named<'a> {
     dataset: &'a Dataset,
     parts: &'a [Images; 3],
@@ -282,7 +285,7 @@ struct Named<'a> {
 impl Named<'_> {
     fn matches(&self, seen: &[Seen], mut pairs: Vec<([usize; 2], f64)>) -> DuplicatePairs {
         let mut matches = DuplicatePairs::default();
-        // Of each image whether it is like an earlier one, one of another label, and one of each split.
+        // For each image: whether an earlier duplicate has another label, and in which splits it has duplicates.
         let mut told: BTreeMap<usize, (bool, [bool; 3])> = BTreeMap::new();
         for &([a, b], _) in &pairs {
             let (other_label, splits) = told.entry(b).or_default();
@@ -317,14 +320,16 @@ impl Named<'_> {
 }
 
 impl DuplicatePairs {
-    /// Images of validation or test that are like one of another split.
+    /// Number of leaks: validation and test images with a duplicate in another split.
+    ///
+    /// This is the sum of the three counts across splits.
     pub fn across(&self) -> usize {
         self.train_in_validation + self.train_in_test + self.validation_in_test
     }
 }
 
 impl CheckReport {
-    /// Whether there is anything to mend.
+    /// Whether the check found no damaged or unsupported images and no duplicates.
     pub fn is_clean(&self) -> bool {
         self.damaged == 0 && self.not_supported == 0 && self.exact.images == 0 && self.near.images == 0
     }

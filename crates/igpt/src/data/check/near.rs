@@ -1,16 +1,16 @@
 //! Pairs of images whose hashes differ in few bits, without comparing all pairs.
 //!
-//! Two hashes that differ in at most d bits agree in at least one of d + 1 bands. For each band the images are sorted
-//! by it, and only those that share its bits are compared. Images whose hashes are the very same are first put in a row
-//! by brightness, each compared with the next; the first of each split stands for them from then on.
+//! Two hashes that differ in at most d bits agree in at least one of d + 1 bands. For each band the images are sorted by
+//! it, and only those that share its bits are compared. Images with identical hashes are first sorted by brightness, and
+//! each is compared with the next. From then on, the first image of each split stands for them.
 
 use super::seen::Seen;
 use crate::{Error, Result};
 
-/// Pairs that are looked at again at most: 64 MB of them.
+/// Largest number of pairs that are compared again: 64 MB of them.
 const MOST: usize = 4 << 20;
 
-/// Refuses distances at which bands become too short to tell images apart.
+/// Refuses distances for which the bands become too short to distinguish images.
 pub(super) fn check_distance(distance: u32) -> Result<()> {
     if distance <= 7 {
         return Ok(());
@@ -18,22 +18,23 @@ pub(super) fn check_distance(distance: u32) -> Result<()> {
     Err(Error::Invalid(format!("a distance of {distance} bits would compare almost all pairs: give at most 7")))
 }
 
-/// Pairs (earlier, later) of the images `kept` of `seen` that may be the same picture, sorted, and whether those are
-/// all.
+/// Finds pairs (earlier, later) of the images `kept` of `seen` that may be the same picture, sorted.
+///
+/// Also returns whether these are all such pairs.
 pub(super) fn candidates(seen: &[Seen], kept: &[usize], distance: u32) -> (Vec<[usize; 2]>, bool) {
     let look = |i: usize| (seen[i].hashes.across, seen[i].hashes.down);
     let mut order = kept.to_vec();
     order.sort_unstable_by_key(|&i| (look(i), seen[i].hashes.brightness, i));
     let mut pairs = Vec::new();
     let mut add = |a: usize, b: usize| {
-        // Exact copies in other splits have been told of.
+        // Exact copies in other splits have been reported already.
         if seen[a].hashes.exact != seen[b].hashes.exact {
             pairs.push([a.min(b), a.max(b)]);
         }
         pairs.len() < MOST
     };
     let mut complete = true;
-    // One or, where several splits share a look, a few for each look.
+    // One image per pair of hashes, or a few if several splits share it.
     let mut standing: Vec<usize> = Vec::new();
     for run in order.chunk_by(|&a, &b| look(a) == look(b)) {
         run.windows(2).for_each(|pair| complete &= add(pair[0], pair[1]));

@@ -1,8 +1,8 @@
-//! What is kept of an image while others are compared with it.
+//! Record of an image while others are compared with it.
 
 use super::hash::PerceptualHashes;
 
-/// One image that could be decoded.
+/// Record of one decodable image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) hashes: PerceptualHashes,

@@ -1,4 +1,4 @@
-//! A token directory for reading: a source of images that are tokens already.
+//! Reading of token directories: a source of images that are already tokens.
 
 use std::path::{Path, PathBuf};
 
@@ -15,46 +15,50 @@ use crate::{Error, Result, files};
 
 /// Name of the palette's file.
 pub(super) const PALETTE: &str = "preprocessor_config.json";
-/// Missing shards that are named; then no others are looked for.
+/// Number of missing shards after which no others are looked for.
 const MISSING: usize = 20;
 
-/// An opened token directory. Its pixels are the palette's colours of the tokens.
+/// An opened token directory, which is also a [`Source`](crate::data::Source) of images.
+///
+/// Its pixels are the palette's colours of the tokens.
 pub struct TokenDir {
     root: PathBuf,
     pub(super) manifest: Manifest,
     palette: Palette,
-    /// The colours as bytes.
+    /// The palette's colours as bytes.
     pub(super) colors: Vec<[u8; 3]>,
-    /// Split after split.
+    /// All shards, ordered by split.
     shards: Vec<Shard>,
-    /// For each split its first image and its first shard.
+    /// First image and first shard of each split.
     firsts: [(usize, usize); 3],
 }
 
-/// A file of a token directory that is not as it was written.
+/// A damaged or missing file of a token directory.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FileProblem {
-    /// Its name in the directory.
+    /// Name of the file in the directory.
     pub file: String,
-    /// What is wrong.
+    /// Description of what is wrong with the file.
     pub problem: String,
 }
 
 impl TokenDir {
-    /// Whether there is a token directory at `path`, whole or not.
+    /// Whether there is a token directory at `path`, complete or not.
     pub fn is_at(path: &Path) -> bool {
         path.join(MANIFEST).is_file() || path.join("train-00000.tokens").is_file()
     }
 
-    /// Opens a directory and maps its shards; their headers and tables are checked, tokens when they are read.
+    /// Opens a token directory and maps its shards into memory.
+    ///
+    /// Headers and tables are checked at once, tokens when they are read.
     ///
     /// # Errors
-    /// Names the file that is missing or not as it was written.
+    /// Names the file that is missing or changed.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         let manifest = Manifest::read(&root)?;
         let palette = palette(&root, &manifest)?;
-        // Not gathered before they are known to be there: their number is only what the manifest says.
+        // Not collected before they are known to exist: their number is only a claim of the manifest.
         let shapes = || manifest.shards().map(|shard| Shape::new(&manifest, shard));
         let missing: Vec<String> =
             shapes().map(|shape| shape.name()).filter(|name| !root.join(name).is_file()).take(2).collect();
@@ -77,8 +81,9 @@ impl TokenDir {
         Ok(Self { root, manifest, palette, colors, shards, firsts })
     }
 
-    /// Reads every file of the directory at `root` and lists those that are missing or not as they were written.
-    /// `progress` is told how many of how many shards are done.
+    /// Reads every file of the token directory `root` and lists those that are missing or changed.
+    ///
+    /// `progress` is called with (shards done, all shards).
     ///
     /// # Errors
     /// When a file can't be read.
@@ -96,7 +101,7 @@ impl TokenDir {
             if !path.is_file() {
                 problems.push(file(&shape.name(), "missing".into()));
                 missing += 1;
-                // How many there should be is only what the manifest says.
+                // Their number is only a claim of the manifest.
                 if missing == MISSING {
                     problems.push(file("later shards", format!("not looked for, since {MISSING} are missing")));
                     break;
@@ -115,41 +120,41 @@ impl TokenDir {
         Ok(problems)
     }
 
-    /// Checksum of the whole directory: of the manifest's and of those that end its shards.
+    /// Checksum of the whole directory: SHA-256 over the manifest's checksum and those at the end of the shards.
     pub fn checksum(&self) -> String {
         let trailers = self.shards.iter().map(Shard::trailer);
         sha256(&[&self.manifest.id()[..]].into_iter().chain(trailers).collect::<Vec<_>>().concat())
     }
 
-    /// The directory itself.
+    /// Path of the token directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What the tokens are of.
+    /// Returns the manifest: what was tokenized, and how.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What the tokens stand for.
+    /// Returns the palette of the tokens.
     pub fn palette(&self) -> &Palette {
         &self.palette
     }
 
-    /// The palette's file, which opens like any other palette.
+    /// Path of the palette's file, which opens like any other palette.
     pub fn palette_file(&self) -> PathBuf {
         self.root.join(PALETTE)
     }
 
-    /// Number of shards.
+    /// Returns the number of shards in the directory.
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// Refuses to stand for images of another size or palette.
+    /// Checks that the tokens have the image size, scaling and palette of a model.
     ///
     /// # Errors
-    /// Names both.
+    /// When one differs; the message names both values.
     pub fn check(&self, size: ImageSize, palette: &Palette) -> Result<()> {
         let (root, own) = (self.root.display(), self.manifest.n_px());
         if own != size {
@@ -177,10 +182,10 @@ impl TokenDir {
         Ok(())
     }
 
-    /// Refuses an augmentation that the tokens can't be given any more.
+    /// Checks that training on the tokens can still apply `augment`.
     ///
     /// # Errors
-    /// Names it and the one of the stored views.
+    /// When it can't; the message names `augment` and the augmentation of the stored views.
     pub fn check_augment(&self, augment: Augment) -> Result<()> {
         let (root, stored, views) = (self.root.display(), self.manifest.augment, self.manifest.views);
         let name = Augment::name;
@@ -202,7 +207,7 @@ impl TokenDir {
         Ok(())
     }
 
-    /// The shard of image `i`, and its place there.
+    /// Returns the shard of image `i`, and the image's row there.
     pub(super) fn at(&self, i: usize) -> (&Shard, usize) {
         let split = self.split(i);
         let (image, shard) = self.firsts[split];
@@ -214,7 +219,7 @@ impl TokenDir {
         self.firsts.iter().rposition(|&(image, _)| image <= i).unwrap_or(0)
     }
 
-    /// Image `i` as it is evaluated, into `out`, (T); or why it could not be decoded.
+    /// Fills `out`, (T), with image `i` as for evaluation, or returns why it could not be decoded.
     ///
     /// # Errors
     /// When its shard is damaged.
@@ -222,7 +227,10 @@ impl TokenDir {
         self.copy(i, 0, out)
     }
 
-    /// Image `i` as `epoch` trains on it: one stored view after the other, and what of the augmentation is exact on tokens.
+    /// Fills `out`, (T), with image `i` as `epoch` trains on it.
+    ///
+    /// Successive epochs cycle through the stored views. The part of the augmentation that is exact on tokens is applied
+    /// here.
     ///
     /// # Errors
     /// When its shard is damaged.
@@ -241,7 +249,7 @@ impl TokenDir {
             let n_px = self.manifest.n_px();
             let drawn = Shift::draw(preprocess.augment, n_px, rng);
             let flip = drawn.flip || preprocess.mirrors(rng);
-            // A stored view has its crop; the flip is left for now, so that K views are 2K.
+            // A stored view already has its crop. The flip is applied now, so that K views become 2K.
             let shift = if views > 0 { Shift { top: 0, left: 0, flip } } else { Shift { flip, ..drawn } };
             if shift != Shift::NONE {
                 out.copy_from_slice(&shift.apply(out, n_px, 1));
@@ -257,7 +265,7 @@ impl TokenDir {
     }
 }
 
-/// The palette of a directory, if its file is as it was written.
+/// Reads the palette of a directory, and checks that its file is unchanged.
 fn palette(root: &Path, manifest: &Manifest) -> Result<Palette> {
     let path = root.join(PALETTE);
     let text = files::read(&path)?;

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 128 | header: magic, version, split, number, images, copies, height, width, n_vocab, bytes a token, 0, SHA-256 of the palette, the directory's id, length and CRC-32 of the table, CRC-32 of the header |
+//! | 128 | header: magic, version, split, number, images, copies, height, width, n_vocab, bytes per token, 0, SHA-256 of the palette, the directory's id, length and CRC-32 of the table, CRC-32 of the header |
 //! | images · copies · T · (1 or 2) | tokens (images, copies, T): copy 0 is the image as evaluated, then its augmented views |
 //! | the table | labels u32 (all ones: none), CRC-32 of each copy's tokens, ends of the names u32, ends of the problems u32, the names, the problems (empty where the image is whole) |
 //! | 32 | SHA-256 of everything before |
@@ -26,7 +26,7 @@ pub(super) const TRAILER: usize = 32;
 /// The label of an image without one.
 pub(super) const NO_LABEL: u32 = u32::MAX;
 
-/// Which shard of a directory, and the shape of its tokens.
+/// Identity of a shard within its directory, and the shape of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) split: usize,
@@ -38,28 +38,28 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Of one of [`Manifest::shards`].
+    /// Creates the shape of one of [`Manifest::shards`].
     pub(super) fn new(manifest: &Manifest, (split, number, images): (usize, usize, usize)) -> Self {
         let (copies, token_bytes) = (manifest.copies(split), manifest.token_bytes());
         Self { split, number, images, copies, n_ctx: manifest.n_px().pixels(), token_bytes }
     }
 
-    /// The shard's file.
+    /// Name of the shard's file.
     pub(super) fn name(&self) -> String {
         format!("{}-{:05}.tokens", SPLITS[self.split], self.number)
     }
 
-    /// Bytes of one image's tokens, all copies.
+    /// Bytes of one image's tokens, with all copies.
     pub(super) fn row(&self) -> usize {
         self.copies * self.n_ctx * self.token_bytes
     }
 
-    /// Where the table starts.
+    /// Offset of the table.
     pub(super) fn table(&self) -> usize {
         HEADER + self.images * self.row()
     }
 
-    /// Bytes of the table's numbers, before its texts.
+    /// Bytes of the table's numbers, which precede its texts.
     pub(super) fn numbers(&self) -> usize {
         4 * self.images * (self.copies + 3)
     }
@@ -80,18 +80,18 @@ impl Shape {
     }
 }
 
-/// What the table says of one image.
+/// Entry of one image in the table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) label: Option<u32>,
-    /// Of each copy's bytes.
+    /// CRC-32 of each copy's bytes.
     pub(super) checksums: Vec<u32>,
     pub(super) name: String,
-    /// Why the image could not be decoded; empty if it could.
+    /// Reason why the image could not be decoded; empty if it could.
     pub(super) problem: String,
 }
 
-/// Completes a shard: `bytes` holds [`HEADER`] bytes of room and the tokens of all entries.
+/// Completes a shard; `bytes` holds [`HEADER`] free bytes and the tokens of all entries.
 pub(super) fn finish(mut bytes: Vec<u8>, fixed: &[u8], entries: &[Entry]) -> Vec<u8> {
     let start = bytes.len();
     let mut put = |n: u32| bytes.extend(n.to_le_bytes());
@@ -126,7 +126,7 @@ pub(super) fn crc(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// The number at `offset`.
+/// Reads the number at `offset`.
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|i| bytes[offset + i]))
 }

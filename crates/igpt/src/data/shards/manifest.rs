@@ -1,4 +1,4 @@
-//! `tokens.json`: what the tokens of a directory are of, and which shards there must be.
+//! Manifest `tokens.json` of a token directory: what was tokenized, how, and into which shards.
 
 use std::path::Path;
 
@@ -14,60 +14,60 @@ use crate::{Error, Result, files};
 
 /// Version of the format.
 pub(super) const VERSION: u32 = 1;
-/// Name of the file.
+/// Name of the manifest's file.
 pub(super) const MANIFEST: &str = "tokens.json";
 /// Largest side of the images: no network has a larger one.
 pub(super) const MAX_SIDE: usize = 64;
-/// Most views of an image.
+/// Largest number of views per image.
 const MAX_VIEWS: usize = 1 << 20;
-/// What the file says it is.
+/// The file's own name for its format.
 const FORMAT: &str = "igpt tokens";
 
-/// Everything that decides the bytes of a token directory.
+/// Manifest of a token directory: all settings that determine its bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
     format: String,
-    /// Version of the format.
+    /// Version of the directory's format.
     pub version: u32,
-    /// What `--data` said when the tokens were made.
+    /// Name of the data set as given to `--data` when the tokens were made.
     pub source: String,
-    /// Size of the images.
+    /// Height and width of the images.
     n_px: [usize; 2],
-    /// Hash of the palette.
+    /// Hash of the palette, see [`Palette::hash`].
     pub palette_hash: String,
-    /// Colours of the palette.
+    /// Number of colours of the palette.
     pub n_vocab: usize,
-    /// Channels of the palette.
+    /// Channels of the palette: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// How the stored views differ from the image.
+    /// Augmentation of the stored views.
     pub augment: Augment,
-    /// Augmented views of each training image, stored beside the image itself.
+    /// Number of augmented views stored per training image, in addition to the image itself.
     pub views: usize,
-    /// Seed of the views, and of the palette where it was fitted.
+    /// Seed of the views, and of the palette if it was fitted.
     pub seed: u64,
-    /// Images of a shard; the last one of each split has the rest.
+    /// Images per shard; the last shard of each split has the rest.
     pub shard_images: usize,
-    /// Images of each split.
+    /// Number of images of each split.
     pub images: SplitCounts,
-    /// SHA-256 in hexadecimal of the images' names and labels.
+    /// SHA-256 of the images' names and labels, in hexadecimal.
     pub images_sha256: String,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// SHA-256 in hexadecimal of this file where this line is empty.
+    /// SHA-256 of this file with this field empty, in hexadecimal.
     sha256: String,
 }
 
-/// A count for each split that a data set is cut into.
+/// Counts for the splits train, validation and test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitCounts {
-    /// Of train.
+    /// Count for the train split.
     pub train: usize,
-    /// Of validation.
+    /// Count for the validation split.
     pub validation: usize,
-    /// Of test.
+    /// Count for the test split.
     pub test: usize,
 }
 
@@ -75,14 +75,14 @@ pub struct SplitCounts {
 pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
 impl SplitCounts {
-    /// The counts in the order train, validation, test.
+    /// Returns the counts in the order train, validation, test.
     pub fn lengths(&self) -> [usize; 3] {
         [self.train, self.validation, self.test]
     }
 }
 
 impl Manifest {
-    /// The manifest of `images` images, whose names and labels have the checksum `images_sha256`, turned into tokens.
+    /// Creates the manifest of tokenized images; `images_sha256` is the checksum of their names and labels.
     pub(super) fn new(
         images: SplitCounts,
         images_sha256: String,
@@ -112,17 +112,17 @@ impl Manifest {
         manifest.sealed()
     }
 
-    /// The same with its checksum.
+    /// Sets the manifest's checksum.
     pub(super) fn sealed(mut self) -> Self {
         self.sha256 = String::new();
         self.sha256 = sha256(self.text().as_bytes());
         self
     }
 
-    /// Reads and checks the file in `root`.
+    /// Reads and checks the manifest in the token directory `root`.
     ///
     /// # Errors
-    /// When it is not there, is of another version, or is not as it was written.
+    /// When the file does not exist, has another version, or was changed.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(MANIFEST);
         let text = files::read(&path)?;
@@ -142,8 +142,10 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Checks that the numbers make files that there can be: a checksum is no signature, and sizes and counts that fit into
-    /// no address would panic wherever they are multiplied.
+    /// Checks that the numbers describe possible files.
+    ///
+    /// A checksum is not a signature: sizes and counts that fit into no address would panic wherever they are
+    /// multiplied.
     pub(super) fn check(&self) -> Result<(), String> {
         let [height, width] = self.n_px;
         if [height, width].iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
@@ -159,7 +161,7 @@ impl Manifest {
             return Err(format!("{} views of each image, but at most {MAX_VIEWS} are supported", self.views));
         }
         let images = self.images.lengths().iter().fold(0_u128, |sum, &images| sum + images as u128);
-        // With a label, a checksum for each copy, and two numbers that end texts.
+        // Plus a label, a checksum per copy, and two numbers that end texts.
         let copies = self.views as u128 + 1;
         let row = copies * (height * width * self.token_bytes()) as u128 + 4 * (copies + 3);
         if images >= u128::from(u32::MAX) || images * row > isize::MAX as u128 {
@@ -168,45 +170,45 @@ impl Manifest {
         Ok(())
     }
 
-    /// Number of all shards, as the manifest says.
+    /// Number of all shards, according to the manifest.
     pub(super) fn shard_count(&self) -> usize {
         self.images.lengths().iter().map(|images| images.div_ceil(self.shard_images)).sum()
     }
 
-    /// The file's contents.
+    /// Contents of the manifest's file.
     pub(super) fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("a manifest of plain values has a JSON form");
         text + "\n"
     }
 
-    /// Size of the images.
+    /// Returns the size of the images.
     pub fn n_px(&self) -> ImageSize {
         let [height, width] = self.n_px;
         ImageSize { height, width }
     }
 
-    /// What shards refer to this directory by: the bytes of its checksum.
+    /// Identity of this directory in its shards: the bytes of its checksum.
     pub(super) fn id(&self) -> [u8; 32] {
         Sha256::digest(self.sha256.as_bytes()).into()
     }
 
-    /// Sequences stored of each image of a split: itself, and its views in train.
+    /// Number of sequences stored per image of a split: the image itself, and its views in train.
     pub(super) fn copies(&self, split: usize) -> usize {
         if split == 0 { self.views.saturating_add(1) } else { 1 }
     }
 
-    /// Bytes of a token.
+    /// Bytes per token.
     pub(super) fn token_bytes(&self) -> usize {
         if self.n_vocab <= 256 { 1 } else { 2 }
     }
 
-    /// Images that make shards of about 32 MiB.
+    /// Number of images that make shards of about 32 MiB.
     fn usual_shard(&self) -> usize {
         let row = self.n_px().pixels() * self.token_bytes();
         ((32 << 20) / row.saturating_mul(self.copies(0))).max(1)
     }
 
-    /// All shards as (split, number, images), in order.
+    /// Returns all shards as (split, number, images), in order.
     pub(super) fn shards(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let most = self.shard_images;
         self.images.lengths().into_iter().enumerate().flat_map(move |(split, images)| {
@@ -214,7 +216,7 @@ impl Manifest {
         })
     }
 
-    /// What differs between the directory that was begun (`self`) and what is asked for now, both values named.
+    /// Lists what differs between the unfinished directory (`self`) and the manifest `asked` for now, with both values.
     pub(super) fn differences(&self, asked: &Self) -> Vec<String> {
         let text = |value: &dyn std::fmt::Display| value.to_string();
         let of = |m: &Self| {

@@ -1,10 +1,10 @@
-//! A data set as token files: made once by `igpt data tokenize`, mapped into memory when read, so that a set may be
-//! larger than memory.
+//! Token directories: a data set as token files, made once by `igpt data tokenize` and mapped into memory when read.
 //!
-//! A token directory holds `tokens.json` (the manifest: what the tokens are of), `preprocessor_config.json` (the
-//! palette) and shards, each a run of images of one split: `train-00000.tokens`, … It is a data set of the same splits,
-//! names, labels and damaged images as its source, in the same order, so that training on it is training on the source,
-//! bit for bit. Reading order: [`settings`], [`manifest`], `format`, `shard`, [`dir`], `source`, [`mod@write`].
+//! A set may therefore be larger than memory. A token directory holds `tokens.json` (the manifest: what was tokenized,
+//! and how), `preprocessor_config.json` (the palette) and shards, each a run of images of one split:
+//! `train-00000.tokens`, … It is a data set with the same splits, names, labels and damaged images as its source, in the
+//! same order. Training on it equals training on the source, bit for bit. Reading order: [`settings`], [`manifest`],
+//! `format`, `shard`, [`dir`], `source`, [`mod@write`].
 
 pub(crate) mod dir;
 mod format;

@@ -1,32 +1,33 @@
-//! How a data set becomes tokens.
+//! Settings of the tokenization of a data set.
 
 use crate::data::Augment;
 use crate::image::ImageSize;
 use crate::setters::setters;
 
-/// How a data set becomes tokens.
+/// Settings of the tokenization of a data set: image size, stored views, shards and threads.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenizeSettings {
-    /// What `--data` said, kept to tell one directory from another.
+    /// Name of the data set as given to `--data`, kept to distinguish directories.
     pub source: String,
-    /// Size of the images.
+    /// Size of the tokenized images.
     pub n_px: ImageSize,
-    /// How the views of a training image differ from it. The flips of [`Augment::Cifar`] are left to training, where
-    /// they are exact and free.
+    /// Augmentation of the stored views of training images.
+    ///
+    /// The flips of [`Augment::Cifar`] are left to training, where they are exact and free.
     pub augment: Augment,
-    /// Augmented views of each training image, beside the image itself.
+    /// Number of augmented views stored per training image, in addition to the image itself.
     pub views: usize,
-    /// Seed of the views: view k is what a run of this seed sees in epoch k.
+    /// Seed of the views: view k is what a run with this seed sees in epoch k.
     pub seed: u64,
-    /// Images of a shard; without a number about 32 MiB.
+    /// Images per shard; by default about 32 MiB.
     pub shard_images: Option<usize>,
-    /// Threads; 0 is one for each core.
+    /// Number of threads; 0 means one per core.
     pub threads: usize,
 }
 
 impl TokenizeSettings {
-    /// Of the images of `source` at size `n_px`, without augmented views.
+    /// Creates settings for the images of `source` at size `n_px`, without augmented views.
     pub fn new(source: impl Into<String>, n_px: ImageSize) -> Self {
         Self { source: source.into(), n_px, augment: Augment::None, views: 0, seed: 0, shard_images: None, threads: 0 }
     }

@@ -1,4 +1,4 @@
-//! One shard, mapped for reading: every part is held against its checksum before it is used.
+//! One shard, mapped for reading: every part is compared with its checksum before it is used.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::{Error, Result, files};
 /// Bytes read at once when a whole file is checked.
 const PIECE: usize = 1 << 20;
 
-/// A mapped shard whose header and table are whole.
+/// A mapped shard with an undamaged header and table.
 pub(super) struct Shard {
     path: PathBuf,
     shape: Shape,
@@ -22,18 +22,18 @@ pub(super) struct Shard {
     map: Mmap,
 }
 
-/// What an existing file turned out to be.
+/// Result of inspecting an existing file.
 pub(super) enum Found {
-    /// The shard that belongs there.
+    /// The shard that belongs there, undamaged.
     Whole,
-    /// A shard that is not as it was written, and why.
+    /// A changed shard, and what is wrong with it.
     Damaged(String),
-    /// A whole header, but of another directory's shard.
+    /// An undamaged header, but of another directory's shard.
     Foreign,
 }
 
 impl Shard {
-    /// Maps the file of that `shape` of the directory that `manifest` describes.
+    /// Maps the file of the given `shape` in the directory that `manifest` describes.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
@@ -67,7 +67,7 @@ impl Shard {
     /// Reads a whole file and compares it with its SHA-256.
     ///
     /// # Errors
-    /// When it can't be read; what is wrong in it is no error but the answer.
+    /// When the file can't be read. Damage is not an error, but a result.
     pub(super) fn inspect(path: &Path, shape: Shape, fixed: &[u8]) -> Result<Found> {
         let mut file = files::open(path)?;
         let length = file.metadata().map_err(Error::io(path))?.len();
@@ -94,7 +94,7 @@ impl Shard {
         Ok(if whole { Found::Whole } else { Found::Damaged("its contents are not what its SHA-256 says".into()) })
     }
 
-    /// The SHA-256 of the rest of the file, as the file says.
+    /// The recorded SHA-256 of the rest of the file.
     pub(super) fn trailer(&self) -> &[u8] {
         &self.map[self.map.len() - TRAILER..]
     }
@@ -113,12 +113,12 @@ impl Shard {
         self.text(row, 0)
     }
 
-    /// Why image `row` could not be decoded, if it could not.
+    /// Reason why image `row` could not be decoded, if it could not.
     pub(super) fn problem(&self, row: usize) -> Option<String> {
         Some(self.text(row, 1)).filter(|problem| !problem.is_empty())
     }
 
-    /// One of the texts of image `row`: 0 names, 1 problems.
+    /// Text of image `row`: its name (`which` is 0) or its problem (1).
     fn text(&self, row: usize, which: usize) -> String {
         let (shape, table) = (&self.shape, self.table());
         let ends = |which: usize| shape.numbers() - 4 * shape.images * (2 - which);
@@ -131,7 +131,7 @@ impl Shard {
     /// Fills `out`, (T), with copy `copy` of image `row`.
     ///
     /// # Errors
-    /// When the tokens are not what their checksum says.
+    /// When the tokens don't match their checksum.
     pub(super) fn tokens(&self, row: usize, copy: usize, out: &mut [u16]) -> Result<()> {
         let Shape { copies, n_ctx, token_bytes, images, .. } = self.shape;
         let place = row * copies + copy;
@@ -152,8 +152,9 @@ fn damaged(path: &Path, problem: &str) -> Error {
     Error::format(path, format!("{problem}: igpt data check tells what is whole, igpt data tokenize makes it again"))
 }
 
-/// Length of the table by the header of a file that starts with `start` and is `length` long; or what is wrong, and
-/// whether it is a whole header that belongs elsewhere.
+/// Length of the table according to the header of a file that starts with `start` and is `length` bytes long.
+///
+/// The error is what is wrong, and whether the header is undamaged but belongs elsewhere.
 fn header(start: &[u8], length: u64, shape: Shape, fixed: &[u8]) -> Result<usize, (bool, String)> {
     let bad = |problem: String| Err((false, problem));
     if start.len() < HEADER {

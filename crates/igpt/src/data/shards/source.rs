@@ -1,4 +1,4 @@
-//! A token directory as a data set.
+//! Token directories as data sets.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Opens a token directory as a data set.
 ///
 /// # Errors
-/// As [`TokenDir::open`].
+/// Same as [`TokenDir::open`].
 pub(in crate::data) fn open(root: &Path) -> Result<Dataset> {
     let tokens = TokenDir::open(root)?;
     let (classes, parts) = (tokens.manifest().classes.clone(), tokens.manifest().images.lengths());

@@ -1,7 +1,7 @@
-//! Making a token directory: shard after shard, each by all threads, each written whole or not at all.
+//! Writing of token directories: shard after shard, each by all threads, each written completely or not at all.
 //!
-//! A shard's bytes depend on the manifest and its images only, so threads and interruptions leave no trace: what was
-//! killed goes on with the shards that are missing, and a shard that is damaged is made again. Memory holds one shard.
+//! A shard's bytes depend on the manifest and its images only. Threads and interruptions therefore leave no trace: a
+//! killed process is continued with the missing shards, and a damaged shard is made again. Memory holds one shard.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,37 +31,37 @@ use crate::{Error, Result};
 /// Images that a thread takes at a time.
 const RUN: usize = 16;
 
-/// Views that are stored of an image at most.
+/// Largest number of stored views per image.
 const MOST_VIEWS: usize = 1 << 16;
 
-/// What was done.
+/// Summary of a tokenization: the manifest, and counts of shards, damaged images and bytes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TokenizeSummary {
-    /// What the directory now holds.
+    /// Manifest of the token directory.
     pub manifest: Manifest,
-    /// Shards that were whole already.
+    /// Number of shards that existed already, undamaged.
     pub kept: usize,
-    /// Shards made now.
+    /// Number of shards made now.
     pub made: usize,
-    /// Files found damaged and made again.
+    /// Files that were found damaged and made again.
     pub mended: Vec<FileProblem>,
-    /// Images that could not be decoded; the directory says so in their places.
+    /// Number of images that could not be decoded; the directory records them as damaged.
     pub damaged: usize,
-    /// The first of them.
+    /// The first images that could not be decoded.
     pub first_damaged: Vec<DamagedImage>,
-    /// Bytes of all shards.
+    /// Total size of all shards, in bytes.
     pub bytes: u64,
 }
 
-/// Told what is being done, how much of it, and of how much.
+/// Callback for the progress of a tokenization: (stage, shards or images done, total).
 pub type TokenizeProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
-/// Turns `dataset` into a token directory at `out`, or goes on with the one that is there.
+/// Tokenizes a data set into the token directory `out`, or resumes an unfinished one.
 ///
 /// # Errors
-/// Settings that make no tokens; `out` holding something else, or tokens of another palette, size or source; more than
-/// 1 % of the images of a split damaged; a file that can't be written: then what is whole stays.
+/// When the settings make no tokens; when `out` holds something else, or tokens of another palette, size or source; when
+/// more than 1 % of the images of a split are damaged; or when a file can't be written. Complete shards then remain.
 pub fn write_token_dir(
     dataset: &Dataset,
     quantizer: &Quantizer,
@@ -135,7 +135,7 @@ pub fn write_token_dir(
     Ok(written)
 }
 
-/// The manifest of `dataset` turned into tokens.
+/// Creates the manifest of a tokenized data set.
 pub(super) fn manifest_of(dataset: &Dataset, quantizer: &Quantizer, settings: &TokenizeSettings) -> Manifest {
     let parts = [&dataset.train, &dataset.validation, &dataset.test];
     let [train, validation, test] = parts.map(Images::len);
@@ -143,7 +143,7 @@ pub(super) fn manifest_of(dataset: &Dataset, quantizer: &Quantizer, settings: &T
     Manifest::new(images, fingerprint(parts), classes, quantizer.palette(), settings)
 }
 
-/// What tells one list of images from another without decoding any.
+/// Hash that distinguishes lists of images without decoding any.
 fn fingerprint(parts: [&Images; 3]) -> String {
     let mut sha = Sha256::new();
     for images in parts {
@@ -193,7 +193,7 @@ fn check(dataset: &Dataset, settings: &TokenizeSettings) -> Result<()> {
     }
 }
 
-/// Makes `out`, or checks that it is this directory, begun earlier.
+/// Creates `out`, or checks that it is the same directory, begun earlier.
 fn claim(out: &Path, manifest: &Manifest) -> Result<()> {
     if out.join(MANIFEST).is_file() {
         let differences = Manifest::read(out)?.differences(manifest);
@@ -209,7 +209,7 @@ fn claim(out: &Path, manifest: &Manifest) -> Result<()> {
     fs::create_dir_all(out).map_err(Error::io(out))?;
     for entry in fs::read_dir(out).map_err(Error::io(out))? {
         let name = entry.map_err(Error::io(out))?.file_name().to_string_lossy().into_owned();
-        // What a killed run leaves, and what is left where a damaged manifest was removed.
+        // Leftovers of a killed run, and files that remain where a damaged manifest was removed.
         let own = name.starts_with('.') || name.ends_with(".tokens") || name == PALETTE;
         if !own {
             return Err(Error::Invalid(format!(
@@ -221,7 +221,7 @@ fn claim(out: &Path, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Whether the shard is there and whole; a damaged one is added to `mended`.
+/// Whether the shard exists and is undamaged; a damaged one is added to `mended`.
 fn whole(out: &Path, shape: Shape, manifest: &Manifest, mended: &mut Vec<FileProblem>) -> Result<bool> {
     let path = out.join(shape.name());
     if !path.exists() {
@@ -240,7 +240,7 @@ fn whole(out: &Path, shape: Shape, manifest: &Manifest, mended: &mut Vec<FilePro
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file completely or not at all.
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     if files::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
@@ -255,7 +255,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Tokens of a shard behind room for its header, and what its table says of each image.
+/// Makes the bytes of a shard (room for its header, then the tokens), and the table entry of each image.
 fn make(
     dataset: &Dataset,
     quantizer: &Quantizer,
@@ -309,7 +309,7 @@ fn make(
     Ok((bytes, entries))
 }
 
-/// Fills `row` with the tokens of image `i`, all copies.
+/// Fills `row` with the tokens of image `i`, with all copies.
 fn entry(
     images: &Images,
     i: usize,
@@ -327,7 +327,7 @@ fn entry(
         if let Ok((whole, pixels)) = &pixels {
             let view = copy.checked_sub(1).and_then(|view| {
                 let mut rng = Rng::new(settings.seed, Purpose::Augment, view as u64, i as u64);
-                // What can be evaluated can be augmented.
+                // An image that can be prepared for evaluation can be augmented.
                 preprocess.unflipped(pixels, &mut rng).ok()
             });
             quantizer.tokens(view.as_ref().unwrap_or(whole), tokens);
@@ -344,7 +344,7 @@ fn entry(
     entry
 }
 
-/// Damaged images of each split: how many, and the first of them.
+/// Damaged images of each split: their number, and the first of them.
 struct Damage {
     images: [usize; 3],
     counts: [usize; 3],
@@ -356,7 +356,7 @@ impl Damage {
         Self { images: manifest.images.lengths(), counts: [0; 3], first: Default::default() }
     }
 
-    /// Adds those of a shard.
+    /// Adds the damaged images of a shard.
     fn add(&mut self, shape: Shape, damaged: impl Iterator<Item = DamagedImage>) -> Result<()> {
         let (count, first) = (&mut self.counts[shape.split], &mut self.first[shape.split]);
         for image in damaged {

@@ -1,4 +1,4 @@
-//! A set of binary files, unpacked in a directory or still in their tar.gz.
+//! Binary files of a data set, unpacked in a directory or still in their tar.gz.
 
 #[cfg(feature = "archives")]
 use std::io::{BufReader, Read};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result, files};
 
-/// Names of the archive, of the folder that it unpacks to, and of the files that are needed.
+/// Names of the archive, of its unpacked folder, and of the required files.
 #[derive(Debug)]
 pub(super) struct Bundle {
     pub(super) archive: &'static str,
     pub(super) folder: &'static str,
     pub(super) members: &'static [&'static str],
-    /// Bytes of the largest of these, as published.
+    /// Bytes of the largest file, as published.
     #[cfg_attr(not(feature = "archives"), expect(dead_code, reason = "only archives are not trusted"))]
     pub(super) largest: u64,
 }
 
-/// A file and what is in it; the path is for messages.
+/// A file's path, for messages, and its contents.
 pub(super) type Member = (PathBuf, Vec<u8>);
 
 impl Bundle {
@@ -31,7 +31,7 @@ impl Bundle {
         [dir.to_owned(), dir.join(self.folder)].into_iter().find(complete)
     }
 
-    /// The files' contents in the order of `members`.
+    /// Reads the files' contents, in the order of `members`.
     pub(super) fn read(&self, dir: &Path) -> Result<Vec<Member>> {
         if let Some(dir) = self.unpacked(dir) {
             let read = |name: &&str| {
@@ -48,7 +48,7 @@ impl Bundle {
         Err(Error::format(path, "igpt was built without the feature `archives`: unpack it"))
     }
 
-    /// Reads the archive, to its end: gzip's checksum lies behind everything else.
+    /// Reads the archive to its end, because gzip's checksum follows after everything else.
     #[cfg(feature = "archives")]
     fn unpack(&self, path: &Path) -> Result<Vec<Member>> {
         let damaged = |e: std::io::Error| Error::format(path, format!("damaged archive ({e}): remove or replace it"));

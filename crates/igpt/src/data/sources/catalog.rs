@@ -1,28 +1,28 @@
-//! The published data sets: their files, addresses, checksums and class names.
+//! Published data sets: their files, addresses, checksums and class names.
 
-/// A published data set: where it may lie and where it can be had.
+/// A published data set: its possible places on a computer, and its addresses.
 #[derive(Debug)]
 pub(crate) struct PublishedDataset {
-    /// Its name in `--data`.
+    /// Name of the data set in `--data`.
     pub name: &'static str,
-    /// Sub-folders of a data directory to look into, the first of which downloads go to; others are torchvision's.
+    /// Sub-folders of a data directory that may hold it; the first is the target of downloads, others are torchvision's.
     pub folders: &'static [&'static str],
-    /// Where operating systems' packages put it.
+    /// Places where operating systems' packages put it.
     pub system: &'static [&'static str],
     /// Addresses that a file's name is appended to, the best first.
     pub mirrors: &'static [&'static str],
-    /// The files as published.
+    /// Published files.
     pub files: &'static [RemoteFile],
-    /// Names of its classes in the order of the labels.
+    /// Names of the classes, in the order of the labels.
     pub classes: &'static [&'static str],
 }
 
-/// A published file. Lengths and hashes are those recorded by TensorFlow Datasets (`url_checksums`).
+/// A published file; lengths and hashes are those of TensorFlow Datasets (`url_checksums`).
 #[derive(Debug)]
 pub(crate) struct RemoteFile {
-    /// Name, on the server as on the disk.
+    /// Name on the server and on the disk.
     pub name: &'static str,
-    /// Length.
+    /// Length in bytes.
     pub bytes: u64,
     /// SHA-256 in hexadecimal.
     pub sha256: &'static str,

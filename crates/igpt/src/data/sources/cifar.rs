@@ -14,18 +14,18 @@ use crate::{Error, Result};
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
 
-/// One of the two sets.
+/// Format of one of the two data sets.
 struct Format {
     known: &'static PublishedDataset,
     bundle: Bundle,
-    /// Label bytes before a picture; the last of them is used (CIFAR-100's coarse label comes first).
+    /// Label bytes before a picture; the last one is used (CIFAR-100's coarse label comes first).
     labels: usize,
 }
 
-/// CIFAR-10; a seeded tenth of train becomes validation.
+/// Opens CIFAR-10; a seeded tenth of train becomes validation.
 ///
 /// # Errors
-/// When it is missing or damaged.
+/// When the data set is missing or damaged.
 pub(crate) fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
     let members = &[
         "data_batch_1.bin",
@@ -40,10 +40,10 @@ pub(crate) fn open_cifar10(options: &OpenOptions) -> Result<Dataset> {
     open(&Format { known: &CIFAR10, bundle, labels: 1 }, options)
 }
 
-/// CIFAR-100 with its 100 fine labels; a seeded tenth of train becomes validation.
+/// Opens CIFAR-100 with its 100 fine labels; a seeded tenth of train becomes validation.
 ///
 /// # Errors
-/// When it is missing or damaged.
+/// When the data set is missing or damaged.
 pub(crate) fn open_cifar100(options: &OpenOptions) -> Result<Dataset> {
     let members = &["test.bin", "train.bin"];
     let bundle =

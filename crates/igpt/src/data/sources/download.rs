@@ -1,7 +1,7 @@
-//! Downloads that survive a broken line: resumed, checked, and put in place in one step.
+//! Downloads that survive an interrupted connection: resumed, checked, and put in place in one step.
 //!
-//! A file grows as `NAME.part` and gets its name only when its length and SHA-256 are those published, so that what
-//! lies under the name is always whole. A `.part` left by an earlier run is continued where the server allows it.
+//! A file grows as `NAME.part`. It is renamed only when its length and SHA-256 are the published ones, so that a file of
+//! that name is always complete. A `.part` of an earlier run is continued if the server allows it.
 
 #[cfg(feature = "downloads")]
 mod fetch;
@@ -14,7 +14,7 @@ use self::fetch::fetch;
 pub use self::progress::{DownloadHook, DownloadProgress};
 use super::catalog::PublishedDataset;
 
-/// Puts the files of `known` that aren't there into `dir`. The error is a clause that says why not.
+/// Downloads the missing files of `known` into `dir`; an error is a clause that says why this failed.
 pub(super) fn fetch_all(known: &PublishedDataset, dir: &Path, progress: Option<&DownloadHook>) -> Result<(), String> {
     std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     known.files.iter().filter(|file| !dir.join(file.name).is_file()).try_for_each(|file| {
@@ -29,7 +29,7 @@ pub(super) fn fetch_all(known: &PublishedDataset, dir: &Path, progress: Option<&
     })
 }
 
-/// Stands in for the download of builds without it.
+/// Replaces the download in builds without it.
 #[cfg(not(feature = "downloads"))]
 fn fetch(_: &str, _: &super::catalog::RemoteFile, _: &Path, _: Option<&DownloadHook>) -> Result<(), String> {
     Err("igpt was built without the feature `downloads`".into())

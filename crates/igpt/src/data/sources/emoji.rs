@@ -1,8 +1,8 @@
 //! The embedded data set: 3,786 Google emoji, 32×32 in colour, labelled by category.
 //!
 //! It lets a new user train on real colour pictures without a download. Skin, gender and direction variants of one
-//! emoji, and the same picture under two code points, form a group (`assets/emoji/make_labels.py`) and stand in the
-//! same split, so that a test picture is one the model has not seen in another shade.
+//! emoji, and the same picture under two code points, form a group (`assets/emoji/make_labels.py`). A group stays in one
+//! split, so that the model has not seen a test picture in another shade.
 
 use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +28,7 @@ struct Emoji {
     categories: Vec<String>,
 }
 
-/// The emoji, cut 80/10/10 by groups with `seed`. The sheet is decoded once in the life of the process.
+/// Opens the emoji, split 80/10/10 by groups with `seed`; the sheet is decoded once per process.
 pub(crate) fn open(seed: u64) -> Result<Dataset> {
     let emoji = load()?;
     let parts = split::by_groups(&emoji.groups, seed);

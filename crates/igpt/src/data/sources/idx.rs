@@ -1,4 +1,4 @@
-//! MNIST's file format IDX (big-endian header, then bytes), gzipped or not, and the data sets that come in it.
+//! MNIST's file format IDX (big-endian header, then bytes), gzipped or not, and the data sets in that format.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -20,16 +20,17 @@ pub(crate) struct IdxArray {
     pub data: Vec<u8>,
 }
 
-/// What any header may ask for, and what it may for each byte of the file: published sets shrink to a tenth, a hostile
-/// file to a thousandth.
+/// Largest data length that a header may claim at all, and per byte of the file.
+///
+/// Published sets are compressed to a tenth, a hostile file to a thousandth.
 const LARGEST: u64 = 64 << 20;
 const LARGEST_RATIO: u64 = 64;
 
-/// Reads an IDX file of unsigned bytes, gzipped or not, to its end; no more memory is taken than the header asks for.
+/// Reads an IDX file of unsigned bytes, gzipped or not, to its end; takes no more memory than the header claims.
 ///
 /// # Errors
-/// When the file can't be read, its magic number is another, its length is not what the header says or is out of
-/// proportion, or gzip's checksum is not that of the data.
+/// When the file can't be read, has another magic number, a length that is not the header's or is out of proportion, or
+/// data that don't match gzip's checksum.
 pub(crate) fn read(path: &Path) -> Result<IdxArray> {
     let file = files::open(path)?;
     let length = file.metadata().map_err(Error::io(path))?.len();
@@ -62,7 +63,7 @@ pub(crate) fn read(path: &Path) -> Result<IdxArray> {
         room.ok_or_else(|| Error::format(path, format!("there is no memory for the {said} bytes of its header")))?;
         reader.by_ref().take(expected).read_to_end(&mut data).map_err(damaged)?;
     }
-    // The checksum lies behind all data.
+    // The checksum follows after all data.
     let have = data.len() as u64 + std::io::copy(&mut reader, &mut std::io::sink()).map_err(damaged)?;
     if expected != Some(have) {
         return Err(Error::format(
@@ -76,7 +77,7 @@ pub(crate) fn read(path: &Path) -> Result<IdxArray> {
     Ok(IdxArray { dims, data })
 }
 
-/// Opens [`super::catalog::MNIST`] or one like it; a seeded tenth of train becomes validation.
+/// Opens [`super::catalog::MNIST`] or a data set in the same format; a seeded tenth of train becomes validation.
 ///
 /// # Errors
 /// When files are missing or damaged.
@@ -94,7 +95,7 @@ pub(crate) fn open(known: &PublishedDataset, options: &OpenOptions) -> Result<Da
     Ok(Dataset::with_carved_validation(known.name, known.classes, Arc::new(packed), train, test, options.seed))
 }
 
-/// Images and labels, in file-name order.
+/// Files of images and labels, in file-name order.
 const FILES: [[&str; 2]; 2] =
     [["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"], ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]];
 

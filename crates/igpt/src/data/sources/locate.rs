@@ -1,4 +1,4 @@
-//! Where a published data set lies on this computer; if nowhere, it is downloaded.
+//! Locating a published data set on this computer, or else downloading it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,14 @@ use super::download;
 use crate::data::OpenOptions;
 use crate::{Error, Result};
 
-/// The first directory that satisfies `complete`: the given data directory itself, the set's folder in that, in
-/// `$IGPT_DATA_DIR` and in the user's data directory, then where operating systems put the set. Failing all, the files
-/// are downloaded into the set's folder of the first data directory, unless `$IGPT_OFFLINE` is set.
+/// Finds the first directory that satisfies `complete`, or downloads the data set.
+///
+/// It looks into the given data directory itself, then into the set's folder in that, in `$IGPT_DATA_DIR` and in the
+/// user's data directory, then where operating systems put the set. If none is complete, the files are downloaded into
+/// the set's folder of the first data directory, unless `$IGPT_OFFLINE` is set.
 ///
 /// # Errors
-/// Says why the download failed and which files to put where.
+/// Says why the download failed, and which files to put where.
 pub(crate) fn find(
     known: &PublishedDataset,
     options: &OpenOptions,
@@ -46,7 +48,7 @@ pub(crate) fn find(
     Err(Error::Missing(format!("{} was downloaded into {} but is not complete", known.name, target.display())))
 }
 
-/// Data directories, the preferred first.
+/// Data directories, in the order of preference.
 fn roots(options: &OpenOptions) -> Vec<PathBuf> {
     let user = variable("XDG_DATA_HOME")
         .or_else(|| variable("LOCALAPPDATA"))

@@ -1,6 +1,7 @@
-//! Where images come from: one file for each format, and what they share: names and checksums of published files
-//! ([`catalog`]), finding ([`locate`]) and fetching them ([`download`]), archives, and images of one size in memory
-//! ([`packed`]).
+//! Sources of images, one file per format, and what they share.
+//!
+//! Shared are names and checksums of published files ([`catalog`]), finding ([`locate`]) and downloading them
+//! ([`download`]), archives, and images of one size in memory ([`packed`]).
 
 mod bundle;
 pub(crate) mod catalog;

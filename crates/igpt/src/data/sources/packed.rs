@@ -4,32 +4,32 @@ use crate::Result;
 use crate::data::Source;
 use crate::image::{ImageSize, Pixels};
 
-/// A source of equally large images; `data` is (N, height, width, channels).
+/// Source of images of one size, held in memory as one array (N, height, width, channels).
 pub struct PackedSource {
     /// Height and width of every image.
     pub size: ImageSize,
-    /// 1 or 3.
+    /// Number of channels: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// All images one after the other.
+    /// All images, (N, height, width, channels).
     pub data: Vec<u8>,
-    /// Classes, one per image.
+    /// Class of each image.
     pub labels: Vec<u32>,
-    /// Names, one per image.
+    /// Name of each image.
     pub names: Vec<String>,
 }
 
 impl PackedSource {
-    /// An empty source, to be filled with [`PackedSource::push_file`].
+    /// Creates an empty source, to be filled with [`PackedSource::push_file`].
     pub fn new(size: ImageSize, channels: usize) -> Self {
         Self { size, channels, data: Vec::new(), labels: Vec::new(), names: Vec::new() }
     }
 
-    /// Bytes of one image.
+    /// Returns the number of bytes per image.
     pub fn image_len(&self) -> usize {
         self.size.pixels() * self.channels
     }
 
-    /// Appends a file's images, named `file/00000` and so on.
+    /// Appends the images of a file, named `file/00000` and so on.
     pub fn push_file(&mut self, file: &str, data: &[u8], labels: impl IntoIterator<Item = u32>) {
         let before = self.labels.len();
         self.data.extend_from_slice(data);

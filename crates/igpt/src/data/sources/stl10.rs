@@ -20,10 +20,10 @@ const BUNDLE: Bundle = Bundle {
     largest: 8000 * 3 * 96 * 96,
 };
 
-/// STL-10 without its unlabelled pictures; a seeded tenth of train becomes validation.
+/// Opens STL-10 without its unlabelled pictures; a seeded tenth of train becomes validation.
 ///
 /// # Errors
-/// When it is missing or damaged.
+/// When the data set is missing or damaged.
 pub(crate) fn open(options: &OpenOptions) -> Result<Dataset> {
     let dir = locate::find(&STL10, options, |dir| BUNDLE.is_in(dir))?;
     let members = BUNDLE.read(&dir)?;

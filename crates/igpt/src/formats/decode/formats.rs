@@ -1,5 +1,6 @@
-//! PNG, JPEG, WebP, GIF and BMP, by the decoders of the `image` crate, none of which is asked for more memory than a
-//! header may claim.
+//! PNG, JPEG, WebP, GIF and BMP, by the decoders of the `image` crate.
+//!
+//! No decoder is asked for more memory than a header may claim.
 
 use std::io::Cursor;
 
@@ -84,7 +85,7 @@ fn at_most(bytes: u64) -> Limits {
     limits
 }
 
-/// About how many bytes a decoder takes beside its result.
+/// Approximate number of bytes that a decoder takes in addition to its result.
 fn scratch(kind: Kind, jpeg: Option<&jpeg::Header>, pixels: u64) -> u64 {
     match (kind, jpeg) {
         // All coefficients, of 2 bytes.

@@ -1,5 +1,7 @@
-//! Decoders are others' code, and some panic on damage that they did not expect. That is caught here, and said by the
-//! caller in its own words instead of a backtrace.
+//! Guard against panics in decoders.
+//!
+//! Decoders are code of others, and some panic on damage that they did not expect. The guard catches the panic, and the
+//! caller reports it in its own words instead of a backtrace.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -8,7 +10,7 @@ use std::sync::Once;
 thread_local!(static GUARDED: Cell<bool> = const { Cell::new(false) });
 static QUIET: Once = Once::new();
 
-/// The result of `work`; none where it panicked.
+/// Runs `work` and returns its result; `None` if it panicked.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     QUIET.call_once(|| {
         let hook = panic::take_hook();

@@ -1,9 +1,9 @@
-//! What a file is, told by its contents whatever its name: one of the formats that are read, or what else it is.
+//! Kinds of files by their contents, whatever their names: a supported format, or something else.
 
 use super::Problem;
 use crate::formats::lfs::is_lfs_pointer;
 
-/// A format that is read.
+/// A supported image format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Png,
@@ -15,7 +15,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The format of a file's bytes, or what they are instead and what to do about it.
+    /// Determines the format of a file's bytes, or what they are instead and what to do about it.
     pub(super) fn of(bytes: &[u8]) -> Result<Self, Problem> {
         match bytes {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
@@ -29,7 +29,7 @@ impl Kind {
     }
 }
 
-/// What a file is that is of none of the formats.
+/// Returns what a file is that has none of the supported formats.
 fn other(bytes: &[u8]) -> Problem {
     if bytes.is_empty() {
         return Problem::damaged("the file is empty: copy or download it again");
@@ -59,7 +59,7 @@ fn other(bytes: &[u8]) -> Problem {
     }
 }
 
-/// Images and other files of formats that are not read.
+/// Names images and other files of unsupported formats.
 fn foreign(bytes: &[u8]) -> Option<&'static str> {
     if bytes.get(4..8) == Some(b"ftyp") {
         // The major brand and those that it is compatible with.
@@ -99,7 +99,7 @@ fn foreign(bytes: &[u8]) -> Option<&'static str> {
     matches!(bytes, [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t', ..]).then_some("a Netpbm image (PBM, PGM, PPM)")
 }
 
-/// The first letters of a file, in lower case, if it is text.
+/// Returns the first letters of a file, in lower case, if it is text.
 fn text(bytes: &[u8]) -> Option<String> {
     let start = &bytes[..bytes.len().min(1024)];
     // A letter of several bytes may be cut at the end.

@@ -1,15 +1,15 @@
-//! How many pixels an image may have: what a header claims is not believed without bounds.
+//! Limit on the pixels of an image, because headers are not trusted.
 
 use std::sync::OnceLock;
 
 use super::Problem;
 
-/// The variable of the environment that sets another limit.
+/// The environment variable that sets another limit.
 const VARIABLE: &str = "IGPT_MAX_IMAGE_PIXELS";
 /// The limit that Pillow has (twice its `MAX_IMAGE_PIXELS`): 0.5 GB of RGB.
 const PIXELS: u64 = 178_956_970;
 
-/// The most pixels that an image may have, and what to do about an image of more.
+/// Largest number of pixels of an image, and the advice for an image with more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
     most: u64,
@@ -17,7 +17,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// The limit for files: [`PIXELS`], or what the environment says.
+    /// Returns the limit for files: [`PIXELS`], or that of the environment.
     pub(super) fn of_files() -> Result<Self, Problem> {
         static PIXELS_ALLOWED: OnceLock<Result<u64, String>> = OnceLock::new();
         let most = PIXELS_ALLOWED.get_or_init(|| match std::env::var(VARIABLE) {
@@ -32,12 +32,12 @@ impl Limit {
         }
     }
 
-    /// This one, or `most` where that is less.
+    /// Returns this limit, or `most` if that is smaller.
     pub(super) fn or(self, most: u64) -> Self {
         if most < self.most { Self { most, advice: "shrink it" } } else { self }
     }
 
-    /// None at all, for headers alone.
+    /// No limit, for reading headers only.
     pub(super) const NONE: Self = Self { most: u64::MAX, advice: "" };
 
     /// Refuses an image of more pixels.

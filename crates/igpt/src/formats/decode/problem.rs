@@ -1,17 +1,17 @@
-//! Why a file gives no picture: it is damaged, or of a kind that is not read.
+//! Problems of image files: damage, or an unsupported format.
 
 use image::ImageError;
 
-/// What is wrong with a file.
+/// Problem of an image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// It is not what its format says.
+    /// The file does not match its format.
     Damaged(String),
-    /// It may well be whole, but nothing here reads it.
+    /// The file may be undamaged, but its format is unsupported.
     Unsupported(String),
 }
 
-/// How the problem of a file begins that may be whole but is of a kind that is not read.
+/// Beginning of the message for an unsupported format; such a file may be undamaged.
 pub const NOT_SUPPORTED: &str = "not supported: ";
 
 impl Problem {
@@ -19,12 +19,12 @@ impl Problem {
         Self::Damaged(problem.into())
     }
 
-    /// A file that is `what`.
+    /// Creates the problem of an unsupported file that is `what`.
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported(what.into())
     }
 
-    /// No memory for so many bytes more.
+    /// Creates the problem that there is no memory for `bytes` more bytes.
     pub(super) fn no_memory(bytes: u64) -> Self {
         Self::Damaged(format!("there is no memory for the {bytes} bytes that decoding it takes: shrink it"))
     }
@@ -49,15 +49,17 @@ impl From<ImageError> for Problem {
     }
 }
 
-/// A buffer of `bytes` zeros, or the problem that there is no memory for it.
+/// Allocates a buffer of `bytes` zeros, or returns the problem that there is no memory for it.
 pub(super) fn zeros(bytes: u64) -> Result<Vec<u8>, Problem> {
     let mut buffer = room(bytes)?;
     buffer.resize(bytes as usize, 0);
     Ok(buffer)
 }
 
-/// An empty buffer that `bytes` bytes fit into. Decoders ask for memory in a way that ends the process when there is
-/// none, so what they will take is asked for here first, and given back.
+/// Allocates an empty buffer with room for `bytes` bytes.
+///
+/// Decoders allocate memory in a way that ends the process when there is none. What they will take is therefore
+/// allocated here first, and freed.
 pub(super) fn room(bytes: u64) -> Result<Vec<u8>, Problem> {
     let mut buffer = Vec::new();
     let length = usize::try_from(bytes).map_err(|_| Problem::no_memory(bytes))?;

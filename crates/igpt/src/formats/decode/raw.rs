@@ -1,4 +1,4 @@
-//! A decoded picture as its format has it, and what becomes of it: 8 bits, laid on white, turned upright, grey or RGB.
+//! A decoded picture in the form of its format, and its conversion: 8 bits, on white, upright, grey or RGB.
 
 use image::metadata::Orientation;
 
@@ -6,19 +6,19 @@ use super::Problem;
 use super::problem::room;
 use crate::image::{ImageSize, Pixels, luma, over_white};
 
-/// What a picture's last sample says.
+/// Meaning of a picture's last sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alpha {
-    /// There is none.
+    /// No opacity.
     None,
-    /// Opacity, beside colours as they are.
+    /// Opacity; colours are not multiplied by it.
     Straight,
-    /// Opacity, by which the colours have been multiplied.
+    /// Opacity; colours are multiplied by it.
     #[cfg_attr(not(feature = "tiff"), expect(dead_code, reason = "only TIFF files have it"))]
     Associated,
 }
 
-/// Samples of a picture, those of a pixel side by side, row after row.
+/// Samples of a picture, pixel by pixel, row after row.
 pub(super) struct Raw {
     pub(super) size: ImageSize,
     /// 1 (grey) or 3 (RGB), opacity not counted.
@@ -30,7 +30,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// The picture of 8 bits without opacity, of its own channels. No memory is asked for.
+    /// Converts the picture to 8 bits without opacity, with its own channels; allocates no memory.
     pub(super) fn on_white(mut self) -> Pixels {
         match (self.channels, self.alpha != Alpha::None, self.deep) {
             (_, false, false) => {}
@@ -44,7 +44,7 @@ impl Raw {
         Pixels::new(self.size, self.channels, self.data)
     }
 
-    /// Brings pixels of S samples to C, in place: what is written is behind what is read.
+    /// Converts pixels of S samples to C, in place: writing never overtakes reading.
     fn lay<const C: usize, const S: usize, const DEEP: bool>(&mut self) {
         let width = if DEEP { 2 } else { 1 };
         for i in 0..self.size.pixels() {
@@ -69,7 +69,7 @@ impl Raw {
     }
 }
 
-/// The picture with 1 or 3 channels, as [`Pixels::with_channels`] makes it.
+/// Converts the picture to 1 or 3 channels, like [`Pixels::with_channels`].
 pub(super) fn into_channels(mut pixels: Pixels, channels: usize) -> Result<Pixels, Problem> {
     let count = pixels.size.pixels();
     let data = match (pixels.channels, channels) {
@@ -90,7 +90,7 @@ pub(super) fn into_channels(mut pixels: Pixels, channels: usize) -> Result<Pixel
     Ok(Pixels::new(pixels.size, channels, data))
 }
 
-/// The picture turned as `orientation` says.
+/// Turns the picture by `orientation`.
 pub(super) fn turned(pixels: Pixels, orientation: Orientation) -> Result<Pixels, Problem> {
     let ImageSize { height, width } = pixels.size;
     let (last_row, last_column) = (height - 1, width - 1);

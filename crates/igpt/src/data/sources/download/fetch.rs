@@ -1,4 +1,4 @@
-//! One file over HTTP, resumed and checked.
+//! Download of one file over HTTP, resumed and checked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 use super::progress::{DownloadHook, DownloadProgress};
 use crate::data::sources::catalog::RemoteFile;
 
-/// Connections tried to one server without a byte more.
+/// Connections to one server without a new byte before it is given up.
 pub(super) const TRIES: usize = 2;
 const PIECE: usize = 64 * 1024;
 
-/// Downloads `url` to `dir`, resuming as long as each connection brings something.
+/// Downloads `url` to `dir`, resuming as long as each connection delivers new bytes.
 pub(super) fn fetch(url: &str, file: &RemoteFile, dir: &Path, progress: Option<&DownloadHook>) -> Result<(), String> {
     let path = dir.join(format!("{}.part", file.name));
     let io = |e: std::io::Error| format!("{}: {e}", path.display());
@@ -55,7 +55,7 @@ pub(super) fn fetch(url: &str, file: &RemoteFile, dir: &Path, progress: Option<&
     std::fs::rename(&path, dir.join(file.name)).map_err(io)
 }
 
-/// One connection: appends to `part`, or starts anew when the server sends the whole file.
+/// Makes one connection: appends to `part`, or starts anew if the server sends the whole file.
 fn receive(
     agent: &ureq::Agent,
     url: &str,

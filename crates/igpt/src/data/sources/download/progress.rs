@@ -1,15 +1,15 @@
-//! What is told of a download.
+//! Progress of downloads.
 
-/// How far a download is.
+/// Progress of a download: file, bytes received, total bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownloadProgress {
     /// Name of the file.
     pub file: &'static str,
-    /// Bytes on the disk.
+    /// Bytes on the disk so far.
     pub received: u64,
-    /// Bytes of the whole file.
+    /// Total bytes of the file.
     pub total: u64,
 }
 
-/// Told after every piece.
+/// Callback for the progress of downloads, called after every piece.
 pub type DownloadHook = dyn Fn(&DownloadProgress) + Send + Sync;

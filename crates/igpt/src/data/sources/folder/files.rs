@@ -1,4 +1,4 @@
-//! Image files below a folder as a source, decoded when asked for.
+//! Source of image files below a folder, decoded on demand.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use crate::data::Source;
 use crate::formats::decode;
 use crate::image::Pixels;
 
-/// Files whose headers are read to tell grey from colour.
+/// Number of files whose headers are read to distinguish grey from colour.
 const SAMPLE: usize = 64;
 
-/// Image files, decoded when asked for.
+/// Source of image files, decoded on demand.
 pub(super) struct Files {
     pub(super) root: PathBuf,
     /// Sorted by name.
@@ -54,7 +54,7 @@ impl Source for Files {
     }
 }
 
-/// 1 when the sampled files that can be read are all grey, otherwise 3.
+/// Returns 1 if the sampled readable files are all grey, otherwise 3.
 pub(super) fn channels(root: &Path, files: &[ImageFile]) -> usize {
     let step = files.len().div_ceil(SAMPLE).max(1);
     let grey = |file: &ImageFile| decode::is_grey(&root.join(file.path()));

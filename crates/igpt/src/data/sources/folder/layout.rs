@@ -1,8 +1,8 @@
-//! What the sub-folders of a folder are taken for: parts of the data set, classes, or one folder more on the way.
+//! Meaning of the sub-folders of a folder: parts of the data set, classes, or one more folder on the way.
 //!
 //! A part is called `train` or `training`, `validation`, `valid`, `val` or `dev`, `test`, `testing`, `eval` or
-//! `evaluation`, in any case. There are parts only where there is a training part. Everything that could be meant
-//! otherwise, or is left alone, gets a note with numbers.
+//! `evaluation`, in any case. There are parts only if there is a training part. Everything ambiguous or ignored gets a
+//! note with numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,31 +11,31 @@ use unicode_normalization::UnicodeNormalization;
 use super::parts::{PARTS, part_of};
 use super::walk::{FolderScan, ImageFile};
 
-/// Folders that a note names.
+/// Number of folders that a note names.
 const NAMED: usize = 8;
 
-/// What the folders mean.
+/// Meaning of a folder's sub-folders.
 #[derive(Debug, Default)]
 pub(crate) struct FolderLayout {
-    /// The folders before those that mean something, with a `/` behind: mostly none.
+    /// Folders before the meaningful ones, with a `/` at the end: mostly none.
     base: String,
     /// Whether the folders below the base are parts, not classes.
     pub has_parts: bool,
-    /// Whether each part has a folder of a part's name more on the way: `train/train/…`.
+    /// Whether each part has one more folder of the part's name on the way: `train/train/…`.
     doubled: bool,
-    /// What was noticed, each a sentence.
+    /// Notes on the layout, each a sentence.
     pub notes: Vec<String>,
 }
 
 impl FolderLayout {
-    /// Looks at all images and folders.
+    /// Derives the layout from all images and folders.
     pub(crate) fn of(walk: &FolderScan) -> Self {
         let mut layout = Self { base: base(walk), ..Self::default() };
         let top = walk.part_folders.iter().filter_map(|folder| folder.strip_prefix(&layout.base));
         let parts: Vec<(usize, &str)> =
             top.filter(|rest| !rest.contains('/')).filter_map(|name| Some((part_of(name)?, name))).collect();
         layout.has_parts = parts.iter().any(|(part, _)| *part == 0);
-        // Images of each folder below the base; of none, those that lie loose in it.
+        // Number of images of each folder below the base; the empty name stands for images directly in it.
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for file in &walk.files {
             let rest = file.name.strip_prefix(&layout.base).unwrap_or(&file.name);
@@ -65,7 +65,7 @@ impl FolderLayout {
         !self.has_parts || self.part(name).is_some()
     }
 
-    /// Which of (train, validation, test) an image belongs to; none where there are no parts, or it is in none.
+    /// Part (train, validation, test) of an image; `None` if there are no parts, or the image is in none.
     pub(crate) fn part(&self, name: &str) -> Option<usize> {
         self.has_parts.then_some(())?;
         part_of(name.strip_prefix(&self.base)?.split_once('/')?.0)
@@ -80,7 +80,7 @@ impl FolderLayout {
         Some(rest.split_once('/')?.0.nfc().collect())
     }
 
-    /// Whether all images of all parts are in a folder of the part's name inside of it, as archives are unpacked.
+    /// Whether all images of all parts are in a folder of the part's name inside the part, as archives unpack.
     fn is_doubled(&self, files: &[ImageFile]) -> bool {
         let in_parts = || files.iter().filter_map(|file| Some((file, self.part(&file.name)?)));
         let again = |(file, part): (&ImageFile, usize)| {
@@ -95,7 +95,7 @@ impl FolderLayout {
         let mut last = "";
         let mut classes = BTreeSet::new();
         for file in files {
-            // Most images follow one of their own folder.
+            // Most images follow another one of their own folder.
             let folder = file.name.rsplit_once('/').map_or("", |(folder, _)| folder);
             if folder != last || classes.is_empty() {
                 classes.extend(self.class(&file.name));
@@ -106,15 +106,17 @@ impl FolderLayout {
     }
 }
 
-/// The folders that stand between the root and what means something: each alone in its own and without images of its
-/// own, and in the last a training part, or several folders.
+/// The folders between the root and the first meaningful folder.
+///
+/// Each is the only folder in its parent and has no images of its own. The last one has a training part or several
+/// folders.
 fn base(walk: &FolderScan) -> String {
     let mut base = String::new();
     loop {
         let is_train = |folder: &String| {
             folder.strip_prefix(&base).is_some_and(|name| !name.contains('/') && part_of(name) == Some(0))
         };
-        // It may be there without any image.
+        // The folder may exist without any image.
         if walk.part_folders.iter().any(is_train) {
             return base;
         }
@@ -134,7 +136,7 @@ fn base(walk: &FolderScan) -> String {
     }
 }
 
-/// Notes where there are parts: folders that share one, and what is left alone.
+/// Adds notes if there are parts: folders that share one, and what is ignored.
 fn about_parts(parts: &[(usize, &str)], counts: &BTreeMap<&str, usize>, notes: &mut Vec<String>) {
     let count = |folder: &str| counts.get(folder).copied().unwrap_or(0);
     for (part, name) in PARTS.iter().enumerate() {
@@ -171,7 +173,7 @@ fn about_parts(parts: &[(usize, &str)], counts: &BTreeMap<&str, usize>, notes: &
     ));
 }
 
-/// Notes where there are no parts: folders that are called like one, or look it.
+/// Adds notes if there are no parts: folders with the name of a part, or a similar one.
 fn about_classes(
     parts: &[(usize, &str)],
     counts: &BTreeMap<&str, usize>,
@@ -234,7 +236,7 @@ fn is_in(name: &str, folder: &str) -> bool {
     name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a name has the name of a part in it, such as `train2017` or `test_images`.
+/// Whether a name contains the name of a part, such as `train2017` or `test_images`.
 fn names_a_part(folder: &str) -> bool {
     folder.split(|c: char| !c.is_alphabetic()).any(|word| part_of(word).is_some())
 }

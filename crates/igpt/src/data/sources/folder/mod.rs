@@ -1,15 +1,17 @@
-//! Any folder of images: flat, or with a sub-folder for each class, or with train, validation and test inside.
+//! Folders of images: flat, with a sub-folder per class, or with sub-folders train, validation and test.
 //!
 //! - `FOLDER/*.png`: no labels. `FOLDER/cat/…/*.png`: the first sub-folder is the class.
-//! - With a sub-folder `train`, its parts are `train`, `validation` and `test`, each flat or with classes; the names of
-//!   parts are those of [`parts`]. What else is in the folder is left alone, with a note that counts it.
-//! - A single sub-folder that holds all images, in sub-folders of its own, stands for the folder: `FOLDER/archive/train`.
-//! - A part that the folder doesn't bring is a seeded tenth of the images of train: validation and test both, so that
-//!   every folder can be trained on, tuned and tested.
-//! - The folder counts as grey (1 channel) when each of up to 64 files spread over it says in its header that it has
-//!   no colour; otherwise as RGB. Images of the other kind are converted.
-//! - Files are taken by their ending ([`decode::EXTENSIONS`](crate::formats::decode::EXTENSIONS)), in the order of their paths;
-//!   other files are counted in a note. What operating systems and storage leave behind is skipped (see [`walk`]).
+//! - With a sub-folder `train`, its parts are `train`, `validation` and `test`, each flat or with classes. The names of
+//!   parts are those of [`parts`]. Everything else in the folder is ignored, with a note that counts it.
+//! - A single sub-folder that holds all images, in sub-folders of its own, is taken for the folder:
+//!   `FOLDER/archive/train`.
+//! - A part that the folder doesn't have, validation or test, is a seeded tenth of the images of train. Every folder can
+//!   therefore be trained on, tuned and tested.
+//! - The folder counts as grey (1 channel) if each of up to 64 files spread over it has no colour according to its
+//!   header; otherwise it counts as RGB. Images of the other kind are converted.
+//! - Files are recognised by their extension ([`decode::EXTENSIONS`](crate::formats::decode::EXTENSIONS)), in the order
+//!   of their paths. Other files are counted in a note. Leftovers of operating systems and storage are skipped (see
+//!   [`walk`]).
 //!
 //! Reading order: [`walk`], [`layout`], [`files`], this file.
 
@@ -30,10 +32,10 @@ use self::walk::{FolderScan, ImageFile};
 use crate::data::{Dataset, Images, split};
 use crate::{Error, Result};
 
-/// Opens the folder `root`; see the module's words. What was noticed about it is in the data set's notes.
+/// Opens the folder `root` as a data set, with notes on its layout; see the module's documentation.
 ///
 /// # Errors
-/// When it can't be read or holds no images.
+/// When the folder can't be read or holds no images.
 pub(crate) fn open(root: &Path, seed: u64) -> Result<Dataset> {
     let mut walk = FolderScan::through(root)?;
     let layout = FolderLayout::of(&walk);
@@ -83,7 +85,7 @@ pub(crate) fn open(root: &Path, seed: u64) -> Result<Dataset> {
 /// Opens one image file as a data set of one image, without labels.
 ///
 /// # Errors
-/// When there is no such file, or what is there is no file.
+/// When the file does not exist, or is not a regular file.
 pub(crate) fn open_file(path: &Path) -> Result<Dataset> {
     crate::files::open(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
@@ -95,11 +97,12 @@ pub(crate) fn open_file(path: &Path) -> Result<Dataset> {
     Ok(dataset)
 }
 
-/// The paths of all image files below `root`, whatever its sub-folders mean, and a line on what is passed over, if
-/// anything is.
+/// Lists the paths of all image files below `root`, and describes the skipped files in one line.
+///
+/// Sub-folders have no meaning here. The line is empty if nothing was skipped.
 ///
 /// # Errors
-/// As `open`.
+/// When the folder can't be read or holds no images.
 pub fn image_files(root: &Path) -> Result<(Vec<PathBuf>, String)> {
     let walk = FolderScan::through(root)?;
     let passed_over = walk.passed_over.to_string();
@@ -117,13 +120,13 @@ fn no_images(root: &Path, passed_over: &str) -> Error {
     ))
 }
 
-/// The image files at `paths`, without labels, each called by its path.
+/// Creates images from the files at `paths`, without labels, named by their paths.
 pub fn images_of_files(paths: &[PathBuf]) -> Images {
     let files = paths.iter().map(|path| ImageFile::new(path.to_string_lossy().into_owned(), path)).collect();
     Images::all(Arc::new(of(Path::new(""), files)))
 }
 
-/// Files below `root` without labels.
+/// Creates the source of files below `root`, without labels.
 fn of(root: &Path, files: Vec<ImageFile>) -> Files {
     let (channels, labels) = (channels(root, &files), vec![None; files.len()]);
     Files { root: root.to_owned(), files, labels, channels }

@@ -1,9 +1,9 @@
-//! The names that folders of a data set's parts have.
+//! Folder names of the parts of a data set.
 
-/// The parts by name.
+/// Names of the parts.
 pub(super) const PARTS: [&str; 3] = ["train", "validation", "test"];
 
-/// Which of (train, validation, test) a folder of this name is.
+/// Returns the part (train, validation, test) that a folder of this name is.
 pub(crate) fn part_of(folder: &str) -> Option<usize> {
     match &*folder.to_ascii_lowercase() {
         "train" | "training" => Some(0),

@@ -1,7 +1,7 @@
-//! All files below a folder: which are images, and how many others are passed over, by their kinds.
+//! All files below a folder: the images, and the number of skipped files by kind.
 //!
-//! Leftovers of operating systems, storage and version control are skipped without a word. A name that is not UTF-8 is
-//! kept for opening the file and shown with U+FFFD in its place.
+//! Leftovers of operating systems, storage and version control are skipped silently. A name that is not UTF-8 is kept
+//! for opening the file and shown with U+FFFD in its place.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,14 +11,14 @@ use super::parts::part_of;
 use crate::formats::decode;
 use crate::{Error, Result};
 
-/// Sub-folders below sub-folders that are looked into.
+/// Largest depth of sub-folders that are searched.
 const DEPTH: usize = 64;
-/// Kinds of files passed over that are named.
+/// Number of kinds of skipped files that are named.
 const NAMED: usize = 6;
-/// Longest ending of a file name that is taken for one.
+/// Longest extension of a file name that counts as one.
 const LONGEST_ENDING: usize = 10;
 
-/// Names of files and folders that nobody has put there, in lower case.
+/// Names of files and folders that no user has put there, in lower case.
 const LEFTOVERS: [&str; 22] = [
     "__macosx",
     "thumbs.db",
@@ -43,7 +43,7 @@ const LEFTOVERS: [&str; 22] = [
     ".ipynb_checkpoints",
     ".ds_store",
 ];
-/// Hidden folders that hold no data: what begins with one of these, in lower case.
+/// Prefixes of hidden folders that hold no data, in lower case.
 const HIDDEN: [&str; 16] = [
     ".git",
     ".svn",
@@ -62,7 +62,7 @@ const HIDDEN: [&str; 16] = [
     ".picasa",
     ".dropbox",
 ];
-/// What is passed over for another reason than its ending, by one and by many.
+/// Reasons for skipping other than the extension, in the singular and the plural.
 const REASONS: [(&str, &str); 6] = [
     ("hidden", "hidden"),
     ("hidden folder", "hidden folders"),
@@ -72,42 +72,42 @@ const REASONS: [(&str, &str); 6] = [
     ("no file: a pipe, socket or device", "no files: pipes, sockets or devices"),
 ];
 
-/// An image file.
+/// An image file below a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ImageFile {
-    /// Its path below the root as it is shown, `/` between the parts.
+    /// Path below the root as it is shown, with `/` between the parts.
     pub name: String,
-    /// The path itself, where it is not what is shown.
+    /// Path below the root, if it differs from the shown one.
     path: Option<Box<Path>>,
 }
 
 impl ImageFile {
-    /// The file at `path` below the root, shown as `name`.
+    /// Creates the record of the file at `path` below the root, shown as `name`.
     pub(super) fn new(name: String, path: &Path) -> Self {
         let path = (Path::new(&name) != path).then(|| path.into());
         Self { name, path }
     }
 
-    /// Its path below the root.
+    /// Path below the root.
     pub(crate) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(&self.name))
     }
 }
 
-/// What lies below a folder.
+/// Contents of a folder.
 #[derive(Debug, Default)]
 pub(crate) struct FolderScan {
-    /// The images, sorted by name.
+    /// Images, sorted by name.
     pub files: Vec<ImageFile>,
-    /// Folders, with or without images, whose name is that of a part; sorted.
+    /// Folders, with or without images, that have the name of a part; sorted.
     pub part_folders: Vec<String>,
-    /// Files that are no images.
+    /// Counts of files that are not images.
     pub passed_over: SkippedFiles,
-    /// Images whose path is not UTF-8.
+    /// Number of images whose path is not UTF-8.
     pub renamed: usize,
 }
 
-/// How many files are passed over, by their kinds.
+/// Counts of skipped files, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct SkippedFiles(BTreeMap<String, usize>);
 
@@ -118,7 +118,7 @@ impl SkippedFiles {
 }
 
 impl fmt::Display for SkippedFiles {
-    /// `passed over: 120 files (80 .txt, 40 .heic)`; nothing where there are none.
+    /// Writes `passed over: 120 files (80 .txt, 40 .heic)`; nothing if there are none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: usize = self.0.values().sum();
         if total == 0 {
@@ -138,16 +138,16 @@ impl fmt::Display for SkippedFiles {
     }
 }
 
-/// A folder being looked through.
+/// A folder being searched.
 struct Place<'a> {
     path: &'a Path,
-    /// Below the root, as it is and as it is shown; empty for the root.
+    /// Path below the root, as it is and as it is shown; empty for the root.
     below: &'a Path,
     name: &'a str,
 }
 
 impl FolderScan {
-    /// Looks through `root` and its sub-folders; links are followed, but for those that lead back to where they are.
+    /// Searches `root` and its sub-folders; links are followed, except those that lead back to a folder around them.
     ///
     /// # Errors
     /// When a folder can't be read.
@@ -160,7 +160,7 @@ impl FolderScan {
         Ok(walk)
     }
 
-    /// Looks through a folder, the last of `around`: the real paths of the folders that it is in.
+    /// Searches a folder, the last of `around`: the real paths of the folders that enclose it.
     fn look(&mut self, place: &Place<'_>, around: &mut Vec<PathBuf>) -> Result<()> {
         let io = |source| Error::Io { path: place.path.to_owned(), source };
         for entry in std::fs::read_dir(place.path).map_err(io)? {
@@ -172,7 +172,7 @@ impl FolderScan {
             }
             let name = if place.name.is_empty() { shown.to_string() } else { format!("{}/{shown}", place.name) };
             let kind = kind_by_ending(&shown);
-            // Follows links.
+            // This follows links.
             let there = match std::fs::metadata(&path) {
                 Ok(there) => there,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -226,7 +226,7 @@ impl FolderScan {
 #[derive(PartialEq, Eq)]
 enum Kind {
     Image,
-    /// As it is counted.
+    /// The ending, or its absence, by which the file is counted.
     Other(String),
 }
 

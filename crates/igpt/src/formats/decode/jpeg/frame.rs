@@ -1,4 +1,4 @@
-//! What a JPEG file says of its picture: size, components and how finely each is sampled (ITU-T T.81, B.2.2).
+//! Frame header of a JPEG file: size, components and their sampling (ITU-T T.81, B.2.2).
 
 use crate::formats::decode::Problem;
 

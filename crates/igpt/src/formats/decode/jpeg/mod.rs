@@ -1,10 +1,10 @@
-//! Whether a JPEG file holds the picture that its header says.
+//! Check whether a JPEG file holds the whole picture of its header.
 //!
-//! Decoders fill what is missing with grey and say nothing, which would teach a model grey areas. A file is whole when
-//! each scan's entropy-coded data are used up by its blocks exactly, restart markers stand where they belong, all
-//! scans are there, and the end-of-image marker follows. Like libjpeg, which warns of "extraneous bytes" and of a
-//! "premature end", it lets bytes after the end pass, and fill bytes and unknown segments between scans. Where libjpeg
-//! would warn, the file counts as damaged, but for three bytes of zeros or ones after a scan.
+//! Decoders silently fill what is missing with grey, which would teach a model grey areas. A file is complete if its
+//! blocks use up the entropy-coded data of each scan exactly, restart markers stand where they belong, all scans exist,
+//! and the end-of-image marker follows. Like libjpeg, which warns of "extraneous bytes" and of a "premature end", the
+//! check tolerates bytes after the end, and fill bytes and unknown segments between scans. Where libjpeg would warn, the
+//! file counts as damaged, except for three bytes of zeros or ones after a scan.
 //!
 //! Reading order: [`mod@frame`], [`mod@bits`], [`mod@scan`], this file. Source: ITU-T T.81.
 
@@ -25,7 +25,7 @@ pub(super) struct Header {
     pub(super) progressive: bool,
 }
 
-/// Refuses what is not whole, and more pixels than `limit` before memory is asked for.
+/// Refuses an incomplete file, and one of more pixels than `limit` before memory is allocated.
 pub(super) fn check(bytes: &[u8], limit: &Limit) -> Result<Header, Problem> {
     let mut file =
         File { bytes, at: 2, dc: Default::default(), ac: Default::default(), restart: 0, tables_known: true };

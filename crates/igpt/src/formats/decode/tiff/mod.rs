@@ -1,9 +1,10 @@
-//! TIFF files as other readers of pictures have them: grey, RGB, palettes, CMYK and YCbCr, opacity of both kinds,
-//! 1 to 16 bits and floating point.
+//! Decoding of TIFF files as other readers of pictures do.
 //!
-//! The `tiff` crate unpacks samples but refuses to give those of several kinds, so it is handed a file whose tag says
-//! that samples are grey, and what they mean is made of them here. Floating-point values from 0 to 1 become 0 to 255,
-//! whole ones from 0 to 255 stay, anything else is refused. What can't be read rightly is named as not supported.
+//! This covers grey, RGB, palettes, CMYK and YCbCr, opacity of both kinds, 1 to 16 bits and floating point.
+//!
+//! The `tiff` crate unpacks samples but refuses several kinds of them. It is therefore handed a file whose tag says that
+//! samples are grey, and their meaning is applied here. Floating-point values from 0 to 1 become 0 to 255, integral ones
+//! from 0 to 255 stay, anything else is refused. A file that can't be read correctly is reported as not supported.
 //! Reading order: [`mod@directory`], this file, [`mod@samples`].
 
 mod directory;

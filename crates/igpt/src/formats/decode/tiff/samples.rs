@@ -1,4 +1,4 @@
-//! Samples of a TIFF file, of any width and order, to those of a picture.
+//! Conversion of a TIFF file's samples, of any width and order, to those of a picture.
 
 use crate::formats::decode::{
     Problem,

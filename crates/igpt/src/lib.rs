@@ -37,11 +37,13 @@ pub mod data;
 pub mod device;
 mod error;
 pub mod evaluate;
+#[doc(hidden)] // for the program and the server
 pub mod files;
 pub mod formats;
 pub mod generate;
 pub mod image;
 pub mod inspect;
+#[doc(hidden)] // for the program and the server
 pub mod machine;
 pub mod model;
 pub mod palette;
@@ -54,6 +56,7 @@ mod setters;
 pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[doc(hidden)] // for the program and the server
 pub mod text;
 pub mod train;
 

@@ -2,6 +2,14 @@
 //!
 //! A draw is a pure function of (seed, purpose, two counters), never of the order of the calls. Therefore image `i` of
 //! seed `s` is the same in any batch, and a resumed run sees the same augmentations.
+//!
+//! ```
+//! use igpt::rng::{Purpose, Rng};
+//!
+//! let draw = |image| Rng::new(1, Purpose::Split, image, 0).uniform();
+//! assert_eq!(draw(7), draw(7)); // whatever was drawn before
+//! assert_ne!(draw(7), draw(8));
+//! ```
 
 /// Purpose of a random number; different purposes never share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

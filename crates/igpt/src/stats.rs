@@ -1,4 +1,12 @@
 //! Basic statistics: Wilson interval of a proportion, quantiles, area under the ROC curve and its interval.
+//!
+//! ```
+//! use igpt::stats::{auroc, wilson};
+//!
+//! let [low, high] = wilson(0.9, 100);
+//! assert!(low > 0.82 && high < 0.95);
+//! assert_eq!(auroc(&[0.1, 0.2], &[0.3, 0.4]), Some(1.0));
+//! ```
 
 /// Wilson's (1927) 95 % confidence interval of a proportion `share` among `n` cases.
 pub fn wilson(share: f64, n: usize) -> [f64; 2] {

@@ -1,4 +1,19 @@
 //! Data sets: image sources, splits, augmentation, and the loader that delivers batches of tokens to the trainer.
+//!
+//! ```
+//! use igpt::data::{Dataset, Split, tokenize};
+//! use igpt::image::ImageSize;
+//! use igpt::palette::{Palette, Quantizer};
+//!
+//! # fn main() -> igpt::Result<()> {
+//! let emoji = Dataset::open("emoji")?; // or a folder, or the name of a published data set
+//! let images = emoji.split(Split::Test)?.take(2);
+//! let grey = Palette::new((0..4).map(|i| [i as f32 / 2.0 - 0.75; 3]).collect(), 1)?;
+//! let tokens = tokenize(&images, ImageSize::square(8), &Quantizer::new(grey))?;
+//! assert_eq!((tokens.images(), tokens.image(0).len()), (2, 64));
+//! # Ok(())
+//! # }
+//! ```
 
 mod augment;
 pub(crate) mod batch;

@@ -1,4 +1,14 @@
 //! Animated GIFs of images being drawn in raster order.
+//!
+//! ```
+//! use igpt::formats::gif;
+//! use igpt::image::ImageSize;
+//!
+//! let (size, colors) = (ImageSize::square(2), [[0; 3], [255; 3]]);
+//! // One image of four tokens, drawn after its first pixel, enlarged eight times.
+//! let bytes = gif::encode(&[vec![0, 1, 1, 0]], size, &colors, 1, 1, 8);
+//! assert!(bytes.starts_with(b"GIF89a"));
+//! ```
 
 use std::collections::HashMap;
 use std::path::Path;

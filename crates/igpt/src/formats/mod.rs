@@ -1,6 +1,18 @@
 //! File formats, each in a module of its own: pictures, arrays, and tensors of other programs.
 //!
 //! Files from elsewhere are not trusted: sizes are checked before memory is allocated, and pickles run nothing.
+//!
+//! ```
+//! use igpt::formats::{decode, png};
+//! use igpt::image::{ImageSize, Pixels};
+//!
+//! # fn main() -> igpt::Result<()> {
+//! let image = Pixels::new(ImageSize::square(2), 3, vec![0, 50, 100, 150, 200, 250, 10, 60, 110, 160, 210, 255]);
+//! let bytes = png::encode(&image, &png::Text::new("four pixels"));
+//! assert_eq!(decode::from_bytes(&bytes, 3, 4)?, image);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod decode;
 pub mod gif;

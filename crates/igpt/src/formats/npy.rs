@@ -1,4 +1,16 @@
 //! NumPy arrays of images and tokens (`.npy` format version 1.0).
+//!
+//! ```
+//! use igpt::formats::npy;
+//!
+//! # fn main() -> igpt::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! let path = folder.path().join("tokens.npy");
+//! npy::save_tokens(&path, &[vec![0, 1, 2, 3], vec![3, 2, 1, 0]])?; // numpy.load gives shape (2, 4)
+//! # assert!(path.exists());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::Path;
 

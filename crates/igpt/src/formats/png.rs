@@ -1,4 +1,13 @@
 //! PNG files with text chunks that describe how the picture was made.
+//!
+//! ```
+//! use igpt::formats::png;
+//! use igpt::image::{ImageSize, Pixels};
+//!
+//! let grey = Pixels::new(ImageSize::square(2), 1, vec![0, 80, 160, 240]);
+//! let bytes = png::encode(&grey, &png::Text::new("four pixels").with("Seed", 7));
+//! assert!(bytes.starts_with(b"\x89PNG"));
+//! ```
 
 use std::path::Path;
 

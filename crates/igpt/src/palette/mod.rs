@@ -1,4 +1,18 @@
 //! Palettes of colours: fitting by k-means, exact nearest colours (tokens), and palette files.
+//!
+//! ```
+//! use igpt::palette::{ColorHistogram, Distortion, PaletteFitOptions, Quantizer, fit};
+//!
+//! # fn main() -> igpt::Result<()> {
+//! let pixels = (0..1000u32).map(|i| [(i % 256) as u8, (i / 4) as u8, 90]);
+//! let histogram = ColorHistogram::of(3, pixels);
+//! let (palette, _) = fit(&histogram, &PaletteFitOptions::default().colors(16))?;
+//! let quantizer = Quantizer::new(palette);
+//! assert!(quantizer.token([10, 20, 90]) < 16);
+//! assert!(Distortion::of(&histogram, &quantizer).psnr_db > 20.0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod cells;
 mod colors;

@@ -2,6 +2,21 @@
 //!
 //! Every image is decoded once and leaves a few hashes, about 64 bytes. Pairs whose hashes indicate the same picture are
 //! decoded again and compared. Reading order: `hash`, `near`, this file.
+//!
+//! ```
+//! use igpt::data::Dataset;
+//! use igpt::data::check::{CheckSettings, check};
+//! use igpt::image::{ImageSize, Pixels};
+//!
+//! # fn main() -> igpt::Result<()> {
+//! let noise = |i: usize| (0..256).map(|k| ((k * 37 + i * 91) * (k + 11 * i + 7) / 13 % 256) as u8).collect();
+//! let mut images: Vec<Pixels> = (0..30).map(|i| Pixels::new(ImageSize::square(16), 1, noise(i))).collect();
+//! images.push(images[0].clone());
+//! let report = check(&Dataset::from_images(images)?, &CheckSettings::default(), &mut |_, _, _| ())?;
+//! assert!(!report.is_clean());
+//! # Ok(())
+//! # }
+//! ```
 
 pub(crate) mod hash;
 pub(crate) mod near;

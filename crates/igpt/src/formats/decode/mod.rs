@@ -5,6 +5,16 @@
 //! Pillow reads; `IGPT_MAX_IMAGE_PIXELS` changes this limit. An unsupported format is named as such.
 //!
 //! Reading order: `guard`, `kind`, `limit`, `formats` with `jpeg`, `tiff`, `raw`.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use igpt::formats::decode;
+//!
+//! assert!(decode::EXTENSIONS.contains(&"png"));
+//! let error = decode::read(Path::new("no/such.png"), 3).unwrap_err();
+//! assert!(error.to_string().contains("no/such.png"));
+//! ```
 
 mod formats;
 mod guard;

@@ -1,7 +1,7 @@
-//! The official code's GELU, x · sigmoid(1.702 x), forward and backward.
+//! Quick GELU of the official code, x · sigmoid(1.702 x), forward and backward.
 //!
-//! The backward pass recomputes the sigmoid and gives the activation back as well: the MLP's middle is four
-//! times as wide as the stream, so one saved matrix of that size is worth more than an exponential.
+//! The backward pass recomputes the sigmoid, and returns the activation as well. The MLP's middle is four times as wide
+//! as the residual stream, so saving one matrix of that size is worth an exponential.
 
 use std::f32::consts::LOG2_E;
 
@@ -9,30 +9,31 @@ use crate::Scalar;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
-/// The factor inside the sigmoid.
+/// Factor inside the sigmoid.
 const SLOPE: f32 = 1.702;
 
-/// `out` = `pre` · sigmoid(1.702 `pre`), slices of equal length.
+/// Quick GELU: `out` = `pre` · sigmoid(1.702 `pre`), for slices of equal length.
 pub fn gelu<S: Scalar>(isa: Isa, pre: &[S], out: &mut [S]) {
     assert_eq!(pre.len(), out.len(), "as many outputs as inputs");
     S::gelu(isa, Gelu { pre, out });
 }
 
-/// The backward pass of [`gelu`]: `d` comes in as the gradient of the output and leaves as that of `pre`; `out`
-/// gets the activation once more. Slices of equal length.
+/// Backward pass of [`gelu`], for slices of equal length.
+///
+/// `d` is the gradient of the output, and is overwritten with that of `pre`. `out` receives the activation once more.
 pub fn gelu_backward<S: Scalar>(isa: Isa, pre: &[S], d: &mut [S], out: &mut [S]) {
     assert_eq!((d.len(), out.len()), (pre.len(), pre.len()), "as many gradients and outputs as inputs");
     S::gelu_backward(isa, GeluBackward { pre, d, out });
 }
 
-/// sigmoid(1.702 x), exact enough for format `S`.
+/// sigmoid(1.702 x), accurate enough for format `S`.
 #[inline(always)]
 fn sigmoid<V: Simd, S: Scalar>(simd: V, x: V::F32) -> V::F32 {
     let e = simd.exp2_for::<S>(simd.mul(x, simd.splat(-SLOPE * LOG2_E)));
     simd.reciprocal_for::<S>(simd.add(simd.splat(1.0), e))
 }
 
-/// x · sigmoid(1.702 x) lane by lane, exact enough for format `S`.
+/// x · sigmoid(1.702 x) lane by lane, accurate enough for format `S`.
 #[inline(always)]
 pub(crate) fn gelu_lanes<V: Simd, S: Scalar>(simd: V, x: V::F32) -> V::F32 {
     simd.mul(x, sigmoid::<V, S>(simd, x))
@@ -98,8 +99,10 @@ mod tests {
     use crate::reference::activation as reference;
     use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 
-    /// Relative error of the sigmoid where it is not tiny: exp2 and a division, both rougher for bf16, the exponent
-    /// and a sum. The rounding of the exponent is relative to its size, hence the factor |x|.
+    /// Relative error of the sigmoid if it is not tiny.
+    ///
+    /// It comes from exp2 and a division (both less accurate for bf16), the exponent and a sum. The rounding of the
+    /// exponent is relative to its size, hence the factor |x|.
     fn tolerance<S: Scalar>(x: f64) -> f64 {
         let rough = if S::PACK == 2 { 1e-4 + 2f64.powi(-14) } else { 4e-7 };
         rough + EPS * (6.0 + 4.0 * x.abs())

@@ -1,9 +1,9 @@
-//! Adam with decoupled weight decay, in one pass over parameters, moments and gradients.
+//! Adam with decoupled weight decay (AdamW), in one pass over parameters, moments and gradients.
 
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
-/// What one step of torch.optim.AdamW does with every parameter.
+/// Coefficients of one AdamW step, as in torch.optim.AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
     /// Learning rate.
@@ -12,20 +12,21 @@ pub struct AdamStep {
     pub beta1: f32,
     /// Decay of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// Epsilon, added to the square root of the second moment.
     pub eps: f32,
-    /// 1 − beta1 to the number of steps, this one counted.
+    /// Bias correction of the first moment: 1 − beta1 to the number of steps, including this one.
     pub bias_correction1: f32,
-    /// 1 − beta2 to the number of steps, this one counted.
+    /// Bias correction of the second moment: 1 − beta2 to the number of steps, including this one.
     pub bias_correction2: f32,
-    /// Share of `lr` that parameters shrink by.
+    /// Decoupled weight decay: the share of `lr` by which parameters shrink.
     pub weight_decay: f32,
-    /// What gradients are multiplied by first: how they are clipped.
+    /// Factor that gradients are multiplied by first, for clipping.
     pub grad_scale: f32,
 }
 
-/// Updates parameters `p` and moments `m`, `v` with gradients `g`, all of the same length: with
-/// g' = `grad_scale` · g,
+/// Updates parameters `p` and moments `m`, `v` by one AdamW step with gradients `g`, all of the same length.
+///
+/// With g' = `grad_scale` · g:
 ///
 /// p ← p − lr · weight_decay · p, m ← β₁ m + (1 − β₁) g', v ← β₂ v + (1 − β₂) g'²,
 /// p ← p − lr / bias_correction1 · m / (sqrt(v) / sqrt(bias_correction2) + eps).
@@ -44,7 +45,7 @@ struct Adam<'a> {
     g: &'a [f32],
 }
 
-/// The step's factors, each in all lanes.
+/// Coefficients of the step, each in all lanes.
 #[derive(Clone, Copy)]
 struct Factors<F> {
     grad_scale: F,
@@ -58,7 +59,7 @@ struct Factors<F> {
     stride: F,
 }
 
-/// The new `(p, m, v)`.
+/// Updated `(p, m, v)`.
 #[inline(always)]
 fn update<V: Simd>(simd: V, k: Factors<V::F32>, p: V::F32, m: V::F32, v: V::F32, g: V::F32) -> [V::F32; 3] {
     let g = simd.mul(g, k.grad_scale);
@@ -112,7 +113,7 @@ mod tests {
     use crate::reference::adam as reference;
     use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 
-    /// The paper's settings at step `t`, with weight decay and clipping so that they are seen.
+    /// The paper's settings at step `t`, with weight decay and clipping so that both have an effect.
     fn step(t: i32) -> AdamStep {
         let (beta1, beta2) = (0.9f32, 0.95f32);
         AdamStep {
@@ -152,7 +153,7 @@ mod tests {
                         let size = m0.abs() + g.abs();
                         assert_close(&what, m.view().row(0)[i], m1, 6.0 * EPS * size);
                         assert_close(&what, v.view().row(0)[i], v1, 8.0 * EPS * v1);
-                        // Both moments' errors enter the move relative to their own size.
+                        // The errors of both moments enter the move relative to their own size.
                         let largest_move = 3e-3 * size / (v1.sqrt() + 1e-12) * 10.0;
                         assert_close(&what, p.view().row(0)[i], p1, EPS * (3.0 * p0.abs() + 16.0 * largest_move));
                     }

@@ -1,28 +1,28 @@
 //! Products of whole tiles with AMX, Intel's matrix instructions: 16 rows × 32 bf16 times 32 × 16 in one (`tdpbf16ps`).
 //!
-//! The compiler offers no stable intrinsics for them, so they are written as assembly, here and nowhere else. A left
-//! operand's rows of bf16 are a tile's rows as they are, a right one's rows of units (see [`simd`](crate::simd)), as the
-//! vector kernels have them, are what the instruction asks of its right side.
+//! The compiler has no stable intrinsics for them, so they are written as assembly, here and nowhere else. Both
+//! operands are in the formats of the vector kernels: a left operand's rows of bf16 are a tile's rows unchanged. A
+//! right operand's rows of units (see [`simd`](crate::simd)) are what the instruction expects on its right side.
 
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use crate::simd::Simd;
 use std::marker::PhantomData;
 
-/// Units, pairs of bf16, that one instruction sums over.
+/// Number of units (pairs of bf16) that one instruction sums over.
 pub const TILE_UNITS: usize = 16;
-/// Rows and columns of a block: two tiles either way, whose four sums keep the unit busy.
+/// Rows and columns of a block: two tiles in each direction, whose four sums keep the matrix unit busy.
 pub(crate) const BLOCK: usize = 32;
 /// Rows of one tile.
 pub(crate) const TILE_ROWS: usize = 16;
 
-/// The proof that this processor has AMX for bf16 and that the kernel lets this process use it.
+/// Proof that this processor has AMX for bf16 and that the operating system lets this process use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(unnameable_types, reason = "only detection makes one")]
 pub struct Amx(());
 
 impl Amx {
-    /// Asks the processor, then the operating system (only Linux is known to grant it).
+    /// Queries the processor, then the operating system (only Linux is known to grant AMX).
     pub(crate) fn detect() -> Option<Self> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         {
@@ -37,7 +37,7 @@ impl Amx {
     }
 }
 
-/// Linux hands out the 8 KiB of tiles only to processes that ask; asking again is free.
+/// Requests the 8 KiB of tiles from Linux, which grants them only on request; repeating the request costs nothing.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn asked_for_tiles() -> bool {
     const ARCH_PRCTL: i64 = 158;
@@ -59,7 +59,7 @@ fn asked_for_tiles() -> bool {
     result == 0
 }
 
-/// The sums of a block, `[row][column]`.
+/// Sums of a block, `[row][column]`.
 pub(crate) type Sums = [[f32; BLOCK]; BLOCK];
 
 /// Two vectors of `MR` rows of a block's sums.
@@ -72,64 +72,65 @@ pub(crate) fn vectors<V: Simd, const MR: usize>(simd: V, sums: &[f32]) -> [[V::F
     vectors
 }
 
-/// Where a left operand's blocks of 16 rows × 16 units lie, in bytes.
+/// Location of a left operand's blocks of 16 rows × 16 units; distances are in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Left {
-    /// The first 16 rows, and the next.
+    /// Start of the first 16 rows, and of the next 16.
     pub(crate) halves: [*const u8; 2],
-    /// From one row to the next.
+    /// Distance from one row to the next.
     pub(crate) row: usize,
-    /// From 16 units to the next.
+    /// Distance from 16 units to the next 16.
     pub(crate) block: usize,
 }
 
-/// The tile registers of this thread while products of blocks are under way: one of these a thread at a time. Given back
-/// when dropped.
+/// Tile registers of this thread, in use for products of blocks; at most one value per thread. Dropping it releases
+/// them.
 #[repr(C, align(64))]
 pub(crate) struct Tiles {
     sums: Sums,
-    /// Rows that the registers are set up for.
+    /// Number of rows that the registers are configured for.
     rows: usize,
-    /// They are this thread's.
+    /// Marker: the registers belong to this thread.
     thread: PhantomData<*const ()>,
 }
 
-/// Where a right operand's rows of 32 units lie.
+/// Location of a right operand's rows of 32 units.
 #[derive(Clone, Copy)]
 pub(crate) struct Right {
-    /// The first row.
+    /// Start of the first row.
     pub(crate) start: *const u32,
-    /// Bytes from one row to the next.
+    /// Distance from one row to the next, in bytes.
     pub(crate) row: usize,
 }
 
 impl Right {
-    /// Rows that stand behind each other.
+    /// Contiguous rows.
     pub(crate) fn dense(start: *const u32) -> Self {
         Self { start, row: 4 * BLOCK }
     }
 }
 
-/// Where a block's sums lie, rows of 32.
+/// Location of a block's sums, in rows of 32.
 #[derive(Clone, Copy)]
 pub(crate) struct SumsAt {
-    /// The first row.
+    /// Start of the first row.
     pub(crate) start: *mut f32,
-    /// Bytes from one row to the next.
+    /// Distance from one row to the next, in bytes.
     pub(crate) row: usize,
-    /// Whether to add to what is there.
+    /// Whether to add to the present values.
     pub(crate) add: bool,
 }
 
 impl Tiles {
-    /// Makes the registers available.
+    /// Makes the tile registers available.
     pub(crate) fn new(_: Amx) -> Self {
         Self { sums: [[0.0; BLOCK]; BLOCK], rows: 0, thread: PhantomData }
     }
 
-    /// Sums `[r][c] = Σ left[r][u] · right[u][c]` for `rows` rows, 1 to 32, of which the left operand has whole 16 in
-    /// its first half before it has any in its second; 32 columns, `16 * blocks` units. Rows behind the last are
-    /// anything. Every element is summed in the order of units, whatever `rows`; subnormal values count as 0.
+    /// Sums `[r][c] = Σ left[r][u] · right[u][c]` for `rows` rows (1 to 32), 32 columns and `16 * blocks` units.
+    ///
+    /// The left operand's first half has 16 rows before its second half has any. Rows after the last have arbitrary
+    /// values. Every element is summed in the order of units, for any `rows`; subnormal values count as 0.
     ///
     /// # Safety
     /// The left operand must be valid for reading these rows and units, `right` for `16 * blocks` rows of 32 units.
@@ -140,8 +141,10 @@ impl Tiles {
         &self.sums
     }
 
-    /// As [`product`](Self::product), with sums and a right operand anywhere. Sums that are added to begin with what is
-    /// there, so that a sum has the same bits whether its units come at once or in parts.
+    /// Like [`product`](Self::product), with sums and right operand at any location.
+    ///
+    /// Sums with `add` start from the present values, so that a sum has the same bits whether its units come at once or
+    /// in parts.
     ///
     /// # Safety
     /// The left operand must be valid for reading these rows and units, `right` for `16 * blocks` rows of 32 units,

@@ -1,9 +1,9 @@
 //! Zeroed memory that is allocated once and kept: arenas, activations, packed weights.
 //!
-//! Buffers lie in anonymous mappings, zero without being written, that on Linux are advised to use huge pages: first
-//! use is more than ten times cheaper than fresh pages from the heap, and a pass over a few megabytes does not miss
-//! the processor's table of pages all the time. A large buffer has a mapping of its own; smaller ones share mappings,
-//! because a huge page for each would be mostly empty.
+//! Buffers are in anonymous mappings, which are zero without being written and on Linux are advised to use huge pages.
+//! First use is more than ten times cheaper than fresh pages from the heap, and a pass over a few megabytes has few TLB
+//! misses. A large buffer has a mapping of its own. Smaller ones share mappings, because a huge page for each would be
+//! mostly empty.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,18 +15,18 @@ use memmap2::MmapMut;
 
 /// Size and alignment of the huge pages that mappings are laid out for.
 const HUGE_PAGE: usize = 2 << 20;
-/// Bytes from which a buffer gets a mapping of its own.
+/// Size in bytes from which a buffer gets a mapping of its own.
 const LARGE: usize = 2 * HUGE_PAGE;
-/// Bytes of a mapping that smaller buffers share.
+/// Size in bytes of a mapping that smaller buffers share.
 const SHARED: usize = 16 * HUGE_PAGE;
-/// What every buffer's start is a multiple of, in bytes.
+/// Alignment of every buffer's start, in bytes.
 pub(crate) const ALIGNMENT: usize = 64;
 
-/// A fixed number of `T`s, zeroed at first, starting at a multiple of `ALIGNMENT` bytes.
+/// Buffer of a fixed number of `T`s, zeroed at first, aligned to 64 bytes.
 pub struct Buffer<T: bytemuck::Pod> {
     start: NonNull<T>,
     len: usize,
-    /// Keeps the memory mapped; none for a buffer of no bytes.
+    /// Owner of the memory mapping; `None` for a buffer of no bytes.
     _map: Option<Arc<MmapMut>>,
     element: PhantomData<T>,
 }
@@ -37,7 +37,9 @@ unsafe impl<T: bytemuck::Pod + Send> Send for Buffer<T> {}
 unsafe impl<T: bytemuck::Pod + Sync> Sync for Buffer<T> {}
 
 impl<T: bytemuck::Pod> Buffer<T> {
-    /// `len` zeros. Panics, as `Vec` does, when the system has no such memory.
+    /// Allocates `len` zeros.
+    ///
+    /// Panics, like `Vec`, if the system has not enough memory.
     pub fn zeroed(len: usize) -> Self {
         const { assert!(align_of::<T>() <= ALIGNMENT) };
         let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - 2 * HUGE_PAGE);
@@ -54,11 +56,11 @@ impl<T: bytemuck::Pod> Buffer<T> {
     }
 }
 
-/// A mapping and its first byte that is aligned to huge pages; from there on it has `bytes` bytes, all zero.
+/// A mapping, and its first byte that is aligned to huge pages; `bytes` zero bytes follow it.
 fn map(bytes: usize) -> (Arc<MmapMut>, NonNull<u8>) {
     let map = MmapMut::map_anon(bytes + HUGE_PAGE);
     let mut map = map.unwrap_or_else(|error| panic!("no memory for a buffer of {bytes} bytes: {error}"));
-    // Advice may be refused; the memory is as good, only slower to touch first.
+    // The advice may be refused; the memory works nevertheless, only its first use is slower.
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::HugePage);
     let offset = map.as_ptr().align_offset(HUGE_PAGE);
@@ -66,7 +68,7 @@ fn map(bytes: usize) -> (Arc<MmapMut>, NonNull<u8>) {
     (Arc::new(map), start)
 }
 
-/// What is left of the last shared mapping.
+/// Unused rest of the last shared mapping.
 struct Rest {
     map: Arc<MmapMut>,
     start: NonNull<u8>,
@@ -76,8 +78,9 @@ struct Rest {
 // SAFETY: the rest's bytes belong to it alone.
 unsafe impl Send for Rest {}
 
-/// `bytes` zero bytes of a mapping shared with other buffers; it goes when the last of them does. Memory is never
-/// given out twice, so it is zero.
+/// Takes `bytes` zero bytes of a mapping shared with other buffers, which is unmapped with the last of them.
+///
+/// Memory is never handed out twice, so it is zero.
 fn share(bytes: usize) -> (Arc<MmapMut>, NonNull<u8>) {
     static REST: Mutex<Option<Rest>> = Mutex::new(None);
     let taken = bytes.next_multiple_of(ALIGNMENT);

@@ -4,7 +4,7 @@ use crate::Scalar;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
-/// `dst` = `src` rounded to the nearest `S`, ties to even; slices of equal length.
+/// Rounds `src` to the nearest `S`, ties to even, into `dst`; slices of equal length.
 pub fn convert<S: Scalar>(isa: Isa, src: &[f32], dst: &mut [S]) {
     assert_eq!(src.len(), dst.len(), "slices of equal length");
     S::convert(isa, Convert { src, dst });

@@ -1,7 +1,7 @@
-//! Cross-entropy of the softmax over the palette, with its gradient.
+//! Cross-entropy loss of the softmax over the palette, with its gradient.
 //!
-//! A row of logits is read while it is in cache: for its largest value, for the sum of exponentials and, if
-//! wanted, for the gradient, whose exponentials are computed again instead of stored.
+//! A row of logits is read while it is in cache: for its largest value, for the sum of exponentials and, if requested,
+//! for the gradient. The gradient's exponentials are recomputed instead of stored.
 
 use std::f32::consts::LOG2_E;
 
@@ -9,12 +9,14 @@ use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
 
-/// `losses[r]` = −ln softmax(logits row r)[`targets[r]`] in nats, over the first `n_vocab` columns. With
-/// `d = Some((scale, dlogits))`, `dlogits` gets scale · (softmax − one-hot target), zero in the padding.
+/// Cross-entropy in nats of each row: `losses[r]` = −ln softmax(logits row r)[`targets[r]`].
 ///
-/// `logits` and `dlogits` are rows × cols with cols a multiple of 16 and at least `n_vocab`; what the
-/// padding of `logits` holds is of no account. A row's bits depend on that row alone. A NaN or infinity among the
-/// logits makes the loss NaN. Panics on other shapes and on a target that is no colour.
+/// The softmax is over the first `n_vocab` columns. With `d = Some((scale, dlogits))`, `dlogits` receives the gradient
+/// scale · (softmax − one-hot target), zero in the padding.
+///
+/// `logits` and `dlogits` are rows × cols, with cols a multiple of 16 and at least `n_vocab`. The content of the
+/// padding of `logits` does not matter. A row's bits depend on that row alone. A NaN or infinity among the logits makes
+/// the loss NaN. Panics on other shapes and on a target that is not below `n_vocab`.
 pub fn cross_entropy<S: Scalar>(
     isa: Isa,
     logits: MatRef<'_, f32>,
@@ -36,7 +38,7 @@ pub fn cross_entropy<S: Scalar>(
     S::cross_entropy(isa, CrossEntropy { logits, n_vocab, targets, losses, d });
 }
 
-/// The widest vector.
+/// Lanes of the widest vector.
 const PAD: usize = 16;
 
 pub(crate) struct CrossEntropy<'a, S> {
@@ -57,7 +59,7 @@ impl<S: Scalar> Kernel for CrossEntropy<'_, S> {
         for r in 0..self.logits.rows() {
             let row = self.logits.row(r);
             let target = usize::from(self.targets[r]);
-            // The columns that fill whole vectors, and the vector that colours and padding share, if any.
+            // Columns that fill whole vectors, and the vector with both colours and padding, if any.
             let (row, tail) = row.split_at(whole);
             let tail = if whole < self.n_vocab { simd.select(rest, simd.read(tail), nothing) } else { nothing };
             let mut max = tail;
@@ -71,7 +73,7 @@ impl<S: Scalar> Kernel for CrossEntropy<'_, S> {
                 sum = simd.add(sum, exp_below(simd, simd.read(x), top));
             }
             let sum = simd.reduce_add(sum);
-            // ln Σ exp(x) − x[target], without the size of the logits in either term.
+            // ln Σ exp(x) − x[target], computed so that neither term contains the size of the logits.
             let loss = sum.ln() - (self.logits.row(r)[target] - max);
             self.losses[r] = loss;
             if let Some((scale, d)) = &mut self.d {
@@ -85,7 +87,7 @@ impl<S: Scalar> Kernel for CrossEntropy<'_, S> {
                     simd.write(&mut d[whole..], p);
                 }
                 d[self.n_vocab.next_multiple_of(V::LANES)..].fill(S::default());
-                // softmax − 1 without cancellation where the model is sure.
+                // softmax − 1 without cancellation when the model is confident.
                 d[target] = S::from_f32(*scale * (-loss).exp_m1());
             }
         }

@@ -1,25 +1,27 @@
-//! Token plus position embedding and its gradient.
+//! Token plus position embedding, and its gradient.
 
 use crate::isa::{Isa, Kernel};
 use crate::reduce::add_assign;
 use crate::simd::Simd;
 use crate::{MatMut, MatRef};
 
-/// The id of a masked position: its token embedding counts as zero.
+/// Id of a masked position, whose token embedding is zero.
 pub const MASKED: u32 = u32::MAX;
 
-/// Row `i` of `x` = row `ids[i]` of `wte` (nothing for [`MASKED`]) + row `i` of `wpe`. All have the same columns; `wpe` and `x` have a row
-/// for each id. Panics on other shapes and on an id without a row.
+/// Computes the sum of token and position embeddings: row `i` of `x` = row `ids[i]` of `wte` + row `i` of `wpe`.
+///
+/// For [`MASKED`] the token embedding is zero. All matrices have the same columns; `wpe` and `x` have one row per id.
+/// Panics on other shapes and on an id without a row.
 pub fn embed(isa: Isa, wte: MatRef<'_, f32>, wpe: MatRef<'_, f32>, ids: &[u32], x: MatMut<'_, f32>) {
     assert_eq!((wpe.rows(), x.rows()), (ids.len(), ids.len()), "one position and one output row for each id");
     assert_eq!((wte.cols(), wpe.cols()), (x.cols(), x.cols()), "embeddings as wide as the output");
     isa.run(Embed { wte, wpe, ids, x });
 }
 
-/// The gradient of `wte` in [`embed`]: adds row `i` of `dx` to row `ids[i]` of `dwte`, in the order of the ids; those of
-/// [`MASKED`] positions go nowhere.
-/// Both may be the same strip of columns, so that threads can share the work. The gradient of `wpe` is `dx`
-/// itself ([`add_rows`]).
+/// Backward pass of [`embed`] for `wte`: adds row `i` of `dx` to row `ids[i]` of `dwte`, in the order of the ids.
+///
+/// Rows of [`MASKED`] positions are skipped. Both matrices may be the same strip of columns, so that threads can share
+/// the work. The gradient of `wpe` is `dx` itself ([`add_rows`]).
 pub fn embed_backward(isa: Isa, ids: &[u32], dx: MatRef<'_, f32>, mut dwte: MatMut<'_, f32>) {
     assert_eq!(dx.rows(), ids.len(), "one gradient row for each id");
     assert_eq!(dx.cols(), dwte.cols(), "gradients of the same columns");
@@ -28,7 +30,7 @@ pub fn embed_backward(isa: Isa, ids: &[u32], dx: MatRef<'_, f32>, mut dwte: MatM
     }
 }
 
-/// `dst` += `src`, matrices of the same shape.
+/// Adds the matrix `src` to `dst`, both of the same shape.
 pub fn add_rows(isa: Isa, src: MatRef<'_, f32>, mut dst: MatMut<'_, f32>) {
     assert_eq!((src.rows(), src.cols()), (dst.rows(), dst.cols()), "matrices of the same shape");
     for r in 0..src.rows() {
@@ -68,7 +70,7 @@ mod tests {
 
     const N: usize = 9;
 
-    /// Of every row of the embeddings, and masked positions among them.
+    /// Ids of every row of the embeddings, and some masked positions.
     fn ids(rows: usize) -> Vec<u32> {
         (0..rows).map(|i| if i % 7 == 3 { MASKED } else { ((5 * i + i / N) % N) as u32 }).collect()
     }

@@ -1,9 +1,9 @@
-//! The kernels over a number format, compiled here and nowhere else.
+//! Kernels that are generic over a number format, compiled here and nowhere else.
 //!
 //! Rust compiles a generic function in the crates that use it: a kernel over any [`Scalar`](crate::Scalar) would be
-//! compiled for both formats and every instruction set again in each program and each test of one. The methods of
-//! [`Instances`] are generic over nothing once the format is known, so they are compiled with this crate and only called
-//! from others. A kernel with a format in its type is therefore in the list at the end, and is run as
+//! compiled again for both formats and every instruction set in each program and each test. The methods of
+//! [`Instances`] have no generic parameters once the format is known, so they are compiled with this crate and only
+//! called from others. A kernel with a format in its type is therefore in the list at the end, and runs as
 //! `S::name(isa, kernel)` instead of `isa.run(kernel)`.
 
 use half::bf16;
@@ -20,7 +20,7 @@ use crate::reduce::PanelSums;
 
 macro_rules! instances {
     ($($name:ident: $kernel:ident,)*) => {
-        /// Runs each kernel as compiled for this format and an instruction set.
+        /// Kernels compiled for this format and all instruction sets.
         #[expect(private_interfaces, reason = "Scalar brings the methods along; only this crate can name the kernels")]
         #[expect(unnameable_types, reason = "only this crate can name the kernels")]
         pub trait Instances: Sized {

@@ -1,9 +1,8 @@
-//! Which instruction set the kernels use, as a value that is passed down and never a global.
+//! Instruction set of the kernels, as a value that is passed down and never a global.
 //!
-//! An [`Isa`] can only be made by asking the processor, so holding one is the proof that its instructions may
-//! run. [`Isa::run`] is the only place that enters `#[target_feature]` code: a [`Kernel`] is written once
-//! against [`Simd`], all of it `#[inline(always)]`, and is compiled whole for every instruction set there (the
-//! technique of the `pulp` crate).
+//! An [`Isa`] can only be made by querying the processor, so holding one is the proof that its instructions may run.
+//! [`Isa::run`] is the only place that enters `#[target_feature]` code: a [`Kernel`] is written once against [`Simd`],
+//! all of it `#[inline(always)]`, and is compiled whole for every instruction set (the technique of the `pulp` crate).
 
 use crate::Scalar;
 use crate::amx::Amx;
@@ -11,26 +10,26 @@ use crate::amx::Amx;
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 
-/// An instruction set that this processor has.
+/// Instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// Plain Rust, on every architecture.
     Portable,
-    /// AVX2 and FMA, eight lanes.
+    /// AVX2 and FMA: eight lanes.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// AVX-512 F, BW, VL, DQ and BF16, sixteen lanes and bf16 dot products in hardware.
+    /// AVX-512 F, BW, VL, DQ and BF16: sixteen lanes, and bf16 dot products in hardware.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
-    /// AVX-512, and matrix instructions for products of bf16.
+    /// AVX-512, with matrix instructions (AMX) for products of bf16.
     #[cfg(target_arch = "x86_64")]
     Amx(Avx512, Amx),
 }
 
-/// The instruction sets, the slowest first.
+/// Names of the instruction sets, the slowest first.
 const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "amx"];
 
-/// `IGPT_ISA` names no instruction set.
+/// Error: the environment variable `IGPT_ISA` names no instruction set.
 #[derive(Clone, Debug)]
 pub struct UnknownIsa(String);
 
@@ -42,28 +41,32 @@ impl std::fmt::Display for UnknownIsa {
     }
 }
 
-/// A computation written once for all instruction sets. `run` must be `#[inline(always)]`, as must be all that
-/// it calls with vectors in hand; closures are not inlined reliably and don't belong in one.
+/// Kernel: a computation that is written once for all instruction sets.
+///
+/// `run` must be `#[inline(always)]`, as must be everything that it calls with vectors. Closures are not inlined
+/// reliably and don't belong in one.
 pub trait Kernel {
-    /// What the computation returns.
+    /// Result of the computation.
     type Output;
-    /// The computation.
+    /// Runs the computation.
     fn run<V: Simd>(self, simd: V) -> Self::Output;
 }
 
 impl Isa {
-    /// The best instruction set here. `IGPT_ISA=portable|avx2|avx512|amx` in the environment keeps it from using a
-    /// better one than that, for bug reports and comparisons; see [`Isa::requested`] for other values.
+    /// Detects the best instruction set of this processor.
+    ///
+    /// `IGPT_ISA=portable|avx2|avx512|amx` in the environment limits it to that one, for bug reports and comparisons;
+    /// see [`Isa::requested`] for other values.
     pub fn detect() -> Isa {
         let all = Isa::available();
         let most = Isa::requested().unwrap_or_default().unwrap_or(NAMES.len());
         all[most.min(all.len()) - 1]
     }
 
-    /// How many of the instruction sets `IGPT_ISA` allows, from the slowest on; none where it is not set.
+    /// Number of instruction sets that `IGPT_ISA` allows, from the slowest on; `None` if it is not set.
     ///
     /// # Errors
-    /// When it names none: lists those that there are.
+    /// When it names no instruction set; the message lists the existing ones.
     pub fn requested() -> Result<Option<usize>, UnknownIsa> {
         match std::env::var_os("IGPT_ISA") {
             None => Ok(None),
@@ -74,7 +77,7 @@ impl Isa {
         }
     }
 
-    /// All instruction sets of this processor, the slowest first. The first is always [`Isa::Portable`].
+    /// All instruction sets of this processor, the slowest first; the first is always [`Isa::Portable`].
     pub fn available() -> Vec<Isa> {
         let mut all = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
@@ -88,7 +91,7 @@ impl Isa {
         all
     }
 
-    /// `"portable"`, `"avx2"`, `"avx512"` or `"amx"`.
+    /// Returns the name: `"portable"`, `"avx2"`, `"avx512"` or `"amx"`.
     pub fn name(self) -> &'static str {
         NAMES[match self {
             Isa::Portable => 0,
@@ -101,7 +104,7 @@ impl Isa {
         }]
     }
 
-    /// Whether it has instructions for products of bf16, which are then quicker than those of f32.
+    /// Whether the instruction set has instructions for products of bf16, which are then faster than those of f32.
     pub fn multiplies_bf16(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         if matches!(self, Isa::Avx512(_) | Isa::Amx(..)) {
@@ -115,7 +118,7 @@ impl Isa {
         self.amx::<S>().is_some()
     }
 
-    /// The matrix instructions for products of format `S`, where there are any.
+    /// Matrix instructions for products of format `S`, if there are any.
     pub(crate) fn amx<S: Scalar>(self) -> Option<Amx> {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -124,7 +127,7 @@ impl Isa {
         }
     }
 
-    /// Runs the kernel compiled for this instruction set.
+    /// Runs the kernel as compiled for this instruction set.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {

@@ -1,13 +1,12 @@
-//! The mathematics of image GPT on slices, forward and backward.
+//! Numerical kernels of image GPT on slices, forward and backward.
 //!
-//! This is the one crate of the workspace that contains `unsafe` (SIMD, disjoint views for the thread pool,
-//! read-only file maps), all of it behind a safe API. Kernels are single-threaded pure functions: scratch
-//! memory comes in as an argument and a wrong shape panics. Which pieces run in parallel is the caller's
-//! business; the [`pool`] only runs them.
+//! This is the one crate of the workspace that contains `unsafe` (SIMD, disjoint views for the thread pool, read-only
+//! file maps), all of it behind a safe API. Kernels are single-threaded pure functions: scratch memory comes in as an
+//! argument, and a wrong shape panics. The caller decides what runs in parallel; the [`pool`] only runs it.
 //!
-//! Reading order: `isa` (what the processor can do), `mat` (views), [`matmul`] (the one micro-kernel and
-//! the products built on it), [`attention`], then the element-wise operations, and [`mod@reference`]: the
-//! textbook loops that define every operation and that all kernels are tested against.
+//! The modules in reading order: `isa` (what the processor can do), `mat` (views), [`matmul`] (the one micro-kernel and
+//! the products built on it), [`attention`], then the element-wise operations, and [`mod@reference`]: the textbook
+//! loops that define every operation and that all kernels are tested against.
 
 pub mod activation;
 pub mod adam;
@@ -40,5 +39,5 @@ pub use isa::{Isa, UnknownIsa};
 pub use mat::{MatMut, MatRef};
 pub use scalar::Scalar;
 
-/// Widths of matrices handed to kernels are multiples of this many columns; the rest is zero padding.
+/// Number of columns of which every matrix width must be a multiple; the columns beyond the data are zero padding.
 pub const LANE_PAD: usize = 32;

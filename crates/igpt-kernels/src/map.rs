@@ -1,4 +1,4 @@
-//! Read-only file maps: weights and token shards are used where the system cached them.
+//! Read-only memory maps of files: weights and token shards are used directly from the system's cache.
 
 use std::fs::File;
 use std::io;
@@ -8,10 +8,10 @@ pub use memmap2::Mmap;
 
 /// Maps a file for reading; an empty file is an empty map.
 ///
-/// The usual caveat of file maps holds: the bytes are the file's, so another process that writes to it changes
-/// them, and one that truncates it turns reading into a bus error. Files of a project are replaced by rename
-/// (which leaves the mapped one intact) and never written in place; whoever reads the bytes must validate what
-/// it reads once and not assume that a second look finds the same.
+/// The usual caveat of memory maps applies: the bytes are the file's. Another process that writes to it changes them,
+/// and one that truncates it turns reading into a bus error. The project's files are replaced by rename (which leaves
+/// the mapped one intact) and never written in place. A reader of the bytes must validate what it reads once, and not
+/// assume that a second read finds the same.
 pub fn map_file(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {

@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
-/// A read-only `rows × cols` view; row `i` starts at element `i * stride`. What lies between the rows is not part
-/// of it and may be written by others meanwhile, which is why it is not simply a `&[T]`.
+/// Read-only `rows × cols` matrix view with a row stride: row `i` starts at element `i * stride`.
+///
+/// The elements between rows are not part of it and may be written by others meanwhile, so it is not simply a `&[T]`.
 #[derive(Debug)]
 pub struct MatRef<'a, T> {
     data: *const T,
@@ -26,13 +27,17 @@ unsafe impl<T: Sync> Send for MatRef<'_, T> {}
 unsafe impl<T: Sync> Sync for MatRef<'_, T> {}
 
 impl<'a, T> MatRef<'a, T> {
-    /// A contiguous matrix. Panics unless `data.len() == rows * cols`.
+    /// View of a contiguous matrix.
+    ///
+    /// Panics unless `data.len() == rows * cols`.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows}×{cols} matrix");
         Self::strided(data, rows, cols, cols)
     }
 
-    /// A strided matrix whose first element is `data[0]`. Panics if the last row would end outside `data`.
+    /// View of a strided matrix whose first element is `data[0]`.
+    ///
+    /// Panics if the last row would end outside `data`.
     pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(cols <= stride || rows <= 1, "columns {cols} exceed the stride {stride}");
         assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "a {rows}×{cols} view with stride {stride}");
@@ -47,17 +52,17 @@ impl<'a, T> MatRef<'a, T> {
     pub fn cols(&self) -> usize {
         self.cols
     }
-    /// Elements from one row's start to the next.
+    /// Number of elements from one row's start to the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
-    /// Row `i`, `cols` long.
+    /// Row `i` as a slice of `cols` elements.
     pub fn row(&self, i: usize) -> &'a [T] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: the row lies inside the elements that this view borrows.
         unsafe { std::slice::from_raw_parts(self.data.add(i * self.stride), self.cols) }
     }
-    /// The sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
+    /// View of the sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
     pub fn view(&self, row: usize, rows: usize, col: usize, cols: usize) -> MatRef<'a, T> {
         assert!(row + rows <= self.rows && col + cols <= self.cols, "a view outside its matrix");
         // SAFETY: when there are rows the offset is inside the borrowed elements; otherwise it stays at the start.
@@ -70,8 +75,10 @@ impl<'a, T> MatRef<'a, T> {
     }
 }
 
-/// A writable `rows × cols` view. Several may live in one buffer at once when their columns are disjoint (the
-/// heads of attention), which is why it is not simply a `&mut [T]`.
+/// Writable `rows × cols` matrix view with a row stride.
+///
+/// Several may exist in one buffer at once if their columns are disjoint (the heads of attention), so it is not simply
+/// a `&mut [T]`.
 #[derive(Debug)]
 pub struct MatMut<'a, T> {
     data: *mut T,
@@ -87,19 +94,25 @@ unsafe impl<T: Send> Send for MatMut<'_, T> {}
 unsafe impl<T: Sync> Sync for MatMut<'_, T> {}
 
 impl<'a, T> MatMut<'a, T> {
-    /// A contiguous matrix. Panics unless `data.len() == rows * cols`.
+    /// View of a contiguous matrix.
+    ///
+    /// Panics unless `data.len() == rows * cols`.
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows}×{cols} matrix");
         Self::strided(data, rows, cols, cols)
     }
 
-    /// A strided matrix whose first element is `data[0]`. Panics if the last row would end outside `data`.
+    /// View of a strided matrix whose first element is `data[0]`.
+    ///
+    /// Panics if the last row would end outside `data`.
     pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(cols <= stride || rows <= 1, "columns {cols} exceed the stride {stride}");
         assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "a {rows}×{cols} view with stride {stride}");
         Self { data: data.as_mut_ptr(), rows, cols, stride, owner: PhantomData }
     }
 
+    /// View of raw memory.
+    ///
     /// # Safety
     /// For `'a`, the elements `data + i * stride + j` with `i < rows`, `j < cols` must be valid, initialised and
     /// reached through this view alone.
@@ -115,28 +128,29 @@ impl<'a, T> MatMut<'a, T> {
     pub fn cols(&self) -> usize {
         self.cols
     }
-    /// Elements from one row's start to the next.
+    /// Number of elements from one row's start to the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
-    /// Row `i`, `cols` long.
+    /// Row `i` as a slice of `cols` elements.
     pub fn row(&self, i: usize) -> &[T] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: the row lies inside the elements that this view owns, and `&self` keeps writers out.
         unsafe { std::slice::from_raw_parts(self.data.add(i * self.stride), self.cols) }
     }
-    /// Row `i` for writing.
+    /// Row `i` as a writable slice.
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         // SAFETY: the row lies inside the elements that this view owns exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.cols) }
     }
-    /// The same elements for reading.
+    /// Read-only view of the same elements.
     pub fn as_ref(&self) -> MatRef<'_, T> {
         MatRef { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride, owner: PhantomData }
     }
-    /// Cuts the view into neighbouring column views of these widths; columns beyond them are left out. Panics when
-    /// there are not so many columns.
+    /// Splits the view into adjacent views of these widths, and drops the columns beyond them.
+    ///
+    /// Panics if there are fewer columns.
     pub fn columns<const N: usize>(self, widths: [usize; N]) -> [MatMut<'a, T>; N] {
         assert!(widths.iter().sum::<usize>() <= self.cols, "{widths:?} columns of {}", self.cols);
         let mut first = 0;
@@ -147,11 +161,11 @@ impl<'a, T> MatMut<'a, T> {
             unsafe { MatMut::from_raw(self.data.add(offset), self.rows, cols, self.stride) }
         })
     }
-    /// A shorter borrow of the same view.
+    /// Reborrows the view for a shorter lifetime.
     pub fn reborrow(&mut self) -> MatMut<'_, T> {
         MatMut { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride, owner: PhantomData }
     }
-    /// The sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
+    /// Writable view of the sub-matrix of `rows` rows from `row` and `cols` columns from `col`.
     pub fn view(&mut self, row: usize, rows: usize, col: usize, cols: usize) -> MatMut<'_, T> {
         assert!(row + rows <= self.rows && col + cols <= self.cols, "a view outside its matrix");
         // SAFETY: when rows > 0 the offset is inside the owned elements; otherwise it stays at the start.

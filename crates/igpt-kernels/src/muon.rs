@@ -1,11 +1,11 @@
-//! The element-wise parts of Muon (Jordan et al. 2024): momentum before a matrix is made orthogonal, the move after.
+//! Element-wise parts of Muon (Jordan et al. 2024): momentum before the orthogonalization, and the update after it.
 
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
-/// Nesterov momentum as in torch.optim.Muon, slices of equal length: with g' = `grad_scale` · g,
+/// Nesterov momentum as in torch.optim.Muon, for slices of equal length.
 ///
-/// m ← μ m + (1 − μ) g', then g ← μ m + (1 − μ) g', the direction to go.
+/// With g' = `grad_scale` · g: m ← μ m + (1 − μ) g', then g ← μ m + (1 − μ) g', the direction of the update.
 ///
 /// An element's bits do not depend on its neighbours or on where the slices were cut.
 pub fn nesterov(isa: Isa, momentum: f32, grad_scale: f32, m: &mut [f32], g: &mut [f32]) {
@@ -13,8 +13,9 @@ pub fn nesterov(isa: Isa, momentum: f32, grad_scale: f32, m: &mut [f32], g: &mut
     isa.run(Nesterov { momentum, grad_scale, m, g });
 }
 
-/// p ← p · `keep` − `stride` · o, slices of equal length: weight decay and the step along a direction. An element's
-/// bits do not depend on its neighbours.
+/// Applies weight decay and a step along a direction: p ← p · `keep` − `stride` · o, for slices of equal length.
+///
+/// An element's bits do not depend on its neighbours.
 pub fn descend(isa: Isa, keep: f32, stride: f32, p: &mut [f32], o: &[f32]) {
     assert_eq!(p.len(), o.len(), "slices of equal length");
     isa.run(Descend { keep, stride, p, o });

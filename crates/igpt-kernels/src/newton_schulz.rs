@@ -1,9 +1,9 @@
-//! The Newton–Schulz iteration: a matrix is made nearly orthogonal by products alone (Jordan et al. 2024).
+//! Newton–Schulz iteration, which makes a matrix nearly orthogonal by products alone (Jordan et al. 2024).
 //!
 //! With the matrix divided by its norm, five rounds of Y ← Y (a I + b A + c A²), A = Yᵀ Y, bring every singular value
-//! that was not tiny to between 0.65 and 1.25 and leave the directions. Y is the matrix with its long side down, so
-//! that A is the smaller of the two possible, both operands of A are packed without transposing, and the symmetric
-//! factor needs no side. Of A and A² only the blocks from the diagonal on are computed, the others are copied.
+//! that was not tiny to between 0.65 and 1.25 and keep the directions. Y is the matrix with its long side down. A is
+//! then the smaller of the two possible products, both operands of A are packed without transposing, and the symmetric
+//! factor may be on either side. Only the blocks of A and A² from the diagonal on are computed; the others are copied.
 
 use crate::convert::convert;
 use crate::isa::{Isa, Kernel};
@@ -11,34 +11,34 @@ use crate::matmul::{self, Out, PANEL_COLS, PanelsRef, matmul, matmul_tn, pack_pa
 use crate::simd::Simd;
 use crate::{Buffer, LANE_PAD, MatMut, MatRef, Scalar, reduce};
 
-/// a, b and c of a round.
+/// Coefficients a, b and c of a round.
 pub const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
-/// Rounds.
+/// Number of rounds.
 pub const STEPS: usize = 5;
-/// The least that the norm counts as.
+/// Lower bound of the norm that the matrix is divided by.
 pub const EPS: f32 = 1e-7;
 
-/// Rows and columns of the blocks that symmetric matrices are computed and matrices transposed in.
+/// Number of rows and columns in the blocks of symmetric products and transpositions.
 const BLOCK: usize = PANEL_COLS;
 
-/// Memory for [`orthogonalize`]; keep one per worker.
+/// Scratch memory of [`orthogonalize`]; keep one per worker.
 #[derive(Debug)]
 pub struct NewtonSchulzScratch<S: Scalar> {
     /// Y and the next Y, long × short.
     tall: [Buffer<S>; 2],
     /// Y as a right operand, summed over the long side.
     tall_units: Buffer<u32>,
-    /// A and then b I + c A; the round's factor.
+    /// A and then b I + c A; the factor of the round.
     square: [Buffer<f32>; 2],
     /// A as a left operand.
     left: Buffer<S>,
-    /// b I + c A, then the round's factor, as right operands.
+    /// b I + c A, then the factor of the round, as right operands.
     square_units: Buffer<u32>,
     columns: matmul::TnScratch,
 }
 
 impl<S: Scalar> NewtonSchulzScratch<S> {
-    /// Room for matrices of each of these (rows, columns).
+    /// Allocates space for matrices of each of these shapes (rows, columns).
     pub fn new(shapes: &[(usize, usize)]) -> Self {
         let (tall, square) = Self::sizes(shapes);
         Self {
@@ -51,7 +51,7 @@ impl<S: Scalar> NewtonSchulzScratch<S> {
         }
     }
 
-    /// Elements of the largest matrix and of the largest product of one with itself.
+    /// Number of elements in the largest matrix and in the largest product of one with itself.
     fn sizes(shapes: &[(usize, usize)]) -> (usize, usize) {
         let sides = shapes.iter().map(|&(rows, cols)| Sides::of(rows, cols));
         sides.fold((0, 0), |(tall, square), sides| {
@@ -59,7 +59,7 @@ impl<S: Scalar> NewtonSchulzScratch<S> {
         })
     }
 
-    /// Bytes of the room for matrices of these shapes; takes none.
+    /// Size in bytes of the scratch memory for matrices of these shapes, without allocating it.
     pub fn bytes(shapes: &[(usize, usize)]) -> usize {
         let (tall, square) = Self::sizes(shapes);
         let units = tall / S::PACK * size_of::<u32>() + square / S::PACK * size_of::<u32>();
@@ -67,7 +67,7 @@ impl<S: Scalar> NewtonSchulzScratch<S> {
     }
 }
 
-/// The padded sides of a matrix.
+/// Padded sides of a matrix.
 #[derive(Clone, Copy)]
 struct Sides {
     long: usize,
@@ -81,10 +81,12 @@ impl Sides {
     }
 }
 
-/// Replaces `x` by `scale` times its orthogonalised self, which has the format's precision. Rows and columns of zeros
-/// stay zero, and so does a matrix of zeros. Operands of the products are rounded to `S`, sums are f32.
+/// Replaces `x` by `scale` times its orthogonalised form, with the precision of the format.
 ///
-/// Panics when `scratch` has no room for the shape.
+/// Rows and columns of zeros stay zero, and so does a matrix of zeros. Operands of the products are rounded to `S`;
+/// sums are f32.
+///
+/// Panics if `scratch` is too small for the shape.
 pub fn orthogonalize<S: Scalar>(isa: Isa, mut x: MatMut<'_, f32>, scale: f32, scratch: &mut NewtonSchulzScratch<S>) {
     let Sides { long, short } = Sides::of(x.rows(), x.cols());
     let NewtonSchulzScratch { tall: [y, next], tall_units, square: [gram, factor], left, square_units, columns } =
@@ -150,7 +152,7 @@ fn pack_square<S: Scalar>(isa: Isa, square: &[f32], side: usize, units: &mut [u3
     }
 }
 
-/// `y` becomes `factor` · `x` with its long side down; the rest zero.
+/// Stores `factor` · `x` in `y`, with its long side down and zeros in the rest.
 pub(crate) struct Load<'a, S> {
     x: MatRef<'a, f32>,
     factor: f32,
@@ -179,7 +181,7 @@ impl<S: Scalar> Kernel for Load<'_, S> {
     }
 }
 
-/// `x` becomes `factor` · `y`, turned back.
+/// Stores `factor` · `y` in `x`, transposed back.
 pub(crate) struct Unload<'a, S> {
     y: MatRef<'a, S>,
     factor: f32,
@@ -206,7 +208,7 @@ impl<S: Scalar> Kernel for Unload<'_, S> {
     }
 }
 
-/// Copies what lies above the diagonal's blocks to below.
+/// Copies the elements above the diagonal's blocks to below.
 struct Mirror<'a> {
     x: MatMut<'a, f32>,
 }
@@ -232,7 +234,7 @@ impl Kernel for Mirror<'_> {
     }
 }
 
-/// Hands over the transpose of `x` in runs of up to a block: (row, first column, values).
+/// Passes the transpose of `x` to `put` in pieces of up to a block: (row, first column, values).
 #[inline(always)]
 fn transpose<T: Scalar>(x: MatRef<'_, T>, mut put: impl FnMut(usize, usize, &[T])) {
     let mut block = [[T::default(); BLOCK]; BLOCK];
@@ -259,13 +261,13 @@ mod tests {
     use crate::reference::muon as reference;
     use crate::testing::{Framed, values};
 
-    /// Shapes with either side long, whole blocks and odd ends.
+    /// Shapes with either side long, with whole blocks and odd ends.
     const SHAPES: [(usize, usize); 8] = [(1, 1), (3, 40), (40, 7), (24, 24), (64, 64), (128, 300), (300, 96), (97, 33)];
 
     fn found<S: Scalar>(isa: Isa, rows: usize, cols: usize, scale: f32) -> (Vec<f64>, Vec<f64>) {
         let mut x = Framed::<f32>::new(&values(rows * cols, 5), rows, cols, cols);
         let before = x.f64s(cols);
-        // A scratch that other matrices have left their values in.
+        // The scratch memory contains values of other matrices.
         let mut scratch = NewtonSchulzScratch::<S>::new(&SHAPES);
         orthogonalize(isa, MatMut::new(&mut vec![1.0; 300 * 96], 300, 96), 1.0, &mut scratch);
         orthogonalize(isa, x.view_mut(), scale, &mut scratch);
@@ -287,7 +289,7 @@ mod tests {
                     let error = apart / length(expected.iter().map(|e| 2.0 * e));
                     assert!(error < budget, "{rows}×{cols} {name} on {}: {error:e}", isa.name());
                 };
-                // The rounds raise what was tiny by up to 3.4445^5 = 485, and with it the rounding beside it.
+                // The rounds raise tiny values by up to 3.4445^5 = 485, and with them the rounding errors.
                 check(found::<f32>(isa, rows, cols, 2.0), 485.0 * f64::from(f32::EPSILON), "f32");
                 check(found::<bf16>(isa, rows, cols, 2.0), 0.15, "bf16");
             }

@@ -1,19 +1,18 @@
 //! RMS norm with a gain, forward and backward.
 //!
-//! One pass finds a row's sum and a second, while the row is still in the first-level cache, writes the result,
-//! so memory is read and written once. The backward kernel adds into the gradient of the residual stream and
-//! stores its rounded copy (the operand of the next matrix products) in the same pass.
+//! One pass computes a row's sum. A second writes the result while the row is still in the L1 cache, so memory is read
+//! and written once. The backward kernel adds to the gradient of the residual stream and stores its rounded copy (the
+//! operand of the next matrix products) in the same pass.
 
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{LANE_PAD, MatMut, MatRef, Scalar};
 
-/// y = x · rstd · gain with rstd = 1 / sqrt(Σ x² / `width` + eps), row by row; `rstd` is kept for the backward
-/// pass.
+/// RMS norm, row by row: y = x · rstd · gain with rstd = 1 / sqrt(Σ x² / `width` + eps).
 ///
-/// `x` and `y` are rows × cols, `gain` is cols long and `rstd` rows. `width` is the real number of channels; the
-/// columns from there to cols, a multiple of [`LANE_PAD`], are zero in `x` and become zero in `y`. A row's bits
-/// depend on that row alone. Panics on other shapes.
+/// `rstd` is kept for the backward pass. `x` and `y` are rows × cols, `gain` is cols long and `rstd` rows. `width` is
+/// the real number of channels. The columns from there to cols, a multiple of [`LANE_PAD`], are zero in `x` and become
+/// zero in `y`. A row's bits depend on that row alone. Panics on other shapes.
 pub fn rms_norm<S: Scalar>(
     isa: Isa,
     x: MatRef<'_, f32>,
@@ -29,8 +28,10 @@ pub fn rms_norm<S: Scalar>(
     S::rms_norm(isa, RmsNorm { x, gain, width, eps, y, rstd });
 }
 
-/// The backward pass of [`rms_norm`]: with n = x · rstd, adds rstd · (dy · gain − n · mean(dy · gain · n)) to `dx`
-/// and Σ dy · n over the rows, in row order, to `dgain`. `dx_copy` gets the new `dx` rounded to `S`.
+/// Backward pass of [`rms_norm`]: adds to the gradients `dx` and `dgain`.
+///
+/// With n = x · rstd, it adds rstd · (dy · gain − n · mean(dy · gain · n)) to `dx`, and Σ dy · n over the rows, in row
+/// order, to `dgain`. `dx_copy` receives the new `dx` rounded to `S`.
 ///
 /// Shapes and padding as in [`rms_norm`]; padding of `dy` must be zero, that of `dx` and `dgain` stays as it is.
 pub fn rms_norm_backward<S: Scalar>(
@@ -74,7 +75,7 @@ impl<S: Scalar> Kernel for RmsNorm<'_, S> {
     fn run<V: Simd>(mut self, simd: V) {
         for r in 0..self.x.rows() {
             let x = self.x.row(r);
-            // Two sums, because one would wait for its own last addition.
+            // Two sums, because a single one would wait for its own last addition.
             let (mut even, mut odd) = (simd.zero(), simd.zero());
             for pair in x.chunks_exact(2 * V::LANES) {
                 let (a, b) = (simd.read(pair), simd.read(&pair[V::LANES..]));
@@ -82,7 +83,7 @@ impl<S: Scalar> Kernel for RmsNorm<'_, S> {
                 odd = simd.mul_add(b, b, odd);
             }
             let mean = simd.reduce_add(simd.add(even, odd)) / self.width as f32;
-            // A mean of infinity would make the row 0, and wrong without a sign: 0 times infinity is NaN.
+            // An infinite mean would silently make the row 0; the term of 0 times infinity makes it NaN instead.
             let rstd = 1.0 / (mean + self.eps + 0.0 * mean).sqrt();
             self.rstd[r] = rstd;
             let rstd = simd.splat(rstd);
@@ -118,7 +119,7 @@ impl<S: Scalar> Kernel for RmsNormBackward<'_, S> {
                 let (dy, x, gain) = (&dy[V::LANES..], &x[V::LANES..], &gain[V::LANES..]);
                 odd = simd.mul_add(simd.mul(simd.read(dy), simd.read(gain)), simd.read(x), odd);
             }
-            // The mean of dy · gain · n, negated so that the update below is one fused step.
+            // The mean of dy · gain · n, negated so that the update below is one fused operation.
             let mean = simd.reduce_add(simd.add(even, odd)) * rstd / self.width as f32;
             let (mean, rstd) = (simd.splat(-mean), simd.splat(rstd));
             let inputs = dy.chunks_exact(V::LANES).zip(x.chunks_exact(V::LANES)).zip(self.gain.chunks_exact(V::LANES));
@@ -149,7 +150,7 @@ mod tests {
     const WIDTHS: [(usize, usize); 5] = [(1, 32), (32, 32), (61, 64), (72, 96), (256, 256)];
     const NORM_EPS: f32 = 1e-5;
 
-    /// Rows of very different sizes, so that neither eps nor the scale can be left out.
+    /// Rows of very different sizes, so that neither eps nor the scale can be omitted unnoticed.
     fn rows(rows: usize, width: usize) -> Vec<f64> {
         let x = values(rows * width, 1);
         let scale = |r: usize| [1.0, 1e-3, 300.0][r % 3];

@@ -1,4 +1,4 @@
-//! What this processor can do at most: the yardsticks that benchmarks are held against.
+//! Peak rates of this processor, to which benchmarks are compared.
 
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -9,14 +9,18 @@ use crate::amx::{self, Amx, TILE_UNITS, Tiles};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
-/// Chains of additions in flight: more than latency times throughput on any processor so far, and few enough to stay
-/// in sixteen registers with both operands.
+/// Number of independent chains of additions.
+///
+/// This is more than latency times throughput on any processor so far, and few enough to stay in sixteen registers with
+/// both operands.
 const CHAINS: usize = 14;
-/// Multiply-adds of each chain between two looks at the clock.
+/// Multiply-adds of each chain between two readings of the clock.
 const ROUND: usize = 20_000;
 
-/// Flops a second (a multiply-add counts as two) of one thread that does nothing but the micro-kernel's
-/// multiply-adds of format `S`, from registers, for at least `time`; with AMX, products of blocks out of its first cache.
+/// Peak floating-point rate of one thread in flops per second, measured for at least `time`.
+///
+/// A multiply-add counts as two flops. The thread does nothing but the micro-kernel's multiply-adds of format `S` from
+/// registers; with AMX, products of blocks from its L1 cache.
 pub fn flops<S: Scalar>(isa: Isa, time: Duration) -> f64 {
     let round = || match isa.amx::<S>() {
         Some(amx) => blocks(amx),
@@ -30,7 +34,7 @@ pub fn flops<S: Scalar>(isa: Isa, time: Duration) -> f64 {
     flops / start.elapsed().as_secs_f64()
 }
 
-/// Products of a block and a panel of 30 KiB; flops done.
+/// Multiplies a block and a panel of 30 KiB; returns the flops done.
 fn blocks(amx: Amx) -> f64 {
     const UNITS: usize = 15 * TILE_UNITS;
     const TIMES: usize = 1000;
@@ -51,7 +55,7 @@ fn blocks(amx: Amx) -> f64 {
 struct Chains<S>(PhantomData<S>);
 
 impl<S: Scalar> Kernel for Chains<S> {
-    /// Flops done.
+    /// Number of flops done.
     type Output = f64;
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) -> f64 {
@@ -67,8 +71,9 @@ impl<S: Scalar> Kernel for Chains<S> {
     }
 }
 
-/// Reads everything once, as fast as one thread can: time it over a buffer far larger than the caches. The sum of all
-/// values, so that nothing is left out.
+/// Reads all of `data` once, as fast as one thread can, and returns the sum, so that nothing is optimised away.
+///
+/// For the memory bandwidth, time it over a buffer far larger than the caches.
 pub fn read(isa: Isa, data: &[f32]) -> f32 {
     isa.run(Read(data))
 }

@@ -1,4 +1,4 @@
-//! Sums: of columns, of squares, of one buffer into another.
+//! Sums: of columns, of squares, of one buffer and another.
 //!
 //! Every order of addition is fixed by the shape alone, so that results repeat to the bit.
 
@@ -8,26 +8,28 @@ use crate::matmul::PANEL_COLS;
 use crate::simd::Simd;
 use std::marker::PhantomData;
 
-/// `dst` += `src`, slices of equal length.
+/// Adds `src` to `dst`, slices of equal length.
 pub fn add_assign(isa: Isa, dst: &mut [f32], src: &[f32]) {
     assert_eq!(dst.len(), src.len(), "slices of equal length");
     isa.run(AddAssign { dst, src });
 }
 
-/// `x` *= `factor`.
+/// Multiplies `x` by `factor`.
 pub fn scale(isa: Isa, x: &mut [f32], factor: f32) {
     isa.run(Scale { x, factor });
 }
 
-/// Adds the rows of a panel of units (see [`pack_tokens`](crate::matmul::pack_tokens)) to `out`, one after the
-/// other: the gradient of 32 biases.
+/// Adds the rows of a panel of units to `out`, one after the other: the gradient of 32 biases.
+///
+/// [`pack_tokens`](crate::matmul::pack_tokens) makes such panels.
 pub fn panel_sums<S: Scalar>(isa: Isa, panel: &[u32], out: &mut [f32]) {
     assert_eq!((panel.len() % PANEL_COLS, out.len()), (0, PANEL_COLS), "one sum a column of a panel");
     S::panel_sums(isa, PanelSums { panel, out, format: PhantomData });
 }
 
-/// Σ x² in f64, the same bits on every instruction set. To share the work among threads, cut at fixed places and
-/// add the results in order.
+/// Sum of squares Σ x² in f64, with the same bits on every instruction set.
+///
+/// To share the work among threads, cut at fixed places and add the results in order.
 pub fn sum_squares(isa: Isa, x: &[f32]) -> f64 {
     isa.run(SumSquares { x })
 }
@@ -72,7 +74,7 @@ impl<S: Scalar> Kernel for PanelSums<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        // A unit of ones: its product with another is the sum of that one's values.
+        // A unit of ones: its product with another unit is the sum of that one's values.
         let ones = simd.splat_unit(if S::PACK == 2 { 0x3f80_3f80 } else { 0x3f80_0000 });
         for (i, out) in self.out.chunks_exact_mut(V::LANES).enumerate() {
             let mut sum = simd.read(out);
@@ -90,7 +92,7 @@ struct SumSquares<'a> {
     x: &'a [f32],
 }
 
-/// Partial sums side by side, enough to hide the latency of an addition on 8 lanes of f64.
+/// Number of independent partial sums, enough to hide the latency of an addition on 8 lanes of f64.
 const PARTIAL: usize = 32;
 
 impl Kernel for SumSquares<'_> {

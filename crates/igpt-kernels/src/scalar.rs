@@ -1,20 +1,20 @@
-//! The two number formats that matrix products take: f32 and bf16.
+//! Number formats of matrix products: f32 and bf16.
 
 use half::bf16;
 
 use crate::instances::Instances;
 
-/// A storage format of activations and packed weights. Sums are always f32.
+/// Number format for storing activations and packed weights; sums are always f32.
 pub trait Scalar:
     Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + bytemuck::Pod + Instances + 'static
 {
-    /// How many neighbouring values along the summed dimension share one 32-bit unit (bf16 2, f32 1).
+    /// Number of adjacent values along the summed dimension that share one 32-bit unit (bf16: 2, f32: 1).
     const PACK: usize;
-    /// `"bf16"` or `"f32"`.
+    /// Name of the format, `"bf16"` or `"f32"`.
     const NAME: &'static str;
-    /// Rounds to nearest even.
+    /// Rounds an f32 to this format, to nearest even.
     fn from_f32(x: f32) -> Self;
-    /// Exact.
+    /// Converts to f32, exactly.
     fn to_f32(self) -> f32;
 }
 

@@ -1,14 +1,14 @@
-//! What kernel tests share: values, canaries around outputs, rounding budgets, slopes.
+//! Common parts of the kernel tests: values, canaries around outputs, rounding budgets, slopes.
 
 use crate::{MatMut, MatRef, Scalar};
 
 /// Row counts on both sides of every block size.
 pub(crate) const ROWS: [usize; 13] = [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127];
 
-/// Half the distance from 1 to the next f32: what one rounding costs at most, relative.
+/// Half the distance from 1 to the next f32: the largest relative error of one rounding.
 pub(crate) const EPS: f64 = f32::EPSILON as f64 / 2.0;
 
-/// Fixed values in [-1, 1) without a pattern that a wrong index could hide behind.
+/// Fixed values in [-1, 1) without a pattern that could hide a wrong index.
 pub(crate) fn values(n: usize, seed: u64) -> Vec<f64> {
     let mut state = seed;
     let mut next = || {
@@ -18,12 +18,12 @@ pub(crate) fn values(n: usize, seed: u64) -> Vec<f64> {
     (0..n).map(|_| next()).collect()
 }
 
-/// Σ a·b.
+/// Scalar product Σ a·b.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Checks a gradient against the central differences of the function that it should be the slope of.
+/// Checks a gradient by central differences of its function.
 pub(crate) fn assert_gradient(gradient: &[f64], at: &[f64], f: impl Fn(&[f64]) -> f64) {
     assert_eq!(gradient.len(), at.len());
     let h = 1e-5;
@@ -50,14 +50,14 @@ pub(crate) fn assert_close<S: Scalar>(what: &str, found: S, expected: f64, toler
     assert!((found - expected).abs() <= tolerance, "{what}: {found} is not {expected} (± {tolerance:e})");
 }
 
-/// A matrix inside NaNs: columns `width..cols` are zero padding, and beyond every row and both ends lie canaries.
+/// Matrix surrounded by NaNs: columns `width..cols` are zero padding, and canaries follow every row and both ends.
 pub(crate) struct Framed<S> {
     data: Vec<S>,
     rows: usize,
     cols: usize,
 }
 
-/// Canaries at the end of each row, and before and after the matrix. Odd, so that rows are not aligned.
+/// Number of canaries at the end of each row, and before and after the matrix; odd, so that rows are not aligned.
 const GAP: usize = 5;
 
 impl<S: Scalar> Framed<S> {
@@ -74,17 +74,17 @@ impl<S: Scalar> Framed<S> {
         framed
     }
 
-    /// A matrix of NaNs that something is to fill.
+    /// Matrix of NaNs to be filled.
     pub(crate) fn unset(rows: usize, cols: usize) -> Self {
         Self { data: vec![S::from_f32(f32::NAN); GAP + rows * (cols + GAP)], rows, cols }
     }
 
-    /// The matrix, its rows a canary gap apart.
+    /// View of the matrix, whose rows are a canary gap apart.
     pub(crate) fn view(&self) -> MatRef<'_, S> {
         MatRef::strided(&self.data[GAP..], self.rows, self.cols, self.cols + GAP)
     }
 
-    /// The matrix for writing.
+    /// Writable view of the matrix.
     pub(crate) fn view_mut(&mut self) -> MatMut<'_, S> {
         MatMut::strided(&mut self.data[GAP..], self.rows, self.cols, self.cols + GAP)
     }
@@ -95,7 +95,7 @@ impl<S: Scalar> Framed<S> {
         rows.flat_map(|row| row[..width].iter().map(|x| f64::from(x.to_f32()))).collect()
     }
 
-    /// Panics when a canary was overwritten or a column from `width` on is not zero.
+    /// Panics if a canary was overwritten or a column from `width` on is not zero.
     pub(crate) fn assert_intact(&self, width: usize) {
         for (i, x) in self.data.iter().enumerate() {
             let inside = i >= GAP && (i - GAP) % (self.cols + GAP) < self.cols;

@@ -1,4 +1,4 @@
-//! Where a server listens, under which names it is known, and who may come in.
+//! Access to a server: the address where it listens, the names it answers to, and the token it demands.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use crate::authority::authority;
 
-/// An address, the names that lead to it, and a token if one is wanted.
+/// Access to a server: its address, the host names that lead to it, and an optional token.
 #[derive(Clone)]
 pub struct Access {
     listen: SocketAddr,
@@ -29,13 +29,14 @@ impl std::fmt::Debug for Access {
 }
 
 impl Access {
-    /// Listens on `listen` (`HOST:PORT`). Every address but this machine's own wants a `token`, unless `open` says that
-    /// anyone may come in. Requests are answered under the address in numbers, `localhost`, the host of `listen` and
-    /// `names`.
+    /// Access through the address `listen` (`HOST:PORT`).
+    ///
+    /// Every address but the loopback interface requires a `token`, unless `open` allows anyone to connect. Requests
+    /// are answered under numeric addresses, `localhost`, the host of `listen` and `names`.
     ///
     /// # Errors
-    /// When the address can't be read, or is open to others without a token; when a token can't be sent in a header;
-    /// when a name is none.
+    /// When the address can't be parsed, or is open to other machines without a token; when a token can't be sent in a
+    /// header; when one of `names` is not a host name.
     pub fn new(listen: &str, token: Option<String>, open: bool, names: &[String]) -> Result<Self> {
         let unreadable = |e: std::io::Error| {
             Error::Invalid(format!("{listen} is no address to listen on ({e}): give one such as 127.0.0.1:8000"))
@@ -53,12 +54,12 @@ impl Access {
         Ok(Self { listen, token, names })
     }
 
-    /// The address.
+    /// Address to listen on.
     pub fn listen(&self) -> SocketAddr {
         self.listen
     }
 
-    /// Whether a request with these headers may come in. Takes as long for a wrong token as for the right one.
+    /// Whether a request with these headers is admitted. The comparison of tokens takes constant time.
     pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -66,13 +67,15 @@ impl Access {
         given.as_bytes().ct_eq(token.as_bytes()).into()
     }
 
-    /// Whether this server was told that `host` (in small letters) is a name of its own.
+    /// Whether `host` (in lower case) is one of the server's configured names.
     pub(crate) fn is_named(&self, host: &str) -> bool {
         self.names.iter().any(|name| name == host)
     }
 
-    /// Whether `host` (in small letters) leads here: an address in numbers, which no other site can point elsewhere, a
-    /// name of this machine for itself, or one that the server was given.
+    /// Whether `host` (in lower case) leads to this server.
+    ///
+    /// It does if it is a numeric address, which no other site can redirect, a local name of this machine, or one of
+    /// the configured names.
     pub(crate) fn answers_to(&self, host: &str) -> bool {
         let numbers = host.trim_start_matches('[').trim_end_matches(']');
         let own = host == "localhost" || host.ends_with(".localhost");
@@ -80,7 +83,7 @@ impl Access {
     }
 }
 
-/// A token goes into a header, where only visible ASCII arrives as it was sent.
+/// Checks that a token can be sent in a header, which transmits only visible ASCII unchanged.
 fn expect_sendable(token: &str) -> Result<()> {
     if token.is_empty() {
         return Err(Error::Invalid("the token is empty: give one that cannot be guessed".into()));
@@ -95,7 +98,7 @@ fn expect_sendable(token: &str) -> Result<()> {
     }
 }
 
-/// A host's name as headers are compared with it.
+/// Normalises a host name for comparison with headers.
 fn name_of(given: &str) -> Result<String> {
     match authority(given) {
         Some((host, None)) => Ok(host),

@@ -1,11 +1,11 @@
-//! The pages' files, part of the program: nothing is loaded from elsewhere.
+//! Static files of the pages, embedded in the program: nothing is loaded from elsewhere.
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-/// A file: its path, type and contents.
+/// Static file: its path, content type and contents.
 pub(crate) type Asset = (&'static str, &'static str, &'static str);
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -18,7 +18,7 @@ macro_rules! asset {
     };
 }
 
-/// What `igpt serve` shows.
+/// Static files of `igpt serve`.
 pub(crate) const STUDIO: &[Asset] = &[
     asset!("/", HTML, "studio.html"),
     asset!("/base.css", CSS, "base.css"),
@@ -35,7 +35,7 @@ pub(crate) const STUDIO: &[Asset] = &[
     asset!("/studio-source.js", JS, "studio-source.js"),
 ];
 
-/// What `igpt watch` shows.
+/// Static files of `igpt watch`.
 pub(crate) const LIVE: &[Asset] = &[
     asset!("/", HTML, "live.html"),
     asset!("/base.css", CSS, "base.css"),
@@ -51,10 +51,10 @@ pub(crate) const LIVE: &[Asset] = &[
     asset!("/live-scale.js", JS, "live-scale.js"),
 ];
 
-/// Routes to `assets`.
+/// Routes to the static files `assets`.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>(assets: &'static [Asset]) -> Router<S> {
     assets.iter().fold(Router::new(), |router, (path, kind, body)| {
-        // A new version of the program is seen at once.
+        // Browsers then use a new version of the program at once.
         let headers = [(CONTENT_TYPE, *kind), (CACHE_CONTROL, "no-cache")];
         router.route(path, get(move || async move { (headers, *body).into_response() }))
     })

@@ -1,6 +1,6 @@
-//! The host and port of a `Host` header or an origin.
+//! Parsing of the host and port in a `Host` header or an origin.
 
-/// `host`, `host:port` or `[address]:port` in small letters without a last dot; none where it is no such thing.
+/// Parses `host`, `host:port` or `[address]:port` to lower case without a trailing dot; `None` for anything else.
 pub(crate) fn authority(text: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match text.rfind(']') {
         Some(end) => (&text[..=end], &text[end + 1..]),

@@ -1,4 +1,4 @@
-//! Connections of both servers: taken until told to stop, and ended where the other side neither sends nor reads.
+//! Connections of both servers: accepted until the server stops, and closed if the client neither sends nor reads.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,25 +17,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tower_layer::Layer;
 
-/// Between looks at whether the server is to stop.
+/// Interval between checks whether the server is to stop.
 const GLANCE: Duration = Duration::from_millis(50);
-/// Before connections are taken again, where the system gives no more.
+/// Pause before connections are accepted again, after the system has refused one.
 const BREATH: Duration = Duration::from_millis(200);
 
-/// How long the server waits.
+/// Time limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// For the whole head of a request, and for a client to read on.
+    /// Time for the whole head of a request, and for a client to resume reading.
     pub(crate) client: Duration,
-    /// For all that is under way to finish, once the server is told to stop.
+    /// Time for all open requests to finish, once the server is told to stop.
     pub(crate) grace: Duration,
 }
 
-/// Serves `router` at `listen` until `stop` is raised, then what is under way. `ready` is told the address. Gives whether
-/// all that was under way came to its end.
+/// Serves `router` at `listen` until `stop` is raised, then finishes open requests; returns whether all of them
+/// finished.
+///
+/// `ready` receives the address.
 ///
 /// # Errors
-/// When the address is taken.
+/// When the address is in use.
 pub(crate) async fn serve(
     router: Router,
     listen: SocketAddr,
@@ -67,9 +69,9 @@ async fn take_all(listener: &TcpListener, router: &Router, open: &GracefulShutdo
     }
 }
 
-/// Serves one connection beside all others.
+/// Serves one connection in a task of its own.
 fn take(stream: TcpStream, client: SocketAddr, router: Router, open: &GracefulShutdown, patience: Duration) {
-    // Pixels are sent as they are drawn. Where that can't be set, they come a little later.
+    // Pixels are sent as they are drawn. If the option can't be set, they arrive a little later.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(patience));
@@ -79,7 +81,7 @@ fn take(stream: TcpStream, client: SocketAddr, router: Router, open: &GracefulSh
         .header_read_timeout(patience)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let connection = open.watch(connection);
-    // How a connection ends is its client's affair.
+    // A connection's errors concern only its client.
     tokio::spawn(async move { connection.await.ok() });
 }
 

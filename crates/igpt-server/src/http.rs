@@ -1,4 +1,4 @@
-//! What all answers of both servers share: strict headers, and no answer to other sites' pages.
+//! Common parts of all answers of both servers: strict headers, and no answers to other sites' pages.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::access::Access;
 use crate::origin;
 use crate::refusal::Refusal;
 
-/// Pages load nothing from elsewhere, run only their own scripts and are shown in no frame.
+/// Content security policy: pages load nothing from elsewhere, run only their own scripts, and can't be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                       connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Lets in who may come in.
+/// Middleware that admits only requests with the right token.
 pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     if access.admits(request.headers()) {
         return next.run(request).await;
@@ -30,7 +30,7 @@ pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     refusal.into_response()
 }
 
-/// Answers nobody who asks under a foreign name or from another site's page.
+/// Middleware that refuses requests under a foreign host name, or from another site's page.
 async fn gate(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     match origin::check(&access, &request) {
         Ok(()) => next.run(request).await,
@@ -38,8 +38,8 @@ async fn gate(State(access): State<Arc<Access>>, request: Request, next: Next) -
     }
 }
 
-/// Adds what every answer has: strict headers, an answer where a handler panicked, one where nothing is, and none for
-/// other sites.
+/// Adds the common layers: strict headers, an answer when a handler panics, one for unknown paths, and refusal of other
+/// sites' pages.
 pub(crate) fn finish(router: Router, access: Arc<Access>) -> Router {
     let nothing =
         || async { Refusal::new(StatusCode::NOT_FOUND, "nothing is here: see /openapi.json, or the page at /") };

@@ -1,8 +1,8 @@
-//! igpt over HTTP: a model as an API with a page to play and work with ([`serve`]), and the live page of a training run
-//! ([`watch`]).
+//! igpt over HTTP: an API for a model with a web page ([`serve`]), and the live page of a training run ([`watch`]).
 //!
-//! `access` and `origin` say who may come in, `connections`, `http` and `refusal` are what both servers share. Below `studio`:
-//! `worker` is the one thread that computes, everything else turns requests into its jobs and back.
+//! `access` and `origin` decide which requests are admitted; `connections`, `http` and `refusal` are common to both
+//! servers. In `studio`, `worker` is the single thread that computes, and everything else converts requests to its jobs
+//! and back.
 
 mod access;
 mod assets;

@@ -1,9 +1,9 @@
-//! Which requests a browser may send here on behalf of a page: those of this server's own pages.
+//! Check of requests that a browser sends on behalf of a page: only this server's own pages may do so.
 //!
-//! Any page can have its visitor's browser ask any address, this machine's included. Two things keep it from reading or
-//! changing something: `Host` must be a name that is known to lead here, since a page whose own name is pointed at this
-//! address (DNS rebinding) is of the same origin for the browser; and what a browser says of the page that asks
-//! (`Origin`, `Sec-Fetch-Site`) must be that it is this server's. Programs send neither of the latter.
+//! Any page can have its visitor's browser send requests to any address, including this machine. Two checks keep it
+//! from reading or changing something. `Host` must be a name that is known to lead here: for the browser, a page whose
+//! own name is pointed at this address (DNS rebinding) has the same origin. And the headers that name the requesting
+//! page (`Origin`, `Sec-Fetch-Site`) must name this server. Programs other than browsers send neither of these headers.
 
 use axum::extract::Request;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
@@ -16,10 +16,10 @@ use crate::refusal::Refusal;
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What is asked for by programs and by the pages themselves; no link leads to it.
+/// Path prefixes of requests by programs and by the pages themselves; no link leads to them.
 const API: [&str; 3] = ["/v1/", "/api/", "/metrics"];
 
-/// Refuses requests under a foreign name, and those of other sites' pages, but not one who follows a link to a page.
+/// Refuses requests under a foreign name, and those of other sites' pages, except links to a page.
 pub(crate) fn check(access: &Access, request: &Request) -> Result<(), Refusal> {
     let own = host(access, request)?;
     let headers = request.headers();
@@ -33,7 +33,7 @@ pub(crate) fn check(access: &Access, request: &Request) -> Result<(), Refusal> {
     };
     for origin in headers.get_all(ORIGIN) {
         let origin = origin.to_str().unwrap_or("");
-        // Without a name there is nobody to be told the answer to.
+        // An anonymous page may only send requests that read, since it can't see the answer.
         let allowed = if origin == "null" { reads } else { is_own(access, origin, own.as_ref()) };
         if !allowed {
             return elsewhere(&format!("a page of {}", igpt::text::printable(origin)));
@@ -49,10 +49,10 @@ pub(crate) fn check(access: &Access, request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// The host and port that the request is for.
+/// Host and port that the request is addressed to.
 fn host(access: &Access, request: &Request) -> Result<Option<(String, Option<u16>)>, Refusal> {
     let mut given: Vec<Option<(String, Option<u16>)>> = Vec::new();
-    // Where a request line names a host, that is the one.
+    // A host in the request line takes precedence.
     given.extend(request.uri().authority().map(|host| authority(host.as_str())));
     given.extend(request.headers().get_all(HOST).iter().map(|host| authority(host.to_str().unwrap_or(""))));
     if request.headers().get_all(HOST).iter().count() > 1 || given.iter().any(Option::is_none) {
@@ -71,7 +71,7 @@ fn host(access: &Access, request: &Request) -> Result<Option<(String, Option<u16
     Ok(given.into_iter().next())
 }
 
-/// Whether `origin` (`http://host:port`) is this server, directly or behind a proxy whose name it was given.
+/// Whether `origin` (`http://host:port`) is this server, directly or behind a proxy with a configured name.
 fn is_own(access: &Access, origin: &str, own: Option<&(String, Option<u16>)>) -> bool {
     let Some((scheme, rest)) = origin.split_once("://") else { return false };
     let usual = match scheme {
@@ -83,7 +83,7 @@ fn is_own(access: &Access, origin: &str, own: Option<&(String, Option<u16>)>) ->
     let or_usual = |port: Option<u16>| port.unwrap_or(usual);
     match own {
         Some((own, own_port)) if *own == host => or_usual(*own_port) == or_usual(port),
-        // A proxy may ask under another name than it is asked.
+        // A proxy may pass on requests under another name than its own.
         _ => access.is_named(&host),
     }
 }
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// The status with which a request line and headers are refused; 200 if they are not.
+    /// Status with which a request line and headers are refused; 200 if they are not.
     fn status(access: &Access, line: &str, headers: &[(&str, &str)]) -> u16 {
         let (method, uri) = line.split_once(' ').unwrap();
         let request = Request::builder().method(method).uri(uri);
@@ -173,7 +173,7 @@ mod tests {
     fn behind_a_proxy_its_name_is_an_own_origin_if_it_was_given() {
         for (names, expected) in [(&["igpt.example.com"][..], 200), (&[], 403)] {
             let own = access(names);
-            // Proxies hand the name on, or ask under the address that they were given.
+            // Proxies pass on the name, or use the address that they were given.
             for host in ["igpt.example.com", "127.0.0.1:8000"] {
                 let headers =
                     [("host", host), ("origin", "https://igpt.example.com"), ("sec-fetch-site", "same-origin")];

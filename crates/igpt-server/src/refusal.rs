@@ -9,7 +9,7 @@ use igpt::text::printable;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What went wrong, for whoever asked.
+/// Error of a request, to be sent to the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
@@ -28,14 +28,14 @@ impl Refusal {
         Self { status, error: error.into() }
     }
 
-    /// Of a request that says what can't be done.
+    /// Refuses a request that can't be fulfilled.
     pub(crate) fn bad(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 }
 
 impl From<Error> for Refusal {
-    /// The library's message, unless it is about a file here: no path leaves this machine.
+    /// Uses the library's message, unless it is about a local file: no path leaves this machine.
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(_) | Error::Mismatch(_) | Error::Missing(_) => Self::bad(error.to_string()),
@@ -45,14 +45,14 @@ impl From<Error> for Refusal {
 }
 
 impl Refusal {
-    /// Of something that failed here and that only the log may tell of.
+    /// Reports a failure on this side, whose cause only the log may contain.
     pub(crate) fn failed(error: &Error) -> Self {
         log(&error.to_string());
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something failed here: the server's log says what")
     }
 }
 
-/// Notes a failure in the log, in one line whatever names are in it.
+/// Writes a failure to the log, in one line whatever names it contains.
 pub(crate) fn log(problem: &str) {
     tracing::error!("{}", printable(problem).replace('\n', "\\n"));
 }

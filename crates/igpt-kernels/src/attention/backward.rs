@@ -1,4 +1,4 @@
-//! The backward pass of one head.
+//! Backward pass of one attention head.
 
 use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
@@ -10,9 +10,10 @@ use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
 use std::f32::consts::LOG2_E;
 
-/// The gradients of [`attention_forward`](super::attention_forward) for one head of one image: writes (does not
-/// add) `dq`, `dk` and `dv`, given the inputs, the output and `lse` of the forward pass and the output's gradient
-/// `dout`. All matrices are `n_ctx × head_size` views of any stride.
+/// Backward pass of [`attention_forward`](super::attention_forward) for one head of one image.
+///
+/// It overwrites (does not add to) `dq`, `dk` and `dv`, given the inputs, the output and `lse` of the forward pass and
+/// the output's gradient `dout`. All matrices are `n_ctx × head_size` views of any stride.
 ///
 /// Panics on wrong shapes and on scratch made for a smaller head.
 pub fn attention_backward<S: Scalar>(
@@ -68,18 +69,18 @@ impl<S: Scalar> Kernel for Backward<'_, S> {
     }
 }
 
-/// What the block of probabilities and its gradient needs to know about its queries.
+/// Queries of a block, as the computation of its probabilities and their gradient needs them.
 #[derive(Clone, Copy)]
 struct Queries<'a> {
     q_columns: &'a [u32],
     dout_columns: &'a [u32],
     /// Minus the logarithm of the softmax's denominator, base 2.
     negative_lse: &'a [f32],
-    /// Minus `Σ out · dout`, what the softmax takes off every gradient of a probability.
+    /// Negative `Σ out · dout`, which the softmax adds to every gradient of a probability.
     negative_delta: &'a [f32],
 }
 
-/// The block of probabilities and of gradients of scores, in the forms that the products need.
+/// Block of probabilities and of gradients of scores, in the formats that the products need.
 struct Block<'a> {
     /// `[key][query unit]`
     p_rows: &'a mut [u32],
@@ -137,7 +138,7 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
     pack::pairs(simd, k, k_pairs);
     pack::rows(v, v_rows);
     dq_sum.fill(0.0);
-    // Queries behind the last have zero rows, so any finite value does there.
+    // Queries after the last have zero rows, so any finite value is fine there.
     negative_lse.fill(0.0);
     negative_delta.fill(0.0);
     for i in 0..n_ctx {
@@ -154,7 +155,7 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
         dk_sum.fill(0.0);
         dv_sum.fill(0.0);
         if tiles.is_some() {
-            // Tiles sum over whole spans of keys: those behind the last have no share.
+            // Tiles sum over whole spans of keys; those after the last contribute nothing.
             block.ds_pairs[keys / 2 * BLOCK..keys.next_multiple_of(SPAN) / 2 * BLOCK].fill(0);
         }
         let first_query = if mask == Mask::Causal { first_key } else { 0 };
@@ -239,9 +240,11 @@ fn backward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Backward<S>) {
     write_rows(simd, scale, dq_sum, dq);
 }
 
-/// Probabilities of the keys `key..key + MR`, of which those below `real` exist, for two vectors of queries from `query`,
-/// all counted inside the block, recomputed from `lse`, and from the gradient of these probabilities that of the scores.
-/// `known` are the products of queries and keys and of the output's gradient and values, if they are there already.
+/// Recomputes the probabilities of the keys `key..key + MR` from `lse`, and computes the gradients of the scores.
+///
+/// It does so for two vectors of queries from `query`; only keys below `real` exist. Both positions are relative to the
+/// block. `known` are the products of queries and keys, and of the output's gradient and values, if they were computed
+/// before.
 #[inline(always)]
 fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -267,7 +270,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
         mask(simd, key, query, &mut p);
     }
     if key + MR > real {
-        // Without a mask a key of zeros could have any probability, also an infinite one.
+        // Without a mask a zero key could have any probability, even an infinite one.
         hide_rows(simd, real.saturating_sub(key), &mut p);
     }
     let exponent = simd.splat(exponent);
@@ -279,7 +282,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     }
     write_tile::<V, S, MR>(simd, &p, block.p_rows, key, query);
 
-    // With -delta the product is the gradient of the probability, already without the softmax's share.
+    // Starting from -delta, the product is the gradient of the probability with the softmax's term already subtracted.
     let mut ds = [[simd.zero(); 2]; MR];
     for v in 0..2 {
         let negative_delta = simd.read(&lanes.negative_delta[v * V::LANES..]);
@@ -312,7 +315,7 @@ fn score_gradients<V: Simd, S: Scalar, const MR: usize>(
     }
 }
 
-/// Writes a tile to its place in `[key][query]` of format `S`.
+/// Writes a tile to its place in `[key][query]`, in format `S`.
 #[inline(always)]
 fn write_tile<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -329,7 +332,7 @@ fn write_tile<V: Simd, S: Scalar, const MR: usize>(
     }
 }
 
-/// Writes all rows of `to` from `sum`, times `factor`, rounded.
+/// Writes all rows of `to`: `sum` times `factor`, rounded.
 #[inline(always)]
 fn write_rows<V: Simd, S: Scalar>(simd: V, factor: f32, sum: &[f32], mut to: MatMut<S>) {
     let (factor, width) = (simd.splat(factor), to.cols());

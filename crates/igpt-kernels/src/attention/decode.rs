@@ -1,10 +1,12 @@
-//! One query against the KV cache: the forward pass position by position.
+//! Attention of one query over the KV cache: the forward pass position by position.
 //!
-//! A cache is cut into pieces of [`PIECE`] positions. A piece has the keys and values of all heads in one run of
-//! memory that the caller owns, so that reading a sequence is reading long streams, and is work for one thread;
-//! what a query sees of its pieces is [merged](KvShape::merge) afterwards. Of each head a piece has the keys as
-//! `[block of 64 positions][column unit][position]`, so that the scores of a vector of keys need no sum across lanes,
-//! then the values as `[position unit][column]`. Both are the packed forms that training uses too.
+//! A cache consists of pieces of [`PIECE`] positions. A piece has the keys and values of all heads in one contiguous
+//! range of memory that the caller owns. Reading a sequence is then reading long streams, and each piece is work for
+//! one thread. The partial results of the pieces are [merged](KvShape::merge) afterwards.
+//!
+//! For each head, a piece has the keys as `[block of 64 positions][column unit][position]`, so that the scores of a
+//! vector of keys need no sum across lanes. The values follow as `[position unit][column]`. Both are packed formats of
+//! training, too.
 
 use super::BLOCK;
 use super::partial::weights;
@@ -15,46 +17,50 @@ use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use std::f32::consts::LOG2_E;
 
-/// Positions of one piece of a KV cache.
+/// Number of positions in one piece of a KV cache.
 pub const PIECE: usize = 128;
 
-/// The shape of a KV cache.
+/// Shape of a KV cache: number and size of its heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
     pub(super) n_head: usize,
     pub(super) head_size: usize,
 }
 
-/// Scratch memory for one query, of any format.
+/// Scratch memory for the attention of one query, in any format.
 #[derive(Debug)]
 pub struct QueryScratch {
     pub(super) query: Buffer<u32>,
 }
 
 impl KvShape {
-    /// Heads whose padded size is a multiple of 16.
+    /// Shape with `n_head` heads, whose padded size must be a multiple of 16.
     pub fn new(n_head: usize, head_size: usize) -> Self {
         assert!(head_size.is_multiple_of(16), "head size {head_size} is no multiple of 16");
         Self { n_head, head_size }
     }
 
-    /// Values of one position's keys, of its values, or of a query.
+    /// Number of values in one position's keys, in its values, or in a query.
     pub fn width(self) -> usize {
         self.n_head * self.head_size
     }
 
-    /// Scratch memory for queries of this shape.
+    /// Allocates scratch memory for queries of this shape.
     pub fn scratch(self) -> QueryScratch {
         QueryScratch { query: Buffer::zeroed(self.head_size) }
     }
 
-    /// Units of a piece of format `S`. Its content before the first [`append`](Self::append) is of no importance.
+    /// Number of units in a piece of format `S`.
+    ///
+    /// Its content before the first [`append`](Self::append) does not matter.
     pub fn units<S: Scalar>(self) -> usize {
         2 * PIECE * self.width() / S::PACK
     }
 
-    /// Stores the keys and the values of all heads at a place of a piece. Places must be appended in ascending order
-    /// from 0; starting again at 0 begins another sequence in the same memory.
+    /// Stores the keys and values of all heads at a place of a piece.
+    ///
+    /// Places must be appended in ascending order from 0. Starting again at 0 begins another sequence in the same
+    /// memory.
     pub fn append<S: Scalar>(self, piece: &mut [u32], place: usize, k: &[S], v: &[S]) {
         assert!(place < PIECE, "place {place} of {PIECE}");
         assert!(k.len() == self.width() && v.len() == self.width(), "keys and values of {}", self.width());
@@ -69,16 +75,18 @@ impl KvShape {
             let row = &mut values[place / S::PACK * self.head_size..][..self.head_size];
             let row: &mut [S] = bytemuck::cast_slice_mut(row);
             for (unit, &v) in row.chunks_exact_mut(S::PACK).zip(v) {
-                // The first place of a unit clears the second, which may hold anything from an earlier sequence.
+                // The first place of a unit clears the second, which may have any value from an earlier sequence.
                 unit[place % S::PACK] = v;
                 unit[place % S::PACK + 1..].fill(S::default());
             }
         }
     }
 
-    /// Writes to `partial` what the query `q` (all heads) sees of the first `len` places of a piece, all appended
-    /// before: merged over all pieces of a sequence it is `softmax(scale · q kᵀ) v`, as
-    /// [`attention_forward`](super::attention_forward) has it up to rounding. It depends on `q` and these places alone.
+    /// Computes the attention of the query `q` (all heads) over the first `len` places of a piece into `partial`.
+    ///
+    /// All these places must have been appended before. [Merged](KvShape::merge) over all pieces of a sequence, the
+    /// result is `softmax(scale · q kᵀ) v`, equal to [`attention_forward`](super::attention_forward) up to rounding. It
+    /// depends on `q` and these places alone.
     ///
     /// Panics on wrong lengths and on scratch made for smaller heads.
     pub fn attend<S: Scalar>(
@@ -118,7 +126,7 @@ impl<S: Scalar> Kernel for Attend<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        // One block of keys is as many vectors.
+        // One block of keys consists of this many vectors.
         if V::LANES == 16 { attend::<V, S, 4>(simd, self) } else { attend::<V, S, 8>(simd, self) }
     }
 }
@@ -160,7 +168,7 @@ fn attend<V: Simd, S: Scalar, const NV: usize>(simd: V, task: Attend<S>) {
     }
 }
 
-/// `NV` vectors of the sums from `column`: the values weighed with `p`.
+/// `NV` vectors of the sums from `column` on: the values weighted with `p`.
 #[inline(always)]
 fn weigh<V: Simd, S: Scalar, const NV: usize>(
     simd: V,

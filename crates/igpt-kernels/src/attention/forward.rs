@@ -1,4 +1,4 @@
-//! The forward pass of one head.
+//! Forward pass of one attention head.
 
 use super::product::{accumulate, hide_rows, mask, tile, write_pair};
 use super::scratch::Shape;
@@ -10,12 +10,12 @@ use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
 use std::f32::consts::LOG2_E;
 
-/// `out = softmax(scale · q kᵀ + mask) v` for one head of one image.
+/// Attention of one head of one image: `out = softmax(scale · q kᵀ + mask) v`.
 ///
-/// `q`, `k`, `v` and `out` are `n_ctx × head_size` views of any stride, `n_ctx` is any number and `head_size` a
-/// multiple of 16 whose padding columns are zero; `scale` (positive) is `1/√(head size without padding)`. `lse`
-/// receives per query the base-2 logarithm of the softmax's denominator, which the backward pass needs.
-/// Under a causal mask position `t` of the output depends on positions up to `t` alone.
+/// `q`, `k`, `v` and `out` are `n_ctx × head_size` views of any stride. `n_ctx` is any number, and `head_size` a
+/// multiple of 16 whose padding columns are zero. `scale` (positive) is `1/√(head size without padding)`. `lse`
+/// receives the base-2 logarithm of the softmax's denominator per query, which the backward pass needs. Under a causal
+/// mask, position `t` of the output depends on positions up to `t` alone.
 ///
 /// Panics on wrong shapes and on scratch made for a smaller head.
 pub fn attention_forward<S: Scalar>(
@@ -58,13 +58,13 @@ impl<S: Scalar> Kernel for Forward<'_, S> {
     }
 }
 
-/// The running softmax of a block of queries.
+/// Running softmax of a block of queries.
 struct Online {
-    /// The largest score so far, unscaled.
+    /// Largest score so far, unscaled.
     max: [f32; BLOCK],
-    /// The sum of exponentials so far, relative to `max`.
+    /// Sum of exponentials so far, relative to `max`.
     sum: [f32; BLOCK],
-    /// What the last block of keys multiplied earlier sums by.
+    /// Factor by which the last block of keys rescaled earlier sums.
     rescale: [f32; BLOCK],
 }
 
@@ -93,7 +93,8 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
         for first_key in (0..seen).step_by(KEYS) {
             let real = KEYS.min(n_ctx - first_key);
             let keys = real.next_multiple_of(MR);
-            // Where the block's queries stand among its keys: behind them all, unless it meets the diagonal.
+            // Position of the block's queries relative to its keys: after all of them, unless the block meets the
+            // diagonal.
             let start = if mask == Mask::Causal { first - first_key } else { KEYS };
             let k_block = &k_rows[first_key * units..];
             for query in (0..queries).step_by(2 * V::LANES) {
@@ -135,7 +136,7 @@ fn forward<V: Simd, S: Scalar, const MR: usize>(simd: V, head: Forward<S>) {
     }
 }
 
-/// The output of [`SPAN`] queries from `query` on: what it was, rescaled, and the first `keys` keys' share.
+/// Adds the share of the first `keys` keys to the rescaled output of [`SPAN`] queries from `query` on.
 #[inline(always)]
 fn add_values<V: Simd>(
     simd: V,
@@ -154,7 +155,7 @@ fn add_values<V: Simd>(
             simd.write(&mut o[c..], scaled);
         }
     }
-    // Tiles sum over whole spans of keys: those behind the last have probability 0.
+    // Tiles sum over whole spans of keys; those after the last have probability 0.
     let units = keys.next_multiple_of(SPAN) / 2;
     for unit in keys / 2..units {
         p[unit * BLOCK + query..][..SPAN].fill(0);
@@ -164,8 +165,9 @@ fn add_values<V: Simd>(
     tiles::product(tiles, units, p, (v_block, width), width, o, true);
 }
 
-/// Scores of the first `keys` keys, `real` of which there are, for two vectors of queries from `query`, unscaled;
-/// raises their maximum. `known` says that their products are in `scores` already.
+/// Computes unscaled scores of the first `keys` keys, `real` of them existing, for two vectors of queries from `query`.
+///
+/// It updates their maximum. If `known`, the products are in `scores` already.
 #[inline(always)]
 fn block_scores<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -202,13 +204,13 @@ fn block_scores<V: Simd, S: Scalar, const MR: usize>(
         }
     }
     for v in 0..2 {
-        // The difference is minus infinity at the first block, whose factor is then 0.
+        // At the first block the difference is minus infinity, and the factor is then 0.
         simd.write(&mut online.rescale[query + v * V::LANES..], simd.sub(previous[v], max[v]));
         simd.write(&mut online.max[query + v * V::LANES..], max[v]);
     }
 }
 
-/// Probabilities, relative to the maximum so far, of the scores that [`block_scores`] left, as units along keys.
+/// Computes probabilities, relative to the maximum so far, from the scores of [`block_scores`], as units along keys.
 #[inline(always)]
 fn block_softmax<V: Simd, S: Scalar>(
     simd: V,

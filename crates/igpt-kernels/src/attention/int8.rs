@@ -1,7 +1,8 @@
-//! [`KvShape`] with keys and values of 8 bits: half the memory to read, which is what decoding many positions costs.
+//! [`KvShape`] with 8-bit keys and values: half the memory to read, which dominates the cost of decoding many
+//! positions.
 //!
-//! The key and the value of a position are for each head one scale times integers from −127 to 127. A query, and the
-//! weights times the values' scales, become integers of up to 14 bits, so that all sums are exact.
+//! For each head, the key and the value of a position are one scale times integers from −127 to 127. A query, and the
+//! weights times the values' scales, are rounded to integers of up to 14 bits, so that all sums are exact.
 
 use super::partial::weights;
 use super::{BLOCK, KvShape, PIECE, QueryScratch};
@@ -10,10 +11,10 @@ use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use std::f32::consts::LOG2_E;
 
-/// The largest key or value.
+/// Largest integer of a key or value.
 const MAX: f32 = 127.0;
 
-/// Rounds `x` to integers of at most `most`, two to a unit; gives their scale.
+/// Rounds `x` to integers of at most `most`, two per unit; returns their scale.
 #[inline(always)]
 fn quantize<V: Simd, S: Scalar>(simd: V, x: &[S], most: f32, units: &mut [u32]) -> f32 {
     let max = simd.largest_magnitude(x);
@@ -21,20 +22,22 @@ fn quantize<V: Simd, S: Scalar>(simd: V, x: &[S], most: f32, units: &mut [u32]) 
     max / most
 }
 
-/// The largest integer whose products with keys or values stay below 2^31 in a sum of `terms`.
+/// Largest integer whose products with keys or values stay below 2^31 in a sum of `terms`.
 fn largest(terms: usize) -> f32 {
     (2f32.powi(31) / (MAX * terms.max(1) as f32)).floor().clamp(2.0, 16383.0) - 1.0
 }
 
 impl KvShape {
-    /// 8-bit values of a piece: for each head keys as `[block of 64 positions][column pair][position][2]`, then
-    /// values as `[position pair][column][2]`; and their scales: for each head the keys' by place, then the values'.
-    /// What they are before the first [`append_int8`](Self::append_int8) is of no importance.
+    /// Lengths of a piece's 8-bit values and of its scales.
+    ///
+    /// The values are for each head the keys as `[block of 64 positions][column pair][position][2]`, then the values as
+    /// `[position pair][column][2]`. The scales are for each head those of the keys by place, then those of the values.
+    /// Their content before the first [`append_int8`](Self::append_int8) does not matter.
     pub fn int8_lens(self) -> (usize, usize) {
         (2 * PIECE * self.width(), 2 * PIECE * self.n_head)
     }
 
-    /// As [`append`](Self::append).
+    /// Stores the keys and values of all heads at a place of an 8-bit piece; otherwise as [`append`](Self::append).
     pub fn append_int8<S: Scalar>(
         self,
         isa: Isa,
@@ -49,7 +52,7 @@ impl KvShape {
         S::append_int8(isa, Append { head_size: self.head_size, values, scales, place, k, v });
     }
 
-    /// As [`attend`](Self::attend).
+    /// Computes the attention of one query over an 8-bit piece; otherwise as [`attend`](Self::attend).
     pub fn attend_int8<S: Scalar>(
         self,
         isa: Isa,
@@ -96,7 +99,7 @@ impl<S: Scalar> Kernel for Append<'_, S> {
             let (v_scale, v_inverse) = scale(v);
             let pairs = values[place / 2 * 2 * width..][..2 * width].as_chunks_mut::<2>().0;
             for (pair, v) in pairs.iter_mut().zip(v) {
-                // The first place of a pair clears the second, which may hold anything from an earlier sequence.
+                // The first place of a pair clears the second, which may have any value from an earlier sequence.
                 pair[place % 2] = (v.to_f32() * v_inverse).round_ties_even() as i8;
                 pair[place % 2 + 1..].fill(0);
             }
@@ -120,7 +123,7 @@ impl<S: Scalar> Kernel for Attend<'_, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
-        // One block of keys is as many vectors.
+        // One block of keys consists of this many vectors.
         if V::LANES == 16 { attend::<V, S, 4>(simd, self) } else { attend::<V, S, 8>(simd, self) }
     }
 }
@@ -150,7 +153,7 @@ fn attend<V: Simd, S: Scalar, const NV: usize>(simd: V, task: Attend<S>) {
         for (weights, v_scales) in scores.chunks_exact_mut(V::LANES).zip(v_scales.chunks_exact(V::LANES)) {
             simd.write(weights, simd.mul(simd.read(weights), simd.read(v_scales)));
         }
-        // Scales behind the last place may be anything.
+        // Scales after the last place may have any value.
         scores[len..].fill(0.0);
         let mut units = [0; PIECE / 2];
         let factor = simd.splat(quantize(simd, scores, largest(PIECE), &mut units[..scores.len() / 2]));
@@ -167,7 +170,7 @@ fn attend<V: Simd, S: Scalar, const NV: usize>(simd: V, task: Attend<S>) {
     }
 }
 
-/// `NV` vectors of the sums from `column`: the values weighed.
+/// `NV` vectors of the sums from `column` on: the weighted values.
 #[inline(always)]
 fn weigh<V: Simd, const NV: usize>(
     simd: V,
@@ -184,7 +187,8 @@ fn weigh<V: Simd, const NV: usize>(
     }
 }
 
-/// Σ units of `a` times rows of pairs of `b`, `stride` values apart: `NV` vectors from the start of the rows.
+/// Sums the products of units of `a` and rows of pairs of `b`, `stride` values apart: `NV` vectors from the start of
+/// the rows.
 #[inline(always)]
 fn dot_rows<V: Simd, const NV: usize>(simd: V, a: &[u32], b: &[i8], stride: usize) -> [V::U32; NV] {
     assert!(a.is_empty() || (a.len() - 1) * stride + 2 * NV * V::LANES <= b.len());

@@ -1,14 +1,15 @@
-//! The packed forms of a head's operands.
+//! Packed formats of a head's operands.
 //!
-//! A 32-bit unit holds one f32, or two bf16 that are neighbours along the dimension that a product sums over.
-//! Rows behind the last are zero up to the next whole block.
+//! A 32-bit unit holds one f32, or two bf16 that are neighbours along the dimension that a product sums over. Rows
+//! after the last are zero up to the next whole block.
 
 use super::BLOCK;
 use crate::simd::Simd;
 use crate::{MatRef, Scalar};
 
-/// `[row][column unit]`: the left operand of a sum over columns. The rows stand behind each other, where the
-/// stride of the view would make them fight for the same few sets of the cache.
+/// `[row][column unit]`: the left operand of a sum over columns.
+///
+/// The rows are contiguous, since the stride of the view would make them compete for the same few cache sets.
 #[inline(always)]
 pub(super) fn rows<S: Scalar>(x: MatRef<S>, to: &mut [u32]) {
     let to: &mut [S] = bytemuck::cast_slice_mut(to);

@@ -1,30 +1,30 @@
-//! What a query sees of one piece of the KV cache, and merging the pieces.
+//! Partial attention over one piece of the KV cache, and the merging of pieces.
 //!
-//! For every head a piece gives the sum of its values, each weighed with 2^(score − the largest score of the piece),
-//! that largest score, and the sum of the weights: all that is needed to put several pieces on one scale (as in
-//! Milakov and Gimelshein 2018).
+//! For every head, a piece yields three results: the sum of its values, each weighted with 2^(score − the largest score
+//! of the piece), that largest score, and the sum of the weights. These suffice to put several pieces on one scale (as
+//! in Milakov and Gimelshein 2018).
 
 use super::KvShape;
 use crate::Scalar;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 
-/// Room for the largest score and the sum of the weights behind the values of a head: a whole vector.
+/// Space for the largest score and the sum of the weights after the values of a head: a whole vector.
 const TAIL: usize = 16;
 
 impl KvShape {
-    /// Values of what a query sees of one piece.
+    /// Number of values in the partial result of one query over one piece.
     pub fn partial_len(self) -> usize {
         self.n_head * (self.head_size + TAIL)
     }
 
-    /// The values, the largest score and the sum of weights of each head, in order.
+    /// Splits a partial result into the values of each head, in order, and its largest score and sum of weights.
     #[inline(always)]
     pub(super) fn partials_mut(self, partial: &mut [f32]) -> impl Iterator<Item = (&mut [f32], &mut [f32])> {
         partial.chunks_exact_mut(self.head_size + TAIL).map(move |head| head.split_at_mut(self.head_size))
     }
 
-    /// Writes to `out` (all heads) what a query sees of all its pieces, in their order.
+    /// Merges the partial results of one query over all pieces, in their order, into `out` (all heads).
     ///
     /// Panics on wrong lengths.
     pub fn merge<'a, S: Scalar>(self, isa: Isa, partials: impl Iterator<Item = &'a [f32]> + Clone, out: &mut [S]) {
@@ -83,8 +83,9 @@ fn merge<'a, V: Simd, S: Scalar, const NV: usize>(
     }
 }
 
-/// Turns the first `len` scores, which `exponent` times are powers of two, into weights relative to the largest of
-/// them; the others up to the end get none. Gives that largest power and the sum of the weights.
+/// Turns the first `len` scores, whose multiples by `exponent` are powers of two, into weights relative to the largest.
+///
+/// The other scores up to the end get the weight 0. It returns the largest power and the sum of the weights.
 #[inline(always)]
 pub(super) fn weights<V: Simd>(simd: V, exponent: f32, scores: &mut [f32], len: usize) -> (f32, f32) {
     scores[len..].fill(f32::NEG_INFINITY);

@@ -1,4 +1,4 @@
-//! Bounds-checked calls of the micro-kernel, and what forward and backward share around it.
+//! Bounds-checked calls of the micro-kernel, and the common parts of forward and backward pass around it.
 
 use super::BLOCK;
 use crate::Scalar;
@@ -22,8 +22,9 @@ pub(super) fn tile<V: Simd, S: Scalar, const MR: usize, const NV: usize>(
     unsafe { matmul::tile::<V, S, MR, NV>(simd, units, a.as_ptr(), a_row, a_unit, b.as_ptr(), b_unit, acc) }
 }
 
-/// `c = factor · c + a · b` for `MR` rows of `width` columns of f32, both operands in units along the summed
-/// dimension, `b` of `width` units a row. Without `factors` they are 1.
+/// `c = factor · c + a · b` for `MR` rows of `width` columns of f32.
+///
+/// Both operands are in units along the summed dimension; `b` has `width` units per row. Without `factors` they are 1.
 #[inline(always)]
 pub(super) fn accumulate<V: Simd, S: Scalar, const MR: usize>(
     simd: V,
@@ -72,8 +73,9 @@ fn accumulate_columns<V: Simd, S: Scalar, const MR: usize, const NV: usize>(
     }
 }
 
-/// Hides the scores of queries before their key, in a tile of a diagonal block: its rows are the keys from
-/// `key`, its lanes the queries from `query`, both counted inside the block.
+/// Masks the scores of queries before their key in a tile of a diagonal block.
+///
+/// The tile's rows are the keys from `key`, its lanes the queries from `query`, both relative to the block.
 #[inline(always)]
 pub(super) fn mask<V: Simd, const MR: usize, const NV: usize>(
     simd: V,
@@ -98,7 +100,7 @@ pub(super) fn mask<V: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Hides the rows of a tile from `real` on: keys behind the last one.
+/// Masks the rows of a tile from `real` on: keys after the last one.
 #[inline(always)]
 pub(super) fn hide_rows<V: Simd, const MR: usize, const NV: usize>(simd: V, real: usize, acc: &mut [[V::F32; NV]; MR]) {
     for r in real..MR {
@@ -106,8 +108,9 @@ pub(super) fn hide_rows<V: Simd, const MR: usize, const NV: usize>(simd: V, real
     }
 }
 
-/// Writes two rows of f32 vectors as units along the rows: bf16 share one row of units at `to[0]`, f32 take two,
-/// `stride` apart.
+/// Writes two rows of f32 vectors as units along the rows.
+///
+/// bf16 share one row of units at `to[0]`; f32 take two rows, `stride` apart.
 #[inline(always)]
 pub(super) fn write_pair<V: Simd, S: Scalar>(simd: V, to: &mut [u32], stride: usize, low: V::F32, high: V::F32) {
     if S::PACK == 2 {

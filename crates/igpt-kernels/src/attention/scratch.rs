@@ -1,37 +1,38 @@
-//! The working memory of one attention head, allocated once per thread.
+//! Scratch memory of one attention head, allocated once per thread.
 
 use super::tiles::SPAN;
 use super::{BLOCK, KEYS};
 use crate::{Buffer, Scalar};
 
-/// Scratch memory for [`attention_forward`](super::attention_forward) and
-/// [`attention_backward`](super::attention_backward), `O(n_ctx · head_size)`. What it holds between calls never
-/// influences a result.
+/// Scratch memory of an attention head, `O(n_ctx · head_size)`.
+///
+/// [`attention_forward`](super::attention_forward) and [`attention_backward`](super::attention_backward) use it. Its
+/// content between calls never influences a result.
 #[derive(Debug)]
 pub struct AttentionScratch {
     memory: Buffer<u32>,
 }
 
 impl AttentionScratch {
-    /// Memory for heads of format `S` with at most `n_ctx` positions and `head_size` columns.
+    /// Allocates memory for heads of format `S` with at most `n_ctx` positions and `head_size` columns.
     pub fn new<S: Scalar>(n_ctx: usize, head_size: usize) -> Self {
         let shape = Shape::new::<S>(n_ctx, head_size);
         let units = shape.forward().iter().sum::<usize>().max(shape.backward().iter().sum());
         Self { memory: Buffer::zeroed(units) }
     }
 
-    /// Its size.
+    /// Size in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.memory[..])
     }
 
-    /// Makes every unit `unit`.
+    /// Sets every unit to `unit`.
     #[cfg(test)]
     pub(super) fn fill(&mut self, unit: u32) {
         self.memory.fill(unit);
     }
 
-    /// Cuts the memory into slices of the given lengths. Panics when it is too small for them.
+    /// Splits the memory into slices of the given lengths. Panics if it is too small for them.
     pub(super) fn split<const N: usize>(&mut self, lengths: [usize; N]) -> [&mut [u32]; N] {
         let mut rest: &mut [u32] = &mut self.memory;
         let needed = lengths.iter().sum::<usize>();
@@ -44,14 +45,14 @@ impl AttentionScratch {
     }
 }
 
-/// The sizes of one head that decide how much scratch memory it needs.
+/// Sizes of one head that determine its scratch memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    /// Positions, rounded up to whole blocks.
+    /// Number of positions, rounded up to whole blocks.
     pub padded: usize,
-    /// Columns.
+    /// Number of columns.
     pub head_size: usize,
-    /// Values a unit.
+    /// Number of values per unit.
     pub pack: usize,
 }
 
@@ -59,7 +60,7 @@ impl Shape {
     pub(super) fn new<S: Scalar>(n_ctx: usize, head_size: usize) -> Self {
         Self { padded: n_ctx.next_multiple_of(BLOCK), head_size, pack: S::PACK }
     }
-    /// Units of all rows of q, k or v, in any packed form.
+    /// Number of units in all rows of q, k or v, in any packed format.
     pub(super) fn matrix(self) -> usize {
         self.padded * self.head_size / self.pack
     }

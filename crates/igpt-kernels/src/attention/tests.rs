@@ -7,7 +7,7 @@ use crate::{Scalar, bf16};
 const LENGTHS: [usize; 13] = [1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 256];
 const HEAD_SIZES: [usize; 6] = [16, 32, 48, 64, 96, 112];
 
-/// Everything of one head, each matrix between canaries.
+/// Inputs and outputs of one head, each matrix between canaries.
 struct Head<S> {
     mask: Mask,
     n_ctx: usize,
@@ -54,8 +54,9 @@ impl<S: Scalar> Head<S> {
     }
 }
 
-/// out, dq, dk and dv of the reference, each value with the sum of the magnitudes that it was added up from, which
-/// rounding errors are proportional to.
+/// Reference values of out, dq, dk and dv, each with the sum of the magnitudes that it was added up from.
+///
+/// Rounding errors are proportional to that sum.
 fn exact<S: Scalar>(head: &Head<S>) -> ([Vec<f64>; 4], [Vec<f64>; 4], Vec<f64>) {
     let (width, scale) = (head.width, head.scale as f64);
     let [q, k, v, dout] = head.inputs.each_ref().map(|x| x.f64s(width));
@@ -84,7 +85,7 @@ fn exact<S: Scalar>(head: &Head<S>) -> ([Vec<f64>; 4], [Vec<f64>; 4], Vec<f64>) 
     ([out, dq, dk, dv], sizes, lse)
 }
 
-/// The relative L2 distance of `x` from `exact`.
+/// Relative L2 distance of `x` from `exact`.
 fn distance(x: &[f64], exact: &[f64]) -> f64 {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     norm(&mut x.iter().zip(exact).map(|(x, exact)| x - exact)) / norm(&mut exact.iter().copied())
@@ -99,7 +100,7 @@ fn matches_reference<S: Scalar>(mask: Mask) {
             for isa in Isa::available() {
                 head.run(isa, &mut scratch);
                 let case = format!("of {} {} {mask:?} n_ctx {n_ctx} head size {width}", isa.name(), S::NAME);
-                // The logarithm of a sum of exponentials has their relative error, which bf16 allows to be 1e-4.
+                // The logarithm of a sum of exponentials has their relative error, for which bf16 allows 1e-4.
                 let exponentials = if S::PACK == 2 { 1e-4 * std::f64::consts::LOG2_E } else { 0.0 };
                 for (lse, exact) in head.lse.iter().zip(&lse) {
                     let error = (f64::from(*lse) - exact).abs();
@@ -170,7 +171,7 @@ fn scratch_left_by_another_head_changes_no_bit() {
     }
 }
 
-/// Keys behind the last are zeros: beside scores far below zero these would have all of the probability.
+/// Keys after the last are zeros: beside scores far below zero they would have all of the probability.
 fn sees_nothing_behind_the_last_position<S: Scalar>(width: usize, tolerance: f64) {
     for isa in Isa::available() {
         for n_ctx in [1, 5, 65, 129] {
@@ -222,14 +223,14 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// What an earlier sequence left in the memory must not matter.
+    /// The content that an earlier sequence left in the memory must not matter.
     fn new<S: Scalar>(shape: KvShape, n_ctx: usize, int8: bool) -> Self {
         let (values, scales) = shape.int8_lens();
         let piece = (vec![f32::NAN.to_bits(); shape.units::<S>()], vec![-128; values], vec![f32::NAN; scales]);
         Self { shape, int8, pieces: vec![piece; n_ctx.div_ceil(PIECE)] }
     }
 
-    /// Appends the keys and values of position `t` and gives what the query there sees.
+    /// Appends the keys and values of position `t`, and returns the attention of the query there.
     fn step<S: Scalar>(&mut self, isa: Isa, scale: f32, t: usize, [q, k, v]: [&[S]; 3]) -> Vec<S> {
         let Self { shape, int8, pieces } = self;
         let (units, values, scales) = &mut pieces[t / PIECE];
@@ -255,7 +256,7 @@ impl Sequence {
 
 const DECODED: usize = PIECE + 70;
 
-/// Decodes two heads side by side and hands each over, run forward on the same instruction set, with what was decoded.
+/// Decodes two heads side by side, and passes each to a check with the forward pass on the same instruction set.
 fn decode_two<S: Scalar>(isa: Isa, width: usize, int8: bool, check: impl Fn(&Head<S>, Vec<f64>)) {
     let mut heads = [0, 1].map(|i| Head::<S>::new(DECODED + i, width));
     let mut sequence = Sequence::new::<S>(KvShape::new(2, width), DECODED, int8);

@@ -4,16 +4,17 @@ use crate::amx::{Amx, BLOCK, Left, Right, SumsAt, TILE_ROWS, TILE_UNITS, Tiles};
 use crate::matmul::transpose;
 use crate::simd::Simd;
 
-/// Keys and queries that such a product takes at once: two vectors of sixteen lanes.
+/// Number of keys and queries per product: two vectors of sixteen lanes.
 pub(super) const SPAN: usize = BLOCK;
 
-/// The tiles, where there are some and heads of `width` columns consist of whole ones.
+/// Tile registers, if the processor has them and `width` columns of a head consist of whole tiles.
 pub(super) fn for_heads(amx: Option<Amx>, width: usize) -> Option<Tiles> {
     amx.filter(|_| width.is_multiple_of(SPAN)).map(Tiles::new)
 }
 
-/// `c = a · b`, or `c += a · b`, for [`SPAN`] rows of `a` and `columns` of `b`, which consists of `units` rows; each with
-/// its row's length. `units` must be a multiple of 16, `columns` one of 32.
+/// `c = a · b`, or `c += a · b` if `add`, for [`SPAN`] rows of `a` and `columns` of `b`, which has `units` rows.
+///
+/// Each operand comes with its row length. `units` must be a multiple of 16, `columns` one of 32.
 pub(super) fn product(
     tiles: &mut Tiles,
     units: usize,
@@ -40,7 +41,7 @@ pub(super) fn product(
     }
 }
 
-/// Turns `[unit][query]`, rows of `stride` units, into [`SPAN`] rows of `units`, each of `to.len() / SPAN`.
+/// Transposes `[unit][query]`, rows of `stride` units, into [`SPAN`] rows of `units`, each `to.len() / SPAN` long.
 #[inline(always)]
 pub(super) fn turn<V: Simd>(simd: V, units: usize, from: &[u32], stride: usize, to: &mut [u32]) {
     let row = to.len() / SPAN;

@@ -1,7 +1,7 @@
-//! The product of activations and packed weights, finished in registers.
+//! Product of activations and packed weights, finished in registers.
 //!
-//! The left operand needs no packing: its rows are broadcast from where they are. Bias, activation and rounding
-//! happen while the sums are still in registers, so that no f32 product ever goes through memory for them.
+//! The left operand needs no packing: its rows are broadcast from where they are. Bias, activation and rounding happen
+//! while the sums are still in registers, so that no f32 product ever goes through memory for them.
 
 use super::out::{Finish, Target};
 use super::{Out, PANEL_COLS, PanelsRef, Tile, run_rows, tile};
@@ -10,8 +10,9 @@ use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatRef, Scalar};
 
-/// a (m×k) · b (k×n) + bias into `out`. The bits of a row depend on that row, `b` and `bias` alone: neither on `m`
-/// nor on the row's place.
+/// Computes the matrix product a (m×k) · b (k×n) + bias into `out`.
+///
+/// The bits of a row depend on that row, `b` and `bias` alone: neither on `m` nor on the row's position.
 ///
 /// Panics unless the shapes agree: `a.cols()` is `b`'s k, the bias has n values, and for bf16 the stride of `a` is
 /// even.
@@ -39,13 +40,16 @@ pub(crate) struct Product<'a, S> {
     amx: Option<Amx>,
 }
 
-/// Rows are taken in blocks of about this many bytes of the left operand, half of a usual L2 cache: they stay there
-/// while all panels pass by once.
+/// Size in bytes of a row block of the left operand, half of a usual L2 cache.
+///
+/// The block stays there while each panel is read once.
 const ROW_BLOCK_BYTES: usize = 256 << 10;
-/// A multiple of every tile's height.
+/// Multiple of every tile's height.
 const ROW_STEP: usize = 96;
-/// With matrix instructions it is the other way round: so many bytes of panels stay in the L2 cache, which processors
-/// that have them have 2 MiB of, and pass by for every 32 rows, which up to some 600 columns stay in the L1 cache.
+/// Size in bytes of a block of panels for products with matrix instructions, where the roles are reversed.
+///
+/// These panels stay in the L2 cache, which has 2 MiB on such processors, and are read for every 32 rows, which stay in
+/// the L1 cache up to about 600 columns.
 const PANEL_BLOCK_BYTES: usize = 1 << 20;
 
 impl<S: Scalar> Kernel for Product<'_, S> {
@@ -53,7 +57,7 @@ impl<S: Scalar> Kernel for Product<'_, S> {
     #[inline(always)]
     fn run<V: Simd>(self, simd: V) {
         let units = self.b.k / S::PACK;
-        // Whole tiles of the summed dimension, where there are matrix instructions; the vectors sum the rest.
+        // With matrix instructions, tiles sum whole tiles of the summed dimension, and vectors the rest.
         match self.amx.filter(|_| units >= TILE_UNITS) {
             Some(amx) => self.run_with_tiles(simd, &mut Tiles::new(amx)),
             None => self.run_with_vectors(simd),
@@ -89,7 +93,7 @@ impl<S: Scalar> Product<'_, S> {
         }
     }
 
-    /// The rows from `row` on, two vectors of columns from `col` on.
+    /// The rows from `row` on, and two vectors of columns from `col` on.
     #[inline(always)]
     fn strip(&self, row: usize, col: usize) -> Strip<'_, S> {
         let units = self.b.k / S::PACK;
@@ -107,19 +111,19 @@ impl<S: Scalar> Product<'_, S> {
     }
 }
 
-/// A block of rows times two vectors of columns of one panel.
+/// Block of rows times two vectors of columns of one panel.
 struct Strip<'s, S> {
     units: usize,
     a: *const u32,
     a_row: usize,
     b: *const u32,
-    /// The sums of all units before these.
+    /// Sums of all earlier units.
     begun: Option<&'s Sums>,
     finish: Finish<S>,
 }
 
 impl<S: Scalar> Strip<'_, S> {
-    /// The first `rows` rows, at most a block of tiles, the bulk of each sum by these.
+    /// Computes the first `rows` rows, at most a block of tiles; tiles compute the bulk of each sum.
     ///
     /// # Safety
     /// As [`Tile::rows`] for rows 0 .. `rows`; a strip must be as wide as a panel.

@@ -1,7 +1,7 @@
-//! Products with weights of 8 bits, for decoding, where reading the weights is all the work.
+//! Matrix products with 8-bit weights, for decoding, where reading the weights dominates the cost.
 //!
-//! A column of weights is one scale times integers from −127 to 127, a row of activations one scale times integers of
-//! 13 bits or so: as many as keep the 32-bit sums from overflowing. Sums are exact, so the only errors are those of
+//! A column of weights is one scale times integers from −127 to 127. A row of activations is one scale times integers
+//! of about 13 bits: as many as keep the 32-bit sums from overflowing. Sums are exact, so the only errors are from
 //! rounding both operands once.
 
 use super::out::{Finish, Target};
@@ -11,15 +11,17 @@ use crate::simd::Simd;
 use crate::{Buffer, MatRef, Scalar};
 use std::ops::Range;
 
-/// The largest weight.
+/// Largest integer of a weight.
 const WEIGHT_MAX: f32 = 127.0;
 
-/// How far ahead of the multiplications weights are asked for, in bytes: they come from memory, once, and two units of
-/// work a byte are too few to wait for it now and then.
+/// Distance of prefetching ahead of the multiplications, in bytes.
+///
+/// Weights come from memory, once, and two units of work per byte are too few to hide its latency.
 const AHEAD: usize = 4096;
 
-/// A packed k×n right operand of 8-bit weights: `[n/32][k/2][32][2]`, as [`Panels`](super::Panels) of bf16 with half
-/// the bytes, and a scale for each column.
+/// Packed k×n right operand of 8-bit weights, with a scale per column.
+///
+/// The layout is `[n/32][k/2][32][2]`, like [`Panels`](super::Panels) of bf16 with half the bytes.
 #[derive(Clone, Debug)]
 pub struct QuantizedPanels {
     values: Buffer<i8>,
@@ -29,12 +31,13 @@ pub struct QuantizedPanels {
 }
 
 impl QuantizedPanels {
-    /// Rounds `weights` (k×n, or n×k if `transposed`) column by column: the largest of a column becomes ±127. Panics
-    /// unless k and n are multiples of 32.
+    /// Quantizes `weights` (k×n, or n×k if `transposed`) column by column: the largest of a column becomes ±127.
+    ///
+    /// Panics unless k and n are multiples of 32.
     pub fn new(weights: MatRef<f32>, transposed: bool) -> Self {
         let (k, n) = if transposed { (weights.cols(), weights.rows()) } else { (weights.rows(), weights.cols()) };
         assert!(k.is_multiple_of(PANEL_COLS) && n.is_multiple_of(PANEL_COLS), "{k}×{n} weights are not padded");
-        // Walks the source row by row; (i, j) is the place in the operand.
+        // Reads the source row by row; (i, j) is the place in the operand.
         let each = |f: &mut dyn FnMut(usize, usize, f32)| {
             for r in 0..weights.rows() {
                 for (c, &weight) in weights.row(r).iter().enumerate() {
@@ -55,7 +58,7 @@ impl QuantizedPanels {
         Self { values, scales, k, n }
     }
 
-    /// The length of the summed dimension.
+    /// Length of the summed dimension.
     pub fn k(&self) -> usize {
         self.k
     }
@@ -66,10 +69,10 @@ impl QuantizedPanels {
     }
 }
 
-/// Rows of activations as 16-bit integers with a scale each: allocate once, fill again for every product.
+/// Rows of activations as 16-bit integers with a scale each, allocated once and filled again for every product.
 #[derive(Debug, Default)]
 pub struct QuantizedRows {
-    /// Two neighbours a unit.
+    /// Integers, two neighbours per unit.
     units: Buffer<u32>,
     scales: Buffer<f32>,
     m: usize,
@@ -77,12 +80,14 @@ pub struct QuantizedRows {
 }
 
 impl QuantizedRows {
-    /// Room for `m` rows of up to `k` values.
+    /// Allocates space for `m` rows of up to `k` values.
     pub fn new(m: usize, k: usize) -> Self {
         Self { units: Buffer::zeroed(m * k.div_ceil(2)), scales: Buffer::zeroed(m), m: 0, k: 0 }
     }
 
-    /// Rounds rows of a multiple of 32 values. A row's bits depend on that row alone. Panics without room.
+    /// Quantizes the rows of `a`, whose length is a multiple of 32.
+    ///
+    /// A row's bits depend on that row alone. Panics if there is not enough space.
     pub fn fill<S: Scalar>(&mut self, isa: Isa, a: MatRef<S>) {
         (self.m, self.k) = (a.rows(), a.cols());
         assert!(self.k.is_multiple_of(PANEL_COLS), "rows of {} values are not padded", self.k);
@@ -114,13 +119,15 @@ impl<S: Scalar> Kernel for Fill<'_, S> {
     }
 }
 
-/// The largest integer of `k` activations whose products with weights stay below 2^31 in sum.
+/// Largest integer of `k` activations whose products with weights stay below 2^31 in sum.
 fn largest(k: usize) -> f32 {
     (2f32.powi(31) / (WEIGHT_MAX * k.max(1) as f32)).floor().clamp(1.0, 16383.0) - 1.0
 }
 
-/// As [`matmul`](super::matmul) with the columns `columns` of `b`, a run of whole panels: rows of activations times
-/// weights of 8 bits, plus a bias of these columns. A row's bits depend on that row, `b` and `bias` alone.
+/// Computes the product of quantized activations and 8-bit weights, for the columns `columns` of `b`, plus bias.
+///
+/// `columns` is a range of whole panels, and the bias is that of these columns. `out` is as in
+/// [`matmul`](super::matmul). A row's bits depend on that row, `b` and `bias` alone.
 ///
 /// Panics unless the shapes agree.
 pub fn matmul_int8<S: Scalar>(
@@ -224,8 +231,10 @@ mod tests {
     use crate::reference;
     use crate::testing::{Framed, ROWS, values};
 
-    /// m×k times k×n on every instruction set: within the rounding of both operands of the exact product, and the same
-    /// bits on all of them, by any cut of rows and columns.
+    /// Tests m×k times k×n on every instruction set.
+    ///
+    /// The error must be within the rounding of both operands. The bits must be the same on all of them, for any cut of
+    /// rows and columns.
     fn check(m: usize, k: usize, n: usize) {
         let a = Framed::<bf16>::new(&values(m * k, 1), m, k, k);
         let w = Framed::<f32>::new(&values(k * n, 2), k, n, n);
@@ -245,7 +254,7 @@ mod tests {
             out.assert_intact(n);
             let found = out.f64s(n);
             for (i, &found) in found.iter().enumerate() {
-                // Half a step of each weight and activation, as many times as there are terms, at random.
+                // Half a step of each weight and activation, with random signs, over as many terms.
                 let tolerance = 4.0 * (k as f64).sqrt() * 2.0 * (0.5 / 127.0 + 0.5 / largest(k) as f64) + 1e-5;
                 let expected = sums[i] + bias[i % n] as f64;
                 let what = format!("{} {m}×{k}×{n} at {i}: {found} is not {expected}", isa.name());

@@ -1,15 +1,17 @@
-//! The micro-kernel: a small tile of a product, summed in registers.
+//! Micro-kernel of the matrix products: a small tile, summed in registers.
 //!
-//! The left operand is read where it is, one 32-bit unit broadcast at a time; the right operand comes as rows of
-//! units (see [`simd`](crate::simd)), so one step of the sum is a broadcast, a load and a multiply-add. Eight rows
-//! by two vectors of sixteen keep AVX-512 busy from registers alone.
+//! The left operand is read where it is, one 32-bit unit broadcast at a time. The right operand comes as rows of units
+//! (see [`simd`](crate::simd)). One step of the sum is therefore a broadcast, a load and a multiply-add. Eight rows by
+//! two vectors of sixteen keep AVX-512 busy from registers alone.
 
 use crate::Scalar;
 use crate::simd::Simd;
 
-/// acc\[r\]\[v\] += Σ_u dot(unit `a[r * a_row + u * a_unit]` in all lanes, units `b[u * b_unit + v * LANES ..]`).
+/// Micro-kernel: adds a tile of a matrix product to `acc`, `MR` rows by `NV` vectors.
 ///
-/// Strides count 32-bit units. The sum runs in the order of `u`, whatever `MR` and `NV`.
+/// It computes acc\[r\]\[v\] += Σ_u dot(unit `a[r * a_row + u * a_unit]` in all lanes, units
+/// `b[u * b_unit + v * LANES ..]`). Strides count 32-bit units. The sum runs in the order of `u`, for any `MR` and
+/// `NV`.
 ///
 /// # Safety
 /// `a` must be valid for reading every unit named above (r < MR, u < units), `b` for every vector (v < NV); neither
@@ -46,12 +48,14 @@ pub unsafe fn tile<V: Simd, S: Scalar, const MR: usize, const NV: usize>(
     acc
 }
 
-/// Work on `MR` neighbouring rows, compiled for every height up to the full tile's.
+/// Work on `MR` adjacent rows, compiled for every height up to the full tile's.
 pub trait Tile<V: Simd> {
-    /// Rows `row .. row + MR`. Must be `#[inline(always)]`.
+    /// Processes rows `row .. row + MR`.
+    ///
+    /// Must be `#[inline(always)]`.
     ///
     /// # Safety
-    /// What the implementation asks of `row`; [`run_rows`] passes only rows below its `rows`.
+    /// As the implementation requires of `row`; [`run_rows`] passes only rows below its `rows`.
     unsafe fn rows<const MR: usize>(&mut self, simd: V, row: usize);
 }
 

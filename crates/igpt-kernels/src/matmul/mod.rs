@@ -1,9 +1,9 @@
-//! Matrix products: one micro-kernel and what is built on it.
+//! Matrix products: one micro-kernel, and the products built on it.
 //!
-//! A right operand is packed once into [`Panels`], a left one is read where it is ([`matmul`]) or packed on the
-//! way ([`matmul_tn`], whose sum runs down the rows of both). Products with few columns pack nothing
-//! ([`matmul_narrow`]). Every element is summed in an order fixed by the
-//! shapes of its own row and column alone, so results don't depend on how rows and columns are shared out.
+//! A right operand is packed once into [`Panels`]. A left operand is read where it is ([`matmul`]), or packed during
+//! the product ([`matmul_tn`], whose sum runs down the rows of both). Products with few columns pack nothing
+//! ([`matmul_narrow`]). Every element is summed in an order fixed by the shapes of its own row and column alone, so
+//! results don't depend on how rows and columns are divided.
 
 mod forward;
 mod int8;
@@ -25,7 +25,7 @@ pub(crate) use panels::transpose;
 pub use panels::{Panels, PanelsRef, pack_panel, pack_tokens};
 pub use tn::{TOKEN_BLOCK, TnScratch, matmul_tn};
 
-/// What the format's [`Instances`](crate::instances::Instances) run.
+/// Kernels that the format's [`Instances`](crate::instances::Instances) run.
 pub(crate) mod kernels {
     pub(crate) use super::forward::Product;
     pub(crate) use super::int8::{Fill as Fill8, Product as Product8};
@@ -33,5 +33,5 @@ pub(crate) mod kernels {
     pub(crate) use super::tn::Sum;
 }
 
-/// Columns of one panel of a packed right operand.
+/// Number of columns in one panel of a packed right operand.
 pub const PANEL_COLS: usize = crate::LANE_PAD;

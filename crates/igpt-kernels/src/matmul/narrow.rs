@@ -1,19 +1,20 @@
-//! Products with few columns: a linear classifier's scores and the gradient of its weights.
+//! Matrix products with few columns: a linear classifier's scores and the gradient of its weights.
 //!
 //! Ten classes would be mostly padding in panels of 32 columns, and packing the images would take as long as the
-//! product. So columns come in strips of 16, and the images are read where they are both times: broadcast value by
-//! value for the scores, as vectors along their features for the gradient.
+//! product. Therefore columns come in strips of 16, and the images are read where they are both times: broadcast value
+//! by value for the scores, as vectors along their features for the gradient.
 
 use super::{Tile, run_rows, tile};
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef};
 
-/// Columns of a strip: one vector of AVX-512, two of the others.
+/// Number of columns in a strip: one vector of AVX-512, two of the others.
 pub const STRIP_COLS: usize = 16;
 
-/// a (m×k) · b (k×n) into `out`. `b` comes in strips, `[n/16][k][16]`. The bits of a row depend on that row and `b`
-/// alone.
+/// Computes the matrix product a (m×k) · b (k×n) into `out`, for few columns.
+///
+/// `b` comes in strips, `[n/16][k][16]`. The bits of a row depend on that row and `b` alone.
 ///
 /// Panics unless the shapes agree and n is a multiple of [`STRIP_COLS`].
 pub fn matmul_narrow(isa: Isa, a: MatRef<'_, f32>, b: &[f32], out: MatMut<'_, f32>) {
@@ -22,8 +23,9 @@ pub fn matmul_narrow(isa: Isa, a: MatRef<'_, f32>, b: &[f32], out: MatMut<'_, f3
     isa.run(Product { a, b, out });
 }
 
-/// dw (n×k) += dyᵀ · x over the m rows of both: `dy` m×n, `x` m×k. The bits of an element depend on its own column of
-/// `dy` and of `x` alone.
+/// Adds the weight gradient dyᵀ · x over the m rows of both to dw (n×k), for few columns; `dy` is m×n, `x` m×k.
+///
+/// The bits of an element depend on its own column of `dy` and of `x` alone.
 ///
 /// Panics unless the shapes agree and k is a multiple of [`STRIP_COLS`].
 pub fn matmul_tn_narrow(isa: Isa, dy: MatRef<'_, f32>, x: MatRef<'_, f32>, dw: MatMut<'_, f32>) {
@@ -85,7 +87,7 @@ impl Kernel for Gradient<'_> {
     }
 }
 
-/// Rows of the left operand, wherever their values are, times 16 columns.
+/// Rows of the left operand, at any location, times 16 columns.
 struct Strip {
     units: usize,
     left: *const u32,

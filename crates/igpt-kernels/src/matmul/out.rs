@@ -1,47 +1,50 @@
-//! Where a product goes: what happens to its sums while they are still in registers.
+//! Destination of a matrix product, and the operations on its sums while they are still in registers.
 
 use crate::activation::{gelu_lanes, gelu_slope_lanes};
 use crate::simd::Simd;
 use crate::{MatMut, MatRef, Scalar};
 
-/// Where a product goes and what happens to it on the way. All targets are m×n.
+/// Destination of a matrix product, with the operations applied on the way; all matrices are m×n.
 #[derive(Debug)]
 pub enum Out<'a, S> {
-    /// The f32 sums.
+    /// Stores the f32 sums.
     F32(MatMut<'a, f32>),
-    /// The f32 sums are added to what is there.
+    /// Adds the f32 sums to the present values.
     AddF32(MatMut<'a, f32>),
-    /// `out` is the f32 sums plus `to`.
+    /// Stores the f32 sums plus `to` in `out`.
     SumF32 {
-        /// What the product is added to.
+        /// Matrix that is added to the product.
         to: MatRef<'a, f32>,
-        /// Both together.
+        /// Destination of the sum.
         out: MatMut<'a, f32>,
     },
-    /// Rounded to `S`.
+    /// Stores the sums rounded to `S`.
     Store(MatMut<'a, S>),
-    /// `pre` is the product rounded to `S`, `out` the quick GELU x · sigmoid(1.702 x) of that rounded value, which is
-    /// all that the backward pass will see.
+    /// Stores the product and its activation.
+    ///
+    /// `pre` is the product rounded to `S`. `out` is the quick GELU x · sigmoid(1.702 x) of that rounded value, which
+    /// is all that the backward pass will see.
     Gelu {
-        /// The product.
+        /// Destination of the product.
         pre: MatMut<'a, S>,
-        /// Its activation.
+        /// Destination of the activation.
         out: MatMut<'a, S>,
     },
-    /// The product is the gradient of the activation of `pre`: `d` becomes that of `pre` itself, `out` the activation
-    /// once more.
+    /// Applies the backward pass of the activation to the product, which is the gradient of the activation of `pre`.
+    ///
+    /// `d` receives the gradient of `pre` itself, `out` the activation once more.
     GeluBackward {
-        /// What was activated.
+        /// Input of the activation.
         pre: MatRef<'a, S>,
-        /// Its gradient.
+        /// Destination of the gradient of `pre`.
         d: MatMut<'a, S>,
-        /// Its activation.
+        /// Destination of the activation of `pre`.
         out: MatMut<'a, S>,
     },
 }
 
 impl<S> Out<'_, S> {
-    /// Columns of the product.
+    /// Number of columns of the product.
     pub fn cols(&self) -> usize {
         match self {
             Out::F32(out) | Out::AddF32(out) | Out::SumF32 { out, .. } => out.cols(),
@@ -51,7 +54,7 @@ impl<S> Out<'_, S> {
 }
 
 impl<'a, S> Out<'a, S> {
-    /// Panics unless everything is m×n.
+    /// Panics unless all matrices are m×n.
     pub(super) fn checked(self, m: usize, n: usize) -> Target<S> {
         match self {
             Out::F32(out) => Target::F32(Place::new(out, m, n)),
@@ -69,7 +72,7 @@ impl<'a, S> Out<'a, S> {
     }
 }
 
-/// A checked m×n matrix to read.
+/// Checked m×n matrix to read.
 #[derive(Clone, Copy)]
 pub(super) struct Source<T> {
     start: *const T,
@@ -91,7 +94,7 @@ impl<T> Source<T> {
     }
 }
 
-/// A checked m×n target.
+/// Checked m×n target.
 #[derive(Clone, Copy)]
 pub(super) struct Place<T> {
     start: *mut T,
@@ -104,7 +107,7 @@ impl<T> Place<T> {
         Self { start: out.as_mut_ptr(), stride: out.stride() }
     }
 
-    /// The same elements for reading.
+    /// Read-only view of the same elements.
     fn source(&self) -> Source<T> {
         Source { start: self.start, stride: self.stride }
     }
@@ -127,19 +130,19 @@ pub(super) enum Target<S> {
     GeluBackward(Source<S>, Place<S>, Place<S>),
 }
 
-/// Two vectors of columns of a product: their bias and where they go.
+/// Two vectors of columns of a product: their bias and destination.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<S> {
-    /// The biases of these columns.
+    /// Biases of these columns.
     pub(super) bias: Option<*const f32>,
     pub(super) target: Target<S>,
-    /// The first row and column of the target.
+    /// First row and column of the target.
     pub(super) row: usize,
     pub(super) col: usize,
 }
 
 impl<S: Scalar> Finish<S> {
-    /// Asks for what the sums will meet, so that it has arrived when they are done.
+    /// Prefetches the values that the sums will be combined with, so that they have arrived in time.
     ///
     /// # Safety
     /// The target must have rows `row .. row + MR` from the first on.

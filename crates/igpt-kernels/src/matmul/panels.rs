@@ -1,7 +1,7 @@
 //! Right operands of matrix products, packed so that the micro-kernel reads them front to back.
 //!
-//! A k×n operand becomes n/32 panels, each k/PACK rows of 32 units: the layout `[n/32][k/PACK][32]`. The panels of
-//! one operand are independent, so that packing them can be shared out.
+//! A k×n operand becomes n/32 panels, each k/PACK rows of 32 units: the layout `[n/32][k/PACK][32]`. The panels of one
+//! operand are independent, so that packing them can be divided among threads.
 
 use super::PANEL_COLS;
 use crate::isa::{Isa, Kernel};
@@ -10,7 +10,7 @@ use crate::{Buffer, MatMut, MatRef, Scalar};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A packed k×n right operand that owns its memory: allocate once, pack again whenever the values change.
+/// Packed k×n right operand of a matrix product, in memory that is allocated once and packed again for new values.
 #[derive(Clone, Debug)]
 pub struct Panels<S> {
     units: Buffer<u32>,
@@ -20,15 +20,16 @@ pub struct Panels<S> {
 }
 
 impl<S: Scalar> Panels<S> {
-    /// Room for a k×n operand, zero until packed. `k` is rounded up to a multiple of PACK (the rest is zero);
-    /// panics unless `n` is a multiple of 32.
+    /// Allocates space for a k×n operand, zero until packed.
+    ///
+    /// `k` is rounded up to a multiple of PACK (the rest is zero). Panics unless `n` is a multiple of 32.
     pub fn new(k: usize, n: usize) -> Self {
         assert_eq!(n % PANEL_COLS, 0, "columns of a packed operand come in panels of {PANEL_COLS}");
         let k = k.next_multiple_of(S::PACK);
         Self { units: Buffer::zeroed(k / S::PACK * n), k, n, format: PhantomData }
     }
 
-    /// The length of the summed dimension, padding included.
+    /// Length of the summed dimension, including padding.
     pub fn k(&self) -> usize {
         self.k
     }
@@ -36,15 +37,15 @@ impl<S: Scalar> Panels<S> {
     pub fn n(&self) -> usize {
         self.n
     }
-    /// Units in one panel.
+    /// Number of units in one panel.
     pub fn panel_len(&self) -> usize {
         self.k / S::PACK * PANEL_COLS
     }
-    /// All units; panel `i` is the i-th run of [`panel_len`](Panels::panel_len).
+    /// All units; panel `i` is the i-th chunk of [`panel_len`](Panels::panel_len).
     pub fn units_mut(&mut self) -> &mut [u32] {
         &mut self.units
     }
-    /// The panels of the range only: columns `32 * start .. 32 * end`.
+    /// Panels of the range only: columns `32 * start .. 32 * end`.
     pub fn panels(&self, range: Range<usize>) -> PanelsRef<'_, S> {
         PanelsRef { units: &self.units, k: self.k, n: self.n, format: PhantomData }.panels(range)
     }
@@ -55,14 +56,14 @@ impl<S: Scalar> Panels<S> {
             pack_panel::<S>(isa, i, src, transposed, panel);
         }
     }
-    /// Packs a whole operand (see [`pack_tokens`]).
+    /// Packs a whole operand to be summed over tokens (see [`pack_tokens`]).
     pub fn pack_tokens(&mut self, isa: Isa, dy: MatRef<S>) {
         let (panels, len) = (self.n / PANEL_COLS, self.panel_len());
         pack_tokens(isa, dy, MatMut::new(&mut self.units, panels, len));
     }
 }
 
-/// A borrowed run of panels.
+/// Borrowed range of panels of a packed right operand.
 #[derive(Clone, Copy, Debug)]
 pub struct PanelsRef<'a, S> {
     pub(super) units: &'a [u32],
@@ -72,14 +73,14 @@ pub struct PanelsRef<'a, S> {
 }
 
 impl<'a, S: Scalar> PanelsRef<'a, S> {
-    /// Panels of `k` rows (padded up to whole units) and `n` columns that lie in a larger buffer.
+    /// Panels of `k` rows (padded up to whole units) and `n` columns that are part of a larger buffer.
     pub fn new(units: &'a [u32], k: usize, n: usize) -> Self {
         let k = k.next_multiple_of(S::PACK);
         assert_eq!(n % PANEL_COLS, 0, "columns of a packed operand come in panels of {PANEL_COLS}");
         assert_eq!(units.len(), k / S::PACK * n, "a packed {k}×{n} operand");
         Self { units, k, n, format: PhantomData }
     }
-    /// The panels of the range only: columns `32 * start .. 32 * end`.
+    /// Panels of the range only: columns `32 * start .. 32 * end`.
     pub fn panels(&self, range: Range<usize>) -> PanelsRef<'a, S> {
         let len = self.k / S::PACK * PANEL_COLS;
         let n = range.len() * PANEL_COLS;
@@ -93,9 +94,10 @@ impl<'a, S: Scalar> From<&'a Panels<S>> for PanelsRef<'a, S> {
     }
 }
 
-/// Packs columns `32 * panel ..` of a k×n operand given in f32, rounded to `S`, into `dst`, one panel's units.
-/// `src` is the operand itself or, `transposed`, its n×k transpose. Units and columns beyond `src` become zero.
-/// Panics when `src` is longer in k than the panel.
+/// Packs columns `32 * panel ..` of a k×n f32 operand, rounded to `S`, into `dst`, one panel's units.
+///
+/// `src` is the operand itself or, if `transposed`, its n×k transpose. Units and columns beyond `src` become zero.
+/// Panics if `src` is longer in k than the panel.
 pub fn pack_panel<S: Scalar>(isa: Isa, panel: usize, src: MatRef<f32>, transposed: bool, dst: &mut [u32]) {
     let k = if transposed { src.cols() } else { src.rows() };
     assert_eq!(dst.len() % PANEL_COLS, 0, "a panel has rows of {PANEL_COLS} units");
@@ -108,9 +110,10 @@ pub fn pack_panel<S: Scalar>(isa: Isa, panel: usize, src: MatRef<f32>, transpose
     }
 }
 
-/// Packs `dy` (T×n, n a multiple of 32), which will be summed over its rows: row i of `panels` gets columns
-/// `32 * i ..`, T/PACK rows of 32 units. When T is odd the last unit's other half is zero. Panics unless the shapes
-/// agree.
+/// Packs `dy` (T×n, n a multiple of 32) for a sum over its rows, the tokens.
+///
+/// Row i of `panels` receives columns `32 * i ..`: T/PACK rows of 32 units. If T is odd, the last unit's other half is
+/// zero. Panics unless the shapes agree.
 pub fn pack_tokens<S: Scalar>(isa: Isa, dy: MatRef<S>, panels: MatMut<u32>) {
     let shape = (dy.cols() / PANEL_COLS, dy.rows().div_ceil(S::PACK) * PANEL_COLS);
     assert_eq!(dy.cols() % PANEL_COLS, 0, "columns of a packed operand come in panels of {PANEL_COLS}");
@@ -153,7 +156,7 @@ pub(crate) struct Transposed<'a, S> {
     format: PhantomData<S>,
 }
 
-/// LANES × LANES units, with room for the widest vectors.
+/// LANES × LANES units, with space for the widest vectors.
 #[repr(align(64))]
 struct Block([[u32; 16]; 16]);
 
@@ -185,9 +188,10 @@ impl<S: Scalar> Kernel for Transposed<'_, S> {
     }
 }
 
-/// The columns of LANES rows of LANES units, `stride` apart. Zipping the first half of the rows with the second moves the
-/// highest bit of the row number to the lowest of the lane number and all others up; after log2(LANES) rounds the two
-/// have changed places.
+/// Transposes LANES rows of LANES units, `stride` apart.
+///
+/// Zipping the first half of the rows with the second moves the highest bit of the row number to the lowest of the lane
+/// number and all others up. After log2(LANES) rounds the two numbers have changed places.
 #[inline(always)]
 pub(crate) fn transpose<V: Simd>(simd: V, units: &[u32], stride: usize) -> [V::U32; 16] {
     let mut rows = [simd.splat_unit(0); 16];
@@ -205,7 +209,7 @@ pub(crate) fn transpose<V: Simd>(simd: V, units: &[u32], stride: usize) -> [V::U
     rows
 }
 
-/// LANES values from `row[at]` on, zeros behind its end.
+/// Reads LANES values from `row[at]` on, with zeros after its end.
 #[inline(always)]
 fn read_up_to<V: Simd>(simd: V, row: &[f32], at: usize) -> V::F32 {
     if at + V::LANES <= row.len() { simd.read(&row[at..]) } else { simd.read_partial(row.get(at..).unwrap_or(&[])) }
@@ -235,8 +239,9 @@ impl<S: Scalar> Kernel for Tokens<'_, S> {
     }
 }
 
-/// Row `unit` of units of `src` (rows `PACK * unit ..`, zero behind the last), `dst` being as long as the rows, a
-/// multiple of LANES.
+/// Writes row `unit` of units of `src` (rows `PACK * unit ..`, zero after the last).
+///
+/// `dst` is as long as the rows, a multiple of LANES.
 #[inline(always)]
 pub(super) fn interleave_rows<V: Simd, S: Scalar>(simd: V, src: MatRef<S>, unit: usize, dst: &mut [u32]) {
     const NONE: [half::bf16; 16] = [half::bf16::ZERO; 16];

@@ -5,7 +5,7 @@ use crate::testing::{EPS, Framed, ROWS, assert_close, values};
 use crate::{Isa, MatMut, MatRef, Scalar, activation, bf16, reference};
 use proptest::prelude::*;
 
-/// A left operand of m×k values; its rows start at whole units, as `matmul` asks.
+/// Left operand of m×k values; its rows start at whole units, as `matmul` requires.
 struct Left<S>(Framed<S>, usize);
 
 impl<S: Scalar> Left<S> {
@@ -23,7 +23,7 @@ fn packed<S: Scalar>(isa: Isa, w: MatRef<f32>) -> Panels<S> {
     panels
 }
 
-/// m×k times k×n on every instruction set, with every kind of output, with and without a bias.
+/// Tests m×k times k×n on every instruction set, with every kind of output, with and without a bias.
 fn check_product<S: Scalar>(m: usize, k: usize, n: usize, seed: u64) {
     let a = Left::<S>::new(m, k, seed);
     // Weights that `S` can hold, so that packing rounds nothing and the reference sees what the kernel sees.
@@ -82,7 +82,7 @@ fn check_product<S: Scalar>(m: usize, k: usize, n: usize, seed: u64) {
     }
 }
 
-/// The product as the gradient of an activation: what the element-wise kernel makes of the f32 product.
+/// Tests the product as the gradient of an activation, against the element-wise kernel on the f32 product.
 fn check_gelu_backward<S: Scalar>(
     isa: Isa,
     a: MatRef<S>,
@@ -113,7 +113,7 @@ fn check_gelu_backward<S: Scalar>(
     }
 }
 
-/// Column by column of a T×k left and a T×n right operand, added to what is there or not.
+/// Tests the product of a T×k left and a T×n right operand column by column, stored or added.
 fn check_tn<S: Scalar>(tokens: usize, k: usize, n: usize, seed: u64) {
     let x = Framed::<S>::new(&values(tokens * k, seed), tokens, k, k);
     let dy = Framed::<S>::new(&values(tokens * n, seed + 1), tokens, n, n);
@@ -150,7 +150,7 @@ fn products_match_the_reference_at_every_edge() {
             check_product::<bf16>(m, k, n, 1);
         }
     }
-    // So many panels that tiles take their columns in two blocks.
+    // There are so many panels that tiles take their columns in two blocks.
     check_product::<bf16>(33, 4096, 160, 1);
 }
 
@@ -186,7 +186,7 @@ proptest! {
     }
 }
 
-/// Whole products cut into rows, strips of rows and runs of panels.
+/// Tests whole products cut into rows, strips of rows and ranges of panels.
 fn check_cuts<S: Scalar>(k: usize) {
     let (m, n) = (700, 96);
     let a = Left::<S>::new(m, k, 5);
@@ -219,7 +219,7 @@ fn a_rows_bits_do_not_depend_on_its_company() {
     }
 }
 
-/// Several spans at once, one after the other, and in a scratch full of NaNs.
+/// Tests several spans at once, one after the other, and with scratch memory full of NaNs.
 fn check_spans<S: Scalar>(spans: usize, tokens: usize, k: usize) {
     let n = 64;
     let x = Framed::<S>::new(&values(spans * tokens * k, 11), spans * tokens, k, k);
@@ -239,7 +239,7 @@ fn check_spans<S: Scalar>(spans: usize, tokens: usize, k: usize) {
         }
         assert_eq!(at_once, one_by_one, "{what}");
         for s in 0..spans {
-            // Rows of zeros behind the last token.
+            // Rows of zeros follow the last token.
             let mut filled = Panels::<S>::new(tokens.next_multiple_of(2 * TILE_UNITS), n);
             let (count, len) = (n / PANEL_COLS, filled.panel_len());
             let units = tokens.div_ceil(S::PACK) * PANEL_COLS;
@@ -268,7 +268,7 @@ fn spans_at_once_have_the_bits_of_one_after_the_other() {
     check_spans::<bf16>(20, 512, 128);
 }
 
-/// A weight gradient cut into runs of columns of `x` and of panels of `dy`.
+/// Tests a weight gradient cut into ranges of columns of `x` and of panels of `dy`.
 fn check_tn_cuts<S: Scalar>() {
     let (tokens, k, n) = (TOKEN_BLOCK + 77, 45, 64);
     let x = Framed::<S>::new(&values(tokens * k, 7), tokens, k, k);
@@ -301,7 +301,7 @@ fn a_weight_gradients_bits_do_not_depend_on_the_cut() {
     check_tn_cuts::<bf16>();
 }
 
-/// The layout by its definition, from the operand and from its transpose, padded where these end early.
+/// Layout by its definition, from the operand and from its transpose, padded beyond their ends.
 fn check_packing<S: Scalar>(k: usize, n: usize) {
     let w = Framed::<f32>::new(&values(k * n, 9), k, n, n);
     let transposed: Vec<f64> = (0..n * k).map(|i| w.view().row(i % k)[i / k] as f64).collect();
@@ -336,7 +336,8 @@ fn packing_follows_the_documented_layout() {
     }
 }
 
-/// Packing tokens a few rows at a time, as the backward pass does, gives the same panels as packing them at once.
+/// Tests that packing tokens a few rows at a time, as the backward pass does, makes the same panels as packing them at
+/// once.
 fn check_token_runs<S: Scalar>(tokens: usize, n: usize) {
     let dy = Framed::<S>::new(&values(tokens * n, 10), tokens, n, n);
     for isa in Isa::available() {

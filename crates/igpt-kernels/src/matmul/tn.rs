@@ -1,7 +1,7 @@
-//! The gradient of a weight: the product of activations, transposed, and gradients, summed over tokens.
+//! Weight gradient: the product of transposed activations and gradients, summed over tokens.
 //!
-//! The sum runs down the rows of both operands, so both are packed: the right one once by the caller, shared by
-//! everyone who works on a block of the left one's columns; that block here, 512 tokens at a time.
+//! The sum runs down the rows of both operands, so both are packed. The caller packs the right one once, for all who
+//! work on a block of the left one's columns. That block is packed here, 512 tokens at a time.
 
 use super::out::{Finish, Out};
 use super::{PANEL_COLS, PanelsRef, Tile, panels, run_rows, tile};
@@ -10,24 +10,27 @@ use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
 use crate::{Buffer, MatMut, MatRef, Scalar};
 
-/// Sums over tokens are cut after every so many tokens of an image.
+/// Number of tokens of an image after which sums over tokens are cut.
 pub const TOKEN_BLOCK: usize = 512;
 
-/// Columns of the left operand that are packed side by side; a multiple of all LANES.
+/// Number of columns of the left operand that are packed side by side; a multiple of all LANES.
 const GROUP: usize = 16;
-/// Tiles take as many blocks of tokens at a time as there is room for in so many bytes of the left operand, half of the
-/// L2 cache, so that each panel's part of the gradient is fetched once for all of them.
+/// Size in bytes of the left operand's blocks of tokens that tiles take at a time, half of the L2 cache.
+///
+/// Each panel's part of the gradient is fetched once for all of them.
 const LEFT_BYTES: usize = 1 << 20;
 
-/// Memory for packed blocks of the left operand, and one panel of the right one. Keep one per worker: it grows to the
-/// largest and stays.
+/// Scratch memory of [`matmul_tn`]: packed blocks of the left operand, and one panel of the right one.
+///
+/// Keep one per worker: it grows to the largest size needed and stays.
 #[derive(Debug, Default)]
 pub struct TnScratch {
     units: Buffer<u32>,
 }
 
 impl TnScratch {
-    /// Bytes that it grows to, by `cols` columns of `spans` times `tokens` tokens, with matrix instructions or without.
+    /// Size in bytes that it grows to, for `cols` columns of `spans` times `tokens` tokens, with matrix instructions or
+    /// without.
     pub fn bytes<S: Scalar>(tiles: bool, cols: usize, tokens: usize, spans: usize) -> usize {
         Room::new::<S>(tiles, cols, tokens, spans).units() * size_of::<u32>()
     }
@@ -35,27 +38,27 @@ impl TnScratch {
 
 #[cfg(test)]
 impl TnScratch {
-    /// Room for so many units, all of them `unit`.
+    /// Scratch memory of `units` units, all of them `unit`.
     pub(super) fn filled(unit: u32, units: usize) -> Self {
         let mut scratch = Self { units: Buffer::zeroed(units) };
         scratch.units.fill(unit);
         scratch
     }
 
-    /// Bytes that it has now.
+    /// Present size in bytes.
     pub(super) fn held(&self) -> usize {
         size_of_val(&self.units[..])
     }
 }
 
-/// What the packed blocks take.
+/// Sizes of the packed blocks.
 #[derive(Clone, Copy)]
 struct Room {
-    /// Units of a packed block, the largest.
+    /// Largest number of units in a packed block.
     block: usize,
-    /// Blocks at a time.
+    /// Number of blocks at a time.
     blocks: usize,
-    /// Units of a panel that is filled up for tiles.
+    /// Number of units in a panel that is padded for tiles.
     panel: usize,
 }
 
@@ -78,11 +81,16 @@ impl Room {
     }
 }
 
-/// dw (k×n) = xᵀ · dy over the tokens of some spans, such as images; added to what is there if `add`. `x` is (spans·T)×k
-/// (a view of some columns), each span's `dy` T×n in panels packed by [`pack_tokens`](super::pack_tokens), which may have
-/// rows of zeros behind the last token: tiles need not copy them where they have a multiple of [`TILE_UNITS`]. Sums run in
-/// the order of tokens: vectors sum every 512 of a span and then add them to `dw`, tiles go on from what is there. The
-/// bits of an element depend on its own column of `x` and of `dy` alone, and are the same when the spans come one by one.
+/// Computes the weight gradient dw (k×n) = xᵀ · dy over the tokens of some spans, such as images; `add` adds it to
+/// `dw`.
+///
+/// `x` is (spans·T)×k (a view of some columns). Each span's `dy` is T×n in panels packed by
+/// [`pack_tokens`](super::pack_tokens). The panels may have rows of zeros after the last token; if their number of rows
+/// is a multiple of [`TILE_UNITS`], tiles need not copy them.
+///
+/// Sums run in the order of tokens: vectors sum every 512 of a span and then add them to `dw`, while tiles start from
+/// the present values. The bits of an element depend on its own column of `x` and of `dy` alone, and are the same if
+/// the spans come one by one.
 ///
 /// Panics unless the shapes agree.
 pub fn matmul_tn<S: Scalar>(
@@ -119,32 +127,32 @@ pub fn matmul_tn<S: Scalar>(
 struct Blocks<'a, S> {
     x: MatRef<'a, S>,
     dy: &'a [PanelsRef<'a, S>],
-    /// Tokens of a span.
+    /// Number of tokens in a span.
     tokens: usize,
     first: usize,
     count: usize,
 }
 
 impl<'a, S: Scalar> Blocks<'a, S> {
-    /// All of them.
+    /// All blocks of the operands.
     fn new(x: MatRef<'a, S>, dy: &'a [PanelsRef<'a, S>]) -> Self {
         let tokens = x.rows() / dy.len().max(1);
         Self { x, dy, tokens, first: 0, count: dy.len() * tokens.div_ceil(TOKEN_BLOCK) }
     }
 
-    /// The span of a block, counted from the first, and its first token in there.
+    /// Index of a block's span among these, and the block's first token in it.
     fn place(&self, block: usize) -> (usize, usize) {
         let (block, in_span) = (self.first + block, self.tokens.div_ceil(TOKEN_BLOCK));
         (block / in_span, block % in_span * TOKEN_BLOCK)
     }
 
-    /// A block of the left operand, tokens × k.
+    /// Block of the left operand, tokens × k.
     fn left(&self, block: usize) -> MatRef<'a, S> {
         let (span, first) = self.place(block);
         self.x.view(span * self.tokens + first, TOKEN_BLOCK.min(self.tokens - first), 0, self.x.cols())
     }
 
-    /// A block's first `units` rows of the panel that column `col` lies in, or as many as there are.
+    /// A block's first `units` rows of the panel with column `col`, or as many as there are.
     fn right(&self, block: usize, col: usize, units: usize) -> &'a [u32] {
         let (span, first) = self.place(block);
         let panel = self.dy[span].panels(col / PANEL_COLS..col / PANEL_COLS + 1).units;
@@ -153,7 +161,7 @@ impl<'a, S: Scalar> Blocks<'a, S> {
     }
 }
 
-/// The sum over some blocks: one without matrix instructions.
+/// Sum over some blocks, or over one without matrix instructions.
 pub(crate) struct Sum<'a, S> {
     blocks: Blocks<'a, S>,
     dw: MatMut<'a, f32>,
@@ -195,7 +203,7 @@ impl<S: Scalar> Sum<'_, S> {
         }
     }
 
-    /// Both operands are filled up with zeros to whole tiles of units.
+    /// Both operands are padded with zeros to whole tiles of units.
     #[inline(always)]
     fn run_with_tiles<V: Simd>(mut self, simd: V, tiles: &mut Tiles) {
         let (k, n, size) = (self.dw.rows(), self.dw.cols(), self.room.block.max(1));
@@ -227,7 +235,7 @@ impl<S: Scalar> Sum<'_, S> {
     }
 }
 
-/// A panel's rows, zeros behind them up to `units`; `spare` has room for so many.
+/// A panel's rows with zeros after them up to `units`; `spare` has space for these.
 #[inline(always)]
 fn fill_up<'a>(rows: &'a [u32], units: usize, spare: &'a mut [u32]) -> &'a [u32] {
     let len = units * PANEL_COLS;
@@ -264,10 +272,10 @@ fn pack<V: Simd, S: Scalar>(simd: V, x: MatRef<S>, units: usize, packed: &mut [u
     }
 }
 
-/// Turns packed groups, block by block of 16 units, to `[column][unit]`: a tile's rows are columns of the operand.
+/// Transposes packed groups, block by block of 16 units, to `[column][unit]`: a tile's rows are columns of the operand.
 #[inline(always)]
 fn turn<V: Simd>(simd: V, packed: &mut [u32]) {
-    // With tiles vectors have sixteen lanes: a block of units and columns is one of a transposition.
+    // With tiles, vectors have sixteen lanes: a block of units and columns is one transposition.
     for block in packed.chunks_exact_mut(GROUP * TILE_UNITS) {
         let columns = panels::transpose(simd, block, GROUP);
         for (row, column) in block.chunks_exact_mut(GROUP).zip(columns) {

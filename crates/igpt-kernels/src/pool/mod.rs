@@ -1,10 +1,10 @@
-//! A small thread pool that hands out disjoint parts of a job one by one.
+//! Thread pool that hands out disjoint parts of a job one by one.
 //!
-//! Work is cut by the shape of the problem and the cuts are handed out dynamically in index order, so the
-//! number of threads (and whatever else the machine is doing) decides only when a part runs, never what it
-//! computes. Nobody waits for a thread that has not started: a job that the others finished is closed before
-//! a sleeping worker joins it. Waiting is a few microseconds of spinning, then yielding, then sleeping, because
-//! threads that spin for long collapse when the machine is shared.
+//! Work is cut by the shape of the problem, and the parts are handed out dynamically in index order. The number of
+//! threads, and the load of the machine, therefore decide only when a part runs, never what it computes. A job never
+//! waits for a thread that has not started: once the others have finished it, it is closed before a sleeping worker
+//! joins it. Waiting is a few microseconds of spinning, then yielding, then sleeping, because long spinning collapses
+//! when the machine is shared.
 
 mod parts;
 #[cfg(test)]
@@ -19,10 +19,11 @@ use std::thread::JoinHandle;
 
 pub use parts::{All, Chunks, Either, Grid, Heads, Parts, Then, all, chunks, columns, grid, heads, rows, then};
 
-/// Turns of `spin_loop` before a waiting thread yields: some 2 to 5 µs.
+/// Number of `spin_loop` turns before a waiting thread yields: about 2 to 5 µs.
 const SPINS: usize = 128;
-/// Turns of `yield_now` before a waiting thread sleeps: some 100 µs, longer than what the phases of a decoding step
-/// leave to one thread; whoever else wants the processor gets it at each turn.
+/// Number of `yield_now` turns before a waiting thread sleeps: about 100 µs.
+///
+/// This is longer than the single-threaded phases of a decoding step. Other users of the processor get it at each turn.
 const YIELDS: usize = 200;
 
 /// `Shared::state` is a job's generation, whether it still takes workers, and how many are inside.
@@ -35,12 +36,12 @@ thread_local! {
     static IN_JOB: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A fixed team of threads: the caller and `threads - 1` workers that live as long as the pool.
+/// Thread pool: the caller and `threads - 1` workers that live as long as the pool.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// One job at a time; a second caller waits here.
+    /// Lock for one job at a time; a second caller waits here.
     callers: Mutex<()>,
 }
 
@@ -49,7 +50,7 @@ type Job = *const (dyn Fn(usize) + Sync);
 
 struct Shared {
     state: AtomicU64,
-    /// Written by the caller while the state is closed with nobody inside; read only by who got inside.
+    /// Written by the caller while the state is closed with no worker inside; read only by workers that got inside.
     job: UnsafeCell<Option<Job>>,
     stop: AtomicBool,
     sleeping_workers: AtomicUsize,
@@ -72,8 +73,9 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the caller counted; 0 is taken as 1. When the system refuses to start that
-    /// many, the pool has those that it got (see [`Pool::threads`]).
+    /// Starts a pool of `threads` threads, including the caller; 0 counts as 1.
+    ///
+    /// If the system refuses to start that many, the pool has fewer (see [`Pool::threads`]).
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
@@ -95,8 +97,10 @@ impl Pool {
         Self { shared, workers, callers: Mutex::new(()) }
     }
 
-    /// How many threads to start where `asked` are asked for, 0 being one a core. Several on one core only take turns,
-    /// and each has buffers of its own, so there is an end to them; results don't depend on it.
+    /// Number of threads to start if `asked` are requested; 0 requests one per core.
+    ///
+    /// The number is limited, since several threads on one core only alternate, and each has buffers of its own.
+    /// Results don't depend on it.
     pub fn team(asked: usize) -> usize {
         const FEW: usize = 32;
         const EACH_CORE: usize = 4;
@@ -104,32 +108,33 @@ impl Pool {
         if asked == 0 { cores } else { asked.min((EACH_CORE * cores).max(FEW)) }
     }
 
-    /// How many threads the system offers this process.
+    /// Number of threads that the system offers this process.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    /// Threads that work on a job, the caller counted.
+    /// Number of threads that work on a job, including the caller.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Calls `f(index, part, scratch of this thread)` once for every part and returns when all are done.
+    /// Calls `f(index, part, scratch of this thread)` once for every part, and returns when all are done.
     ///
-    /// Parts are handed out in index order. A panic in `f` stops the handing out and, once every thread has left
-    /// the job, goes on in the caller; the pool remains usable. Called from inside a part of any pool's job, it
-    /// runs on the calling thread alone. Panics when `scratch` is shorter than [`Pool::threads`].
+    /// Parts are handed out in index order. A panic in `f` stops this and, once every thread has left the job, resumes
+    /// in the caller; the pool remains usable. Called from inside a part of any pool's job, it runs on the calling
+    /// thread alone. Panics if `scratch` is shorter than [`Pool::threads`].
     pub fn each<P: Parts, W: Send>(&self, parts: P, scratch: &mut [W], f: impl Fn(usize, P::Part, &mut W) + Sync) {
         self.deal(parts, 1, scratch, f);
     }
 
-    /// As [`Pool::each`] for parts that lie behind each other in memory and are only read: each thread has a run of
-    /// neighbouring parts to itself, so that it reads one stream, and helps with the others' runs after its own.
+    /// Like [`Pool::each`] for parts that are adjacent in memory and only read: each thread has a range of its own.
+    ///
+    /// A thread thus reads one stream, and helps with the other ranges after its own.
     pub fn stream<P: Parts, W: Send>(&self, parts: P, scratch: &mut [W], f: impl Fn(usize, P::Part, &mut W) + Sync) {
         self.deal(parts, self.threads(), scratch, f);
     }
 
-    /// Hands out the parts from a number of runs.
+    /// Hands out the parts from `runs` ranges.
     fn deal<P: Parts, W: Send>(
         &self,
         parts: P,
@@ -169,18 +174,18 @@ impl Pool {
         }
     }
 
-    /// [`Pool::each`] without scratch.
+    /// Like [`Pool::each`], without scratch memory.
     pub fn for_each<P: Parts>(&self, parts: P, f: impl Fn(usize, P::Part) + Sync) {
         self.each(parts, &mut vec![(); self.threads()], |index, part, ()| f(index, part));
     }
 
-    /// Calls `f` once for every index below `n`; otherwise as [`Pool::each`].
+    /// Calls `f` once for every index below `n`; otherwise like [`Pool::each`].
     pub fn run(&self, n: usize, f: impl Fn(usize) + Sync) {
         self.each(0..n, &mut vec![(); self.threads()], |index, _, ()| f(index));
     }
 
-    /// Runs `job` on the calling thread and on the workers that come in time; `helpers` of them are of use.
-    /// `job` must not panic.
+    /// Runs `job`, which must not panic, on the calling thread and on the workers that arrive in time; at most
+    /// `helpers` of them are useful.
     fn share(&self, helpers: usize, job: &(dyn Fn(usize) + Sync)) {
         let _one_job = lock(&self.callers);
         let shared = &*self.shared;
@@ -213,14 +218,14 @@ impl Drop for Pool {
             self.shared.work.notify_all();
         }
         for worker in self.workers.drain(..) {
-            // A worker catches its job's panics, so there is nothing to learn from its result.
+            // A worker catches its job's panics, so its result has no information.
             let _ = worker.join();
         }
     }
 }
 
 impl Shared {
-    /// A worker's life: wait for a job that it has not seen, join it, leave it.
+    /// A worker's loop: wait for a new job, join it, leave it.
     fn serve(&self, worker: usize) {
         IN_JOB.set(true);
         let mut seen = 0;
@@ -241,7 +246,7 @@ impl Shared {
         }
     }
 
-    /// Gets inside the first open job whose generation is not `seen`; `None` when the pool is being dropped.
+    /// Enters the first open job whose generation is not `seen`; `None` when the pool is being dropped.
     fn join_job(&self, seen: u64) -> Option<u64> {
         let mut turns = 0;
         loop {
@@ -286,10 +291,10 @@ impl Shared {
     }
 }
 
-/// Gives each index below `count` to one thread, in order within each run of neighbours.
+/// Hands out each index below `count` to one thread, in order within each range.
 struct Dealer {
     count: usize,
-    /// The next index of each run.
+    /// Next index of each range.
     next: Vec<AtomicUsize>,
 }
 
@@ -298,7 +303,7 @@ impl Dealer {
         Self { count, next: (0..runs).map(|run| AtomicUsize::new(count * run / runs)).collect() }
     }
 
-    /// Calls `f` with what is left, the worker's own run first.
+    /// Calls `f` with the remaining indices, the worker's own range first.
     fn hand_out(&self, worker: usize, mut f: impl FnMut(usize)) {
         let runs = self.next.len();
         for run in (0..runs).map(|i| (worker + i) % runs) {
@@ -313,13 +318,13 @@ impl Dealer {
         }
     }
 
-    /// Nothing more is handed out.
+    /// Stops handing out indices.
     fn stop(&self) {
         self.next.iter().for_each(|next| next.store(self.count, SeqCst));
     }
 }
 
-/// Whether the state shows an open job of another generation than `seen`.
+/// Whether the state is that of an open job of another generation than `seen`.
 fn fresh(state: u64, seen: u64) -> bool {
     state & OPEN != 0 && state & !(GENERATION - 1) != seen
 }
@@ -335,16 +340,16 @@ fn pause(turns: &mut usize) -> bool {
     true
 }
 
-/// Nothing is guarded by these locks that a panic could leave half done.
+/// Locks, ignoring poison: these locks guard nothing that a panic could leave half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A pointer that several threads may hold because each uses other elements.
+/// Pointer that several threads may hold because each uses other elements.
 struct SharedMut<W>(*mut W);
 
 impl<W> SharedMut<W> {
-    /// A method, so that closures capture the whole wrapper and not its field.
+    /// Method access, so that closures capture the whole wrapper and not its field.
     fn get(&self) -> *mut W {
         self.0
     }

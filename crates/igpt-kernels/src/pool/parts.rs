@@ -5,21 +5,25 @@ use std::ops::Range;
 
 use crate::MatMut;
 
-/// A job's data cut into parts, numbered from 0, none of which overlap. Tuples of two to four cuts with equal
-/// numbers of parts are handed out side by side; a range has its indices as parts and no data.
+/// Data of a job, cut into disjoint parts numbered from 0.
+///
+/// Tuples of two to four cuts with equal numbers of parts are handed out side by side. A range has its indices as parts
+/// and no data.
 ///
 /// # Safety
 /// The parts of different indices must not share memory that either can write.
 pub unsafe trait Parts: Sync + sealed::Sealed {
-    /// What one task gets.
+    /// Part of the data, for one task.
     type Part: Send;
-    /// Number of parts. Panics when the members of a tuple disagree.
+    /// Number of parts.
+    ///
+    /// Panics if the members of a tuple disagree.
     fn len(&self) -> usize;
-    /// Whether there is nothing to do.
+    /// Whether there are no parts.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Part `index`.
+    /// Returns part `index`.
     ///
     /// # Safety
     /// `index < self.len()`, and each index is taken at most once in the life of the cut.
@@ -40,7 +44,7 @@ mod sealed {
     impl<A, B, C, D> Sealed for (A, B, C, D) {}
 }
 
-/// A slice in runs of equal length; see [`chunks`].
+/// Slice cut into chunks of equal length; see [`chunks`].
 #[derive(Debug)]
 pub struct Chunks<'a, T> {
     data: *mut T,
@@ -49,7 +53,9 @@ pub struct Chunks<'a, T> {
     owner: PhantomData<&'a mut [T]>,
 }
 
-/// Cuts a slice into runs of `len` elements, the last one shorter if need be. Panics when `len` is 0.
+/// Cuts a slice into chunks of `len` elements, the last one shorter if need be.
+///
+/// Panics if `len` is 0.
 pub fn chunks<T: Send>(data: &mut [T], len: usize) -> Chunks<'_, T> {
     assert!(len > 0, "chunks of no elements");
     Chunks { data: data.as_mut_ptr(), len: data.len(), chunk: len, owner: PhantomData }
@@ -72,7 +78,7 @@ unsafe impl<'a, T: Send> Parts for Chunks<'a, T> {
     }
 }
 
-/// A matrix in blocks of rows × columns, numbered along the rows of blocks; see [`grid`].
+/// Matrix cut into blocks of rows × columns, numbered along the rows of blocks; see [`grid`].
 #[derive(Debug)]
 pub struct Grid<'a, T> {
     data: *mut T,
@@ -81,15 +87,16 @@ pub struct Grid<'a, T> {
     stride: usize,
     block_rows: usize,
     block_cols: usize,
-    /// Blocks side by side and below each other.
+    /// Numbers of blocks side by side and above each other.
     across: usize,
     down: usize,
     owner: PhantomData<&'a mut [T]>,
 }
 
-/// Cuts a matrix into blocks of `rows_per_part` × `cols_per_part`, smaller at the lower and right edge if need
-/// be. Part `i` is block row `i / b`, block column `i % b` with `b = cols.div_ceil(cols_per_part)`. Panics when
-/// either is 0.
+/// Cuts a matrix into blocks of `rows_per_part` × `cols_per_part`, smaller at the lower and right edge if need be.
+///
+/// Part `i` is block row `i / b`, block column `i % b` with `b = cols.div_ceil(cols_per_part)`. Panics if either size
+/// is 0.
 pub fn grid<T: Send>(mut matrix: MatMut<'_, T>, rows_per_part: usize, cols_per_part: usize) -> Grid<'_, T> {
     assert!(rows_per_part > 0 && cols_per_part > 0, "blocks of {rows_per_part}×{cols_per_part} elements");
     Grid {
@@ -105,13 +112,17 @@ pub fn grid<T: Send>(mut matrix: MatMut<'_, T>, rows_per_part: usize, cols_per_p
     }
 }
 
-/// Cuts a matrix into runs of `rows_per_part` whole rows, the last one shorter if need be. Panics on 0.
+/// Cuts a matrix into blocks of `rows_per_part` whole rows, the last one shorter if need be.
+///
+/// Panics on 0.
 pub fn rows<T: Send>(matrix: MatMut<'_, T>, rows_per_part: usize) -> Grid<'_, T> {
     let cols = matrix.cols().max(1);
     Grid { across: 1, ..grid(matrix, rows_per_part, cols) }
 }
 
-/// Cuts a matrix into runs of `cols_per_part` whole columns, the last one narrower if need be. Panics on 0.
+/// Cuts a matrix into blocks of `cols_per_part` whole columns, the last one narrower if need be.
+///
+/// Panics on 0.
 pub fn columns<T: Send>(matrix: MatMut<'_, T>, cols_per_part: usize) -> Grid<'_, T> {
     let rows = matrix.rows().max(1);
     Grid { down: 1, ..grid(matrix, rows, cols_per_part) }
@@ -136,15 +147,16 @@ unsafe impl<'a, T: Send> Parts for Grid<'a, T> {
     }
 }
 
-/// The q, k and v columns of one head in one image; see [`heads`].
+/// Fused q, k, v matrix cut by images and heads; see [`heads`].
 #[derive(Debug)]
 pub struct Heads<'a, T> {
     grid: Grid<'a, T>,
 }
 
-/// Cuts the fused q, k, v matrix (rows × 3·heads·`head_size`: all heads' q, then k, then v) by images of
-/// `rows_per_part` rows and by heads. Part `i` is image `i / heads`, head `i % heads`, as `[q, k, v]`. Panics
-/// unless the columns are three times a number of heads.
+/// Cuts the fused q, k, v matrix by images of `rows_per_part` rows and by heads.
+///
+/// The matrix is rows × 3·heads·`head_size`: all heads' q, then k, then v. Part `i` is image `i / heads`, head
+/// `i % heads`, as `[q, k, v]`. Panics unless the number of columns is three times a multiple of `head_size`.
 pub fn heads<T: Send>(matrix: MatMut<'_, T>, rows_per_part: usize, head_size: usize) -> Heads<'_, T> {
     assert!(
         head_size > 0 && matrix.cols().is_multiple_of(3 * head_size),
@@ -168,14 +180,15 @@ unsafe impl<'a, T: Send> Parts for Heads<'a, T> {
     }
 }
 
-/// Several cuts of one kind behind each other; see [`all`].
+/// Several cuts of one kind, one after the other; see [`all`].
 #[derive(Debug)]
 pub struct All<P> {
     cuts: Vec<P>,
 }
 
-/// The parts of the first cut, then those of the second and so on. A part is (number of the cut, number inside the
-/// cut, part).
+/// Joins cuts: the parts of the first, then those of the second and so on.
+///
+/// A part is (number of the cut, number inside the cut, part).
 pub fn all<P: Parts>(cuts: Vec<P>) -> All<P> {
     All { cuts }
 }
@@ -199,23 +212,25 @@ unsafe impl<P: Parts> Parts for All<P> {
     }
 }
 
-/// Two cuts behind each other; see [`then`].
+/// Two cuts, one after the other; see [`then`].
 #[derive(Debug)]
 pub struct Then<A, B> {
     first: A,
     second: B,
 }
 
-/// A part of one of two cuts, with its number there.
+/// Part of one of two cuts, with its number in that cut.
 #[derive(Debug)]
 pub enum Either<A, B> {
-    /// Of the first cut.
+    /// Part of the first cut.
     First(usize, A),
-    /// Of the second cut.
+    /// Part of the second cut.
     Second(usize, B),
 }
 
-/// All parts of `first`, then all parts of `second`: two jobs that do not depend on each other share the threads.
+/// Joins two cuts: all parts of `first`, then all parts of `second`.
+///
+/// Two jobs that do not depend on each other thus share the threads.
 pub fn then<A: Parts, B: Parts>(first: A, second: B) -> Then<A, B> {
     Then { first, second }
 }

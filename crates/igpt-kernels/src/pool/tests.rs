@@ -1,4 +1,4 @@
-//! The pool's promises: every part once, disjoint views, panics that arrive and do no lasting harm.
+//! Tests of the pool's promises: every part once, disjoint views, panics that arrive and do no lasting harm.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -137,7 +137,7 @@ fn the_caller_waits_for_parts_that_others_still_run() {
 #[test]
 fn a_panic_ends_the_handing_out() {
     for threads in [1, 3] {
-        // Anything else would not come to an end.
+        // Otherwise the test would not end.
         let parts = usize::MAX / 2;
         let result = catch_unwind(|| Pool::new(threads).run(parts, |i| assert_ne!(i, 1000)));
         assert!(result.is_err());

@@ -1,11 +1,11 @@
-//! The official code's approximation of GELU, x · sigmoid(1.702 x).
+//! Reference of quick GELU, the official code's approximation x · sigmoid(1.702 x).
 
-/// x · sigmoid(1.702 x).
+/// Quick GELU: x · sigmoid(1.702 x).
 pub fn gelu(x: f64) -> f64 {
     x / (1.0 + (-1.702 * x).exp())
 }
 
-/// The slope of [`gelu`] at `x`.
+/// Derivative of [`gelu`] at `x`.
 pub fn gelu_slope(x: f64) -> f64 {
     let sigmoid = 1.0 / (1.0 + (-1.702 * x).exp());
     sigmoid + 1.702 * x * sigmoid * (1.0 - sigmoid)

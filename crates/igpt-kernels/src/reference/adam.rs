@@ -1,8 +1,8 @@
-//! Adam with decoupled weight decay, in the order of torch.optim.AdamW.
+//! Reference of Adam with decoupled weight decay, in the order of torch.optim.AdamW.
 
 use crate::adam::AdamStep;
 
-/// One step of one parameter: the new `(p, m, v)` from its gradient `g`.
+/// Updates one parameter by one step: returns the new `(p, m, v)` from its gradient `g`.
 pub fn adam(step: &AdamStep, p: f64, m: f64, v: f64, g: f64) -> (f64, f64, f64) {
     let [lr, beta1, beta2] = [step.lr, step.beta1, step.beta2].map(f64::from);
     let g = g * f64::from(step.grad_scale);

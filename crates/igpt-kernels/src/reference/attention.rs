@@ -1,10 +1,11 @@
-//! Softmax attention of one head, causal or over all positions, forward and backward, straight from its definition.
+//! Reference of softmax attention of one head, causal or over all positions, forward and backward.
 
 use crate::attention::Mask;
 
-/// `softmax(scale · q kᵀ + mask) v` for one head. `q`, `k` and `v` are `n_ctx × head_size`, row-major.
-/// Returns the output of the same shape and `lse`, per query the base-2 logarithm of the sum of
-/// `exp(scale · q·k)` over the keys it sees.
+/// Attention of one head: `softmax(scale · q kᵀ + mask) v`, with `q`, `k` and `v` `n_ctx × head_size`, row-major.
+///
+/// Returns the output of the same shape and `lse`: per query, the base-2 logarithm of the sum of `exp(scale · q·k)`
+/// over the keys that it attends to.
 pub fn forward(mask: Mask, scale: f64, head_size: usize, q: &[f64], k: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let n_ctx = q.len() / head_size;
     let mut out = vec![0.0; n_ctx * head_size];
@@ -21,7 +22,7 @@ pub fn forward(mask: Mask, scale: f64, head_size: usize, q: &[f64], k: &[f64], v
     (out, lse)
 }
 
-/// The gradients `(dq, dk, dv)` of [`forward`], given the gradient `dout` of its output.
+/// Gradients `(dq, dk, dv)` of [`forward`], given the gradient `dout` of its output.
 pub fn backward(
     mask: Mask,
     scale: f64,
@@ -50,7 +51,7 @@ pub fn backward(
     (dq, dk, dv)
 }
 
-/// The softmax of query `i` over the keys that it sees, and the natural logarithm of its denominator.
+/// Softmax of query `i` over the keys that it attends to, and the natural logarithm of its denominator.
 fn probabilities(mask: Mask, scale: f64, head_size: usize, q: &[f64], k: &[f64], i: usize) -> (Vec<f64>, f64) {
     let seen = if mask == Mask::Causal { i + 1 } else { k.len() / head_size };
     let mut p: Vec<f64> = (0..seen).map(|j| scale * dot(row(q, head_size, i), row(k, head_size, j))).collect();

@@ -1,12 +1,12 @@
-//! Cross-entropy of a softmax in nats.
+//! Reference of the cross-entropy of a softmax, in nats.
 
-/// −ln `softmax(logits)[target]` of each row of `n_vocab` logits.
+/// Cross-entropy −ln `softmax(logits)[target]` of each row of `n_vocab` logits.
 pub fn cross_entropy(logits: &[f64], n_vocab: usize, targets: &[u16]) -> Vec<f64> {
     let rows = logits.chunks_exact(n_vocab).zip(targets);
     rows.map(|(row, &target)| log_sum(row) - row[usize::from(target)]).collect()
 }
 
-/// The gradient of the sum of [`cross_entropy`] over the rows: softmax less the one-hot target.
+/// Gradient of the sum of [`cross_entropy`] over the rows: softmax minus the one-hot target.
 pub fn cross_entropy_backward(logits: &[f64], n_vocab: usize, targets: &[u16]) -> Vec<f64> {
     let mut d = Vec::with_capacity(logits.len());
     for (row, &target) in logits.chunks_exact(n_vocab).zip(targets) {
@@ -16,7 +16,7 @@ pub fn cross_entropy_backward(logits: &[f64], n_vocab: usize, targets: &[u16]) -
     d
 }
 
-/// ln Σ exp(x).
+/// Logarithm of the sum of exponentials, ln Σ exp(x).
 fn log_sum(x: &[f64]) -> f64 {
     let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     max + x.iter().map(|x| (x - max).exp()).sum::<f64>().ln()

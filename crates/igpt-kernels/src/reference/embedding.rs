@@ -1,8 +1,8 @@
-//! Token plus position embedding.
+//! Reference of token plus position embedding.
 
 use crate::embedding::MASKED;
 
-/// Rows of `width` channels: row `i` is `wte[ids[i]] + wpe[i]`, or `wpe[i]` where the position is masked.
+/// Embeddings in rows of `width` channels: row `i` is `wte[ids[i]] + wpe[i]`, or `wpe[i]` if the position is masked.
 pub fn embed(wte: &[f64], wpe: &[f64], width: usize, ids: &[u32]) -> Vec<f64> {
     let mut x = Vec::with_capacity(ids.len() * width);
     for (i, &id) in ids.iter().enumerate() {
@@ -12,7 +12,7 @@ pub fn embed(wte: &[f64], wpe: &[f64], width: usize, ids: &[u32]) -> Vec<f64> {
     x
 }
 
-/// The gradient of `wte` (`n` rows), given the gradient `dx` of [`embed`]'s rows; that of `wpe` is `dx` itself.
+/// Gradient of `wte` (`n` rows), given the gradient `dx` of [`embed`]'s rows; that of `wpe` is `dx` itself.
 pub fn embed_backward(dx: &[f64], width: usize, ids: &[u32], n: usize) -> Vec<f64> {
     let mut dwte = vec![0.0; n * width];
     for (i, &id) in ids.iter().enumerate().filter(|(_, id)| **id != MASKED) {

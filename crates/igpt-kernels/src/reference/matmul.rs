@@ -1,14 +1,16 @@
-//! Matrix products in f64.
+//! Reference of matrix products, in f64.
 
 use crate::{MatRef, Scalar};
 
-/// a (m×k) · b (k×n), row-major m×n, and for each element Σ |a·b|, the scale of its rounding errors.
+/// Product a (m×k) · b (k×n), row-major m×n, and for each element Σ |a·b|, the scale of its rounding errors.
 pub fn matmul<A: Scalar, B: Scalar>(a: MatRef<A>, b: MatRef<B>) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(a.cols(), b.rows(), "the summed dimension");
     product(a.rows(), b.cols(), a.cols(), |i, p| a.row(i)[p], |p, j| b.row(p)[j])
 }
 
-/// xᵀ · dy over the rows (tokens) of both, x T×k and dy T×n, row-major k×n, and Σ |x·dy| as in [`matmul`].
+/// Product xᵀ · dy over the rows (tokens) of both, and Σ |x·dy| as in [`matmul`].
+///
+/// x is T×k and dy T×n; the result is row-major k×n.
 pub fn matmul_tn<A: Scalar, B: Scalar>(x: MatRef<A>, dy: MatRef<B>) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(x.rows(), dy.rows(), "the summed dimension");
     product(x.cols(), dy.cols(), x.rows(), |i, t| x.row(t)[i], |t, j| dy.row(t)[j])

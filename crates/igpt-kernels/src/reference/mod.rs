@@ -1,6 +1,6 @@
-//! The textbook loops that define every operation and that all kernels are tested against.
+//! Reference implementations: textbook loops that define every operation and that all kernels are tested against.
 //!
-//! Sums are f64 and nothing is fast or clever: one file an operation, forward and backward, never dispatched.
+//! Sums are f64, and nothing is fast or clever: one file per operation, forward and backward, never dispatched.
 
 pub mod activation;
 pub mod adam;

@@ -1,8 +1,8 @@
-//! Muon in the order of torch.optim.Muon: Nesterov momentum and the Newton–Schulz iteration.
+//! Reference of Muon, in the order of torch.optim.Muon: Nesterov momentum and the Newton–Schulz iteration.
 
 use crate::newton_schulz::{COEFFICIENTS, EPS, STEPS};
 
-/// Momentum of one element: its new value, and the direction to go.
+/// Nesterov momentum of one element: its new momentum, and the direction of the update.
 pub fn nesterov(momentum: f32, grad_scale: f32, m: f64, g: f64) -> (f64, f64) {
     let momentum = f64::from(momentum);
     let g = g * f64::from(grad_scale);
@@ -10,7 +10,7 @@ pub fn nesterov(momentum: f32, grad_scale: f32, m: f64, g: f64) -> (f64, f64) {
     (m, g + (m - g) * momentum)
 }
 
-/// The row-major `rows` × `cols` matrix `x`, made nearly orthogonal.
+/// Makes the row-major `rows` × `cols` matrix `x` nearly orthogonal by the Newton–Schulz iteration.
 pub fn orthogonalize(x: &[f64], rows: usize, cols: usize) -> Vec<f64> {
     if rows > cols {
         return transpose(&orthogonalize(&transpose(x, rows, cols), cols, rows), cols, rows);
@@ -28,7 +28,7 @@ pub fn orthogonalize(x: &[f64], rows: usize, cols: usize) -> Vec<f64> {
     x
 }
 
-/// a (m×k) · b (k×n).
+/// Matrix product a (m×k) · b (k×n).
 pub fn product(a: &[f64], b: &[f64], m: usize, k: usize, n: usize) -> Vec<f64> {
     let mut out = vec![0.0; m * n];
     for i in 0..m {
@@ -41,7 +41,7 @@ pub fn product(a: &[f64], b: &[f64], m: usize, k: usize, n: usize) -> Vec<f64> {
     out
 }
 
-/// The `cols` × `rows` transpose of `x`.
+/// Transpose of the row-major `rows` × `cols` matrix `x`.
 pub fn transpose(x: &[f64], rows: usize, cols: usize) -> Vec<f64> {
     (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
 }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_multiple_of_an_orthogonal_matrix_keeps_its_directions() {
-        // Singular values of 1/√2 after the division by the norm; the iteration moves each by itself.
+        // The singular values are 1/√2 after the division by the norm; the iteration changes each independently.
         let [a, b, c] = COEFFICIENTS.map(f64::from);
         let mut sigma = 0.5f64.sqrt();
         for _ in 0..STEPS {

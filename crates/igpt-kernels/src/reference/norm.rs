@@ -1,6 +1,6 @@
-//! RMS norm with a gain and nothing else: x / sqrt(mean(x²) + eps) · gain (the official code's `norm`).
+//! Reference of RMS norm with a gain: x / sqrt(mean(x²) + eps) · gain (the official code's `norm`).
 
-/// Rows of `gain.len()` channels, normalised. Returns the rows and the reciprocal root of each.
+/// RMS norm of rows of `gain.len()` channels; returns the rows and the reciprocal root of each.
 pub fn rms_norm(x: &[f64], gain: &[f64], eps: f64) -> (Vec<f64>, Vec<f64>) {
     let width = gain.len();
     let mut y = Vec::with_capacity(x.len());
@@ -13,7 +13,7 @@ pub fn rms_norm(x: &[f64], gain: &[f64], eps: f64) -> (Vec<f64>, Vec<f64>) {
     (y, rstds)
 }
 
-/// The gradients `(dx, dgain)` of [`rms_norm`], given the gradient `dy` of its rows.
+/// Gradients `(dx, dgain)` of [`rms_norm`], given the gradient `dy` of its rows.
 pub fn rms_norm_backward(dy: &[f64], x: &[f64], gain: &[f64], eps: f64) -> (Vec<f64>, Vec<f64>) {
     let width = gain.len();
     let (_, rstds) = rms_norm(x, gain, eps);

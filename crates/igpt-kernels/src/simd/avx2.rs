@@ -1,10 +1,10 @@
-//! Eight lanes with AVX2 and FMA. A bf16 product is two f32 products of the widened halves.
+//! Vectors of eight lanes with AVX2 and FMA. A bf16 product is two f32 products of the widened halves.
 
 use super::{EXP2, Simd};
 use core::arch::x86_64::*;
 use half::bf16;
 
-/// The proof that this processor has AVX2 and FMA, and the vectors of eight that these make.
+/// AVX2 and FMA with vectors of eight lanes; a value is the proof that this processor has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
@@ -13,7 +13,7 @@ impl Avx2 {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 
-    /// Lanes rounded to bf16, each in the low half of its 32 bits.
+    /// Rounds lanes to bf16, each in the low half of its 32 bits.
     #[inline(always)]
     fn bf16_bits(self, a: __m256) -> __m256i {
         // SAFETY: `self` proves AVX2.

@@ -1,12 +1,13 @@
-//! Sixteen lanes with AVX-512, bf16 products in hardware (`vdpbf16ps`).
+//! Vectors of sixteen lanes with AVX-512, and bf16 products in hardware (`vdpbf16ps`).
 
 use super::{EXP2, EXP2_BF16, Simd};
 use core::arch::x86_64::*;
 use core::mem::transmute;
 use half::bf16;
 
-/// The proof that this processor has AVX-512 F, BW, VL, DQ, VNNI and BF16 (and AVX2 and FMA), and the vectors of sixteen
-/// that these make.
+/// AVX-512 with vectors of sixteen lanes; a value is the proof that this processor has it.
+///
+/// It includes AVX-512 F, BW, VL, DQ, VNNI and BF16, and AVX2 and FMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
 
@@ -23,14 +24,14 @@ impl Avx512 {
         .then_some(Self(()))
     }
 
-    /// Sixteen bf16, widened.
+    /// Widens sixteen bf16 to f32.
     #[inline(always)]
     fn widen(self, bits: __m256i) -> __m512 {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits))) }
     }
 
-    /// Rounded to sixteen bf16.
+    /// Rounds to sixteen bf16.
     #[inline(always)]
     fn narrow(self, a: __m512) -> __m256i {
         // SAFETY: `self` proves AVX-512 BF16; both types are 256 plain bits.
@@ -112,7 +113,7 @@ impl Simd for Avx512 {
         }
         fn pack_bf16(self, low: __m512, high: __m512) -> __m512i {
             let both = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            // Takes 16-bit value i and 16 + i by turns.
+            // Takes 16-bit values i and 16 + i alternately.
             let order = _mm512_set_epi32(
                 0x001f_000f, 0x001e_000e, 0x001d_000d, 0x001c_000c, 0x001b_000b, 0x001a_000a, 0x0019_0009, 0x0018_0008,
                 0x0017_0007, 0x0016_0006, 0x0015_0005, 0x0014_0004, 0x0013_0003, 0x0012_0002, 0x0011_0001, 0x0010_0000,

@@ -1,16 +1,16 @@
-//! Eight lanes in plain Rust for every processor; the compiler makes of them what its baseline allows.
+//! Vectors of eight lanes in plain Rust for every processor; the compiler vectorises them as its baseline allows.
 
 use super::{EXP2, Simd};
 use crate::Scalar;
 use half::bf16;
 
-/// Plain Rust arrays.
+/// Plain Rust arrays as vectors of eight lanes, on every processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portable;
 
 const LANES: usize = 8;
 
-/// Eight values, aligned so that they fill whole registers.
+/// Vector of eight values, aligned so that they fill whole registers.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 #[expect(unnameable_types, reason = "a format of one instruction set")]
@@ -92,7 +92,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
-        // f32::mul_add would be a slow call where the baseline has no FMA.
+        // f32::mul_add would be a slow call if the baseline has no FMA.
         a.zip(b, |a, b| a * b).zip(c, |ab, c| ab + c)
     }
     #[inline(always)]

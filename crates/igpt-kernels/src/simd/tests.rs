@@ -1,4 +1,4 @@
-//! Every instruction set against plain f32 and f64 arithmetic, lane by lane.
+//! Tests of every instruction set against plain f32 and f64 arithmetic, lane by lane.
 
 use super::Simd;
 use crate::isa::{Isa, Kernel};
@@ -156,7 +156,7 @@ fn packed_units_hold_the_first_row_in_the_low_half() {
     }
 }
 
-/// The remaining operations on one vector each, LANES results after LANES results.
+/// Applies the remaining operations to one vector each; the results follow each other, LANES at a time.
 struct Basics;
 
 impl Kernel for Basics {

@@ -1,6 +1,7 @@
-//! The models that only count, on the images that a run validates on: lines that its loss must pass.
+//! N-gram baselines on a run's validation images, drawn as lines that its loss should fall below.
 //!
-//! They are computed once, beside the training, and kept in the run directory; a run that has ended has left them itself.
+//! They are computed once, beside the training, and saved in the run directory. A run that has ended has already saved
+//! them.
 
 use igpt::data::{self, OpenOptions, Split, tokenize, tokenize_tiles};
 use igpt::image::Resampling;
@@ -14,15 +15,15 @@ use serde::Serialize;
 use super::inside;
 use super::palette::palette;
 
-/// One line.
+/// Line of one baseline in the chart.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Baseline {
     name: String,
-    /// Nats per token.
+    /// Negative log-likelihood in nats per token.
     nats: f64,
 }
 
-/// Those of a run, from its directory or computed now; none where its loss is not comparable.
+/// Baselines of a run, read from its directory or computed now; `None` if its loss is not comparable.
 ///
 /// # Errors
 /// When the run has not begun, or its images can't be had.
@@ -31,19 +32,20 @@ pub(super) fn baselines(run: &RunDir) -> Result<Option<RunBaselines>> {
         return Ok(Some(kept));
     }
     let found = compute(run)?;
-    // A directory that can't be written to is only watched, and what a link leads to is not written over.
+    // In a directory that can't be written to, they are not saved; and the target of a symbolic link is not
+    // overwritten.
     if let Some(found) = found.filter(|_| !run.baselines().is_symlink()) {
         let _ = found.save(run);
     }
     Ok(found)
 }
 
-/// Those that lie in the run's directory.
+/// Baselines that are saved in the run's directory.
 pub(super) fn kept(run: &RunDir) -> Option<RunBaselines> {
     inside::text(run.root(), &run.baselines()).and_then(|text| serde_json::from_str(&text).ok())
 }
 
-/// The lines of the chart, the lowest model first.
+/// Lines of the chart, the best baseline first.
 pub(super) fn lines(of: &RunBaselines) -> Vec<Baseline> {
     let images = if of.counted < of.images { format!(" of {} images", of.counted) } else { String::new() };
     let line = |name: String, nats| Baseline { name, nats };

@@ -1,4 +1,5 @@
-//! `metrics.jsonl` as it grows: only what is new is read, and a file that was begun anew or cut back is noticed.
+//! Incremental reading of `metrics.jsonl`: only new rows are read, and a file that was restarted or cut back is
+//! detected.
 
 use std::path::PathBuf;
 
@@ -7,34 +8,34 @@ use serde::Serialize;
 
 use super::inside;
 
-/// Most points of a curve.
+/// Largest number of points in a curve.
 const POINTS: usize = 2000;
-/// Bytes of the file that are read at a time, and at most of one that is long already.
+/// Bytes read at a time, which is also the limit for a file that is long from the start.
 const PART: u64 = 32 << 20;
-/// Bytes of the longest line.
+/// Longest line in bytes.
 const LINE: usize = 64 << 10;
 
-/// The rows read so far.
+/// Rows read so far.
 #[derive(Debug)]
 pub(super) struct Rows {
     root: PathBuf,
     path: PathBuf,
-    /// Bytes read, whole lines only.
+    /// Bytes read, in whole lines only.
     read: u64,
-    /// The last line read: where it begins, and what it is. Elsewhere or changed, the file is another one.
+    /// Offset and contents of the last line read. If they have changed, the file is another one.
     last: Option<(u64, Vec<u8>)>,
     pub(super) rows: Vec<MetricsRow>,
-    /// How often the file was begun anew.
+    /// Number of times that the file was restarted.
     pub(super) generation: u64,
 }
 
 impl Rows {
-    /// Of the file `path` of the run in `root`.
+    /// Reader of the file `path` of the run in `root`.
     pub(super) fn new(root: PathBuf, path: PathBuf) -> Self {
         Self { root, path, read: 0, last: None, rows: Vec::new(), generation: 0 }
     }
 
-    /// Reads what is new. A file that can't be read is empty.
+    /// Reads new rows. A file that can't be read counts as empty.
     pub(super) fn refresh(&mut self) {
         if !self.goes_on() {
             let (root, path) = (std::mem::take(&mut self.root), std::mem::take(&mut self.path));
@@ -54,7 +55,7 @@ impl Rows {
             self.read += line.len() as u64;
         }
         if new.len() - whole > LINE {
-            // This is no line of a run's and may never end.
+            // This is not a line of a run, and may never end.
             self.read += (new.len() - whole) as u64;
         }
     }
@@ -64,7 +65,7 @@ impl Rows {
         file.and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len())
     }
 
-    /// Whether the file still has the last line read where it was.
+    /// Whether the file still has the last line read at its offset.
     fn goes_on(&self) -> bool {
         let Some((start, line)) = &self.last else { return true };
         let there = inside::read_from(&self.root, &self.path, *start, line.len() as u64);
@@ -72,7 +73,7 @@ impl Rows {
     }
 }
 
-/// Points (step, value) of what is shown.
+/// Points (step, value) of the displayed curves.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Curves {
     train: Vec<(u64, f64)>,
@@ -85,7 +86,7 @@ pub(super) struct Curves {
 }
 
 impl Curves {
-    /// Of some rows, thinned where they are many.
+    /// Curves of some rows, thinned if there are many.
     pub(super) fn of(rows: &[MetricsRow]) -> Self {
         let of = |split: &'static str, value: fn(&MetricsRow) -> Option<f64>| {
             let rows = rows.iter().filter(move |row| row.split == split);
@@ -103,7 +104,7 @@ impl Curves {
     }
 }
 
-/// At most [`POINTS`], spread evenly, the last always among them.
+/// At most [`POINTS`], spread evenly, always including the last.
 fn thin(points: Vec<(u64, f64)>) -> Vec<(u64, f64)> {
     let n = points.len();
     if n <= POINTS {
@@ -139,13 +140,13 @@ mod tests {
         fs::write(&path, line(1, 2.0) + &line(2, 1.5) + "{\"step\":3,").unwrap();
         rows.refresh();
         assert_eq!((steps(&rows), rows.generation), (vec![1, 2], 0));
-        // The half line becomes whole, and another one comes.
+        // The half line becomes whole, and another line follows.
         let mut file = fs::File::options().append(true).open(&path).unwrap();
         file.write_all(&line(3, 1.0).as_bytes()[10..]).unwrap();
         file.write_all(line(4, 1.0).as_bytes()).unwrap();
         rows.refresh();
         assert_eq!((steps(&rows), rows.generation), (vec![1, 2, 3, 4], 0));
-        // A resumed run goes back to a checkpoint, then writes other rows; the file may have any length.
+        // A resumed run returns to a checkpoint and then writes other rows; the file may have any length.
         fs::write(&path, line(1, 2.0) + &line(2, 1.5) + &line(3, 0.9) + &line(4, 0.8) + &line(5, 0.7)).unwrap();
         rows.refresh();
         assert_eq!((steps(&rows), rows.generation), (vec![1, 2, 3, 4, 5], 1));
@@ -159,7 +160,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
         let mut file = fs::File::create(&path).unwrap();
-        // Holes take no room on the disk.
+        // Holes take no space on the disk.
         file.set_len(5 * PART).unwrap();
         let mut rows = Rows::new(dir.path().into(), path.clone());
         for _ in 0..3 {

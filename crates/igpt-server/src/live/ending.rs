@@ -1,4 +1,4 @@
-//! The end of a training, and those who wait on its page to hear of it.
+//! End of a training run, and the visitors of its page that wait to be notified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long the trainer waits for its visitors to see the end.
+/// Time that the trainer waits for its visitors to see the end.
 const FAREWELL: Duration = Duration::from_millis(1500);
-/// Between two looks.
+/// Interval between checks.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// The end of a training, as its page's visitors hear of it.
+/// Notification of visitors about the end of a training run.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
     over: watch::Sender<bool>,
     visitors: Arc<AtomicUsize>,
 }
 
-/// One who listens to the events, until dropped.
+/// Visitor that listens to events, until dropped.
 #[derive(Debug)]
 pub(super) struct Visitor {
     over: watch::Receiver<bool>,
@@ -26,7 +26,7 @@ pub(super) struct Visitor {
 }
 
 impl Ending {
-    /// Of a training that goes on.
+    /// Notification for a run that is still training.
     pub(super) fn new() -> Self {
         Self { over: watch::Sender::new(false), visitors: Arc::default() }
     }
@@ -36,7 +36,7 @@ impl Ending {
         Visitor { over: self.over.subscribe(), visitors: self.visitors.clone() }
     }
 
-    /// Tells all visitors that the training is over, and gives them a moment to take in the last of it and leave.
+    /// Notifies all visitors that the run is over, and gives them a moment to receive the rest and leave.
     pub(super) fn tell(&self) {
         self.over.send_replace(true);
         let until = Instant::now() + FAREWELL;
@@ -51,7 +51,7 @@ impl Visitor {
         *self.over.borrow()
     }
 
-    /// Waits for some time, or less where the training is over before.
+    /// Waits for `time`, or until the run is over.
     pub(super) async fn wait(&mut self, time: Duration) {
         let over = async {
             if self.over.wait_for(|over| *over).await.is_err() {

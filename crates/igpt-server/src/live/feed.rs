@@ -1,6 +1,6 @@
-//! The page's data: the whole at first, then what is new, by server-sent events. Nothing is read while nobody looks.
+//! Data of the live page: everything at first, then updates by server-sent events. Nothing is read without visitors.
 //!
-//! Files are read on threads of their own: a disk that does not answer holds up neither the server nor a training.
+//! Files are read on separate threads, so that a disk that does not answer blocks neither the server nor training.
 
 use std::convert::Infallible;
 use std::path::Path as FilePath;
@@ -27,27 +27,27 @@ use super::pictures;
 use super::snapshot::{Snapshot, notes};
 use crate::refusal::{Refusal, log};
 
-/// Between looks at the directory.
+/// Interval between reads of the directory.
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// The run, as all pages see it.
+/// State of the watched run, shared by all pages.
 #[derive(Clone)]
 pub(super) struct Watched {
     seen: Arc<Mutex<Seen>>,
     ending: Ending,
 }
 
-/// What was seen of it.
+/// State of the run as last read.
 struct Seen {
     run: RunDir,
     rows: Rows,
     looked: Option<(Instant, Looked)>,
     baselines: Option<RunBaselines>,
-    /// Whether a thread is at them, or was.
+    /// Whether a thread computes the baselines, or has done so.
     asked: bool,
 }
 
-/// What one look at the directory finds beside the rows.
+/// Result of reading the directory, except the rows.
 #[derive(Clone)]
 struct Looked {
     snapshot: Snapshot,
@@ -63,7 +63,7 @@ struct Whole {
     notes: Vec<String>,
 }
 
-/// What is new since a connection's last event.
+/// Update since a connection's last event.
 #[derive(Serialize)]
 struct News {
     #[serde(flatten)]
@@ -90,7 +90,7 @@ impl Watched {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the directory, unless that was done a moment ago and nothing `fresh` is wanted. Waits for the disk.
+    /// Reads the directory, unless that was done a moment ago and nothing `fresh` is required. Blocks on the disk.
     fn look(&self, fresh: bool) -> (MutexGuard<'_, Seen>, Looked) {
         let mut seen = self.lock();
         let known = seen.looked.take().filter(|(when, _)| !fresh && when.elapsed() < GLANCE);
@@ -103,7 +103,7 @@ impl Watched {
         (seen, looked)
     }
 
-    /// Computes the baselines on a thread of their own.
+    /// Computes the baselines on a separate thread.
     fn ask(&self, run: RunDir) {
         let own = self.clone();
         std::thread::spawn(move || match baselines(&run) {
@@ -134,13 +134,13 @@ pub(super) fn router() -> Router<Watched> {
         .route("/api/picture/{name}", get(picture))
 }
 
-/// Does what waits for the disk on a thread for that.
+/// Runs a function that blocks on the disk on a thread for such work.
 async fn reading<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     let failed = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the run can't be read");
     tokio::task::spawn_blocking(read).await.map_err(failed)
 }
 
-/// Everything.
+/// Answers with the whole state.
 async fn run(State(watched): State<Watched>) -> Result<Response, Refusal> {
     let whole = reading(move || {
         let (seen, Looked { snapshot, notes }) = watched.look(false);
@@ -149,19 +149,19 @@ async fn run(State(watched): State<Watched>) -> Result<Response, Refusal> {
     Ok(([(CACHE_CONTROL, "no-store")], Json(whole.await?)).into_response())
 }
 
-/// Where a connection is.
+/// State of a connection that listens to events.
 struct Listening {
     watched: Watched,
     generation: u64,
     rows: usize,
     notes: Vec<String>,
-    /// The last event's data, so that nothing is sent while nothing changes.
+    /// Data of the last event, so that nothing is sent while nothing changes.
     last: String,
-    /// Whether the end was told.
+    /// Whether the end was sent.
     ended: bool,
 }
 
-/// What is new, as it comes.
+/// Answers with updates as they occur.
 async fn events(State(watched): State<Watched>) -> Result<impl IntoResponse, Refusal> {
     let visitor = watched.ending.visitor();
     let begin = move || {
@@ -175,13 +175,13 @@ async fn events(State(watched): State<Watched>) -> Result<impl IntoResponse, Ref
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-/// The next event; none where the run can't be read any more.
+/// Next event; `None` if the run can't be read any more.
 async fn next(
     (mut listening, mut visitor): (Listening, Visitor),
 ) -> Option<(Result<Event, Infallible>, (Listening, Visitor))> {
     loop {
         if listening.ended {
-            // The visitor leaves after a look at the last pictures.
+            // The visitor leaves after loading the last pictures.
             std::future::pending::<()>().await;
         }
         let over = visitor.is_over();
@@ -199,7 +199,7 @@ async fn next(
 }
 
 impl Listening {
-    /// What to say now, if anything; once the training is `over`, how it ended.
+    /// Event to send now, if any; once the run is `over`, it reports how the run ended.
     fn news(&mut self, over: bool) -> Option<Event> {
         let watched = self.watched.clone();
         let (seen, Looked { snapshot, notes }) = watched.look(over);
@@ -225,7 +225,7 @@ impl Listening {
     }
 }
 
-/// A picture that was drawn while training.
+/// Answers with a picture drawn during training.
 async fn picture(State(watched): State<Watched>, Path(name): Path<String>) -> Result<Response, Refusal> {
     let picture = reading(move || {
         let root = watched.lock().run.root().to_owned();

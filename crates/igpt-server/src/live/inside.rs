@@ -1,8 +1,7 @@
-//! Files of a run as the page reads them: from inside its directory alone, only so much of them, and only where they
-//! are files.
+//! Restricted reading of a run's files: only inside its directory, only up to a limit, and only regular files.
 //!
-//! A run may come from someone else. A link in it that leads out would show any file of this machine to whoever sees the
-//! page, and a named pipe would hold the page up.
+//! A run may come from someone else. A link in it that leads outside would show any file of this machine to visitors of
+//! the page, and a named pipe would block the page.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -10,19 +9,20 @@ use std::path::Path;
 
 use igpt::files;
 
-/// Bytes of a settings file, a palette or a summary.
+/// Size limit of a settings file, a palette or a summary, in bytes.
 const SMALL: u64 = 4 << 20;
 
-/// Opens a regular file inside `root`; links may lead to another place in it, but not out. `root` itself may be a link.
+/// Opens a regular file inside `root`. Links may lead elsewhere in `root`, but not outside; `root` itself may be a
+/// link.
 pub(super) fn open(root: &Path, path: &Path) -> Option<File> {
     let place = place(root, path)?;
     let file = files::open(&place).ok()?;
-    // Neither may have become another in the meantime.
+    // Neither may have been replaced in the meantime.
     let same = self::place(root, path).as_ref() == Some(&place) && is_at(&file, &place);
     same.then_some(file)
 }
 
-/// Where a path leads, if that is inside `root`.
+/// Target of a path, if it is inside `root`.
 fn place(root: &Path, path: &Path) -> Option<std::path::PathBuf> {
     let (root, place) = (root.canonicalize().ok()?, path.canonicalize().ok()?);
     place.starts_with(root).then_some(place)
@@ -40,7 +40,7 @@ fn is_at(_: &File, place: &Path) -> bool {
     fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// At most `most` bytes from `start` on.
+/// Reads at most `most` bytes from `start` on.
 pub(super) fn read_from(root: &Path, path: &Path, start: u64, most: u64) -> Option<Vec<u8>> {
     let mut file = open(root, path)?;
     file.seek(SeekFrom::Start(start)).ok()?;
@@ -49,23 +49,23 @@ pub(super) fn read_from(root: &Path, path: &Path, start: u64, most: u64) -> Opti
     Some(bytes)
 }
 
-/// At most the last `most` bytes.
+/// Reads at most the last `most` bytes.
 pub(super) fn read_end(root: &Path, path: &Path, most: u64) -> Option<Vec<u8>> {
     let length = open(root, path)?.metadata().ok()?.len();
     read_from(root, path, length.saturating_sub(most), most)
 }
 
-/// The whole of a file of at most `most` bytes.
+/// Reads the whole of a file of at most `most` bytes.
 pub(super) fn read(root: &Path, path: &Path, most: u64) -> Option<Vec<u8>> {
     read_from(root, path, 0, most + 1).filter(|bytes| bytes.len() as u64 <= most)
 }
 
-/// The text of a settings file.
+/// Reads the text of a settings file.
 pub(super) fn text(root: &Path, path: &Path) -> Option<String> {
     String::from_utf8(read(root, path, SMALL)?).ok()
 }
 
-/// Whether a file is there, inside `root` and no larger than settings are, so that it can be left to others to read.
+/// Whether a file exists inside `root` and is no larger than settings are, so that other code may read it.
 pub(super) fn is_small(root: &Path, path: &Path) -> bool {
     open(root, path).and_then(|file| file.metadata().ok()).is_some_and(|metadata| metadata.len() <= SMALL)
 }
@@ -97,7 +97,7 @@ mod tests {
                 assert_eq!(text(&root, name), None, "{name}");
             }
         }
-        // A folder whose name begins as the run's does is another one.
+        // A folder whose name starts like the run's is a different one.
         fs::create_dir(dir.path().join("run-2")).unwrap();
         fs::write(dir.path().join("run-2/own"), "other").unwrap();
         symlink("../run-2/own", run.join("near")).unwrap();
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(read_end(dir.path(), &path, 4).unwrap(), b"6789");
         assert_eq!(read(dir.path(), &path, 10).unwrap().len(), 10);
         assert_eq!(read(dir.path(), &path, 9), None);
-        // It says that it is empty, and has no end.
+        // This file reports a length of zero, and has no end.
         assert_eq!(read(Path::new("/dev"), Path::new("/dev/zero"), 9), None);
     }
 }

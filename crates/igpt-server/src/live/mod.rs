@@ -1,5 +1,7 @@
-//! The live page of a training run, made of the run directory's files alone: so it shows a run of this process, of
-//! another one, or one that is over, and outlives the trainer.
+//! Live page of a training run.
+//!
+//! It uses only the files of the run directory. It can therefore show a run of this process, of another process, or one
+//! that is over, and it outlives the trainer.
 
 mod baselines;
 mod curves;

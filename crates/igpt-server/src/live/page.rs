@@ -1,4 +1,4 @@
-//! The live page of a run that this process trains.
+//! Live page of a run that this process trains.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,10 +13,12 @@ use super::ending::Ending;
 use super::serve::serve;
 use crate::access::Access;
 
-/// How long the server has to close once its visitors were told.
+/// Time for the server to close after its visitors were notified.
 const CLOSING: Duration = Duration::from_millis(500);
-/// The page of a run that this process trains, on a thread of its own. When it is dropped its visitors are told how the
-/// training ended, and then it closes; that takes two seconds at most, whatever its visitors or the disk do.
+/// Live page of a run that this process trains, served by a separate thread.
+///
+/// Dropping it notifies its visitors how the training ended, and then closes the server. That takes at most two
+/// seconds, even if visitors or the disk do not respond.
 #[derive(Debug)]
 pub struct LivePage {
     stop: Arc<AtomicBool>,
@@ -26,10 +28,10 @@ pub struct LivePage {
 }
 
 impl LivePage {
-    /// Shows the run in `run`.
+    /// Starts the live page of the run in the directory `run`.
     ///
     /// # Errors
-    /// When the address is taken.
+    /// When the address is in use.
     pub fn start(run: &Path, access: Access) -> Result<Self> {
         let (stop, ending) = (Arc::new(AtomicBool::new(false)), Ending::new());
         let (tell, heard) = channel();
@@ -47,7 +49,7 @@ impl LivePage {
         Ok(Self { stop, ending, closed, address })
     }
 
-    /// Where it is.
+    /// Address of the page.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -57,7 +59,7 @@ impl Drop for LivePage {
     fn drop(&mut self) {
         self.ending.tell();
         self.stop.store(true, Ordering::Relaxed);
-        // A disk that does not answer may hold the thread; it goes with the process.
+        // A disk that does not answer may block the thread; it then ends with the process.
         let closed = self.closed.recv_timeout(CLOSING);
         if closed == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the live page does not close: it is left behind");

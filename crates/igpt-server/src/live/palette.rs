@@ -1,18 +1,18 @@
-//! The palette of a run.
+//! Palette of the watched run.
 
 use igpt::palette::Palette;
 use igpt::train::RunDir;
 
 use super::inside;
 
-/// The palette, if there is one yet.
+/// Palette of the run, if it exists yet.
 pub(super) fn palette(run: &RunDir) -> Option<Palette> {
     let path = run.palette();
-    // What is read of it has a limit, too.
+    // The size limit applies to this file, too.
     inside::is_small(run.root(), &path).then(|| Palette::open(path).ok())?
 }
 
-/// The palette as `#rrggbb`.
+/// Colours of the palette as `#rrggbb`.
 pub(super) fn colors(run: &RunDir) -> Vec<String> {
     let Some(palette) = palette(run) else { return Vec::new() };
     let color = |token: usize| {

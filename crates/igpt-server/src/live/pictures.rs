@@ -1,4 +1,4 @@
-//! Pictures drawn while a run trained: which there are, and the bytes of one.
+//! Pictures drawn during training: their list, and the bytes of one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,22 @@ use serde::Serialize;
 
 use super::inside;
 
-/// Bytes of a picture.
+/// Size limit of a picture, in bytes.
 const MOST: u64 = 64 << 20;
-/// How every PNG file begins.
+/// First bytes of every PNG file.
 const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
-/// A picture drawn while training.
+/// Picture drawn during training.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Sheet {
     pub(super) step: u64,
     url: String,
 }
 
-/// Those of a kind (`step-` or `completions-`) by step.
+/// Pictures of a kind (`step-` or `completions-`), by step.
 pub(super) fn sheets(root: &Path, kind: &str) -> Vec<Sheet> {
     let folder = root.join("samples");
-    // Of a folder that lies elsewhere no picture is shown.
+    // A folder that leads outside the run is ignored.
     if !folder.canonicalize().ok().zip(root.canonicalize().ok()).is_some_and(|(place, root)| place.starts_with(root)) {
         return Vec::new();
     }
@@ -42,14 +42,14 @@ pub(super) fn sheets(root: &Path, kind: &str) -> Vec<Sheet> {
     sheets
 }
 
-/// The step that a picture's name tells; none of a name that no picture has.
+/// Step in a picture's name; `None` for other names.
 fn step(name: &str) -> Option<u64> {
     let kinds = ["step-", "completions-"].into_iter().find_map(|kind| name.strip_prefix(kind));
     let digits = kinds?.strip_suffix(".png")?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// The PNG file of this name.
+/// Contents of the PNG file of this name.
 pub(super) fn picture(root: &Path, name: &str) -> Option<Vec<u8>> {
     step(name)?;
     let path: PathBuf = root.join("samples").join(name);

@@ -1,4 +1,4 @@
-//! The server of the live page.
+//! Server of the live page.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,21 +15,23 @@ use crate::access::Access;
 use crate::connections::{self, Patience};
 use crate::{assets, http};
 
-/// Open pages would stay for ever when the server is told to stop.
+/// Time limits; open pages would otherwise stay for ever when the server is told to stop.
 const PATIENCE: Patience = Patience { client: Duration::from_secs(60), grace: Duration::from_millis(200) };
-/// Threads that read files: a disk that does not answer holds no more than these.
+/// Number of threads that read files: a disk that does not answer blocks no more than these.
 const READERS: usize = 4;
 
-/// Shows the run in `run` until `stop` is raised; it may not have begun yet. `ready` is told the address.
+/// Serves the live page of the run in the directory `run` until `stop` is raised.
+///
+/// The run may not have begun yet. `ready` receives the address.
 ///
 /// # Errors
-/// When the address is taken.
+/// When the address is in use.
 pub fn watch(run: &Path, access: Access, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
-    // A page that closes says nothing of the training, which may go on.
+    // Closing this page says nothing about the training, which may go on.
     serve(run, access, Ending::new(), stop, ready)
 }
 
-/// Shows the run until `stop` is raised; visitors hear of its `ending`.
+/// Serves the page until `stop` is raised; visitors are notified of the run's `ending`.
 pub(super) fn serve(
     run: &Path,
     access: Access,

@@ -1,4 +1,4 @@
-//! What the page shows of a run, from its directory.
+//! Snapshot of a run for the page, from its directory.
 
 use igpt::evaluate::{TrainingCourse, Verdict, VerdictContext};
 use igpt::model::Objective;
@@ -14,14 +14,14 @@ use super::inside;
 use super::palette::palette;
 use super::pictures::{Sheet, sheets};
 
-/// Lines of the log.
+/// Number of lines of the log.
 const NOTES: usize = 200;
-/// Bytes of its end that are read.
+/// Bytes read from the end of the log.
 const LOG: u64 = 256 << 10;
-/// Steps over which the speed is measured that the time left follows from.
+/// Number of steps over which the speed is measured, for the remaining time.
 const RECENT: usize = 20;
 
-/// How a run is doing.
+/// Present state of a run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Snapshot {
     name: String,
@@ -40,7 +40,7 @@ pub(super) struct Snapshot {
     lr: Option<f64>,
     objective: Objective,
     baselines: Vec<Baseline>,
-    /// How the lowest validation loss stands against them; of a run that is over also what to do where it is worse.
+    /// Comparison of the lowest validation loss with the baselines; for a run that is over also advice if it is worse.
     verdict: Option<String>,
     samples: Vec<Sheet>,
     completions: Vec<Sheet>,
@@ -49,11 +49,11 @@ pub(super) struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
-    /// Nobody has begun it.
+    /// No process has begun the run.
     Waiting,
-    /// A process trains in it.
+    /// A process is training it.
     Running,
-    /// It was stopped, killed, or it failed.
+    /// It was stopped or killed, or it failed.
     Stopped,
     /// It is over.
     Finished,
@@ -76,13 +76,13 @@ impl Snapshot {
             (false, true) => State::Stopped,
         };
         let steps = match (config.as_ref().zip(last), state) {
-            // What follows from minutes is only about right.
+            // A number of steps derived from minutes is only approximate.
             (Some((_, row)), State::Finished) => Some(row.step),
             (Some((config, row)), _) => steps(config, row),
             (None, _) => None,
         };
         let left_s = steps.filter(|_| state == State::Running).and_then(|steps| left(rows, steps));
-        // A run that is over has left those of its own end.
+        // A run that is over has saved the baselines of its own end.
         let kept = if state == State::Finished { baselines::kept(run) } else { None };
         let baselines = kept.as_ref().or(baselines);
         let validation = validated().next_back().map(|row| row.loss);
@@ -125,7 +125,7 @@ impl Snapshot {
     }
 }
 
-/// Steps of the whole run; of a budget in epochs or minutes as many as follow from those taken.
+/// Steps of the whole run; for a budget in epochs or minutes, extrapolated from the steps taken.
 fn steps(config: &RunConfig, row: &MetricsRow) -> Option<u64> {
     let train = &config.train;
     let (begin, seconds) = train.begins();
@@ -139,14 +139,14 @@ fn steps(config: &RunConfig, row: &MetricsRow) -> Option<u64> {
     (share > 0.0).then(|| (begin + (taken / share).round() as u64).max(row.step))
 }
 
-/// Seconds to the end at the speed of late.
+/// Seconds to the end at the recent speed.
 fn left(rows: &[MetricsRow], steps: u64) -> Option<f64> {
     let (last, first) = (rows.last()?, &rows[rows.len().saturating_sub(RECENT)]);
     let done = last.step.checked_sub(first.step).filter(|done| *done > 0)?;
     Some((last.elapsed_s - first.elapsed_s) / done as f64 * steps.saturating_sub(last.step) as f64)
 }
 
-/// Settings that say what the run is.
+/// Settings that characterise the run.
 fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, String)> {
     let (model, train) = (&config.model, &config.train);
     let mut facts = vec![("images", base_name(&config.data.spec))];
@@ -167,7 +167,7 @@ fn facts(config: &RunConfig, palette: Option<&Palette>) -> Vec<(&'static str, St
     facts
 }
 
-/// The last lines of the log, in which the run's directory has its name alone.
+/// Last lines of the log, in which the path of the run's directory is shortened to its name.
 pub(super) fn notes(run: &RunDir) -> Vec<String> {
     let log = inside::read_end(run.root(), &run.log_file(), LOG).unwrap_or_default();
     let root = run.root().display().to_string();
@@ -177,7 +177,7 @@ pub(super) fn notes(run: &RunDir) -> Vec<String> {
     lines[lines.len().saturating_sub(NOTES)..].to_vec()
 }
 
-/// The last part of a folder's path, or a name.
+/// Last part of a folder's path, or a name.
 fn base_name(spec: &str) -> String {
     spec.trim_end_matches('/').rsplit('/').next().unwrap_or(spec).into()
 }

@@ -1,4 +1,4 @@
-//! What a model says of images: scores, probabilities, features, classes, neighbours.
+//! Handlers of a model's analysis of images: scores, probabilities, features, classes, neighbours.
 
 use axum::Json;
 use axum::extract::State;
@@ -230,7 +230,7 @@ fn row_of(shared: &Shared, engine: &mut dyn Engine, tokens: Vec<u16>, row: usize
     Ok(probabilities)
 }
 
-/// Probabilities to four digits, which is what a page can show.
+/// Probabilities to four digits, as many as a page can show.
 fn softmax(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f64> = logits.iter().map(|&v| f64::from(v - max).exp()).collect();
@@ -238,7 +238,7 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     weights.iter().map(|weight| four_digits(weight / sum)).collect()
 }
 
-/// A share with four significant digits.
+/// Rounds a share to four significant digits.
 fn four_digits(share: f64) -> f64 {
     format!("{share:.3e}").parse().expect("a number's own form")
 }

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, or the same fields as a multipart form with files in place of base64.
+//! Request bodies: JSON, or the same fields as a multipart form with files instead of base64.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use serde_json::{Map, Value};
 use super::state::Shared;
 use crate::refusal::Refusal;
 
-/// Bytes of a body that takes long to be read.
+/// Size in bytes from which a body is parsed on another thread.
 const LONG: usize = 64 << 10;
 
-/// A body in either form.
+/// Body of a request in either form.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Body<T> {
@@ -33,13 +33,13 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Shared> for Body<T> {
         if raw.len() < LONG {
             return raw.fields().map(Self);
         }
-        // Reading megabytes of numbers would hold up whoever carries bytes.
+        // Parsing megabytes of numbers would block the threads of the network.
         let read = tokio::task::spawn_blocking(move || raw.fields()).await;
         read.map_err(|_| Refusal::bad("the request can't be read"))?.map(Self)
     }
 }
 
-/// A body that has come whole.
+/// Body that was received completely.
 enum Raw {
     Json(Box<RawValue>),
     Form(Map<String, Value>, usize),
@@ -50,7 +50,7 @@ impl Raw {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
         if !kind.starts_with("multipart/form-data") {
             let Json(body) = Json::<Box<RawValue>>::from_request(request, shared).await.map_err(refused_json)?;
-            // A list would be taken for the fields in their order.
+            // A list would be read as the fields in their order.
             return match body.get().starts_with('{') {
                 true => Ok(Self::Json(body)),
                 false => Err(Refusal::bad("the request is no JSON object")),
@@ -71,7 +71,7 @@ impl Raw {
         Ok(Self::Form(all, len))
     }
 
-    /// Bytes.
+    /// Size in bytes.
     fn len(&self) -> usize {
         match self {
             Self::Json(text) => text.get().len(),
@@ -87,18 +87,18 @@ impl Raw {
     }
 }
 
-/// The request itself; what is wrong in it is named.
+/// Parses the request itself; errors name what is wrong in it.
 fn fields<'a, T: DeserializeOwned>(body: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T, Refusal> {
     serde_path_to_error::deserialize(body).map_err(|e| Refusal::bad(format!("the request: {e}")))
 }
 
-/// A field's text: JSON where it is some (numbers, lists), otherwise itself.
+/// Value of a text field: JSON if it parses (numbers, lists), otherwise the text itself.
 fn text_value(bytes: &[u8]) -> Result<Value, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refusal::bad("a field of the form is no UTF-8 text"))?;
     Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())))
 }
 
-/// Adds a field; `images` collects all of its name.
+/// Adds a field; the field `images` collects all values of its name.
 fn add(fields: &mut Map<String, Value>, name: String, value: Value) -> Result<(), Refusal> {
     if name != "images" {
         if fields.contains_key(&name) {

@@ -1,8 +1,8 @@
-//! Where images are decoded: on a few threads of their own, so that no image holds up whoever carries bytes.
+//! Decoding of images on a few separate threads, so that no image blocks the threads of the network.
 //!
 //! At most [`most_threads`] images are decoded at a time, none larger than the limit on an image's pixels, which bounds
-//! memory. What waits can be counted and has a limit. A request that is given up leaves the line at once; a file that is
-//! being decoded can't be stopped, but holds no more than its thread.
+//! memory. The number of waiting images is counted and limited. A request that is given up leaves the queue at once. A
+//! file that is being decoded can't be stopped, but occupies no more than its thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,44 +14,44 @@ use tokio::time::timeout_at;
 
 use super::worker::Busy;
 
-/// A few threads for decoding.
+/// Pool of a few threads for decoding.
 pub(super) struct Decoding {
     turns: Arc<Semaphore>,
-    /// Images of all requests that are not decoded yet.
+    /// Number of images of all requests that are not decoded yet.
     waiting: Arc<AtomicUsize>,
     most: usize,
 }
 
-/// Why there is no image.
+/// Reason why an image was not decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// Its request's time is over.
+    /// The time of its request is over.
     Late,
     /// The decoder panicked.
     Panicked,
 }
 
-/// A request's places in the line, until it is dropped.
+/// Places of a request in the queue, held until dropped.
 #[derive(Debug)]
 pub(super) struct Places {
     images: usize,
     waiting: Arc<AtomicUsize>,
 }
 
-/// Images that are decoded at a time.
+/// Number of images that are decoded at a time.
 fn most_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
 }
 
 impl Decoding {
-    /// Room for `most` images that wait.
+    /// Decoder with room for `most` waiting images.
     pub(super) fn new(most: usize) -> Self {
         Self { turns: Arc::new(Semaphore::new(most_threads())), waiting: Arc::default(), most }
     }
 
-    /// Takes places for the `images` of a request.
+    /// Reserves places for the `images` of a request.
     pub(super) fn enter(&self, images: usize) -> Result<Places, Busy> {
-        // A request larger than the line may come when nothing waits.
+        // A request larger than the queue is admitted when nothing waits.
         let fits = |waiting: usize| (waiting == 0 || waiting + images <= self.most).then_some(waiting + images);
         let entered = self.waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         entered.map_err(|_| Busy::Full)?;
@@ -106,7 +106,7 @@ mod tests {
         runtime().block_on(async {
             let long = decoding.run(soon(), move || held.recv().ok()).await;
             assert_eq!(long, Err(Failed::Late));
-            // It still has the only thread, so the next one's time ends in the line and its work is never begun.
+            // It still occupies the only thread, so the next one's time ends in the queue and its work never begins.
             assert_eq!(decoding.run(soon(), || panic!("begun")).await, Err::<(), _>(Failed::Late));
             release.send(()).unwrap();
             assert_eq!(decoding.run(later(), || 7).await, Ok(7));
@@ -131,7 +131,7 @@ mod tests {
         drop(first);
         assert!(decoding.enter(3).is_ok());
         drop(second);
-        // Alone a request may be larger than the line.
+        // A request alone may be larger than the queue.
         assert!(decoding.enter(99).is_ok());
     }
 }

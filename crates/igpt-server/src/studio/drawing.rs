@@ -1,4 +1,4 @@
-//! `/v1/sample` and `/v1/complete`: images from nothing, and what is missing of an image.
+//! Handlers of `/v1/sample` and `/v1/complete`: unconditional samples, and completion of an image's missing pixels.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ pub(crate) struct CompleteRequest {
     stream: Option<bool>,
 }
 
-/// How pixels are drawn, with the documented defaults for what is left out or `null`.
+/// Settings of sampling, with the documented defaults for fields that are missing or `null`.
 fn settings(temperature: Option<f64>, top_k: Option<usize>, top_p: Option<f64>, seed: Option<u64>) -> SamplingSettings {
     SamplingSettings::default()
         .temperature(temperature.unwrap_or(1.0))
@@ -157,7 +157,7 @@ pub(super) async fn complete(
     respond(begin(shared, spec, deadline)?, stream.unwrap_or(false), slot).await
 }
 
-/// Which pixels are to be drawn.
+/// Mask of the pixels to draw.
 fn missing(shared: &Shared, rows: Option<usize>, mask: Option<Vec<bool>>) -> Result<Vec<bool>, Refusal> {
     let (size, n_ctx) = (shared.served.config.n_px, shared.served.config.n_ctx());
     match (rows, mask) {
@@ -180,7 +180,7 @@ fn missing(shared: &Shared, rows: Option<usize>, mask: Option<Vec<bool>>) -> Res
     }
 }
 
-/// Answers at once or bit by bit.
+/// Answers at once, or as a stream.
 async fn respond(mut drawing: GenerationStream, stream: bool, slot: Arc<Slot>) -> Result<Response, Refusal> {
     if stream {
         return Ok(stream::events(drawing, slot).into_response());

@@ -1,9 +1,9 @@
-//! No answer has a number that is none: JSON would have `null` for it, and a client would take that for something else.
+//! Check that no answer contains NaN or infinity: JSON would have `null` for it, which clients would misread.
 
 use super::state::Shared;
 use crate::refusal::Refusal;
 
-/// Refuses `what` the model says of an image of the request (`index` is its place) where a value is NaN or infinite.
+/// Refuses to answer if a value of `what`, computed for the image at `index` of the request, is NaN or infinite.
 pub(super) fn expect_finite(
     shared: &Shared,
     what: &str,

@@ -1,4 +1,4 @@
-//! Images being drawn for a request: what is asked for, what was drawn of it, and the answer.
+//! Generation of images for a request: the specification, the pixels drawn so far, and the answer.
 
 use std::time::Instant;
 
@@ -12,9 +12,9 @@ use super::state::Shared;
 use super::worker::{Drawn, Hole};
 use crate::refusal::Refusal;
 
-/// Candidates of a completion where none are asked for.
+/// Default number of candidates per completion.
 const CANDIDATES: usize = 16;
-/// Rounds in which a masked model fills a hole where none are asked for.
+/// Default number of rounds in which a masked model fills a hole.
 const STEPS: usize = 16;
 
 /// How missing pixels are found.
@@ -55,14 +55,14 @@ struct Picture {
     effective_candidates: Option<f64>,
 }
 
-/// A request under way: what is asked for, and what was drawn of it.
+/// Generation in progress: the request, and the pixels drawn so far.
 pub(super) struct GenerationStream {
     shared: Shared,
     pub(super) method: Method,
     seed: u64,
     pub(super) candidates: Option<usize>,
     steps: Option<usize>,
-    /// Pixels that were known.
+    /// Number of pixels that were known.
     pub(super) known: usize,
     pub(super) images: Vec<Vec<u16>>,
     effective: Vec<Option<f64>>,
@@ -74,7 +74,7 @@ pub(super) struct GenerationStream {
 }
 
 impl GenerationStream {
-    /// The next thing drawn, none once all images are whole.
+    /// Next part that was drawn; `None` once all images are complete.
     pub(super) async fn next(&mut self) -> Result<Option<Drawn>, Refusal> {
         if self.done.iter().all(|done| *done) {
             return Ok(None);
@@ -85,7 +85,7 @@ impl GenerationStream {
         self.take(drawn).map(Some)
     }
 
-    /// What else was drawn in the meantime, if anything.
+    /// Further part that was drawn in the meantime, if any.
     pub(super) fn at_hand(&mut self) -> Result<Option<Drawn>, Refusal> {
         self.drawn.try_recv().ok().map(|drawn| self.take(drawn)).transpose()
     }
@@ -112,7 +112,7 @@ impl GenerationStream {
         Ok(drawn)
     }
 
-    /// The answer, once all images are whole.
+    /// Answer, once all images are complete.
     pub(super) fn answer(&self) -> Pictures {
         let picture = |(tokens, effective): (&Vec<u16>, &Option<f64>)| Picture {
             tokens: tokens.clone(),
@@ -124,19 +124,19 @@ impl GenerationStream {
     }
 }
 
-/// What is to be drawn.
+/// Specification of the images to draw.
 pub(super) struct GenerationSpec {
     pub(super) known: Vec<Option<u16>>,
     pub(super) image: u64,
     pub(super) n: usize,
-    /// Whether n images are wanted, each with its own number, instead of n attempts at one.
+    /// Whether n different images are wanted, each with its own number, instead of n completions of one.
     pub(super) images: bool,
     pub(super) candidates: Option<usize>,
     pub(super) steps: Option<usize>,
     pub(super) settings: SamplingSettings,
 }
 
-/// Hands to the worker what is to be drawn.
+/// Passes the specification to the worker.
 pub(super) fn begin(shared: Shared, spec: GenerationSpec, deadline: Instant) -> Result<GenerationStream, Refusal> {
     let GenerationSpec { known, image, n, images, candidates, steps, settings } = spec;
     settings.validate()?;

@@ -15,11 +15,11 @@ use super::model::Served;
 use super::state::Shared;
 use crate::refusal::Refusal;
 
-/// A file of one pixel, for the API's document.
+/// PNG file of one pixel, as an example in the API's document.
 pub(super) const EXAMPLE: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
-/// With or without padding.
+/// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -34,18 +34,18 @@ pub(crate) struct Unread {
     message: String,
 }
 
-/// The images of a request.
+/// Images of a request.
 #[derive(Debug)]
 pub(crate) struct Several<T = Vec<u16>> {
-    /// Those that could be read, with their places in the request.
+    /// Images that could be read, with their indices in the request.
     pub(crate) read: Vec<(usize, T)>,
     pub(crate) unread: Vec<Unread>,
 }
 
-/// What is made of an image of any size.
+/// Conversion of an image of any size.
 pub(crate) type OfPixels<T> = fn(&Served, &Pixels) -> igpt::Result<T>;
 
-/// One image in either form, as tokens.
+/// Reads one image in either form, as tokens.
 pub(crate) async fn one(
     shared: &Shared,
     deadline: Instant,
@@ -62,7 +62,7 @@ pub(crate) async fn one(
     }
 }
 
-/// Some images in either form, as tokens. Files that can't be read are left out, unless none can.
+/// Reads several images in either form, as tokens. Unreadable files are left out, unless all are unreadable.
 pub(crate) async fn several(
     shared: &Shared,
     deadline: Instant,
@@ -72,7 +72,7 @@ pub(crate) async fn several(
     several_as(shared, deadline, images, tokens, (Served::tokens, |tokens| tokens)).await
 }
 
-/// As [`several`], as what `of_pixels` makes of an image of any size and `of_tokens` of tokens.
+/// Like [`several`], but converts images of any size by `of_pixels` and tokens by `of_tokens`.
 pub(crate) async fn several_as<T: Send + 'static>(
     shared: &Shared,
     deadline: Instant,
@@ -113,7 +113,7 @@ pub(crate) async fn several_as<T: Send + 'static>(
     }
 }
 
-/// A file as what `make` makes of it, or what is wrong with it; decoded where that holds nobody up.
+/// Decodes a file on a separate thread and converts it by `make`; returns the result, or the problem with the file.
 async fn decoded<T: Send + 'static>(
     shared: &Shared,
     deadline: Instant,
@@ -134,7 +134,7 @@ async fn decoded<T: Send + 'static>(
     }
 }
 
-/// A file in base64, possibly as a `data:` URL; in either alphabet, with or without padding and line breaks.
+/// Decodes base64, possibly a `data:` URL; in either alphabet, with or without padding and line breaks.
 fn file(image: &str) -> Result<Vec<u8>, String> {
     let text = match image.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
         Some((_, text)) => text,

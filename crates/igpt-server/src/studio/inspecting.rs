@@ -1,4 +1,4 @@
-//! Which images are odd, and where, by what `igpt inspect fit` keeps with the model.
+//! Handler of `/v1/inspect`: finds odd images and their odd regions, by the model's fit of `igpt inspect fit`.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ use super::state::Shared;
 use super::whole;
 use crate::refusal::{Problem, Refusal};
 
-/// The rate of false alarms unless another is asked for.
+/// Default false-alarm rate.
 const FALSE_ALARMS: f64 = 0.05;
-/// Tiles of an image at most, where images are looked at in tiles.
+/// Largest number of tiles of an image, for models that inspect images in tiles.
 const TILES: usize = 4096;
 
 /// Some images, and how many good ones may be called odd.
@@ -139,7 +139,7 @@ pub(super) async fn inspect(
     Ok(Json(Inspected { images, odd, threshold, false_alarms, score, held_out, errors }))
 }
 
-/// An image of any size, ready for the engine.
+/// Prepares an image of any size for the engine.
 fn picture(served: &Served, pixels: &Pixels) -> Done<TiledPicture> {
     let inspector = served.inspecting.inspector().map_err(|why| Error::Missing(why.into()))?;
     let tiles = inspector.tiles(pixels.size);
@@ -153,7 +153,7 @@ fn picture(served: &Served, pixels: &Pixels) -> Done<TiledPicture> {
     inspector.picture(pixels)
 }
 
-/// The verdict on an image, and its map.
+/// Judges an image, and draws its map.
 fn judged(shared: &Shared, picture: &TiledPicture, answers: TileOutputs) -> Done<(InspectionResult, String)> {
     let inspector = shared.served.inspecting.inspector().map_err(|why| Error::Missing(why.into()))?;
     let verdict = inspector.verdict(&ScoreMaps::new(picture, answers, inspector.fit.good(), "the image")?);

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::worker::Standing;
 
-/// Upper ends of the buckets of times, in seconds.
+/// Upper bounds of the time buckets, in seconds.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -22,7 +22,7 @@ struct Answer {
     status: u16,
 }
 
-/// The figures.
+/// Metrics of the server.
 pub(crate) struct Metrics {
     registry: Registry,
     answers: Family<Answer, Counter<u64, AtomicU64>>,
@@ -50,13 +50,13 @@ impl Metrics {
         Self { registry, answers, open, waiting, busy_rows, pixels, seconds, first_pixel }
     }
 
-    /// Counts a request as open until what it gives is dropped.
+    /// Counts a request as open until the returned guard is dropped.
     pub(crate) fn opened(&self) -> Open {
         self.open.inc();
         Open(self.open.clone())
     }
 
-    /// Requests under way.
+    /// Number of open requests.
     pub(crate) fn open(&self) -> i64 {
         self.open.get()
     }
@@ -70,7 +70,7 @@ impl Metrics {
         self.first_pixel.observe(time.as_secs_f64());
     }
 
-    /// The text format, with how the worker stands.
+    /// Metrics in the text format, with the state of the worker.
     pub(crate) fn text(&self, standing: Standing) -> String {
         self.waiting.set(standing.waiting as i64);
         self.busy_rows.set(standing.busy_rows as i64);
@@ -81,7 +81,7 @@ impl Metrics {
     }
 }
 
-/// A request under way.
+/// Guard of an open request.
 #[derive(Debug)]
 pub(crate) struct Open(Gauge<i64, AtomicI64>);
 

@@ -1,4 +1,4 @@
-//! `igpt serve`: a model as an API, and a page to play and work with.
+//! Server of a model (`igpt serve`): an API, and a web page.
 
 mod analysis;
 mod body;

@@ -1,5 +1,6 @@
-//! What is known of the model without computing: its sizes, palette and classes, examples to begin with, and images
-//! among which the nearest are found.
+//! Facts about the served model that need no computation.
+//!
+//! They are its sizes, palette and classes, example images, and the images among which neighbours are searched.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,38 +20,38 @@ use utoipa::ToSchema;
 
 use super::options::ServerLimits;
 
-/// Examples that the page offers.
+/// Number of examples that the page offers.
 const EXAMPLES: usize = 12;
 
-/// The model's side of every answer.
+/// Served model, apart from its engine.
 pub(crate) struct Served {
     pub(crate) name: String,
     pub(crate) config: ModelConfig,
     pub(crate) quantizer: Quantizer,
     pub(crate) classes: Vec<String>,
-    /// Whether its classifier, if it has one, is more than the zeros that fine-tuning starts with.
+    /// Whether its classifier, if it has one, differs from the zeros with which fine-tuning starts.
     pub(crate) is_trained: bool,
     examples: Vec<Example>,
     pub(crate) neighbors: Option<Neighbors>,
     pub(crate) inspecting: Inspecting,
 }
 
-/// What judges pictures: the model's fit.
+/// Inspection of pictures by the model's fit.
 pub(crate) struct Inspecting {
-    /// The fit, where the model has one.
+    /// Inspector of the fit, if the model has one.
     pub(crate) inspector: Option<Inspector>,
-    /// Whether the engine computes as the fit was made, so that scores have the bits of the command's.
+    /// Whether the engine computes as when the fit was made, so that scores are equal to the command's to the bit.
     is_exact: bool,
 }
 
 impl Inspecting {
-    /// For an engine of these options.
+    /// Inspection with an engine of these options.
     pub(crate) fn new(fit: Option<InspectionFit>, model: &ModelDir, engine: &EngineOptions) -> Self {
         let inspector = fit.map(|fit| Inspector::new(fit, model, engine.threads));
         Self { inspector, is_exact: engine.precision == Precision::F32 }
     }
 
-    /// What judges pictures, or why there is nothing.
+    /// Inspector, or the reason why there is none.
     pub(crate) fn inspector(&self) -> Result<&Inspector, &'static str> {
         match &self.inspector {
             None => Err(
@@ -76,13 +77,13 @@ pub(crate) struct Example {
     tokens: Vec<u16>,
 }
 
-/// Images with their features.
+/// Images among which neighbours are searched, with their features.
 pub(crate) struct Neighbors {
-    /// The layer whose features are compared.
+    /// Layer whose features are compared.
     layer: usize,
-    /// Of length 1, (images, n_embd).
+    /// Features of length 1, (images, n_embd).
     features: Vec<f32>,
-    /// Subtracted from features before they are compared.
+    /// Mean that is subtracted from features before they are compared.
     mean: Vec<f32>,
     images: Vec<(String, Option<String>, Vec<u16>)>,
 }
@@ -196,7 +197,8 @@ impl Served {
         Ok(served)
     }
 
-    /// An image of any size as tokens, or of the model's size alone where its processor doesn't scale.
+    /// Converts an image of any size to tokens; if the model's processor doesn't scale, only an image of the model's
+    /// size.
     pub(crate) fn tokens(&self, pixels: &Pixels) -> igpt::Result<Vec<u16>> {
         let preprocess = Preprocess::of(self.quantizer.palette(), self.config.n_px);
         let mut tokens = vec![0; self.config.n_ctx()];
@@ -204,7 +206,7 @@ impl Served {
         Ok(tokens)
     }
 
-    /// Tokens as a PNG file in base64.
+    /// Encodes tokens as a PNG file in base64.
     pub(crate) fn png(&self, tokens: &[u16]) -> String {
         let image = self.quantizer.pixels(tokens, self.config.n_px);
         STANDARD.encode(png::encode(&image, &Text::new("Image")))
@@ -250,7 +252,7 @@ impl Served {
         }
     }
 
-    /// The `k` nearest of the neighbours to an image with these features.
+    /// The `k` nearest neighbours of an image with these features.
     pub(crate) fn nearest(&self, neighbors: &Neighbors, features: &[f32], k: usize) -> Vec<Neighbor> {
         let found = neighbors.nearest(features, k).into_iter();
         let neighbor = |(i, similarity): (usize, f32)| {
@@ -262,7 +264,7 @@ impl Served {
 }
 
 impl Neighbors {
-    /// Features of all images of `dataset`, of the layer in the network's middle.
+    /// Computes features of all images of `dataset`, at the layer in the network's middle.
     fn embed(
         engine: &mut dyn Engine,
         quantizer: &Quantizer,
@@ -303,7 +305,7 @@ impl Neighbors {
         Ok(Self { layer, features: values, mean, images })
     }
 
-    /// The features of one image that these are compared with.
+    /// Computes the features of one image, for comparison with these.
     pub(crate) fn features(layer: usize, engine: &mut dyn Engine, tokens: Vec<u16>) -> Result<Vec<f32>> {
         let batch = Batch::new(tokens, engine.config().n_ctx());
         let mut features = vec![0.0; engine.config().n_embd];
@@ -315,7 +317,7 @@ impl Neighbors {
         self.layer
     }
 
-    /// Positions and cosines of the `k` nearest, the nearest first.
+    /// Indices and cosines of the `k` nearest images, the nearest first.
     fn nearest(&self, features: &[f32], k: usize) -> Vec<(usize, f32)> {
         let mut point = features.to_vec();
         center(&mut point, &self.mean);
@@ -327,7 +329,7 @@ impl Neighbors {
     }
 }
 
-/// Subtracts the mean and makes the length 1.
+/// Subtracts the mean and scales to length 1.
 fn center(features: &mut [f32], mean: &[f32]) {
     features.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
     let length = features.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -336,7 +338,7 @@ fn center(features: &mut [f32], mean: &[f32]) {
     }
 }
 
-/// A name without its folders: no path leaves this machine.
+/// Removes the folders from a name: no path leaves this machine.
 fn base_name(name: &str) -> String {
     name.rsplit(['/', '\\']).next().unwrap_or(name).into()
 }

@@ -1,4 +1,4 @@
-//! Which model is served, and how.
+//! Options of the server of a model.
 
 use igpt::data::Dataset;
 use igpt::device;
@@ -7,47 +7,48 @@ use igpt::model::ModelDir;
 
 use crate::access::Access;
 
-/// What a server takes at most.
+/// Limits of a server on requests: sizes, numbers and times.
 #[derive(Clone, Debug)]
 pub struct ServerLimits {
-    /// Bytes of a request.
+    /// Largest size of a request body in bytes.
     pub body: usize,
-    /// Pixels of an image, before it is shrunk to the model's size.
+    /// Largest number of pixels of an image, before it is scaled to the model's size.
     pub pixels: usize,
-    /// Images, completions or samples of a request.
+    /// Largest number of images, completions or samples in a request.
     pub images: usize,
-    /// Images waiting for their turn; more are refused.
+    /// Largest number of images waiting for their turn; further ones are refused.
     pub queue: usize,
-    /// Seconds that a request may take.
+    /// Largest time for a request, in seconds.
     pub seconds: u64,
-    /// Requests of one client at a time; 0 is no limit, as behind a proxy, where all clients look like one.
+    /// Largest number of simultaneous requests of one client; 0 for no limit, since behind a proxy all clients look
+    /// like one.
     pub per_client: usize,
-    /// Seconds that requests have to finish in when the server is told to stop.
+    /// Time for open requests to finish when the server is told to stop, in seconds.
     pub grace: u64,
 }
 
-/// Which model is served, and how.
+/// Options of the server of a model: the model, access, limits and engine.
 pub struct ServeOptions {
-    /// The model.
+    /// Model to serve.
     pub model: ModelDir,
-    /// Its name in answers.
+    /// Name of the model in answers.
     pub name: String,
-    /// Where to listen, and who may come in.
+    /// Address to listen on, and who is admitted.
     pub access: Access,
-    /// Whether there is a page.
+    /// Whether to serve the web page, too.
     pub ui: bool,
-    /// What is taken at most.
+    /// Limits on requests.
     pub limits: ServerLimits,
-    /// Images that are drawn at once, each candidate of a completion counting as one; 0 is a good number.
+    /// Number of images drawn at once, where each candidate of a completion counts as one; 0 chooses a good number.
     pub rows: usize,
-    /// How the engine computes.
+    /// Options of the engine.
     pub engine: device::EngineOptions,
-    /// Images for the page to begin with, and whose classes are known.
+    /// Data set with example images for the page, labelled with their classes.
     pub examples: Option<Dataset>,
-    /// Images among which the nearest are looked for.
+    /// Data set in which nearest neighbours are searched.
     pub neighbors: Option<Dataset>,
-    /// What `igpt inspect fit` keeps with the model: odd pictures are told by it.
+    /// Fit of `igpt inspect fit` that is stored with the model; it judges odd pictures.
     pub inspection: Option<InspectionFit>,
-    /// Told how many of these are embedded, and of how many.
+    /// Callback for the embedding of `neighbors`; its arguments are the number done and the total.
     pub progress: Box<dyn FnMut(usize, usize) + Send>,
 }

@@ -1,4 +1,4 @@
-//! Which path leads where, and what happens to every request on its way.
+//! Routes of the API, and the middleware that every request passes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::assets;
 use crate::http::guard;
 use crate::refusal::{Problem, Refusal};
 
-/// Time in which a body is still taken in that is refused already.
+/// Time in which the body of a request that is already refused is still received.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The API's document, without its routes.
@@ -39,7 +39,7 @@ const LINGER: Duration = Duration::from_secs(1);
 ))]
 struct Document;
 
-/// All routes.
+/// Router of all paths.
 pub(super) fn router(shared: Shared, ui: bool) -> Router {
     let drawing = OpenApiRouter::new().routes(routes!(drawing::sample)).routes(routes!(drawing::complete));
     let analysis = OpenApiRouter::new()
@@ -69,11 +69,11 @@ pub(super) fn router(shared: Shared, ui: bool) -> Router {
     router.route("/openapi.json", axum::routing::get(document)).merge(pages).route_layer(watched).with_state(shared)
 }
 
-/// Refuses a body that is announced too large.
+/// Middleware that refuses a body with too large a declared length.
 async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let announced = request.body().size_hint().lower();
     if announced > shared.limits.body as u64 {
-        // A client that is cut off in the middle may not read why.
+        // A client that is cut off in the middle may not read the reason.
         let mut data = request.into_body().into_data_stream();
         let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = data.next().await {} }).await;
         return too_large().into_response();
@@ -81,7 +81,7 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// Counts every answer.
+/// Middleware that counts every answer.
 async fn watched(State(shared): State<Shared>, path: MatchedPath, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let response = next.run(request).await;
@@ -89,7 +89,7 @@ async fn watched(State(shared): State<Shared>, path: MatchedPath, request: Reque
     response
 }
 
-/// Lets a client have only so many requests under way.
+/// Middleware that limits the number of open requests per client.
 async fn one_of_few(
     State(shared): State<Shared>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,

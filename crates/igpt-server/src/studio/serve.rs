@@ -1,4 +1,4 @@
-//! The server of a model.
+//! Server of a model.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,11 +16,12 @@ use super::worker::Worker;
 use crate::connections::{self, Patience};
 use crate::http;
 
-/// Serves until `stop` is raised, then finishes what is under way, as far as the limits give it time. `ready` is told
-/// the address.
+/// Serves a model over HTTP until `stop` is raised, then finishes open requests within the limit of time.
+///
+/// `ready` receives the address.
 ///
 /// # Errors
-/// When the model can't be opened, images can't be had, or the address is taken; and when requests were cut off at the
+/// When the model can't be opened, images can't be had, or the address is in use; and when requests were cut off at the
 /// end.
 pub fn serve(options: ServeOptions, stop: Arc<AtomicBool>, ready: &mut dyn FnMut(SocketAddr)) -> Result<()> {
     let ServeOptions { model, name, access, ui, limits, rows, engine, examples, neighbors, inspection, mut progress } =
@@ -33,7 +34,7 @@ pub fn serve(options: ServeOptions, stop: Arc<AtomicBool>, ready: &mut dyn FnMut
     let patience = Patience { client: Duration::from_secs(limits.seconds), grace: Duration::from_secs(limits.grace) };
     let state = Shared::new(served, worker, access.clone(), limits);
     let router = http::finish(routes::router(state.clone(), ui), access);
-    // Two threads carry bytes; the arithmetic has its own.
+    // Two threads serve the network; the engine has its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Error::io(PathBuf::from("the server's threads")))?;
     let finished = runtime.block_on(connections::serve(router, listen, stop, patience, ready))?;

@@ -1,4 +1,4 @@
-//! What every handler needs, and what a request holds until it is over.
+//! Shared state of all handlers, and the resources that a request holds until it is over.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use super::worker::{Busy, Worker};
 use crate::access::Access;
 use crate::refusal::{Refusal, log};
 
-/// What every handler needs.
+/// Shared state of all handlers.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Inner>);
 
@@ -46,28 +46,28 @@ impl Shared {
         Self(Arc::new(Inner { served, worker, limits, metrics, decoding, access, clients }))
     }
 
-    /// When a request that has come whole now must be answered.
+    /// Deadline for the answer to a request that was received now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + Duration::from_secs(self.limits.seconds)
     }
 
-    /// Of a request that was not answered by then.
+    /// Refusal of a request whose deadline has passed.
     pub(super) fn late(&self) -> Refusal {
         let seconds = self.limits.seconds;
         let error = format!("not finished within {seconds} s, the most that a request may take here: ask for less");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
-    /// Of the engine: what was asked for had been found possible, so it is no fault of whoever asks.
+    /// Refusal after an engine error: the request was found possible before, so the client is not at fault.
     fn failed(&self, index: Option<usize>, error: igpt::Error) -> Refusal {
         match error {
-            // Errors of files have paths in them.
+            // Errors about files contain paths.
             igpt::Error::Io { .. } | igpt::Error::Format { .. } => Refusal::failed(&error),
             error => self.not_computed(index, &error.to_string()),
         }
     }
 
-    /// The same, in words.
+    /// Like [`Shared::failed`], with the problem as text.
     pub(super) fn not_computed(&self, index: Option<usize>, problem: &str) -> Refusal {
         let about = index.map_or(String::new(), |index| format!(" about image {index} of the request"));
         let problem = format!("the model {} has no answer{about}: {problem}", self.served.name);
@@ -75,8 +75,8 @@ impl Shared {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, printable(&problem))
     }
 
-    /// What `work` gives with the engine, when it is its turn; `index` is the place in the request of the image that it
-    /// is about.
+    /// Runs `work` with the engine when it is its turn, and returns its result; `index` is the index in the request of
+    /// the image concerned.
     pub(super) async fn pass<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -89,7 +89,7 @@ impl Shared {
 }
 
 impl Refusal {
-    /// The engine's thread is gone.
+    /// Refusal because the engine's thread is gone.
     pub(super) fn dead() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the engine has stopped: start the server again")
     }
@@ -104,14 +104,14 @@ impl From<Busy> for Refusal {
     }
 }
 
-/// What a request holds until it is over, its stream included.
+/// Resources that a request holds until it is over, including its stream.
 pub(super) struct Slot {
     _open: Open,
     _turn: Option<Turn>,
 }
 
 impl Slot {
-    /// Room for one more request of a client; none where it has its limit under way.
+    /// Reserves one more request of a client; `None` if the client has reached its limit.
     pub(super) fn take(shared: &Shared, client: IpAddr) -> Option<Self> {
         let turn = match shared.limits.per_client {
             0 => None,
@@ -121,7 +121,7 @@ impl Slot {
     }
 }
 
-/// One of the requests that a client may have under way.
+/// One of the simultaneous requests that a client may have.
 struct Turn {
     client: IpAddr,
     clients: Arc<Mutex<HashMap<IpAddr, usize>>>,

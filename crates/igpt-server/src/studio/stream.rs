@@ -1,4 +1,4 @@
-//! Server-sent events of images being drawn: at most some tens a second for each request, whatever the number of pixels.
+//! Server-sent events of images being drawn: at most some tens per second for each request, for any number of pixels.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use super::state::Slot;
 use super::worker::Drawn;
 use crate::refusal::Refusal;
 
-/// Between two messages of a request.
+/// Interval between two messages of a request.
 const FRAME: Duration = Duration::from_millis(25);
 
 /// A server-sent event, as the API's document has it.
@@ -48,17 +48,17 @@ enum Pixels {
     },
 }
 
-/// Where a stream is.
+/// State of a stream.
 struct Sending {
     drawing: GenerationStream,
-    /// Held for as long as the client listens.
+    /// Held while the client listens.
     _slot: Arc<Slot>,
     started: bool,
     ended: bool,
     sent: Instant,
 }
 
-/// The events: `start`, `pixels` as they are drawn, and `done` with the whole answer or `error`.
+/// Stream of events: `start`, `pixels` as they are drawn, and `done` with the whole answer or `error`.
 pub(super) fn events(drawing: GenerationStream, slot: Arc<Slot>) -> impl IntoResponse {
     let sending = Sending { drawing, _slot: slot, started: false, ended: false, sent: Instant::now() - FRAME };
     let events = stream::unfold(sending, |mut sending| async move {
@@ -79,7 +79,7 @@ fn infallible(events: impl Stream<Item = Event>) -> impl Stream<Item = Result<Ev
 }
 
 impl Sending {
-    /// The next message or messages.
+    /// Next messages to send.
     async fn events(&mut self) -> Result<Vec<Event>, Refusal> {
         let drawing = &mut self.drawing;
         if !std::mem::replace(&mut self.started, true) {
@@ -93,7 +93,7 @@ impl Sending {
             self.ended = true;
             return Ok(vec![event("done", &drawing.answer())]);
         };
-        // The first pixel goes out at once.
+        // The first pixel is sent at once.
         tokio::time::sleep_until((self.sent + FRAME).into()).await;
         let mut fresh = BTreeMap::new();
         merge(&mut fresh, first);
@@ -109,7 +109,7 @@ fn event(name: &str, data: &impl Serialize) -> Event {
     Event::default().event(name).json_data(data).expect("plain values have a JSON form")
 }
 
-/// Adds what was drawn to what is to be sent of its image. A run always ends at its image's newest pixel.
+/// Adds newly drawn pixels to those to be sent of the same image. A run always ends at its image's newest pixel.
 fn merge(fresh: &mut BTreeMap<usize, Pixels>, drawn: Drawn) {
     match drawn {
         Drawn::Run { image, from, tokens, effective, .. } => match fresh.get_mut(&image) {

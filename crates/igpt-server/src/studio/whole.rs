@@ -1,14 +1,14 @@
-//! Whole numbers of requests as clients send them: `4`, and `4.0` where a language has one kind of number.
+//! Integers of requests as clients send them: `4`, and `4.0` from languages with one kind of number.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-/// Above this not every whole number has a form of its own among floating-point numbers.
+/// Bound above which not every integer has a floating-point representation of its own.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A whole number from 0 on.
+/// Non-negative integer.
 struct Whole<T>(T);
 
 impl<'de, T: TryFrom<u64>> Deserialize<'de> for Whole<T> {
@@ -45,27 +45,27 @@ impl<T: TryFrom<u64>> Visitor<'_> for Read<T> {
     }
 }
 
-/// One that must be there.
+/// Reads an integer that must be present.
 pub(super) fn one<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Error> {
     Whole::deserialize(from).map(|whole| whole.0)
 }
 
-/// One that may be `null`.
+/// Reads an integer that may be `null`.
 pub(super) fn perhaps<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<Option<T>, D::Error> {
     Option::<Whole<T>>::deserialize(from).map(|whole| whole.map(|whole| whole.0))
 }
 
-/// A list.
+/// Reads a list of integers.
 pub(super) fn list<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<Vec<T>, D::Error> {
     Vec::<Whole<T>>::deserialize(from).map(plain)
 }
 
-/// A list that may be `null`.
+/// Reads a list of integers that may be `null`.
 pub(super) fn perhaps_list<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<Option<Vec<T>>, D::Error> {
     Option::<Vec<Whole<T>>>::deserialize(from).map(|list| list.map(plain))
 }
 
-/// A list of lists that may be `null`.
+/// Reads a list of lists of integers that may be `null`.
 pub(super) fn perhaps_lists<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
     from: D,
 ) -> Result<Option<Vec<Vec<T>>>, D::Error> {
@@ -101,7 +101,7 @@ mod tests {
             let error = read::<u16>(text).unwrap_err();
             assert!(error.contains(named) && error.contains("2^16"), "{text}: {error}");
         }
-        // Which of two neighbours was meant?
+        // The integer that was meant is ambiguous.
         assert!(read::<u64>("18446744073709551616").is_err() && read::<u64>("1e17").is_err());
         assert!(from_str::<Whole<u16>>("[]").is_err());
     }

@@ -1,8 +1,9 @@
-//! The one thread that computes. Images of all requests are drawn side by side in one decoder, pixel by pixel; between
-//! two pixels there is time for one pass of another kind (scores, features, classes), so that neither waits for long.
+//! Worker: the single thread that computes. It draws images of all requests side by side in one decoder, pixel by
+//! pixel.
 //!
-//! Who asks gets what is drawn through a channel of their own, which the worker never waits for. When they go away the
-//! channel closes, and the rows are free before the next pixel.
+//! Between two pixels there is time for one pass of another kind (scores, features, classes), so that neither kind
+//! waits for long. Each client receives its pixels through a channel, for which the worker never waits. When a client
+//! leaves, its channel closes, and its rows are free before the next pixel.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,24 +17,24 @@ use igpt::model::Objective;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-/// Most rows of the decoder.
+/// Largest number of rows of the decoder.
 const MOST_ROWS: usize = 64;
 
-/// Between two messages about an image.
+/// Interval between two messages about an image.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What was drawn of one image of a request.
+/// Newly drawn pixels of one image of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Drawn {
-    /// Pixels from one on, in raster order; see [`igpt::generate::GenerationProgress`].
+    /// Consecutive pixels in raster order; see [`igpt::generate::GenerationProgress`].
     Run { image: usize, from: usize, tokens: Vec<u16>, effective: Option<f64>, done: bool },
     /// Some pixels of a hole.
     Filled { image: usize, pixels: Vec<usize>, tokens: Vec<u16>, done: bool },
-    /// Nothing more will come.
+    /// Failure; nothing more follows.
     Failed(String),
 }
 
-/// A hole to be filled by a model of masked pixels.
+/// Hole to be filled by a masked model.
 pub(crate) struct Hole {
     pub(crate) known: Vec<Option<u16>>,
     pub(crate) image: u64,
@@ -42,11 +43,11 @@ pub(crate) struct Hole {
     pub(crate) settings: SamplingSettings,
 }
 
-/// Something else to be computed.
+/// Other computation with the engine.
 type Pass = Box<dyn FnOnce(&mut dyn Engine) + Send>;
 type Listener = UnboundedSender<Drawn>;
 
-/// Why nothing was begun.
+/// Reason why a request was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Busy {
     /// The queue is full.
@@ -55,7 +56,7 @@ pub(crate) enum Busy {
     Dead,
 }
 
-/// A handle on the thread.
+/// Handle on the worker thread.
 #[derive(Clone)]
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -64,13 +65,13 @@ pub(crate) struct Worker {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Most that may wait.
+    /// Largest number of waiting images.
     most: usize,
-    /// Rows of the decoder; 0 where the model draws nothing.
+    /// Number of rows of the decoder; 0 if the model draws nothing.
     rows: usize,
 }
 
-/// What waits, and how it stands.
+/// Waiting requests, and the state of the worker.
 #[derive(Default)]
 struct Queue {
     images: VecDeque<(GenerationRequest, usize, Listener)>,
@@ -87,7 +88,7 @@ impl Queue {
     }
 }
 
-/// How the worker stands.
+/// State of the worker, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) waiting: usize,
@@ -97,7 +98,7 @@ pub(crate) struct Standing {
 }
 
 impl Worker {
-    /// Starts the thread, with `rows` rows of a decoder (0: a good number) and room for `most` that wait.
+    /// Starts the thread, with `rows` rows of a decoder (0: a good number) and room for `most` waiting images.
     pub(crate) fn start(engine: Box<dyn Engine>, rows: usize, most: usize) -> Result<Self> {
         let session = match engine.config().objective {
             Objective::Autoregressive => {
@@ -113,7 +114,7 @@ impl Worker {
             let mut computing = Computing { engine, session, drawing: HashMap::new(), filling: Vec::new(), next: 0 };
             if catch_unwind(AssertUnwindSafe(|| computing.run(&own))).is_err() {
                 let mut queue = own.lock();
-                // Channels close with what waits.
+                // The channels of waiting requests close with the queue.
                 *queue = Queue { dead: true, ..Queue::default() };
             }
         };
@@ -121,7 +122,7 @@ impl Worker {
         Ok(Self { shared })
     }
 
-    /// Rows of the decoder: the most candidates that a completion may have.
+    /// Number of rows of the decoder, which is the largest number of candidates of a completion.
     pub(crate) fn rows(&self) -> usize {
         self.shared.rows
     }
@@ -131,7 +132,7 @@ impl Worker {
         Standing { waiting: queue.len(), busy_rows: queue.busy_rows, pixels: queue.pixels, alive: !queue.dead }
     }
 
-    /// Draws images; what is drawn of the i-th comes through the channel, in steps.
+    /// Draws images; newly drawn pixels of each arrive through the channel, with the image's index.
     pub(crate) fn draw(&self, requests: Vec<GenerationRequest>) -> Result<UnboundedReceiver<Drawn>, Busy> {
         let (tell, heard) = unbounded_channel();
         let n = requests.len();
@@ -139,13 +140,13 @@ impl Worker {
         self.put(n, |queue| queue.images.extend(images)).map(|()| heard)
     }
 
-    /// Fills a hole by a model of masked pixels.
+    /// Fills a hole by a masked model.
     pub(crate) fn fill(&self, hole: Hole) -> Result<UnboundedReceiver<Drawn>, Busy> {
         let (tell, heard) = unbounded_channel();
         self.put(1, |queue| queue.holes.push_back((hole, tell))).map(|()| heard)
     }
 
-    /// Runs `work` with the engine and gives what it gives; if nobody waits for that any more, it is not run.
+    /// Runs `work` with the engine and returns its result; if the caller no longer waits, `work` is not run.
     pub(crate) async fn pass<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Engine) -> T + Send + 'static,
@@ -165,7 +166,7 @@ impl Worker {
         if queue.dead {
             return Err(Busy::Dead);
         }
-        // A request larger than the queue may come when nothing waits.
+        // A request larger than the queue is admitted when nothing waits.
         if queue.len() > 0 && queue.len() + n > self.shared.most {
             return Err(Busy::Full);
         }
@@ -181,24 +182,24 @@ impl Shared {
     }
 }
 
-/// What the thread works on.
+/// State of the worker thread.
 struct Computing {
     engine: Box<dyn Engine>,
     session: Option<GenerationSession>,
-    /// Who hears of each image of the session.
+    /// Receiver of each image of the session.
     drawing: HashMap<u64, Audience>,
     filling: Vec<(Infill, Listener)>,
-    /// The session's name for the next image.
+    /// Key of the next image in the session.
     next: u64,
 }
 
-/// Who hears of an image, and what they have not heard yet.
+/// Receiver of an image's pixels, with those not sent yet.
 struct Audience {
-    /// Which of their images it is.
+    /// Index of the image in its request.
     image: usize,
     listener: Listener,
     told: Option<Instant>,
-    /// The pixel that `unheard` begins with.
+    /// Position of the first pixel in `unheard`.
     from: usize,
     unheard: Vec<u16>,
 }
@@ -208,7 +209,7 @@ impl Audience {
         Self { image, listener, told: None, from: 0, unheard: Vec::new() }
     }
 
-    /// Tells the first pixel at once, and others together: whoever wakes for a message takes time from drawing.
+    /// Sends the first pixel at once, and later ones in groups, since waking the receiver takes time from drawing.
     fn hear(&mut self, progress: GenerationProgress<'_>) {
         let GenerationProgress { from, tokens, effective, done, .. } = progress;
         if self.unheard.is_empty() || from < self.from {
@@ -218,7 +219,7 @@ impl Audience {
         self.unheard.extend_from_slice(tokens);
         if done || self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
             let (image, from, tokens) = (self.image, self.from, std::mem::take(&mut self.unheard));
-            // Whoever is gone is found before the next pixel.
+            // A receiver that is gone is detected before the next pixel.
             let _ = self.listener.send(Drawn::Run { image, from, tokens, effective, done });
             self.told = Some(Instant::now());
         }
@@ -226,7 +227,7 @@ impl Audience {
 }
 
 impl Computing {
-    /// Works for as long as there is a program.
+    /// Works until the program ends.
     fn run(&mut self, shared: &Shared) {
         loop {
             let pass = self.take_up(shared);
@@ -241,7 +242,7 @@ impl Computing {
         }
     }
 
-    /// Begins what waits and finds room; where nothing is under way, waits for something.
+    /// Begins waiting requests that find room; if nothing is in progress, waits for a request.
     fn take_up(&mut self, shared: &Shared) -> Option<Pass> {
         let mut queue = shared.lock();
         while queue.len() == 0 && self.drawing.is_empty() && self.filling.is_empty() {
@@ -284,7 +285,7 @@ impl Computing {
         }
     }
 
-    /// One round of every hole.
+    /// Runs one round of every hole.
     fn fill(&mut self) {
         let engine = &mut *self.engine;
         self.filling.retain_mut(|(infill, listener)| match infill.round(engine) {
@@ -303,7 +304,7 @@ impl Computing {
         });
     }
 
-    /// The next pixel of every image; gives how many pixels that were.
+    /// Draws the next pixel of every image; returns the number of pixels.
     fn draw(&mut self) -> u64 {
         let Some(session) = self.session.as_mut() else { return 0 };
         let drawing = &mut self.drawing;

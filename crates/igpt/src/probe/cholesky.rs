@@ -1,13 +1,13 @@
-//! Cholesky's factorisation in f64, for normal equations.
+//! Cholesky factorisation in f64, for normal equations.
 
 use igpt_kernels::pool::chunks;
 
 use super::Workers;
 
-/// Rows factorised before the rest is brought up to date.
+/// Number of rows that are factorised before the rest is updated.
 const BLOCK: usize = 32;
 
-/// An upper triangular U with UᵀU = A.
+/// Cholesky factor: an upper triangular U with UᵀU = A.
 #[derive(Debug)]
 pub(super) struct Cholesky {
     upper: Vec<f64>,
@@ -15,8 +15,7 @@ pub(super) struct Cholesky {
 }
 
 impl Cholesky {
-    /// Factorises the symmetric (n, n) matrix `a`, of which the upper triangle is read; none when it is not positive
-    /// definite.
+    /// Factorises the symmetric (n, n) matrix `a`, reading its upper triangle; `None` if it is not positive definite.
     pub(super) fn new(workers: &Workers, mut a: Vec<f64>, n: usize) -> Option<Self> {
         assert_eq!(a.len(), n * n, "a square matrix");
         for first in (0..n).step_by(BLOCK) {
@@ -29,7 +28,7 @@ impl Cholesky {
                     subtract(above[k], &above[k..], &mut row[k..]);
                 }
                 let pivot = row[k].sqrt();
-                // Also where it is NaN.
+                // The condition also fails for NaN.
                 if !(pivot > 0.0 && pivot.is_finite()) {
                     return None;
                 }

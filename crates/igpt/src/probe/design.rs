@@ -1,4 +1,4 @@
-//! The matrix that linear classifiers multiply: standardised features and a column of ones for the intercept.
+//! Design matrix of linear classifiers: standardised features, and a column of ones for the intercept.
 
 use igpt_kernels::matmul::{Out, Panels, STRIP_COLS, matmul};
 use igpt_kernels::pool::{chunks, rows};
@@ -6,10 +6,12 @@ use igpt_kernels::{Buffer, LANE_PAD, MatMut, MatRef};
 
 use super::{Standardizer, Workers};
 
-/// Rows that one piece of work takes.
+/// Number of rows per unit of parallel work.
 pub(super) const ROWS: usize = 512;
 
-/// (n, d + 1), the last column all ones, or zeros where there is no intercept; rows are padded with zeros to whole strips.
+/// Design matrix, (n, d + 1); its last column is ones, or zeros without an intercept.
+///
+/// Rows are padded with zeros to whole strips.
 #[derive(Debug)]
 pub(super) struct Design {
     values: Buffer<f32>,
@@ -19,7 +21,7 @@ pub(super) struct Design {
 }
 
 impl Design {
-    /// The features (n, d) as `standardizer` scales them.
+    /// Scales the features (n, d) with `standardizer` and stores them.
     pub(super) fn new(workers: &Workers, standardizer: &Standardizer, features: &[f32]) -> Self {
         let width = standardizer.width();
         let (rows, stride) = (features.len() / width, (width + 1).next_multiple_of(STRIP_COLS));
@@ -39,22 +41,22 @@ impl Design {
         self.rows
     }
 
-    /// Features of an image, d; the ones are column d.
+    /// Number of features of an image, d; the ones are column d.
     pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    /// The columns that count, (n, d + 1).
+    /// Matrix without padding, (n, d + 1).
     pub(super) fn matrix(&self) -> MatRef<'_, f32> {
         MatRef::strided(&self.values, self.rows, self.width + 1, self.stride)
     }
 
-    /// Padding included, (n, stride).
+    /// Matrix with padding, (n, stride).
     pub(super) fn padded(&self) -> MatRef<'_, f32> {
         MatRef::new(&self.values, self.rows, self.stride)
     }
 
-    /// The class of the largest score of each image under `weights`, (d + 1, classes); the lowest on a tie.
+    /// Predicts the class with the largest score of each image under `weights`, (d + 1, classes); the lowest on a tie.
     pub(super) fn predict(&self, workers: &Workers, weights: &[f32], classes: usize) -> Vec<u32> {
         let panels = pack(workers, weights, self.width + 1, classes);
         let padded = panels.n();
@@ -74,14 +76,14 @@ impl Design {
     }
 }
 
-/// A (k, n) right operand, its columns padded with zeros to whole panels.
+/// Packs a (k, n) right operand, its columns padded with zeros to whole panels.
 pub(super) fn pack(workers: &Workers, values: &[f32], k: usize, n: usize) -> Panels<f32> {
     let mut panels = Panels::new(k, n.next_multiple_of(LANE_PAD));
     repack(workers, MatRef::new(values, k, n), &mut panels);
     panels
 }
 
-/// Fills panels with other values, panel by panel in parallel.
+/// Fills panels with new values, panel by panel in parallel.
 pub(super) fn repack(workers: &Workers, values: MatRef<'_, f32>, panels: &mut Panels<f32>) {
     let len = panels.panel_len();
     workers.pool.for_each(rows(MatMut::new(panels.units_mut(), panels_of(values), len), 1), |i, mut panel| {

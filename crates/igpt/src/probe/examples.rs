@@ -1,8 +1,8 @@
-//! Features with their classes, and the scale that classifiers see them in.
+//! Labelled features, and their standardisation for classifiers.
 
 use crate::{Error, Result};
 
-/// Features of some images, (n, d) row after row, and the class of each.
+/// Features of images, (n, d) in row-major order, with the class of each image.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelledFeatures<'a> {
     features: &'a [f32],
@@ -11,10 +11,10 @@ pub struct LabelledFeatures<'a> {
 }
 
 impl<'a> LabelledFeatures<'a> {
-    /// Features of `width` values an image and the images' classes.
+    /// Combines features, `width` values per image, with the images' classes.
     ///
     /// # Errors
-    /// When there are no images, the two differ in number, or a feature is not finite.
+    /// When there are no images, when the numbers of features and labels differ, or when a feature is not finite.
     pub fn new(features: &'a [f32], width: usize, labels: &'a [u32]) -> Result<Self> {
         if labels.is_empty() || width == 0 {
             return Err(Error::Missing("there are no features to classify: name a split with labelled images".into()));
@@ -42,12 +42,12 @@ impl<'a> LabelledFeatures<'a> {
         self.labels.len()
     }
 
-    /// Values of an image, d.
+    /// Number of features per image, d.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// All features, (n, d).
+    /// Features of all images, (n, d).
     pub fn features(&self) -> &'a [f32] {
         self.features
     }
@@ -57,15 +57,15 @@ impl<'a> LabelledFeatures<'a> {
         self.labels
     }
 
-    /// One more than the largest class.
+    /// Number of classes, as one more than the largest class.
     pub fn classes(&self) -> usize {
         self.labels.iter().max().map_or(0, |&label| label as usize + 1)
     }
 
-    /// The first `n` images and the others.
+    /// Splits into the first `n` images and the others.
     ///
     /// # Errors
-    /// When one of the two would have none.
+    /// When one of the two parts would be empty.
     pub fn split_at(&self, n: usize) -> Result<(Self, Self)> {
         if n == 0 || n >= self.images() {
             return Err(Error::Invalid(format!("{n} of {} images cannot be set apart", self.images())));
@@ -76,24 +76,24 @@ impl<'a> LabelledFeatures<'a> {
     }
 }
 
-/// Share of the predicted classes that are right.
+/// Accuracy: the share of the predicted classes that are right.
 pub fn accuracy(predicted: &[u32], labels: &[u32]) -> f64 {
     let right = predicted.iter().zip(labels).filter(|(a, b)| a == b).count();
     right as f64 / labels.len() as f64
 }
 
-/// Mean and deviation of every feature, measured on training images (scikit-learn's `StandardScaler`).
+/// Mean and standard deviation of every feature on training images (as scikit-learn's `StandardScaler`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standardizer {
     mean: Vec<f32>,
-    /// One over the deviation; 1 where a feature never changes.
+    /// Reciprocal of the standard deviation; 1 for a constant feature.
     scale: Vec<f32>,
-    /// Whether the means are taken away and classifiers have an intercept.
+    /// Whether means are subtracted and classifiers have an intercept.
     centred: bool,
 }
 
 impl Standardizer {
-    /// Measures (n, d) features of `width` values.
+    /// Fits means and deviations to (n, d) features of `width` values.
     pub fn fit(features: &[f32], width: usize) -> Self {
         let n = (features.len() / width) as f64;
         let mut mean = vec![0.0f64; width];
@@ -109,40 +109,41 @@ impl Standardizer {
         }
         let scale = variance.iter().zip(&mean).map(|(variance, mean)| {
             let deviation = (variance / n).sqrt();
-            // What rounding leaves of a constant counts as nothing.
+            // A deviation within rounding error of a constant counts as zero.
             if deviation > 1e-7 * mean.abs() { (1.0 / deviation) as f32 } else { 1.0 }
         });
         Self { scale: scale.collect(), mean: mean.iter().map(|&mean| mean as f32).collect(), centred: true }
     }
 
-    /// As [`fit`](Self::fit), but features are only scaled, and classifiers on them have no intercept: as that on top of a
-    /// network has none.
+    /// Fits deviations only: features are scaled but not centred, and classifiers on them have no intercept.
+    ///
+    /// This is for classifiers on top of a network, which have none either.
     pub fn without_intercept(features: &[f32], width: usize) -> Self {
         let Self { scale, .. } = Self::fit(features, width);
         Self { mean: vec![0.0; width], scale, centred: false }
     }
 
-    /// Leaves features of `width` values as they are; without an intercept, too.
+    /// Standardizer that leaves features of `width` values unchanged; classifiers have no intercept.
     pub fn identity(width: usize) -> Self {
         Self { mean: vec![0.0; width], scale: vec![1.0; width], centred: false }
     }
 
-    /// The value of the column that the intercepts are the weights of.
+    /// Value of the column whose weights are the intercepts.
     pub(super) fn constant(&self) -> f32 {
         if self.centred { 1.0 } else { 0.0 }
     }
 
-    /// One over each feature's deviation.
+    /// Reciprocal of each feature's standard deviation.
     pub(super) fn scale(&self) -> &[f32] {
         &self.scale
     }
 
-    /// Values of an image, d.
+    /// Number of features per image, d.
     pub fn width(&self) -> usize {
         self.mean.len()
     }
 
-    /// One image's features on the scale of the training images.
+    /// Standardises one image's features into `out`.
     pub fn apply(&self, features: &[f32], out: &mut [f32]) {
         for ((out, &x), (mean, scale)) in out.iter_mut().zip(features).zip(self.mean.iter().zip(&self.scale)) {
             *out = (x - mean) * scale;

@@ -1,8 +1,8 @@
-//! Probes with few labels: random subsets of the training images with the same number of each class (Chen et al. 2020,
-//! section 4.7).
+//! Probes with few labels (Chen et al. 2020, section 4.7).
 //!
-//! Only the classifier's own training labels are few: layer and strength are chosen on the validation images, and
-//! means and deviations are those of all training images, which needs no labels.
+//! They use random subsets of the training images with the same number of images per class. Only the classifier's
+//! training labels are few. Layer and strength are chosen on the validation images. Means and deviations are those of
+//! all training images, which needs no labels.
 
 use super::protocol::FeatureView;
 use super::solver::ProbeFitter;
@@ -10,24 +10,24 @@ use super::{LabelledFeatures, Standardizer, accuracy};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// Accuracy on the test images over several subsets.
+/// Test accuracy of a probe with few labels, over several subsets of the training images.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct FewLabelAccuracy {
-    /// Labelled images of each class.
+    /// Number of labelled images per class.
     pub labels_per_class: usize,
-    /// Mean over the subsets.
+    /// Mean test accuracy over the subsets.
     pub mean: f64,
-    /// Standard deviation over the subsets (sample); none for a single one.
+    /// Sample standard deviation of the test accuracy over the subsets; `None` for a single subset.
     pub deviation: Option<f64>,
-    /// Of each subset.
+    /// Test accuracy of each subset.
     pub test_accuracy: Vec<f64>,
 }
 
-/// Positions of `per_class` images of each class, sorted; keyed by (`seed`, `per_class`).
+/// Indices of `per_class` images of each class, sorted; drawn by (`seed`, `per_class`).
 ///
 /// # Errors
-/// When a class has fewer.
+/// When a class has fewer images.
 pub(crate) fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64) -> Result<Vec<usize>> {
     let mut by_class = vec![Vec::new(); classes];
     for (i, &label) in labels.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(crate) fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64
     }
     let fewest = by_class.iter().map(Vec::len).filter(|images| *images > 0).min().unwrap_or(0);
     let mut taken = Vec::new();
-    // A class without any training image is no class of this data set.
+    // A class without any training image is skipped.
     for (class, mut images) in by_class.into_iter().enumerate().filter(|(_, images)| !images.is_empty()) {
         if images.len() < per_class {
             return Err(Error::Invalid(format!(
@@ -51,7 +51,7 @@ pub(crate) fn subset(labels: &[u32], classes: usize, per_class: usize, seed: u64
     Ok(taken)
 }
 
-/// Fits subsets of the training images, one for each of `seeds`, and tests each.
+/// Fits the probe to subsets of the training images, one per seed of `seeds`, and tests each.
 ///
 /// # Errors
 /// When a class has too few images.
@@ -113,8 +113,8 @@ mod tests {
         let [train, validation] = [0, 1].map(|i| LabelledFeatures::new(&parts[i].0, 20, &parts[i].1).unwrap());
         let workers = Workers::new(1);
         let fitter = ProbeFitter { workers: &workers, solver: Solver::Ridge, classes: 3, seed: 0 };
-        // Where every image is called class c, the accuracy is the share of predictions of c: over all c they are one
-        // whole, unless predictions went by what the images are called.
+        // If all test labels are class c, the accuracy is the share of predictions of c. Over all c these shares add up
+        // to one, unless predictions depend on the labels.
         let of_class = |class: u32| {
             let labels = vec![class; 90];
             let test = LabelledFeatures::new(&parts[2].0, 20, &labels).unwrap();

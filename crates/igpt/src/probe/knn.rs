@@ -1,4 +1,4 @@
-//! The weighted nearest neighbours of Wu et al. (2018): a probe with nothing to train and nothing to choose.
+//! Weighted k-NN probe of Wu et al. (2018), which has nothing to train and nothing to choose.
 
 use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::chunks;
@@ -6,27 +6,27 @@ use igpt_kernels::{LANE_PAD, MatMut, MatRef};
 
 use super::{LabelledFeatures, Standardizer, Workers};
 
-/// Neighbours that vote.
+/// Number of neighbours that vote.
 const NEIGHBOURS: usize = 20;
-/// A neighbour's vote is e^(cosine / T).
+/// Temperature T: a neighbour's vote is e^(cosine / T).
 const TEMPERATURE: f64 = 0.07;
-/// Images classified by one piece of work.
+/// Number of images classified per unit of parallel work.
 const QUERIES: usize = 32;
-/// Training images compared at once.
+/// Number of training images compared at once.
 const BLOCK: usize = 2048;
 
-/// Training images, standardised and of length one.
+/// Weighted k-NN classifier: training images, standardised and scaled to length one.
 #[derive(Debug)]
 pub struct KnnClassifier {
     standardizer: Standardizer,
-    /// (d, images) of every block.
+    /// Training images of every block, (d, images).
     blocks: Vec<Panels<f32>>,
     labels: Vec<u32>,
     classes: usize,
 }
 
 impl KnnClassifier {
-    /// Takes the training images; `classes` may be more than they show.
+    /// Stores the training images; `classes` may be more than they show.
     pub fn new(workers: &Workers, standardizer: &Standardizer, train: LabelledFeatures<'_>, classes: usize) -> Self {
         let width = train.width();
         let units = directions(standardizer, train.features());
@@ -39,7 +39,7 @@ impl KnnClassifier {
         Self { standardizer: standardizer.clone(), blocks: blocks.collect(), labels: train.labels().to_vec(), classes }
     }
 
-    /// The classes of (n, d) features.
+    /// Predicts the classes of (n, d) features.
     pub fn predict(&self, workers: &Workers, features: &[f32]) -> Vec<u32> {
         let width = self.standardizer.width();
         let units = directions(&self.standardizer, features);
@@ -75,7 +75,8 @@ impl KnnClassifier {
     }
 }
 
-/// Keeps the largest cosines, the largest first; the earlier image on a tie.
+/// Inserts a cosine into the largest ones, which are sorted in descending order; on a tie the earlier image comes
+/// first.
 fn insert(nearest: &mut Vec<(f32, usize)>, cosine: f32, image: usize) {
     if nearest.len() == NEIGHBOURS && nearest.last().is_some_and(|&(least, _)| cosine <= least) {
         return;
@@ -85,7 +86,7 @@ fn insert(nearest: &mut Vec<(f32, usize)>, cosine: f32, image: usize) {
     nearest.truncate(NEIGHBOURS);
 }
 
-/// Standardised features scaled to length one, (n, d).
+/// Standardised features, scaled to length one, (n, d).
 fn directions(standardizer: &Standardizer, features: &[f32]) -> Vec<f32> {
     let width = standardizer.width();
     let mut units = vec![0.0f32; features.len()];
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn predictions_are_those_of_the_textbook_vote() {
         let (width, classes) = (6, 3);
-        // More than one block of training images.
+        // There is more than one block of training images.
         let (features, labels) = clouds(BLOCK + 77, width, classes, 2.0, 1);
         let (queries, _) = clouds(70, width, classes, 2.0, 2);
         let standardizer = Standardizer::fit(&features, width);

@@ -1,4 +1,4 @@
-//! Labelled images of a data set's three parts as features, layer by layer.
+//! Labelled images of a data set's three splits, and their features layer by layer.
 
 use std::collections::HashSet;
 
@@ -10,28 +10,29 @@ use crate::ranks::Collective;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// The labelled images of a data set, its parts apart.
+/// Labelled images of a data set, by split.
 #[derive(Clone, Debug)]
 pub struct LabelledDataset {
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// What classifiers are fitted to.
+    /// Training images, to which classifiers are fitted.
     pub train: Images,
-    /// What settings are chosen by.
+    /// Validation images, by which settings are chosen.
     pub validation: Images,
-    /// What is reported.
+    /// Test images, whose accuracy is reported.
     pub test: Images,
-    /// Images that carry no label, of all parts together.
+    /// Number of images without a label, over all splits.
     pub unlabelled: usize,
 }
 
 impl LabelledDataset {
-    /// Leaves images without labels out and, if `images` says so, takes only that many of the training images: one of
-    /// each class, and the first of an order that `seed` shuffles.
+    /// Selects the labelled images of `dataset`, and of the training images only `images`, if that is given.
+    ///
+    /// The selected training images are one of each class, and then the first of an order shuffled by `seed`.
     ///
     /// # Errors
-    /// When a part has no labelled images, train shows less than two classes, or another part shows one that train
-    /// doesn't.
+    /// When a split has no labelled images, when the training images show fewer than two classes, or when another split
+    /// shows a class that they don't.
     pub fn of(dataset: &Dataset, images: Option<usize>, seed: u64) -> Result<Self> {
         let mut unlabelled = 0;
         let mut part = |split: Split| {
@@ -86,7 +87,7 @@ impl LabelledDataset {
     }
 }
 
-/// Positions of images in an order that `seed` shuffles.
+/// Indices of images in an order shuffled by `seed`.
 fn shuffled(images: &Images, seed: u64) -> impl Iterator<Item = usize> {
     let mut drawn: Vec<_> =
         (0..images.len()).map(|i| (Rng::new(seed, Purpose::Probe, 0, i as u64).next_u32(), i)).collect();
@@ -94,12 +95,12 @@ fn shuffled(images: &Images, seed: u64) -> impl Iterator<Item = usize> {
     drawn.into_iter().map(|(_, i)| i)
 }
 
-/// The first `n` images of an order that `seed` shuffles.
+/// The first `n` images of an order shuffled by `seed`.
 pub(crate) fn pick(images: &Images, n: usize, seed: u64) -> Images {
     images.pick(shuffled(images, seed).take(n))
 }
 
-/// As [`pick`], but the first of every class before all others: no class is lost for being rare.
+/// Like [`pick`], but with the first image of every class before all others, so that rare classes are kept.
 fn of_every_class(images: &Images, n: usize, seed: u64) -> Images {
     let mut seen = HashSet::new();
     let (first, rest): (Vec<_>, Vec<_>) =
@@ -107,12 +108,12 @@ fn of_every_class(images: &Images, n: usize, seed: u64) -> Images {
     images.pick(first.into_iter().chain(rest).take(n))
 }
 
-/// The classes of labelled images.
+/// Classes of labelled images.
 pub(super) fn labels(images: &Images) -> Vec<u32> {
     (0..images.len()).filter_map(|i| images.label(i)).collect()
 }
 
-/// The classes that images show, sorted.
+/// Classes that images show, sorted.
 fn shown(images: &Images) -> Vec<u32> {
     let mut shown = labels(images);
     shown.sort_unstable();
@@ -120,20 +121,20 @@ fn shown(images: &Images) -> Vec<u32> {
     shown
 }
 
-/// What is known of one part's images.
+/// Features and labels of one split's images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LabelledSplit {
-    /// Features of each layer asked for, (n, n_embd).
+    /// Features of each requested layer, (n, n_embd).
     pub layers: Vec<Vec<f32>>,
-    /// The pixels as the palette gives them, (n, T · channels) in [-1, 1]; empty where they were not asked for.
+    /// Pixels in the palette's colours, (n, T · channels) in [-1, 1]; empty unless requested.
     pub pixels: Vec<f32>,
     /// Class of each image.
     pub labels: Vec<u32>,
-    /// Images that could not be decoded and are not among these.
+    /// Images that could not be decoded and are left out.
     pub damaged: Vec<DamagedImage>,
 }
 
-/// Runs labelled images through the engine once, divided among the ranks; every rank gets all features.
+/// Runs labelled images through the engine once, divided among the ranks; every rank receives all features.
 ///
 /// # Errors
 /// As [`features`].

@@ -1,41 +1,41 @@
 //! L-BFGS (Nocedal 1980; Liu and Nocedal 1989): minimises a smooth function from its values and gradients.
 //!
-//! Steps are found by bisection to the weak Wolfe conditions (Lewis and Overton 2013), which on convex functions is as
-//! good as anything and has no corner cases. Values may carry rounding noise of a relative [`NOISE`]: where that hides
-//! the decrease, the slope decides (Hager and Zhang 2005, the approximate Wolfe conditions). A preconditioner, an
-//! estimate of the inverse Hessian, takes the place of the usual multiple of the identity where the caller has one.
+//! Steps are found by bisection to the weak Wolfe conditions (Lewis and Overton 2013). On convex functions this is as
+//! good as other line searches and has no corner cases. Values may carry rounding noise of a relative [`NOISE`]. If
+//! that hides the decrease, the slope decides (Hager and Zhang 2005, the approximate Wolfe conditions). If the caller
+//! has a preconditioner, an estimate of the inverse Hessian, it replaces the usual multiple of the identity.
 
 use std::collections::VecDeque;
 
-/// Differences remembered, as in scikit-learn.
+/// Number of remembered differences, as in scikit-learn.
 const HISTORY: usize = 10;
-/// Relative error of values, of sums in f32.
+/// Relative error of function values that are sums in f32.
 const NOISE: f64 = 1e-6;
-/// Wolfe's two constants.
+/// Constants of the two Wolfe conditions.
 const DECREASE: f64 = 1e-4;
 const CURVATURE: f64 = 0.9;
-/// Points tried along a line.
+/// Largest number of points tried along a line.
 const TRIES: usize = 30;
 
-/// When to stop.
+/// Stopping criteria.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Largest entry of the gradient at which the minimum counts as found.
     pub(super) tolerance: f64,
-    /// Steps at most.
+    /// Largest number of steps.
     pub(super) iterations: usize,
 }
 
-/// Where it stopped.
+/// Result of a minimisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Outcome {
-    /// The function's value.
+    /// Value of the function.
     pub(super) value: f64,
     /// Steps taken.
     pub(super) iterations: usize,
-    /// Values and gradients computed.
+    /// Number of values and gradients computed.
     pub(super) evaluations: usize,
-    /// Whether it came to its end: the gradient is below the tolerance, or rounding hides any way further down.
+    /// Whether it converged: the gradient is below the tolerance, or rounding hides any further decrease.
     pub(super) converged: bool,
 }
 
@@ -43,16 +43,16 @@ pub(super) struct Outcome {
 struct Pair {
     step: Vec<f64>,
     change: Vec<f64>,
-    /// step · change
+    /// Scalar product of step and change.
     product: f64,
-    /// change · preconditioned change
+    /// Scalar product of change and preconditioned change.
     preconditioned: f64,
 }
 
 /// Multiplies a vector by an estimate of the inverse Hessian, symmetric and positive definite, in place.
 pub(super) type Precondition<'a> = &'a dyn Fn(&mut [f64]);
 
-/// Moves `x` to the minimum of `function`, which returns its value and writes its gradient.
+/// Minimises `function`, which returns its value and writes its gradient, starting from `x`.
 pub(super) fn minimise(
     x: &mut Vec<f64>,
     limits: Limits,
@@ -103,7 +103,7 @@ pub(super) fn minimise(
                 outcome.converged = true;
                 return outcome;
             }
-            // Noise has spoilt the history: once more along the gradient.
+            // Noise has spoilt the history: try once more along the gradient.
             history.clear();
             outcome.iterations += 1;
             continue;
@@ -127,7 +127,7 @@ pub(super) fn minimise(
     }
 }
 
-/// The quasi-Newton direction, by the two loops.
+/// Quasi-Newton direction, by the two-loop recursion.
 fn descent(gradient: &[f64], history: &VecDeque<Pair>, precondition: Precondition<'_>) -> Vec<f64> {
     let mut d: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut alphas = Vec::with_capacity(history.len());
@@ -148,7 +148,7 @@ fn descent(gradient: &[f64], history: &VecDeque<Pair>, precondition: Preconditio
     d
 }
 
-/// In eight sums side by side, which one chain of additions would make wait for each other.
+/// Scalar product in eight independent sums, since one chain of additions would serialise them.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {

@@ -1,9 +1,9 @@
-//! A linear classifier, whoever fitted it.
+//! Linear classifier on standardised features, common to all solvers.
 
 use super::design::Design;
 use super::{Standardizer, Workers};
 
-/// Scores of the classes are linear in the standardised features; the largest wins.
+/// Linear classifier: class scores are linear in the standardised features, and the largest wins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearClassifier {
     pub(super) standardizer: Standardizer,
@@ -13,7 +13,7 @@ pub struct LinearClassifier {
 }
 
 impl LinearClassifier {
-    /// The classes of (n, d) features.
+    /// Predicts the classes of (n, d) features.
     pub fn predict(&self, workers: &Workers, features: &[f32]) -> Vec<u32> {
         Design::new(workers, &self.standardizer, features).predict(workers, &self.weights, self.classes)
     }
@@ -23,7 +23,7 @@ impl LinearClassifier {
         self.weights.split_at(self.weights.len() - self.classes)
     }
 
-    /// The weights of features as they are, (classes, d): those of a classifier without intercepts on top of a network.
+    /// Weights of unstandardised features, (classes, d), for a classifier without intercepts on top of a network.
     pub fn head(&self) -> Vec<f32> {
         let (weights, scale) = (self.weights().0, self.standardizer.scale());
         let of = |class: usize| scale.iter().enumerate().map(move |(i, s)| weights[i * self.classes + class] * s);

@@ -1,12 +1,12 @@
 //! Multinomial logistic regression by L-BFGS: the paper's linear probe (Chen et al. 2020, section 3.4).
 //!
-//! Minimised is the mean loss of the training images in nats plus strength / 2 · |W|², where the intercepts are not
-//! held back. scikit-learn's `LogisticRegression` sums losses instead: its `C` is 1 / (strength · n) for n training
-//! images. With two classes it fits one vector, the difference of ours, and its `C` is 2 / (strength · n).
+//! It minimises the mean loss of the training images in nats plus strength / 2 · |W|²; the intercepts are not
+//! penalised. scikit-learn's `LogisticRegression` sums losses instead: its `C` is 1 / (strength · n) for n training
+//! images. With two classes it fits one vector, the difference of the two here, and its `C` is 2 / (strength · n).
 //!
-//! Products run in f32 with the engine's kernels, losses are summed and steps taken in f64. Features of neighbouring
-//! positions or pixels are much alike, which makes the loss a narrow valley: L-BFGS gets a preconditioner, the inverse
-//! of the Hessian at equal probabilities, XᵀX / (n · classes) + strength · I in each class.
+//! Products run in f32 with the engine's kernels; losses are summed and steps taken in f64. Features of neighbouring
+//! positions or pixels are strongly correlated, which makes the loss ill-conditioned. L-BFGS therefore gets a
+//! preconditioner: the inverse of the Hessian at equal probabilities, XᵀX / (n · classes) + strength · I in each class.
 
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{STRIP_COLS, matmul_narrow, matmul_tn_narrow};
@@ -22,44 +22,46 @@ use crate::{Error, Result};
 
 /// Bytes of the images that go from scores to gradient together, while they are in the core's own cache.
 const BLOCK_BYTES: usize = 128 << 10;
-/// Pieces of work at most, and bytes of their gradients: each sums one of its own.
+/// Largest number of units of parallel work, and of bytes of their gradients; each sums its own gradient.
 const PIECES: usize = 64;
 const PIECES_BYTES: usize = 64 << 20;
-/// Steps at most.
+/// Largest number of steps.
 const ITERATIONS: usize = 500;
-/// Features beyond which there is no preconditioner: its factorisation would take longer than it saves.
+/// Number of features beyond which there is no preconditioner: its factorisation would take longer than it saves.
 const PRECONDITIONED: usize = 3072;
 
-/// The training images of a logistic regression, fitted for any strength; each fit starts from the last one's weights.
+/// Logistic regression on a set of training images, fitted for any strength.
+///
+/// Each fit starts from the weights of the previous one.
 #[derive(Debug)]
 pub struct LogisticRegression<'a> {
     workers: &'a Workers,
     standardizer: &'a Standardizer,
     objective: Objective,
-    /// XᵀX / n of the standardised features, (d, d); none where there are too many.
+    /// XᵀX / n of the standardised features, (d, d); `None` if there are too many features.
     gram: Option<Vec<f64>>,
     weights: Vec<f64>,
-    /// Largest entry of the gradient at which a fit counts as done.
+    /// Tolerance: the largest entry of the gradient at which a fit counts as converged.
     pub tolerance: f64,
 }
 
-/// A fitted classifier and how it came about.
+/// Result of a logistic regression: the fitted classifier and its convergence.
 #[derive(Clone, Debug)]
 pub struct LogisticFit {
-    /// The classifier.
+    /// Fitted classifier.
     pub linear: LinearClassifier,
-    /// The value minimised: mean nats of the training images and the penalty.
+    /// Minimised value: the mean loss of the training images in nats, plus the penalty.
     pub loss: f64,
-    /// Steps taken.
+    /// Steps of L-BFGS.
     pub iterations: usize,
-    /// Losses and gradients computed.
+    /// Number of losses and gradients computed.
     pub evaluations: usize,
-    /// Whether the gradient came below the tolerance, or so far that rounding hides any way further down.
+    /// Whether the fit converged: the gradient is below the tolerance, or rounding hides any further decrease.
     pub converged: bool,
 }
 
 impl<'a> LogisticRegression<'a> {
-    /// Takes the training images; `classes` may be more than they show.
+    /// Prepares the regression on training images; `classes` may be more than they show.
     ///
     /// # Errors
     /// When there are more classes than 65,536.
@@ -81,7 +83,7 @@ impl<'a> LogisticRegression<'a> {
         Ok(Self { workers, standardizer, objective, gram, weights, tolerance: 1e-5 })
     }
 
-    /// The classifier for a strength.
+    /// Fits the classifier with a penalty of `strength`.
     pub fn fit(&mut self, strength: f64) -> LogisticFit {
         let limits = Limits { tolerance: self.tolerance, iterations: ITERATIONS };
         let preconditioner = self.preconditioner(strength);
@@ -104,7 +106,7 @@ impl<'a> LogisticRegression<'a> {
 }
 
 impl LogisticRegression<'_> {
-    /// The inverse Hessian at equal probabilities; none where it can't be had.
+    /// Inverse Hessian at equal probabilities; `None` if it can't be computed.
     fn preconditioner(&self, strength: f64) -> Option<Preconditioner> {
         let classes = self.objective.classes;
         let width = self.standardizer.width();
@@ -115,7 +117,7 @@ impl LogisticRegression<'_> {
     }
 }
 
-/// The inverse of a Hessian that is the same in each class; an intercept's is the number of classes.
+/// Inverse of a Hessian that is the same in each class; for an intercept it is the number of classes.
 #[derive(Debug)]
 struct Preconditioner {
     factor: Cholesky,
@@ -139,19 +141,19 @@ impl Preconditioner {
     }
 }
 
-/// The loss of some images as a function of the weights, with its memory.
+/// Loss of some images as a function of the weights, with its buffers.
 #[derive(Debug)]
 pub(super) struct Objective {
     design: Design,
     targets: Vec<u16>,
     classes: usize,
-    /// The weights as f32, `[classes / 16][d + 1][16]`.
+    /// Weights as f32, `[classes / 16][d + 1][16]`.
     strips: Vec<f32>,
     losses: Vec<f32>,
-    /// Images of a block, and of a piece of several.
+    /// Number of images in a block, and in a piece of several blocks.
     block: usize,
     piece: usize,
-    /// The pieces' gradients, (pieces, classes, stride of the design).
+    /// Gradients of the pieces, (pieces, classes, stride of the design).
     gradients: Buffer<f32>,
 }
 
@@ -175,7 +177,7 @@ impl Objective {
         })
     }
 
-    /// The loss at `weights`, (classes, d + 1), and its gradient.
+    /// Computes the loss at `weights`, (classes, d + 1), and its gradient.
     fn evaluate(&mut self, workers: &Workers, strength: f64, weights: &[f64], gradient: &mut [f64]) -> f64 {
         let Self { design, targets, classes, strips, losses, block, piece: images, gradients } = self;
         let (x, n, inputs, classes) = (design.padded(), design.rows(), design.width() + 1, *classes);
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_the_loss() {
-        // More classes than fill one strip, and more images than one block.
+        // There are more classes than fill one strip, and more images than one block.
         for classes in [3, 40] {
             let (features, labels) = clouds(1100, 7, classes, 1.0, 1);
             let workers = Workers::new(2);
@@ -268,7 +270,8 @@ mod tests {
     #[test]
     fn features_much_alike_take_few_steps_at_any_strength() {
         let (noise, labels) = clouds(600, 64, 4, 6.0, 1);
-        // Each feature is mostly its neighbour, as pixels are: curvatures of the loss differ ten thousandfold.
+        // Each feature is mostly its neighbour, as for pixels: curvatures of the loss differ by a factor of ten
+        // thousand.
         let features: Vec<f32> = noise
             .chunks_exact(64)
             .flat_map(|row| {

@@ -1,10 +1,9 @@
-//! What a frozen model's features are worth: classifiers on top of them, and the rules by which they are judged
-//! (Chen et al. 2020, sections 2.4, 3.4 and 4.7).
+//! Probes of a frozen model's features: classifiers on top of them, and the rules of their evaluation.
 //!
-//! Classifiers know nothing of models: they take features as a plain (n, d) slice with one class an image
-//! ([`LabelledFeatures`]). Reading order: `examples` and `design` (what is fitted), `whiten`, `logistic`, `ridge`, `sgd` and
-//! `knn` behind `solver`, then the rules: `labelled`, `protocol` and `few`, and
-//! [`probe()`], which is all of it.
+//! They follow Chen et al. 2020, sections 2.4, 3.4 and 4.7. Classifiers are independent of models: they take features
+//! as a plain (n, d) slice with one class per image ([`LabelledFeatures`]). The modules in reading order: `examples`
+//! and `design` (what is fitted), `whiten`, `logistic`, `ridge`, `sgd` and `knn` behind `solver`, then the rules:
+//! `labelled`, `protocol` and `few`. [`probe()`] combines them all.
 
 mod cholesky;
 mod design;

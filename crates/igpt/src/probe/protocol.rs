@@ -1,8 +1,8 @@
-//! The rules of the linear probe (Chen et al. 2020, sections 3.1, 3.4 and 4.1): layer and strength are chosen on the
-//! validation images; then train and validation together are fitted once more and the test images seen once.
+//! Protocol of the linear probe (Chen et al. 2020, sections 3.1, 3.4 and 4.1).
 //!
-//! That nothing is chosen on the test images holds by construction: [`choose`] doesn't get them, and [`judge`] gets a
-//! choice already made.
+//! Layer and strength are chosen on the validation images. Then the classifier is fitted again to training and
+//! validation images together, and tested once. That nothing is chosen on the test images holds by construction:
+//! [`choose`] doesn't get them, and [`judge`] gets a choice already made.
 
 use super::solver::{ProbeFitter, SolverChoice};
 use super::{LabelledFeatures, Standardizer, accuracy};
@@ -10,26 +10,28 @@ use crate::Result;
 use crate::ranks::Collective;
 use crate::stats::wilson;
 
-/// One kind of features of the three parts: a layer, several of them, or pixels.
+/// Training and validation features of one kind: a layer, several layers, or pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureView<'a> {
-    /// What classifiers are fitted to.
+    /// Training features, to which classifiers are fitted.
     pub train: LabelledFeatures<'a>,
-    /// What settings are chosen by.
+    /// Validation features, by which settings are chosen.
     pub validation: LabelledFeatures<'a>,
 }
 
-/// The best of several views and what each came to.
+/// Best of several views, and the best setting of each.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LayerSweep {
-    /// Index of the view that does best on validation, the first on a tie.
+    /// Index of the view with the highest validation accuracy; the first on a tie.
     pub best: usize,
-    /// The best setting of each view and its accuracy on validation.
+    /// Best setting of each view, and its validation accuracy.
     pub choices: Vec<SolverChoice>,
 }
 
-/// Finds the best setting of each view and the best view, on validation alone. Ranks divide the views and learn of each
-/// other's choices. `progress` is told how many are done, as if all ranks were as far as this one.
+/// Finds the best setting of each view and the best view, by validation accuracy alone.
+///
+/// Ranks divide the views and exchange their choices. `progress` receives the number of views that are done, as if all
+/// ranks were as far as this one.
 pub(crate) fn choose(
     ranks: &mut Collective,
     fitter: &ProbeFitter<'_>,
@@ -48,7 +50,7 @@ pub(crate) fn choose(
     Ok(LayerSweep { best: (0..choices.len()).fold(0, better), choices })
 }
 
-/// The choices of all ranks, in their order; on the way a setting that there is none of is not a number.
+/// Choices of all ranks, in their order. During the exchange, NaN stands for a missing setting.
 fn of_all(ranks: &mut Collective, own: &[SolverChoice]) -> Result<Vec<SolverChoice>> {
     let own: Vec<f64> = own.iter().flat_map(|choice| [choice.setting.unwrap_or(f64::NAN), choice.accuracy]).collect();
     let all = ranks.gather(bytemuck::cast_slice(&own))?.concat();
@@ -58,27 +60,27 @@ fn of_all(ranks: &mut Collective, own: &[SolverChoice]) -> Result<Vec<SolverChoi
     Ok(all.into_iter().map(choice).collect())
 }
 
-/// What a choice is worth on the test images.
+/// Result of a chosen setting on the test images.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct TestResult {
-    /// The strength or the learning rate chosen.
+    /// Strength of the penalty, or learning rate of SGD; `None` for k-NN.
     pub strength: Option<f64>,
-    /// Share of right classes on validation, by which the choice was made.
+    /// Accuracy on the validation images, by which the choice was made.
     pub validation_accuracy: f64,
-    /// Share of right classes on test.
+    /// Accuracy on the test images.
     pub test_accuracy: f64,
-    /// 95 % interval of `test_accuracy`, Wilson's.
+    /// 95 % confidence interval (Wilson) of `test_accuracy`.
     pub interval: [f64; 2],
-    /// Whether the fit that was tested came to its end: L-BFGS is broken off after 500 steps.
+    /// Whether the fit that was tested converged: L-BFGS stops after 500 steps.
     #[serde(default)]
     pub converged: bool,
-    /// Test images by (true class, predicted class).
+    /// Confusion matrix: test images by (true class, predicted class).
     #[serde(skip)]
     pub confusion: Vec<Vec<usize>>,
 }
 
-/// Fits the choice to train and validation together and tests it.
+/// Fits the chosen setting to training and validation images together, and tests it.
 pub(crate) fn judge(
     fitter: &ProbeFitter<'_>,
     view: FeatureView<'_>,
@@ -107,7 +109,7 @@ pub(crate) fn judge(
     })
 }
 
-/// Share of the test images that the commonest training class would get right.
+/// Accuracy on the test images of always predicting the commonest training class.
 pub(crate) fn majority(train: &[u32], test: &[u32]) -> f64 {
     let mut counts = vec![0usize; train.iter().max().map_or(0, |&label| label as usize + 1)];
     train.iter().for_each(|&label| counts[label as usize] += 1);
@@ -115,7 +117,7 @@ pub(crate) fn majority(train: &[u32], test: &[u32]) -> f64 {
     accuracy(&vec![most as u32; test.len()], test)
 }
 
-/// `count` neighbouring numbers of 0 to `last`, `centre` as near the middle as the ends allow.
+/// `count` neighbouring numbers from 0 to `last`, with `centre` as near the middle as the ends allow.
 pub(crate) fn centred(centre: usize, count: usize, last: usize) -> std::ops::RangeInclusive<usize> {
     let count = count.clamp(1, last + 1);
     let first = centre.saturating_sub(count / 2).min(last + 1 - count);
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn permuted_test_labels_change_no_choice_and_no_prediction() {
         let workers = Workers::new(2);
-        // Two views of the same images: the first is noisier.
+        // These are two views of the same images; the first is noisier.
         let noisy = [1, 2, 3].map(|seed| clouds(150, 5, 3, 4.0, seed));
         let clear = [4, 5, 6].map(|seed| clouds(150, 5, 3, 1.0, seed));
         for solver in SOLVERS {
@@ -156,7 +158,7 @@ mod tests {
             assert_eq!(sweep.best, 1, "{solver:?}: {sweep:?}");
             assert_eq!((verdict.strength, verdict.validation_accuracy), (other.strength, other.validation_accuracy));
             assert!(verdict.test_accuracy > 0.7 && other.test_accuracy < 0.3, "{solver:?}: {verdict:?}");
-            // The columns of the confusion matrix are what was predicted: the same, with rows turned.
+            // The columns of the confusion matrix count the predictions: they are the same, with permuted rows.
             (0..3).for_each(|c| assert_eq!(verdict.confusion[c], other.confusion[(c + 1) % 3]));
         }
     }

@@ -1,8 +1,8 @@
-//! Ridge regression onto one-hot classes in closed form: the quickest probe, exact and without a learning rate.
+//! Ridge regression onto one-hot classes in closed form: the fastest probe, exact and without a learning rate.
 //!
-//! With standardised and centred features X (n, d) and centred one-hot targets Y the weights solve
-//! (XᵀX / n + strength · I) W = XᵀY / n; the intercepts are not held back. scikit-learn's `RidgeClassifier` gives the
-//! same predictions with `alpha = strength · n` on the same standardised features.
+//! With standardised and centred features X (n, d) and centred one-hot targets Y, the weights solve (XᵀX / n + strength
+//! · I) W = XᵀY / n; the intercepts are not penalised. scikit-learn's `RidgeClassifier` makes the same predictions with
+//! `alpha = strength · n` on the same standardised features.
 
 use igpt_kernels::matmul::{self, Panels, matmul_tn};
 use igpt_kernels::pool::chunks;
@@ -13,12 +13,12 @@ use super::design::{Design, repack};
 use super::{LabelledFeatures, LinearClassifier, Standardizer, Workers, accuracy};
 use crate::{Error, Result};
 
-/// Strengths to choose from.
+/// Strengths of the penalty to choose from.
 pub(crate) const STRENGTHS: [f64; 6] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
-/// Images whose products are summed in f32 before they join the sums in f64.
+/// Number of images whose products are summed in f32 before they are added to the sums in f64.
 const BLOCK: usize = 512;
 
-/// The normal equations of some training images: made once, solved for any strength.
+/// Ridge regression on a set of training images: normal equations that are set up once and solved for any strength.
 #[derive(Debug)]
 pub struct RidgeRegression {
     standardizer: Standardizer,
@@ -26,14 +26,14 @@ pub struct RidgeRegression {
     gram: Vec<f64>,
     /// XᵀY / n of centred features and targets, (d, classes).
     targets: Vec<f64>,
-    /// Mean of each standardised feature: zero when the standardizer was fitted to the same images.
+    /// Mean of each standardised feature; zero if the standardizer was fitted to the same images.
     means: Vec<f64>,
     /// Share of each class.
     shares: Vec<f64>,
 }
 
 impl RidgeRegression {
-    /// Sums up the training images; `classes` may be more than they show.
+    /// Sets up the normal equations of the training images; `classes` may be more than they show.
     pub fn new(workers: &Workers, standardizer: &Standardizer, train: LabelledFeatures<'_>, classes: usize) -> Self {
         let (width, n) = (train.width(), train.images() as f64);
         let design = Design::new(workers, standardizer, train.features());
@@ -54,10 +54,10 @@ impl RidgeRegression {
         Self { standardizer: standardizer.clone(), gram, targets, means, shares }
     }
 
-    /// The classifier for a strength.
+    /// Solves for the classifier with a penalty of `strength`.
     ///
     /// # Errors
-    /// When the strength is too small for these features to tell the weights.
+    /// When the strength is so small that the features do not determine the weights.
     pub fn solve(&self, workers: &Workers, strength: f64) -> Result<LinearClassifier> {
         let (width, classes) = (self.standardizer.width(), self.shares.len());
         let mut a = self.gram.clone();
@@ -76,11 +76,12 @@ impl RidgeRegression {
         Ok(LinearClassifier { standardizer: self.standardizer.clone(), weights, classes })
     }
 
-    /// Hands the classifier of each of [`STRENGTHS`] to `take`, the strongest first. Those too small for these
-    /// features are passed over.
+    /// Passes the classifier of each of [`STRENGTHS`] to `take`, the strongest first.
+    ///
+    /// Strengths that are too small for these features are skipped.
     ///
     /// # Errors
-    /// When all are.
+    /// When all strengths are too small.
     pub(super) fn each_strength(&self, workers: &Workers, mut take: impl FnMut(f64, LinearClassifier)) -> Result<()> {
         let (mut solved, mut failed) = (false, Ok(()));
         for strength in STRENGTHS.into_iter().rev() {
@@ -123,21 +124,23 @@ pub(super) fn gram(workers: &Workers, design: &Design) -> Vec<f64> {
     sums
 }
 
-/// What the quick probe found.
+/// Result of a quick probe by ridge regression.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QuickProbeResult {
-    /// Share of right classes on the images measured.
+    /// Accuracy on the measured images.
     pub accuracy: f64,
-    /// The strength, one of `STRENGTHS`.
+    /// Strength that was chosen, one of `STRENGTHS`.
     pub strength: f64,
 }
 
-/// Fits ridge classifiers to `train`, takes the strength that does best on `validation` (the stronger one on a tie)
-/// and measures it on `measured`, which nothing is chosen by.
+/// Fits ridge classifiers to `train`, chooses the strength on `validation`, and measures accuracy on `measured`.
+///
+/// The strength has the highest accuracy on `validation`; on a tie the stronger one is chosen. `measured` chooses
+/// nothing.
 ///
 /// # Errors
-/// When the parts differ in their number of features, or these are too much alike for any strength.
+/// When the parts differ in their number of features, or when these are too strongly correlated for any strength.
 pub fn quick_probe(
     workers: &Workers,
     train: LabelledFeatures<'_>,
@@ -147,7 +150,7 @@ pub fn quick_probe(
     choose_and_measure(workers, train, validation, measured).map(|(_, probe)| probe)
 }
 
-/// As [`quick_probe`], with the accuracy on `validation` before it: what layers are chosen by.
+/// Like [`quick_probe`], with the accuracy on `validation` before it, by which layers are chosen.
 pub(crate) fn choose_and_measure(
     workers: &Workers,
     train: LabelledFeatures<'_>,
@@ -182,14 +185,14 @@ mod tests {
     #[test]
     fn weights_solve_the_textbook_equations() {
         let (n, width, classes, strength) = (700, 5, 3, 0.01);
-        // A scale of other images than these, so that they are not centred.
+        // The scale is that of other images, so that these features are not centred.
         let standardizer = Standardizer::fit(&values(100, 3.0, 5), width);
         let (features, labels) = clouds(n, width, classes as u32, 1.0, 3);
         let train = LabelledFeatures::new(&features, width, &labels).unwrap();
         let workers = Workers::new(2);
         let linear = RidgeRegression::new(&workers, &standardizer, train, classes).solve(&workers, strength).unwrap();
         let (weights, intercepts) = linear.weights();
-        // The gradient of |XW + b − Y|² / n + strength |W|² is zero.
+        // The gradient of |XW + b − Y|² / n + strength |W|² must be zero.
         let (mut gradient, mut of_intercepts) = (vec![0.0f64; width * classes], vec![0.0f64; classes]);
         for (row, &label) in features.chunks(width).zip(&labels) {
             let mut x = vec![0.0f32; width];
@@ -237,7 +240,7 @@ mod tests {
         }
     }
 
-    /// Far from what the standardizer expects, so that centring leaves the rounding errors of a large mean.
+    /// The features are far from the standardizer's mean, so that centring leaves the rounding errors of a large mean.
     #[test]
     fn strengths_at_which_features_are_singular_are_passed_over() {
         let workers = Workers::new(1);

@@ -1,4 +1,4 @@
-//! The whole probe of a model on a data set: features, the choice of a layer, the test, and the baselines beside it.
+//! Whole probe of a model on a data set: features, choice of a layer, test, and baselines.
 
 use super::few::{FewLabelAccuracy, few_labels};
 use super::labelled::{LabelledDataset, LabelledSplit, collect, labels};
@@ -16,27 +16,27 @@ use crate::setters::setters;
 use crate::stats::wilson;
 use crate::{Error, Result, device};
 
-/// What to probe and how.
+/// Settings of a probe: layers, images, classifier and seeds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProbeSettings {
     /// Layers to choose from.
     pub layers: Layers,
-    /// Training images, the first of an order that the seed shuffles; none takes all.
+    /// Number of training images to use, the first of an order shuffled by the seed; `None` uses all.
     pub images: Option<usize>,
-    /// Images of validation and of test at most, each spread evenly; none takes all.
+    /// Largest number of validation images and of test images, each spread evenly; `None` uses all.
     pub held_out: Option<usize>,
-    /// Which classifier.
+    /// Classifier to fit.
     pub solver: Solver,
-    /// Also the concatenation of so many layers around the best one.
+    /// Number of layers around the best one whose concatenation is probed too; `None` skips this.
     pub concat: Option<usize>,
-    /// Also probes with so few labels a class.
+    /// Numbers of labels per class for probes with few labels.
     pub labels_per_class: Vec<usize>,
-    /// Subsets for each number of labels.
+    /// Number of subsets for each of `labels_per_class`.
     pub seeds: u64,
     /// Seed of the random network, of SGD's order and of `images`.
     pub seed: u64,
-    /// How the engine computes.
+    /// Options of the engine.
     pub options: device::EngineOptions,
 }
 
@@ -68,31 +68,31 @@ setters!(ProbeSettings {
     options: device::EngineOptions,
 });
 
-/// Told what is being done, how much of it is done, and of how much.
+/// Callback for progress; its arguments are the activity, the amount done and the total.
 pub type ProbeProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
-/// What a probe found.
+/// Report of a probe: accuracies by layer, test result, baselines and confusion matrix.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ProbeReport {
-    /// The layers swept.
+    /// Layers that were probed.
     pub layers: Vec<usize>,
-    /// Share of right classes on validation of each layer, under its best strength.
+    /// Validation accuracy of each layer, with its best strength.
     pub validation_accuracy: Vec<f64>,
-    /// The layer that does best on validation.
+    /// Layer with the highest validation accuracy.
     pub best_layer: usize,
-    /// The strength chosen for it (the learning rate of SGD; none for nearest neighbours).
+    /// Strength chosen for the best layer (the learning rate of SGD; `None` for k-NN).
     pub strength: Option<f64>,
-    /// Share of right classes on test of the best layer, fitted to train and validation.
+    /// Test accuracy of the best layer, fitted to training and validation images.
     pub test_accuracy: f64,
-    /// 95 % interval of it, Wilson's.
+    /// 95 % confidence interval (Wilson) of `test_accuracy`.
     pub interval: [f64; 2],
-    /// Whether the fit that was tested came to its end: L-BFGS is broken off after 500 steps.
+    /// Whether the fit that was tested converged: L-BFGS stops after 500 steps.
     #[serde(default)]
     pub converged: bool,
-    /// What the same images give without the model.
+    /// Baselines: test accuracies on the same images without the trained model.
     pub baselines: ProbeBaselines,
-    /// Several layers side by side.
+    /// Probe of several layers side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concat: Option<ConcatProbe>,
     /// Probes with few labels.
@@ -100,13 +100,13 @@ pub struct ProbeReport {
     pub few_labels: Vec<FewLabelReport>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Test images by (true class, predicted class).
+    /// Confusion matrix: test images by (true class, predicted class).
     pub confusion: Vec<Vec<usize>>,
-    /// Images of train, validation and test.
+    /// Numbers of training, validation and test images.
     pub images: [usize; 3],
-    /// Images left out because they carry no label.
+    /// Number of images left out because they have no label.
     pub unlabelled: usize,
-    /// Which classifier.
+    /// Classifier that was fitted.
     pub solver: Solver,
     /// Images that could not be decoded.
     #[serde(skip)]
@@ -114,61 +114,62 @@ pub struct ProbeReport {
 }
 
 impl ProbeReport {
-    /// 95 % intervals of `validation_accuracy`, Wilson's.
+    /// 95 % confidence intervals (Wilson) of `validation_accuracy`.
     pub fn validation_intervals(&self) -> Vec<[f64; 2]> {
         self.validation_accuracy.iter().map(|&share| wilson(share, self.images[1])).collect()
     }
 }
 
-/// Test accuracies that a model must beat to have learned anything.
+/// Baselines of a probe: test accuracies that a model must exceed to have learned anything.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ProbeBaselines {
-    /// Of the pixels as the palette gives them.
+    /// Test accuracy on the pixels in the palette's colours.
     pub raw_pixels: f64,
-    /// Of the same network with random weights, its best layer. They are drawn as the paper's code does, whatever the
-    /// model's own training began with: its directory doesn't say, and so the baseline is one and the same for all
-    /// models of a shape.
+    /// Test accuracy on the best layer of the same network with random weights.
+    ///
+    /// The weights are drawn as in the paper's code, regardless of how the model's own training was initialised, which
+    /// its directory doesn't record. The baseline is therefore the same for all models of a shape.
     pub random_init: f64,
-    /// Of the commonest class.
+    /// Test accuracy of always predicting the commonest class.
     pub majority: f64,
-    /// How `raw_pixels` came about.
+    /// Full test result of `raw_pixels`.
     pub raw_pixels_verdict: TestResult,
-    /// How `random_init` came about.
+    /// Full test result of `random_init`.
     pub random_init_verdict: TestResult,
-    /// The best layer of the random network.
+    /// Best layer of the random network.
     pub random_init_layer: usize,
 }
 
-/// Layers side by side as one feature (Chen et al. 2020, section 4.4).
+/// Probe of several layers, concatenated to one feature (Chen et al. 2020, section 4.4).
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ConcatProbe {
-    /// Which.
+    /// Layers that are concatenated.
     pub layers: Vec<usize>,
-    /// What came of it.
+    /// Test result of the concatenation.
     #[serde(flatten)]
     pub verdict: TestResult,
 }
 
-/// A number of labels a class.
+/// Probe with few labels: accuracies for one number of labels per class.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct FewLabelReport {
-    /// Features of the best layer.
+    /// Accuracies on features of the best layer.
     #[serde(flatten)]
     pub features: FewLabelAccuracy,
-    /// Pixels on the same subsets.
+    /// Accuracies on the pixels of the same subsets.
     pub raw_pixels: FewLabelAccuracy,
 }
 
-/// Train, validation and test.
+/// Training, validation and test split.
 type Parts = [LabelledSplit; 3];
 
 /// Probes `model` on the labelled images of `dataset`.
 ///
-/// Several ranks each call this with the same model and images: they divide the forward passes and, of each sweep, the
-/// layers. The same report on every rank and for any number of ranks.
+/// With several ranks, each calls this function with the same model and images. They divide the forward passes, and the
+/// layers of each sweep. The report is the same on every rank and for any number of ranks.
 ///
 /// # Errors
 /// When the labels don't allow it (see [`LabelledDataset::of`]), a layer is out of range, a class has too few images for
@@ -188,7 +189,7 @@ pub fn probe(
         images.test = images.test.spread(held_out);
     }
     let classes = images.classes.len();
-    // What cannot be done is refused before the long part of the work.
+    // Impossible requests are refused before the long part of the work.
     for &count in &settings.labels_per_class {
         super::few::subset(&labels(&images.train), classes, count, 0)?;
     }
@@ -271,8 +272,10 @@ pub fn probe(
     })
 }
 
-/// Refuses features that would not fit into the bytes that are `left`: those of all layers and the pixels are held at
-/// once, and beside them three copies of what a classifier is fitted to, `concat` layers or the pixels.
+/// Refuses features that would not fit into the `left` bytes.
+///
+/// The features of all layers and the pixels are held at once. Beside them are three copies of what a classifier is
+/// fitted to: `concat` layers or the pixels.
 pub(super) fn expect_room(
     left: Option<u64>,
     images: &LabelledDataset,
@@ -294,7 +297,7 @@ pub(super) fn expect_room(
     }
 }
 
-/// Whose features are read.
+/// Reader of a model's features of labelled images.
 struct Reader<'a> {
     images: &'a LabelledDataset,
     quantizer: &'a Quantizer,
@@ -302,7 +305,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Features of the three parts.
+    /// Reads the features of the three splits.
     fn read(
         &self,
         ranks: &mut Collective,
@@ -327,7 +330,7 @@ impl Reader<'_> {
     }
 }
 
-/// The best of the parts' layers and every layer's choice, on validation.
+/// Finds the best layer, and the best setting of every layer, by validation accuracy.
 fn sweep(
     ranks: &mut Collective,
     fitter: &ProbeFitter<'_>,
@@ -342,13 +345,13 @@ fn sweep(
     Ok((sweep.best, sweep.choices))
 }
 
-/// The test of a choice for the layer at `slot`.
+/// Tests the chosen setting of the layer at `slot`.
 fn test(fitter: &ProbeFitter<'_>, parts: &Parts, slot: usize, choice: &SolverChoice) -> Result<TestResult> {
     let view = FeatureView { train: examples(&parts[0], slot)?, validation: examples(&parts[1], slot)? };
     judge(fitter, view, choice, examples(&parts[2], slot)?)
 }
 
-/// `count` layers around the best one side by side.
+/// Probes `count` layers around the best one, side by side.
 fn concat(
     ranks: &mut Collective,
     fitter: &ProbeFitter<'_>,
@@ -362,7 +365,7 @@ fn concat(
     Ok(ConcatProbe { layers: around.iter().map(|&slot| layers[slot]).collect(), verdict })
 }
 
-/// Parts whose only layer is several side by side.
+/// Splits whose only layer is the concatenation of several.
 fn joined(parts: &Parts, slots: &[usize]) -> Result<Parts> {
     let join = |part: &LabelledSplit| {
         let width = examples(part, slots[0])?.width();
@@ -375,7 +378,7 @@ fn joined(parts: &Parts, slots: &[usize]) -> Result<Parts> {
     Ok([join(&parts[0])?, join(&parts[1])?, join(&parts[2])?])
 }
 
-/// A part without features.
+/// A split's labels without its features.
 fn labels_of(part: &LabelledSplit) -> LabelledSplit {
     LabelledSplit { labels: part.labels.clone(), ..LabelledSplit::default() }
 }

@@ -1,4 +1,4 @@
-//! The whole probe of a tiny network, on images made for it.
+//! Tests of the whole probe of a tiny network, on synthetic images.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 const SIDE: usize = 8;
 const CLASSES: usize = 3;
 
-/// Grey noise, a little brighter from class to class.
+/// Grey noise, slightly brighter from class to class.
 struct Noise {
     labels: Vec<u32>,
 }
@@ -48,7 +48,7 @@ impl Source for Noise {
     }
 }
 
-/// 60 images of train, 30 of validation, and 30 of test whose classes are moved on by `turn`.
+/// 60 training images, 30 validation images, and 30 test images whose classes are shifted by `turn`.
 fn dataset(turn: usize) -> Dataset {
     let labels = (0..120).map(|i| ((i + if i < 90 { 0 } else { turn }) % CLASSES) as u32).collect();
     let classes = ["dark", "grey", "bright"].map(String::from).to_vec();
@@ -78,7 +78,7 @@ fn settings(solver: Solver) -> ProbeSettings {
     }
 }
 
-/// Everything in a report that was chosen.
+/// All choices in a report.
 fn choices(report: &ProbeReport) -> impl PartialEq + std::fmt::Debug {
     let concat = report.concat.as_ref().unwrap();
     let verdicts = [&concat.verdict, &report.baselines.raw_pixels_verdict, &report.baselines.random_init_verdict];
@@ -101,7 +101,7 @@ fn other_labels_of_the_test_images_change_no_choice() {
             let other = run(turn);
             assert_eq!(choices(&found), choices(&other), "{solver:?}");
             assert_ne!(found.test_accuracy, other.test_accuracy, "{solver:?}: the labels are others");
-            // What was predicted is the same: the columns of the confusion matrix, with rows turned.
+            // The predictions are the same: the columns of the confusion matrix, with permuted rows.
             (0..CLASSES).for_each(|c| assert_eq!(found.confusion[c], other.confusion[(c + turn) % CLASSES]));
         }
     }

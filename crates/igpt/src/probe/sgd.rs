@@ -1,5 +1,6 @@
-//! Multinomial logistic regression by stochastic gradient descent, for sets too large for L-BFGS: momentum 0.9, a
-//! cosine down to zero, no decay (Chen et al. 2020, section 3.4).
+//! Multinomial logistic regression by stochastic gradient descent, for data sets too large for L-BFGS.
+//!
+//! It uses momentum 0.9, a cosine schedule to zero, and no weight decay (Chen et al. 2020, section 3.4).
 
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{self, Out, Panels, matmul, matmul_tn};
@@ -10,16 +11,16 @@ use super::{LabelledFeatures, LinearClassifier, Standardizer, Workers};
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// Learning rates to choose from, the paper's: from 30 down by about threes.
+/// Learning rates to choose from, as in the paper: from 30 down in factors of about three.
 pub(crate) const RATES: [f64; 8] = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
-/// Images of a step.
+/// Batch size.
 const BATCH: usize = 256;
-/// Passes over the training images, and steps at least.
+/// Number of passes over the training images, and smallest number of steps.
 const EPOCHS: usize = 20;
 const STEPS: usize = 500;
 const MOMENTUM: f32 = 0.9;
 
-/// Training images to descend on.
+/// Logistic regression by SGD on a set of training images.
 #[derive(Debug)]
 pub struct SgdClassifier<'a> {
     standardizer: &'a Standardizer,
@@ -30,7 +31,7 @@ pub struct SgdClassifier<'a> {
 }
 
 impl<'a> SgdClassifier<'a> {
-    /// Takes the training images; `classes` may be more than they show, `seed` decides their order.
+    /// Prepares the training images; `classes` may be more than they show, and `seed` decides their order.
     ///
     /// # Errors
     /// When there are more classes than 65,536.
@@ -47,8 +48,10 @@ impl<'a> SgdClassifier<'a> {
         Ok(Self { standardizer, design, targets, classes, seed })
     }
 
-    /// The classifier that a learning rate leads to. Runs on the calling thread alone, so that several rates can run
-    /// at once. Weights that leave the finite numbers give scores that predict the first class.
+    /// Fits the classifier with learning rate `rate`.
+    ///
+    /// It runs on the calling thread alone, so that several rates can run at once. If weights become infinite or NaN,
+    /// the classifier predicts the first class.
     pub fn fit(&self, workers: &Workers, rate: f64) -> LinearClassifier {
         let (n, inputs, classes) = (self.design.rows(), self.design.width() + 1, self.classes);
         let padded = classes.next_multiple_of(LANE_PAD);
@@ -92,7 +95,7 @@ impl<'a> SgdClassifier<'a> {
     }
 }
 
-/// Fisher and Yates, keyed by (seed, epoch).
+/// Fisher-Yates shuffle, keyed by (seed, epoch).
 fn shuffle(order: &mut [u32], seed: u64, epoch: usize) {
     let mut rng = Rng::new(seed, Purpose::Probe, 1, epoch as u64);
     order.sort_unstable();

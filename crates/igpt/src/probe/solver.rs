@@ -1,4 +1,4 @@
-//! The classifiers behind one face: choose a setting on validation images, fit with it, predict.
+//! Common interface of the probes' classifiers: choose a setting on validation images, fit with it, predict.
 
 use std::sync::Mutex;
 
@@ -9,29 +9,29 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Strengths of the logistic regression to choose from, the strongest first: each fit starts from the one before.
+/// Strengths of the logistic regression to choose from, the strongest first: each fit starts from the previous one.
 pub(crate) const STRENGTHS: [f64; 8] = [1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7];
-/// Weaker strengths are given up after so many that did not improve on the best.
+/// Number of weaker strengths without improvement after which the search stops.
 const PATIENCE: usize = 2;
 
-/// Which classifier a probe fits.
+/// Kind of classifier that a probe fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Solver {
-    /// Logistic regression by L-BFGS, the paper's.
+    /// Logistic regression by L-BFGS, as in the paper.
     #[default]
     Lbfgs,
     /// Logistic regression by stochastic gradient descent.
     Sgd,
     /// Ridge regression in closed form.
     Ridge,
-    /// Weighted nearest neighbours.
+    /// Weighted k nearest neighbours.
     Knn,
 }
 
 impl Solver {
-    /// Its name in files and flags.
+    /// Returns the name of this solver in files and flags.
     pub fn name(self) -> &'static str {
         match self {
             Solver::Lbfgs => "lbfgs",
@@ -42,27 +42,27 @@ impl Solver {
     }
 }
 
-/// A setting and how it did on the validation images.
+/// Setting of a solver, with its accuracy on the validation images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SolverChoice {
-    /// The strength of the penalty, or the learning rate of SGD; none for nearest neighbours.
+    /// Strength of the penalty, or learning rate of SGD; `None` for k-NN.
     pub setting: Option<f64>,
-    /// Share of right classes.
+    /// Accuracy on the validation images.
     pub accuracy: f64,
 }
 
-/// A classifier that can predict.
+/// Fitted classifier of any kind.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Classifier {
-    /// Weights.
+    /// Linear classifier.
     Linear(LinearClassifier),
-    /// Neighbours.
+    /// k-NN classifier.
     Knn(KnnClassifier),
 }
 
 impl Classifier {
-    /// The classes of (n, d) features.
+    /// Predicts the classes of (n, d) features.
     pub fn predict(&self, workers: &Workers, features: &[f32]) -> Vec<u32> {
         match self {
             Classifier::Linear(linear) => linear.predict(workers, features),
@@ -71,12 +71,12 @@ impl Classifier {
     }
 }
 
-/// What classifiers are fitted with, whatever the images.
+/// Solver of a probe with its settings, independent of the images.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeFitter<'a> {
-    /// Who computes.
+    /// Threads and instruction set to compute with.
     pub workers: &'a Workers,
-    /// Which classifier.
+    /// Kind of classifier.
     pub solver: Solver,
     /// Number of classes.
     pub classes: usize,
@@ -85,8 +85,9 @@ pub struct ProbeFitter<'a> {
 }
 
 impl ProbeFitter<'_> {
-    /// Tries the solver's settings on `train` and takes the one that does best on `validation`; on a tie the stronger
-    /// penalty or the larger rate.
+    /// Fits the solver's settings to `train`, and chooses the one with the highest accuracy on `validation`.
+    ///
+    /// On a tie it is the stronger penalty or the larger learning rate.
     pub fn choose(
         &self,
         standardizer: &Standardizer,
@@ -130,7 +131,9 @@ impl ProbeFitter<'_> {
         search.best.ok_or_else(|| Error::Invalid("there is no setting to choose from".into()))
     }
 
-    /// The classifier of a chosen setting, and whether its fit came to an end: L-BFGS is broken off after some steps.
+    /// Fits the classifier with a chosen setting; returns it and whether the fit converged.
+    ///
+    /// L-BFGS stops after a fixed number of steps.
     pub fn fit(
         &self,
         standardizer: &Standardizer,
@@ -156,10 +159,10 @@ impl ProbeFitter<'_> {
     }
 }
 
-/// The best setting so far.
+/// Best setting so far.
 struct Search {
     best: Option<SolverChoice>,
-    /// Settings seen since.
+    /// Number of settings tried since the best one.
     since: usize,
 }
 

@@ -1,14 +1,14 @@
-//! Made-up features for the tests.
+//! Synthetic features for the tests.
 
 use crate::rng::{Purpose, Rng};
 
-/// Normal numbers of a deviation, always the same for a seed.
+/// Normally distributed numbers with a standard deviation, always the same for a seed.
 pub(super) fn values(n: usize, deviation: f64, seed: u64) -> Vec<f32> {
     let mut rng = Rng::new(seed, Purpose::Probe, 0, 0);
     (0..n).map(|_| (deviation * rng.normal()) as f32).collect()
 }
 
-/// Clouds of points, one a class, around centres that all seeds share: (features, labels).
+/// Clouds of points, one per class, around centres that all seeds share: (features, labels).
 pub(super) fn clouds(n: usize, width: usize, classes: u32, deviation: f64, seed: u64) -> (Vec<f32>, Vec<u32>) {
     let centres = values(width * classes as usize, 1.0, 999);
     let labels: Vec<u32> = (0..n as u32).map(|i| (i * 7 + i / 5) % classes).collect();

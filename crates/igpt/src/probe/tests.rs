@@ -1,4 +1,4 @@
-//! Classifiers beside scikit-learn's, on `testdata/probe`.
+//! Comparison of the classifiers with scikit-learn's, on `testdata/probe`.
 
 use serde::Deserialize;
 
@@ -31,7 +31,7 @@ fn golden() -> Golden {
     golden
 }
 
-/// Images on which two lists of predictions differ.
+/// Number of images on which two lists of predictions differ.
 fn different(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).filter(|(a, b)| a != b).count()
 }

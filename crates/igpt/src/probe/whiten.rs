@@ -1,23 +1,26 @@
-//! Whitening: features turned so that none of them says what another says already.
+//! Whitening: a linear map of features, after which they are uncorrelated.
 //!
-//! A classifier of few labels is held back by the size of its weights, and so prefers directions in which features vary
-//! most. Of a network's features these are not those that tell classes apart; with all directions alike, few labels go
-//! further. The covariance is that of images without labels, drawn towards that of unrelated features (Ledoit and Wolf 2004).
+//! A classifier with few labels is limited by the size of its weights, and so prefers directions in which features vary
+//! most. For a network's features these are not the directions that separate classes. With all directions scaled alike,
+//! few labels achieve more. The covariance is estimated on images without labels, and shrunk towards that of
+//! uncorrelated features (Ledoit and Wolf 2004).
 
 use super::cholesky::Cholesky;
 use super::{Standardizer, Workers};
 
-/// Scales features and turns them; the means stay where they are.
+/// Whitening of features: scales and decorrelates them, without centring.
 #[derive(Debug)]
 pub struct Whitening {
-    /// U of UᵀU, the covariance of the scaled features and the shrinkage.
+    /// U of UᵀU, the covariance of the scaled features plus the shrinkage.
     factor: Cholesky,
     scale: Vec<f32>,
 }
 
 impl Whitening {
-    /// Measures (n, d) features of `width` values. `shrinkage` is added to the variances of the scaled features, which are 1;
-    /// none where rounding leaves no covariance.
+    /// Fits the whitening to (n, d) features of `width` values.
+    ///
+    /// `shrinkage` is added to the variances of the scaled features, which are 1. The result is `None` if the
+    /// covariance is singular within rounding error.
     pub fn fit(workers: &Workers, features: &[f32], width: usize, shrinkage: f64) -> Option<Self> {
         let standardizer = Standardizer::fit(features, width);
         let n = (features.len() / width) as f64;
@@ -36,7 +39,7 @@ impl Whitening {
         Some(Self { factor, scale: standardizer.scale().to_vec() })
     }
 
-    /// (n, d) features, whitened.
+    /// Whitens (n, d) features.
     pub fn apply(&self, features: &[f32]) -> Vec<f32> {
         let (width, n) = (self.scale.len(), features.len() / self.scale.len());
         let mut columns = vec![0.0f64; features.len()];
@@ -48,7 +51,7 @@ impl Whitening {
         (0..features.len()).map(|i| columns[i % width * n + i / width] as f32).collect()
     }
 
-    /// The weights of features as they are, (classes, d), that score as these `weights` of whitened ones.
+    /// Converts `weights` of whitened features, (classes, d), to the equivalent weights of unwhitened features.
     pub fn head(&self, weights: &[f32]) -> Vec<f32> {
         let (width, classes) = (self.scale.len(), weights.len() / self.scale.len());
         let mut columns = vec![0.0f64; weights.len()];
@@ -66,7 +69,7 @@ mod tests {
     use super::*;
     use crate::probe::testing::values;
 
-    /// Features of which each is partly its neighbour.
+    /// Features that are partly their neighbours.
     fn related(n: usize, width: usize) -> Vec<f32> {
         let noise = values(n * width, 1.0, 3);
         noise

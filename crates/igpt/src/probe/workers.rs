@@ -1,9 +1,11 @@
-//! Who computes a probe: an instruction set and a team of threads.
+//! Workers of a probe: an instruction set and a team of threads.
 
 use igpt_kernels::Isa;
 use igpt_kernels::pool::Pool;
 
-/// The instruction set and the threads of a probe. Neither threads nor their number change a bit of a result.
+/// Instruction set and threads of a probe.
+///
+/// The number of threads does not change a bit of a result.
 #[derive(Debug)]
 pub struct Workers {
     pub(super) isa: Isa,
@@ -11,7 +13,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// A team of `threads`, 0 for one a core, on the best instruction set of this processor.
+    /// Starts a team of `threads`, 0 for one per core, with the best instruction set of this processor.
     pub fn new(threads: usize) -> Self {
         Self { isa: Isa::detect(), pool: Pool::new(Pool::team(threads)) }
     }

@@ -1,5 +1,5 @@
-//! Curves and clouds of points as HTML: lines in an SVG that stretches with the page, words and dots as elements that
-//! do not.
+//! Charts of curves and point clouds as HTML: lines in an SVG that stretches with the page, text and dots as elements
+//! that don't.
 
 mod by_layer;
 mod ticks;
@@ -11,79 +11,79 @@ pub use by_layer::layer_chart;
 use self::ticks::{number, tick_step};
 use crate::report::html::escape;
 
-/// Points drawn at most of a line; longer ones are averaged down.
+/// Largest number of points of a line; longer lines are averaged down.
 const POINTS: usize = 500;
-/// Colours of series; the style names them `c0` to `c9`.
+/// Number of colours of series; the style sheet names them `c0` to `c9`.
 const COLORS: usize = 10;
 
-/// How a series is drawn.
+/// Drawing style of a series: line, smoothed line, dots or point cloud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SeriesStyle {
-    /// A line.
+    /// Plain line.
     Line,
-    /// A thin line beneath a smoothed one.
+    /// Thin line of the values beneath a thick smoothed one.
     Noisy,
     /// Dots joined by a line.
     Dots,
-    /// Dots.
+    /// Dots without a line.
     Cloud,
 }
 
-/// Points that belong together.
+/// Series of a chart: points with a common name, colour and style.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// What they are, for the legend.
+    /// Name of the series, for the legend.
     pub name: String,
-    /// (x, y); those that are not finite are left out.
+    /// Points (x, y); those that are not finite are left out.
     pub points: Vec<(f64, f64)>,
-    /// How they are drawn.
+    /// Drawing style.
     pub look: SeriesStyle,
-    /// Where the values may lie, lowest and highest, of each point; empty where that isn't known.
+    /// Interval of each point, as lowest and highest value; empty if unknown.
     pub intervals: Vec<[f64; 2]>,
 }
 
 impl Series {
-    /// `points` under a name.
+    /// Series of `points` under a name, without intervals.
     pub fn new(name: impl Into<String>, look: SeriesStyle, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), points, look, intervals: Vec::new() }
     }
 
-    /// Drawn with bars from the lowest to the highest value of each point.
+    /// Adds a bar to each point, from the lowest to the highest value of its interval.
     pub fn with_intervals(self, intervals: Vec<[f64; 2]>) -> Self {
         Self { intervals, ..self }
     }
 }
 
-/// A horizontal line to compare with.
+/// Reference line of a chart: a horizontal line to compare with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferenceLine {
-    /// What it is.
+    /// Name of the line.
     pub name: String,
-    /// Where it lies.
+    /// Value at which the line lies.
     pub value: f64,
-    /// Whether it is the model's own result rather than something to beat.
+    /// Whether the line is the model's own result rather than a baseline.
     pub own: bool,
 }
 
-/// Series over a common axis.
+/// Chart of several series over a common axis.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chart {
-    /// What it shows, for who can't see it.
+    /// Description of the chart for screen readers.
     pub title: String,
-    /// What goes to the right, if it has to be said.
+    /// Label of the x axis; may be empty.
     pub x: String,
-    /// What goes up, if it has to be said.
+    /// Label of the y axis; may be empty.
     pub y: String,
-    /// Drawn in this order; each has the next colour.
+    /// Series, in drawing order; each has the next colour.
     pub series: Vec<Series>,
-    /// Lines to compare with.
+    /// Reference lines.
     pub levels: Vec<ReferenceLine>,
-    /// Whether the numbers along the axes mean nothing and are left out.
+    /// Whether the numbers along the axes are left out, since they have no meaning.
     pub bare: bool,
 }
 
-/// The part of the plane that a chart shows, in percent of the plot.
+/// Part of the plane that a chart shows, mapped to percent of the plot.
 struct Frame {
     left: f64,
     right: f64,
@@ -110,8 +110,10 @@ impl Frame {
 }
 
 impl Chart {
-    /// An element of class `chart` and its legend; their looks come from the page's style. Empty without at least two
-    /// finite points.
+    /// Returns the chart as an HTML element of class `chart`, with its legend; empty without at least two finite
+    /// points.
+    ///
+    /// The page's style sheet determines their looks.
     pub fn html(&self) -> String {
         let finite = |series: &Series| -> Vec<(f64, f64)> {
             series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
@@ -145,7 +147,7 @@ impl Chart {
         )
     }
 
-    /// What part is shown; its ticks and rules.
+    /// Determines the visible part; draws its ticks and rules.
     fn axes(&self, series: &[(&Series, Vec<(f64, f64)>)], lines: &mut String, words: &mut String) -> Frame {
         let all = || series.iter().flat_map(|(_, points)| points).copied();
         let span = |values: &mut dyn Iterator<Item = f64>| {
@@ -163,7 +165,7 @@ impl Chart {
             let (x, y) = (0.04 * (right - left).max(1e-9), 0.04 * wide);
             return Frame { left: left - x, right: right + x, bottom: low - y, top: high + y };
         }
-        // Counts begin at zero unless they are of another kind, such as losses.
+        // The axis of counts begins at zero, unlike that of losses.
         let left = if left >= 0.0 && left < 0.2 * right { 0.0 } else { left };
         let right = if right > left { right } else { left + 1.0 };
         let step = tick_step(wide, 7.0);
@@ -175,7 +177,7 @@ impl Chart {
             let _ = write!(words, "<span class='tick y' style='bottom:{y:.2}%'>{}</span>", number(tick, step));
         }
         let step = tick_step(right - left, 6.0);
-        // Between two layers or steps there is nothing to name.
+        // There are no labels between two layers or steps.
         let step = if all().all(|(x, _)| x.fract() == 0.0) { step.max(1.0) } else { step };
         let first = (left / step - 1e-9).ceil();
         for tick in (0..).map(|i| (first + f64::from(i)) * step).take_while(|x| *x <= right + 1e-9 * step) {
@@ -190,7 +192,7 @@ impl Chart {
         levels.sort_by(|a, b| a.value.total_cmp(&b.value));
         for (i, level) in levels.iter().enumerate() {
             let (y, own) = (frame.y(level.value), if level.own { " own" } else { "" });
-            // The name stands above its line unless the next line is too near or the curve comes from there.
+            // The name is above its line unless the next line is too near or the curve comes from there.
             let crowded = level.own || levels.get(i + 1).is_some_and(|next| frame.y(next.value) - y < 8.0);
             let side = if crowded { " below" } else { "" };
             let _ = write!(lines, "<path class='level{own}' d='M0 {0:.2}H100'/>", 100.0 - y);
@@ -248,7 +250,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.chunks(points.len().div_ceil(POINTS).max(1)).map(mean).collect()
 }
 
-/// Means over a centred window of a twentieth of the curve, narrower at its ends.
+/// Means over a centred window of a twentieth of the curve, which is narrower at its ends.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let half = points.len() / 40;
     let window = |i: usize| {
@@ -279,7 +281,7 @@ mod tests {
         let html =
             Chart { series: vec![series.with_intervals(vec![[40.0, 55.0], [58.0, 62.0]])], ..Chart::default() }.html();
         assert_eq!(html.matches("class='interval c0'").count(), 2);
-        // From the axis, 40 % here, up.
+        // The axis begins at 40 % here.
         assert!(html.contains("<span class='tick y' style='bottom:0.00%'>35</span>"), "{html}");
     }
 

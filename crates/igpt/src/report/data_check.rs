@@ -1,4 +1,4 @@
-//! The page of `igpt data check`: what was found in a data set, with the pictures that are alike side by side.
+//! Page of `igpt data check`: the problems of a data set, with similar pictures side by side.
 
 use super::Page;
 use super::page::{Block, Command, Figure, ImagePair, Section, Table};
@@ -14,11 +14,13 @@ use crate::image::{
 
 /// Longest side of a picture on the page.
 const SIDE: usize = 96;
-/// Classes of which the numbers are shown.
+/// Number of classes whose image counts are shown.
 const CLASSES: usize = 200;
 
-/// Composes the page of what was found in `dataset`, looked at with `images` of each split (0: all). `files` are the
-/// damaged files of a token directory, if it is one; `made` is the command that makes the page.
+/// Composes the page of `igpt data check` from the findings `found` in `dataset`.
+///
+/// `images` is the number of images of each split that were looked at (0: all). `files` are the damaged files of a
+/// token directory, if the data set is one. `made` is the command that makes the page.
 pub fn data_check_page(
     dataset: &Dataset,
     found: &CheckReport,
@@ -127,7 +129,7 @@ fn matches_blocks(matches: &DuplicatePairs, parts: &[Images; 3]) -> Vec<Block> {
     blocks
 }
 
-/// An image in words.
+/// Location of an image in words.
 fn said(place: &ImageLocation) -> String {
     let class = place.class.as_ref().map_or(String::new(), |class| format!(", {class}"));
     format!("{} ({}{class})", place.name, place.split)
@@ -155,7 +157,7 @@ fn sizes(found: &CheckReport) -> Vec<Block> {
     blocks
 }
 
-/// A picture of at most [`SIDE`] pixels a side.
+/// Scales a picture to at most [`SIDE`] pixels per side.
 fn shown(pixels: &Pixels) -> Pixels {
     let longest = pixels.size.height.max(pixels.size.width);
     if longest <= SIDE {

@@ -1,6 +1,6 @@
-//! Text inside HTML.
+//! Escaping of text for HTML.
 
-/// Text made safe for HTML, in element content and in quoted attributes.
+/// Escapes text for HTML, in element content and in quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The page of `igpt inspect run`: the judged pictures beside their maps, the oddest first.
+//! Page of `igpt inspect run`: the judged pictures beside their maps, the oddest first.
 
 use super::Page;
 use super::chart::{Chart, ReferenceLine, Series, SeriesStyle};
@@ -11,44 +11,44 @@ use crate::inspect::InspectionFit;
 
 /// Longest side of a picture on the page.
 const SIDE: usize = 192;
-/// Lines of the table at most.
+/// Largest number of lines in the table.
 const LINES: usize = 1000;
 
-/// A judged picture.
+/// Judgement of one picture by an inspection: its score, percentile and p-value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JudgedPicture {
-    /// Its file.
+    /// Name of the picture's file.
     pub file: String,
-    /// How odd it is.
+    /// Anomaly score of the picture; higher is odder.
     pub score: f64,
-    /// The share of held-out good pictures with a lower score, in percent.
+    /// Share of held-out good pictures with a lower score, in percent.
     pub percentile: f64,
-    /// The conformal p-value.
+    /// Conformal p-value of the picture.
     pub p_value: f64,
-    /// Whether its score is above the threshold.
+    /// Whether the score is above the threshold.
     pub odd: bool,
 }
 
-/// False alarms among good pictures that the fit has not seen.
+/// Check of the false-alarm rate on good pictures that the fit has not seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FalseAlarmCheck {
-    /// What `--check` says.
+    /// Data set of the pictures, as given to `--check`.
     pub data: String,
-    /// Pictures.
+    /// Number of pictures checked.
     pub images: usize,
-    /// How many of them are called odd.
+    /// Number of pictures judged odd.
     pub alarms: usize,
-    /// Wilson's 95 % interval of their share.
+    /// 95 % confidence interval (Wilson) of the false-alarm rate.
     pub interval: [f64; 2],
 }
 
 impl FalseAlarmCheck {
-    /// The share of false alarms.
+    /// False-alarm rate: the share of the pictures judged odd.
     pub fn rate(&self) -> f64 {
         self.alarms as f64 / self.images as f64
     }
 
-    /// In words, beside the rate that was `asked` for.
+    /// Describes the result in words, beside the requested rate `asked`.
     pub fn words(&self, asked: f64) -> String {
         let [rate, low, high] = [self.rate(), self.interval[0], self.interval[1]].map(|share| 100.0 * share);
         let asked = percent(asked);
@@ -60,30 +60,30 @@ impl FalseAlarmCheck {
     }
 }
 
-/// What the page is of.
+/// Contents of an inspection page.
 pub struct InspectionPage<'a> {
-    /// The model's name.
+    /// Name of the model.
     pub model: &'a str,
-    /// The fit.
+    /// Inspection fit by which the pictures were judged.
     pub fit: &'a InspectionFit,
-    /// The rate of false alarms that was asked for.
+    /// Requested false-alarm rate.
     pub false_alarms: f64,
-    /// The score above which a picture is odd.
+    /// Threshold: a picture with a higher score is odd.
     pub threshold: f64,
-    /// All pictures, the oddest first.
+    /// All judged pictures, the oddest first.
     pub judged: &'a [JudgedPicture],
-    /// The first of them beside their maps.
+    /// The oddest pictures beside their maps.
     pub shown: Vec<ImageWithMap>,
-    /// Pictures that could not be read, and why.
+    /// Pictures that could not be read, with the reason.
     pub damaged: Vec<(String, String)>,
-    /// False alarms among other good pictures, if they were counted.
+    /// Check of the false-alarm rate on other good pictures, if there was one.
     pub check: Option<&'a FalseAlarmCheck>,
-    /// The command that makes the page.
+    /// Command that makes the page.
     pub made: String,
 }
 
 impl InspectionPage<'_> {
-    /// The page.
+    /// Composes the page.
     pub fn page(self) -> Page {
         let Self { fit, judged, threshold, .. } = self;
         let odd = judged.iter().filter(|image| image.odd).count();
@@ -169,7 +169,7 @@ impl InspectionPage<'_> {
     }
 }
 
-/// The judged scores beside the held-out ones, each sorted.
+/// Chart of the judged scores beside the held-out ones, each sorted.
 fn chart(fit: &InspectionFit, judged: &[JudgedPicture], threshold: f64) -> Block {
     let share = |i: usize, n: usize| 100.0 * (i as f64 + 0.5) / n as f64;
     let held = fit.held_out.scores();
@@ -188,12 +188,12 @@ fn chart(fit: &InspectionFit, judged: &[JudgedPicture], threshold: f64) -> Block
     })
 }
 
-/// A rate that was given in decimals, in percent.
+/// Formats a rate, given as a fraction, in percent.
 pub fn percent(rate: f64) -> String {
     format!("{}", (rate * 1e6).round() / 1e4)
 }
 
-/// A picture as large as fits the page.
+/// Scales a picture down to the largest size on an inspection page; smaller pictures stay unchanged.
 pub fn thumbnail(pixels: &Pixels) -> Pixels {
     let longest = pixels.size.height.max(pixels.size.width);
     if longest <= SIDE {

@@ -1,4 +1,4 @@
-//! Pages of what a model learned: charts, tables of embeddings and the one-file report.
+//! HTML reports on models, data sets and inspections, with charts; and files of embeddings.
 
 pub(crate) mod chart;
 pub(crate) mod data_check;

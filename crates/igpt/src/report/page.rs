@@ -1,4 +1,4 @@
-//! The report as one HTML file: all pictures inside, nothing loaded from elsewhere, no scripts.
+//! Report as one HTML file: all pictures embedded, nothing loaded from elsewhere, no scripts.
 
 mod blocks;
 
@@ -10,41 +10,41 @@ pub use blocks::{Block, Command, Completion, ConfusionMatrix, Figure, ImagePair,
 use crate::image::Pixels;
 use crate::report::html::escape;
 
-/// Blocks under a heading.
+/// Section of a page: blocks under a heading.
 #[derive(Clone, Debug)]
 pub struct Section {
-    /// The heading.
+    /// Heading of the section.
     pub heading: String,
-    /// What follows it; a section without any is left out.
+    /// Blocks of the section; a section without any is left out.
     pub blocks: Vec<Block>,
 }
 
 impl Section {
-    /// `blocks` under a heading.
+    /// Section of `blocks` under a heading.
     pub fn new(heading: impl Into<String>, blocks: Vec<Block>) -> Self {
         Self { heading: heading.into(), blocks }
     }
 }
 
-/// Everything the page shows, in its order.
+/// Page of a report: title, lead, headline figures, sections and footer.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The heading.
+    /// Title of the page.
     pub title: String,
-    /// What happened, in one or two sentences.
+    /// Lead: what happened, in one or two sentences.
     pub lead: String,
-    /// A few figures to be seen at once: (value, what it is).
+    /// Headline figures: (value, description).
     pub headline: Vec<(String, String)>,
-    /// The picture that a browser shows in its tab.
+    /// Icon for the browser's tab.
     pub icon: Option<Pixels>,
-    /// The rest.
+    /// Sections of the page, in order.
     pub sections: Vec<Section>,
-    /// A last line: version, seed, machine.
+    /// Footer line: version, seed, machine.
     pub footer: String,
 }
 
 impl Page {
-    /// The page as a complete HTML document.
+    /// Returns the page as a complete HTML document.
     pub fn html(&self) -> String {
         let mut main = String::new();
         self.header(&mut main);

@@ -1,4 +1,5 @@
-//! The augmentation of a run: what was asked for, or what suits the number of images, their size and the budget.
+//! Choice of a run's augmentation: the configured one, or one that suits the number of images, their size and the
+//! budget.
 
 use crate::data::{Augment, Images, Preprocess};
 use crate::image::{ImageSize, Resampling};
@@ -7,23 +8,26 @@ use crate::train::config::{DataSettings, RunConfig};
 use crate::train::plan::sizing::TILE;
 use crate::{Error, Result};
 
-/// Images that are seen this often are cropped, of pictures that are large enough: `studies/augmentation.py` finds crops better
-/// at 16 passes and more.
+/// Passes over the images from which crops are chosen, for pictures that are large enough.
+///
+/// `studies/augmentation.py` finds crops better at 16 passes and more.
 const CROPPED_FROM: f64 = 8.0;
-/// Images that are seen this often are shifted, of pictures that are too small for crops: better at 80 passes, worse at 16.
+/// Passes over the images from which shifts are chosen, for pictures too small for crops: better at 80 passes, worse at
+/// 16.
 const SHIFTED_FROM: f64 = 40.0;
-/// How much larger than the model pictures must be, so that each crop of an augmentation is at least as large as the model.
+/// Smallest ratio of picture size to model size for each kind of crop: each crop is then at least as large as the
+/// model's images.
 const LARGE_ENOUGH: [(f64, Augment); 2] = [(1.7, Augment::Imagenet), (1.2, Augment::Crop)];
-/// Pictures whose size is looked at.
+/// Number of pictures whose size is looked at.
 const LOOKED_AT: usize = 9;
 
-/// How training images are preprocessed.
+/// Preprocessing of the training images.
 pub(super) fn preprocess(data: &DataSettings, palette: &Palette, n_px: ImageSize) -> Preprocess {
     let augment = data.augment.unwrap_or(Augment::None);
     Preprocess { augment, flip: data.flip.unwrap_or(false), ..Preprocess::of(palette, n_px) }
 }
 
-/// How the pictures of a new model come to its size: it reads tiles if that is what it is trained on.
+/// Resampling of pictures to a new model's image size: the model reads tiles if it is trained on tiles.
 pub(super) fn resampling(data: &DataSettings) -> Resampling {
     match data.augment {
         Some(Augment::Tiles) => Resampling::Crop,
@@ -31,7 +35,7 @@ pub(super) fn resampling(data: &DataSettings) -> Resampling {
     }
 }
 
-/// The image size of a new model: the given one, that of small images, or a usual one.
+/// Image size of a new model: the configured one, the images' own if they are small, or a default.
 pub(super) fn size(config: &RunConfig, images: &Images) -> ImageSize {
     let usual = || match config.data.augment {
         Some(Augment::Tiles) => ImageSize::square(TILE),
@@ -40,12 +44,13 @@ pub(super) fn size(config: &RunConfig, images: &Images) -> ImageSize {
     config.model.n_px.unwrap_or_else(usual)
 }
 
-/// Chooses what `data` leaves open, for `images` that are seen `epochs` times each by a model of `n_px`; `mirrors` is whether
-/// they mean the same when they are mirrored. Gives what to tell of it.
-/// A model that `reads_tiles` is trained on them.
+/// Chooses the augmentation that `data` leaves open, and returns a message about the choice.
+///
+/// `images` are seen `epochs` times each by a model of `n_px`. `mirrors` says whether an image means the same when it
+/// is mirrored. A model that `reads_tiles` is trained on tiles.
 ///
 /// # Errors
-/// When such a model is asked for another augmentation.
+/// When the config asks for another augmentation of a model that reads tiles.
 pub(super) fn choose(
     data: &mut DataSettings,
     images: &Images,
@@ -83,7 +88,7 @@ pub(super) fn choose(
     Ok(format!("augmentation {}{flips}: {why}{off}", augment.name()))
 }
 
-/// The crops that most pictures are large enough for, if there are any; of tokens nothing larger is left.
+/// The kind of crop that most pictures are large enough for, if any. Stored tokens have no larger pictures.
 fn crops(images: &Images, n_px: ImageSize) -> Option<Augment> {
     if images.tokens().is_some() {
         return None;

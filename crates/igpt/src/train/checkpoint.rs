@@ -1,10 +1,16 @@
-//! Checkpoints: everything that a run needs to go on to the same bits, written so that a crash never leaves half.
+//! Checkpoints: all state that a run needs to resume to the same bits, written so that a crash never leaves half of
+//! one.
 //!
-//! `checkpoints/step-00001000/` holds `state.safetensors` (weights, their average if one is kept, and moments under
-//! Hugging Face's names, little-endian f32, without the arena's padding, so that a change of padding does not outdate it;
-//! second moments only of what Adam updates; of several ranks the moments of the others in `state-1-of-2.safetensors` and
-//! so on), `checkpoint.toml` ([`CheckpointMeta`], with the SHA-256 of every other file) and `complete`, written last, with that of
-//! `checkpoint.toml`. It is written under a temporary name, synced, and renamed.
+//! `checkpoints/step-00001000/` holds three kinds of files:
+//!
+//! - `state.safetensors`: the weights, their exponential moving average if the run keeps one, and the optimizer's
+//!   moments. Tensors have Hugging Face's names and are little-endian f32, without the arena's padding, so that a
+//!   change of padding does not outdate a checkpoint. Only tensors that Adam updates have second moments. With several
+//!   ranks, the moments of the other ranks are in `state-1-of-2.safetensors` and so on.
+//! - `checkpoint.toml`: [`CheckpointMeta`], with the SHA-256 of every other file.
+//! - `complete`: the SHA-256 of `checkpoint.toml`. This file is written last.
+//!
+//! The directory is written under a temporary name, synced, and renamed.
 
 mod source;
 
@@ -28,66 +34,73 @@ use crate::train::config::{RunConfig, migrate};
 use crate::train::trainer::time_spent::TimeSpent;
 use crate::{Error, Result, files};
 
-/// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is kept.
+/// Version of the format. 2: the order of images is `data::Permutation`'s. 3: the images' fingerprint is stored.
 const FORMAT: u32 = 3;
-/// The oldest version that is read; others are refused.
+/// Oldest version that can be read; older ones are refused.
 const OLDEST: u32 = 2;
 pub(super) const STATE: &str = "state.safetensors";
 pub(super) const META: &str = "checkpoint.toml";
 const COMPLETE: &str = "complete";
 const TEMPORARY: &str = ".writing-";
 
-/// What a checkpoint says beside the weights and moments. The random state is the seed and the position: every draw
-/// is a function of them.
+/// Metadata of a checkpoint: everything beside the weights and moments.
+///
+/// The state of the random number generator is the seed and the position, since every draw is a function of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CheckpointMeta {
-    /// Version of the format.
+    /// Version of the checkpoint format.
     pub format: u32,
-    /// Optimiser steps taken.
+    /// Optimizer steps taken.
     pub step: u64,
     /// Position in the endless sequence of training images.
     pub images: u64,
-    /// Training images of the data set.
+    /// Number of training images of the data set.
     pub train_images: usize,
     /// Seconds of training so far.
     pub elapsed_s: f64,
-    /// What they were spent on; checkpoints from before this was kept don't say.
+    /// Seconds of training by activity; zeros in older checkpoints, which lack the field.
     #[serde(default)]
     pub spent: TimeSpent,
-    /// Hash of the palette that the tokens come from.
+    /// Hash of the palette of the tokens.
     pub palette_hash: String,
-    /// What the images were; checkpoints of format 2 don't say.
+    /// Fingerprint of the images; `None` in checkpoints of format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Fingerprint>,
-    /// Step of the lowest validation loss so far, or of the highest accuracy where a classifier is trained.
+    /// Step with the lowest validation loss so far; for a classifier, with the highest validation accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_step: Option<u64>,
-    /// The lowest validation loss so far, nats per token; of a classifier the lowest share of errors.
+    /// Lowest validation loss so far, in nats per token; for a classifier, the lowest error rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_loss: Option<f64>,
-    /// As `best_loss`, but since the last extension of the run: what patience goes by.
+    /// Lowest validation loss since the run was last extended, to which early stopping compares; unit as in
+    /// `best_loss`.
     #[serde(default, alias = "best_loss_of_leg", skip_serializing_if = "Option::is_none")]
     pub best_loss_of_phase: Option<f64>,
-    /// Validations since then that were worse, by which training ends early; checkpoints from before this was kept count
-    /// anew.
+    /// Validations since `best_loss_of_phase` that count against the patience of early stopping.
+    ///
+    /// Older checkpoints, which lack the field, start from 0.
     #[serde(default)]
     pub validations_since_best: u64,
-    /// Images of a validation, which stay the same when the run is extended, so that losses compare.
+    /// Number of images in each validation.
+    ///
+    /// It stays the same when the run is extended, so that losses are comparable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validated_images: Option<usize>,
-    /// SHA-256 of each other file, in hex.
+    /// SHA-256 of each other file of the checkpoint, in hexadecimal, by file name.
     pub files: BTreeMap<String, String>,
-    /// Plans made so far of a budget of minutes.
+    /// Plans that a run with a budget in minutes has made so far.
     #[serde(default)]
     pub plans: Vec<StepPlan>,
-    /// The resolved config of the run.
+    /// Resolved config of the run.
     pub config: RunConfig,
 }
 
 impl CheckpointMeta {
-    /// The part that the trainer knows; the checkpoint adds `format` and `files`.
+    /// Metadata of a checkpoint after `step` steps, as far as the arguments determine it.
+    ///
+    /// [`Checkpoints::save`] completes `files`. The other fields have their defaults.
     pub fn new(step: u64, images: u64, train_images: usize, palette_hash: &str, config: &RunConfig) -> Self {
         Self {
             format: FORMAT,
@@ -110,23 +123,25 @@ impl CheckpointMeta {
     }
 }
 
-/// The checkpoints of a run.
+/// Directory of a run's checkpoints.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     root: PathBuf,
 }
 
-/// A whole checkpoint, verified.
+/// A complete, verified checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// Where it lies.
+    /// Directory of the checkpoint.
     pub path: PathBuf,
-    /// What it says.
+    /// Metadata of the checkpoint.
     pub meta: CheckpointMeta,
 }
 
 impl Checkpoints {
-    /// Those under `root` (made if missing). Removes what a killed run left half written or half removed.
+    /// Opens the checkpoints under `root`, a directory that is made if missing.
+    ///
+    /// Removes what a killed run left half written or half removed.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         fs::create_dir_all(&root).map_err(Error::io(&root))?;
@@ -137,7 +152,7 @@ impl Checkpoints {
         Ok(Self { root })
     }
 
-    /// As [`Checkpoints::open`], but only to look: makes and removes nothing, so that a run may be under way.
+    /// Opens the checkpoints under `root` read-only: it makes and removes nothing, so that a run may be in progress.
     ///
     /// # Errors
     /// When there is no such directory.
@@ -149,7 +164,7 @@ impl Checkpoints {
         }
     }
 
-    /// Steps of all finished checkpoints, oldest first; whether they are whole is not looked at.
+    /// Steps of all finished checkpoints, oldest first; does not check whether they are damaged.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let mut steps: Vec<u64> =
             names(&self.root)?.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
@@ -157,7 +172,7 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Since when a checkpoint is being written, or was when the run was killed.
+    /// Time since which a checkpoint is being written, or was when the run was killed; `None` if none is.
     pub fn writing_since(&self) -> Option<SystemTime> {
         let names = names(&self.root).ok()?.into_iter().filter(|name| name.starts_with(TEMPORARY));
         names.filter_map(|name| fs::metadata(self.root.join(name)).ok()?.modified().ok()).max()
@@ -168,8 +183,10 @@ impl Checkpoints {
         self.root.join(format!("step-{step:08}"))
     }
 
-    /// Writes a checkpoint of `engine`'s state and points `last` to it. On failure nothing half written stays and the earlier checkpoints are as they were. `meta.files` are the shards that
-    /// other ranks have written before.
+    /// Writes a checkpoint of `engine`'s state and makes the file `last` name it; returns its directory.
+    ///
+    /// On failure nothing half written stays, and the earlier checkpoints are unchanged. `meta.files` lists the
+    /// optimizer shards that other ranks have already written.
     pub fn save(&self, engine: &dyn TrainEngine, meta: &CheckpointMeta) -> Result<PathBuf> {
         let path = self.path(meta.step);
         let temporary = self.root.join(format!("{TEMPORARY}{:08}", meta.step));
@@ -197,25 +214,25 @@ impl Checkpoints {
         fs::rename(temporary, path).map_err(Error::io(path))?;
         files::sync_directory(&self.root)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // For people to look at; the checkpoint is whole without it.
+        // For people who look at the directory; the checkpoint is complete without it.
         let _ = files::write(&self.root.join("last"), format!("{name}\n").as_bytes());
         Ok(())
     }
 
-    /// Makes room for the shards of a checkpoint, whose manifest [`Checkpoints::save`] writes when they are there.
+    /// Makes a directory for the shards of a checkpoint. [`Checkpoints::save`] writes the manifest after them.
     pub(super) fn begin(&self, step: u64) -> Result<()> {
         let temporary = self.root.join(format!("{TEMPORARY}{step:08}"));
-        // What an attempt before this may have left.
+        // Left by an earlier attempt.
         let _ = fs::remove_dir_all(&temporary);
         fs::create_dir_all(&temporary).map_err(Error::io(&temporary))
     }
 
-    /// Removes what has been written of a checkpoint that can't be finished.
+    /// Removes the written part of a checkpoint that can't be finished.
     pub(super) fn abandon(&self, step: u64) {
         let _ = fs::remove_dir_all(self.root.join(format!("{TEMPORARY}{step:08}")));
     }
 
-    /// Removes all but the `keep_last` newest, multiples of `keep_every` (0: none), and `best`.
+    /// Removes all checkpoints but the `keep_last` newest, the multiples of `keep_every` (0: none), and `best`.
     pub fn prune(&self, keep_last: usize, keep_every: u64, best: Option<u64>) -> Result<()> {
         let steps = self.steps()?;
         for &step in steps.iter().rev().skip(keep_last) {
@@ -227,7 +244,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes a checkpoint if it is there; a kill in between leaves no half of it under its name.
+    /// Removes a checkpoint if it exists. A kill in between leaves no half of it under its name.
     fn remove(&self, path: &Path) -> Result<()> {
         let Some(name) = path.file_name().filter(|_| path.exists()) else { return Ok(()) };
         let aside = self.root.join(format!("{TEMPORARY}{}", name.to_string_lossy()));
@@ -235,18 +252,19 @@ impl Checkpoints {
         fs::remove_dir_all(&aside).map_err(Error::io(&aside))
     }
 
-    /// The newest whole checkpoint; none when no checkpoint was ever finished. Damaged ones are set aside under the
-    /// name `damaged-…` and named, with the reason, to `warn`.
+    /// Reads the newest undamaged checkpoint; `None` if no checkpoint was ever finished.
+    ///
+    /// Renames damaged checkpoints to `damaged-…`, and names each to `warn` with the reason.
     ///
     /// # Errors
-    /// When there are checkpoints but none is whole, and when the newest is of another version.
+    /// When there are checkpoints but all are damaged, and when the newest has another format version.
     pub fn newest(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Checkpoint>> {
         let steps = self.steps()?;
         for &step in steps.iter().rev() {
             let path = self.path(step);
             match Checkpoint::read(&path) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
-                // Another version's: whole, as far as can be told.
+                // It has another format version; as far as can be told it is undamaged.
                 Err(error @ Error::Mismatch(_)) => return Err(error),
                 Err(error) => {
                     warn(&format!("checkpoint is damaged and passed over: {error}"));
@@ -266,8 +284,8 @@ impl Checkpoints {
     }
 }
 
-/// Writes the moments that the engine of one of several ranks owns, where rank 0 has made room for them; gives the
-/// file's name and checksum.
+/// Writes the optimizer shard of one of several ranks into the directory that rank 0 has made; returns the file's name
+/// and checksum.
 pub(super) fn write_shard(
     root: &Path,
     step: u64,
@@ -281,7 +299,9 @@ pub(super) fn write_shard(
 }
 
 impl Checkpoint {
-    /// Reads and verifies the checkpoint in `path`. The error names the damaged file.
+    /// Reads and verifies the checkpoint in `path`.
+    ///
+    /// The error names the damaged file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = |name: &str| files::read_to_string(&path.join(name));
         let meta_path = path.join(META);
@@ -314,10 +334,10 @@ impl Checkpoint {
         Source::open(self.meta.files.keys().map(|name| self.path.join(name)))
     }
 
-    /// The average of the weights, as `layout` lists them; none where the run keeps none.
+    /// Exponential moving average (EMA) of the weights, in the order of `layout`; `None` if the run keeps none.
     ///
     /// # Errors
-    /// When it is missing, or of another shape.
+    /// When a tensor is missing, or has another shape.
     pub fn ema(&self, layout: &ParamLayout) -> Result<Option<Vec<f32>>> {
         if self.meta.config.train.ema == 0.0 {
             return Ok(None);
@@ -325,15 +345,15 @@ impl Checkpoint {
         self.values(EngineState::Ema, layout).map(Some)
     }
 
-    /// The weights that a model of this step has, as `layout` lists them: their average where the run keeps one.
+    /// Weights of this step's model, in the order of `layout`: their exponential moving average if the run keeps one.
     ///
     /// # Errors
-    /// When a tensor is missing, or of another shape.
+    /// When a tensor is missing, or has another shape.
     pub fn weights(&self, layout: &ParamLayout) -> Result<Vec<f32>> {
         self.ema(layout)?.map_or_else(|| self.values(EngineState::Weights, layout), Ok)
     }
 
-    /// All tensors of one kind.
+    /// All tensors of one kind of state.
     fn values(&self, state: EngineState, layout: &ParamLayout) -> Result<Vec<f32>> {
         let source = self.source()?;
         let mut values = vec![0.0; layout.parameters()];
@@ -344,7 +364,7 @@ impl Checkpoint {
         Ok(values)
     }
 
-    /// Whether the weights have this tensor, and its shape.
+    /// Shape of the tensor `name` among the weights; `None` if there is no such tensor.
     ///
     /// # Errors
     /// When a file of the checkpoint can't be read.
@@ -352,11 +372,12 @@ impl Checkpoint {
         Ok(self.source()?.shape(&format!("weights.{name}")))
     }
 
-    /// Gives the weights and moments to an engine of the same shape and optimizer, one tensor after the other, so that
-    /// no second copy of them is ever in memory.
+    /// Restores the weights and moments to an engine of the same shape and optimizer.
+    ///
+    /// It copies one tensor after the other, so that memory never holds a second copy of all.
     ///
     /// # Errors
-    /// When shape or optimizer differ; the engine is then as it was.
+    /// When shape or optimizer differ; the engine is then unchanged.
     pub fn restore(self, engine: &mut dyn TrainEngine) -> Result<()> {
         let (optimizer, own) = (self.meta.config.train.optimizer.kind(), engine.optimizer());
         if optimizer != own {
@@ -376,7 +397,7 @@ impl Checkpoint {
     }
 }
 
-/// A checkpoint's description of any version with the config in today's form.
+/// Brings the config in a checkpoint's metadata, of any version, into the present form.
 pub(super) fn with_todays_config(mut meta: toml::Table) -> Result<toml::Table> {
     if let Some(toml::Value::Table(config)) = meta.remove("config") {
         meta.insert("config".into(), migrate::today(config)?.into());
@@ -384,7 +405,7 @@ pub(super) fn with_todays_config(mut meta: toml::Table) -> Result<toml::Table> {
     Ok(meta)
 }
 
-/// One tensor of a state, exported only while it is being written.
+/// One tensor of a state, which is exported only while it is being written.
 struct Exported<'a> {
     engine: &'a dyn TrainEngine,
     state: EngineState,
@@ -410,7 +431,7 @@ impl View for Exported<'_> {
     }
 }
 
-/// Writes what `engine` holds of these states, each tensor under its name.
+/// Writes the tensors of these states that `engine` holds, each under its name.
 fn write_state(path: &Path, engine: &dyn TrainEngine, states: &[EngineState]) -> Result<()> {
     let tensors = states.iter().flat_map(|&state| {
         let named = move |tensor: ParamTensor| {

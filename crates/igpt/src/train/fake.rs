@@ -1,5 +1,6 @@
-//! A bigram model behind the engine trait: the trainer's tests in milliseconds. The logit of colour v after colour u
-//! is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
+//! A bigram model behind the engine trait, for tests of the trainer that take milliseconds.
+//!
+//! The logit of colour v after colour u is entry (v, u) of `lm_head.weight`, so `n_embd` must be at least `n_vocab`.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -19,18 +20,18 @@ pub(crate) struct Fake {
     pub(crate) gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
     pub(crate) ema: Option<Vec<f32>>,
-    /// Gradient groups of a batch, and the sums of so many of them that wait for others.
+    /// Gradient groups per batch, and the partial sums of groups that wait for others.
     groups: usize,
     waiting: Vec<(usize, Vec<f32>)>,
     steps: u64,
-    /// How often tensors or parts of them were copied to the host or from it.
+    /// Number of copies of tensors, or parts of them, between engine and host.
     pub(crate) copies: Cell<usize>,
     /// The loss becomes infinite once this many steps are taken.
     pub(crate) breaks_at: u64,
 }
 
 impl Fake {
-    /// An engine for a rank of so many.
+    /// An engine for one of `ranks` ranks.
     pub(crate) fn new(config: &ModelConfig, train: &TrainSettings, ranks: usize) -> Self {
         assert!(config.n_embd >= config.n_vocab);
         let layout = ParamLayout::new(config);
@@ -50,7 +51,7 @@ impl Fake {
         }
     }
 
-    /// Loss of each image; adds `scale` × gradients if asked to, images in order.
+    /// Loss of each image; adds `scale` × gradients if `scale` is given, images in order.
     fn pass(&mut self, batch: &Batch, scale: Option<f32>) -> LossSum {
         let (offset, cols) = self.layout.tensor("lm_head.weight").map(|t| (t.offset, t.shape[1])).unwrap();
         let n_vocab = self.config.n_vocab;

@@ -33,18 +33,19 @@ use crate::train::trainer::steps::{LoopOutcome, Trainer};
 use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
-/// Trains a classifier as `config` and its `[finetune]` say into the run directory `out`, keeps the weights of the
-/// highest validation accuracy, and only then looks at the test images. `start` and several ranks are as in
-/// [`super::pretrain()`].
+/// Fine-tunes a classifier by `config` and its `[finetune]` into the run directory `out`.
+///
+/// It keeps the weights with the highest validation accuracy, and only then measures accuracy on the test images.
+/// `start` and several ranks work as in [`super::pretrain()`].
 ///
 /// # Errors
-/// A split without any labelled image, a single class or one that the training images lack, a layer that the model doesn't
-/// have, and as [`super::pretrain()`].
+/// A split without any labelled image, a single class or a class without training images, a layer that the model
+/// doesn't have, and the errors of [`super::pretrain()`].
 pub fn finetune(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<FinetuneSummary> {
     finetune_on(None, config, out, start, context)
 }
 
-/// As [`finetune()`], on a data set that is there already; without one it is opened as the config says.
+/// Fine-tunes like [`finetune()`] on `dataset`, or on the config's data set if there is none.
 ///
 /// # Errors
 /// As [`finetune()`].
@@ -58,7 +59,8 @@ pub(crate) fn finetune_on(
     fit(Classifying { dataset, ..Classifying::of(config, true)? }, config, out, start, context)
 }
 
-/// As [`finetune`], but without a look at the test images: what is chosen by such runs has not seen them.
+/// Fine-tunes like [`finetune`] without measuring accuracy on the test images, so that choices between such runs are
+/// independent of them.
 pub(super) fn finetune_untested(
     config: &RunConfig,
     out: &Path,
@@ -68,7 +70,7 @@ pub(super) fn finetune_untested(
     fit(Classifying::of(config, false)?, config, out, start, context)
 }
 
-/// The config of a new run of fine-tuning with nothing left open; the test images are not looked at.
+/// Resolved config of a new run of fine-tuning. It does not look at the test images.
 pub(super) fn fine_tuning(config: &RunConfig, out: &Path, context: &mut Context<'_>) -> Result<RunConfig> {
     decided(&mut Classifying::of(config, false)?, config, out, context)
 }
@@ -205,25 +207,25 @@ fn fit(
     Ok(result)
 }
 
-/// A classifier is trained on images with labels.
+/// Training of a classifier on labelled images.
 struct Classifying<'a> {
     settings: &'a FinetuneSettings,
-    /// The pretrained model, if it does not start from scratch.
+    /// The pretrained model; `None` trains from scratch.
     source: Option<ModelDir>,
-    /// Whether the test images are looked at in the end.
+    /// Whether accuracy on the test images is measured in the end.
     tests: bool,
-    /// These images.
+    /// Labelled test images.
     test: Option<Images>,
-    /// Images that are left out.
+    /// Number of images without a label, which are left out.
     unlabelled: usize,
-    /// Classes of the data set.
+    /// Number of classes of the data set.
     classes: usize,
-    /// What it trains on, where that is there already.
+    /// The data set, if it is already open.
     dataset: Option<Dataset>,
 }
 
 impl<'a> Classifying<'a> {
-    /// The fine-tuning of `config`.
+    /// Prepares the fine-tuning of `config`.
     fn of(config: &'a RunConfig, tests: bool) -> Result<Self> {
         config.validate()?;
         let Some(settings) = &config.finetune else {
@@ -277,14 +279,14 @@ impl Purpose for Classifying<'_> {
 
     fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSettings) -> Result<Vec<f32>> {
         match &self.source {
-            // The classifier starts at zero.
+            // The classifier starts from zero; all other weights are the source's.
             Some(source) => carried(network, palette, source, vec![0.0; ParamLayout::new(network).parameters()]),
             None => Ok(train.initial_weights(network)),
         }
     }
 }
 
-/// Refuses linear heads on models of masked pixels.
+/// Refuses a linear head on a masked model.
 fn expect_head(head: Head, objective: Objective) -> Result<()> {
     match objective {
         Objective::Masked if head != Head::FineTuned => Err(Error::Invalid(format!(
@@ -296,7 +298,7 @@ fn expect_head(head: Head, objective: Objective) -> Result<()> {
     }
 }
 
-/// The network with its classifier: the source's, or one of the config's shape.
+/// The network with its classifier: that of `source`, or one of the config's shape.
 fn network(
     config: &RunConfig,
     settings: &FinetuneSettings,

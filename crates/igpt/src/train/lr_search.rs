@@ -1,6 +1,7 @@
-//! The paper's search for a learning rate: from large to small, until the final validation loss starts to increase
-//! (Chen et al. 2020, sections 3.4 and 4.5), here on a tenth of the budget for each. A classifier is judged by its
-//! final validation accuracy instead.
+//! Learning-rate search of the paper (Chen et al. 2020, sections 3.4 and 4.5).
+//!
+//! It tries rates from large to small, until the final validation loss starts to increase. Here each learning rate is
+//! tried on a tenth of the budget. A classifier is judged by its final validation accuracy instead.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -18,52 +19,56 @@ use crate::{Error, Result};
 
 /// Share of the budget that each learning rate is tried for.
 const SHARE: f64 = 0.1;
-/// Fewest steps of a trial: below this the loss says little.
+/// Fewest steps of a trial: the loss of a shorter one says little.
 const FEWEST_STEPS: u64 = 10;
 
-/// One learning rate that was tried.
+/// One trial of a learning-rate search: a learning rate and its validation results.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LrTrial {
-    /// Peak learning rate: Muon's where it trains, Adam's then in the config's ratio to it.
+    /// Peak learning rate of Muon or else of Adam; Adam's rate beside Muon keeps the config's ratio to it.
     pub lr: f64,
-    /// Final validation loss in nats per token, of a classifier in nats per label; none when training broke.
+    /// Final validation loss in nats per token (for a classifier, nats per label); `None` if training diverged.
     pub validation_loss: Option<f64>,
-    /// Final share of the validation images that are classified rightly, where a classifier is trained.
+    /// Final validation accuracy, for a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_accuracy: Option<f64>,
 }
 
 impl LrTrial {
-    /// What decides between trials, the least being the best: the share of errors, if there are classes, then the loss.
+    /// Value to minimise: the error rate, for a classifier, then the loss.
     fn measure(&self) -> Option<(f64, f64)> {
         Some((1.0 - self.validation_accuracy.unwrap_or(1.0), self.validation_loss?))
     }
 }
 
-/// What the search found.
+/// Result of a learning-rate search: its trials, the best rate, and the config to train with.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LrSearchResult {
-    /// All that were tried, in order.
+    /// All trials, in the order in which they ran.
     pub trials: Vec<LrTrial>,
-    /// The rate with the lowest loss; of a classifier with the highest accuracy, of equal ones with the lowest loss.
+    /// Learning rate with the lowest loss; for a classifier with the highest accuracy, and the lowest loss on a tie.
     pub best: f64,
-    /// The config to train with: what a budget decides (size, colours, network, batch, augmentation) as in the trials, and
-    /// the best rate.
+    /// Config to train with, with the best learning rate.
+    ///
+    /// What a budget decides (image size, colours, network, batch, augmentation) is as in the trials.
     #[serde(skip)]
     pub config: RunConfig,
 }
 
-/// Tries `rates`, learning rates of Muon or else of Adam, from large to small, each on a tenth of `config`'s budget in
-/// its own run directory under `out/lr-search/`, and writes `out/lr-search/result.json`. What an earlier search left
-/// there is replaced. What `config` leaves open is decided once, for the whole budget, and is the same in all trials and in
-/// [`LrSearchResult::config`], which may then start in `out` as [`Start::New`]. Where `config` has a
-/// `[finetune]` the trials fine-tune, and no test image is looked at.
+/// Searches a learning rate: tries `rates` from large to small, each on a tenth of `config`'s budget.
+///
+/// `rates` are learning rates of Muon or else of Adam. Each trial has its own run directory under `out/lr-search/`, and
+/// the result is written to `out/lr-search/result.json`. Both replace what an earlier search left there.
+///
+/// What `config` leaves open is decided once, for the whole budget. It is the same in all trials and in
+/// [`LrSearchResult::config`], which may then start in `out` as [`Start::New`]. If `config` has a `[finetune]`, the
+/// trials fine-tune, and no test image is looked at.
 ///
 /// # Errors
-/// When no rate is given or one is not a positive number, when every one breaks training, when there is no validation
-/// split, when stopped, and as [`super::pretrain()`] or [`super::finetune()`].
+/// When no rate is given or one is not a positive number, when every trial diverges, when there is no validation split,
+/// when stopped, and as [`super::pretrain()`] or [`super::finetune()`].
 pub fn lr_search(
     config: &RunConfig,
     out: &Path,
@@ -82,7 +87,7 @@ pub fn lr_search(
     }
     let root = out.join(LR_SEARCH);
     expect_sources_kept(config, out, start)?;
-    // Held until the search is over.
+    // The lock is held until the search is over.
     let run = context.ranks.leads().then(|| RunDir::open(out, start)).transpose()?;
     if run.is_some() && root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
@@ -99,7 +104,7 @@ pub fn lr_search(
             Some(_) => finetune_untested(&trial, &run, Start::New, context)
                 .map(|found| (found.validation_class_loss, found.validation_accuracy)),
         };
-        // An error of this rank alone ends all; what breaks training breaks it on all of them.
+        // Another error, of this rank alone, ends the search. Divergence occurs on all ranks.
         let breaks = |error: &Error| matches!(error, Error::NotFinite { .. } | Error::GradientNotFinite { .. });
         let result = match result {
             Err(error) if !breaks(&error) => return Err(error),
@@ -127,7 +132,7 @@ pub fn lr_search(
     Ok(found)
 }
 
-/// The config of one trial.
+/// Config of one trial.
 fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     let mut config = config.clone();
     let train = &mut config.train;
@@ -135,22 +140,22 @@ fn trial(config: &RunConfig, lr: f64) -> RunConfig {
     train.steps = train.steps.map(|steps| ((steps as f64 * SHARE) as u64).clamp(FEWEST_STEPS.min(steps), steps));
     train.epochs = train.epochs.map(|epochs| epochs * SHARE);
     train.minutes = train.minutes.map(|minutes| minutes * SHARE);
-    // A warm-up that was meant for the whole run is shortened with it.
+    // A warm-up for the whole run is shortened with it.
     train.warmup_steps = train.warmup_steps.map(|steps| (steps as f64 * SHARE) as u64);
     train.warmup_epochs = train.warmup_epochs.map(|epochs| epochs * SHARE);
     (train.sample_images, train.checkpoint_every, train.keep) = (Some(0), Some(0), Keep::Last);
     train.plan.clear();
     train.phases.clear();
     if let Some(finetune) = &mut config.finetune {
-        // A linear head has no rate.
+        // A linear head has no learning rate.
         finetune.head = Head::FineTuned;
-        // What decides is the accuracy at the end, and validations on the way take time from a short trial.
+        // The final accuracy decides, and validations before the end take time from a short trial.
         config.train.eval_every = Some(0);
     }
     config
 }
 
-/// The paper's stop rule over any way to try a rate.
+/// The paper's stopping rule over any way to try a rate.
 fn search(rates: &[f64], mut attempt: impl FnMut(f64) -> Result<LrTrial>) -> Result<Vec<LrTrial>> {
     let mut rates = rates.to_vec();
     rates.sort_by(|a, b| b.total_cmp(a));
@@ -195,7 +200,7 @@ mod tests {
 
     #[test]
     fn classifiers_are_judged_by_accuracy_and_of_equal_ones_by_loss() {
-        // (accuracy, loss) of each rate; the loss alone would choose another one and stop sooner.
+        // (accuracy, loss) of each rate; the loss alone would choose another rate and stop earlier.
         let of = |lr: f64| match lr {
             0.5 => (0.5, 0.9),
             0.25 => (0.75, 1.5),

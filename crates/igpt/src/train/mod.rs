@@ -1,8 +1,7 @@
-//! Pretraining and fine-tuning: what a run is ([`RunConfig`]), its schedule and plan, checkpoints, metrics, and the
-//! loop itself.
+//! Pretraining and fine-tuning: configuration, schedule, plan, checkpoints, metrics, and the training loop.
 //!
-//! Reading order: `config`, `plan`, `run`, `checkpoint`, `trainer`, `distributed`, `resumable`, `setup`,
-//! `prepare`, `pretrain`, `finetune`.
+//! [`RunConfig`] is the configuration of a run. The modules in reading order: `config`, `plan`, `run`, `checkpoint`,
+//! `trainer`, `distributed`, `resumable`, `setup`, `prepare`, `pretrain`, `finetune`.
 
 mod augmentation;
 pub(crate) mod checkpoint;

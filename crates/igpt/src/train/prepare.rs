@@ -1,4 +1,4 @@
-//! The one preparation of a run, of pretraining as of fine-tuning: from settings to an engine, batches and a checkpoint.
+//! Preparation of a run, common to pretraining and fine-tuning: from settings to an engine, batches and a checkpoint.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,46 +28,46 @@ use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
 use crate::{Error, Result};
 
-/// What a run trains for, where its preparation depends on that.
+/// Purpose of a run, pretraining or fine-tuning, for the parts of its preparation that depend on it.
 pub(super) trait Purpose {
-    /// The data set, where it is there already instead of being opened as the config says; asked for once.
+    /// Takes the data set, if it is already open instead of being opened by the config; called once.
     fn dataset(&mut self) -> Option<Dataset>;
 
-    /// The images to train on, of a data set that is cut to what this purpose can use.
+    /// The images to train on; cuts `dataset` to what this purpose can use.
     fn choose(&mut self, dataset: &mut Dataset, config: &RunConfig) -> Result<Images>;
 
     /// Whether training images are augmented by default.
     fn augments(&self) -> bool;
 
-    /// The model that training starts from, if it does not start afresh.
+    /// The model that training starts from; `None` starts from fresh weights.
     fn source(&self) -> Option<&ModelDir>;
 
     /// The network to train, on images of `n_px` and a palette of `n_vocab` colours.
     fn network(&self, config: &RunConfig, n_px: ImageSize, n_vocab: usize) -> Result<ModelConfig>;
 
-    /// What the engine does otherwise.
+    /// The engine's objective of fine-tuning.
     fn fine_tuning(&self) -> FinetuneObjective;
 
-    /// The weights that training starts with, as [`ParamLayout`](crate::model::ParamLayout) lists them.
+    /// Initial weights, in the order of [`ParamLayout`](crate::model::ParamLayout).
     fn first_weights(&self, network: &ModelConfig, palette: &Palette, train: &TrainSettings) -> Result<Vec<f32>>;
 }
 
 /// A run that is ready to train.
 pub(super) struct Prepared {
-    /// With nothing left open.
+    /// Resolved config.
     pub(super) config: RunConfig,
-    /// Begun: an earlier run that was in its place is gone.
+    /// Run directory, from which an earlier run to overwrite is already removed.
     pub(super) run: RunDir,
     pub(super) dataset: Dataset,
-    /// Those that are trained on.
+    /// Images to train on.
     pub(super) images: Images,
     pub(super) quantizer: Arc<Quantizer>,
     pub(super) network: ModelConfig,
     pub(super) validation: Option<TokenSet>,
-    /// Of this rank's part of each batch, from the step on at which the run starts.
+    /// Loader of this rank's part of each batch, from the run's first step on.
     pub(super) loader: Loader,
     pub(super) engine: Box<dyn TrainEngine>,
-    /// The checkpoint to go on from, or step 0.
+    /// Checkpoint to resume from, or step 0.
     pub(super) start: CheckpointMeta,
 }
 
@@ -89,7 +89,7 @@ fn extend(config: &mut RunConfig, ended: &CheckpointMeta, run: &RunDir) -> Resul
     Ok(())
 }
 
-/// Fills what a run of minutes leaves open of size, colours and network, and tells it.
+/// Decides the size, colours and network that a run of minutes leaves open, and reports them.
 fn sized(config: &mut RunConfig, images: &Images, context: &mut Context<'_>) -> Result<Option<Sized>> {
     let train = config.train.clone();
     let sized = sizing::size(config, images, |network| speed(network, &train, context))?;
@@ -99,7 +99,7 @@ fn sized(config: &mut RunConfig, images: &Images, context: &mut Context<'_>) -> 
     Ok(sized)
 }
 
-/// Settles the augmentation of a run, and tells which it is where it was not asked for.
+/// Decides the augmentation of a run, and reports it if the config leaves it open.
 fn augment(
     purpose: &dyn Purpose,
     config: &mut RunConfig,
@@ -118,7 +118,7 @@ fn augment(
     Ok(())
 }
 
-/// Images that the whole run trains on; of a budget of minutes by the network's speed.
+/// Images that the whole run trains on; for a budget of minutes from the network's speed.
 fn images_seen(config: &RunConfig, images: usize, network: &ModelConfig, context: &mut Context<'_>) -> Result<f64> {
     let train = &config.train;
     if let Some(steps) = train.fixed_steps(images).or_else(|| train.plan.last().map(|plan| plan.steps)) {
@@ -127,7 +127,7 @@ fn images_seen(config: &RunConfig, images: usize, network: &ModelConfig, context
     Ok(60.0 * train.minutes.unwrap_or_default() * speed(network, train, context)?)
 }
 
-/// Images that all ranks together train on in a second.
+/// Images per second that all ranks together train on.
 ///
 /// # Errors
 /// When the network can't be trained in the memory that is left.
@@ -135,20 +135,20 @@ fn speed(network: &ModelConfig, train: &TrainSettings, context: &mut Context<'_>
     context.phase("measuring the speed");
     let ranks = &mut *context.ranks;
     let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
-    // None takes its part before all have seen what is left.
+    // No rank allocates before all have seen how much memory is free.
     ranks.barrier()?;
     let own = images_per_second(network, train, left, (ranks.rank(), ranks.size()))?;
     ranks.barrier()?;
     Ok(ranks.first(own)? * ranks.size() as f64)
 }
 
-/// What a run is of, decided by its config, its data and the speed of this machine.
+/// Decisions about a run, from its config, its data and the speed of this machine.
 struct Decided {
-    /// With nothing left open.
+    /// Resolved config.
     config: RunConfig,
     dataset: Dataset,
     fingerprint: Fingerprint,
-    /// Those that are trained on.
+    /// Images to train on.
     images: Images,
     quantizer: Arc<Quantizer>,
     network: ModelConfig,
@@ -170,7 +170,7 @@ fn decide(
     if let Some(count) = config.data.train_images {
         dataset.train = pick(&dataset.train, count, config.train.seed);
     }
-    // Palettes need no labels, and see all training images.
+    // Palettes need no labels, and are fitted to all training images.
     let all = dataset.split(Split::Train)?;
     let images = purpose.choose(&mut dataset, &config)?;
     let mut usual_colors = None;
@@ -219,8 +219,9 @@ fn decide(
     Ok(Decided { config, dataset, fingerprint, images, quantizer, network })
 }
 
-/// The config of a new run in `out` with nothing left open, so that it can be trained for a part of its budget as well:
-/// what a budget decides is decided for the whole of it.
+/// Resolved config of a new run in `out`.
+///
+/// What a budget decides is decided for the whole of it, so that the config can also be trained for a part of it.
 pub(super) fn decided(
     purpose: &mut dyn Purpose,
     config: &RunConfig,
@@ -235,8 +236,8 @@ pub(super) fn decided(
     decide(purpose, config, &RunDir::detached(out), Start::New, context).map(|decided| decided.config)
 }
 
-/// Prepares the run of `config` in `out`; nothing of an earlier run there is lost before everything that can be refused
-/// has been looked at.
+/// Prepares the run of `config` in `out`. It removes nothing of an earlier run before it has checked everything that
+/// can be refused.
 pub(super) fn prepare(
     purpose: &mut dyn Purpose,
     config: &RunConfig,

@@ -1,4 +1,4 @@
-//! A whole run: images to tokens, an engine, the training loop, and a model directory at the end.
+//! A pretraining run: images to tokens, an engine, the training loop, and a model directory at the end.
 
 mod pictures;
 mod summary;
@@ -28,22 +28,22 @@ use crate::train::trainer::steps::{LoopOutcome, Trainer};
 use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
-/// Pretrains as `config` says into the run directory `out`. [`Start::Resume`] goes on to the same bits.
+/// Pretrains by `config` into the run directory `out`; [`Start::Resume`] continues a run to the same bits.
 ///
-/// Several ranks, each of which calls this, divide the gradient groups of every batch among them, and the weights are
-/// those of one process with as many groups. Rank 0 writes the run in `out`, and each rank its share of a checkpoint: all
-/// must see that directory.
+/// With several ranks, each of them calls this function (data parallelism). They divide the gradient groups of every
+/// batch among them, and the weights are those of one process with as many groups. Rank 0 writes the run in `out`, and
+/// each rank its optimizer shard of a checkpoint. All ranks must therefore see that directory.
 ///
 /// # Errors
 /// Bad settings (all at once), data that can't be had, a run directory that is taken or can't be written to, a config
-/// that doesn't fit the checkpoint to resume, and whatever [`Trainer::run`] refuses. Of several ranks, when they differ in
-/// program, settings or data, can't divide the gradient groups, or one is gone. An error of one rank only leaves the others
-/// waiting: end them with [`Collective::abort`](crate::ranks::Collective::abort).
+/// that doesn't fit the checkpoint to resume, and whatever [`Trainer::run`] refuses. With several ranks also: ranks
+/// that differ in program, settings or data, gradient groups that can't be divided, and a rank that is gone. An error
+/// of one rank only leaves the others waiting: end them with [`Collective::abort`](crate::ranks::Collective::abort).
 pub fn pretrain(config: &RunConfig, out: &Path, start: Start, context: &mut Context<'_>) -> Result<PretrainSummary> {
     pretrain_on(None, config, out, start, context)
 }
 
-/// As [`pretrain()`], on a data set that is there already; without one it is opened as the config says.
+/// Pretrains like [`pretrain()`] on `dataset`, or on the config's data set if there is none.
 ///
 /// # Errors
 /// As [`pretrain()`].
@@ -66,7 +66,7 @@ pub(crate) fn pretrain_on(
         let Some(set) = &validation else { return Ok(()) };
         completion_grid(engine, &quantizer, set, images, train.seed, step, &run.completions(step))
     };
-    // There is no order in which masked pixels could be drawn.
+    // A masked model has no order in which pixels could be sampled.
     let mut draws = leads && train.drawn_images() > 0 && train.objective == Objective::Autoregressive;
     if draws && !engine.draws() {
         let text = "no samples on the way: weights are packed block by block, for lack of memory";
@@ -141,21 +141,21 @@ fn open_start(model: &Path, start: Start) -> Result<ModelDir> {
     open_model(model)
 }
 
-/// The config of a new run of pretraining with nothing left open.
+/// Resolved config of a new run of pretraining.
 pub(super) fn pretraining(config: &RunConfig, out: &Path, context: &mut Context<'_>) -> Result<RunConfig> {
     decided(&mut Pretraining::of(config, out, Start::New)?, config, out, context)
 }
 
-/// A network learns to predict pixels of all training images.
+/// Pretraining of a network on all training images.
 struct Pretraining {
-    /// The model that it starts from; none starts afresh.
+    /// The model to start from; `None` starts from fresh weights.
     source: Option<ModelDir>,
-    /// What it trains on, where that is there already.
+    /// The data set, if it is already open.
     dataset: Option<Dataset>,
 }
 
 impl Pretraining {
-    /// The pretraining of `config` in `out`.
+    /// Prepares the pretraining of `config` in `out`.
     fn of(config: &RunConfig, out: &Path, start: Start) -> Result<Self> {
         config.validate()?;
         if config.finetune.is_some() {
@@ -214,8 +214,9 @@ impl Purpose for Pretraining {
     }
 }
 
-/// Puts the weights of the best validation (lowest loss, highest accuracy) into the engine, if they are not there already
-/// and were saved; gives that loss or share of errors, and the step.
+/// Loads the weights of the best validation (lowest loss, highest accuracy) into the engine.
+///
+/// It does so if they were saved and are not already there, and returns that loss or error rate, and the step.
 pub(super) fn take_best(
     run: &RunDir,
     engine: &mut dyn TrainEngine,
@@ -253,7 +254,7 @@ mod tests {
     use crate::train::config::TrainSettings;
     use crate::train::config::recipe::Recipe;
 
-    /// Pretrains by itself.
+    /// Pretrains in one process.
     fn run(
         config: &RunConfig,
         out: &Path,
@@ -264,7 +265,7 @@ mod tests {
         pretrain(config, out, start, &mut Context { ranks: &mut Collective::solo(), observer, stop })
     }
 
-    /// A network of a few thousand parameters on emoji.
+    /// A network of a few thousand parameters, on emoji.
     fn small(edit: impl FnOnce(&mut TrainSettings)) -> RunConfig {
         let mut config = RunConfig::of(Recipe::Paper);
         (config.model.n_embd, config.model.n_layer, config.model.n_head) = (Some(16), Some(1), Some(1));
@@ -285,7 +286,7 @@ mod tests {
             [("last", Keep::Last, vec![8]), ("best", Keep::Best, vec![8]), ("parts", Keep::Last, vec![3, 8])]
         {
             let out = folder.path().join(name);
-            // Rising to a learning rate at which the loss leaps about.
+            // The learning rate rises to a value at which the loss jumps.
             let config = small(|train| {
                 (train.steps, train.lr, train.warmup_steps, train.ema) = (Some(8), 3.0, Some(8), 0.5);
                 (train.eval_every, train.keep_last, train.keep) = (Some(1), 8, keep);
@@ -314,7 +315,7 @@ mod tests {
     fn the_best_weights_are_taken_when_the_run_ends_worse() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        // Rising to a learning rate at which the loss leaps about.
+        // The learning rate rises to a value at which the loss jumps.
         let config = small(|train| {
             (train.steps, train.lr, train.warmup_steps) = (Some(8), 3.0, Some(8));
             (train.eval_every, train.keep_last) = (Some(1), 1);
@@ -346,7 +347,7 @@ mod tests {
         (config, checkpoint)
     }
 
-    /// Writes the manifest of a checkpoint anew after an `edit`.
+    /// Rewrites the metadata of a checkpoint after an `edit`.
     fn rewrite(checkpoint: &Path, edit: impl FnOnce(&mut toml::Table)) {
         let path = checkpoint.join("checkpoint.toml");
         let mut meta: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
@@ -356,7 +357,7 @@ mod tests {
         std::fs::write(path, text).unwrap();
     }
 
-    /// Resumes, and gives what was warned of.
+    /// Resumes a run, and returns its warnings.
     fn resumed(config: &RunConfig, out: &Path) -> Result<String> {
         let mut warnings = String::new();
         let mut observer = |event: Event<'_>| {
@@ -376,7 +377,7 @@ mod tests {
             meta.insert("format".into(), 2.into());
         });
         assert!(resumed(&config, folder.path()).unwrap().contains("does not say what its images were"));
-        // Those that it has written itself do.
+        // Checkpoints that the resumed run has written know their images.
         let last = Checkpoint::read(&folder.path().join("checkpoints/step-00000006")).unwrap();
         assert!(last.meta.data.is_some());
     }

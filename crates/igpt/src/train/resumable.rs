@@ -1,4 +1,4 @@
-//! Whether a run may go on from a checkpoint: it must be the checkpoint's run, on the checkpoint's images.
+//! Check whether a run may resume from a checkpoint: it must be the same run, on the same images.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::train::config::{Keep, RunConfig, WITHOUT_EFFECT};
 use crate::train::run::dir::RunDir;
 use crate::{Error, Result};
 
-/// What an extended run has another of.
+/// Settings that extending a run may change.
 const BUDGET: [&str; 4] = ["train.steps", "train.epochs", "train.minutes", "train.phases"];
 
-/// Refuses to go on from a checkpoint of another run: what decides the result's bits must be as it was.
+/// Refuses to resume from another run's checkpoint: settings that decide the result's bits must be unchanged.
 pub(super) fn fits(
     config: &RunConfig,
     meta: &CheckpointMeta,
@@ -48,9 +48,9 @@ pub(super) fn fits(
     )))
 }
 
-/// Refuses to go on with other images than those of the checkpoint, unless that was accepted; gives what is to be warned of.
+/// Refuses to resume with other images than the checkpoint's, unless the config accepts them; returns warnings.
 ///
-/// Other classes are always refused where a classifier is trained: its outputs would get the names of others.
+/// A classifier always refuses other classes, since its outputs would get wrong names.
 pub(super) fn same_images(
     run: &RunDir,
     config: &RunConfig,
@@ -62,7 +62,7 @@ pub(super) fn same_images(
     let (path, spec) = (path.display(), &config.data.spec);
     let before = match &meta.data {
         Some(data) => Some(data.clone()),
-        // Checkpoints that know no classes may lie beside a model that does.
+        // A checkpoint without class names may be beside a model that has them.
         None => ModelDir::class_names(&run.model()).map(|classes| Fingerprint { classes, ..now.clone() }),
     };
     let classes = before.as_ref().and_then(|before| before.other_classes(&now.classes));
@@ -100,7 +100,7 @@ pub(super) fn same_images(
     })
 }
 
-/// Keys in which two configs differ, beside those that may change on resume.
+/// Keys in which two configs differ, except those that may change on resume.
 fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
     const FREE: [&str; 15] = [
         "data.dir",
@@ -130,7 +130,7 @@ fn changed_keys(a: &RunConfig, b: &RunConfig) -> Vec<String> {
         let names = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
         keys.extend(names.filter(|key| a.get(*key) != b.get(*key)).map(|key| format!("{section}.{key}")));
     }
-    // What is validated on decides which weights are kept.
+    // The validation images decide which weights are kept.
     let decides = |key: &str| match key {
         "train.eval_every" => a_classifier,
         "train.eval_images" => a_classifier || keeps_best,

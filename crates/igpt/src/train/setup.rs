@@ -1,5 +1,5 @@
-//! What runs of pretraining and fine-tuning begin with: images, a palette, a config with nothing left open, an engine,
-//! and the checkpoint that they go on from.
+//! Setup of pretraining and fine-tuning: images, a palette, a resolved config, an engine, and the checkpoint to resume
+//! from.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::train::trainer::observer::{Event, Observer};
 use crate::train::trainer::quick_probe::QuickProbe;
 use crate::{Error, Result, device};
 
-/// The data set of a run.
+/// Opens the data set of a run.
 pub(super) fn dataset(config: &RunConfig, observer: &mut dyn Observer) -> Result<Dataset> {
     observer.event(Event::Phase(&format!("opening {}", config.data.spec)));
     let (data_dir, progress) = (config.data.dir.clone(), observer.download());
@@ -33,7 +33,7 @@ pub(super) fn dataset(config: &RunConfig, observer: &mut dyn Observer) -> Result
     Ok(dataset)
 }
 
-/// Refuses to overwrite what a run begins with.
+/// Refuses to overwrite the palette or model that a run starts from.
 pub(super) fn expect_sources_kept(config: &RunConfig, out: &Path, start: Start) -> Result<()> {
     let Ok(root) = out.canonicalize() else { return Ok(()) };
     let is_inside = |path: &&Path| path.canonicalize().is_ok_and(|path| path.starts_with(&root));
@@ -47,7 +47,7 @@ pub(super) fn expect_sources_kept(config: &RunConfig, out: &Path, start: Start) 
     }
 }
 
-/// The checkpoint that a resumed run goes on from.
+/// The checkpoint that a resumed run continues from.
 pub(super) fn newest(run: &RunDir, start: Start, observer: &mut dyn Observer) -> Result<Option<Checkpoint>> {
     match start {
         Start::Resume => Checkpoints::open(run.checkpoints())?.newest(&mut |text| warn(run, observer, text)),
@@ -55,9 +55,10 @@ pub(super) fn newest(run: &RunDir, start: Start, observer: &mut dyn Observer) ->
     }
 }
 
-/// Where a run starts that trains on so many `images` of the data of `fingerprint`, after a check that it is the
-/// checkpoint's run, whose plans go into `config`; leaves palette and config in the run directory, where an earlier run is
-/// gone if that was asked for.
+/// Begins the run: returns the state where it starts, and writes palette and config into the run directory.
+///
+/// It checks that `checkpoint` is of this run and of the data with `fingerprint`, and takes its plans into `config`.
+/// The run trains on `images` images. An earlier run in the directory is removed if that was asked for.
 pub(super) fn begin(
     run: &RunDir,
     config: &mut RunConfig,
@@ -75,7 +76,8 @@ pub(super) fn begin(
             others = same_images(run, config, meta, &fingerprint, images, &checkpoint.path)?;
             let mut meta = meta.clone();
             if extends {
-                // The next phase plans for itself. It begins at a high rate, and so above the best validation.
+                // The next phase makes its own plans. It begins at a high learning rate, and so above the best
+                // validation loss.
                 meta.plans.clear();
                 (meta.best_loss_of_phase, meta.validations_since_best) = (None, 0);
             } else {
@@ -99,8 +101,9 @@ pub(super) fn begin(
     Ok(meta)
 }
 
-/// How the engine of this rank's share of `network` computes, so that it fits into memory, which the ranks on a computer
-/// divide; to be asked before anything large is made.
+/// Options of the engine of this rank's share of `network`, so that it fits into memory.
+///
+/// The function is to be called before anything large is allocated. Ranks on one computer divide its memory.
 pub(super) fn options(
     network: &ModelConfig,
     train: &TrainSettings,
@@ -108,13 +111,13 @@ pub(super) fn options(
     ranks: &mut Collective,
 ) -> Result<TrainOptions> {
     let left = backend(train.device)?.memory_left().map(|left| left / ranks.on_this_host() as u64);
-    // None takes its part before all have seen what is left.
+    // No rank allocates before all have seen how much memory is free.
     ranks.barrier()?;
     memory::expect_batch_fits(left, network.n_ctx(), train.batch, ranks.size())?;
     memory::fitting(left, network, train, fine_tuning, (ranks.rank(), ranks.size()))
 }
 
-/// Logs what the lack of memory decided.
+/// Logs the options that lack of memory decided.
 pub(super) fn log_options(run: &RunDir, options: &TrainOptions, train: &TrainSettings) {
     if options.recompute && train.recompute.is_none() {
         run.log("activations are computed again in the backward pass: there is no memory to keep them");
@@ -124,7 +127,7 @@ pub(super) fn log_options(run: &RunDir, options: &TrainOptions, train: &TrainSet
     }
 }
 
-/// An engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`.
+/// Engine to train with, in the checkpoint's state if there is one, otherwise with these `weights`.
 pub(super) fn engine(
     run: &RunDir,
     network: &ModelConfig,
@@ -141,7 +144,7 @@ pub(super) fn engine(
     Ok(engine)
 }
 
-/// The loader's batches, masked if the network wants that.
+/// The loader's batches, masked for a masked network.
 pub(super) fn batches<'a>(
     loader: &'a mut Loader,
     network: &ModelConfig,
@@ -164,8 +167,9 @@ pub(super) fn warn(run: &RunDir, observer: &mut dyn Observer, text: &str) {
     observer.event(Event::Warning(text));
 }
 
-/// The run's palette: the one it started with, one from a file, or one fitted to the training images, with as many colours
-/// as are `usual` where the config gives no number.
+/// Palette of the run: the one that it started with, one from a file, or one fitted to the training images.
+///
+/// A fitted palette has `usual` colours if the config gives no number.
 pub(super) fn palette(
     config: &RunConfig,
     run: &RunDir,
@@ -190,7 +194,7 @@ pub(super) fn palette(
     Ok(palette.with_resampling(preprocess.resampling))
 }
 
-/// The config with nothing left open that the data or another setting decide.
+/// Config with nothing left open that the data or another setting decide.
 pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> Result<RunConfig> {
     let mut config = config.clone();
     config.model.n_px = Some(network.n_px);
@@ -208,7 +212,7 @@ pub(super) fn resolve(config: &RunConfig, network: &ModelConfig) -> Result<RunCo
     Ok(config)
 }
 
-/// Tokens of the first validation images; without any, a warning.
+/// Tokens of the first validation images; `None`, with a warning, if there are no such images.
 pub(super) fn validation(
     dataset: &Dataset,
     config: &RunConfig,
@@ -220,10 +224,10 @@ pub(super) fn validation(
     match dataset.split(Split::Validation) {
         Ok(images) => {
             let count = config.train.validated_images(images.len());
-            // Classes come in turn, and a classifier is chosen by these.
+            // Images are sorted by class, and these choose the weights of a classifier.
             let images = if config.finetune.is_some() { images.spread(count) } else { images.take(count) };
             let set = match quantizer.palette().resampling() {
-                // A few pictures are many tiles.
+                // A few pictures make many tiles.
                 Resampling::Crop => data::tokenize_tiles(&images, n_px, quantizer, config.train.validated_tiles())?,
                 _ => data::tokenize(&images, n_px, quantizer)?,
             };
@@ -239,7 +243,7 @@ pub(super) fn validation(
     }
 }
 
-/// The images of the quick probes, where there are labels; where they were asked for and can't be had, a warning.
+/// Images of the quick probes, if there are labels; warns if probes were asked for but are impossible.
 pub(super) fn probe(
     dataset: &Dataset,
     config: &RunConfig,

@@ -1,4 +1,4 @@
-//! Claims about whole runs, on the bigram engine.
+//! Tests of whole runs, on the bigram engine.
 
 use std::fs;
 use std::path::Path;
@@ -49,8 +49,8 @@ fn config(edit: impl FnOnce(&mut TrainSettings)) -> RunConfig {
     config
 }
 
-/// What happens to a test run: it is stopped, its loss breaks, a file gets in the way of the checkpoint of a step, or
-/// after a step the disk takes only so many bytes more until the run warns or has saved.
+/// Event in a test run: it is stopped, its loss breaks, a file blocks the checkpoint of a step, or after a step the
+/// disk accepts only this many more bytes until the run warns or has saved.
 struct Go {
     stop_after: u64,
     breaks_at: u64,
@@ -65,7 +65,7 @@ struct Ran {
     weights: Vec<f32>,
     ema: Option<Vec<f32>>,
     warnings: Vec<String>,
-    /// Copies of tensors between host and device.
+    /// Number of copies of tensors between host and device.
     copies: usize,
 }
 
@@ -184,7 +184,7 @@ fn the_average_of_the_weights_is_validated_and_saved_while_training_goes_on_with
     let expected = train(&averaging, &whole, Start::New, WHOLE);
     let without = train(&config(|_| ()), &dir.path().join("without"), Start::New, WHOLE);
     assert!(expected.weights == without.weights);
-    // Of the weights after every step.
+    // Validation losses of the weights after every step.
     let mut ema = vec![0.0; expected.weights.len()];
     let every = dir.path().join("every");
     let keeping = config(|train| (train.checkpoint_every, train.keep_last) = (Some(1), 20));
@@ -222,7 +222,7 @@ fn patience_ends_a_resumed_run_at_the_same_step_even_without_its_metrics() {
     assert_eq!((first.step, first.stopped), (12, true));
     fs::remove_file(parts.join("metrics.jsonl")).unwrap();
     assert_eq!(train(&config, &parts, Start::Resume, WHOLE).outcome.unwrap().step, 20);
-    // Over is over.
+    // A run that is over stays over.
     assert_eq!(train(&config, &parts, Start::Resume, WHOLE).outcome.unwrap().session.1, 0);
 }
 
@@ -247,7 +247,7 @@ fn steps_of_one_gradient_group_copy_nothing_to_the_host_but_their_checkpoint() {
         train(&config, &dir.path().join(name), Start::New, WHOLE).copies
     };
     let tensors = ParamLayout::new(&ModelConfig::new(N_PX, 5, 8, 1, 1)).tensors().len();
-    // Weights and two moments of the one checkpoint at the end.
+    // Weights and two moments are copied for the one checkpoint at the end.
     assert_eq!(run("plain", |_| ()), 3 * tensors);
     // Groups and the average stay on the device, too.
     assert_eq!(run("groups", |train| train.gradient_groups = 4), 3 * tensors);
@@ -279,7 +279,7 @@ fn the_noise_of_gradients_is_the_variance_between_images_and_only_told_of_severa
         let row = Metrics::read(&out.join("metrics.jsonl")).unwrap().remove(0);
         row.gradient_signal.zip(row.gradient_noise)
     };
-    // The gradients of the first batch's images, by hand.
+    // Gradients of the first batch's images, computed by hand.
     let mut engine = Fake::new(&ModelConfig::new(N_PX, 5, 8, 1, 1), &TrainSettings::paper(), 1);
     let gradients: Vec<Vec<f64>> = (0..8)
         .map(|i| {
@@ -290,7 +290,7 @@ fn the_noise_of_gradients_is_the_variance_between_images_and_only_told_of_severa
         .collect();
     let mean = |of: &[Vec<f64>], at: usize| of.iter().map(|gradient| gradient[at]).sum::<f64>() / of.len() as f64;
     let sum = |each: &dyn Fn(usize) -> f64| (0..gradients[0].len()).map(each).sum::<f64>();
-    // Of runs of `size` images: n − 1 makes a variance right on average, and a mean of them has a share of it.
+    // Each run has `size` images: dividing by n − 1 makes the variance unbiased, and a mean of them has a share of it.
     let variance = |size: usize| {
         let count = 8 / size;
         sum(&|at| {
@@ -424,7 +424,7 @@ fn a_kill_while_an_old_checkpoint_is_removed_leaves_no_half_of_it() {
     let dir = tempfile::tempdir().unwrap();
     train(&config(|_| ()), dir.path(), Start::New, WHOLE).outcome.unwrap();
     let root = dir.path().join("checkpoints");
-    // What such a kill leaves.
+    // Files that such a kill leaves behind.
     fs::rename(root.join("step-00000005"), root.join(".writing-step-00000005")).unwrap();
     let checkpoints = Checkpoints::open(&root).unwrap();
     assert_eq!(checkpoints.steps().unwrap(), [10, 15, 20]);

@@ -1,16 +1,17 @@
-//! The weights of another model as the first ones of a run.
+//! Warm start: the weights of another model as the initial weights of a run.
 
 use crate::Result;
 use crate::model::{ModelConfig, ModelDir, ParamLayout};
 use crate::palette::Palette;
 
-/// Rows of these are colours: the embeddings of all tokens, behind which that of sos stands, and the output matrix.
+/// Tensors whose rows are colours: the token embeddings, where sos follows the colours, and the output matrix.
 const OF_COLORS: [&str; 2] = ["transformer.wte.weight", "lm_head.weight"];
-/// The classifier on top, which always starts anew.
+/// Weights of the classifier, which always start anew.
 const CLASSIFIER: &str = "score.weight";
 
-/// `fresh` weights of `network` with everything in place of them that `source` has too. A colour of another palette starts
-/// with the row of the colour that is nearest to it in the source's.
+/// Initial weights of `network`: those of `source`, and `fresh` ones for tensors that `source` lacks.
+///
+/// Each colour of another palette starts with the row of the nearest colour in the source's palette.
 ///
 /// # Errors
 /// When a tensor of the source has another shape.
@@ -31,7 +32,7 @@ pub(super) fn carried(
         let width = network.n_embd;
         let row = |color: usize| &values[color * width..][..width];
         let nearest = (0..palette.n_vocab()).map(|color| source.palette.nearest(palette.bytes(color as u16)) as usize);
-        // What follows the colours is sos.
+        // The row after the colours is sos.
         let colors = nearest.chain(source.palette.n_vocab()..from.shape[0]);
         layout.import(tensor, &colors.flat_map(row).copied().collect::<Vec<_>>(), &mut fresh)?;
     }
@@ -46,7 +47,7 @@ mod tests {
     fn a_new_palette_starts_with_the_rows_of_the_nearest_colours_and_sos_stays_sos() {
         let source = ModelDir::bundled().unwrap();
         let (n, width) = (source.palette.n_vocab(), source.config.n_embd);
-        // The palette backwards and a colour more.
+        // The palette in reverse order, with one more colour.
         let mut colors: Vec<[f32; 3]> = source.palette.colors().iter().rev().copied().collect();
         colors.push(colors[3].map(|value| value + 1e-4));
         let palette = Palette::new(colors, 3).unwrap();

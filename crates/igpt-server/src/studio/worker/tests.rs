@@ -45,7 +45,7 @@ fn images_are_the_same_whoever_else_is_served_and_however_few_rows_there_are() {
     }
 }
 
-/// Waits until nothing waits or is drawn.
+/// Waits until the worker is idle.
 fn rest(worker: &Worker) -> Standing {
     for _ in 0..10_000 {
         let standing = worker.standing();

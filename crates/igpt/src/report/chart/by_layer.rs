@@ -1,12 +1,13 @@
-//! Accuracy by layer as a picture of its own, for files outside of a page.
+//! Accuracy by layer as a standalone picture, for files outside of a page.
 
 use std::fmt::Write;
 
 use super::ticks::{number, tick_step};
 use crate::report::html::escape;
 
-/// Accuracy by layer as an SVG picture of its own: `points` are (layer, share of right, interval of it), `levels` shares
-/// to compare with.
+/// Accuracy by layer as a standalone SVG picture.
+///
+/// `points` are (layer, accuracy, its interval); `levels` are accuracies to compare with, by name.
 pub fn layer_chart(points: &[(usize, f64, [f64; 2])], levels: &[(&str, f64)]) -> String {
     const LEFT: f64 = 64.0;
     const WIDTH: f64 = 560.0;

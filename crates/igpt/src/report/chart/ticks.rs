@@ -1,6 +1,6 @@
-//! Ticks of an axis: how far apart, and their labels.
+//! Ticks of an axis: their distance and labels.
 
-/// A round distance between ticks that gives about `ticks` of them over `span`.
+/// Round distance between ticks that makes about `ticks` of them over `span`.
 pub(super) fn tick_step(span: f64, ticks: f64) -> f64 {
     let raw = span / ticks;
     let power = 10f64.powf(raw.log10().floor());
@@ -8,7 +8,7 @@ pub(super) fn tick_step(span: f64, ticks: f64) -> f64 {
     factor * power
 }
 
-/// A tick's label with as many digits as its step needs.
+/// Label of a tick, with as many digits as its step needs.
 pub(super) fn number(value: f64, step: f64) -> String {
     let digits = (-step.log10().floor()).max(0.0) as usize;
     format!("{value:.digits$}")

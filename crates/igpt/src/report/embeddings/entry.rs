@@ -1,12 +1,12 @@
-//! What is written of each image.
+//! Entry of an embeddings file, one per image.
 
-/// What a file of embeddings holds of an image besides its values.
+/// Entry of an embeddings file: an image's name, class and values.
 #[derive(Clone, Copy, Debug)]
 pub struct EmbeddingEntry<'a> {
-    /// The image's name.
+    /// Name of the image.
     pub name: &'a str,
-    /// Its class's name, empty where it has none.
+    /// Name of the image's class; empty without one.
     pub label: &'a str,
-    /// As many values as the shape says.
+    /// Values of the embedding, as many as the writer's shape demands.
     pub values: &'a [f32],
 }

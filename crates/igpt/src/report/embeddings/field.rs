@@ -1,20 +1,22 @@
-//! Names as fields of lists and tables, which no spreadsheet takes for formulas.
+//! Names as fields of lists and tables, escaped so that no spreadsheet reads them as formulas.
 
 use crate::text::printable;
 
-/// Without what would end a field of a list, or be taken for more than text.
+/// Text without characters that would end a field of a list, or be read as more than text.
 pub(super) fn plain(text: &str) -> String {
     defused(&text.replace(['\t', '\n', '\r'], " "))
 }
 
-/// With a `'` before what a spreadsheet would take for a formula, and control characters escaped.
+/// Text with a `'` before what a spreadsheet would read as a formula, and with control characters escaped.
 fn defused(text: &str) -> String {
     let mark = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("{mark}{}", printable(text))
 }
 
-/// A field of a CSV file (RFC 4180) that no spreadsheet takes for a formula: one that begins with `=`, `+`, `-`, `@`, a
-/// tab or a carriage return gets a `'` before it. Control characters are escaped, but for tabs and line breaks.
+/// Formats a field of a CSV file (RFC 4180) so that no spreadsheet reads it as a formula.
+///
+/// A field that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets a `'` before it. Control characters are
+/// escaped, except tabs and line breaks.
 pub fn csv_field(text: &str) -> String {
     let text = defused(text);
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

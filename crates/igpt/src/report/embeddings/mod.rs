@@ -1,6 +1,6 @@
-//! Features of images as files, written run after run: `.npy` with a list of the images beside it, `.csv`, `.parquet`.
+//! Files of image embeddings, written batch by batch: `.npy` with a list of the images beside it, `.csv`, `.parquet`.
 //!
-//! A file appears under its name when it is complete, and one that is not leaves nothing.
+//! A file appears under its name only when it is complete; an incomplete one leaves nothing.
 
 mod entry;
 mod field;

@@ -13,9 +13,9 @@ use super::entry::EmbeddingEntry;
 use crate::files::NewFile;
 use crate::{Error, Result};
 
-/// Images of a row group, kept in memory until it is written.
+/// Images per row group, which is kept in memory until it is written.
 const GROUP: usize = 1024;
-/// Values of a row group at most, as far as a single image allows.
+/// Largest number of values in a row group, unless a single image has more.
 const VALUES: usize = 1 << 22;
 
 const SCHEMA: &str = "message embeddings {
@@ -24,11 +24,11 @@ const SCHEMA: &str = "message embeddings {
     required group embedding (LIST) { repeated group list { required float element; } }
 }";
 
-/// A file being written.
+/// Parquet file that is being written.
 pub(super) struct ParquetTable {
     path: PathBuf,
     writer: SerializedFileWriter<NewFile>,
-    /// Of an image.
+    /// Number of values per image.
     values: usize,
     names: Vec<ByteArray>,
     labels: Vec<ByteArray>,
@@ -45,7 +45,7 @@ impl ParquetTable {
     pub(super) fn create(path: &Path, values: usize) -> Result<Self> {
         let file = NewFile::create(path)?;
         let schema = parse_message_type(SCHEMA).map_err(failed(path))?;
-        // Floats don't repeat: a dictionary of them would only be given up later.
+        // Floats don't repeat: a dictionary of them would only be abandoned later.
         let properties = WriterProperties::builder().set_dictionary_enabled(false).build();
         let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)).map_err(failed(path))?;
         Ok(Self { path: path.to_owned(), writer, values, names: Vec::new(), labels: Vec::new(), floats: Vec::new() })
@@ -63,7 +63,7 @@ impl ParquetTable {
         Ok(())
     }
 
-    /// Writes what is kept as a row group.
+    /// Writes the buffered images as a row group.
     fn flush(&mut self) -> Result<()> {
         let path = self.path.clone();
         self.write_group().map_err(failed(&path))?;
@@ -77,7 +77,7 @@ impl ParquetTable {
         let mut group = self.writer.next_row_group()?;
         write::<ByteArrayType>(&mut group, &self.names, None)?;
         write::<ByteArrayType>(&mut group, &self.labels, None)?;
-        // A value is defined once inside its list, and the first of each list starts it.
+        // A value is defined once inside its list, and the first value of each image starts the list.
         let starts: Vec<i16> = (0..self.floats.len()).map(|i| i16::from(i % self.values != 0)).collect();
         write::<FloatType>(&mut group, &self.floats, Some((&vec![1; starts.len()], &starts)))?;
         group.close()?;
@@ -92,7 +92,7 @@ impl ParquetTable {
     }
 }
 
-/// The next column of a row group, with (definition, repetition) levels.
+/// Writes the next column of a row group, with (definition, repetition) levels.
 fn write<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, NewFile>,
     values: &[T::T],

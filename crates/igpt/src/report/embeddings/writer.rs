@@ -1,4 +1,4 @@
-//! A file of embeddings while it is written, in the format that its name says.
+//! Writer of embeddings files, in the format given by the file's ending.
 
 use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use crate::files::NewFile;
 use crate::formats::npy::header;
 use crate::{Error, Result};
 
-/// The formats by the ending of the file's name.
+/// Supported endings of an embeddings file's name, one per format.
 pub const EMBEDDING_ENDINGS: [&str; 3] = ["npy", "csv", "parquet"];
 
-/// A file of embeddings being written.
+/// Embeddings file that is being written.
 #[derive(Debug)]
 pub struct EmbeddingsWriter {
     path: PathBuf,
     format: Format,
-    /// Of one image.
+    /// Shape of one image's values.
     shape: Vec<usize>,
     images: usize,
 }
 
 #[derive(Debug)]
 enum Format {
-    /// The array, whose header is written again at the end, and the list.
+    /// The array, whose header is rewritten at the end, and the list of images.
     Npy(BufWriter<NewFile>, BufWriter<NewFile>),
     Csv(BufWriter<NewFile>),
     #[cfg(feature = "parquet")]
@@ -34,8 +34,9 @@ enum Format {
 }
 
 impl EmbeddingsWriter {
-    /// Starts the file `path`, for images with values of `shape`: an array (images, shape…) or a table with one
-    /// column a value.
+    /// Creates the file `path` for images with values of `shape`.
+    ///
+    /// It is an array (images, shape…), or a table with one column per value.
     ///
     /// # Errors
     /// When the name has none of [`EMBEDDING_ENDINGS`] or the file can't be written.
@@ -72,7 +73,10 @@ impl EmbeddingsWriter {
         Ok(Self { path, format, shape: shape.to_vec(), images: 0 })
     }
 
-    /// Appends images. Panics when one has another number of values than the shape.
+    /// Appends the embeddings of images.
+    ///
+    /// # Panics
+    /// When an image has another number of values than the shape.
     pub fn push(&mut self, entries: &[EmbeddingEntry<'_>]) -> Result<()> {
         let values: usize = self.shape.iter().product();
         assert!(entries.iter().all(|entry| entry.values.len() == values), "{values} values an image");
@@ -99,7 +103,7 @@ impl EmbeddingsWriter {
         }
     }
 
-    /// Completes the file; gives the files written.
+    /// Completes the file; returns the paths of the files written.
     pub fn finish(self) -> Result<Vec<PathBuf>> {
         let Self { path, format, shape, images } = self;
         match format {
@@ -122,7 +126,7 @@ fn sides(images: usize, shape: &[usize]) -> Vec<usize> {
     [&[images], shape].concat()
 }
 
-/// The list beside an array.
+/// Path of the list beside an array.
 fn list_of(path: &Path) -> PathBuf {
     path.with_extension("tsv")
 }
@@ -131,7 +135,7 @@ fn start(path: &Path) -> Result<BufWriter<NewFile>> {
     NewFile::create(path).map(BufWriter::new)
 }
 
-/// The file with all that was written.
+/// Flushes the buffer and returns the file.
 fn whole(file: BufWriter<NewFile>, path: &Path) -> Result<NewFile> {
     file.into_inner().map_err(|error| Error::io(path)(error.into_error()))
 }

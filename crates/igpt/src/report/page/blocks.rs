@@ -1,4 +1,4 @@
-//! What a section of the page is made of, and each block's HTML.
+//! Blocks of a page's section, and their HTML.
 
 use std::fmt::Write;
 
@@ -10,138 +10,138 @@ use crate::image::Pixels;
 use crate::report::Chart;
 use crate::report::html::escape;
 
-/// A piece of a section.
+/// Block: an element of a section, such as a caption, images, a chart or a table.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Block {
-    /// A heading within the section, such as a run's name.
+    /// Heading within the section, such as a run's name.
     Heading(String),
-    /// What the blocks before it show.
+    /// Caption of the blocks before it.
     Caption(String),
-    /// How to make the blocks before it again.
+    /// Command that makes the blocks before it again.
     Command(String),
     /// Small images in rows.
     Images(Vec<Pixels>),
-    /// An animated GIF, and what it shows when it must not move.
+    /// Animated GIF, with a still picture for readers who prefer no motion.
     Animation {
-        /// The file.
+        /// GIF file.
         gif: Vec<u8>,
-        /// The still picture.
+        /// Still picture.
         still: Pixels,
-        /// What it shows, for who can't see it.
+        /// Description for screen readers.
         alt: String,
     },
     /// PNG files from left to right, each under its name.
     Timeline(Vec<(String, Vec<u8>)>),
-    /// Images of which the model saw a part.
+    /// Completions of images.
     Completions(Vec<Completion>),
     /// Images beside their maps.
     Pairs(Vec<ImageWithMap>),
-    /// Images beside others that are like them.
+    /// Pairs of similar images.
     Alike(Vec<ImagePair>),
-    /// Curves or clouds of points.
+    /// Chart of curves or point clouds.
     Chart(Chart),
-    /// Lines of (name, value, meaning).
+    /// Figures: lines of (name, value, meaning).
     Figures(Vec<Figure>),
-    /// Columns of values.
+    /// Table of values.
     Table(Table),
-    /// Classes taken for classes.
+    /// Confusion matrix.
     Matrix(ConfusionMatrix),
-    /// A palette.
+    /// Colours of a palette.
     Swatch(Swatch),
-    /// Commands to go on with.
+    /// Commands for next steps.
     Commands(Vec<Command>),
 }
 
-/// A completion: what the model was given, what it made of it, and what the image was.
+/// Completion of an image: the given part, the model's completions, and the original.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    /// The image's name.
+    /// Name of the image.
     pub name: String,
-    /// The given rows, the rest marked as not given.
+    /// Given rows, with the rest marked as missing.
     pub input: Pixels,
-    /// The model's attempts.
+    /// Completions by the model.
     pub completions: Vec<Pixels>,
-    /// The image itself.
+    /// Original image.
     pub original: Pixels,
 }
 
 impl Completion {
-    /// The row's pictures from left to right.
+    /// Pictures of the completion from left to right: input, completions, original.
     pub fn cells(&self) -> Vec<Pixels> {
         std::iter::once(&self.input).chain(&self.completions).chain([&self.original]).cloned().collect()
     }
 }
 
-/// An image beside a map of it.
+/// Image beside a map of it.
 #[derive(Clone, Debug)]
 pub struct ImageWithMap {
-    /// The image's name and what is to be said of it.
+    /// Name of the image, and a remark on it.
     pub name: String,
-    /// The image.
+    /// Image itself.
     pub image: Pixels,
-    /// The map.
+    /// Map of the image, such as a surprise map.
     pub map: Pixels,
 }
 
-/// Two images side by side.
+/// Pair of similar images, side by side.
 #[derive(Clone, Debug)]
 pub struct ImagePair {
-    /// What is to be said of the two.
+    /// Caption of the pair.
     pub caption: String,
-    /// Each with its name.
+    /// Both images, each with its name.
     pub images: [(String, Pixels); 2],
 }
 
-/// One line of the table of figures.
+/// Figure: one line of a table of measured values.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// What was measured.
+    /// Name of the measured quantity.
     pub name: String,
-    /// The value with its unit.
+    /// Value with its unit.
     pub value: String,
-    /// What the value means, in a sentence.
+    /// Meaning of the value, in a sentence.
     pub meaning: String,
 }
 
-/// Rows of values under column heads; the first column names the row.
+/// Table of values under column heads; the first column names the row.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Names of the columns.
     pub head: Vec<String>,
-    /// As many cells as there are columns.
+    /// Rows, each with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
 
-/// A confusion matrix: images by (true class, predicted class), shown as shares of each true class.
+/// Confusion matrix: images by (true class, predicted class), shown as shares of each true class.
 #[derive(Clone, Debug)]
 pub struct ConfusionMatrix {
     /// Names of the classes.
     pub names: Vec<String>,
-    /// A row for each true class, with as many counts as there are classes.
+    /// Counts of images: one row per true class, with one count per predicted class.
     pub counts: Vec<Vec<usize>>,
 }
 
-/// A command to go on with.
+/// Suggested command for a next step.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// What it does.
+    /// Purpose of the command.
     pub purpose: String,
-    /// The command line.
+    /// Command line.
     pub line: String,
 }
 
-/// A palette's colours and what they cost.
+/// Colours of a palette, with a caption about its distortion.
 #[derive(Clone, Debug)]
 pub struct Swatch {
-    /// The colours, in an order that reads well.
+    /// Colours, in an order that reads well.
     pub colors: Vec<[u8; 3]>,
-    /// A sentence about the palette: its size and distortion.
+    /// Caption about the palette: its size and distortion.
     pub caption: String,
 }
 
 impl Block {
-    /// A caption.
+    /// Caption block of a text.
     pub fn caption(text: impl Into<String>) -> Self {
         Block::Caption(text.into())
     }
@@ -284,7 +284,7 @@ impl Table {
 }
 
 impl ConfusionMatrix {
-    /// The darker a cell, the larger its share; one without any image is left empty.
+    /// Darker cells have larger shares; a cell without images is empty.
     fn html(&self, out: &mut String) {
         out.push_str("<div class='wide'><table class='matrix'>\n<thead><tr><td></td>");
         for name in &self.names {
@@ -309,7 +309,7 @@ impl ConfusionMatrix {
     }
 }
 
-/// An image as it is; the page enlarges it without blurring.
+/// Image in its own size; the page enlarges it without blurring.
 fn image_tag(image: &Pixels, alt: &str) -> String {
     let (width, height) = (image.size.width, image.size.height);
     let alt = escape(alt);

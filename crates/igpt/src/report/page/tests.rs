@@ -68,7 +68,7 @@ fn page() -> Page {
     }
 }
 
-/// The values of an attribute.
+/// Values of an attribute.
 fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!(" {name}='");
     html.split(&start).skip(1).filter_map(|rest| rest.split('\'').next()).collect()

@@ -1,4 +1,4 @@
-//! Several runs side by side in one table.
+//! Comparison of several runs in one table.
 
 use super::findings::Findings;
 use super::words::{grouped, percent};
@@ -18,7 +18,7 @@ pub(super) fn heading(runs: &[Findings]) -> (String, String, Vec<(String, String
     (title, lead, Vec::new())
 }
 
-/// One row a run. `made` is the command that makes the page, and so the table.
+/// Table with one row per run. `made` is the command that makes the page, and so the table.
 pub(super) fn glance(runs: &[Findings], made: &str) -> Vec<Block> {
     let columns = [
         "run",

@@ -1,4 +1,4 @@
-//! What a run's layers know of the classes: a probe, saved or quick, and a map of the features.
+//! Features of a run's layers: a probe, saved or quick, and a map of the features.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,25 +15,27 @@ use crate::probe::{self, ProbeReport, Solver, probe};
 use crate::ranks::Collective;
 use crate::{Error, Result, files};
 
-/// Images on the map.
+/// Number of images on the map.
 const ON_MAP: usize = 500;
-/// Classes with a colour of their own on the map.
+/// Number of classes with a colour of their own on the map.
 const COLORED: usize = 9;
 
-/// A probe of every layer.
+/// Probe of a run's layers, saved beside the run or made for the report.
 #[derive(Clone, Debug)]
 pub struct LayerProbes {
-    /// What it found.
+    /// Report of the probe.
     pub report: ProbeReport,
-    /// The command that made it, where it says so.
+    /// Command that made the probe, if recorded.
     pub command: Option<String>,
-    /// Whether it was made for this report with few images, rather than saved beside the run.
+    /// Whether the probe was made for this report with few images, rather than saved beside the run.
     pub quick: bool,
 }
 
 impl LayerProbes {
-    /// The saved probe if it is of this network's layers and these images, or else a quick one if the settings want it.
-    /// `absent` is told of a saved one that is older than the weights.
+    /// The saved probe, if it is of this network's layers and this data set, or else a quick one if the settings ask
+    /// for it.
+    ///
+    /// A saved probe that is older than the weights is ignored and noted in `absent`.
     pub(super) fn of(
         run: &Path,
         spec: &str,
@@ -68,8 +70,9 @@ impl LayerProbes {
         }))
     }
 
-    /// The probe in `run/probe/results.json`. One that is older than the weights is of others, those before a run went
-    /// on.
+    /// The probe in `run/probe/results.json`.
+    ///
+    /// If it is older than the weights, it is a probe of other weights, from before the run was resumed.
     pub(super) fn saved(run: &Path, spec: &str, n_layer: usize, absent: &mut Vec<String>) -> Result<Option<Self>> {
         let path = run.join("probe/results.json");
         if !path.is_file() {
@@ -84,7 +87,7 @@ impl LayerProbes {
         if !same || report.layers.iter().any(|layer| *layer > n_layer) {
             return Ok(None);
         }
-        // A run without a model yet was probed by one of its checkpoints.
+        // A run without a model yet was probed at one of its checkpoints.
         let outdated = match ModelDir::locate(run) {
             Ok(model) => written(&path)? < weights_written(&model)?,
             Err(_) => true,
@@ -96,7 +99,7 @@ impl LayerProbes {
         Ok(Some(Self { report, command, quick: false }))
     }
 
-    /// The classifier's name.
+    /// Name of the probe's classifier.
     fn classifier(&self) -> &'static str {
         match self.report.solver {
             Solver::Lbfgs => "logistic regression",
@@ -106,18 +109,18 @@ impl LayerProbes {
         }
     }
 
-    /// The classifier and its training images, without which accuracies can't be compared.
+    /// Classifier and number of training images, without which accuracies can't be compared.
     pub(super) fn how(&self) -> String {
         format!("{}, {} training images", self.classifier(), grouped(self.report.images[0]))
     }
 }
 
-/// When a file was written.
+/// Modification time of a file.
 fn written(path: &Path) -> Result<SystemTime> {
     path.metadata().and_then(|metadata| metadata.modified()).map_err(Error::io(path))
 }
 
-/// When the newest file of weights in a model directory was.
+/// Modification time of the newest file of weights in a model directory.
 fn weights_written(model: &Path) -> Result<SystemTime> {
     let mut newest = SystemTime::UNIX_EPOCH;
     for entry in model.read_dir().map_err(Error::io(model))? {
@@ -129,22 +132,24 @@ fn weights_written(model: &Path) -> Result<SystemTime> {
     Ok(newest)
 }
 
-/// Points of the map.
+/// Point cloud of a feature map.
 pub type Cloud = Vec<(f64, f64)>;
 
-/// Features of images in the plane of their first two principal components.
+/// Feature map: features of images in the plane of their first two principal components.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FeatureMap {
-    /// Which layer's.
+    /// Layer of the features.
     pub layer: usize,
-    /// (class, points) by falling number of points; rare classes together, images without a class too.
+    /// Points of each class, as (class, points), by decreasing number of points.
+    ///
+    /// Rare classes share one entry. Images without a class come last.
     pub classes: Vec<(String, Cloud)>,
-    /// Share of the variance along either component.
+    /// Shares of the variance along the two components.
     pub explained: [f64; 2],
 }
 
-/// The map of some of `images`, spread evenly; none for fewer than three.
+/// Map of some of `images`, spread evenly; `None` for fewer than three.
 pub(super) fn map(
     engine: &mut dyn Engine,
     images: &Images,
@@ -179,7 +184,7 @@ pub(super) fn map(
         Some(Err(label)) => format!("class {label}"),
         None => "without a class".into(),
     };
-    // One more than have colours of their own needs no company.
+    // A single class too many gets a colour of its own instead of a group.
     let own = if classes.len() <= COLORED + 1 { classes.len() } else { COLORED };
     let rest: Vec<_> = classes.split_off(own).into_iter().flat_map(|(_, points)| points).collect();
     let mut classes: Vec<_> = classes.into_iter().map(|(label, points)| (named(label), points)).collect();

@@ -1,4 +1,4 @@
-//! What is found out about one run: its likelihood beside the baselines', its pictures, and what its layers know.
+//! Findings about one run: its likelihood beside the baselines', its pictures, and the probes of its layers.
 
 use std::path::{Path, PathBuf};
 
@@ -21,64 +21,68 @@ use crate::train::run::course;
 use crate::train::{Keep, Metrics, MetricsRow, RunConfig, open_model};
 use crate::{Error, Result, device, files};
 
-/// Everything measured and drawn.
+/// Findings about one run, for a report: all that was measured and drawn.
 #[derive(Debug)]
 pub struct Findings {
-    /// The run directory, or the model's.
+    /// Path of the run directory, or of the model directory.
     pub run: PathBuf,
-    /// Its name on the page.
+    /// Name of the run on the page.
     pub name: String,
-    /// The data set.
+    /// Data set that the run is evaluated on.
     pub data: String,
-    /// Where it was looked for, if that was said.
+    /// Directory where the data set was looked for, if one was given.
     pub data_dir: Option<PathBuf>,
-    /// Whether it is the run's own, so that the network has not seen the test images.
+    /// Whether the data set is the run's own, so that the network has not seen the test images.
     pub own_data: bool,
-    /// Whether this is a classifier that started from fresh weights.
+    /// Whether the model is a classifier that was trained from scratch.
     pub from_scratch: bool,
-    /// Training images: of a classifier with few labels those few, otherwise the whole train split.
+    /// Number of training images: the few of a classifier with few labels, otherwise the whole training split.
     pub train_images: usize,
-    /// Images of the test split.
+    /// Number of images in the test split.
     pub test_images: usize,
-    /// How many of them were looked at.
+    /// Number of test images that were evaluated.
     pub looked_at: usize,
-    /// The network.
+    /// Network of the model.
     pub config: ModelConfig,
-    /// Its palette.
+    /// Quantizer with the model's palette.
     pub quantizer: Quantizer,
-    /// Rows of `metrics.jsonl`; none for a model directory.
+    /// Rows of `metrics.jsonl`; empty for a model directory.
     pub metrics: Vec<MetricsRow>,
-    /// The step whose weights the model has, where a run tells.
+    /// Step whose weights the model has, if known.
     pub taken: Option<u64>,
-    /// Of the test images; of a model of masked pixels its own loss; none of a classifier that never learned to generate.
+    /// Likelihood of the test images; for a masked model, its own loss instead.
+    ///
+    /// `None` for a classifier that was trained without a generative loss.
     pub likelihood: Option<Likelihood>,
-    /// Models that only count, on the same images.
+    /// N-gram baselines on the same test images.
     pub baselines: BaselineScores,
-    /// What the palette costs; nothing is known of its errors where there are only tokens.
+    /// Distortion by the palette; its errors are unknown if only tokens of the images are available.
     pub distortion: Distortion,
-    /// Whether the images' own pixels are there, or only their tokens.
+    /// Whether the images' own pixels are available, or only their tokens.
     pub has_pixels: bool,
-    /// Samples and completions; a model of masked pixels draws nothing.
+    /// Samples and completions; `None` for a masked model, which can't draw.
     pub drawn: Option<Drawn>,
-    /// (step, PNG file) of the samples drawn while training, at most as many as fit beside each other.
+    /// Sample grids drawn during training, as (step, PNG file); at most as many as fit side by side.
     pub over_time: Vec<(u64, Vec<u8>)>,
-    /// The oddest test images beside their surprise maps.
+    /// Oddest test images beside their surprise maps.
     pub odd: Vec<ImageWithMap>,
-    /// The score that `igpt inspect fit` keeps with the model, by which they are the oddest; none where they are so by nats
-    /// beyond the size of their PNG files.
+    /// Score of `igpt inspect fit` by which `odd` is sorted.
+    ///
+    /// `None` if the model has no such fit; then images are sorted by their nats in excess of the size of their PNG
+    /// files.
     pub odd_by: Option<Score>,
-    /// What the layers know of the classes.
+    /// Probe of the layers.
     pub probe: Option<LayerProbes>,
-    /// Features of test images in two dimensions.
+    /// Feature map of test images.
     pub map: Option<FeatureMap>,
-    /// Of a fine-tuned model, on the same test images.
+    /// Accuracy of a fine-tuned model on the same test images.
     pub classifier: Option<Accuracy>,
-    /// What could not be found out, and why.
+    /// Findings that are missing, with the reason.
     pub absent: Vec<String>,
 }
 
 impl Findings {
-    /// Looks at a run directory, or at a model directory.
+    /// Gathers the findings about a run directory or a model directory.
     ///
     /// # Errors
     /// When there is no model, its data can't be had, or an engine fails.
@@ -179,7 +183,7 @@ impl Findings {
         })
     }
 
-    /// Names several runs by what their directories don't share.
+    /// Shortens the names of several runs to the parts that their directories don't share.
     pub fn shorten_names(runs: &mut [Self]) {
         let parents = runs.iter().map(|run| run.run.parent().unwrap_or(Path::new("")));
         let shared = |a: &Path, b: &Path| a.ancestors().find(|a| b.starts_with(a)).map(PathBuf::from);
@@ -190,17 +194,17 @@ impl Findings {
         }
     }
 
-    /// The lowest of the baselines: (name, nats per token).
+    /// Best of the baselines, as (name, nats per token).
     pub fn best_baseline(&self) -> (&'static str, f64) {
         self.baselines.best_named()
     }
 
-    /// Nats per token with the half of its 95 % interval over images.
+    /// Formats nats per token with half the width of the 95 % interval over images.
     pub fn with_interval(&self) -> Option<String> {
         let likelihood = self.likelihood.as_ref()?;
         let nats = likelihood.nats_per_token;
         Some(match likelihood.interval95 {
-            // The interval is one of nats per image.
+            // The interval is in nats per image.
             Some([low, high]) => {
                 let reach = (high - low) / 2.0 * nats / likelihood.nats_per_image;
                 format!("{nats:.4} ± {reach:.4}")
@@ -209,17 +213,17 @@ impl Findings {
         })
     }
 
-    /// What the palette costs in dB PSNR, where the images' pixels are there to tell.
+    /// PSNR of the palette in dB; `None` if the images' pixels are not available.
     pub fn psnr_db(&self) -> Option<f64> {
         self.has_pixels.then_some(self.distortion.psnr_db)
     }
 
-    /// How far below the best baseline the model is, as a share of it.
+    /// Lead of the model over the best baseline, as a share of the baseline's nats.
     pub fn lead(&self) -> Option<f64> {
         self.verdict().map(|verdict| verdict.below_best_baseline)
     }
 
-    /// How the model stands against the baselines, where its loss compares with theirs.
+    /// Verdict on the model by comparison with the baselines; `None` without a likelihood.
     pub fn verdict(&self) -> Option<Verdict> {
         let nats = self.likelihood.as_ref()?.nats_per_token;
         let ModelConfig { n_px, n_vocab, .. } = self.config;
@@ -227,7 +231,7 @@ impl Findings {
         Some(Verdict::new(nats, &self.baselines, &of))
     }
 
-    /// The test images that were looked at, in words.
+    /// Number of evaluated test images, in words.
     pub(super) fn shown(&self) -> String {
         let (shown, all) = (grouped(self.looked_at), grouped(self.test_images));
         if shown == all {
@@ -243,10 +247,10 @@ impl Findings {
     }
 }
 
-/// What lies in a run directory or a model directory, and the images it is looked at with.
+/// Contents of a run directory or a model directory, with the data set to evaluate on.
 struct Opened {
     model: ModelDir,
-    /// Names the data set.
+    /// Name of the data set.
     spec: String,
     data_dir: Option<PathBuf>,
     dataset: Dataset,
@@ -293,11 +297,11 @@ impl Opened {
     }
 }
 
-/// The step whose weights a run's model has: the best validation's, if those are taken, or the last.
+/// Step whose weights a run's model has: that of the best validation if the run keeps those, or the last.
 fn taken(config: &RunConfig, metrics: &[MetricsRow]) -> Option<u64> {
     let validations = || metrics.iter().filter(|row| row.split == "validation");
     let best = match (&config.finetune, config.train.keep) {
-        // Of equal accuracies the first counts.
+        // On a tie the first accuracy counts.
         (Some(_), _) => validations().rev().max_by(|a, b| a.accuracy.partial_cmp(&b.accuracy).expect("no NaN")),
         (None, Keep::Best) => validations().min_by(|a, b| a.loss.total_cmp(&b.loss)),
         (None, Keep::Last) => None,
@@ -305,7 +309,7 @@ fn taken(config: &RunConfig, metrics: &[MetricsRow]) -> Option<u64> {
     best.or(metrics.last()).map(|row| row.step)
 }
 
-/// The test images' likelihood, and the surprise of each where there is one.
+/// Likelihood of the test images, and the surprise of each, if the model has one.
 #[derive(Default)]
 struct Scored {
     likelihood: Option<Likelihood>,

@@ -1,5 +1,5 @@
-//! The report on one run or several side by side: what is found out about each ([`Findings`]), and the page that shows
-//! it ([`page`]).
+//! Report on one run, or on several side by side: the findings about each ([`Findings`]), and the page that shows them
+//! ([`page`]).
 
 mod compare;
 mod features;

@@ -1,4 +1,4 @@
-//! The page of one run or of several side by side: its heading, and its sections in order.
+//! Page of one run or of several side by side: its heading, and its sections in order.
 
 use super::findings::Findings;
 use super::words::{duration, grouped};
@@ -6,7 +6,12 @@ use super::{compare, sections};
 use crate::report::Page;
 use crate::report::page::Section;
 
-/// Composes the page. `made` is the command that makes it; `isa` and `seed` go to its last line. Panics without a run.
+/// Composes the page of one run, or of several side by side.
+///
+/// `made` is the command that makes the page; `isa` and `seed` appear in its footer.
+///
+/// # Panics
+/// When `runs` is empty.
 pub fn run_page(runs: &[Findings], made: &str, isa: &str, seed: u64) -> Page {
     let first = &runs[0];
     let (title, lead, headline) = if runs.len() == 1 { alone(first) } else { compare::heading(runs) };

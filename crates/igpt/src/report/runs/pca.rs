@@ -1,19 +1,21 @@
-//! The first two principal components of features, by power iteration on their covariance.
+//! First two principal components of features, by power iteration on their covariance.
 
-/// Steps of the iteration; a picture needs no more.
+/// Number of iterations; a picture needs no more.
 const STEPS: usize = 200;
 
-/// Points in the plane of the first two components.
+/// Points in the plane of the first two principal components.
 pub(super) struct Pca {
-    /// One for each row.
+    /// One point per row of the features.
     pub(super) points: Vec<(f64, f64)>,
-    /// Share of the variance along either component.
+    /// Shares of the variance along the two components.
     pub(super) explained: [f64; 2],
 }
 
 impl Pca {
-    /// Of features (n, width), centred here. The larger part of each component points to positive values, so that the
-    /// same features always give the same picture.
+    /// Fits the components to features (n, width), which it centres.
+    ///
+    /// The larger part of each component points to positive values, so that the same features always make the same
+    /// picture.
     pub(super) fn fit(features: &[f32], width: usize) -> Self {
         let n = (features.len() / width).max(1) as f64;
         let mut means = vec![0.0; width];
@@ -37,9 +39,9 @@ impl Pca {
     }
 }
 
-/// The direction of the largest sum of squares that is orthogonal to `before`, and that sum.
+/// Direction with the largest sum of squares among those orthogonal to `before`, and that sum.
 fn strongest(rows: &[f64], width: usize, before: &[Vec<f64>]) -> (Vec<f64>, f64) {
-    // Any start will do that is not orthogonal to what is looked for.
+    // Any start works that is not orthogonal to the result.
     let mut direction: Vec<f64> = (0..width).map(|i| 1.0 + ((i * 7919) % 13) as f64 / 13.0).collect();
     let mut value = 0.0;
     for _ in 0..STEPS {
@@ -80,7 +82,8 @@ mod tests {
 
     #[test]
     fn components_are_found_in_the_order_of_their_variance() {
-        // Two orthogonal directions of 5 dimensions, the second with a quarter of the first's variance.
+        // The features vary along two orthogonal directions of 5 dimensions, the second with a quarter of the first's
+        // variance.
         let [a, b] = [[0.6f64, 0.0, 0.8, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]];
         let at = |i: i32| (f64::from(i % 11) - 5.0, 0.5 * (f64::from(i / 11) - 5.0));
         let points: Vec<(f64, f64)> = (0..11 * 11).map(at).collect();

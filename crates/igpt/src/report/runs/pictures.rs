@@ -1,4 +1,4 @@
-//! The pictures of a run: drawn now, drawn while it trained, and the images that it finds odd.
+//! Pictures of a run: drawn now, drawn during training, and the images that it finds odd.
 
 use std::path::Path;
 
@@ -14,27 +14,29 @@ use crate::{Result, files};
 
 use super::settings::ReportProgress;
 
-/// Images drawn from nothing: fills rows of 6 and of 8.
+/// Number of unconditional samples: fills rows of 6 and of 8.
 const SAMPLES: usize = 48;
-/// Images completed, and completions of each.
+/// Number of images completed; below, the number of completions of each.
 const COMPLETED: usize = 12;
 const ATTEMPTS: usize = 4;
-/// Sheets of samples over time.
+/// Number of sample grids over time.
 const SHEETS: usize = 6;
-/// Odd images shown.
+/// Number of odd images shown.
 const ODD: usize = 12;
 
-/// What a model draws.
+/// Pictures that a model draws: samples and completions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Drawn {
-    /// How.
+    /// Settings of sampling.
     pub settings: SamplingSettings,
-    /// Token sequences drawn from nothing.
+    /// Unconditional samples, as token sequences.
     pub samples: Vec<Vec<u16>>,
-    /// Test images completed, spread evenly, so that variants of one picture don't crowd out others.
+    /// Completions of test images.
+    ///
+    /// The images are spread evenly, so that variants of one picture don't crowd out others.
     pub completions: Vec<Completion>,
-    /// Rows given to the completions.
+    /// Number of given rows in each completion.
     pub rows: usize,
 }
 
@@ -70,7 +72,7 @@ impl Drawn {
     }
 }
 
-/// (step, file) of samples drawn while a run trained, spread evenly over those there are.
+/// Sample grids drawn during training, as (step, file), spread evenly over those that exist.
 pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     let files = RunDir::detached(run).pictures("step-");
     let (n, last) = (files.len().min(SHEETS), files.len().saturating_sub(1));
@@ -79,7 +81,7 @@ pub(super) fn over_time(run: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     chosen.map(|(step, path)| Ok((*step, files::read(path)?))).collect()
 }
 
-/// The oddest images beside their maps: by `scores` where there are some, otherwise by excess.
+/// The oddest images beside their maps: by `scores` if there are any, otherwise by excess nats.
 pub(super) fn odd(
     engine: &mut dyn Engine,
     quantizer: &Quantizer,
@@ -88,7 +90,7 @@ pub(super) fn odd(
     scores: Option<&[Option<f64>]>,
 ) -> Result<Vec<ImageWithMap>> {
     let mut order: Vec<usize> = (0..surprise.len()).collect();
-    // What has no score comes last.
+    // Images without a score come last.
     let by = |i: usize| match scores {
         Some(scores) => scores[i].unwrap_or(f64::NEG_INFINITY),
         None => surprise[i].excess(),
@@ -108,11 +110,12 @@ pub(super) fn odd(
     Ok(order.iter().zip(pairs).map(named).collect())
 }
 
-/// Images beside the maps of their surprise, and the nats of the brightest colour: the 99th percentile of all pixels
-/// shown.
+/// Images beside their surprise maps, and the nats of the brightest colour.
+///
+/// That is the 99th percentile over all pixels shown.
 ///
 /// # Errors
-/// When the images are not the model's, or the engine fails.
+/// When the images don't have the model's size, or the engine fails.
 pub fn surprise_pairs(
     engine: &mut dyn Engine,
     quantizer: &Quantizer,

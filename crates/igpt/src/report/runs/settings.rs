@@ -1,28 +1,29 @@
-//! How much of a run a report looks at.
+//! Settings of a report on runs.
 
 use crate::data::OpenOptions;
 use crate::device::{EngineOptions, Precision};
 use crate::setters::setters;
 
-/// Told what is being done, how much of it is done, and of how much.
+/// Callback for progress; its arguments are the activity, the amount done and the total.
 pub type ReportProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 
-/// How much to look at.
+/// Settings of a report on runs: data set, numbers of images, and seed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReportSettings {
-    /// Data set instead of the run's own; a model directory that is no run needs one.
+    /// Data set to use instead of the run's own; a model directory without a run needs one.
     pub data: Option<String>,
-    /// Where data sets are looked for, and how downloads are told.
+    /// Options for opening data sets: where they are looked for, and how downloads are reported.
     pub open: OpenOptions,
-    /// Test images scored at most, spread evenly; 0 is all.
+    /// Largest number of test images to score, spread evenly; 0 is all.
     pub images: usize,
-    /// Training images of the quick probe, where the run has no saved one; half as many of validation and of test. 0
-    /// leaves it out.
+    /// Training images of the quick probe, if the run has no saved probe; 0 skips it.
+    ///
+    /// The quick probe uses half as many validation images, and half as many test images.
     pub probe_images: usize,
-    /// Seed of everything drawn.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// How the engine computes.
+    /// Options of the engine.
     pub options: EngineOptions,
 }
 

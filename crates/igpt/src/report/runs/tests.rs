@@ -15,7 +15,7 @@ use crate::report::page::{Block, Completion, ImageWithMap, Page, Table};
 
 const MADE: &str = "igpt report runs/a --out a.html";
 
-/// A probe of two layers: which classifier, and validation accuracies of raw pixels and random weights.
+/// A probe of two layers, with a classifier and the validation accuracies of raw pixels and random weights.
 fn report(solver: &str, raw_pixels: f64, random_init: f64) -> Value {
     let verdict = |share: f64| json!({"validation_accuracy": share, "test_accuracy": share, "interval": [0.2, 0.5]});
     json!({
@@ -33,7 +33,7 @@ fn saved(report: Value) -> Option<LayerProbes> {
     Some(LayerProbes { report: serde_json::from_value(report).unwrap(), command: None, quick: false })
 }
 
-/// What a run of 4×4 images with everything to show might give.
+/// Findings about a run of 4×4 images, with all fields set.
 fn run(name: &str) -> Findings {
     let size = ImageSize::square(4);
     let palette = Palette::new(vec![[-1.0; 3], [0.0; 3], [1.0; 3]], 3).unwrap();
@@ -113,7 +113,7 @@ fn table<'a>(page: &'a Page, heading: &str) -> &'a Table {
     blocks(page, heading).iter().find_map(table).unwrap()
 }
 
-/// (name, value) of the levels of the chart of accuracy by layer.
+/// Reference lines (name, value) of the chart of accuracy by layer.
 fn levels(runs: &[Findings]) -> Vec<(String, f64)> {
     let page = page_of(runs);
     let Block::Chart(chart) = &blocks(&page, "What the layers know")[0] else { panic!("no chart") };
@@ -132,7 +132,7 @@ fn every_figure_has_the_command_that_makes_it() {
             assert!(command >= figure, "{} of {} runs", section.heading, runs.len());
             shown += usize::from(figure.is_some());
         }
-        // A single run has a table of figures, several have one at a glance.
+        // A single run has a table of figures; several have one comparison table.
         assert_eq!(shown, 10);
     }
 }
@@ -238,7 +238,7 @@ fn a_saved_probe_that_is_older_than_the_weights_is_not_passed_off_as_theirs() {
     let mut look = |spec: &str, n_layer| LayerProbes::saved(folder, spec, n_layer, &mut absent).unwrap();
     assert_eq!(look("emoji", 1).unwrap().report.images, [100, 50, 12]);
     assert!(look("mnist", 1).is_none() && look("emoji", 0).is_none());
-    // The run went on.
+    // The run was resumed.
     write("model/model.safetensors", "", 10);
     assert!(look("emoji", 1).is_none());
     let [why] = &absent[..] else { panic!("{absent:?}") };

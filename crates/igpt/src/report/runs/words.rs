@@ -1,8 +1,8 @@
-//! Numbers and colours as people read them.
+//! Numbers and colours in human-readable form.
 
 use crate::palette::Palette;
 
-/// Greys from dark to light, then the colours by hue.
+/// Colours of a palette: greys from dark to light, then the others by hue.
 pub(super) fn readable_order(palette: &Palette) -> Vec<[u8; 3]> {
     let mut colors: Vec<[u8; 3]> = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
     colors.sort_by_cached_key(|&[r, g, b]| {
@@ -20,13 +20,13 @@ pub(super) fn readable_order(palette: &Palette) -> Vec<[u8; 3]> {
         } else {
             (rf - gf) / chroma + 4.0
         };
-        // Twelve families of hue, each from dark to light.
+        // There are twelve families of hue, each from dark to light.
         (1 + ((hue * 2.0 + 0.5) as u32) % 12, light)
     });
     colors
 }
 
-/// 1234567 as 1,234,567.
+/// Formats a number with separators: 1234567 as 1,234,567.
 pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -39,12 +39,12 @@ pub fn grouped(n: usize) -> String {
     out
 }
 
-/// Seconds as people say them.
+/// Formats a duration in words.
 pub(super) fn duration(seconds: f64) -> String {
     if seconds < 180.0 { format!("{seconds:.0} seconds") } else { format!("{:.0} minutes", seconds / 60.0) }
 }
 
-/// Text as one argument of a shell's command line.
+/// Quotes a text as one argument of a shell's command line.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,+-@%".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
@@ -53,7 +53,7 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A share as percent with one digit.
+/// Formats a share as percent with one digit.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }

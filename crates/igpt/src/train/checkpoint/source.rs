@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint, read from its files one at a time.
+//! Tensors of a checkpoint, read from its files one at a time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use crate::formats::{
 };
 use crate::{Error, Result};
 
-/// Where each tensor lies.
+/// Place of each tensor in the files of a checkpoint.
 pub(super) struct Source(HashMap<String, Stored>);
 
 impl Source {
-    /// Of all these files.
+    /// Opens the tensors of all these files.
     pub(super) fn open(paths: impl Iterator<Item = PathBuf>) -> Result<Self> {
         let mut stored = HashMap::new();
         for path in paths {
@@ -23,15 +23,15 @@ impl Source {
         Ok(Self(stored))
     }
 
-    /// The shape of the tensor of this name, if there is one.
+    /// Shape of the tensor `name`, if there is one.
     pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.0.get(name).map(|stored| stored.shape.clone())
     }
 
-    /// The f32 tensor of this name and shape in the checkpoint at `path`.
+    /// Finds the f32 tensor of this name and shape in the checkpoint at `path`.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such tensor.
     pub(super) fn find(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&Stored> {
         match self.0.get(name) {
             None => Err(Error::format(path, format!("{name} is missing"))),

@@ -1,6 +1,6 @@
-//! Which numbers a setting may be.
+//! Ranges of numeric settings.
 
-/// Which numbers a setting may be.
+/// Range of the numbers that a setting may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
     /// Above 0.
@@ -14,7 +14,7 @@ pub(super) enum Allowed {
 }
 
 impl Allowed {
-    /// Whether it may be `value`.
+    /// Whether `value` lies in the range.
     pub(super) fn has(self, value: f64) -> bool {
         let is = match self {
             Self::Positive => value > 0.0,
@@ -25,7 +25,7 @@ impl Allowed {
         is && value.is_finite()
     }
 
-    /// As an error says it.
+    /// The range in words, for error messages.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Positive => "above 0",

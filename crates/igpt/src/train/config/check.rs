@@ -1,4 +1,4 @@
-//! What is wrong with a `[train]` section, all of it at once.
+//! Validation of the section `[train]`, which reports all problems at once.
 
 use crate::model::MASK_PROB;
 use crate::train::config::allowed::Allowed;
@@ -6,16 +6,16 @@ use crate::train::config::planned::{RunPhase, StepPlan};
 use crate::train::config::train_section::TrainSettings;
 
 impl TrainSettings {
-    /// Names of the budgets that are given.
+    /// Names of the given budgets.
     fn budgets(&self) -> Vec<&'static str> {
         let given =
             [("steps", self.steps.is_some()), ("epochs", self.epochs.is_some()), ("minutes", self.minutes.is_some())];
         given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect()
     }
 
-    /// Adds what is wrong to `problems`.
+    /// Adds every problem to `problems`.
     ///
-    /// `has_budget`: whether there is a budget where none is given.
+    /// `has_budget` says whether the run has a budget if the config gives none.
     pub(in crate::train) fn check(&self, has_budget: bool, problems: &mut Vec<String>) {
         self.check_budget(has_budget, problems);
         self.check_numbers(problems);
@@ -55,7 +55,7 @@ impl TrainSettings {
         });
     }
 
-    /// Hands over each number that is not a count by its name, and which numbers it may be.
+    /// Passes every number that is not a count to `number`, with its key and its allowed range.
     pub(super) fn each_number(&self, mut number: impl FnMut(&'static str, f64, Allowed)) {
         use Allowed::{BelowOne, Inside, NotNegative, Positive};
         for (name, value, allowed) in [

@@ -1,4 +1,4 @@
-//! `[finetune]` of a run's configuration: how a classifier is trained on top of a network.
+//! Section `[finetune]` of a run's configuration: how a classifier is trained on top of a network.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::device::FinetuneObjective;
 use crate::train::config::allowed::Allowed;
 
-/// What the classifier is in the end.
+/// Kind of classifier that fine-tuning returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Head {
-    /// The network and the classifier on top of it, trained together.
+    /// A network and the classifier on top of it, trained together.
     #[default]
     FineTuned,
-    /// A linear probe: logistic regression on features of the pretrained network, which keeps its weights.
+    /// A linear probe: logistic regression on features of the pretrained network, whose weights stay unchanged.
     Linear,
-    /// The one of these two that is right more often on the validation images.
+    /// The better of `FineTuned` and `Linear`, by accuracy on the validation images.
     Auto,
 }
 
 impl Head {
-    /// All of them.
+    /// All kinds of classifier.
     pub const ALL: [Head; 3] = [Head::FineTuned, Head::Linear, Head::Auto];
 
-    /// Its name in configs and flags.
+    /// Returns the name of this kind in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Head::FineTuned => "fine-tuned",
@@ -35,34 +35,42 @@ impl Head {
     }
 }
 
-/// The settings of fine-tuning. Defaults are as in Chen et al. 2020, sections 2.3 and 4.5, where it states them; what is read from
-/// a file or flags starts from the [recipe](crate::train::Recipe) of fine-tuning instead.
+/// Settings of fine-tuning: section `[finetune]` of a run's configuration.
+///
+/// The defaults follow Chen et al. 2020, sections 2.3 and 4.5, where the paper states them. Configs read from a file or
+/// flags start from the [recipe](crate::train::Recipe)'s settings of fine-tuning instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FinetuneSettings {
-    /// The pretrained model to start from; none trains from scratch.
+    /// Path of the pretrained model to start from; `None` trains from scratch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// What the classifier is in the end.
+    /// Kind of classifier to return.
     pub head: Head,
-    /// Weight of the generative loss beside that of the classes; 0 trains on the classes alone, and only validations then
-    /// tell a generative loss.
+    /// Weight of the generative loss in the total loss, beside the classification loss.
+    ///
+    /// 0 trains on the classification loss alone; then only validations report a generative loss.
     pub generative_weight: f64,
-    /// The layer whose features are classified, 0 to `n_layer`; the last where nothing is said.
+    /// Layer whose features are classified, 0 to `n_layer`; the last by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_layer: Option<usize>,
-    /// The first blocks that keep their weights, and the embeddings with them.
+    /// Number of first blocks whose weights are frozen, and the embeddings with them.
     pub frozen_blocks: usize,
-    /// The classifier's learning rate over that of the network below it: the classifier begins at zero, the network may be
-    /// trained already.
+    /// Ratio of the classifier's learning rate to that of the network below it.
+    ///
+    /// The classifier starts from zero, while the network may be pretrained.
     pub head_lr: f64,
-    /// Label smoothing of the classes' loss, 0 to below 1: the share of the target that is spread over all classes.
+    /// Label smoothing of the classification loss, 0 to below 1: the share of the target that is spread over all
+    /// classes.
     pub label_smoothing: f64,
-    /// Whether every class is seen equally often: images of rarer classes come several times in an epoch.
+    /// Whether classes are balanced, so that all are seen equally often.
+    ///
+    /// Images of rarer classes are repeated in an epoch.
     pub balanced: bool,
-    /// Train on so few images of each class, drawn by the seed as `crate::probe::few::subset` draws them. Validation
-    /// keeps its labels, which choose the weights.
+    /// Number of labelled training images per class, drawn by the seed as few-label probes draw them; all by default.
+    ///
+    /// The validation images keep all their labels, which choose the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels_per_class: Option<usize>,
 }
@@ -84,7 +92,7 @@ impl Default for FinetuneSettings {
 }
 
 impl FinetuneSettings {
-    /// What an engine wants to know of it.
+    /// Objective of fine-tuning, as an engine takes it.
     pub fn engine(&self) -> FinetuneObjective {
         FinetuneObjective {
             generative_weight: self.generative_weight as f32,
@@ -101,7 +109,7 @@ impl FinetuneSettings {
         });
     }
 
-    /// Hands over each number that is not a count by its name, and which numbers it may be.
+    /// Passes every number that is not a count to `number`, with its key and its allowed range.
     pub(super) fn each_number(&self, mut number: impl FnMut(&'static str, f64, Allowed)) {
         for (name, value, allowed) in [
             ("generative_weight", self.generative_weight, Allowed::NotNegative),

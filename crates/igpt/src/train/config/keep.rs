@@ -1,23 +1,23 @@
-//! Which of its weights a finished run keeps.
+//! Choice of the weights that a finished run keeps.
 
 use serde::{Deserialize, Serialize};
 
-/// Which of its weights a finished run keeps.
+/// Choice of the weights that a finished run keeps: the best or the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
-    /// Those of the lowest validation loss, or of a classifier's highest validation accuracy.
+    /// Weights with the lowest validation loss; for a classifier, with the highest validation accuracy.
     #[default]
     Best,
-    /// Those of the last step.
+    /// Weights of the last step.
     Last,
 }
 
 impl Keep {
-    /// Every choice.
+    /// All choices.
     pub const ALL: [Keep; 2] = [Keep::Best, Keep::Last];
 
-    /// Its name in configs and flags.
+    /// Returns the name of this choice in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Keep::Best => "best",

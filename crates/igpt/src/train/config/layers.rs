@@ -1,11 +1,11 @@
-//! Layers of settings, of which the later wins.
+//! Layers of settings, where later layers override earlier ones.
 
 pub use toml::{Table, Value};
 
 use crate::model::Objective;
 use crate::train::config::optimizer::OptimizerSettings;
 
-/// Keys that exclude each other: one given by a later layer removes the others of the layers before.
+/// Keys that exclude each other: one in a later layer removes the others from the layers before.
 const EXCLUSIVE: [(&str, &[&str]); 4] = [
     ("model", &["preset", "n_embd n_layer n_head"]),
     ("palette", &["colors", "file"]),
@@ -13,26 +13,26 @@ const EXCLUSIVE: [(&str, &[&str]); 4] = [
     ("train", &["warmup_epochs", "warmup_steps"]),
 ];
 
-/// Settings gathered so far.
+/// Settings gathered so far from files, flags and code.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     pub(super) table: Table,
 }
 
 impl Overrides {
-    /// These settings with those of `upper` on top.
+    /// Merges `upper` into these settings; values of `upper` win.
     pub fn merge_under(mut self, upper: Overrides) -> Self {
         self.layer(upper.table);
         self
     }
 
-    /// The value of one key, such as `train.lr`, where these settings have it.
+    /// Returns the value of one key, such as `train.lr`, if it is set.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let (section, key) = key.split_once('.')?;
         self.table.get(section)?.get(key)
     }
 
-    /// Takes one key, such as `train.lr`, away.
+    /// Removes one key, such as `train.lr`.
     pub fn remove(&mut self, key: &str) {
         if let Some((section, key)) = key.split_once('.')
             && let Some(keys) = self.table.get_mut(section).and_then(Value::as_table_mut)
@@ -64,7 +64,7 @@ impl Overrides {
                 }
             }
         }
-        // Another optimizer takes the settings of that of the layers below away.
+        // Another kind of optimizer removes the optimizer settings of the layers below.
         let kind = upper.get("train").and_then(|train| train.get("optimizer")?.get("kind"));
         let lower = self.table.get_mut("train").and_then(|train| train.get_mut("optimizer")?.as_table_mut());
         if let (Some(kind), Some(lower)) = (kind, lower)
@@ -72,7 +72,7 @@ impl Overrides {
         {
             lower.clear();
         }
-        // Another objective than the masked one takes the share of masked pixels away.
+        // An objective that is not masked removes the masking probability.
         let objective = upper.get("train").and_then(|train| train.get("objective"));
         if objective.is_some_and(|objective| objective.as_str() != Some(Objective::Masked.name()))
             && let Some(train) = self.table.get_mut("train").and_then(Value::as_table_mut)
@@ -83,8 +83,9 @@ impl Overrides {
     }
 }
 
-/// Whether `choice` goes because the upper layer gives another one. A preset replaces single sizes, but a single
-/// size changes a preset.
+/// Whether `choice` is removed because the upper layer gives another one.
+///
+/// A preset replaces single sizes, but a single size modifies a preset.
 fn removes(section: &str, choice: &str, given: &dyn Fn(&str) -> bool, choices: &[&str]) -> bool {
     let other = choices.iter().any(|c| *c != choice && given(c));
     other && !(section == "model" && choice == "preset")

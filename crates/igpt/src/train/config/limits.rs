@@ -1,33 +1,33 @@
-//! Largest values of settings: beyond them sizes that are multiplied would leave the address space, and no run is meant.
+//! Upper limits of settings: beyond them products of sizes would overflow the address space, and no run needs them.
 
 use crate::train::config::allowed::Allowed;
 use crate::train::config::run_config::RunConfig;
 
 /// Largest width of a network.
 const N_EMBD: u64 = 1 << 15;
-/// Most blocks of a network.
+/// Largest number of blocks of a network.
 const N_LAYER: u64 = 1 << 9;
-/// Most images of a batch.
+/// Largest number of images in a batch.
 const BATCH: u64 = 1 << 16;
-/// Most gradient groups, and hence ranks.
+/// Largest number of gradient groups, and hence of ranks.
 const GROUPS: u64 = 1 << 12;
-/// Most images of a sample grid.
+/// Largest number of images in a sample grid.
 const SAMPLES: u64 = 1 << 12;
-/// Most threads.
+/// Largest number of threads.
 const THREADS: u64 = 1 << 12;
-/// Most checkpoints that are kept.
+/// Largest number of checkpoints that are kept.
 const CHECKPOINTS: u64 = 1 << 20;
-/// Most steps: as images of the largest batches they can still be counted.
+/// Largest number of steps: times the largest batch, the images can still be counted.
 const STEPS: u64 = 1 << 40;
-/// Most passes over the images.
+/// Largest number of passes over the images.
 const EPOCHS: f64 = 1e9;
-/// Most minutes: 19 years.
+/// Largest budget in minutes: 19 years.
 const MINUTES: f64 = 1e7;
-/// Numbers of `[train]` that the engine doesn't read.
+/// Numbers of `[train]` that the engine does not read.
 const WIDE: [&str; 5] = ["epochs", "minutes", "warmup_epochs", "mask_prob", "ema"];
 
 impl RunConfig {
-    /// Adds to `problems` what is larger than it can be, and what is lost when it becomes an f32.
+    /// Adds to `problems` every setting that exceeds its limit, or that would lose its value as an f32.
     pub(in crate::train) fn check_limits(&self, problems: &mut Vec<String>) {
         let (model, train) = (&self.model, &self.train);
         if self.data.train_images == Some(0) {
@@ -59,7 +59,7 @@ impl RunConfig {
         self.check_f32(problems);
     }
 
-    /// Numbers that the engine reads as f32: there none may become 0, 1 or infinite that is not.
+    /// Checks numbers that the engine reads as f32: none may become 0, 1 or infinite by rounding.
     fn check_f32(&self, problems: &mut Vec<String>) {
         let mut check = |name: &str, value: f64, allowed: Allowed| {
             let narrow = value as f32;

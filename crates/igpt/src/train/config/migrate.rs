@@ -1,41 +1,42 @@
-//! Settings as earlier versions wrote them, in runs and files that are still there: brought into today's form before they
-//! are read.
+//! Migration of settings that earlier versions wrote, in runs and files, to the present form before they are read.
 
 use toml::{Table, Value};
 
 use crate::train::config::keep::Keep;
 use crate::{Error, Result};
 
-/// Keys of `[train]` that are keys of `[train.optimizer]` today.
+/// Keys of `[train]` that have moved to `[train.optimizer]`.
 const OF_OPTIMIZER: [(&str, &str); 3] =
     [("muon_lr", "lr"), ("muon_momentum", "momentum"), ("muon_weight_decay", "weight_decay")];
 
-/// Keys of `[train]` that are gone, and the value that changes nothing.
+/// Keys of `[train]` that no longer exist, each with the value that has no effect.
 const RETIRED: [(&str, Value); 3] = [
     ("batch_end", Value::Integer(0)),
     ("zero_projections", Value::Boolean(false)),
     ("muon_heads", Value::Boolean(false)),
 ];
 
-/// All keys of `[finetune]` that a run of the versions before these wrote into its config, whatever they were; and the keys that
-/// came later, with the values that change nothing: a recipe must not decide them for a run that is gone on with.
+/// Keys of `[finetune]` that every run of earlier versions wrote into its config.
+///
+/// `FINETUNE_SINCE` has the keys added later, each with the value that has no effect. A recipe must not decide these
+/// for a run that is resumed.
 const FINETUNE_BEFORE: [&str; 4] = ["generative_weight", "frozen_blocks", "balanced", "patience"];
 const FINETUNE_SINCE: [(&str, Value); 2] = [("head_lr", Value::Float(1.0)), ("label_smoothing", Value::Float(0.0))];
 
-/// Keys of `[train]` that have another name today, and the value that changes nothing.
+/// Keys of `[train]` that were renamed, each with the value that has no effect.
 const RENAMED: [(&str, &str, Option<Value>); 3] = [
     ("repack", "stream_weights", None),
     ("lr_width", "mup_base_width", Some(Value::Integer(0))),
     ("legs", "phases", None),
 ];
 
-/// The last version that trains with [`RETIRED`] settings.
+/// Last commit that trains with [`RETIRED`] settings.
 const LAST: &str = "40f7568e580405ed8f2ac9253fbbe12789583bad";
 
 /// Refuses keys that a file or a flag gives by the name of an earlier version.
 ///
 /// # Errors
-/// Names the key and its name today.
+/// When there is such a key; the message has the key and its present name.
 pub(super) fn expect_current_names(settings: &Table) -> Result<()> {
     let Some(train) = settings.get("train").and_then(Value::as_table) else { return Ok(()) };
     for (before, today, neutral) in RENAMED {
@@ -46,10 +47,10 @@ pub(super) fn expect_current_names(settings: &Table) -> Result<()> {
     Ok(())
 }
 
-/// A config of any version in today's form. What is wrong beside that is left for whoever reads it to refuse.
+/// Brings a config of any version into the present form; other problems are left for its reader to refuse.
 ///
 /// # Errors
-/// When it wants something that is gone.
+/// When the config asks for a setting that no longer exists.
 pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
     if let Some(finetune) = config.get_mut("finetune").and_then(Value::as_table_mut)
         && FINETUNE_BEFORE.iter().all(|key| finetune.contains_key(*key))
@@ -95,7 +96,7 @@ pub(in crate::train) fn today(mut config: Table) -> Result<Table> {
     Ok(config)
 }
 
-/// Puts a setting of `[train]` that was once called `before` where it is today.
+/// Moves the value of a setting that was once called `before` to its present key in `[train]`.
 fn put(train: &mut Value, key: &str, value: Value, before: &str) -> Result<()> {
     put_as(train, key, value, before, &format!("train.{key}"))
 }
@@ -178,7 +179,7 @@ mod tests {
         std::fs::write(&path, "[train]\nrepack = true\n").unwrap();
         let message = Overrides::default().file(&path).unwrap_err().to_string();
         assert!(message.contains("run.toml") && message.contains("train.stream_weights"), "{message}");
-        // A whole config that an earlier version resolved says nothing by it.
+        // A config that an earlier version resolved has the value without effect.
         std::fs::write(&path, "[train]\nlr_width = 0\n").unwrap();
         Overrides::default().file(&path).unwrap();
 

@@ -1,4 +1,4 @@
-//! What a run is: the sections of its config file, the layers that these come from, and what is refused.
+//! Configuration of a run: the sections of its config file, the layers of settings that make it, and its validation.
 
 mod allowed;
 mod check;

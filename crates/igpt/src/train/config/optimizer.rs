@@ -1,6 +1,6 @@
-//! `[train.optimizer]`: which optimizer updates the hidden matrices, with its own settings.
+//! Section `[train.optimizer]`: the optimizer of the hidden matrices, with its own settings.
 //!
-//! Adam updates everything else whatever the optimizer; its settings are those of `[train]`.
+//! Adam updates all other parameters; its settings are those of `[train]`.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -10,23 +10,25 @@ use crate::device::{HiddenUpdate, MuonUpdate, Optimizer};
 use crate::train::config::allowed::Allowed;
 use crate::train::config::schedule::Schedule;
 
-/// What updates the hidden matrices.
+/// Optimizer of the hidden matrices, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum OptimizerSettings {
-    /// Adam, as everything else.
+    /// Adam, which updates all other parameters too.
     Adam {},
-    /// Muon.
+    /// Muon, for the hidden matrices alone.
     Muon(MuonSettings),
 }
 
-/// Muon's settings. Defaults are Jordan et al.'s (2024).
+/// Settings of Muon.
+///
+/// The defaults are Jordan et al.'s (2024).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MuonSettings {
-    /// Peak learning rate, which rises and falls with Adam's.
+    /// Peak learning rate, which follows the same schedule as Adam's.
     pub lr: f64,
     /// Decay of the momentum.
     pub momentum: f64,
@@ -47,7 +49,7 @@ impl Default for MuonSettings {
 }
 
 impl OptimizerSettings {
-    /// Which optimizer it is.
+    /// Kind of the optimizer, without its settings.
     pub fn kind(&self) -> Optimizer {
         match self {
             Self::Adam {} => Optimizer::Adam,
@@ -55,7 +57,7 @@ impl OptimizerSettings {
         }
     }
 
-    /// The peak of its own learning rate; Adam's is `lr` of `[train]`.
+    /// Peak of the optimizer's own learning rate; `None` for Adam, whose rate is `lr` of `[train]`.
     pub fn own_rate(&self) -> Option<f64> {
         match self {
             Self::Adam {} => None,
@@ -63,7 +65,7 @@ impl OptimizerSettings {
         }
     }
 
-    /// The same with another peak of its own learning rate, if it has one.
+    /// Sets the peak of the optimizer's own learning rate, if it has one.
     pub(super) fn set_own_rate(&mut self, rate: f64) {
         match self {
             Self::Adam {} => {}
@@ -71,7 +73,7 @@ impl OptimizerSettings {
         }
     }
 
-    /// Step `step` (from 0) under `schedule`.
+    /// Update of the hidden matrices in step `step` (from 0) under `schedule`.
     pub(super) fn update(&self, schedule: &Schedule, step: u64) -> HiddenUpdate {
         match self {
             Self::Adam {} => HiddenUpdate::Adam,
@@ -83,7 +85,7 @@ impl OptimizerSettings {
         }
     }
 
-    /// Hands over each number by its key in `[train]`, and which numbers it may be.
+    /// Passes every number to `number`, with its key in `[train]` and its allowed range.
     pub(super) fn each_number(&self, mut number: impl FnMut(&'static str, f64, Allowed)) {
         match self {
             Self::Adam {} => {}
@@ -95,7 +97,7 @@ impl OptimizerSettings {
         }
     }
 
-    /// Whether the settings `lower` stay below others of this `kind`: not where they are another's.
+    /// Whether the settings `lower` stay below others of this `kind`: only if they are settings of that optimizer.
     pub(super) fn keeps(kind: &Value, lower: &Table) -> bool {
         let mut settings = lower.clone();
         let before = settings.insert("kind".into(), kind.clone());
@@ -103,11 +105,13 @@ impl OptimizerSettings {
     }
 }
 
-/// Reads the section. One without a `kind`, in a file whose recipe or a flag names it, is of the first that has its
-/// settings.
+/// Reads the section `[train.optimizer]`.
+///
+/// Without a `kind`, which a recipe or a flag may name elsewhere, the section belongs to the first optimizer that has
+/// its settings.
 ///
 /// # Errors
-/// Settings of another optimizer than the one that is named say which it is and what to do.
+/// Settings of another optimizer than the named one: the message says which optimizer has them and what to do.
 pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OptimizerSettings, D::Error> {
     let table = Table::deserialize(deserializer)?;
     let of = |kind: &str, settings: &Table| {

@@ -1,4 +1,4 @@
-//! Layers of settings from files, flags and `--set a.b=v`, and the config that they make.
+//! Layers of settings from files, flags and `--set a.b=v`, and the config made of them.
 
 use std::path::Path;
 
@@ -15,7 +15,9 @@ impl Overrides {
         Self { table: Table::try_from(config).expect("a config of plain values has a TOML form") }
     }
 
-    /// Adds a TOML file. The error names the file, the line and the unknown or wrong key.
+    /// Adds the settings of a TOML file.
+    ///
+    /// The error names the file, the line and the unknown or wrong key.
     pub fn file(&mut self, path: &Path) -> Result<()> {
         let text = files::read_to_string(path)?;
         let table = RunConfig::settings(&text, path)?;
@@ -26,7 +28,9 @@ impl Overrides {
         Ok(())
     }
 
-    /// Reads `a.b=v` with a TOML value; a bare word is a string. The error names the unknown or wrong key.
+    /// Adds one setting `a.b=v`, where `v` is a TOML value and a bare word is a string.
+    ///
+    /// The error names the unknown or wrong key.
     pub fn assign(&mut self, assignment: &str) -> Result<()> {
         let Some((key, text)) = assignment.split_once('=') else {
             return Err(Error::Invalid(format!("--set {assignment}: wanted SECTION.KEY=VALUE, such as train.lr=1e-3")));
@@ -46,7 +50,7 @@ impl Overrides {
         Ok(())
     }
 
-    /// The config of all layers on top of the recipe that they name; not yet validated.
+    /// Returns the config of all layers on top of their recipe; not yet validated.
     pub fn finish(self) -> Result<RunConfig> {
         recipe::onto(self.table)
             .try_into()

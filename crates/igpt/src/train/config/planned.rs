@@ -1,24 +1,26 @@
-//! Plans that a run of minutes has made, and the phases of a run that was extended.
+//! Plans of a run with a budget in minutes, and the phases of a run that was extended.
 
 use serde::{Deserialize, Serialize};
 
-/// From step `from_step` on, the run is planned to end after `steps` steps in all.
+/// Plan of a run's length: from step `from_step` on, the run is to end after `steps` steps in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepPlan {
-    /// Steps taken when it was made.
+    /// Steps taken when the plan was made.
     pub from_step: u64,
-    /// Steps of the whole run.
+    /// Planned steps of the whole run.
     pub steps: u64,
 }
 
-/// A phase of a run that had ended before it was extended. The learning rate of the next one warms up and decays anew.
+/// Phase of a run that was extended after it had ended.
+///
+/// The learning rate of the next phase warms up and decays anew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunPhase {
-    /// Steps of the run at its end.
+    /// Steps of the run at the end of this phase.
     pub steps: u64,
-    /// Seconds of training then.
+    /// Seconds of training at the end of this phase.
     pub seconds: f64,
 }
 
@@ -34,7 +36,7 @@ impl RunPhase {
 }
 
 impl StepPlan {
-    /// Checks that `plans` follow each other; the message says which does not.
+    /// Checks that `plans` follow each other; the message names the one that does not.
     pub(crate) fn check(plans: &[StepPlan]) -> Result<(), String> {
         let ordered = plans.windows(2).all(|pair| pair[0].from_step < pair[1].from_step);
         let reachable = plans.iter().all(|plan| plan.steps >= plan.from_step.max(1));

@@ -5,25 +5,27 @@ use toml::{Table, Value};
 
 use crate::train::config::layers::Overrides;
 
-/// A named bundle of settings, each of which can still be set by itself.
+/// Recipe: a named bundle of training settings, each of which can still be set by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Recipe {
-    /// As Chen et al. 2020 trained, section 3.4: Adam, batches of 128, a cosine.
+    /// The paper's settings (Chen et al. 2020, section 3.4): Adam, batches of 128, a cosine schedule.
     Paper,
-    /// What gets further in the same time: Muon, small batches, positions on a grid, a line to zero (docs/recipe.md).
+    /// Settings that reach a lower loss in the same time: Muon, small batches, grid initialisation, a linear schedule.
+    ///
+    /// docs/recipe.md compares it with the paper's.
     Modern,
 }
 
-/// The recipe where none is named.
+/// Recipe of a config that names none.
 pub(crate) const DEFAULT: Recipe = Recipe::Modern;
 
 impl Recipe {
-    /// Every recipe.
+    /// All recipes.
     pub const ALL: [Recipe; 2] = [Recipe::Paper, Recipe::Modern];
 
-    /// Its name in configs and flags.
+    /// Returns the name of this recipe in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Recipe::Paper => "paper",
@@ -31,7 +33,7 @@ impl Recipe {
         }
     }
 
-    /// `[train]` where it differs from the defaults.
+    /// Settings of `[train]` that differ from the defaults.
     fn settings(self) -> &'static str {
         match self {
             Recipe::Paper => r#"optimizer.kind = "adam""#,
@@ -49,7 +51,7 @@ impl Recipe {
         }
     }
 
-    /// What differs from that where a classifier is trained.
+    /// Settings that differ from [`Recipe::settings`] when a classifier is trained.
     fn fine_tuning(self) -> &'static str {
         match self {
             Recipe::Paper => {
@@ -71,8 +73,10 @@ impl Recipe {
         }
     }
 
-    /// What differs from that again where it starts from a pretrained model: in the paper a tenth of the rate, which is
-    /// what its search often found (section 4.5); else half of them (docs/recipe.md).
+    /// Settings that differ from [`Recipe::fine_tuning`] when the classifier starts from a pretrained model.
+    ///
+    /// In the paper's recipe this is a tenth of the learning rate, which the paper's search often found (section 4.5).
+    /// In the modern one it is half of the rates (docs/recipe.md).
     fn on_a_model(self) -> &'static str {
         match self {
             Recipe::Paper => "train.lr = 3e-4",
@@ -80,7 +84,7 @@ impl Recipe {
         }
     }
 
-    /// The whole recipe of a run whose other `settings` are these, its name included.
+    /// All settings of the recipe, its name included, for a run with these other `settings`.
     fn layers(self, settings: &Table) -> Overrides {
         let read = |text: &str| Overrides { table: text.parse().expect("a recipe is TOML") };
         let mut train: Table = read(self.settings()).table;
@@ -94,23 +98,24 @@ impl Recipe {
     }
 }
 
-/// Passes over the images that a classifier is trained for where no budget is given, and the fewest steps.
+/// Passes over the images that a classifier is trained for without a budget; below, the fewest steps.
 const PASSES: u64 = 3;
 const FEWEST_STEPS: u64 = 1000;
 
-/// Steps of fine-tuning on so many `images` where no budget is given.
+/// Steps of fine-tuning on `images` training images without a budget.
 pub(in crate::train) fn fine_tuning_steps(images: usize, batch: usize) -> u64 {
     (PASSES * images as u64).div_ceil(batch as u64).max(FEWEST_STEPS)
 }
 
-/// Whether `key` of `[train]` is for a recipe to decide, in a config with these `settings`.
+/// Whether a recipe decides the key `key` of `[train]` in a config with these `settings`.
 fn decides(settings: &Table, key: &str) -> bool {
     const ALSO: [&str; 2] = ["plan", "warmup_epochs"];
     ALSO.contains(&key) || Recipe::Modern.layers(settings).get(&format!("train.{key}")).is_some()
 }
 
-/// `settings` on top of the recipe that they name, or else the [`DEFAULT`]. An unknown name is left for whoever reads
-/// the table to refuse.
+/// Puts `settings` on top of the recipe that they name, or else of the [`DEFAULT`].
+///
+/// An unknown name is left for the reader of the table to refuse.
 pub(crate) fn onto(settings: Table) -> Table {
     let named = settings.get("train").and_then(Value::as_table).and_then(|train| train.get("recipe"));
     let recipe = match named {
@@ -123,14 +128,16 @@ pub(crate) fn onto(settings: Table) -> Table {
     recipe.layers(&settings).merge_under(Overrides { table: settings }).table
 }
 
-/// The settings of pretraining by `recipe` alone.
+/// Settings of pretraining by `recipe` alone.
 pub(super) fn alone(recipe: Recipe) -> Table {
     recipe.layers(&Table::new()).table
 }
 
 impl Overrides {
-    /// Names the recipe. Where the layers so far name another, what a recipe decides is taken away from them: a config
-    /// keeps its images and its network, but not its rates.
+    /// Sets the recipe by its name.
+    ///
+    /// If the layers so far name another recipe, this removes from them what a recipe decides: they keep their images
+    /// and their network, but not their learning rates.
     pub fn recipe(&mut self, name: &str) {
         let others = |train: &Table| train.get("recipe").is_some_and(|other| other.as_str() != Some(name));
         if self.table.get("train").and_then(Value::as_table).is_some_and(others) {
@@ -193,7 +200,7 @@ mod tests {
         let found = layers.finish().unwrap();
         assert_eq!(found.finetune, Some(FinetuneSettings { frozen_blocks: 1, ..Default::default() }));
         assert_eq!((found.train.patience, found.train.schedule), (Some(10), Decay::Constant));
-        // Of pretraining it decides none of them.
+        // Recipes decide neither of these for pretraining.
         let mut layers = Overrides::from_config(&read("[train]\npatience = 3\neval_images = 7\n"));
         layers.recipe("paper");
         let train = layers.finish().unwrap().train;
@@ -236,7 +243,7 @@ mod tests {
         layers.assign("train.optimizer.lr=0.04").unwrap();
         let mixed = layers.clone().finish().unwrap().train;
         assert_eq!(mixed, TrainSettings { batch: 5, optimizer: muon(0.04), ..modern });
-        // Another optimizer takes the settings of the recipe's, and of lower layers, away.
+        // Another optimizer removes the settings of the recipe's optimizer and of lower layers.
         layers.assign("train.optimizer.kind=adam").unwrap();
         let adam = layers.finish().unwrap().train;
         assert_eq!((adam.optimizer, adam.schedule), (OptimizerSettings::Adam {}, Decay::Linear));

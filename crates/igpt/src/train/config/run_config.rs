@@ -1,7 +1,7 @@
-//! What a run is: model, palette, data and training, as one TOML file with every default in one place.
+//! Configuration of a run: model, palette, data and training, as one TOML file with every default in one place.
 //!
-//! Unknown keys are errors, and [`RunConfig::validate`] reports every problem at once. `config.resolved.toml` in a
-//! run directory is this struct with nothing left open, so that giving it back repeats the run.
+//! Unknown keys are errors, and [`RunConfig::validate`] reports every problem at once. `config.resolved.toml` in a run
+//! directory is this struct with nothing left open: a run with this file as its config repeats the run.
 
 use std::path::{Path, PathBuf};
 
@@ -20,38 +20,39 @@ use crate::train::config::schedule::Schedule;
 use crate::train::config::train_section::TrainSettings;
 use crate::{Error, Result};
 
-/// A run's configuration: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` where a classifier is trained.
-/// The default is what an empty file means, and the bare command line.
+/// Configuration of a run: `[model]`, `[palette]`, `[data]`, `[train]`, and `[finetune]` for a classifier.
+///
+/// The default is the config of an empty file, and of a command line without flags.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RunConfig {
-    /// The network.
+    /// Settings of the network, `[model]`.
     #[serde(default)]
     pub model: ModelSettings,
-    /// The colours.
+    /// Settings of the palette, `[palette]`.
     #[serde(default)]
     pub palette: PaletteSettings,
-    /// The images.
+    /// Settings of the images, `[data]`.
     #[serde(default)]
     pub data: DataSettings,
-    /// How to train.
+    /// Settings of training, `[train]`.
     #[serde(default)]
     pub train: TrainSettings,
-    /// How to train a classifier on top; none pretrains.
+    /// Settings of fine-tuning a classifier, `[finetune]`; `None` pretrains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finetune: Option<FinetuneSettings>,
-    /// What was asked for explicitly, so that nothing of it is without effect in silence; in no file.
+    /// Settings that the user gave explicitly, so that none of them is silently without effect; not stored in files.
     #[serde(skip)]
     pub explicit: ExplicitSettings,
 }
 
-/// The network: a preset, of which single sizes may be changed.
+/// Settings of the network: a preset, single sizes of which may be changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ModelSettings {
-    /// A named size; by default `nano`, or a network chosen by the budget where that is `minutes`.
+    /// Preset, a named size; by default `nano`, or a network chosen by the budget if that is `minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// Width of the residual stream instead of the preset's.
@@ -60,55 +61,64 @@ pub struct ModelSettings {
     /// Number of blocks instead of the preset's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n_layer: Option<usize>,
-    /// Attention heads instead of the preset's.
+    /// Number of attention heads instead of the preset's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n_head: Option<usize>,
-    /// A model whose weights pretraining starts with, instead of fresh ones: a model directory or a run. Its network and
-    /// size stay, and its palette unless another is asked for, whose colours then start as the nearest ones of the model.
+    /// Path of a model directory or a run whose weights pretraining starts from, instead of fresh ones.
+    ///
+    /// The run keeps the model's network and image size, and its palette unless the config asks for another. Then each
+    /// colour of the new palette starts as the model's nearest colour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
-    /// Image side, or [height, width]. By default the images' own size if it is uniform and from 8 to 64, otherwise 32;
-    /// chosen by the budget where that is `minutes`, and 16 for tiles.
+    /// Image side, or [height, width].
+    ///
+    /// By default it is the images' own size if that is uniform and from 8 to 64, otherwise 32. A budget of `minutes`
+    /// chooses it. For tiles it is 16.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_n_px", deserialize_with = "read_n_px")]
     pub n_px: Option<ImageSize>,
 }
 
-/// The colours: fitted on the training images, or read from a file.
+/// Settings of the palette: fitted to the training images, or read from a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PaletteSettings {
-    /// How many colours to fit; by default 512, and 16 for grey images, or chosen by the budget where that is `minutes`.
+    /// Number of colours to fit; by default 512, or 16 for grey images, or chosen by the budget if that is `minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colors: Option<usize>,
-    /// A palette to use as it is: `.npy`, `preprocessor_config.json`, model directory or run directory.
+    /// File with a palette to use unchanged: `.npy`, `preprocessor_config.json`, model directory or run directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
 }
 
-/// The images.
+/// Settings of the images: data set, subset and augmentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DataSettings {
-    /// Name of a data set or a folder.
+    /// Name of a data set, or path of a folder.
     pub spec: String,
-    /// Where data sets are looked for and downloaded to.
+    /// Directory where data sets are looked for and downloaded to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
-    /// Train on so many of the training images only, drawn by the seed: to see what more of them are worth. All by default.
+    /// Number of training images to use, drawn by the seed, to measure what more images are worth; all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_images: Option<usize>,
-    /// Augmentation of the training images. By default chosen by their number, their size and the budget: none where they
-    /// are seen a few times only.
+    /// Augmentation of the training images.
+    ///
+    /// By default it is chosen by their number, their size and the budget. Images that are seen only a few times get
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_augment")]
     pub augment: Option<Augment>,
-    /// Whether every other image is mirrored left to right. By default only where an augmentation is chosen for a data set
-    /// whose images are known to mean the same then.
+    /// Whether every other image is mirrored left to right.
+    ///
+    /// By default only if an augmentation is chosen for a data set whose images are known to mean the same when
+    /// mirrored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flip: Option<bool>,
-    /// Whether a resumed run may go on with other images than it was trained on. A decision of the moment, so it stands in
-    /// no file.
+    /// Whether a resumed run may continue with other images than it was trained on.
+    ///
+    /// This decision applies to one start only, so no file stores it.
     #[serde(skip)]
     pub accept_other: bool,
 }
@@ -139,22 +149,24 @@ impl Default for TrainSettings {
 }
 
 impl RunConfig {
-    /// The configuration of pretraining by `recipe`, with nothing else said.
+    /// Configuration of pretraining by `recipe`, with all other settings at their defaults.
     pub fn of(recipe: Recipe) -> Self {
         recipe::alone(recipe).try_into().expect("a recipe's settings are those of a run")
     }
 
-    /// Reads a TOML text on top of its recipe. The error names `path`, the line and the unknown or wrong key.
+    /// Reads a TOML text on top of its recipe.
+    ///
+    /// The error names `path`, the line and the unknown or wrong key.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self> {
         recipe::onto(Self::settings(text, path)?).try_into().map_err(|e| wrong(path, &e))
     }
 
-    /// The settings of a TOML text alone, each with a value that it can have.
+    /// Settings of a TOML text alone, each checked to have a possible value.
     pub(super) fn settings(text: &str, path: &Path) -> Result<Table> {
         let wrong = |e| wrong(path, &e);
         let written: Table = text.parse().map_err(wrong)?;
         let settings = migrate::today(written.clone()).map_err(|e| Error::format(path, e.to_string()))?;
-        // Only what was written so has lines to name.
+        // Line numbers are only right if the text needed no migration.
         match settings == written {
             true => toml::from_str::<Self>(text).map_err(wrong)?,
             false => settings.clone().try_into().map_err(wrong)?,
@@ -162,12 +174,12 @@ impl RunConfig {
         Ok(settings)
     }
 
-    /// The config as TOML that [`RunConfig::from_toml`] reads back to an equal value.
+    /// Returns the config as TOML, which [`RunConfig::from_toml`] reads back to an equal value.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a config of plain values has a TOML form")
     }
 
-    /// The network for images of `n_px` and a palette of `n_vocab` colours.
+    /// Network for images of `n_px` and a palette of `n_vocab` colours.
     pub fn network(&self, n_px: ImageSize, n_vocab: usize) -> ModelConfig {
         let m = &self.model;
         let (n_embd, n_layer, n_head) = m.preset.unwrap_or(Preset::Nano).shape();
@@ -177,7 +189,7 @@ impl RunConfig {
         ModelConfig { objective: self.train.objective, mask_prob, ..network }
     }
 
-    /// The model whose weights the run starts with, of pretraining or of fine-tuning.
+    /// Path of the model whose weights the run starts with, in pretraining or fine-tuning.
     pub fn starts_from(&self) -> Option<&Path> {
         match &self.finetune {
             Some(finetune) => finetune.model.as_deref(),
@@ -185,8 +197,9 @@ impl RunConfig {
         }
     }
 
-    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`: [`TrainSettings::update`], and
-    /// the classifier's own rate.
+    /// Update of optimizer step `step` (from 0) under `schedule`, for a network of width `n_embd`.
+    ///
+    /// It is [`TrainSettings::update`] with the classifier's own learning rate.
     pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
         let update = self.train.update(schedule, step, n_embd);
         let head = self.finetune.as_ref().map_or(1.0, |finetune| finetune.head_lr as f32);
@@ -205,7 +218,7 @@ impl RunConfig {
         }
         self.check_limits(&mut problems);
         self.train.check(self.finetune.is_some(), &mut problems);
-        // The objective of a model to fine-tune is known when it is open.
+        // The objective of a model to fine-tune is known only when it is opened.
         let makes_network = self.finetune.as_ref().is_none_or(|finetune| finetune.model.is_none());
         if makes_network && self.train.mask_prob.is_some() && self.train.objective == Objective::Autoregressive {
             problems.push(
@@ -229,7 +242,7 @@ fn wrong(path: &Path, error: &toml::de::Error) -> Error {
 pub(in crate::train) const WITHOUT_EFFECT: [&str; 4] =
     ["train.threads", "train.micro_batch", "train.recompute", "train.stream_weights"];
 
-/// Reads an image size as flags write it: `28` or `8x12` (height × width).
+/// Parses an image size as flags write it: `28` or `8x12` (height × width).
 pub fn parse_n_px(text: &str) -> Result<ImageSize> {
     let sides: Vec<Result<usize, _>> = text.split(['x', '×']).map(|s| s.trim().parse()).collect();
     match sides.as_slice() {
@@ -261,7 +274,7 @@ fn read_n_px<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageS
     }))
 }
 
-/// `auto`, or the name of an augmentation.
+/// Reads `auto`, or the name of an augmentation.
 fn read_augment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Augment>, D::Error> {
     let name = String::deserialize(deserializer)?;
     match name.as_str() {
@@ -270,7 +283,7 @@ fn read_augment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Aug
     }
 }
 
-/// The name of the augmentation that the run chooses itself.
+/// Value of `data.augment` with which the run chooses the augmentation itself.
 pub const AUTO: &str = "auto";
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The learning rate of each step: linear warm-up, then to zero by a cosine (Chen et al. 2020, section 3.4) or a line, or
-//! constant as in fine-tuning.
+//! Learning-rate schedule: linear warm-up, then a decay to zero or a constant rate.
+//!
+//! The decay is a cosine (Chen et al. 2020, section 3.4) or linear. Fine-tuning in the paper uses a constant rate.
 
 use std::borrow::Cow;
 
@@ -7,37 +8,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::train::config::planned::StepPlan;
 
-/// The schedule of a run with a known warm-up under the plans made so far.
+/// Learning-rate schedule of a run: warm-up, decay, and the plans of its length made so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// Peak learning rate.
     pub lr: f64,
-    /// The way from there to zero.
+    /// Kind of decay after the warm-up.
     pub decay: Decay,
     /// Steps of the warm-up, which lasts at most half of the run.
     pub warmup: u64,
-    /// The plans in force, oldest first; empty as long as a run of minutes measures its first steps.
+    /// Plans in force, oldest first; empty while a run of minutes measures its first steps.
     pub plans: Vec<StepPlan>,
-    /// The steps at which phases of the run ended, before it was extended.
+    /// Steps at which earlier phases of the run ended, before it was extended.
     pub ended: Vec<u64>,
 }
 
-/// How the learning rate falls to zero after the warm-up.
+/// Kind of learning-rate decay after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Decay {
-    /// Half a cosine, as in the paper.
+    /// Half a cosine to zero, as in the paper.
     #[default]
     Cosine,
-    /// A straight line.
+    /// A straight line to zero.
     Linear,
-    /// None: the rate stays at its peak, as in the paper's fine-tuning.
+    /// No decay: the rate stays at its peak, as in the paper's fine-tuning.
     Constant,
 }
 
 impl Schedule {
-    /// Steps of the warm-up of the phase of `step`, as known then.
+    /// Steps of the warm-up in the phase of `step`, by the plans known at that step.
     pub fn warmup_at(&self, step: u64) -> u64 {
         let (start, plans) = self.phase(step);
         match plans.first() {
@@ -46,7 +47,7 @@ impl Schedule {
         }
     }
 
-    /// Where the phase of `step` begins, and its plans.
+    /// First step of the phase of `step`, and the plans of that phase.
     fn phase(&self, step: u64) -> (u64, Cow<'_, [StepPlan]>) {
         let next = self.ended.partition_point(|end| *end <= step);
         let start = if next == 0 { 0 } else { self.ended[next - 1] };
@@ -57,13 +58,15 @@ impl Schedule {
         (start, plans)
     }
 
-    /// Learning rate of optimiser step `step`, counted from 0. The warm-up rises linearly and reaches the peak with
-    /// its last step; the decay would be zero at the step after the last.
+    /// Learning rate of optimizer step `step`, counted from 0.
+    ///
+    /// The warm-up rises linearly and reaches the peak with its last step. The decay would reach zero at the step after
+    /// the last.
     pub fn lr_at(&self, step: u64) -> f64 {
         self.rate_at(step, self.lr)
     }
 
-    /// The same for another peak: all rates of a run rise and fall together.
+    /// Learning rate of step `step` for another peak; all rates of a run follow the same schedule.
     pub fn rate_at(&self, step: u64, peak: f64) -> f64 {
         let (start, plans) = self.phase(step);
         let warmup = self.warmup_at(step);
@@ -79,8 +82,9 @@ impl Schedule {
     }
 }
 
-/// How much of the decay that begins at step `from` lies behind at `step`, 0 to 1. A new plan changes how fast the rest is
-/// gone through but not what is behind, so the learning rate never jumps.
+/// Share of the decay that is done at `step`, 0 to 1, if the decay begins at step `from`.
+///
+/// A new plan changes the speed of the rest but not the part that is done, so the learning rate never jumps.
 fn progress(plans: &[StepPlan], step: u64, from: u64) -> f64 {
     let mut at = from;
     let mut done = 0.0;
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!(one.lr_at(50), two.lr_at(50));
         assert!(two.lr_at(60) > one.lr_at(60));
         assert!(two.lr_at(200).abs() < 1e-12);
-        // Half of the way is behind at 50, so half of the rest is three quarters.
+        // Half of the decay is done at 50, so half of the rest makes three quarters.
         assert!((two.lr_at(125) - 0.5 * (1.0 + (std::f64::consts::PI * 0.75).cos())).abs() < 1e-12);
     }
 

@@ -1,14 +1,14 @@
-//! What a token directory decides of a run: its palette, its size, and the augmentation of its stored views.
+//! Settings that a token directory decides: palette, image size, and the augmentation of its stored views.
 
 use crate::data::{Augment, Images};
 use crate::palette::Palette;
 use crate::train::config::run_config::RunConfig;
 use crate::{Error, Result};
 
-/// The config with what the images decide, if they are tokens; otherwise as it is.
+/// Returns the config with the settings that stored tokens decide; unchanged if `images` are not tokens.
 ///
 /// # Errors
-/// When the config says otherwise; the message names both values.
+/// When the config asks for something else; the message names both values.
 pub(in crate::train) fn apply_token_dir(config: &RunConfig, images: &Images) -> Result<RunConfig> {
     let mut config = config.clone();
     let Some(tokens) = images.tokens() else { return Ok(config) };
@@ -40,7 +40,7 @@ pub(in crate::train) fn apply_token_dir(config: &RunConfig, images: &Images) -> 
     Ok(config)
 }
 
-/// The part of [`apply_token_dir`] that is not of the palette or the size, which a model to fine-tune decides.
+/// Applies the augmentation of a token directory, but not its palette and size, which a model to fine-tune decides.
 pub(in crate::train) fn apply_token_dir_augment(config: &mut RunConfig, images: &Images) -> Result<()> {
     let Some(tokens) = images.tokens() else { return Ok(()) };
     if tokens.manifest().views > 0 && config.data.augment.is_none() {

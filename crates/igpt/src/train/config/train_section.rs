@@ -1,4 +1,4 @@
-//! The section `[train]`: every setting of training with its default, and what the trainer makes of them.
+//! Section `[train]`: every setting of training with its default, and the values that the trainer derives from them.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,147 +10,181 @@ use crate::train::config::planned::{RunPhase, StepPlan};
 use crate::train::config::recipe::Recipe;
 use crate::train::config::schedule::{Decay, Schedule};
 
-/// Settings of training, `[train]` of a run's configuration. The default is that of pretraining by the default [`Recipe`].
+/// Settings of training: section `[train]` of a run's configuration.
+///
+/// The default is pretraining by the default [`Recipe`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default = "TrainSettings::paper", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainSettings {
-    /// The bundle of settings below all files and flags.
+    /// Recipe: the bundle of settings below all files and flags.
     pub recipe: Recipe,
-    /// What is predicted: the next pixel (`autoregressive`), or masked ones (`masked`).
+    /// Training objective: predict the next pixel (`autoregressive`) or masked pixels (`masked`).
     pub objective: Objective,
-    /// The probability that a position is masked, where the objective is `masked`. Where nothing is said 0.15, or that
-    /// of the model to fine-tune.
+    /// Probability that a position is masked, for the objective `masked`; by default 0.15, or that of the model to
+    /// fine-tune.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_prob: Option<f64>,
-    /// Budget in optimiser steps; exactly one of `steps`, `epochs` and `minutes` is given, or none where
-    /// a classifier is trained: then it is three passes over its images, or 1,000 steps where that is more.
+    /// Budget in optimizer steps.
+    ///
+    /// A config has exactly one of `steps`, `epochs` and `minutes`. Fine-tuning may have none: then it takes three
+    /// passes over the images, or 1,000 steps if that is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Budget in passes over the training images.
+    /// Budget in epochs: passes over the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Budget in minutes of training, validation and samples included; see [`StepPlan`].
+    /// Budget in minutes of training, validations and samples included; see [`StepPlan`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
-    /// Images of a step; 0 chooses about 4096 tokens.
+    /// Images per optimizer step (batch size); 0 chooses about 4096 tokens.
     pub batch: usize,
-    /// Images that go through the engine at once; 0 chooses about 4096 tokens, or 2048 for one thread. Does not change a
-    /// bit of the result.
+    /// Images per micro-batch of gradient accumulation; 0 chooses about 4096 tokens, or 2048 for one thread.
+    ///
+    /// The value does not change a bit of the result.
     pub micro_batch: usize,
-    /// Whether the backward pass computes each block's activations again instead of keeping them: a third more
-    /// arithmetic for a fraction of the memory. Where nothing is said only if they don't fit otherwise. Does not change
-    /// a bit of the result.
+    /// Activation checkpointing: whether the backward pass recomputes each block's activations instead of keeping them.
+    ///
+    /// It costs a third more arithmetic and saves most of the activations' memory. By default it is on only if the
+    /// activations don't fit otherwise. The value does not change a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<bool>,
-    /// Whether each block's weights are packed for the matrix products when a pass comes to it instead of being kept
-    /// packed: less memory, a little more time, and no samples on the way. Where nothing is said only if it doesn't fit
-    /// otherwise. Does not change a bit of the result.
+    /// Whether each block's weights are packed for the matrix products whenever a pass reaches it, instead of kept
+    /// packed.
+    ///
+    /// This saves memory, costs a little time, and draws no samples during training. By default it is on only if the
+    /// packed weights don't fit otherwise. The value does not change a bit of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_weights: Option<bool>,
-    /// Equal runs of the batch whose gradients are summed by a binary tree; a power of two. Several ranks divide them.
+    /// Number of equal parts of a batch whose gradients are summed by a binary tree: a power of two, divided among the
+    /// ranks.
     pub gradient_groups: usize,
-    /// How the weights of a new network are drawn: `paper`, or `grid` for positions that start as waves.
+    /// Initialisation of a new network: `paper`, or `grid`, whose position embeddings start as waves.
     pub init: Initialization,
-    /// What updates the hidden matrices, with its own settings; Adam updates everything else.
+    /// Optimizer of the hidden matrices, with its own settings; Adam updates all other parameters.
     #[serde(deserialize_with = "optimizer::read")]
     pub optimizer: OptimizerSettings,
     /// Peak learning rate of Adam.
     pub lr: f64,
-    /// The rates of a block are those of the block above times this, of either optimizer: 1 trains all alike. Embeddings go
-    /// with the first block, the final norm and the output matrix with the last.
+    /// Layer-wise learning-rate decay: the ratio of a block's rates to those of the block above, for either optimizer.
+    ///
+    /// 1 trains all blocks alike. The embeddings belong to the first block, the final norm and the output matrix to the
+    /// last.
     pub layer_decay: f64,
-    /// The width at which `lr` was found, for a network of another: Adam's rate of matrices that sum over the width
-    /// (inside blocks, of the output) is multiplied by `mup_base_width` / `n_embd`, that of embeddings, gains and biases is not (µP
-    /// for Adam: Yang et al. 2022, table 3). 0 takes `lr` for all. Muon's rate and how weights are drawn stay the same.
+    /// Width at which `lr` was found, for a transfer to networks of other widths (µP for Adam: Yang et al. 2022, table
+    /// 3).
+    ///
+    /// Adam's rate of matrices that sum over the width (inside blocks, and the output matrix) is multiplied by
+    /// `mup_base_width` / `n_embd`. The rate of embeddings, gains and biases is not. 0 uses `lr` for all. Muon's rate
+    /// and the initialisation stay the same.
     pub mup_base_width: usize,
-    /// The way of the learning rate after the warm-up: to zero by a `cosine` or a `linear` decay, or `constant`.
+    /// Learning-rate schedule after the warm-up: a `cosine` or `linear` decay to zero, or `constant`.
     pub schedule: Decay,
     /// Adam's decay of the first moment.
     pub beta1: f64,
     /// Adam's decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of Adam's second moment.
+    /// Adam's epsilon, added to the square root of the second moment.
     pub eps: f64,
     /// Largest global gradient norm; 0 turns clipping off.
     pub clip: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Decay of an exponential average of the weights, such as 0.999, which validations, samples, probes and the finished
-    /// model then use; 0 uses the weights themselves. Costs the memory of the weights once more.
+    /// Decay of an exponential moving average (EMA) of the weights, such as 0.999; 0 keeps none.
+    ///
+    /// Validations, samples, probes and the finished model then use the average. It takes the memory of the weights
+    /// once more.
     pub ema: f64,
-    /// Warm-up in epochs; one where no warm-up is said. It lasts at most half of the run in any case.
+    /// Warm-up in epochs; one epoch if no warm-up is given.
+    ///
+    /// It lasts at most half of the run in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<f64>,
     /// Warm-up in steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,
-    /// Seed of everything random.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Where the network is computed: `auto`, the quickest device that is there, `cpu`, or `cuda:1`.
+    /// Device that computes the network: `auto` (the fastest one present), `cpu`, or for example `cuda:1`.
     pub device: Device,
     /// Number format inside matrix products.
     pub precision: Precision,
     /// Number format of the weights in the finished model directory; checkpoints are always exact.
     pub save: SaveType,
-    /// Threads to compute with; 0 is one for each available core. Does not change a bit of the result.
+    /// Number of threads; 0 is one per available core.
+    ///
+    /// The value does not change a bit of the result.
     pub threads: usize,
-    /// Steps between validations, 0 for only the last. By default twenty in a run, at most 1000 steps apart, or fewer where
-    /// they would take more than a fifteenth of the run (of a classifier, a sixth).
+    /// Steps between validations; 0 validates only at the end.
+    ///
+    /// By default there are twenty validations in a run, at most 1000 steps apart. There are fewer if they would take
+    /// more than a fifteenth of the run (for a classifier, a sixth).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
-    /// Images of the validation split that are scored, always the first ones; 0 is all. By default 512, or fewer where ten
-    /// validations would otherwise take more than a fifteenth of the run.
+    /// Images of the validation split that a validation scores, always the first ones; 0 is all.
+    ///
+    /// The default is 512, or fewer if ten validations would otherwise take more than a fifteenth of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_images: Option<usize>,
-    /// Steps between sample grids, 0 for only the last. By default four in a run, or fewer where they would take more than a
-    /// thirtieth of its time.
+    /// Steps between sample grids; 0 draws only one at the end.
+    ///
+    /// By default there are four in a run, or fewer if they would take more than a thirtieth of its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_every: Option<u64>,
-    /// Images in a sample grid; 0 draws none. By default 16, or fewer where even one grid would take more than a thirtieth
-    /// of the run's time.
+    /// Images in a sample grid; 0 draws none.
+    ///
+    /// The default is 16, or fewer if even one grid would take more than a thirtieth of the run's time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_images: Option<usize>,
-    /// Labelled training images for a quick probe of the middle layers while pretraining, with half as many of validation:
-    /// `probe_accuracy` in the metrics. 0 is none. It costs a forward pass of all of them through two thirds of the
-    /// network. A number that is given is probed at every validation; by default, where there are labels, it is at most
-    /// 512, so often that they take a thirtieth of the run.
+    /// Labelled training images of the quick probe of the middle layers during pretraining; 0 turns it off.
+    ///
+    /// The probe measures its accuracy on half as many validation images: `probe_accuracy` in the metrics. It costs a
+    /// forward pass of all these images through two thirds of the network. A given number is probed at every
+    /// validation. The default, if there are labels, is at most 512, and as often as fits into a thirtieth of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_images: Option<usize>,
-    /// Steps between checkpoints, 0 for only the last. By default as often as validations. Weights that are kept for their
-    /// validation are saved in any case.
+    /// Steps between checkpoints; 0 saves only at the end.
+    ///
+    /// By default a checkpoint follows every validation. Weights that are kept for their validation loss are saved in
+    /// any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
-    /// Which weights the finished model has: those of the lowest validation loss (`best`; of a classifier always those of
-    /// the highest validation accuracy), or those of the `last` step.
+    /// Weights of the finished model: those with the lowest validation loss (`best`), or those of the `last` step.
+    ///
+    /// A classifier always has the weights with the highest validation accuracy.
     pub keep: Keep,
-    /// Early stopping: validations in a row without a lower loss (of a classifier, without a higher accuracy) after which
-    /// training ends; 0 goes on to the end of the budget. By default a quarter of the run's validations and at least 5, or 0
-    /// where `keep` is `last`; of a classifier 10, unless its recipe says otherwise (modern: 0).
+    /// Patience of early stopping: the number of validations in a row without improvement after which training ends.
+    ///
+    /// Improvement is a lower loss, or for a classifier a higher accuracy. 0 trains to the end of the budget. The
+    /// default is a quarter of the run's validations and at least 5, or 0 if `keep` is `last`. For a classifier it is
+    /// 10, unless its recipe sets it (modern: 0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
-    /// Newest checkpoints kept, beside the best by validation loss.
+    /// Number of newest checkpoints to keep, in addition to the best by validation loss.
     pub keep_last: usize,
-    /// Checkpoints at multiples of this step are never deleted; 0 is none.
+    /// Interval in steps of the checkpoints that are never deleted; 0 for none.
     pub keep_every: u64,
-    /// The plans that a run of `minutes` made: written into the resolved config; where given they are followed.
+    /// Plans that a run of `minutes` made, as written into the resolved config; a run whose config has plans follows
+    /// them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<StepPlan>,
-    /// The phases that a run had before it was extended, oldest first; the budget is that of the last one, which follows them.
+    /// Phases of the run before it was extended, oldest first.
+    ///
+    /// The budget is that of the phase after them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<RunPhase>,
 }
 
-/// Tokens of a step where its images are not counted: small steps learn most in little time, and this many still keep
-/// the matrix products efficient.
+/// Tokens per step of the default batch: small steps learn most in little time, and this many keep matrix products
+/// efficient.
 const TOKENS_OF_A_STEP: usize = 4096;
 
-/// Images of a validation or a probe, unless others are asked for.
+/// Default number of images of a validation or a probe.
 const MOST_EVALUATED: usize = 512;
 
 impl TrainSettings {
-    /// The settings of [`Recipe::Paper`], on which every recipe builds: those of Chen et al. 2020, section 3.4, where it
-    /// states them.
+    /// Settings of [`Recipe::Paper`], the base of every recipe: those of Chen et al. 2020, section 3.4, where it states
+    /// them.
     pub(crate) fn paper() -> Self {
         Self {
             recipe: Recipe::Paper,
@@ -198,7 +232,7 @@ impl TrainSettings {
         }
     }
 
-    /// Validation images that are made ready, of so many.
+    /// Number of validation images to prepare, out of `available`.
     pub fn validated_images(&self, available: usize) -> usize {
         match self.eval_images {
             Some(0) => available,
@@ -206,12 +240,12 @@ impl TrainSettings {
         }
     }
 
-    /// Tiles that a model of tiles is validated on.
+    /// Number of tiles in a validation of a model that reads tiles.
     pub fn validated_tiles(&self) -> usize {
         self.eval_images.filter(|images| *images > 0).unwrap_or(MOST_EVALUATED)
     }
 
-    /// Labelled training images for the quick probe.
+    /// Number of labelled training images for the quick probe.
     pub fn probed_images(&self) -> usize {
         self.probe_images.unwrap_or(match self.eval_images {
             None | Some(0) => MOST_EVALUATED,
@@ -219,17 +253,17 @@ impl TrainSettings {
         })
     }
 
-    /// Images of a sample grid, unless drawing takes long.
+    /// Images of a sample grid, unless drawing takes too long.
     pub fn drawn_images(&self) -> usize {
         self.sample_images.unwrap_or(16)
     }
 
-    /// The weights that a new `network` starts with, tensor after tensor as [`ParamLayout`](crate::model::ParamLayout) lists them.
+    /// Initial weights of a new `network`, in the order of [`ParamLayout`](crate::model::ParamLayout).
     pub fn initial_weights(&self, network: &ModelConfig) -> Vec<f32> {
         initial_weights(network, self.init, self.seed)
     }
 
-    /// Writes out what is left open: the batch of images of `n_ctx` tokens.
+    /// Sets the batch size, if it is left open, for images of `n_ctx` tokens.
     pub(crate) fn resolve(&mut self, n_ctx: usize) {
         if self.batch == 0 {
             let images = (TOKENS_OF_A_STEP as f64 / n_ctx as f64).round() as usize;
@@ -237,23 +271,23 @@ impl TrainSettings {
         }
     }
 
-    /// Steps and seconds of training at which the budget begins.
+    /// Steps and seconds of training at which the budget begins: those of earlier phases.
     pub fn begins(&self) -> (u64, f64) {
         self.phases.last().map_or((0, 0.0), |phase| (phase.steps, phase.seconds))
     }
 
-    /// Steps of the budget over so many training `images`; none where minutes are its budget.
+    /// Steps of the budget over `images` training images; `None` for a budget of minutes.
     pub(crate) fn fixed_steps(&self, images: usize) -> Option<u64> {
         let epoch = images as f64 / self.batch as f64;
         self.steps.or(self.epochs.map(|epochs| ((epochs * epoch).round() as u64).max(1)))
     }
 
-    /// Peak learning rate of the optimiser: its own, or Adam's where it has none.
+    /// Peak learning rate of the optimizer: its own, or Adam's if it has none.
     pub fn peak_lr(&self) -> f64 {
         self.optimizer.own_rate().unwrap_or(self.lr)
     }
 
-    /// Sets the peak learning rate of the optimiser; where that is not Adam's, Adam's changes in the same ratio.
+    /// Sets the peak learning rate of the optimizer; if that is not Adam, Adam's rate changes in the same ratio.
     pub fn set_peak_lr(&mut self, rate: f64) {
         self.lr = match self.optimizer.own_rate() {
             Some(own) => rate * (self.lr / own),
@@ -262,7 +296,7 @@ impl TrainSettings {
         self.optimizer.set_own_rate(rate);
     }
 
-    /// Step `step` (from 0) of the optimiser under `schedule`, for a network of width `n_embd`.
+    /// Update of optimizer step `step` (from 0) under `schedule`, for a network of width `n_embd`.
     pub fn update(&self, schedule: &Schedule, step: u64, n_embd: usize) -> Update {
         let adam = AdamUpdate {
             lr: schedule.lr_at(step) as f32,

@@ -1,7 +1,7 @@
-//! The refusal of settings that were given and would have no effect.
+//! Refusal of settings that were given and would have no effect.
 //!
-//! A model to fine-tune and a run to resume bring a network, a palette and an objective. Whoever asks for others there would
-//! otherwise get none of them, and no word about it.
+//! A model to fine-tune and a run to resume bring a network, a palette and an objective. Settings that ask for others
+//! would otherwise be ignored without a word.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::train::config::layers::Value;
 use crate::train::config::run_config::{AUTO, RunConfig};
 use crate::{Error, Result};
 
-/// Settings that a linear head, which is fitted without steps and chooses its layer itself, has no use for.
+/// Settings without effect on a linear head, which is fitted without steps and chooses its layer itself.
 const OF_TRAINING: [&str; 34] = [
     "train.steps",
     "train.epochs",
@@ -52,7 +52,7 @@ const OF_TRAINING: [&str; 34] = [
     "finetune.label_smoothing",
 ];
 
-/// Values of these that ask for what a linear head does anyway.
+/// Whether `value` asks for what a linear head does anyway.
 fn asks_for_nothing(key: &str, value: &Value) -> bool {
     match key {
         "data.augment" => matches!(value.as_str(), Some(AUTO | "none")),
@@ -62,12 +62,12 @@ fn asks_for_nothing(key: &str, value: &Value) -> bool {
     }
 }
 
-/// What decides the network of a run that does not make its own.
+/// Source of the network of a run that does not make its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::train) enum Decider {
     /// The model to start from.
     Model,
-    /// The run to go on with.
+    /// The run to resume.
     Run,
 }
 
@@ -81,10 +81,10 @@ impl Decider {
 }
 
 impl ExplicitSettings {
-    /// Refuses settings that differ from what `decider` brings: `network` and `palette`.
+    /// Refuses settings that differ from the `network` and `palette` of `decider`.
     ///
     /// # Errors
-    /// Names every one of them with both values.
+    /// When there are such settings; the message has each with both values.
     pub(in crate::train) fn expect_used(
         &self,
         config: &RunConfig,
@@ -113,7 +113,7 @@ impl ExplicitSettings {
         }
         let objective = self.all.get("train.objective").map(|_| asked.train.objective.name().to_owned());
         compare("train.objective", objective, network.objective.name().into());
-        // The model to start from is also where the palette comes from.
+        // The palette file may be the model to start from itself.
         let differs = |file: &&PathBuf| keeps_palette && Some(file.as_path()) != config.starts_from();
         if let Some(file) = asked.palette.file.as_ref().filter(differs) {
             compare("palette.file", Some(Palette::open(file)?.hash()), palette.hash());
@@ -134,10 +134,10 @@ impl ExplicitSettings {
         refuse(problems)
     }
 
-    /// Refuses settings that no fine-tuning heeds.
+    /// Refuses settings that fine-tuning ignores.
     ///
     /// # Errors
-    /// Names every one of them and says why.
+    /// When there are such settings; the message names each and says why.
     pub(in crate::train) fn expect_of_fine_tuning(&self, config: &RunConfig) -> Result<()> {
         let (mut problems, said) = (Vec::new(), |key: &str| self.from_flags.get(key));
         let is_linear = config.finetune.as_ref().is_some_and(|finetune| finetune.head == Head::Linear);
@@ -248,7 +248,7 @@ mod tests {
         {
             assert_eq!(refusal(setting), "", "{setting}");
         }
-        // Each is a setting that there is.
+        // Every key is that of an existing setting.
         let config = RunConfig { finetune: Some(FinetuneSettings::default()), ..RunConfig::of(Recipe::Paper) };
         for key in OF_TRAINING {
             let name = key.split('.').next_back().unwrap();

@@ -1,5 +1,7 @@
-//! What the ranks of a run settle before and after training: that they are of the same config, who has
-//! which gradient groups, and what rank 0 alone reads from or writes to the run directory.
+//! Agreement of a run's ranks before and after training.
+//!
+//! It covers the equality of their configs, the division of gradient groups, and what rank 0 alone reads from or writes
+//! to the run directory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,10 +21,10 @@ use crate::train::trainer::accumulation::expect_divisible;
 use crate::train::trainer::observer::{Event, Observer};
 use crate::{Error, Result};
 
-/// Settings in which ranks may differ beside those without effect; what their devices have in common is looked at apart.
+/// Settings that may differ between ranks, beside those without effect; their devices are compared separately.
 const PLACES: [&str; 2] = ["data.dir", "train.device"];
 
-/// Refuses ranks of another program, instruction set or config.
+/// Refuses ranks with another program, instruction set or config.
 pub(in crate::train) fn expect_same_run(ranks: &mut Collective, config: &RunConfig) -> Result<()> {
     let mut settings = Vec::new();
     let table = toml::Table::try_from(config).expect("a config of plain values has a TOML form");
@@ -34,10 +36,10 @@ pub(in crate::train) fn expect_same_run(ranks: &mut Collective, config: &RunConf
     expect_same_program(ranks, config.train.device, settings)
 }
 
-/// The config with a gradient group for each rank, where a new run doesn't say how many there are.
+/// Returns the config with one gradient group per rank, if a new run leaves their number open.
 ///
 /// # Errors
-/// When its groups can't be divided among the ranks.
+/// When the gradient groups can't be divided evenly among the ranks.
 pub(in crate::train) fn with_groups(
     ranks: &Collective,
     config: &RunConfig,
@@ -60,7 +62,7 @@ pub(in crate::train) fn with_groups(
     config.validate().map(|()| config)
 }
 
-/// Rank 0's checkpoint on every rank, which reads of it what it needs: all see the run directory.
+/// Opens rank 0's checkpoint on every rank. Each reads the parts that it needs, since all see the run directory.
 pub(in crate::train) fn share_checkpoint(
     ranks: &mut Collective,
     own: Option<Checkpoint>,
@@ -84,7 +86,7 @@ pub(in crate::train) fn share_checkpoint(
     Ok(Some(own.unwrap_or(Checkpoint { path, meta })))
 }
 
-/// Rank 0's palette on every rank; only rank 0 makes it.
+/// Sends rank 0's palette to every rank; only rank 0 makes it.
 pub(in crate::train) fn share_palette(
     ranks: &mut Collective,
     n_px: ImageSize,
@@ -103,7 +105,7 @@ pub(in crate::train) fn share_palette(
     }
 }
 
-/// Brings the weights that each rank has updated to all others.
+/// Sends the weights that each rank has updated to all others (all-gather).
 pub(in crate::train) fn share_weights(ranks: &mut Collective, engine: &mut dyn TrainEngine) -> Result<()> {
     let shares = engine.optimizer_shard();
     if shares.len() == 1 {
@@ -114,8 +116,10 @@ pub(in crate::train) fn share_weights(ranks: &mut Collective, engine: &mut dyn T
     engine.set_unowned_weights(ranks.all_gather(&own, shares)?)
 }
 
-/// Writes the shards of a checkpoint, of each rank but 0 the moments that it owns, where rank 0 has a `root` for it;
-/// gives their names and checksums. There are none where every engine owns all. An error is the same on all ranks.
+/// Writes the optimizer shards of a checkpoint, one per rank other than 0; returns their names and checksums.
+///
+/// Rank 0 has a `root` for them. There are no shards if every engine has all moments. An error is the same on all
+/// ranks.
 pub(in crate::train) fn write_shards(
     ranks: &mut Collective,
     engine: &dyn TrainEngine,
@@ -149,13 +153,13 @@ pub(in crate::train) fn write_shards(
     Ok(words.map(|(name, checksum)| (name.to_owned(), checksum.to_owned())).collect())
 }
 
-/// Places in a batch of so many images that are this rank's: those of its gradient groups.
+/// Indices of this rank's images in a batch of `batch`: those of its gradient groups.
 pub(in crate::train) fn part(ranks: &Collective, batch: usize) -> Range<usize> {
     let images = batch / ranks.size();
     ranks.rank() * images..(ranks.rank() + 1) * images
 }
 
-/// Damaged images that any rank has found, (name, problem), each once.
+/// Damaged images that any rank has found, as (name, problem), each once.
 pub(in crate::train) fn all_damaged(ranks: &mut Collective, own: &[DamagedImage]) -> Result<Vec<(String, String)>> {
     let own: Vec<String> = own.iter().map(|image| format!("{}\0{}", image.name, image.problem)).collect();
     let mut all = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Training by several processes: what they settle with each other.
+//! Training by several processes: what the ranks have to agree on.
 
 pub(super) mod agreement;
 pub(super) mod outcome;

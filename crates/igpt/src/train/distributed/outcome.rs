@@ -1,4 +1,4 @@
-//! What ranks say to each other about how something went: a text, or an error that stays of its kind.
+//! Outcomes that ranks exchange: a text, or an error whose kind is preserved.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::ranks::Collective;
 use crate::{Error, Result};
 
-/// What one rank has to say.
+/// Outcome of one rank.
 #[derive(Debug, Serialize, Deserialize)]
 enum Said {
     Done(String),
     Failed(Failure),
 }
 
-/// An error on its way.
+/// An error in a form that can be sent.
 #[derive(Debug, Serialize, Deserialize)]
 enum Failure {
     Io { path: PathBuf, text: String },
@@ -36,7 +36,7 @@ impl Failure {
         }
     }
 
-    /// The error of the rank of this name.
+    /// The error, with the name of the rank where it occurred.
     fn of_rank(self, name: &str) -> Error {
         let told = |text: String| format!("{name}: {text}");
         match self {
@@ -49,7 +49,7 @@ impl Failure {
     }
 }
 
-/// What every rank has to say, or the error of the first that has one, of the same kind.
+/// Outcomes of all ranks, or the error of the first rank that failed, with its kind preserved.
 pub(in crate::train) fn agreed(ranks: &mut Collective, own: Result<String>) -> Result<Vec<String>> {
     let own = own.map_or_else(|error| Said::Failed(Failure::of(error)), Said::Done);
     let own = serde_json::to_vec(&own).expect("texts have a JSON form");

@@ -1,14 +1,14 @@
-//! The images that a classifier is trained on: those with labels, few of each class or every class equally often.
+//! Choice of the images that a classifier is trained on: labelled ones, either a few per class or balanced by class.
 
 use crate::data::{Dataset, Images, Split};
 use crate::probe::few;
 use crate::train::config::FinetuneSettings;
 use crate::{Error, Result};
 
-/// The images of a split that have a class.
+/// The labelled images of a split.
 ///
 /// # Errors
-/// When none has.
+/// When no image has a label.
 pub(in crate::train) fn labelled(dataset: &Dataset, split: Split) -> Result<Images> {
     let images = dataset.split(split)?;
     let known = |label: Option<u32>| label.is_some_and(|label| (label as usize) < dataset.classes.len());
@@ -24,7 +24,7 @@ pub(in crate::train) fn labelled(dataset: &Dataset, split: Split) -> Result<Imag
     Ok(labelled)
 }
 
-/// Training images of each class.
+/// Number of training images of each class.
 ///
 /// # Errors
 /// When there are fewer than two classes, or a class without training images.
@@ -47,7 +47,7 @@ pub(in crate::train) fn count_classes(dataset: &Dataset) -> Result<Vec<usize>> {
     Ok(counts)
 }
 
-/// The images to train on: few of each class, or every class equally often, if the settings say so.
+/// The images to train on: a few per class, or balanced by class, if the settings ask for it.
 pub(in crate::train) fn chosen(
     images: &Images,
     settings: &FinetuneSettings,
@@ -64,7 +64,7 @@ pub(in crate::train) fn chosen(
     Ok(if settings.balanced { balanced(&images, classes) } else { images })
 }
 
-/// The images with those of rarer classes repeated in turn, so that every class has as many as the largest.
+/// Repeats images of rarer classes in turn, so that every class has as many as the largest.
 fn balanced(images: &Images, classes: usize) -> Images {
     let mut of_class = vec![Vec::new(); classes];
     for i in 0..images.len() {
@@ -86,7 +86,7 @@ mod tests {
     fn few_labels_are_those_that_a_probe_of_the_same_seed_sees() {
         let emoji = data::open("emoji", &data::OpenOptions::default()).unwrap();
         let images = emoji.split(Split::Train).unwrap();
-        // Of the classes with enough images.
+        // Classes with enough images have as many as asked for.
         let mut counts = vec![0; emoji.classes.len()];
         (0..images.len()).filter_map(|i| images.label(i)).for_each(|label| counts[label as usize] += 1);
         let images = images.pick((0..images.len()).filter(|&i| counts[images.label(i).unwrap() as usize] >= 20));

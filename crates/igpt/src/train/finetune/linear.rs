@@ -1,9 +1,9 @@
-//! The linear probe as a classifier on top of a network: logistic regression on the features of one layer, of a network
-//! that keeps its weights (Chen et al. 2020, section 3.4).
+//! Linear probe as a classifier on top of a network with frozen weights (Chen et al. 2020, section 3.4).
 //!
-//! The classifier of a model has no intercepts, so that transformers opens it, and the regression has none either. With few
-//! labels, images without labels help: features are whitened by them, and their likeliest classes become labels
-//! (self-training: Yarowsky 1995). Whether either is taken is for the validation images to decide.
+//! It is a logistic regression on the features of one layer. The model's classifier has no intercepts, so that
+//! transformers can open it. The regression therefore has none either. With few labels, images without labels help in
+//! two ways: features are whitened by them, and their likeliest classes become labels (self-training: Yarowsky 1995).
+//! Accuracy on the validation images decides whether either is used.
 
 use crate::data::Images;
 use crate::device::Engine;
@@ -15,30 +15,30 @@ use crate::probe::{LabelledFeatures, LogisticRegression, Standardizer, Whitening
 use crate::ranks::Collective;
 use crate::{Error, Result};
 
-/// Features held at once, of all layers together: a gigabyte.
+/// Largest number of feature values in memory, over all layers: a gigabyte.
 const VALUES: usize = 1 << 28;
-/// Labels below which images without labels are looked at, and how many of these.
+/// Number of labels below which images without labels are used, and the number of these.
 const FEW: usize = 4096;
-/// What is added to the variances of features (1) before they are whitened.
+/// Shrinkage of whitening: added to the variances of features, which are 1.
 const SHRINKAGE: f64 = 0.3;
 /// Rounds of self-training.
 const ROUNDS: usize = 3;
-/// Weaker strengths are given up after so many that did not improve on the best.
+/// Number of weaker strengths without improvement after which the search stops.
 const PATIENCE: usize = 2;
 
-/// A classifier of the features of a layer.
+/// Linear classifier on the features of one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::train) struct LinearHead {
-    /// The layer, 0 to `n_layer`.
+    /// Layer whose features are read, 0 to `n_layer`.
     pub(in crate::train) layer: usize,
-    /// Weights of its features, (classes, n_embd).
+    /// Weights of the features, (classes, n_embd).
     pub(in crate::train) weights: Vec<f32>,
-    /// Share of the validation images that it classifies rightly, by which it was chosen.
+    /// Accuracy on the validation images, by which this head was chosen.
     pub(in crate::train) accuracy: f64,
 }
 
 impl LinearHead {
-    /// The `weights` of `network` with this head on top.
+    /// Puts this head on top of the `weights` of `network`.
     pub(in crate::train) fn on(&self, network: &ModelConfig, mut weights: Vec<f32>) -> Vec<f32> {
         if let Some(score) = ParamLayout::new(network).tensor("score.weight") {
             weights[score.range()].copy_from_slice(&self.weights);
@@ -47,20 +47,20 @@ impl LinearHead {
     }
 }
 
-/// The images that a linear head is fitted to.
+/// Images that a linear head is fitted to and chosen by.
 pub(in crate::train) struct LinearProbeInputs<'a> {
-    /// What it is fitted to; labels are few or many.
+    /// Labelled images to fit to; few or many.
     pub(in crate::train) labelled: &'a Images,
-    /// All training images, of whose labels nothing is seen.
+    /// All training images. Their labels are not used.
     pub(in crate::train) all: &'a Images,
-    /// What the head is chosen by.
+    /// Images that choose the head.
     pub(in crate::train) validation: &'a Images,
     pub(in crate::train) quantizer: &'a Quantizer,
     pub(in crate::train) classes: usize,
 }
 
 impl LinearProbeInputs<'_> {
-    /// Fits classifiers to each layer of the network of `engine` and keeps the best.
+    /// Fits classifiers to each layer of the network of `engine` and returns the best.
     ///
     /// # Errors
     /// When features are not finite.
@@ -103,7 +103,7 @@ impl LinearProbeInputs<'_> {
         for _ in 0..ROUNDS {
             let features = &others.layers[layer];
             let said: Vec<u32> = features.chunks_exact(width).map(|features| likeliest(&head, features)).collect();
-            // Labels count half as much as all that is said of the other images.
+            // The labelled images together count half as much as those with predicted labels.
             let times = (said.len() / (2 * train.labels.len())).max(1);
             let joined = [train.layers[layer].repeat(times), features.clone()].concat();
             let labels = [train.labels.repeat(times), said].concat();
@@ -128,24 +128,24 @@ impl LinearProbeInputs<'_> {
     }
 }
 
-/// Features of a layer with their classes.
+/// Features of one layer with their classes.
 struct View<'a> {
     workers: &'a Workers,
     width: usize,
     classes: usize,
     train: (&'a [f32], &'a [u32]),
     validation: (&'a [f32], &'a [u32]),
-    /// What features are scaled by.
+    /// Features that determine the scaling.
     scale: &'a [f32],
 }
 
 impl View<'_> {
-    /// The highest accuracy on validation of any strength, and the weights of it, (classes, width).
+    /// Highest accuracy on the validation images over all strengths, and its weights, (classes, width).
     fn best(&self) -> Result<(f64, Vec<f32>)> {
         self.of_scaled(&Standardizer::without_intercept(self.scale, self.width), self.train.0, self.validation.0)
     }
 
-    /// The same of whitened features; the weights are those of the features as they are.
+    /// Like [`View::best`] on whitened features; the returned weights apply to unwhitened features.
     fn whitened(&self, whitener: &Whitening) -> Result<(f64, Vec<f32>)> {
         let [train, validation] = [self.train.0, self.validation.0].map(|features| whitener.apply(features));
         let (accuracy, weights) = self.of_scaled(&Standardizer::identity(self.width), &train, &validation)?;
@@ -172,7 +172,7 @@ impl View<'_> {
     }
 }
 
-/// The class with the largest score under a `head` of (classes, width); the first on a tie.
+/// Class with the largest score under a `head` of (classes, width); the first on a tie.
 fn likeliest(head: &[f32], features: &[f32]) -> u32 {
     let scores = head.chunks_exact(features.len());
     let scores = scores.map(|weights| weights.iter().zip(features).map(|(w, x)| f64::from(w * x)).sum::<f64>());

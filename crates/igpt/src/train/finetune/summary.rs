@@ -1,4 +1,4 @@
-//! What fine-tuning came to, for programs and for readers of the model's card.
+//! Summary of a fine-tuning run, for programs and for the model's card.
 
 use std::path::PathBuf;
 
@@ -11,63 +11,66 @@ use crate::train::config::finetune_section::Head;
 use crate::train::trainer::ema;
 use crate::train::trainer::steps::LoopOutcome;
 
-/// What fine-tuning came to.
+/// Results of a fine-tuning run: accuracies, losses, calibration and paths.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct FinetuneSummary {
-    /// Share of the test images that the best weights classify rightly; none when stopped from outside.
+    /// Accuracy of the best weights on the test images; `None` if the run was stopped from outside.
     pub test_accuracy: Option<f64>,
-    /// Its 95 % confidence interval (Wilson).
+    /// 95 % confidence interval (Wilson) of `test_accuracy`.
     pub interval: Option<[f64; 2]>,
-    /// Test images.
+    /// Number of test images.
     pub test_images: Option<usize>,
-    /// Which of the two the classifier is: the fine-tuned network, or a linear probe.
+    /// Kind of the classifier: fine-tuned network or linear probe.
     pub head: Head,
-    /// The layer whose features it reads.
+    /// Layer whose features the classifier reads.
     pub class_layer: usize,
-    /// Its accuracy on the validation images, by which the weights were chosen.
+    /// Accuracy of the classifier on the validation images, by which its weights were chosen.
     pub validation_accuracy: Option<f64>,
-    /// The highest there of the fine-tuned network.
+    /// Highest validation accuracy of the fine-tuned network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fine_tuned_accuracy: Option<f64>,
-    /// The highest there of a linear probe.
+    /// Highest validation accuracy of a linear probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linear_accuracy: Option<f64>,
-    /// Validation images.
+    /// Number of validation images.
     pub validation_images: usize,
-    /// Steps taken when it was highest.
+    /// Step with the highest validation accuracy.
     pub best_step: Option<u64>,
-    /// Optimiser steps taken.
+    /// Optimizer steps taken.
     pub steps: u64,
-    /// Whether it was stopped from outside before its end.
+    /// Whether the run was stopped from outside before its end.
     pub stopped: bool,
-    /// Generative loss on the validation images at the last validation, nats per token.
+    /// Generative loss on the validation images at the last validation, in nats per token.
     pub validation_loss: Option<f64>,
-    /// Loss of the classes there, nats per label.
+    /// Classification loss on the validation images at the last validation, in nats per label.
     pub validation_class_loss: Option<f64>,
-    /// How far the probabilities of the likeliest classes are from how often these are right, on the test images: the
-    /// [expected calibration error](crate::evaluate::expected_calibration_error).
+    /// [Expected calibration error](crate::evaluate::expected_calibration_error) on the test images.
+    ///
+    /// It compares the probabilities of the likeliest classes with how often these classes are right.
     pub calibration_error: Option<f64>,
-    /// The same before the logits were divided by the temperature.
+    /// Expected calibration error on the test images before the logits were divided by `temperature`.
     pub uncalibrated_error: Option<f64>,
-    /// The temperature, chosen on the validation images, that the classifier's matrix has been divided by: so whatever
-    /// program opens the model has calibrated probabilities. None where there were no validation images.
+    /// Temperature of the calibration, chosen on the validation images; `None` without validation images.
+    ///
+    /// The classifier's matrix is already divided by it, so that any program that opens the model gets calibrated
+    /// probabilities.
     pub temperature: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Weight of the generative loss.
+    /// Weight of the generative loss in the total loss.
     pub generative_weight: f64,
-    /// Seconds of training, of earlier sessions too.
+    /// Seconds of training, including earlier sessions.
     pub seconds: f64,
-    /// Trainable parameters.
+    /// Number of trainable parameters.
     pub parameters: usize,
-    /// The run directory.
+    /// Path of the run directory.
     pub run: PathBuf,
-    /// The model directory in it.
+    /// Path of the model directory in the run directory.
     pub model: PathBuf,
 }
 
-/// The model's card.
+/// Model card of the fine-tuned model.
 pub(in crate::train) fn card(
     config: &RunConfig,
     outcome: &LoopOutcome,

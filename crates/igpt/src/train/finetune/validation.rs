@@ -1,4 +1,4 @@
-//! Which head is taken, how sure it is to be of its classes, and what it is worth on the test images.
+//! Choice between fine-tuned network and linear head, calibration, and accuracy on the test images.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use crate::train::config::finetune_section::Head;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
 
-/// The choice between a fine-tuned network and a linear head, by their accuracies on the validation images.
+/// Choice between a fine-tuned network and a linear head, by accuracy on the validation images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::train) struct Choice {
-    /// Of the fine-tuned network.
+    /// Accuracy of the fine-tuned network.
     pub(in crate::train) tuned: Option<f64>,
-    /// Of the linear head.
+    /// Accuracy of the linear head.
     pub(in crate::train) linear: Option<f64>,
-    /// Whether it is the linear head.
+    /// Whether the linear head is chosen.
     pub(in crate::train) takes_linear: bool,
 }
 
 impl Choice {
-    /// As `head` wants it; of equals the linear head, which left the network as it was.
+    /// Chooses as `head` demands; on a tie the linear head, which leaves the network unchanged.
     pub(in crate::train) fn of(head: Head, tuned: Option<f64>, linear: Option<f64>) -> Self {
         let takes_linear = match head {
             Head::FineTuned => false,
@@ -46,28 +46,28 @@ impl fmt::Display for Choice {
     }
 }
 
-/// What a classifier is judged on.
+/// Images that a classifier is calibrated and tested on.
 pub(in crate::train) struct Judged<'a> {
-    /// Chooses the temperature.
+    /// Images that choose the temperature.
     pub(in crate::train) validation: Option<&'a TokenSet>,
-    /// Seen once, if at all.
+    /// Test images; `None` skips the test.
     pub(in crate::train) test: Option<Images>,
     pub(in crate::train) quantizer: &'a Quantizer,
 }
 
-/// A classifier's temperature, and what it is worth on the test images with its logits divided by that.
+/// Temperature of a classifier, and its accuracy on the test images.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::train) struct Calibrated {
-    /// By which the logits are to be divided.
+    /// Temperature to divide the logits by.
     pub(in crate::train) temperature: Option<f64>,
-    /// On the test images, with the logits divided.
+    /// Accuracy on the test images, with the logits divided by the temperature.
     pub(in crate::train) tested: Option<Accuracy>,
-    /// The calibration error there with the logits as they are.
+    /// Calibration error on the test images, with the logits undivided.
     pub(in crate::train) uncalibrated_error: Option<f64>,
 }
 
 impl Judged<'_> {
-    /// Chooses a temperature on the validation images and looks at the test images.
+    /// Chooses a temperature on the validation images and measures accuracy on the test images.
     pub(in crate::train) fn judge(&self, engine: &mut dyn Engine, context: &mut Context<'_>) -> Result<Calibrated> {
         let mut calibrated = Calibrated::default();
         if let Some(set) = self.validation {

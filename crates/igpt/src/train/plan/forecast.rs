@@ -1,4 +1,4 @@
-//! What a run will take, known before it is begun: memory by part, speed from a short measurement, time, size on disk.
+//! Forecast of a run before it starts: memory by part, speed from a short measurement, time, size on disk.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,72 +29,74 @@ use crate::train::trainer::accumulation::{GradientAccumulation, micro_batch};
 use crate::train::trainer::observer::{Event, Observer};
 use crate::{Error, Result, generate};
 
-/// What a run will take.
+/// Forecast of a run's memory, speed, time and size on disk.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Forecast {
-    /// The network.
+    /// Network to train.
     #[serde(skip)]
     pub network: ModelConfig,
-    /// Trainable parameters.
+    /// Number of trainable parameters.
     pub parameters: usize,
-    /// Where it would be trained, such as `cpu`.
+    /// Device that would train, such as `cpu`.
     pub device: Device,
-    /// Training images.
+    /// Number of training images.
     pub images: usize,
-    /// Images of a step.
+    /// Images per step (batch size).
     pub batch: usize,
-    /// Optimiser steps of the budget; none where none is given. Of a budget of minutes an estimate.
+    /// Optimizer steps of the budget; an estimate for a budget of minutes, and `None` without a budget.
     pub steps: Option<u64>,
-    /// Most memory by part, in bytes.
+    /// Peak memory in bytes, by part.
     pub memory_bytes: MemoryParts,
-    /// Memory that is left on this machine, in bytes, where the system tells.
+    /// Memory that is free on this machine, in bytes; `None` if the system does not report it.
     pub memory_left: Option<u64>,
-    /// Whether activations are computed again in the backward pass, as asked for or because they don't fit otherwise.
+    /// Whether activation checkpointing is used, because it was asked for or because activations don't fit otherwise.
     pub recompute: bool,
-    /// Whether weights are packed block by block, for the same reasons.
+    /// Whether weights are packed block by block, because it was asked for or because they don't fit otherwise.
     pub stream_weights: bool,
-    /// Why it can't be trained here, and what mends it.
+    /// Reason why the network can't be trained here, with a remedy; `None` if it can.
     pub problem: Option<String>,
-    /// Tokens trained on per second, validations and samples not counted; none where it can't be trained here.
+    /// Tokens trained on per second, without validations and samples; `None` if the network can't be trained here.
     pub tokens_per_second: Option<f64>,
-    /// Seconds of the whole run, preparation, validations and samples counted.
+    /// Seconds of the whole run, including preparation, validations and samples.
     pub seconds: Option<f64>,
-    /// Size of a checkpoint.
+    /// Size of a checkpoint in bytes.
     pub checkpoint_bytes: u64,
-    /// Most that checkpoints take at once: those kept, the best, and the one being written.
+    /// Largest size of all checkpoints together: those kept, the best, and the one being written.
     pub checkpoints_bytes: u64,
-    /// Size of the training images as tokens.
+    /// Size of the training images as tokens, in bytes.
     pub token_bytes: u64,
-    /// The largest preset that can be trained on these images here.
+    /// Largest preset that can be trained on these images here.
     pub largest_preset: Option<Preset>,
 }
 
-/// Bytes of a training process by what they hold.
+/// Memory of a training process in bytes, by part.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[non_exhaustive]
 pub struct MemoryParts {
-    /// The engine's.
+    /// Memory of the engine, by part.
     #[serde(flatten)]
     pub engine: EngineMemory,
-    /// Keys and values of the images that are drawn on the way; at the end a copy of the weights takes their place.
+    /// KV cache of the images that are sampled during training; at the end a copy of the weights takes its place.
     pub cache: u64,
-    /// The program and the data, as measured.
+    /// Memory of the program and the data, as measured.
     pub data: u64,
-    /// All of it.
+    /// Peak memory of the process: the sum of all parts, or that of the preparation if it is larger.
     pub total: u64,
 }
 
-/// Looks ahead at the pretraining of `config`: opens the data, fits the palette, and where the network fits into memory
-/// trains it for about `measured`. Writes nothing.
+/// Forecasts the pretraining of `config`, without writing anything.
+///
+/// It opens the data and fits the palette. If the network fits into memory, it trains it for about `measured`.
 ///
 /// # Errors
-/// As [`crate::train::pretrain()`] before its first step; a network that does not fit is no error but [`Forecast::problem`].
+/// As [`crate::train::pretrain()`] before its first step. A network that does not fit is reported in
+/// [`Forecast::problem`] instead.
 pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Observer) -> Result<Forecast> {
     let has_budget = config.train.steps.is_some() || config.train.epochs.is_some() || config.train.minutes.is_some();
     let config = match has_budget {
         true => config.clone(),
-        // Without a budget everything but the time is known.
+        // Without a budget everything but the time can be forecast.
         false => RunConfig { train: TrainSettings { steps: Some(1), ..config.train.clone() }, ..config.clone() },
     };
     config.validate()?;
@@ -112,7 +114,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
     let mut fits = true;
     let sized = sizing::size(&mut config, &images, |network| {
         fits = memory::fitting(left, network, &train_asked, FinetuneObjective::default(), (0, 1)).is_ok();
-        // What doesn't fit is told of with everything else.
+        // A network that does not fit is reported with everything else.
         if fits { images_per_second(network, &train_asked, left, (0, 1)) } else { Ok(0.0) }
     })?;
     if let Some(sized) = sized.as_ref().filter(|_| fits) {
@@ -197,13 +199,13 @@ fn memory_parts(
     MemoryParts { engine, cache, data, total }
 }
 
-/// Whether a run draws samples on the way.
+/// Whether a run draws samples during training.
 fn draws(network: &ModelConfig, train: &TrainSettings, options: &TrainOptions) -> bool {
     train.drawn_images() > 0 && network.objective == Objective::Autoregressive && !options.engine.stream_weights
 }
 
-/// Bytes of the values in a checkpoint: weights, their average if one is kept, and moments, of which Muon has one for
-/// hidden matrices.
+/// Bytes of a checkpoint's tensors: weights, their average if one is kept, and moments. Muon has one moment of hidden
+/// matrices.
 fn checkpoint_bytes(layout: &ParamLayout, train: &TrainSettings) -> u64 {
     let first = layout.parameters();
     let hidden = layout.tensors().iter().filter(|tensor| tensor.hidden).map(|tensor| tensor.len()).sum::<usize>();
@@ -212,26 +214,27 @@ fn checkpoint_bytes(layout: &ParamLayout, train: &TrainSettings) -> u64 {
     (size_of::<f32>() * ((2 + averages) * first + second)) as u64
 }
 
-/// Seconds of the things that a run does again and again.
+/// Seconds of the recurring parts of a run.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// An optimiser step.
+    /// Seconds of an optimizer step.
     step: f64,
-    /// The validation of an image.
+    /// Seconds of the validation of one image.
     validation: f64,
-    /// A grid of samples.
+    /// Seconds of a sample grid.
     grid: f64,
 }
 
 impl Pace {
-    /// Most images of a step that is measured; the time of larger ones follows from two smaller ones.
+    /// Largest number of images in a measured step; the time of a larger step is extrapolated from two smaller ones.
     fn most_images(train: &TrainSettings) -> usize {
         const MOST: usize = 128;
         MOST.max(2 * train.gradient_groups)
     }
 
-    /// Trains, validates and draws for about `measured` in all, but at least a little of each. `batch` is a step's, or has
-    /// [`Pace::most_images`] of it.
+    /// Trains, validates and samples for about `measured` in all, but at least a little of each.
+    ///
+    /// `batch` is the batch of a step, or its first [`Pace::most_images`] images.
     fn measure(
         network: &ModelConfig,
         train: &TrainSettings,
@@ -254,7 +257,7 @@ impl Pace {
         };
         let step = match batch.images() {
             all if all == train.batch => step(all, 0.7)?,
-            // An update takes the same time after any number of images.
+            // The optimizer's update takes the same time for any number of images.
             many => {
                 let (few, times) = (many / 2, |images: usize| images as f64);
                 let (least, most) = (step(few, 0.2)?, step(many, 0.5)?);
@@ -291,7 +294,7 @@ impl Pace {
                 let drawn = planner.grids(steps) as f64 * drawing.images as f64 / images.max(1) as f64;
                 (steps, stepping + self.validation * (validated + probed) + self.grid * drawn)
             }
-            // Of minutes, what stands beside steps takes its share. Earlier phases are trained before them.
+            // In a budget of minutes, everything beside steps takes its share. Earlier phases are trained before.
             None => {
                 let (step, before) = (self.step * (1.0 + overhead::SHARE), train.begins().0);
                 (before + (budget / step) as u64, before as f64 * step + budget)

@@ -1,11 +1,11 @@
-//! How long things take on this machine, from a short try of each.
+//! Durations on this machine, from short measurements.
 
 use std::time::{Duration, Instant};
 
 use crate::device::Engine;
 use crate::{Result, generate};
 
-/// Seconds that `f` takes: the median of several times, the first not counted unless it fills `time` alone.
+/// Median duration of `f` in seconds over about `time`; the first call counts only if it takes all of `time`.
 pub(in crate::train) fn seconds_of(time: Duration, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     f()?;
@@ -22,10 +22,10 @@ pub(in crate::train) fn seconds_of(time: Duration, mut f: impl FnMut() -> Result
     Ok(times[times.len() / 2])
 }
 
-/// What the completions beside a grid add to it: half as many positions, of half as many images, in narrower batches.
+/// Factor of the completions beside a grid: half as many positions, of half as many images, in narrower batches.
 pub(in crate::train) const WITH_COMPLETIONS: f64 = 1.4;
 
-/// Seconds of a grid of `images`, from some positions in the middle of an image, which cost about the mean.
+/// Seconds of a grid of `images`, from some positions in the middle of an image, whose cost is about the mean.
 pub(in crate::train) fn grid_seconds(engine: &dyn Engine, images: usize, time: Duration) -> Result<f64> {
     let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
     let rows = images.div_ceil(images.div_ceil(generate::good_rows(engine.config())));

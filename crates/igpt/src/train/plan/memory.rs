@@ -1,4 +1,4 @@
-//! Whether training fits into the memory that is left, and what to change where it doesn't.
+//! Check that training fits into the free memory, and remedies if it doesn't.
 
 use crate::device::{EngineOptions, FinetuneObjective, Optimizer, Precision, TrainOptions, backend};
 use crate::machine::size_in_words;
@@ -6,8 +6,9 @@ use crate::model::{ModelConfig, Preset};
 use crate::train::config::TrainSettings;
 use crate::{Error, Result};
 
-/// The options of an engine that trains a `share` of `network`, before memory is thought of: activations and packed
-/// weights are kept unless the config says otherwise.
+/// Options of an engine that trains a `share` of `network`, without regard to memory.
+///
+/// Activations and packed weights are kept unless the config says otherwise.
 pub(in crate::train) fn options(
     train: &TrainSettings,
     fine_tuning: FinetuneObjective,
@@ -26,13 +27,13 @@ pub(in crate::train) fn options(
     }
 }
 
-/// Refuses a batch whose tokens alone, several times since threads prepare batches ahead, take half of the bytes `left`.
+/// Refuses a batch whose tokens alone take half of the `left` bytes; threads prepare several batches ahead.
 ///
 /// # Errors
-/// Says how much they need.
+/// When it does; the message says how much memory the tokens need.
 pub(in crate::train) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch: usize, ranks: usize) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    // Each thread makes one and keeps two ready, and one is in use.
+    // Each thread makes one batch and keeps two ready, and one is in use.
     let need = (batch / ranks) as u64 * (n_ctx * size_of::<u16>()) as u64 * (3 * threads + 1);
     match left {
         Some(left) if need > left / 2 => Err(Error::Invalid(format!(
@@ -44,21 +45,23 @@ pub(in crate::train) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch
     }
 }
 
-/// Copies of the gradient or the weights that a rank of several has on their way to and from the others.
+/// Copies of the gradient or the weights that one of several ranks holds during an exchange.
 const ON_THEIR_WAY: u64 = 3;
 
-/// Bytes of an engine, and of what is exchanged with other ranks.
+/// Bytes of an engine, and of its exchange with other ranks.
 pub(in crate::train) fn needed(network: &ModelConfig, options: &TrainOptions) -> Result<u64> {
     let exchanged = if options.share.1 > 1 { ON_THEIR_WAY } else { 0 };
     let weights = (size_of::<f32>() * network.parameters()) as u64;
     Ok(backend(options.engine.device)?.train_memory(network, options).total() + exchanged * weights)
 }
 
-/// The options of [`options`]; where that does not fit into the bytes that are `left`, with activations computed again, and
-/// then weights packed again, as far as the config leaves that open.
+/// The first options that fit into the `left` bytes.
+///
+/// It tries those of [`options`], then activation checkpointing, then weights packed block by block too. Options that
+/// the config sets stay as they are.
 ///
 /// # Errors
-/// When the network can't be trained in the memory that is left: says how much it needs, and what mends it.
+/// When none fits; the message says how much memory the network needs, and a remedy.
 pub(in crate::train) fn fitting(
     left: Option<u64>,
     network: &ModelConfig,
@@ -73,7 +76,7 @@ pub(in crate::train) fn fitting(
     }
 }
 
-/// As [`fitting`], where so many bytes are left.
+/// Like [`fitting`], if `left` bytes are free.
 pub(in crate::train) fn within(
     left: u64,
     network: &ModelConfig,
@@ -101,7 +104,7 @@ pub(in crate::train) fn within(
 /// A setting, whether it can still be changed, and the change.
 type Knob = (&'static str, bool, fn(&mut TrainOptions));
 
-/// The smallest change of settings that makes it fit, or the largest preset that does.
+/// The smallest change of settings that makes the network fit, or the largest preset that fits.
 fn remedy(left: u64, network: &ModelConfig, train: &TrainSettings, options: TrainOptions) -> Result<String> {
     let mut changed = options;
     let mut settings = Vec::new();
@@ -134,8 +137,8 @@ fn remedy(left: u64, network: &ModelConfig, train: &TrainSettings, options: Trai
     })
 }
 
-/// The largest preset that trains in so many bytes with the settings at hand, activations and packed weights made again
-/// if need be.
+/// The largest preset that trains in `left` bytes with these settings, with activation checkpointing and weights packed
+/// block by block if necessary.
 pub(in crate::train) fn largest_preset(
     left: u64,
     network: &ModelConfig,
@@ -180,7 +183,7 @@ mod tests {
         assert_eq!(chosen(all - 1, &train).unwrap(), (true, false));
         assert_eq!(chosen(less - 1, &train).unwrap(), (true, true));
         assert!(chosen(least - 1, &train).is_err());
-        // Said is said.
+        // A setting in the config is kept.
         train.recompute = Some(true);
         assert_eq!(chosen(all, &train).unwrap(), (true, false));
         (train.recompute, train.stream_weights) = (Some(false), Some(false));
@@ -215,7 +218,7 @@ mod tests {
             let train = TrainSettings { gradient_groups, ema, ..TrainSettings::paper() };
             needed(&network, &options(&train, FinetuneObjective::default(), (0, 1))).unwrap()
         };
-        // Nothing of this preset needs padding but the embeddings' rows.
+        // In this preset only the embeddings' rows need padding.
         let arena = need(2, 0.0) - need(1, 0.0);
         assert!(arena.abs_diff(4 * network.parameters() as u64) < arena / 50);
         assert_eq!(need(8, 0.0) - need(1, 0.0), 3 * arena);

@@ -1,4 +1,4 @@
-//! What a run will take: its steps, whether it fits into memory, and a forecast of it all.
+//! Plan of a run: its number of steps, its memory, and a forecast of both.
 
 pub(crate) mod forecast;
 pub(super) mod measure;

@@ -1,42 +1,42 @@
-//! What stands beside optimizer steps in a run: validations, quick probes, sample grids, and how much of its time they may
-//! take unless they are asked for.
+//! Overhead of a run beside optimizer steps: validations, quick probes, sample grids, and the share of its time that
+//! they may take by default.
 //!
-//! Validations choose the weights that are kept, so their number is counted from the plan and never measured: a run repeats
-//! itself to the bit. Sample grids choose nothing and go by the clock.
+//! Validations choose the weights that are kept. Their number is therefore computed from the plan and never measured,
+//! so that a run repeats to the bit. Sample grids choose nothing, so their number depends on the clock.
 
 use crate::train::config::TrainSettings;
 
-/// What all of it takes, as a share of the time of the steps, before any of it was seen.
+/// Share of all overhead in the time of the steps, before any was measured.
 pub(crate) const SHARE: f64 = 0.12;
-/// How much longer an image takes in training, forward and backward, than in a validation.
+/// Ratio of an image's time in training, forward and backward, to its time in a validation.
 const STEP_TO_FORWARD: f64 = 3.0;
-/// Validations of a run.
+/// Default number of validations in a run.
 const VALIDATIONS: u64 = 20;
-/// Validations for whose sake each is of fewer images.
+/// Number of validations below which each validation has fewer images instead.
 const FEWEST_VALIDATIONS: f64 = 10.0;
-/// Fewer images than these tell too little.
+/// Smallest number of validation images: fewer say too little.
 const FEWEST_IMAGES: usize = 64;
-/// What probes may take, as a share of the time of the steps.
+/// Largest share of quick probes in the time of the steps.
 const PROBE_SHARE: f64 = 1.0 / 30.0;
-/// Share of a run's time that samples may take.
+/// Largest share of samples in a run's time.
 const DRAWING_SHARE: f64 = 1.0 / 30.0;
-/// Sample grids of a run.
+/// Default number of sample grids in a run.
 const GRIDS: u64 = 4;
-/// Fewest images of a grid that is drawn smaller for lack of time.
+/// Fewest images of a grid that is reduced for lack of time.
 const FEWEST_DRAWN: usize = 4;
 
-/// How validations and probes are planned where nothing is asked for.
+/// Default plan of validations and quick probes, for configs that don't set intervals.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValidationPlan {
-    /// Validation images that there are.
+    /// Number of available validation images.
     pub images: usize,
-    /// Fewest of them that a validation may have.
+    /// Fewest images in a validation.
     pub at_least: usize,
-    /// What validations may take, as a share of the time of the steps.
+    /// Largest share of validations in the time of the steps.
     pub share: f64,
-    /// Forward passes of an image that a probe costs; 0 where nothing is probed.
+    /// Cost of a quick probe, in forward passes of one image; 0 without probes.
     pub probe: f64,
-    /// Whether a probe comes with every validation.
+    /// Whether every validation is followed by a probe.
     pub always_probes: bool,
 }
 
@@ -47,12 +47,14 @@ impl Default for ValidationPlan {
 }
 
 impl ValidationPlan {
-    /// Of a classifier: the validation's accuracy chooses its weights, so all images count, and it may take longer.
+    /// Plan for a classifier with `images` validation images.
+    ///
+    /// The accuracy on these images chooses the weights, so a validation has all of them and may take longer.
     pub fn of_classifier(images: usize) -> Self {
         Self { images, at_least: images, share: 1.0 / 5.0, ..Self::default() }
     }
 
-    /// Of pretraining that validates so many `images` and probes at the cost of so many forward passes.
+    /// Plan for pretraining with `images` validation images and a quick probe that costs `probe` forward passes.
     pub fn of_pretraining(train: &TrainSettings, images: usize, probe: f64) -> Self {
         let all = Self { images, probe, always_probes: train.probe_images.is_some(), ..Self::default() };
         match train.eval_images {
@@ -61,31 +63,31 @@ impl ValidationPlan {
         }
     }
 
-    /// As this one, but each validation is on `images`, as earlier ones of the run were.
+    /// Plan with `images` in each validation, as in earlier validations of the run.
     #[must_use]
     pub fn on(self, images: usize) -> Self {
         let images = images.min(self.images);
         Self { images, at_least: images, ..self }
     }
 
-    /// Images that may be validated in all, in a run that trains on so many.
+    /// Images that can be validated in all, in a run that trains on `trained` images.
     fn affordable(&self, trained: f64) -> f64 {
         self.share * STEP_TO_FORWARD * trained
     }
 
-    /// Images of each validation of such a run.
+    /// Images of each validation in a run that trains on `trained` images.
     pub(super) fn images_of(&self, trained: f64) -> usize {
         let images = (self.affordable(trained) / FEWEST_VALIDATIONS) as usize;
         images.clamp(self.at_least.min(self.images), self.images)
     }
 
-    /// Validations of such a run.
+    /// Validations in a run that trains on `trained` images.
     pub(super) fn times(&self, trained: f64) -> u64 {
         let times = self.affordable(trained) / self.images_of(trained).max(1) as f64;
         (times as u64).clamp(1, VALIDATIONS)
     }
 
-    /// Probes of such a run; 0 where even one takes too long.
+    /// Quick probes in a run that trains on `trained` images; 0 if even one takes too long.
     pub(super) fn probings(&self, trained: f64) -> u64 {
         if self.always_probes || self.probe == 0.0 {
             return u64::MAX;
@@ -94,12 +96,12 @@ impl ValidationPlan {
     }
 }
 
-/// How sample grids are planned where nothing is asked for.
+/// Default plan of sample grids, for configs that don't set an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SamplePlan {
-    /// Grids of the run.
+    /// Number of grids in the run.
     pub grids: u64,
-    /// Images of each.
+    /// Number of images in each grid.
     pub images: usize,
 }
 
@@ -110,8 +112,10 @@ impl Default for SamplePlan {
 }
 
 impl SamplePlan {
-    /// Grids of `images` each in a run of `run` seconds, if `cost` are those of such a grid: fewer, and where even one takes
-    /// too long and `may_shrink`, a smaller one.
+    /// Plan of grids of `images` each in a run of `run` seconds, if such a grid takes `cost` seconds.
+    ///
+    /// It has fewer grids if they would take too long. If even one takes too long and `may_shrink`, that one is
+    /// smaller.
     pub fn within(run: f64, cost: f64, images: usize, may_shrink: bool) -> Self {
         let affordable = DRAWING_SHARE * run / cost.max(1e-9);
         if affordable >= 1.0 || !may_shrink {

@@ -1,25 +1,26 @@
-//! How long a run is: a budget in steps, epochs or minutes, and what is due at which step.
+//! Length of a run, from a budget in steps, epochs or minutes, and the steps at which something is due.
 //!
-//! Minutes become steps by measuring: once after the first steps and again at validation points only. Every such
-//! [`StepPlan`] is recorded, so a resumed run keeps to it and a run given the same plans repeats to the bit.
+//! A budget in minutes becomes steps by measurement: once after the first steps, and again at validation points only.
+//! Every such [`StepPlan`] is recorded, so that a resumed run keeps to it, and a run with the same plans repeats to the
+//! bit.
 
 use crate::train::config::TrainSettings;
 use crate::train::config::planned::StepPlan;
 use crate::train::config::schedule::Schedule;
 use crate::train::plan::overhead::{SamplePlan, ValidationPlan};
 
-/// Steps before the first plan: the first one is slower than the rest, so it does not count.
+/// Steps before the first plan. The first step is slower than the rest, so it does not count.
 const MEASURED_STEPS: u64 = 4;
-/// Share of the budget that measuring may take when steps are quick.
+/// Share of the budget that measuring may take if steps are fast.
 const MEASURED_SHARE: f64 = 0.01;
 
-/// Knows the end of the run and what is due at each step.
+/// Planner of a run: when the run ends and what is due at each step.
 #[derive(Clone, Debug)]
 pub struct Planner {
     schedule: Schedule,
     /// Steps and seconds of training at which the budget begins.
     begins: (u64, f64),
-    /// Seconds of the budget; none for steps and epochs, and for plans that are given.
+    /// Seconds of the budget; `None` for budgets in steps and epochs, and for plans from the config.
     seconds: Option<f64>,
     batch: usize,
     evaluation: ValidationPlan,
@@ -27,24 +28,26 @@ pub struct Planner {
     eval_every: Option<u64>,
     sample_every: Option<u64>,
     checkpoint_every: Option<u64>,
-    /// Step and seconds of steps from which the pace is measured.
+    /// Step, and seconds of steps, from which the speed is measured.
     mark: Option<(u64, f64)>,
 }
 
-/// Where a run of minutes stands.
+/// State of a run with a budget in minutes, from which the rest is planned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeBudget {
-    /// Seconds of training so far, of earlier sessions too.
+    /// Seconds of training so far, including earlier sessions.
     pub elapsed: f64,
-    /// Those of them that were steps.
+    /// Seconds of `elapsed` that were optimizer steps.
     pub steps: f64,
-    /// Seconds that what stands beside steps will still take.
+    /// Expected seconds of the remaining validations, probes, samples and checkpoints.
     pub ahead: f64,
 }
 
 impl Planner {
-    /// The planner of a run over `images` training images. `made` are the plans of a checkpoint: a resumed run of
-    /// minutes goes on planning from them, while plans in the config are followed as they are.
+    /// Planner of a run over `images` training images.
+    ///
+    /// `made` are the plans of a checkpoint: a resumed run of minutes goes on planning from them. Plans in the config
+    /// are followed unchanged.
     pub fn new(train: &TrainSettings, images: usize, made: &[StepPlan]) -> Self {
         let epoch = images as f64 / train.batch as f64;
         let warmup = match (train.warmup_steps, train.warmup_epochs) {
@@ -73,34 +76,36 @@ impl Planner {
         }
     }
 
-    /// As this one, with validations and probes as `evaluation` says, where the config gives no interval.
+    /// Sets the plan of validations and probes, for intervals that the config leaves open.
     pub fn evaluating(self, evaluation: ValidationPlan) -> Self {
         Self { evaluation, ..self }
     }
 
-    /// Draws sample grids as `drawing` says from now on, where the config gives no interval. They change no weights, so
-    /// they may go by the clock.
+    /// Sets the plan of sample grids from now on, if the config leaves their interval open.
+    ///
+    /// Sample grids change no weights, so their number may depend on the clock.
     pub fn draw(&mut self, drawing: SamplePlan) {
         self.drawing = drawing;
     }
 
-    /// The learning rates under the plans made so far.
+    /// Learning-rate schedule under the plans made so far.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
 
-    /// Plans of a budget of minutes; empty for other budgets.
+    /// Plans of a budget in minutes; empty for other budgets.
     pub fn plans(&self, train: &TrainSettings) -> &[StepPlan] {
         if train.minutes.is_some() { &self.schedule.plans } else { &[] }
     }
 
-    /// Seconds of the budget, where it is one of minutes that is planned by the clock.
+    /// Seconds of the budget, if it is one in minutes that is planned by the clock.
     pub fn seconds(&self) -> Option<f64> {
         self.seconds
     }
 
-    /// Steps of the whole run in the plan that is in force after `step` steps; none while the first are measured. In earlier
-    /// phases it is the first plan of the last one.
+    /// Steps of the whole run by the plan in force after `step` steps; `None` while the first steps are measured.
+    ///
+    /// For steps of earlier phases it is the first plan of the last phase.
     pub fn steps(&self, step: u64) -> Option<u64> {
         let step = step.max(self.begins.0);
         self.schedule.plans.iter().rev().find(|plan| plan.from_step <= step).map(|plan| plan.steps)
@@ -111,8 +116,9 @@ impl Planner {
         self.steps(step).is_some_and(|steps| step >= steps)
     }
 
-    /// To be asked after every step: whether the first plan of a budget of minutes is due, since the pace is known.
-    /// `elapsed` are the seconds of training so far, `steps` those of them that were steps.
+    /// Whether the first plan of a budget in minutes is due, since the speed is known; to be called after every step.
+    ///
+    /// `elapsed` are the seconds of training so far, `steps` the part of them that was optimizer steps.
     pub fn first_plan_is_due(&mut self, step: u64, elapsed: f64, steps: f64) -> bool {
         let Some(budget) = self.seconds else { return false };
         let Some((from, since)) = self.mark else {
@@ -123,14 +129,15 @@ impl Planner {
         self.schedule.plans.is_empty() && (measured || elapsed - self.begins.1 >= budget)
     }
 
-    /// To be asked at validation points: whether a budget of minutes is planned again there. A run that is over stays
-    /// over.
+    /// Whether a budget in minutes is due to be planned again after `step` steps; to be called at validation points.
+    ///
+    /// A run that is over stays over.
     pub fn new_plan_is_due(&self, step: u64) -> bool {
         let news = self.schedule.plans.last().is_some_and(|last| last.from_step < step);
         self.seconds.is_some() && !self.is_over(step) && news
     }
 
-    /// Plans a budget of minutes from the pace of the steps since the last plan; what stands beside steps is left room.
+    /// Plans a budget in minutes by the speed of the steps since the last plan, with time left for the overhead.
     pub fn plan(&mut self, step: u64, clock: TimeBudget) -> Option<StepPlan> {
         let budget = self.seconds?;
         let (from, since) = self.mark.filter(|(from, _)| *from < step)?;
@@ -147,7 +154,7 @@ impl Planner {
         self.due(step, self.eval_interval())
     }
 
-    /// Images of a validation.
+    /// Number of images in a validation.
     pub fn validated_images(&self) -> usize {
         match self.first_steps().filter(|_| self.eval_every.is_none()) {
             Some(steps) => self.evaluation.images_of(self.trained(steps)),
@@ -165,27 +172,27 @@ impl Planner {
         self.due(step, self.sample_interval())
     }
 
-    /// Validations in a run of `steps`, the one at its end counted.
+    /// Number of validations in a run of `steps`, including the one at its end.
     pub fn validations(&self, steps: u64) -> u64 {
         times(steps, self.eval_interval())
     }
 
-    /// Validations of the whole run, the one at its end counted; none while the first steps are measured.
+    /// Number of validations in the whole run, including the one at its end; `None` while the first steps are measured.
     pub fn planned_validations(&self) -> Option<u64> {
         self.first_steps().map(|steps| self.validations(steps))
     }
 
-    /// Quick probes in a run of `steps`.
+    /// Number of quick probes in a run of `steps`.
     pub fn probings(&self, steps: u64) -> u64 {
         self.probe_interval().map_or(0, |every| times(steps, Some(every)))
     }
 
-    /// Sample grids in a run of `steps`, the one at its end counted.
+    /// Number of sample grids in a run of `steps`, including the one at its end.
     pub fn grids(&self, steps: u64) -> u64 {
         times(steps, self.sample_interval())
     }
 
-    /// Images of a sample grid.
+    /// Number of images in a sample grid.
     pub fn drawn_images(&self) -> usize {
         self.drawing.images
     }
@@ -195,12 +202,12 @@ impl Planner {
         self.due(step, self.checkpoint_every.or_else(|| self.eval_interval()))
     }
 
-    /// Checkpoints in a run of `steps`, the one at its end counted.
+    /// Number of checkpoints in a run of `steps`, including the one at its end.
     pub fn savings(&self, steps: u64) -> u64 {
         times(steps, self.checkpoint_every.or_else(|| self.eval_interval()))
     }
 
-    /// Whether a row of metrics is due after `step` steps: about 2000 in a run.
+    /// Whether a row of metrics is due after `step` steps; there are about 2000 in a run.
     pub fn logs(&self, step: u64) -> bool {
         self.due(step, self.share(2000, u64::MAX).or(Some(1)))
     }
@@ -214,7 +221,7 @@ impl Planner {
         self.eval_every.or_else(|| self.share(times, 1000))
     }
 
-    /// A multiple of the interval of validations; none where nothing is probed.
+    /// Interval of quick probes, a multiple of that of validations; `None` without probes.
     fn probe_interval(&self) -> Option<u64> {
         let (steps, every) = (self.first_steps()?, self.eval_interval().filter(|every| *every > 0)?);
         let validations = times(steps, Some(every));
@@ -229,12 +236,12 @@ impl Planner {
         self.schedule.plans.first().map(|first| first.steps - self.begins.0)
     }
 
-    /// Images that so many steps train on.
+    /// Images that `steps` steps train on.
     fn trained(&self, steps: u64) -> f64 {
         steps as f64 * self.batch as f64
     }
 
-    /// The interval that divides the first plan into `parts`, so that later plans do not move it.
+    /// Interval that divides the first plan into `parts`, so that later plans do not change it.
     fn share(&self, parts: u64, most: u64) -> Option<u64> {
         self.first_steps().map(|steps| steps.div_ceil(parts.max(1)).clamp(1, most))
     }
@@ -244,7 +251,7 @@ impl Planner {
     }
 }
 
-/// How often something comes in `steps` that is due every so many of them, and at the end.
+/// Number of times in `steps` for something that is due every `every` steps and at the end.
 fn times(steps: u64, every: Option<u64>) -> u64 {
     every.filter(|every| *every > 0).map_or(1, |every| steps.div_ceil(every))
 }
@@ -299,7 +306,7 @@ mod tests {
         assert_eq!(again, StepPlan { from_step: 20, steps: 20 + 26 });
         assert!(planner.is_over(46) && !planner.is_over(45) && !planner.new_plan_is_due(46));
         assert_eq!(planner.plans(&config), [first, again]);
-        // Given back, the plans are followed without a clock.
+        // Plans in the config are followed without a clock.
         let repeat = TrainSettings { plan: vec![first, again], ..config };
         let mut same = Planner::new(&repeat, 1000, &[]);
         assert!(!same.first_plan_is_due(4, 1000.0, 1000.0) && !same.new_plan_is_due(20));
@@ -331,23 +338,23 @@ mod tests {
         let all = |images| ValidationPlan { images, ..ValidationPlan::default() };
         let (often, images, _) = planned(20_000, None, all(512));
         assert_eq!((often.len(), often[0], images), (20, 1000, 512));
-        // 2000 · 4 images of training cost as much as 24,000 forward, a fifteenth of which is 1600.
+        // 2000 · 4 images of training cost as much as 24,000 forward passes; a fifteenth of that is 1600.
         let (due, images, _) = planned(2000, None, all(512));
         assert_eq!((due.len(), images), (10, 160));
         let (due, images, _) = planned(2000, None, ValidationPlan { at_least: 512, ..all(512) });
         assert_eq!((due.len(), images), (3, 512));
-        // Never on fewer than 64, as long as there are so many.
+        // Never on fewer than 64, if there are that many.
         assert_eq!(planned(100, None, all(512)).1, 64);
         assert_eq!(planned(100, None, all(20)).1, 20);
-        // What was asked for is done, whatever it takes.
+        // An interval in the config is kept, whatever it costs.
         assert_eq!(planned(100, Some(30), all(512)).0, [30, 60, 90, 100]);
         assert_eq!(planned(100, Some(30), all(512)).1, 512);
         // Never more than 1000 steps apart.
         assert_eq!(planned(50_000, None, all(16)).0.len(), 50);
-        // Probes have a share of their own, and come with a validation.
+        // Probes have a share of their own, and follow a validation.
         let (due, _, probed) = planned(2000, None, ValidationPlan { probe: 200.0, ..all(20) });
         assert_eq!((due.len(), probed), (20, vec![500, 1000, 1500, 2000]));
-        // Not even one, where that takes more than their share.
+        // There is none if even one takes more than their share.
         assert_eq!(planned(2000, None, ValidationPlan { probe: 801.0, ..all(20) }).2, Vec::<u64>::new());
         assert_eq!(planned(2000, None, ValidationPlan { probe: 801.0, always_probes: true, ..all(20) }).2.len(), 20);
         // An extended run keeps the images of its validations, however long it becomes.

@@ -1,4 +1,4 @@
-//! What a budget of minutes is best spent on: image size, colours and network, where they are not given, by one table and
+//! Best use of a budget in minutes: image size, colours and network, if the config leaves them open, from a table and
 //! the speed of this machine.
 
 use crate::Result;
@@ -7,54 +7,59 @@ use crate::image::ImageSize;
 use crate::model::{ModelConfig, Objective};
 use crate::train::config::{OptimizerSettings, RunConfig};
 
-/// A size and what it takes to learn it.
+/// Image size, palette and network, and the number of images from which they are worth it.
 #[derive(Clone, Copy, Debug)]
 struct Rung {
     /// Image side.
     side: usize,
-    /// Colours of the palette, of RGB and of grey images.
+    /// Colours of the palette, for RGB and for grey images.
     colors: [usize; 2],
-    /// The network: width, blocks, heads.
+    /// Width, blocks and heads of the network.
     network: (usize, usize, usize),
-    /// Images that a run must see for this size to be worth it: from there on the likelihood is as far below the best
-    /// baseline as that of the rung before.
+    /// Images that a run must see for this size to be worth it.
+    ///
+    /// From there on the likelihood is as far below the best baseline as that of the rung before.
     from: f64,
 }
 
-/// Where a size begins to be worth its time is estimated from short runs on emoji; `studies/sizing.py` measures it. The first
-/// rung is for every budget.
+/// Sizes in ascending order; the first one is for every budget.
+///
+/// The values of `from` are estimated from short runs on emoji; `studies/sizing.py` measures them.
 const TABLE: [Rung; 3] = [
     Rung { side: 16, colors: [64, 16], network: (128, 6, 4), from: 0.0 },
     Rung { side: 24, colors: [128, 16], network: (128, 6, 4), from: 25_000.0 },
     Rung { side: 32, colors: [256, 16], network: (128, 6, 4), from: 60_000.0 },
 ];
 
-/// For tiles of large pictures, of which judging one takes many: on textures as good as larger networks on larger tiles.
+/// Size for tiles of large pictures. Judging a picture takes many tiles; on textures this one is as good as larger
+/// networks on larger tiles.
 const TILES: [Rung; 1] = [Rung { side: 16, colors: [64, 16], network: (64, 4, 4), from: 0.0 }];
 
-/// Side of tiles where none is given.
+/// Default side of tiles.
 pub(in crate::train) const TILE: usize = TILES[0].side;
 
-/// A run that sees fewer images than these learns most by small and bold steps.
+/// Images of a run below which it learns most by small batches and high learning rates.
 const SHORT: f64 = 60_000.0;
-/// Images of such a step.
+/// Batch size of such a short run.
 const SHORT_BATCH: usize = 8;
-/// Learning rates of such a step, Muon's and Adam's.
+/// Learning rates of such a short run, Muon's and Adam's.
 const SHORT_RATES: [f64; 2] = [0.02, 3e-3];
-/// Share of a budget that steps have.
+/// Share of steps in a budget.
 const STEPS: f64 = 0.88;
 
-/// What a budget was sized to.
+/// Sizes that a budget has decided.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::train) struct Sized {
-    /// Colours of the palette, or as many as the images have; none where the config gives them.
+    /// Colours of the palette, an upper limit if the images have fewer; `None` if the config sets them.
     pub colors: Option<usize>,
-    /// What to tell of it.
+    /// Message about the choice.
     pub told: String,
 }
 
-/// Fills what the `config` of a run of minutes leaves open of image size and network, for `images`; none where it leaves
-/// nothing open or the budget is no time. `speed` gives the images that a network trains on in a second here.
+/// Decides the image size and network that the `config` of a run of minutes leaves open, for `images`.
+///
+/// It returns `None` if nothing is open or the budget is not in minutes. `speed` returns the images per second that a
+/// network trains on here.
 ///
 /// # Errors
 /// As `speed`.
@@ -88,7 +93,7 @@ pub(in crate::train) fn size(
     let seen = |rung: &Rung| first_seen * work(&first) / work(&network(rung));
     let own = images.own_size().map_or(usize::MAX, |size| size.height.min(size.width));
     let fits = |rung: &&Rung| match config.model.n_px {
-        // Of a size that is given, the nearest rung below has the colours.
+        // For a given image size, the nearest rung below it decides the colours.
         Some(n_px) => rung.side <= n_px.height.max(table[0].side),
         None => rung.side <= own.max(table[0].side) && seen(rung) >= rung.from,
     };
@@ -99,7 +104,7 @@ pub(in crate::train) fn size(
     let mut steps = String::new();
     if opens_network {
         set_network(config, &rung);
-        // Measured on this network.
+        // The short runs were measured on this network.
         if seen < SHORT {
             steps = small_steps(config);
         }
@@ -120,7 +125,7 @@ fn set_network(config: &mut RunConfig, rung: &Rung) {
     (model.n_embd, model.n_layer, model.n_head) = (Some(n_embd), Some(n_layer), model.n_head.or(Some(n_head)));
 }
 
-/// Sets the step of a short run, where the recipe is to choose it; gives what to tell of it.
+/// Sets batch size and learning rates of a short run, if the recipe decides them; returns a message about it.
 fn small_steps(config: &mut RunConfig) -> String {
     let is_given = |key: &str| config.explicit.all.get(key).is_some();
     let (batch, lr, own_rate) =
@@ -142,7 +147,7 @@ fn small_steps(config: &mut RunConfig) -> String {
     if told.is_empty() { String::new() } else { format!("; for so short a run: {}", told.join(", ")) }
 }
 
-/// The arithmetic of an image in training, in proportion: products with weights, and attention over what comes before.
+/// Relative arithmetic of an image in training: products with weights, and attention to earlier positions.
 fn work(network: &ModelConfig) -> f64 {
     let (t, c, l) = (network.n_ctx() as f64, network.n_embd as f64, network.n_layer as f64);
     let weights = l * (4.0 * c * c + 2.0 * c * network.n_inner as f64) + c * network.n_vocab as f64;
@@ -150,7 +155,7 @@ fn work(network: &ModelConfig) -> f64 {
     t * (weights + l * 2.0 * c * reach)
 }
 
-/// Two digits.
+/// Rounds to two digits.
 fn round(images: f64) -> f64 {
     let unit = 10f64.powf(images.max(1.0).log10().floor() - 1.0).max(1.0);
     (images / unit).round() * unit
@@ -179,7 +184,7 @@ mod tests {
         assert_eq!([side(0.2, 10.0), side(2.0, 100.0)], [16, 16]);
         let sides: Vec<usize> = [2.0, 20.0, 200.0, 2000.0].map(|minutes| side(minutes, 300.0)).into();
         assert!(sides.is_sorted() && sides[0] < sides[3], "{sides:?}");
-        // Emoji have 32 pixels.
+        // Emoji are 32 pixels wide.
         assert_eq!(side(1e6, 1e4), 32);
         assert_eq!(side(4.0, 500.0), side(8.0, 250.0));
     }

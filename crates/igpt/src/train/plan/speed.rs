@@ -1,4 +1,4 @@
-//! How quickly this machine trains a network, from a short try.
+//! Training speed of this machine, from a short trial.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,14 +14,16 @@ use crate::train::plan::memory;
 use crate::train::plan::planner::Planner;
 use crate::train::trainer::accumulation::{GradientAccumulation, micro_batch};
 
-/// How long it is tried.
+/// Duration of the trial.
 const TRIED: Duration = Duration::from_millis(700);
 
-/// Images that the `rank`th of `size` ranks trains on in a second, of `network` as `train` says, in steps of its part of
-/// the batch and in the bytes that are `left` to it, where that is known. Nothing is kept of the try.
+/// Images per second that rank `rank` of `size` trains on, in steps of its part of the batch.
+///
+/// It trains `network` as `train` says, within `left` bytes of memory, if that is known. The trial leaves nothing
+/// behind.
 ///
 /// # Errors
-/// When it can't be trained in that memory, as [`memory::fitting`] says, and as opening an engine to train.
+/// When the network can't be trained in that memory, as in [`memory::fitting`], and as opening an engine to train.
 pub(in crate::train) fn images_per_second(
     network: &ModelConfig,
     train: &TrainSettings,
@@ -33,7 +35,7 @@ pub(in crate::train) fn images_per_second(
     memory::expect_batch_fits(left, network.n_ctx(), train.batch, size)?;
     let options = memory::fitting(left, network, &train, FinetuneObjective::default(), (rank, size))?;
     let (images, groups) = (train.batch / size, options.gradient_groups);
-    // Zeros take the same time as any weights.
+    // Zeros take the same time as any other weights.
     let weights = vec![0.0; ParamLayout::new(network).parameters()];
     let mut engine = open_training(network, &weights, &options)?;
     drop(weights);

@@ -1,4 +1,4 @@
-//! Pictures that a run draws on its way: samples, and completions of validation images.
+//! Pictures drawn during a run: samples, and completions of validation images.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::formats::png;
 use crate::palette::Quantizer;
 use crate::{generate, image};
 
-/// One of so many images of a sample grid is completed beside it.
+/// Ratio of the images in a sample grid to those completed beside it.
 pub(super) const COMPLETED: usize = 4;
 
 pub(super) fn sample_grid(
@@ -30,7 +30,7 @@ pub(super) fn sample_grid(
     png::save(path, &grid, &text)
 }
 
-/// Completes the upper halves of a quarter as many validation images: what was given, two completions, the original.
+/// Completes the upper halves of a quarter as many validation images: the given half, two completions, the original.
 pub(super) fn completion_grid(
     engine: &dyn Engine,
     quantizer: &Quantizer,

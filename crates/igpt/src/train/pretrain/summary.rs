@@ -1,4 +1,4 @@
-//! What a run of pretraining came to, and the card of its model.
+//! Summary of a pretraining run, and the card of its model.
 
 use std::path::PathBuf;
 
@@ -15,64 +15,64 @@ use crate::train::trainer::rows::bits_per_dim;
 use crate::train::trainer::steps::LoopOutcome;
 use crate::train::trainer::time_spent::TimeSpent;
 
-/// What a run came to.
+/// Results of a pretraining run: losses, baselines, times and paths.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PretrainSummary {
-    /// Optimiser steps taken, of earlier sessions too.
+    /// Optimizer steps taken, including earlier sessions.
     pub steps: u64,
-    /// Whether it was stopped from outside before its end.
+    /// Whether the run was stopped from outside before its end.
     pub stopped: bool,
-    /// What was predicted.
+    /// Training objective: next pixel or masked pixels.
     pub objective: Objective,
-    /// Nats per token of the last step's batch.
+    /// Training loss of the last step's batch, in nats per token.
     pub train_loss: Option<f64>,
-    /// Whether it ended before its budget, since the validation loss no longer fell.
+    /// Whether early stopping ended the run before its budget, since the validation loss no longer fell.
     pub ended_early: bool,
-    /// Nats per token of the finished model on the validation images.
+    /// Validation loss of the finished model, in nats per token.
     pub validation_loss: Option<f64>,
-    /// The same in bits per dim.
+    /// Validation loss of the finished model, in bits per dim.
     pub bits_per_dim: Option<f64>,
-    /// Lowest validation loss.
+    /// Lowest validation loss, in nats per token.
     pub best_validation_loss: Option<f64>,
-    /// Steps taken when it was lowest.
+    /// Step with the lowest validation loss.
     pub best_step: Option<u64>,
-    /// Steps taken by the finished model's weights.
+    /// Step whose weights the finished model has.
     pub kept_step: u64,
-    /// Tokens trained on, of earlier sessions too.
+    /// Tokens trained on, including earlier sessions.
     pub tokens: u64,
-    /// Seconds of training, of earlier sessions too; validations, samples and checkpoints included.
+    /// Seconds of training, including earlier sessions, validations, samples and checkpoints.
     pub seconds: f64,
-    /// What these were spent on.
+    /// Seconds of training by activity.
     pub seconds_by_part: TimeSpent,
     /// Tokens trained on per second since this start or resume.
     pub tokens_per_second: f64,
-    /// Trainable parameters.
+    /// Number of trainable parameters.
     pub parameters: usize,
-    /// Colours of the palette.
+    /// Number of colours of the palette.
     pub n_vocab: usize,
-    /// Images that could not be decoded.
+    /// Number of images that could not be decoded.
     pub damaged_images: usize,
-    /// The models that only count on the same validation images, of an autoregressive run with some.
+    /// N-gram baselines on the same validation images; only for an autoregressive run with such images.
     pub baselines: Option<RunBaselines>,
-    /// How the finished model stands against them, and what to do where it is worse.
+    /// Comparison of the finished model with the baselines, with advice if it is worse.
     pub verdict: Option<Verdict>,
-    /// The run directory.
+    /// Path of the run directory.
     pub run: PathBuf,
-    /// The model directory in it.
+    /// Path of the model directory in the run directory.
     pub model: PathBuf,
-    /// The newest checkpoint.
+    /// Path of the newest checkpoint.
     pub checkpoint: Option<PathBuf>,
 }
 
 impl PretrainSummary {
-    /// The finished model has the weights of `step`, whose validation loss was `loss`.
+    /// Notes that the finished model has the weights of `step`, whose validation loss was `loss`.
     pub(super) fn kept(&mut self, step: u64, loss: f64, channels: usize) {
         self.kept_step = step;
         (self.validation_loss, self.bits_per_dim) = (Some(loss), Some(bits_per_dim(loss, channels)));
     }
 
-    /// Holds the finished model against `baselines`, which the run keeps; `last` was the last validation loss.
+    /// Compares the finished model with `baselines` and saves them in the run; `last` is the last validation loss.
     pub(super) fn judge(
         &mut self,
         baselines: RunBaselines,

@@ -1,4 +1,4 @@
-//! The baselines of a run, kept beside it: what its validation loss must pass.
+//! N-gram baselines of a run, stored beside it: its validation loss should be lower than theirs.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,29 +9,29 @@ use crate::palette::Quantizer;
 use crate::train::run::dir::RunDir;
 use crate::{Result, files};
 
-/// Pixels of training images that are counted at most: some seconds of one core.
+/// Largest number of training pixels that are counted: some seconds of one core.
 const PIXELS: usize = 20_000_000;
-/// Training images that are counted at most where they must be decoded for it.
+/// Largest number of training images that are counted if they must be decoded first.
 const IMAGES: usize = 4096;
-/// Tiles that are counted, of a model that reads these: each takes the decoding of its picture.
+/// Number of tiles that are counted for a model of tiles: each requires the decoding of its picture.
 const TILES: usize = 2048;
 
-/// `baselines.json` of a run: nats per token of the models that only count, on its validation images.
+/// N-gram baselines of a run on its validation images, as stored in `baselines.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RunBaselines {
-    /// The scores.
+    /// Negative log-likelihoods of the baselines, in nats per token.
     #[serde(flatten)]
     pub scores: BaselineScores,
-    /// Training images that were counted.
+    /// Number of training images that were counted.
     pub counted: usize,
-    /// Training images that there are.
+    /// Number of training images in the data set.
     pub images: usize,
 }
 
 impl RunBaselines {
-    /// Counts the training images, or an even choice of them, and scores `validation`.
+    /// Fits the baselines to the training images, or to an even choice of them, and scores `validation`.
     ///
     /// # Errors
     /// When images can't be read.
@@ -47,10 +47,10 @@ impl RunBaselines {
         Ok(Self { scores: counts.score(validation), counted: counted.len(), images: train.len() })
     }
 
-    /// Keeps them in the run directory.
+    /// Saves the baselines in the run directory.
     ///
     /// # Errors
-    /// When they can't be written.
+    /// When the file can't be written.
     pub fn save(&self, run: &RunDir) -> Result<()> {
         files::write(&run.baselines(), &serde_json::to_vec(self).expect("plain values have a JSON form"))
     }

@@ -1,5 +1,5 @@
-//! Whether two runs are the same run: every byte of weights, moments and position, and every metric but those of the
-//! clock and the machine.
+//! Comparison of two runs: every byte of weights, moments and position, and every metric except those of the clock and
+//! the machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use crate::train::config::WITHOUT_EFFECT;
 use crate::train::trainer::metrics::MEASURED;
 use crate::{Error, Result, files};
 
-/// What two runs have in common.
+/// Comparison of two runs, file by file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunComparison {
-    /// Each file compared.
+    /// Comparison of each file.
     pub files: Vec<FileComparison>,
 }
 
-/// One file of both runs.
+/// Comparison of one file of two runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FileComparison {
-    /// Its place in the run directory.
+    /// Name of the file: its path in the run directory, or its role in the checkpoint.
     pub name: String,
-    /// Bytes compared: of the larger one, after what is of the clock and the machine has been left out.
+    /// Bytes compared, in the larger of the two files, without entries that depend on the clock and the machine.
     pub bytes: u64,
     /// Bytes that differ.
     pub differing: u64,
@@ -58,12 +58,12 @@ impl RunComparison {
         Ok(Self { files })
     }
 
-    /// Bytes compared in all.
+    /// Bytes compared, over all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Bytes that differ in all.
+    /// Bytes that differ, over all files.
     pub fn differing(&self) -> u64 {
         self.files.iter().map(|file| file.differing).sum()
     }
@@ -89,7 +89,7 @@ fn bytes(name: &str, a: &Path, b: &Path) -> Result<FileComparison> {
     Ok(compared(name, &a?, &b?))
 }
 
-/// As [`bytes`], after `keep` has left out what may differ.
+/// Compares like [`bytes`], after `keep` has removed entries that may differ.
 fn texts(name: &str, a: &Path, b: &Path, keep: &dyn Fn(&str) -> Option<String>) -> Result<FileComparison> {
     let read = |path: &Path| {
         let text = files::read_to_string(path)?;
@@ -103,7 +103,7 @@ fn compared(name: &str, a: &[u8], b: &[u8]) -> FileComparison {
     FileComparison { name: name.into(), bytes: a.len().max(b.len()) as u64, differing: differing as u64 }
 }
 
-/// Rows without what the clock and the machine say.
+/// Rows of metrics without the columns that depend on the clock and the machine.
 fn metrics(text: &str) -> Option<String> {
     let row = |line: &str| {
         let mut row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).ok()?;
@@ -113,7 +113,7 @@ fn metrics(text: &str) -> Option<String> {
     text.lines().map(row).collect()
 }
 
-/// A checkpoint's description in today's form, without the time, and without the settings that don't change a bit.
+/// Metadata of a checkpoint in the present form, without the time and the settings that don't change a bit.
 fn meta(text: &str) -> Option<String> {
     let mut table = with_todays_config(text.parse().ok()?).ok()?;
     table.remove("elapsed_s");

@@ -1,4 +1,4 @@
-//! How the training of a run went, as its directory tells.
+//! Course of a run's training, read from its directory.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,9 @@ use crate::train::config::RunConfig;
 use crate::train::run::dir::RunDir;
 use crate::train::trainer::metrics::Metrics;
 
-/// How the training in the run directory `run` went; nothing is known of a model directory, or of what can't be read.
+/// Reads the course of the training in the run directory `run`.
+///
+/// Fields are empty for a model directory, and for files that can't be read.
 pub fn course(run: &Path) -> TrainingCourse {
     let run = RunDir::detached(run);
     let rows = if run.metrics().is_file() { Metrics::read(&run.metrics()).unwrap_or_default() } else { Vec::new() };

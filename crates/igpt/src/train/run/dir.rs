@@ -1,5 +1,5 @@
-//! The run directory: what lies where, that nobody's run is overwritten unasked or for nothing, and that one process
-//! trains in it at a time.
+//! Run directory: the paths of its files, protection from unintended overwriting, and the lock of the process that
+//! trains in it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -11,29 +11,29 @@ use crate::text::one_line;
 use crate::train::run::lock::{self, Lock};
 use crate::{Error, Result, files};
 
-/// What to do about a run directory that may be there already.
+/// Mode of starting a run, for a run directory that may already exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// It must not be there (or be empty).
+    /// Start a new run: the directory must not exist, or be empty.
     New,
-    /// What an earlier run left in it goes as soon as the new one begins to train.
+    /// Replace an earlier run; it is removed as soon as the new one begins to train.
     Overwrite,
-    /// The run in it goes on from its newest whole checkpoint.
+    /// Resume the run in the directory from its newest undamaged checkpoint.
     Resume,
 }
 
-/// The directory of one run.
+/// Directory of one run.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     root: PathBuf,
     lock: Option<Lock>,
-    /// Whether another process writes it.
+    /// Whether another process writes the directory.
     detached: bool,
-    /// Whether an earlier run is in it that goes when this one begins.
+    /// Whether an earlier run in the directory is removed when this one begins.
     overwrites: bool,
 }
 
-/// Everything that a run (or a report on it) writes.
+/// All files that a run, or a report on it, writes.
 const FILES: [&str; 7] = [
     "config.resolved.toml",
     "preprocessor_config.json",
@@ -44,17 +44,18 @@ const FILES: [&str; 7] = [
     "summary.json",
 ];
 const FOLDERS: [&str; 4] = ["checkpoints", "samples", "model", "probe"];
-/// Where the runs of a learning rate search lie, beforehand.
+/// Directory of the runs of a learning-rate search.
 pub(crate) const LR_SEARCH: &str = "lr-search";
 
 impl RunDir {
-    /// Makes or takes over `root`, and keeps other processes from training in it until the last clone is dropped. What
-    /// an earlier run left there stays until the new one begins to train.
+    /// Creates or takes over `root`, and locks it against other training processes until the last clone is dropped.
+    ///
+    /// An earlier run in it stays until the new one begins to train.
     ///
     /// # Errors
-    /// When there is something in `root` and `start` is `New`; when there is no run and `start` is `Resume`; when
-    /// `start` is `Overwrite` and what is there is no run; when another process is training in it; when the directory
-    /// can't be written to.
+    /// When `root` is not empty and `start` is `New`; when there is no run and `start` is `Resume`; when `start` is
+    /// `Overwrite` and `root` holds something that is not a run; when another process is training in it; when the
+    /// directory can't be written to.
     pub fn open(root: impl Into<PathBuf>, start: Start) -> Result<Self> {
         let mut run = Self { root: root.into(), lock: None, detached: false, overwrites: start == Start::Overwrite };
         if start != Start::New && run.config().exists() {
@@ -65,7 +66,7 @@ impl RunDir {
         if run.lock.is_none() {
             run.lock = Lock::take(&run.root)?;
         }
-        // Found out now, not after an hour of training.
+        // Fails now, not after an hour of training.
         let probe = run.root.join(".writable");
         File::create(&probe).map_err(Error::io(&run.root))?;
         fs::remove_file(&probe).map_err(Error::io(&probe))?;
@@ -89,7 +90,7 @@ impl RunDir {
         }
     }
 
-    /// Training begins or goes on, now that nothing is left to refuse: removes the run to be overwritten.
+    /// Begins or resumes training, after everything that can be refused was checked: removes the run to be overwritten.
     ///
     /// # Errors
     /// When something can't be removed or made.
@@ -98,7 +99,7 @@ impl RunDir {
             self.clear()?;
             remove_folder(&self.root.join(LR_SEARCH))?;
         }
-        // It is not over any more.
+        // The run is not over any more.
         remove_file(&self.summary())?;
         for path in [self.checkpoints(), self.root.join("samples")] {
             fs::create_dir_all(&path).map_err(Error::io(&path))?;
@@ -106,8 +107,8 @@ impl RunDir {
         Ok(())
     }
 
-    /// As [`RunDir::begin`] of a run whose learning rate was searched beforehand: the search stays, and the directory
-    /// is as if there had never been another run.
+    /// Like [`RunDir::begin`] after a learning-rate search: keeps the search, and removes every other run from the
+    /// directory.
     ///
     /// # Errors
     /// When something can't be removed.
@@ -115,26 +116,25 @@ impl RunDir {
         if self.overwrites { self.clear() } else { Ok(()) }
     }
 
-    /// The directory of a run that is written detached, by rank 0 or not at all: it is neither looked at nor logged
-    /// to.
+    /// Run directory that rank 0 or no process writes; it is neither checked nor logged to.
     pub fn detached(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), lock: None, detached: true, overwrites: false }
     }
 
-    /// Whether it is written elsewhere.
+    /// Whether another process writes the directory.
     pub(crate) fn is_detached(&self) -> bool {
         self.detached
     }
 
-    /// The directory of a run that is only watched: it may not be there yet, and another process may train in it.
+    /// Run directory to watch: it may not exist yet, and another process may train in it.
     pub fn watch(root: impl Into<PathBuf>) -> Self {
         Self::detached(root)
     }
 
-    /// The run in `root`, only to be read: another process may be training in it.
+    /// Opens the run in `root` read-only; another process may be training in it.
     ///
     /// # Errors
-    /// When there is none.
+    /// When `root` is not a run directory.
     pub fn open_readonly(root: impl Into<PathBuf>) -> Result<Self> {
         let run = Self::detached(root);
         match run.config().exists() {
@@ -148,7 +148,7 @@ impl RunDir {
         }
     }
 
-    /// Whether there is anything but a finished search for a learning rate and the empty folders of a run that
+    /// Whether the directory holds anything but a finished learning-rate search and the empty folders of a run that
     /// failed before it began.
     fn is_taken(&self) -> Result<bool> {
         let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
@@ -173,42 +173,42 @@ impl RunDir {
         FILES.iter().try_for_each(|name| remove_file(&self.root.join(name)))
     }
 
-    /// The directory itself.
+    /// Path of the run directory itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// `config.resolved.toml`: the config with nothing left open.
+    /// Path of `config.resolved.toml`: the config with nothing left open.
     pub fn config(&self) -> PathBuf {
         self.root.join("config.resolved.toml")
     }
 
-    /// `preprocessor_config.json`: the palette.
+    /// Path of `preprocessor_config.json`: the palette.
     pub fn palette(&self) -> PathBuf {
         self.root.join("preprocessor_config.json")
     }
 
-    /// `metrics.jsonl`.
+    /// Path of `metrics.jsonl`: the metrics.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
     }
 
-    /// `checkpoints/`.
+    /// Path of `checkpoints/`.
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
     }
 
-    /// `samples/step-00001000.png`.
+    /// Path of a step's sample grid, such as `samples/step-00001000.png`.
     pub fn sample(&self, step: u64) -> PathBuf {
         self.root.join("samples").join(format!("step-{step:08}.png"))
     }
 
-    /// `samples/completions-00001000.png`.
+    /// Path of a step's completions, such as `samples/completions-00001000.png`.
     pub fn completions(&self, step: u64) -> PathBuf {
         self.root.join("samples").join(format!("completions-{step:08}.png"))
     }
 
-    /// Pictures drawn while it trained, by step: `step-…` of the samples, `completions-…` of the completions.
+    /// Pictures drawn during training, with their steps; `kind` is `step-` for samples, `completions-` for completions.
     pub fn pictures(&self, kind: &str) -> Vec<(u64, PathBuf)> {
         let Ok(entries) = fs::read_dir(self.root.join("samples")) else { return Vec::new() };
         let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix(kind)?.strip_suffix(".png")?.parse().ok();
@@ -218,22 +218,24 @@ impl RunDir {
         pictures
     }
 
-    /// `train.log`.
+    /// Path of `train.log`.
     pub fn log_file(&self) -> PathBuf {
         self.root.join("train.log")
     }
 
-    /// `baselines.json`: what a page computed of the models that only count.
+    /// Path of `baselines.json`: the n-gram baselines of the run's validation images.
     pub fn baselines(&self) -> PathBuf {
         self.root.join("baselines.json")
     }
 
-    /// `summary.json`: what the run came to. Only a run that is over has one.
+    /// Path of `summary.json`: the results of the run.
+    ///
+    /// Only a run that is over has one.
     pub fn summary(&self) -> PathBuf {
         self.root.join("summary.json")
     }
 
-    /// Writes what the run came to, now that it is over.
+    /// Writes the summary of the run, which is now over.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -242,17 +244,17 @@ impl RunDir {
         files::write(&self.summary(), (text + "\n").as_bytes())
     }
 
-    /// Whether a process trains in it.
+    /// Whether a process is training in the directory.
     pub fn is_training(&self) -> bool {
         Lock::is_held(&self.root)
     }
 
-    /// `model/`: the directory that the run stands for wherever a model is asked for.
+    /// Path of `model/`: the model that a run directory stands for wherever a model is expected.
     pub fn model(&self) -> PathBuf {
         self.root.join("model")
     }
 
-    /// Appends a line to `train.log`. A full disk must not stop training, so failures are passed over.
+    /// Appends a line to `train.log`, ignoring failures: a full disk must not stop training.
     pub fn log(&self, line: &str) {
         if self.detached {
             return;
@@ -264,12 +266,12 @@ impl RunDir {
     }
 }
 
-/// Removes a folder and what is in it, if it is there.
+/// Removes a folder and its contents, if it exists.
 fn remove_folder(path: &Path) -> Result<()> {
     gone(fs::remove_dir_all(path)).map_err(Error::io(path))
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 fn remove_file(path: &Path) -> Result<()> {
     gone(fs::remove_file(path)).map_err(Error::io(path))
 }
@@ -346,7 +348,7 @@ mod tests {
         drop(run);
         assert!(RunDir::open(dir.path(), Start::Resume).is_err());
         drop(clone);
-        // What the lock left behind is stale.
+        // A lock file without its process is stale.
         RunDir::open(dir.path(), Start::Resume).unwrap();
     }
 

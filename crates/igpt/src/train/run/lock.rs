@@ -1,7 +1,7 @@
-//! One trainer at a time in a run directory.
+//! Lock of a run directory: one trainer at a time.
 //!
-//! The lock is the operating system's on the open file `.lock`, which goes with the process however that ends: a file
-//! that a killed run left behind is stale and holds nobody up. What is written in it only tells who holds it.
+//! It is the operating system's lock on the open file `.lock`, which ends with the process in any case. A file that a
+//! killed run left behind is therefore stale and blocks nobody. Its contents only name the holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use crate::{Error, Result, files, machine};
 
-/// Its name in the run directory.
+/// Name of the lock file in the run directory.
 pub(in crate::train) const NAME: &str = ".lock";
 
-/// How often a held lock is tried again before it counts as a trainer's.
+/// Number of attempts to take a held lock before it counts as a trainer's.
 const PATIENCE: usize = 5;
 
-/// Held until the last clone is dropped.
+/// Lock that is held until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(in crate::train) struct Lock {
     _held: Arc<File>,
@@ -26,11 +26,11 @@ pub(in crate::train) struct Lock {
 impl Lock {
     /// Whether a process holds the lock of the run in `root`.
     pub(in crate::train) fn is_held(root: &Path) -> bool {
-        // Shared, so that two that look don't see each other.
+        // A shared lock, so that two such checks don't see each other.
         files::open(&root.join(NAME)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Takes the lock of the run in `root`; none where the file system has no locks.
+    /// Takes the lock of the run in `root`; `None` if the file system has no locks.
     ///
     /// # Errors
     /// When another process holds it, and when the file can't be made.
@@ -38,7 +38,7 @@ impl Lock {
         let path = root.join(NAME);
         let open = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
         let mut file = open.map_err(Error::io(&path))?;
-        // Whoever looks whether it is held holds it for a moment.
+        // A process that checks the lock holds it for a moment.
         let mut locked = file.try_lock();
         for _ in 0..PATIENCE {
             if matches!(locked, Err(TryLockError::WouldBlock)) {
@@ -61,7 +61,7 @@ impl Lock {
         }
         let host = machine::host_name().map_or(String::new(), |name| format!(" on {name}"));
         let holder = format!("process {}{host}\n", std::process::id());
-        // On a full disk the lock holds all the same.
+        // On a full disk the lock holds nevertheless.
         let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
         Ok(Some(Self { _held: Arc::new(file) }))
     }

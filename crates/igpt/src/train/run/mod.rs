@@ -1,5 +1,4 @@
-//! A run's directory, and what is found in it afterwards: its model, whether two runs are the same, the images that it has
-//! seen.
+//! Run directories and their contents: the model, the comparison of two runs, and the images that a model has seen.
 
 pub(crate) mod baselines;
 pub(crate) mod comparison;

@@ -1,5 +1,4 @@
-//! Opening what a verb names as its model: a model directory, or a run, of which the newest checkpoint stands for the model
-//! as long as there is none.
+//! Opening a model by path: a model directory, or a run, whose newest checkpoint serves until it has a model.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -10,14 +9,17 @@ use crate::train::checkpoint::{Checkpoint, Checkpoints};
 use crate::train::run::dir::RunDir;
 use crate::{Error, Result};
 
-/// How often the newest checkpoint is looked for: a run that trains removes older ones meanwhile.
+/// Number of attempts to read the newest checkpoint, since a training run removes older ones meanwhile.
 const TRIES: usize = 3;
 
-/// Opens the model at `path`: a model directory, the one of a finished run, or else the weights of the run's newest whole
-/// checkpoint (their average, where the run keeps one), of which a warning tells. Writes nothing.
+/// Opens the model at `path`: a model directory, a finished run, or the newest undamaged checkpoint of an unfinished
+/// run.
+///
+/// For a checkpoint, the model has the exponential moving average of the weights, if the run keeps one, and a warning
+/// is logged. The function writes nothing.
 ///
 /// # Errors
-/// As [`ModelDir::open`], and when the run has neither a model nor a whole checkpoint.
+/// As [`ModelDir::open`], and when the run has neither a model nor an undamaged checkpoint.
 pub fn open_model(path: impl AsRef<Path>) -> Result<ModelDir> {
     let path = path.as_ref();
     let run = RunDir::detached(path);
@@ -52,7 +54,7 @@ pub fn open_model(path: impl AsRef<Path>) -> Result<ModelDir> {
     }
 }
 
-/// Whether the run has gone on since its `model` was written: one that is over has a summary.
+/// Whether the run has gone on since its `model` was written; a run that is over has a summary.
 fn is_outdated(run: &RunDir, model: &Path) -> bool {
     let written = |path: &Path| -> Option<SystemTime> { std::fs::metadata(path).ok()?.modified().ok() };
     let Ok(checkpoints) = Checkpoints::open_readonly(run.checkpoints()) else { return false };
@@ -64,7 +66,7 @@ fn is_outdated(run: &RunDir, model: &Path) -> bool {
     }
 }
 
-/// The newest whole checkpoint and its model; none where there is no checkpoint.
+/// The newest undamaged checkpoint and its model; `None` if there is no checkpoint.
 fn newest(run: &RunDir) -> Result<Option<(Checkpoint, ModelDir)>> {
     let Ok(checkpoints) = Checkpoints::open_readonly(run.checkpoints()) else { return Ok(None) };
     let mut first = None;
@@ -77,7 +79,7 @@ fn newest(run: &RunDir) -> Result<Option<(Checkpoint, ModelDir)>> {
     first.map_or(Ok(None), Err)
 }
 
-/// The model that the weights of `checkpoint` make.
+/// The model with the weights of `checkpoint`.
 fn model_of(run: &RunDir, checkpoint: &Checkpoint) -> Result<ModelDir> {
     let meta = &checkpoint.meta;
     let (config, finetune) = (&meta.config, meta.config.finetune.as_ref());
@@ -94,7 +96,7 @@ fn model_of(run: &RunDir, checkpoint: &Checkpoint) -> Result<ModelDir> {
     let Some(n_px) = config.model.n_px else {
         return Err(Error::format(&checkpoint.path, "its config has no model.n_px: it is of no run of igpt"));
     };
-    // What the config does not say of a network (its norm, its biases) is its source's.
+    // What the config does not set (norm, biases) comes from the model that the run started from.
     let source = config.starts_from().map(open_model).transpose()?;
     let mut network = source.as_ref().map_or_else(|| config.network(n_px, palette.n_vocab()), |s| s.config.clone());
     network.n_vocab = palette.n_vocab();

@@ -1,9 +1,9 @@
-//! What a model was trained on, as far as its run directory and the data tell: which of some images it has seen.
+//! Record of what a model was trained on, from its run directory and the data: which images it has seen.
 //!
-//! Where the images are of the run's own data set (the same name or place, or tokens made of it), those of its training
-//! part were trained on; the cut is the data set's own or the one seed that igpt opens data with. Images of another
-//! folder are compared with the training images' files, byte by byte through their SHA-256. A classifier's images are
-//! those of its pretraining too.
+//! Two cases are distinguished. Images of the run's own data set (the same name or place, or tokens made of it) were
+//! seen if they are in its training split. The split is the data set's own, or that of the fixed seed with which igpt
+//! opens data. Images of another folder are compared with the files of the training images, byte by byte through their
+//! SHA-256. A classifier has also seen the images of its pretraining.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,37 +13,37 @@ use crate::train::RunConfig;
 use crate::train::checkpoint::Checkpoints;
 use crate::{Error, Result, files};
 
-/// Runs that began with each other's models, at most.
+/// Largest number of runs that started from each other's models.
 const CHAIN: usize = 8;
 
-/// What a model was trained on.
+/// Data sets that a model was trained on, including those of the models that it started from.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TrainedOn {
     sets: Vec<Set>,
 }
 
-/// The data of one run.
+/// Data set of one run.
 #[derive(Clone, Debug)]
 struct Set {
     spec: String,
     dir: Option<PathBuf>,
-    /// Images that it trained on, if its checkpoints tell and it took all of its training part.
+    /// Number of images that the run trained on, if its checkpoints have it and it used all of its training split.
     images: Option<usize>,
 }
 
-/// What is known of some images.
+/// Membership of images in a model's training data.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SplitRecord {
-    /// For each image whether it was trained on; none where that isn't known.
+    /// For each image, whether the model was trained on it; `None` if that is unknown.
     pub marks: Vec<Option<bool>>,
-    /// What the user should know beside them.
+    /// Warnings for the user about the marks.
     pub notes: Vec<String>,
 }
 
 impl SplitRecord {
-    /// How many images were trained on; none where nothing is known of any.
+    /// Number of images that the model was trained on; `None` if nothing is known about any.
     pub fn count(&self) -> Option<usize> {
         let known = self.marks.iter().any(Option::is_some);
         known.then(|| self.marks.iter().filter(|mark| **mark == Some(true)).count())
@@ -51,8 +51,9 @@ impl SplitRecord {
 }
 
 impl TrainedOn {
-    /// What the run in which the model at `path` lies was trained on; nothing where it lies in none. Without a path the
-    /// emoji model that comes with igpt.
+    /// Data of the model at `path`, from the run directory that contains it; empty if it is in none.
+    ///
+    /// `None` stands for the emoji model that is embedded in igpt.
     pub fn of(path: Option<&Path>) -> Self {
         let mut trained = Self::default();
         let Some(path) = path else {
@@ -71,13 +72,15 @@ impl TrainedOn {
         trained
     }
 
-    /// Whether `spec` is the data set that it was trained on, or tokens of it, or what the tokens are of.
+    /// Whether `spec` is one of the data sets trained on, tokens made of one, or the origin of its tokens.
     pub fn is_same(&self, spec: &str) -> bool {
         self.sets.iter().any(|set| same(&set.spec, spec))
     }
 
-    /// Which of `images` were trained on; `of` is the data set that they are of, as `--data` says it and opened, if it
-    /// is one.
+    /// Finds which of `images` the model was trained on.
+    ///
+    /// `of` is the data set of the images, if they are of one: its name or path, as in `--data`, and the opened data
+    /// set.
     pub fn seen(&self, of: Option<(&str, &Dataset)>, images: &Images) -> SplitRecord {
         let mut seen = SplitRecord { marks: vec![None; images.len()], notes: Vec::new() };
         for set in &self.sets {
@@ -105,15 +108,16 @@ impl TrainedOn {
                 }
             };
             for (mark, found) in seen.marks.iter_mut().zip(marks) {
-                // One that was seen stays one.
+                // An image that was seen in one data set stays marked.
                 *mark = if *mark == Some(true) { *mark } else { found.or(*mark) };
             }
         }
         seen
     }
 
-    /// Training images of the first run whose data are here; those of a named set other than the embedded one are not
-    /// looked for, since that could be a download.
+    /// Training images of the first run whose data are available.
+    ///
+    /// Named data sets other than the embedded one are not opened, since that could start a download.
     pub fn training_images(&self) -> Option<Images> {
         let open = |set: &Set| match &*set.spec {
             "emoji" => set.open().ok(),
@@ -129,7 +133,7 @@ impl Set {
         Ok(data::open(&self.spec, &options)?.train)
     }
 
-    /// The training images of a folder; none for a named data set.
+    /// Training images of a folder; `None` for a named data set.
     fn training_images(&self) -> Result<Option<Images>> {
         let spec = origin(&self.spec);
         if data::NAMES.contains(&&*spec) {
@@ -142,7 +146,7 @@ impl Set {
     }
 }
 
-/// The run directory that `path` is, or whose model it is, and its settings.
+/// Directory and settings of the run that `path` is, or to which the model at `path` belongs.
 fn run_of(path: &Path) -> Option<(PathBuf, RunConfig)> {
     let path = path.canonicalize().ok()?;
     let inside = path.parent().filter(|_| path.ends_with("model"));
@@ -153,7 +157,7 @@ fn run_of(path: &Path) -> Option<(PathBuf, RunConfig)> {
 
 const CONFIG: &str = "config.resolved.toml";
 
-/// How many images a run trained on, as its newest checkpoint has it.
+/// Number of images that a run trained on, from its newest checkpoint.
 fn images_of(run: &Path) -> Option<usize> {
     let checkpoints = Checkpoints::open_readonly(run.join("checkpoints")).ok()?;
     let newest = checkpoints.path(*checkpoints.steps().ok()?.last()?);
@@ -162,7 +166,7 @@ fn images_of(run: &Path) -> Option<usize> {
     usize::try_from(count).ok()
 }
 
-/// What the tokens at `spec` were made of, or `spec` itself.
+/// Origin of the tokens at `spec`, or `spec` itself.
 fn origin(spec: &str) -> String {
     let path = Path::new(spec);
     if !data::NAMES.contains(&spec)
@@ -174,7 +178,7 @@ fn origin(spec: &str) -> String {
     spec.to_owned()
 }
 
-/// Whether two `--data` are the same data set.
+/// Whether two values of `--data` are the same data set.
 fn same(a: &str, b: &str) -> bool {
     let place = |spec: &str| match data::NAMES.contains(&spec) {
         true => PathBuf::from(spec),
@@ -195,7 +199,7 @@ mod tests {
         image::RgbImage::from_fn(4, 4, color).save(path).unwrap();
     }
 
-    /// A run directory that says it was trained on `spec`.
+    /// A run directory whose config names `spec` as its data set.
     fn run(root: &Path, spec: &Path) -> TrainedOn {
         let mut config = RunConfig::of(Recipe::Paper);
         config.data.spec = spec.display().to_string();

@@ -1,7 +1,7 @@
-//! The gradient of a batch: cut into equal groups, each group into micro-batches (gradient accumulation).
+//! Gradient accumulation: a batch is cut into equal gradient groups, and each group into micro-batches.
 //!
-//! The engine sums the groups by a binary tree, whose lower part each of several ranks makes of its own groups;
-//! [`Collective`] makes the rest.
+//! The engine sums the groups by a binary tree. With several ranks, each makes the lower part of the tree from its own
+//! groups, and [`Collective`] makes the rest.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,8 @@ use crate::ranks::Collective;
 use crate::train::config::TrainSettings;
 use crate::{Error, Result};
 
-/// Images of the largest micro-batch: those that the config says, or about as many as the device likes, but at least one and
-/// at most `images`.
+/// Images of the largest micro-batch: as the config says, or the device's preferred number, but at least one and at
+/// most `images`.
 pub(in crate::train) fn micro_batch(train: &TrainSettings, images: usize, n_ctx: usize) -> Result<usize> {
     let most = match train.micro_batch {
         0 => backend(train.device)?.tokens_at_once(train.threads) / n_ctx,
@@ -22,7 +22,7 @@ pub(in crate::train) fn micro_batch(train: &TrainSettings, images: usize, n_ctx:
     Ok(most.clamp(1, images.max(1)))
 }
 
-/// Cuts `images` as evenly as possible into runs of at most `most` (at least 1).
+/// Cuts `images` as evenly as possible into ranges of at most `most` (at least 1).
 pub(crate) fn even_runs(images: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let count = images.len().div_ceil(most);
     let start = images.start;
@@ -30,7 +30,7 @@ pub(crate) fn even_runs(images: Range<usize>, most: usize) -> impl Iterator<Item
     (0..count).map(move |i| at(i)..at(i + 1))
 }
 
-/// Refuses ranks among which gradient groups can't be divided evenly.
+/// Refuses a number of ranks that does not divide the gradient groups evenly.
 pub(in crate::train) fn expect_divisible(groups: usize, ranks: usize) -> Result<()> {
     if groups.is_multiple_of(ranks) {
         return Ok(());
@@ -41,31 +41,34 @@ pub(in crate::train) fn expect_divisible(groups: usize, ranks: usize) -> Result<
     )))
 }
 
-/// How batches are cut.
+/// Gradient accumulation: numbers of gradient groups and of images per micro-batch.
 #[derive(Clone, Copy, Debug)]
 pub struct GradientAccumulation {
-    /// Gradient groups of a batch, or of a rank's part of it, which is a multiple of them: those that the engine was
-    /// opened for.
+    /// Number of gradient groups in a rank's part of a batch, or in the whole batch of a single process.
+    ///
+    /// The engine must be opened for the same number, and the images must be a multiple of it.
     pub groups: usize,
-    /// Images of a micro-batch at most.
+    /// Largest number of images in a micro-batch.
     pub most: usize,
 }
 
-/// What was found on a batch.
+/// Losses of a batch, and the gradient norms of its groups.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BatchGradient {
-    /// The losses of this rank's part.
+    /// Losses of this rank's part of the batch.
     pub losses: LossSum,
-    /// The sum over the groups of the squared norms of their gradients; none where there is one group only, or another
-    /// rank has some of them.
+    /// Sum over the groups of the squared norms of their gradients; `None` with one group only, or with several ranks.
     pub squares: Option<f64>,
 }
 
 impl GradientAccumulation {
-    /// Adds the gradient of the mean loss per token of all ranks' parts of a batch to the engine's (zero) gradients; this
-    /// rank's part is `batch`. Gives nothing when `stop` was raised in between; the gradients are then of no use. Several
-    /// ranks stop only between batches, together.
+    /// Accumulates the gradient of a batch in `engine`, whose gradients must be zero, and all-reduces it among the
+    /// ranks.
+    ///
+    /// The gradient is that of the mean loss per token over all ranks' parts; this rank's part is `batch`. The result
+    /// is `None` if `stop` was raised in between; the gradients are then unusable. Several ranks stop only between
+    /// batches, together.
     pub fn run(
         self,
         engine: &mut dyn TrainEngine,
@@ -102,8 +105,8 @@ impl GradientAccumulation {
     }
 }
 
-/// The last micro-batch of this rank: what becomes final of the gradient is summed over all ranks (all-reduce) while the
-/// rest is computed.
+/// Runs the last micro-batch of this rank. Each final part of the gradient is summed over all ranks (all-reduce) while
+/// the rest is computed.
 fn sum_among(engine: &mut dyn TrainEngine, run: &Batch, scale: f32, ranks: &mut Collective) -> Result<LossSum> {
     let mut sums = Vec::new();
     let found = engine.accumulate_last(run, scale, &mut |bucket| {

@@ -1,27 +1,28 @@
-//! What a run has from whoever starts it, beside its settings.
+//! Context of a run, beside its settings: ranks, observer, and stop flag.
 
 use std::sync::atomic::AtomicBool;
 
 use crate::ranks::Collective;
 use crate::train::trainer::observer::{Event, Observer};
 
-/// The processes that train together, who hears of it, and what stops it.
+/// Context of a run: the ranks that train together, the observer of its events, and the flag that stops it.
 pub struct Context<'a> {
-    /// Every process calls the same function with its own; a single one is [`Collective::solo`].
+    /// Ranks that train together: every process calls the same function with its own; [`Collective::solo`] for a single
+    /// one.
     pub ranks: &'a mut Collective,
-    /// Told about everything.
+    /// Receiver of all events of the run.
     pub observer: &'a mut dyn Observer,
-    /// Raised from outside, by another thread or a signal, to save and stop; on any rank it stops all.
+    /// Flag that another thread or a signal handler raises to save and stop; on any rank it stops all.
     pub stop: &'a AtomicBool,
 }
 
 impl Context<'_> {
-    /// The same, for a part of the work.
+    /// Reborrows the context, for a part of the work.
     pub fn part(&mut self) -> Context<'_> {
         Context { ranks: self.ranks, observer: self.observer, stop: self.stop }
     }
 
-    /// Tells the observer which phase begins.
+    /// Reports to the observer which phase begins.
     pub(in crate::train) fn phase(&mut self, name: &str) {
         self.observer.event(Event::Phase(name));
     }

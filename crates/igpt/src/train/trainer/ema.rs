@@ -1,14 +1,16 @@
-//! An exponential average of the weights along a run (EMA), which is validated, drawn from and saved in place of the last
-//! ones (Polyak & Juditsky 1992): it has forgotten the noise of single steps, and training goes on without it. The engine
-//! keeps it.
+//! Exponential moving average (EMA) of the weights (Polyak & Juditsky 1992).
+//!
+//! It is validated, sampled from and saved instead of the last weights. It averages out the noise of single steps, and
+//! training goes on without it. The engine keeps it.
 
-/// How far the average with the decay `ema` moves towards the weights after step `step`, counted from 0. The decay grows to
-/// its value as (1 + step) / (10 + step), so that the first weights are soon forgotten.
+/// Step size of the average with the decay `ema` towards the weights after step `step`, counted from 0.
+///
+/// The decay grows to its value as (1 + step) / (10 + step), so that the first weights are soon forgotten.
 pub(crate) fn share(ema: f64, step: u64) -> f32 {
     (1.0 - ema.min((1 + step) as f64 / (10 + step) as f64)) as f32
 }
 
-/// What a model's card says of its weights where they are an average.
+/// Sentence of a model's card about averaged weights; empty without an average.
 pub(in crate::train) fn card(ema: f64) -> String {
     if ema > 0.0 { format!(" The weights are an exponential average with decay {ema}.") } else { String::new() }
 }

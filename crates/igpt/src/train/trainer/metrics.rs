@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, written as the run goes on, cut back on resume.
+//! Metrics of a run, `metrics.jsonl`: one JSON object per line, appended as the run goes on, cut back on resume.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -8,32 +8,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, files};
 
-/// Columns that tell of the clock and the machine: all others are the same in equal runs.
+/// Columns that depend on the clock and the machine; all others are the same in equal runs.
 pub(crate) const MEASURED: [&str; 6] =
     ["device", "tokens_per_s", "step_ms", "data_wait_ms", "peak_rss_mb", "elapsed_s"];
 
-/// One row. Train rows describe the last step before them, validation rows the weights after `step` steps.
+/// Row of `metrics.jsonl`: the metrics of a training step or a validation.
+///
+/// Train rows describe the last step before them, validation rows the weights after `step` steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricsRow {
-    /// Steps taken.
+    /// Optimizer steps taken.
     pub step: u64,
     /// Tokens trained on so far.
     pub tokens: u64,
     /// Passes over the training images so far.
     pub epoch: f64,
-    /// `train` or `validation`.
+    /// Kind of the row: `train` or `validation`.
     pub split: String,
-    /// Nats per token. Where pixels are not trained on there is none in train rows: no key in the file, not a number
-    /// here.
+    /// Loss in nats per token.
+    ///
+    /// Train rows of a run that does not train on pixels have none: the key is absent in the file, and the value here
+    /// is NaN.
     #[serde(default = "unscored", skip_serializing_if = "is_unscored")]
     pub loss: f64,
-    /// `loss / (channels · ln 2)`, one channel for a grey palette.
+    /// Loss in bits per dim: `loss / (channels · ln 2)`, with one channel for a grey palette.
     #[serde(default = "unscored", skip_serializing_if = "is_unscored")]
     pub bits_per_dim: f64,
-    /// Nats per label, where a classifier is trained.
+    /// Classification loss in nats per label, if a classifier is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_loss: Option<f64>,
-    /// Share of the images whose class is the likeliest.
+    /// Accuracy: the share of images whose likeliest class is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Learning rate of the step.
@@ -42,35 +46,38 @@ pub struct MetricsRow {
     /// Global gradient norm before clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
-    /// Estimate of the true gradient's squared norm, where a process alone has several `train.gradient_groups`; see
-    /// `crate::train::trainer::noise`.
+    /// Estimate of the true gradient's squared norm, for a single process with several `train.gradient_groups`.
+    ///
+    /// See [`GradientNoise`](crate::train::GradientNoise).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_signal: Option<f64>,
-    /// Estimate of the variance of an image's gradient. Means over many rows of this and of the signal make the noise scale.
+    /// Estimate of the variance of a single image's gradient.
+    ///
+    /// The gradient noise scale is the ratio of the means of this and of `gradient_signal` over many rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_noise: Option<f64>,
-    /// The device that computed the steps since the last train row, such as `cpu`.
+    /// Device that computed the steps since the last train row, such as `cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// Tokens per second since the last train row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_s: Option<f64>,
-    /// Milliseconds of a step, mean since the last train row.
+    /// Milliseconds per step, mean since the last train row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_ms: Option<f64>,
-    /// Milliseconds of it spent waiting for data.
+    /// Milliseconds per step spent waiting for data, mean since the last train row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_wait_ms: Option<f64>,
-    /// Largest resident memory so far in MiB, where the system tells.
+    /// Peak resident memory so far in MiB, if the system reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_mb: Option<f64>,
-    /// Share of right classes that a quick probe gets of validation images, where `train.probe_images` asks for it.
+    /// Accuracy of a quick probe on validation images, if `train.probe_images` asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_accuracy: Option<f64>,
-    /// The layer that it is of.
+    /// Layer of the quick probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_layer: Option<usize>,
-    /// Seconds of training so far, of earlier sessions too.
+    /// Seconds of training so far, including earlier sessions.
     pub elapsed_s: f64,
 }
 
@@ -82,7 +89,7 @@ fn is_unscored(value: &f64) -> bool {
     value.is_nan()
 }
 
-/// The open file.
+/// Open metrics file, to which rows are appended.
 #[derive(Debug)]
 pub struct Metrics {
     path: PathBuf,
@@ -90,11 +97,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens `path` for appending after dropping rows past `step` and anything that is no whole row.
+    /// Opens `path` for appending, after removing rows past `step` and incomplete rows.
     pub fn open(path: impl Into<PathBuf>, step: u64) -> Result<Self> {
         let path = path.into();
         if path.exists() {
-            // Kept as they are: a number printed, read and printed again may end in another digit.
+            // Lines are kept as text: a number that is parsed and printed again may end in another digit.
             let old = files::read(&path)?;
             let old = String::from_utf8_lossy(&old);
             let kept = |text: &&str| serde_json::from_str(text).is_ok_and(|row: MetricsRow| row.step <= step);
@@ -105,8 +112,9 @@ impl Metrics {
         Ok(Self { path, file })
     }
 
-    /// Appends a row with one write, so that a reader never sees half of one. Where it fails, as on a full disk,
-    /// nothing of the row stays.
+    /// Appends a row with one write, so that a reader never sees half of one.
+    ///
+    /// If the write fails, as on a full disk, nothing of the row stays.
     pub fn write(&mut self, row: &MetricsRow) -> Result<()> {
         let end = self.file.metadata().map_err(Error::io(&self.path))?.len();
         self.file.write_all(line(row).as_bytes()).map_err(|error| {
@@ -115,7 +123,7 @@ impl Metrics {
         })
     }
 
-    /// All whole rows of a file; other lines (the last one of a killed run) are left out.
+    /// Reads all complete rows of a file; skips other lines, such as the last one of a killed run.
     pub fn read(path: &Path) -> Result<Vec<MetricsRow>> {
         let file = files::open(path)?;
         let mut rows = Vec::new();

@@ -1,8 +1,7 @@
-//! The loop and what it works with.
+//! Training loop, and the parts that it uses.
 //!
-//! Reading order: [`context`], [`observer`], [`metrics`], [`accumulation`], `ema`, [`noise`], [`quick_probe`],
-//! [`time_spent`], [`steps`], and what it does beside them: `pacing`, `rows`, `validating`,
-//! `saving`.
+//! The modules in reading order: [`context`], [`observer`], [`metrics`], [`accumulation`], `ema`, [`noise`],
+//! [`quick_probe`], [`time_spent`], [`steps`], and the parts of the loop: `pacing`, `rows`, `validating`, `saving`.
 
 pub(crate) mod accumulation;
 pub(crate) mod context;

@@ -1,4 +1,4 @@
-//! What a run tells while it goes on: the program draws a bar from it, tests and notebooks may listen too.
+//! Events of a run for observers, such as the program's progress bar, tests and notebooks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,86 +6,86 @@ use std::sync::Arc;
 use crate::data::sources::download::DownloadHook;
 use crate::model::ModelConfig;
 
-/// One thing that happened.
+/// Event of a run.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// What is being done before training, in words fit to be shown.
+    /// A phase of the preparation begins; the text can be shown to users.
     Phase(&'a str),
-    /// Something about the run that stays worth a line, such as how many images each part of its data has.
+    /// A lasting fact about the run, such as how many images each split of its data has.
     Note(&'a str),
-    /// What is being done after training, in words fit to be shown.
+    /// A phase after training begins; the text can be shown to users.
     Finishing(&'a str),
-    /// Something the user should know although the run goes on.
+    /// A warning to the user; the run goes on.
     Warning(&'a str),
     /// Training begins.
     Started(&'a RunStarted),
-    /// An optimiser step was taken.
+    /// An optimizer step was taken.
     Step(&'a StepReport),
     /// The validation loss was measured.
     Validated {
-        /// Steps taken.
+        /// Optimizer steps taken.
         step: u64,
-        /// Nats per token over the validated images.
+        /// Validation loss in nats per token.
         loss: f64,
-        /// `loss / (channels · ln 2)`.
+        /// Validation loss in bits per dim: `loss / (channels · ln 2)`.
         bits_per_dim: f64,
-        /// Share of the images that are classified rightly, where a classifier is trained.
+        /// Validation accuracy, if a classifier is trained.
         accuracy: Option<f64>,
         /// Whether the loss is the lowest so far, or the accuracy the highest.
         best: bool,
     },
-    /// A budget of minutes was turned into this many steps in all.
+    /// A budget in minutes was converted to this number of steps in all.
     Planned(u64),
-    /// A grid of samples was written.
+    /// A sample grid was written to this file.
     Sampled(&'a Path),
-    /// A checkpoint was written.
+    /// A checkpoint was written to this directory.
     Saved(&'a Path),
 }
 
-/// Facts of a run at its start.
+/// Facts about a run at its start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunStarted {
-    /// The network.
+    /// Network that is trained.
     pub network: ModelConfig,
-    /// Training images.
+    /// Number of training images.
     pub images: usize,
-    /// Images of a step.
+    /// Images per step (batch size).
     pub batch: usize,
     /// Steps already taken, above 0 on resume.
     pub step: u64,
-    /// Steps of the whole run, if known yet.
+    /// Steps of the whole run, if already known.
     pub steps: Option<u64>,
 }
 
-/// Facts of one step.
+/// Results of one optimizer step.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct StepReport {
-    /// Steps taken, this one included.
+    /// Steps taken, including this one.
     pub step: u64,
-    /// Steps of the whole run, if known yet.
+    /// Steps of the whole run, if already known.
     pub steps: Option<u64>,
-    /// Nats per token of this step's batch; none where pixels are not trained on.
+    /// Loss of this step's batch in nats per token; `None` if pixels are not trained on.
     pub loss: Option<f64>,
-    /// Nats per label of this step's batch, where a classifier is trained.
+    /// Classification loss of this step's batch in nats per label, if a classifier is trained.
     pub class_loss: Option<f64>,
     /// Learning rate of this step.
     pub lr: f64,
     /// Tokens per second since the last row of metrics.
     pub tokens_per_s: f64,
-    /// Seconds of training so far, of earlier sessions too.
+    /// Seconds of training so far, including earlier sessions.
     pub elapsed_s: f64,
-    /// Expected seconds to the end, if the end is known yet.
+    /// Expected seconds to the end, if the end is already known.
     pub left_s: Option<f64>,
 }
 
-/// Listens to a run. Every closure over [`Event`] is one.
+/// Receiver of a run's events; every closure over [`Event`] is one.
 pub trait Observer {
-    /// Called from the training thread; slow listeners slow training down.
+    /// Receives one event, on the training thread; slow observers slow training down.
     fn event(&mut self, event: Event<'_>);
-    /// Who is told how far the download of a data set is.
+    /// Returns the hook that receives the download progress of a data set, if any.
     fn download(&self) -> Option<Arc<DownloadHook>> {
         None
     }

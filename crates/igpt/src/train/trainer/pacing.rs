@@ -1,4 +1,4 @@
-//! How a run keeps to its budget: plans of minutes, early stopping, and samples as time allows.
+//! Pacing of a run by its budget: plans of minutes, early stopping, and samples as time allows.
 
 use std::time::Duration;
 
@@ -10,25 +10,27 @@ use crate::train::plan::planner::TimeBudget;
 use crate::train::trainer::observer::Event;
 use crate::train::trainer::steps::Loop;
 
-/// Steps after which the pace tells how much time a run of fixed steps has for samples.
+/// Steps after which the speed decides how much time a run of fixed steps has for samples.
 const MEASURED_STEPS: u64 = 4;
-/// Time that measuring the speed of drawing takes.
+/// Duration of the measurement of sampling speed.
 const DRAWING_MEASURED: Duration = Duration::from_millis(50);
-/// Patience of pretraining is at least so many validations.
+/// Smallest default patience of pretraining, in validations.
 const LEAST_PATIENCE: u64 = 5;
-/// How far above the lowest loss a validation must be to count against the patience of pretraining: while the learning rate
-/// is high the loss wavers, and falls once more when the rate does. A loss that rises is that of a set learned by heart.
+/// Ratio to the lowest loss from which a validation counts against the patience of pretraining.
+///
+/// While the learning rate is high the loss fluctuates, and it falls again when the rate does. A loss that rises beyond
+/// this is a sign of overfitting.
 const RISEN: f64 = 1.01;
 const PATIENCE_OF_CLASSIFIERS: u64 = 10;
 
 impl Loop<'_> {
-    /// Validations without a better one after which training ends; 0 never ends it.
+    /// Validations without improvement after which training ends; 0 never ends it early.
     fn patience(&self) -> u64 {
         let train = &self.t.config.train;
         let by_default = match (&self.t.config.finetune, train.keep) {
             (Some(_), _) => PATIENCE_OF_CLASSIFIERS,
             (None, Keep::Best) => (self.planner.planned_validations().unwrap_or(0) / 4).max(LEAST_PATIENCE),
-            // Who wants the last weights wants all steps.
+            // Keeping the last weights means taking all steps.
             (None, Keep::Last) => 0,
         };
         train.patience.unwrap_or(by_default)
@@ -39,7 +41,7 @@ impl Loop<'_> {
         self.t.config.finetune.is_none() && self.t.config.train.patience.is_none()
     }
 
-    /// Holds a validation's loss against the lowest since the run was last extended.
+    /// Compares a validation's loss with the lowest since the run was last extended.
     pub(super) fn weigh(&mut self, loss: f64) {
         match self.best_of_phase {
             Some(lowest) if loss >= lowest => {
@@ -55,7 +57,7 @@ impl Loop<'_> {
         patience > 0 && self.waited >= patience
     }
 
-    /// Says how training may end early, once it is known.
+    /// Reports how training may end early, as soon as that is known.
     pub(super) fn tell_patience(&mut self) {
         let Some(validations) = self.planner.planned_validations().filter(|_| self.t.validation.is_some()) else {
             return;
@@ -73,19 +75,19 @@ impl Loop<'_> {
         self.t.context.observer.event(Event::Note(&text));
     }
 
-    /// Whether the validation after `step` steps was the best, whose weights must be there at the end.
+    /// Whether the validation after `step` steps was the best, so that its weights must be saved.
     pub(super) fn is_best(&self, step: u64) -> bool {
         let keeps = self.t.config.finetune.is_some() || self.t.config.train.keep == Keep::Best;
         keeps && self.outcome.best.is_some_and(|(_, best)| best == step)
     }
 
-    /// A time that all ranks know from rank 0, where that decides anything.
+    /// A time of rank 0 on all ranks, if the time decides anything.
     pub(super) fn common(&mut self, time: impl Fn(&Self) -> f64) -> Result<f64> {
         let own = time(self);
         if self.t.config.train.minutes.is_some() { self.t.context.ranks.first(own) } else { Ok(own) }
     }
 
-    /// Plans a budget of minutes anew.
+    /// Plans a budget in minutes again.
     pub(super) fn plan(&mut self) -> Result<()> {
         let clock = TimeBudget {
             elapsed: self.common(Self::elapsed)?,
@@ -100,7 +102,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Seconds that what stands beside steps will still take: as much for each step as so far.
+    /// Expected seconds of the remaining overhead beside steps: as much per step as so far.
     fn ahead(&self) -> f64 {
         let (step, spent) = (self.outcome.step, &self.outcome.spent);
         let Some(steps) = self.planner.steps(step) else {
@@ -112,7 +114,7 @@ impl Loop<'_> {
         left * spent.beside_steps()
     }
 
-    /// Once the pace of a run is known: draws fewer samples where they would take more than their share of it.
+    /// Reduces the samples, once the speed of the run is known, if they would take more than their share of its time.
     pub(super) fn draw_as_time_allows(&mut self) -> Result<()> {
         let step = self.outcome.step;
         let Some(steps) = self.planner.steps(step).filter(|_| !self.knows_drawing) else { return Ok(()) };

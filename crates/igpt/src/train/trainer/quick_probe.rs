@@ -1,8 +1,8 @@
-//! A quick probe while a run goes on: what the middle layers know of the classes at each validation.
+//! Quick probe during a run: how well features of the middle layers predict the classes, at each validation.
 //!
-//! Ridge classifiers are fitted to four fifths of some training images; layer and strength are those that do best on
-//! the last fifth, and the accuracy is measured on validation images, which choose nothing. It reads the weights and
-//! changes none, so a run gives the same model with it or without.
+//! Ridge classifiers are fitted to four fifths of some training images. Layer and strength are those with the highest
+//! accuracy on the last fifth. The accuracy is then measured on validation images, which choose nothing. The probe
+//! reads the weights and changes none, so a run yields the same model with it or without.
 
 use crate::data::{self, Dataset, Split, TokenSet};
 use crate::device::{Engine, Pooling};
@@ -13,10 +13,10 @@ use crate::probe::ridge::choose_and_measure;
 use crate::probe::{LabelledFeatures, Workers};
 use crate::{Error, Result};
 
-/// Images that go through the engine at once.
+/// Images per forward pass of the engine.
 const RUN: usize = 64;
 
-/// The labelled images of a run's probes.
+/// Quick probe of the middle layers during pretraining, with its labelled images.
 #[derive(Debug)]
 pub struct QuickProbe {
     train: TokenSet,
@@ -25,18 +25,18 @@ pub struct QuickProbe {
     workers: Workers,
 }
 
-/// What a probe found.
+/// Result of a quick probe during training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QuickProbed {
-    /// Share of right classes on the validation images.
+    /// Accuracy on the validation images.
     pub accuracy: f64,
-    /// The layer that did best on the training images set apart.
+    /// Layer with the highest accuracy on held-out training images.
     pub layer: usize,
 }
 
 impl QuickProbe {
-    /// Takes `images` labelled training images in an order that `seed` shuffles, and half as many of validation.
+    /// Takes `images` labelled training images in an order shuffled by `seed`, and half as many validation images.
     ///
     /// # Errors
     /// When there are too few labelled images, or all of one class.
@@ -68,7 +68,7 @@ impl QuickProbe {
         Ok(Self { train, measured, layers, workers: Workers::new(threads) })
     }
 
-    /// Forward passes of one image through two thirds of the network that a probe costs, in whole ones.
+    /// Cost of a probe, in whole forward passes of one image; it passes through two thirds of the network.
     pub fn passes(&self) -> f64 {
         (self.train.images() + self.measured.images()) as f64 * 2.0 / 3.0
     }

@@ -1,4 +1,4 @@
-//! The loop's rows of metrics, and its warnings.
+//! Rows of metrics and warnings of the training loop.
 
 use super::metrics::MetricsRow;
 use super::observer::Event;
@@ -53,7 +53,7 @@ impl Loop<'_> {
     }
 }
 
-/// Bits per dim of a loss in nats per token.
+/// Bits per dim for a loss in nats per token.
 pub(crate) fn bits_per_dim(loss: f64, channels: usize) -> f64 {
     loss / (channels as f64 * std::f64::consts::LN_2)
 }

@@ -1,4 +1,4 @@
-//! What a run leaves behind on its way: samples, its config, checkpoints.
+//! Files that a run writes during training: samples, its config, checkpoints.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -24,7 +24,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// The resolved config, with the plans made so far.
+    /// Writes the resolved config, with the plans made so far.
     pub(super) fn write_config(&mut self) {
         if !self.t.context.ranks.leads() {
             return;
@@ -36,7 +36,7 @@ impl Loop<'_> {
         }
     }
 
-    /// Saves a checkpoint on the way; a failure is a warning. Gives the step if it is saved.
+    /// Saves a checkpoint during training; a failure is a warning. Returns the step if it is saved.
     pub(super) fn save_or_warn(&mut self) -> Option<u64> {
         match self.save() {
             Ok(()) => Some(self.outcome.step),
@@ -47,7 +47,7 @@ impl Loop<'_> {
         }
     }
 
-    /// Saves a checkpoint; whether that works is the same on every rank.
+    /// Saves a checkpoint; success or failure is the same on every rank.
     pub(super) fn save(&mut self) -> Result<()> {
         let start = Instant::now();
         let checkpoints = self.files.as_ref().map(|(checkpoints, _)| checkpoints);
@@ -61,7 +61,7 @@ impl Loop<'_> {
         agreed(self.t.context.ranks, saved.map(|()| String::new())).map(|_| ())
     }
 
-    /// What rank 0 alone saves, when the `shards` of the others are there.
+    /// Saves rank 0's part of a checkpoint, after the optimizer `shards` of the other ranks.
     fn save_rest(&mut self, shards: BTreeMap<String, String>) -> Result<()> {
         let Some((checkpoints, _)) = &self.files else { return Ok(()) };
         let step = self.outcome.step;

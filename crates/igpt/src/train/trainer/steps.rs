@@ -1,8 +1,8 @@
-//! The loop: batch, gradient, step; validation, samples, checkpoints and metrics where they are due.
+//! Training loop: batch, gradient, step; validation, samples, checkpoints and metrics when they are due.
 //!
-//! It knows engines, batches and files, but neither data sets nor palettes: [`crate::train::pretrain()`] brings those
-//! together. Several ranks go through it in step: each computes its part of a batch and of the validation images, all
-//! know the losses of all and come to the same decisions, rank 0's clock and files are the run's.
+//! It knows engines, batches and files, but neither data sets nor palettes: [`crate::train::pretrain()`] combines
+//! those. Several ranks run it in lockstep: each computes its part of a batch and of the validation images. All know
+//! the losses of all and make the same decisions. Clock and files of rank 0 are the run's.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -27,69 +27,70 @@ use crate::train::trainer::quick_probe::QuickProbe;
 use crate::train::trainer::time_spent::{Part, TimeSpent};
 use crate::{Error, Result};
 
-/// Draws the sample grid of a step, of so many images, into a file.
+/// Callback that samples a grid into a file; its arguments are engine, step, number of images, and path.
 pub type SampleHook<'a> = &'a mut dyn FnMut(&dyn Engine, u64, usize, &Path) -> Result<()>;
 
-/// Everything that the loop works with.
+/// Training loop with everything that it works on.
 pub struct Trainer<'a> {
-    /// The resolved config.
+    /// Resolved config of the run.
     pub config: &'a RunConfig,
-    /// Where results go.
+    /// Run directory for the results.
     pub run: &'a RunDir,
-    /// Initialised, or restored from `start`.
+    /// Engine to train, initialised or restored from `start`.
     pub engine: &'a mut dyn TrainEngine,
-    /// Gives this rank's part of the batch of the next step, from step `start.step` on.
+    /// Source of batches: returns this rank's part of the next step's batch, from step `start.step` on.
     pub next: &'a mut dyn FnMut() -> Result<Batch>,
-    /// Images to validate on, if there are any.
+    /// Validation images, if there are any.
     pub validation: Option<&'a TokenSet>,
-    /// Classifies images by the features of the middle layers at each validation; none doesn't.
+    /// Quick probe of the middle layers at validations; `None` turns it off.
     pub probe: Option<&'a QuickProbe>,
-    /// Draws sample grids; none draws none. The number is that of the images.
+    /// Callback that draws sample grids; `None` turns them off.
     pub sample: Option<SampleHook<'a>>,
-    /// Training images, for counting epochs.
+    /// Number of training images, to count epochs.
     pub images: usize,
-    /// Channels of the palette, for bits per dim.
+    /// Number of channels of the palette, for bits per dim.
     pub channels: usize,
-    /// The checkpoint to go on from, or step 0.
+    /// Checkpoint to resume from, or step 0.
     pub start: CheckpointMeta,
-    /// The processes that train together, each of which has such a trainer, and who is told.
+    /// Ranks that train together (each has such a trainer), observer, and stop flag.
     pub context: Context<'a>,
 }
 
-/// Where the loop ended.
+/// Results of the training loop.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoopOutcome {
-    /// Optimiser steps taken.
+    /// Optimizer steps taken.
     pub step: u64,
-    /// Whether it was stopped from outside before its end.
+    /// Whether the run was stopped from outside before its end.
     pub stopped: bool,
-    /// Nats per token of the last step's batch; none when no step was left to take, or pixels are not trained on.
+    /// Training loss of the last step's batch in nats per token; `None` without a step, or if pixels are not trained
+    /// on.
     pub train_loss: Option<f64>,
-    /// Last validation loss measured.
+    /// Last measured validation loss, in nats per token.
     pub validation_loss: Option<f64>,
-    /// Nats per label at the last validation, where a classifier is trained.
+    /// Classification loss at the last validation in nats per label, if a classifier is trained.
     pub class_loss: Option<f64>,
-    /// Share of the validation images that were last classified rightly, where a classifier is trained.
+    /// Accuracy at the last validation, if a classifier is trained.
     pub accuracy: Option<f64>,
-    /// Lowest validation loss (of a classifier: share of errors), and after how many steps.
+    /// Lowest validation loss (for a classifier, lowest error rate), and the step where it was measured.
     pub best: Option<(f64, u64)>,
-    /// Whether training ended before its budget, since the validations no longer got better.
+    /// Whether early stopping ended training before its budget, since validations no longer improved.
     pub ended_early: bool,
-    /// Validation images that a validation is of.
+    /// Number of images in a validation.
     pub validated: usize,
-    /// Seconds of training, of earlier sessions too.
+    /// Seconds of training, including earlier sessions.
     pub elapsed_s: f64,
-    /// What they were spent on.
+    /// Seconds of training by activity.
     pub spent: TimeSpent,
     /// Seconds and steps since this start or resume.
     pub session: (f64, u64),
-    /// The newest checkpoint.
+    /// Path of the newest checkpoint.
     pub checkpoint: Option<PathBuf>,
 }
 
 impl LoopOutcome {
-    /// Of no step at all.
+    /// Outcome without any step.
     pub(in crate::train) fn untrained() -> Self {
         Self {
             step: 0,
@@ -109,22 +110,23 @@ impl LoopOutcome {
     }
 }
 
-/// The loop's own state.
+/// State of the training loop.
 pub(super) struct Loop<'a> {
     pub(super) t: Trainer<'a>,
     pub(super) planner: Planner,
-    /// What rank 0 writes.
+    /// Files that rank 0 writes.
     pub(super) files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
     pub(super) outcome: LoopOutcome,
-    /// Seconds of steps, those of them that were waited for batches, and steps at the last train row.
+    /// At the last train row: seconds of steps so far, seconds waited for batches since the session began, and the
+    /// step.
     pub(super) row: (f64, f64, u64),
     /// Seconds waited for batches since this start or resume.
     pub(super) awaited: f64,
     /// Lowest validation loss since the last extension, and validations since then that count against patience.
     pub(super) best_of_phase: Option<f64>,
     pub(super) waited: u64,
-    /// Whether it is known how often samples are drawn.
+    /// Whether the interval of samples is decided.
     pub(super) knows_drawing: bool,
     pub(super) tokens_per_s: f64,
 }
@@ -173,7 +175,7 @@ impl<'a> Trainer<'a> {
         .run()
     }
 
-    /// What validations and probes cost.
+    /// Plan of validations and probes, for their cost.
     fn evaluation(&self) -> ValidationPlan {
         let images = self.validation.map_or(0, TokenSet::images);
         let planned = match self.config.finetune {
@@ -250,7 +252,7 @@ impl Loop<'_> {
         Ok(self.outcome)
     }
 
-    /// Images of so many steps.
+    /// Images that `steps` steps train on.
     pub(super) fn images(&self, steps: u64) -> u64 {
         steps * self.t.config.train.batch as u64
     }
@@ -259,7 +261,7 @@ impl Loop<'_> {
         self.t.start.elapsed_s + self.clock.elapsed().as_secs_f64()
     }
 
-    /// One optimiser step. Gives false, with the weights as they were, when stopped from outside.
+    /// Takes one optimizer step. Returns false, with the weights unchanged, if stopped from outside.
     fn step(&mut self, train: &TrainSettings, cuts: GradientAccumulation) -> Result<bool> {
         if self.t.context.ranks.any(self.t.context.stop.load(Ordering::Relaxed))? {
             return Ok(false);
@@ -325,7 +327,7 @@ impl Loop<'_> {
         Err(error)
     }
 
-    /// Does something with the average of the weights, if one is kept, in place of them.
+    /// Runs `act` with the exponential moving average, if one is kept, in place of the weights.
     pub(super) fn with_ema(&mut self, mut act: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.t.engine.swap_ema()?;
         act(self)?;
@@ -333,12 +335,12 @@ impl Loop<'_> {
     }
 }
 
-/// Nats per label, if a classifier was trained or evaluated.
+/// Classification loss in nats per label, if a classifier was trained or evaluated.
 pub(super) fn class_loss(sum: &LossSum) -> Option<f64> {
     (!sum.class_nats.is_empty()).then(|| sum.class_mean())
 }
 
-/// How many of a batch's images were classified rightly, if any were classified.
+/// Number of a batch's images that were classified rightly, if any were classified.
 pub(super) fn right_ones(sum: &LossSum, batch: &Batch) -> Option<usize> {
     let labels = batch.labels().filter(|labels| labels.len() == sum.predicted.len())?;
     Some(labels.iter().zip(&sum.predicted).filter(|(label, predicted)| label == predicted).count())

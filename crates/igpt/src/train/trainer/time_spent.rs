@@ -1,27 +1,27 @@
-//! Where a run's time went: optimizer steps, and what stands beside them.
+//! Time of a run by activity: optimizer steps, and the overhead beside them.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// Seconds of a run by what they were spent on.
+/// Seconds of a run, by activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct TimeSpent {
-    /// Optimizer steps, waiting for batches included.
+    /// Seconds of optimizer steps, including waiting for batches.
     pub steps: f64,
-    /// Validations.
+    /// Seconds of validations.
     pub validation: f64,
-    /// Quick probes of the classes.
+    /// Seconds of quick probes.
     pub probe: f64,
-    /// Samples and completions.
+    /// Seconds of samples and completions.
     pub samples: f64,
-    /// Checkpoints.
+    /// Seconds of checkpoints.
     pub checkpoints: f64,
 }
 
-/// What time is spent on.
+/// Activity of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Steps,
@@ -32,7 +32,7 @@ pub(super) enum Part {
 }
 
 impl TimeSpent {
-    /// Each part by its name, the largest share of most runs first.
+    /// Name and seconds of each activity, in the usual order of their shares.
     pub fn parts(&self) -> [(&'static str, f64); 5] {
         [
             ("steps", self.steps),
@@ -43,12 +43,12 @@ impl TimeSpent {
         ]
     }
 
-    /// Seconds of everything but steps.
+    /// Seconds of all activities except steps.
     pub fn beside_steps(&self) -> f64 {
         self.validation + self.probe + self.samples + self.checkpoints
     }
 
-    /// Counts the time since `start` for `part`, and gives it.
+    /// Adds the time since `start` to `part`, and returns it.
     pub(super) fn count(&mut self, part: Part, start: Instant) -> f64 {
         let seconds = start.elapsed().as_secs_f64();
         *match part {

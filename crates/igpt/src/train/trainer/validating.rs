@@ -1,4 +1,4 @@
-//! The loss on validation images, and what a quick probe finds of their classes.
+//! Validation of a run: the loss on validation images, and the quick probe.
 
 use std::time::Instant;
 
@@ -15,8 +15,8 @@ use crate::train::trainer::time_spent::Part;
 use crate::{Error, Result};
 
 impl Loop<'_> {
-    /// Loss over the validation images, whatever their number, each rank over its part; leaves the training state
-    /// alone.
+    /// Validates: computes the loss over the validation images, each rank over its part. It does not change the
+    /// training state.
     pub(super) fn validate(&mut self, most: usize) -> Result<()> {
         let Some(set) = self.t.validation else { return Ok(()) };
         let network = self.t.engine.config();

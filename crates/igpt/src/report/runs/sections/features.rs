@@ -1,4 +1,4 @@
-//! What the layers know of the classes.
+//! Sections about the features of a run's layers.
 
 use super::shared::{each, loss_name, name, place, push_chart, source, training, validations};
 use crate::probe::{FewLabelAccuracy, ProbeBaselines, TestResult};
@@ -8,17 +8,17 @@ use crate::report::page::{Block, ConfusionMatrix, Table};
 use crate::report::runs::words::{grouped, percent};
 use crate::report::runs::{Findings, LayerProbes};
 
-/// A run and what its layers know.
+/// A run and the probe of its layers.
 type Row<'a> = (&'a Findings, &'a LayerProbes);
 
-/// Levels of a baseline in the chart: more would hide the curves, and the table has them all.
+/// Number of reference lines beyond which a baseline is left out of the chart: they would hide the curves.
 const LEVELS: usize = 3;
-/// How far, in per cent, runs' baselines lie apart that share a level.
+/// Largest difference, in percent, between runs' baselines that share a reference line.
 const ALIKE: f64 = 0.5;
-/// Classes beyond which no confusion matrix is shown.
+/// Number of classes beyond which no confusion matrix is shown.
 const CLASSES: usize = 16;
 
-/// `made` is the command that makes the page, and with it quick probes.
+/// Section of accuracy by layer. `made` is the command that makes the page, and with it quick probes.
 pub(in super::super) fn layers(runs: &[Findings], made: &str) -> Vec<Block> {
     let probed: Vec<Row<'_>> = runs.iter().filter_map(|run| Some((run, run.probe.as_ref()?))).collect();
     let mut blocks = Vec::new();
@@ -83,7 +83,7 @@ fn layer_chart(probed: &[Row<'_>]) -> Chart {
     }
 }
 
-/// One baseline of all runs, at one level for those that are alike, the highest of them.
+/// Reference lines of one baseline of all runs; similar ones share a line at the highest of their values.
 fn baseline(probed: &[Row<'_>], kind: &str, of: fn(&ProbeBaselines) -> &TestResult) -> Vec<ReferenceLine> {
     let value = |probe: &LayerProbes| 100.0 * of(&probe.report.baselines).validation_accuracy;
     let mut values: Vec<(f64, String)> = probed.iter().map(|(run, probe)| (value(probe), name(run))).collect();
@@ -99,7 +99,7 @@ fn baseline(probed: &[Row<'_>], kind: &str, of: fn(&ProbeBaselines) -> &TestResu
     if levels.len() > LEVELS { Vec::new() } else { levels }
 }
 
-/// Which classes a saved probe takes for which.
+/// Confusion matrix of a saved probe.
 fn confusion(probe: &LayerProbes) -> Vec<Block> {
     let report = &probe.report;
     if probe.quick || report.classes.len() > CLASSES {
@@ -114,7 +114,7 @@ fn confusion(probe: &LayerProbes) -> Vec<Block> {
     vec![Block::Matrix(matrix), Block::Caption(caption)]
 }
 
-/// Accuracy on the test images: of the best layer, of several together, and of what they must beat.
+/// Accuracy on the test images: of the best layer, of several layers together, and of the baselines.
 fn tested(probed: &[Row<'_>]) -> Table {
     let head =
         ["", "test accuracy", "95 % interval", "raw pixels", "random weights", "commonest class", "fitted", "tested"];
@@ -146,7 +146,7 @@ fn tested(probed: &[Row<'_>]) -> Table {
     Table { head: head.map(String::from).into(), rows }
 }
 
-/// Accuracy with few labels, where a probe tells.
+/// Accuracy with few labels, for probes that have it.
 fn few_labels(probed: &[Row<'_>]) -> Vec<Block> {
     let share = |few: &FewLabelAccuracy| match few.deviation {
         Some(deviation) => format!("{:.1} ± {:.1} %", 100.0 * few.mean, 100.0 * deviation),
@@ -197,7 +197,7 @@ pub(in super::super) fn likelihood_and_probe(runs: &[Findings]) -> Vec<Block> {
     blocks
 }
 
-/// `made` is the command that makes the page, and with it the maps.
+/// Section of feature maps. `made` is the command that makes the page, and with it the maps.
 pub(in super::super) fn maps(runs: &[Findings], made: &str) -> Vec<Block> {
     let mut blocks = each(runs, |run| {
         let Some(map) = &run.map else { return Vec::new() };

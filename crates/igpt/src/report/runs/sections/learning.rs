@@ -1,4 +1,4 @@
-//! Loss and accuracy while runs were trained.
+//! Section of loss and accuracy during training.
 
 use super::shared::{loss_name, name, push_chart, training, validations};
 use crate::report::Chart;
@@ -18,7 +18,7 @@ pub(in super::super) fn learning(runs: &[Findings]) -> Vec<Block> {
     blocks
 }
 
-/// The loss of a single run beside the models that count.
+/// Loss of a single run beside the n-gram baselines.
 fn loss(run: &Findings, blocks: &mut Vec<Block>) {
     let Some(likelihood) = &run.likelihood else { return };
     let of = |split: &str| {
@@ -49,7 +49,7 @@ fn loss(run: &Findings, blocks: &mut Vec<Block>) {
     push_chart(blocks, chart, &caption);
 }
 
-/// The validation losses of several runs.
+/// Validation losses of several runs.
 fn losses(runs: &[Findings], blocks: &mut Vec<Block>) {
     let generating = || runs.iter().filter(|run| run.likelihood.is_some());
     let chart = |x: &str, place: &dyn Fn(&Findings, &MetricsRow) -> f64| {
@@ -73,7 +73,7 @@ fn losses(runs: &[Findings], blocks: &mut Vec<Block>) {
     );
 }
 
-/// The accuracy of classifiers while they were trained.
+/// Accuracy of classifiers during training.
 fn accuracies(runs: &[Findings], blocks: &mut Vec<Block>) {
     let line =
         |run: &Findings| validations(run).filter_map(|row| Some((row.step as f64, 100.0 * row.accuracy?))).collect();

@@ -1,5 +1,4 @@
-//! The sections of the page, each for one run or several: several come one below the other under their names, or share a
-//! chart.
+//! Sections of the page, each for one or more runs: several runs follow each other under their names, or share a chart.
 
 mod features;
 mod learning;

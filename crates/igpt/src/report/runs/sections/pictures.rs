@@ -1,4 +1,4 @@
-//! What runs draw, what they find odd, and their colours.
+//! Sections of samples, completions, odd images and palettes.
 
 use super::shared::{data, each, images, place, source, training};
 use crate::formats::gif;
@@ -7,9 +7,9 @@ use crate::report::page::{Block, Swatch};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{grouped, readable_order};
 
-/// Samples in the animation.
+/// Number of samples in the animation.
 const ANIMATED: usize = 8;
-/// Samples of each of several runs, and other pictures.
+/// Number of samples per run if there are several, and of other pictures.
 const SAMPLES: usize = 16;
 const COMPLETIONS: usize = 4;
 const ODD: usize = 6;
@@ -28,7 +28,7 @@ pub(in super::super) fn samples(runs: &[Findings]) -> Vec<Block> {
         ];
         if alone {
             let n = ANIMATED.min(shown.len());
-            // Enlarged here a little, so that the gaps stay thin when the page enlarges it further.
+            // Enlarged a little here, so that the gaps stay thin when the page enlarges it further.
             let scale = (readable_scale(size) / 2).max(1);
             let palette = run.quantizer.palette();
             let colors: Vec<[u8; 3]> = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
@@ -55,7 +55,7 @@ pub(in super::super) fn completions(runs: &[Findings]) -> Vec<Block> {
     each(runs, |run| {
         let Some(drawn) = &run.drawn else { return Vec::new() };
         let n = drawn.completions.len();
-        // Several runs show the first of them.
+        // Several runs show only the first completions.
         let shown = drawn.completions[..if runs.len() == 1 { n } else { n.min(COMPLETIONS) }].to_vec();
         let attempts = shown.first().map_or(0, |c| c.completions.len());
         let (rows, seed) = (drawn.rows, drawn.settings.seed);
@@ -131,7 +131,7 @@ pub(in super::super) fn palettes(runs: &[Findings]) -> Vec<Block> {
             );
         }
         let size = run.config.n_px;
-        // The command knows squares only; without a side it judges the images as they are.
+        // The command takes square sizes only; without a size it judges the images as they are.
         let side = if size.height == size.width { format!(" --n-px {}", size.width) } else { String::new() };
         let (place, data) = (place(run, ""), data(run));
         vec![

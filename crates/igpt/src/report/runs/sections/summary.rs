@@ -1,4 +1,4 @@
-//! Figures of a single run, what is not shown, and how to go on.
+//! Sections of a single run's figures, of what is not shown, and of next steps.
 
 use super::shared::{data, each, images, place, source};
 use crate::evaluate::CALIBRATION_BINS;
@@ -6,7 +6,7 @@ use crate::report::page::{Block, Command, Figure};
 use crate::report::runs::Findings;
 use crate::report::runs::words::{duration, grouped, percent};
 
-/// The table of a single run.
+/// Table of a single run's figures.
 pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
     let config = &run.config;
     let mut figures = losses(run);
@@ -35,7 +35,7 @@ pub(in super::super) fn figures(run: &Findings) -> Vec<Block> {
     [Block::Figures(figures)].into_iter().chain(command).collect()
 }
 
-/// The loss on the test images, of a likelihood in all units and beside those of models that only count.
+/// Loss on the test images; a likelihood is shown in all units and beside the n-gram baselines.
 fn losses(run: &Findings) -> Vec<Figure> {
     let Findings { likelihood, baselines, config, .. } = run;
     let Some((likelihood, nats)) = likelihood.as_ref().zip(run.with_interval()) else { return Vec::new() };
@@ -65,7 +65,7 @@ fn losses(run: &Findings) -> Vec<Figure> {
     .collect()
 }
 
-/// How far the model is below the best baseline.
+/// Formats how far the model is below the best baseline.
 fn percent_below(share: f64) -> String {
     format!("{} {}", percent(share.abs()), if share >= 0.0 { "below" } else { "above" })
 }

@@ -4,6 +4,20 @@
 //! as a plain (n, d) slice with one class per image ([`LabelledFeatures`]). The modules in reading order: `examples`
 //! and `design` (what is fitted), `whiten`, `logistic`, `ridge`, `sgd` and `knn` behind `solver`, then the rules:
 //! `labelled`, `protocol` and `few`. [`probe()`] combines them all.
+//!
+//! ```
+//! use igpt::probe::{LabelledFeatures, LogisticRegression, Standardizer, Workers, accuracy};
+//!
+//! # fn main() -> igpt::Result<()> {
+//! let features: Vec<f32> = (0..40).flat_map(|i| [(i % 2) as f32, i as f32 / 40.0]).collect(); // (40, 2)
+//! let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+//! let (train, workers) = (LabelledFeatures::new(&features, 2, &labels)?, Workers::new(1));
+//! let standardizer = Standardizer::fit(train.features(), train.width());
+//! let fit = LogisticRegression::new(&workers, &standardizer, train, 2)?.fit(1e-3);
+//! assert_eq!(accuracy(&fit.linear.predict(&workers, &features), &labels), 1.0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod cholesky;
 mod design;

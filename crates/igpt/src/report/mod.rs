@@ -1,4 +1,10 @@
 //! HTML reports on models, data sets and inspections, with charts; and files of embeddings.
+//!
+//! ```
+//! use igpt::report::csv_field;
+//!
+//! assert_eq!(csv_field("cat, black"), "\"cat, black\"");
+//! ```
 
 pub(crate) mod chart;
 pub(crate) mod data_check;

@@ -2,6 +2,21 @@
 //!
 //! [`RunConfig`] is the configuration of a run. The modules in reading order: `config`, `plan`, `run`, `checkpoint`,
 //! `trainer`, `distributed`, `resumable`, `setup`, `prepare`, `pretrain`, `finetune`.
+//!
+//! ```
+//! use igpt::train::{Overrides, Recipe, RunConfig};
+//!
+//! # fn main() -> igpt::Result<()> {
+//! let mut settings = Overrides::default();
+//! settings.recipe(Recipe::Modern.name());
+//! settings.assign("train.steps=1000")?; // as --set of the program
+//! let config: RunConfig = settings.finish()?;
+//! config.validate()?;
+//! assert_eq!(config.train.lr, RunConfig::default().train.lr);
+//! assert!(Overrides::default().assign("train.learning_rate=1").is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 mod augmentation;
 pub(crate) mod checkpoint;

@@ -1,6 +1,6 @@
 //! Nearest neighbours, which show whether a model has memorised its training images.
 //!
-//! They compare the nearest training images of what it draws with those of held-out images.
+//! The distances of drawn images to their nearest training images are compared with those of held-out images.
 
 use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::{Pool, chunks};

@@ -7,6 +7,7 @@ use super::{
 /// Passes all claims of the conformance suite to the macro `$to`, for example to make a `#[test]` of each.
 ///
 /// The format is `file: claim, claim, …; file: …;` with this module's files.
+///
 /// ```
 /// macro_rules! count {
 ///     ($($file:ident: $($claim:ident),+;)+) => { [$($(stringify!($claim)),+),+].len() };

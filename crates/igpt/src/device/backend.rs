@@ -1,4 +1,4 @@
-//! What computes on a kind of device.
+//! Backends: implementations of the engines for one kind of device.
 
 use serde::Serialize;
 
@@ -6,23 +6,23 @@ use crate::Result;
 use crate::device::{Device, Engine, EngineOptions, Precision, TrainEngine, TrainOptions};
 use crate::model::ModelConfig;
 
-/// Opens models on devices of its kind, and answers what depends on them.
+/// Backend for one kind of device: opens models on it and answers questions that depend on it.
 pub trait Backend: Send + Sync {
-    /// Its devices on this machine, the quickest first; none where it can't run.
+    /// Returns the backend's devices on this machine, the quickest first; empty if it can't run here.
     fn devices(&self) -> Vec<Device>;
 
-    /// Opens a network with `weights`, tensor after tensor as [`ParamLayout`](crate::model::ParamLayout) lists them.
+    /// Opens a network for inference with `weights`, tensor after tensor in the order of
+    /// [`ParamLayout`](crate::model::ParamLayout).
     ///
     /// # Errors
-    /// When the sizes of `network` don't fit together, `weights` are more or fewer than it has, or memory does not
-    /// suffice.
+    /// When the sizes of `network` don't fit together, the number of `weights` is wrong, or memory does not suffice.
     fn open(&self, network: &ModelConfig, weights: &[f32], options: &EngineOptions) -> Result<Box<dyn Engine>>;
 
-    /// Opens a network to train it; its average, if one is kept, starts as `weights`.
+    /// Opens a network for training; its EMA, if it keeps one, starts as `weights`.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and when more blocks are to be frozen than there are, or gradient groups are no power of
-    /// two.
+    /// As [`open`](Self::open). Also when more blocks are to be frozen than there are, or the number of gradient
+    /// groups is not a power of two.
     fn open_training(
         &self,
         network: &ModelConfig,
@@ -30,68 +30,71 @@ pub trait Backend: Send + Sync {
         options: &TrainOptions,
     ) -> Result<Box<dyn TrainEngine>>;
 
-    /// Number formats that it computes in, the quickest first.
+    /// Returns the number formats that the backend computes in, the quickest first.
     fn precisions(&self) -> &'static [Precision];
 
-    /// Tokens of a micro-batch when its size is not said.
+    /// Returns the number of tokens in a micro-batch of the default size.
     fn tokens_at_once(&self, threads: usize) -> usize;
 
-    /// Bytes of an engine for inference.
+    /// Returns the memory of an engine for inference, in bytes.
     fn memory(&self, network: &ModelConfig, options: &EngineOptions) -> EngineMemory;
 
-    /// Bytes of an engine that trains.
+    /// Returns the memory of an engine for training, in bytes.
     fn train_memory(&self, network: &ModelConfig, options: &TrainOptions) -> EngineMemory;
 
-    /// Bytes of a decoder of `rows` images, keys and values mostly, beside the engine that it shares the weights with.
+    /// Returns the memory of a decoder of `rows` images in bytes, mostly its KV cache.
+    ///
+    /// The weights are not counted, because the decoder shares the engine's.
     fn decoder_memory(&self, network: &ModelConfig, options: &EngineOptions, rows: usize) -> u64;
 
-    /// Bytes that are left for engines, where that can be known.
+    /// Returns the memory that is left for engines in bytes, if it can be known.
     fn memory_left(&self) -> Option<u64>;
 
-    /// What the bits of results depend on beside settings and precision: the instruction set, or the kind of GPU. Ranks
-    /// have it in common.
+    /// Returns the name of the arithmetic: the instruction set, or the kind of GPU.
+    ///
+    /// The bits of results depend on it, besides settings and precision. All ranks must have it in common.
     fn arithmetic(&self) -> String;
 
-    /// What a person should know of it on this machine.
+    /// Returns what a user should know about the backend on this machine.
     fn findings(&self) -> Vec<Diagnostic>;
 }
 
-/// Bytes of an engine by what they hold.
+/// Memory of an engine in bytes, by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EngineMemory {
-    /// The master weights, f32.
+    /// Master weights, f32.
     pub weights: u64,
-    /// Their copies in the layout of the matrix products: one, and when training a transposed one.
+    /// Copies of the weights in the layout of the matrix products: one, and for training also a transposed one.
     pub packed: u64,
-    /// The gradient, f32.
+    /// Gradient, f32.
     pub gradients: u64,
-    /// The optimizer's moments, f32.
+    /// Moments of the optimizer, f32.
     pub moments: u64,
     /// Activations of a micro-batch, and their gradients.
     pub activations: u64,
-    /// What threads need for themselves.
+    /// Scratch memory of the threads.
     pub scratch: u64,
-    /// Sums of gradient groups that wait for others.
+    /// Sums of gradient groups that wait for other groups.
     pub groups: u64,
-    /// The exponential moving average (EMA) of the weights, if one is kept.
+    /// Exponential moving average (EMA) of the weights, if one is kept.
     pub ema: u64,
 }
 
 impl EngineMemory {
-    /// All of it.
+    /// Returns the total number of bytes.
     pub fn total(&self) -> u64 {
         let Self { weights, packed, gradients, moments, activations, scratch, groups, ema } = self;
         weights + packed + gradients + moments + activations + scratch + groups + ema
     }
 }
 
-/// One thing that `igpt doctor` says of a device.
+/// One line of `igpt doctor` about a device.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// What it is about: "instruction set".
+    /// Subject of the line, for example "instruction set".
     pub name: &'static str,
-    /// What was found: "avx512".
+    /// Value that was found, for example "avx512".
     pub found: String,
-    /// What that means, or what to do about it.
+    /// Meaning of the value, or advice about it.
     pub advice: String,
 }

@@ -1,11 +1,15 @@
-//! Results that are no numbers are errors wherever they leave an engine: a damaged or diverged model must not end as a
-//! table of NaN and an exit status of success.
+//! Checks that results of an engine are finite numbers.
+//!
+//! Results that are not finite are errors wherever they leave an engine. A damaged or diverged model must not end as
+//! a table of NaN and an exit status of success.
 
 use crate::device::Engine;
 use crate::model::ParamLayout;
 use crate::{Error, Result};
 
-/// Refuses `values`, computed of `image`, unless all are finite. `what` names a value in the message, "the likelihood".
+/// Refuses `values`, computed for `image`, unless all are finite.
+///
+/// `what` names a value in the message, for example "the likelihood".
 ///
 /// # Errors
 /// [`Error::ResultNotFinite`] with the first value that is not finite; see [`blame`] for the weight behind it.
@@ -22,7 +26,9 @@ pub fn expect_finite<T: Copy + Into<f64>>(values: &[T], what: &str, image: impl 
     }
 }
 
-/// `error` with the largest weight of `engine` in it, where it is about a result that is not finite.
+/// Adds the largest weight of `engine` to an `error` about a result that is not finite.
+///
+/// Other errors are returned unchanged.
 pub fn blame(engine: &dyn Engine, error: Error) -> Error {
     match error {
         Error::ResultNotFinite { model, what, image, value, suspect: None } => {
@@ -32,7 +38,7 @@ pub fn blame(engine: &dyn Engine, error: Error) -> Error {
     }
 }
 
-/// The tensor with the weight of the largest magnitude or the first that is not finite, and that weight.
+/// Returns the name of the tensor with the largest or a non-finite weight, and that weight.
 fn suspect(engine: &dyn Engine) -> Option<String> {
     // NaN counts as larger than all.
     let size = |weight: f32| if weight.is_nan() { f32::INFINITY } else { weight.abs() };

@@ -1,8 +1,8 @@
-//! The seam between the mathematics and everything that uses it: devices, the backends that open models on them, and
-//! engines for inference and for training.
+//! Devices and engines: the interface between the network's mathematics and everything that uses it.
 //!
-//! `cpu` is one backend. Everything else in this library knows only what is here, so that a program can
-//! [`register`] another.
+//! A [`Backend`] opens models on a [`Device`]. It returns an [`Engine`] for inference or a [`TrainEngine`] for
+//! training. [`CpuBackend`] is one backend. The rest of this library knows only this interface, so a program can
+//! [`register`] another backend.
 
 mod backend;
 pub(crate) mod cpu;

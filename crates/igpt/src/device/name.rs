@@ -1,4 +1,4 @@
-//! Which device computes, as a value of settings.
+//! Names of devices, as values of settings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, Result};
 
-/// Where a network is computed. Its text, in flags, configs and `IGPT_DEVICE`, is `auto`, `cpu`, `cuda` or `cuda:1`.
+/// Device that computes a network.
+///
+/// Its text, in flags, configs and `IGPT_DEVICE`, is `auto`, `cpu`, `cuda` or `cuda:1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Device {
-    /// The quickest that is there.
+    /// The quickest device available.
     #[default]
     Auto,
-    /// The processor.
+    /// The processor (CPU).
     Cpu,
     /// The NVIDIA GPU of this number.
     Cuda(usize),

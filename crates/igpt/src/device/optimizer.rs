@@ -1,9 +1,9 @@
-//! Optimizers: which moments an engine holds for them, and what a step of each is told.
+//! Optimizers: the moments that each keeps, and the parameters of one step.
 
 use crate::model::LrMultipliers;
 use crate::{Error, Result};
 
-/// What updates the weights, and so which moments an engine holds.
+/// Optimizer, which decides how weights are updated and which moments an engine holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimizer {
@@ -18,7 +18,7 @@ impl Optimizer {
     /// Both optimizers.
     pub const ALL: [Optimizer; 2] = [Optimizer::Adam, Optimizer::Muon];
 
-    /// Its name in configs and flags.
+    /// Name of the optimizer in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Optimizer::Adam => "adam",
@@ -27,21 +27,21 @@ impl Optimizer {
     }
 }
 
-/// One optimizer step over the whole gradient, clipped by its global norm first.
+/// One optimizer step over the whole gradient, which is clipped by its global norm first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
     /// Largest global gradient norm; 0 turns clipping off.
     pub clip: f32,
-    /// For everything but the hidden matrices, and for these where they have nothing else.
+    /// Adam step for all parameters but the hidden matrices, and for these too under [`HiddenUpdate::Adam`].
     pub adam: AdamUpdate,
-    /// For the hidden matrices.
+    /// Update of the hidden matrices.
     pub hidden: HiddenUpdate,
-    /// How the rates of both differ from tensor to tensor.
+    /// Multipliers of both learning rates, from tensor to tensor.
     pub rates: LrMultipliers,
 }
 
 impl Update {
-    /// The optimizer that this is a step of.
+    /// Returns the optimizer that this step belongs to.
     pub fn optimizer(&self) -> Optimizer {
         match self.hidden {
             HiddenUpdate::Adam => Optimizer::Adam,
@@ -49,10 +49,10 @@ impl Update {
         }
     }
 
-    /// Refuses to be a step of another optimizer than that of an engine.
+    /// Refuses a step of another optimizer than `own`, an engine's optimizer.
     ///
     /// # Errors
-    /// Names both.
+    /// When they differ; the message names both.
     pub fn expect_of(&self, own: Optimizer) -> Result<()> {
         if self.optimizer() == own {
             return Ok(());
@@ -62,31 +62,33 @@ impl Update {
     }
 }
 
-/// What updates the hidden matrices in a step.
+/// Update of the hidden matrices in an optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HiddenUpdate {
-    /// [`Update::adam`], as it does everything else.
+    /// Adam, with the settings of [`Update::adam`].
     Adam,
-    /// Muon.
+    /// Muon, with settings of its own.
     Muon(MuonUpdate),
 }
 
-/// A step of Adam (torch.optim.AdamW's semantics).
+/// Parameters of an Adam step (torch.optim.AdamW's semantics).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamUpdate {
     /// Learning rate of this step.
     pub lr: f32,
-    /// Decay of the first moment.
+    /// Decay of the first moment (β₁).
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay of the second moment (β₂).
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// Epsilon, added to the root of the second moment.
     pub eps: f32,
     /// Decoupled weight decay, 0 in the paper.
     pub weight_decay: f32,
 }
 
-/// A step of Muon (torch.optim.Muon's semantics, with Nesterov momentum and the scale √max(1, fan out / fan in)).
+/// Parameters of a Muon step (torch.optim.Muon's semantics).
+///
+/// It uses Nesterov momentum and the scale √max(1, fan out / fan in).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MuonUpdate {
     /// Learning rate of this step.

@@ -1,25 +1,25 @@
-//! How engines are opened: for inference, and for training.
+//! Options of engines, for inference and for training.
 
 use crate::device::{Device, Optimizer};
 use crate::model::ModelConfig;
 use crate::setters::setters;
 use crate::{Error, Result};
 
-/// The number format of weights and activations inside matrix products. Sums are always f32.
+/// Number format of weights and activations inside matrix products; sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bfloat16 operands, f32 sums, f32 residual stream and master weights.
+    /// bfloat16 operands, with f32 sums, residual stream and master weights.
     Bf16,
-    /// Everything f32: what parity is measured with.
+    /// f32 for everything; parity is measured with it.
     F32,
 }
 
 impl Precision {
-    /// Both formats.
+    /// Both number formats.
     pub const ALL: [Precision; 2] = [Precision::Bf16, Precision::F32];
 
-    /// Its name in configs and flags.
+    /// Name of the format in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Precision::Bf16 => "bf16",
@@ -28,16 +28,18 @@ impl Precision {
     }
 }
 
-/// What fine-tuning changes about training.
+/// Training objective and frozen blocks of fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FinetuneObjective {
-    /// Weight of the generative loss beside that of the classes: 1 in the paper.
+    /// Weight of the generative loss relative to the classification loss: 1 in the paper.
     pub generative_weight: f32,
-    /// The first blocks that keep their weights, and the embeddings with them; 0 trains everything.
+    /// Number of first blocks that keep their weights, and the embeddings with them; 0 trains everything.
     pub frozen_blocks: usize,
-    /// Label smoothing of the classes' loss in training (Szegedy et al. 2016, section 7): the target is the label with a
-    /// share of 1 - this, and all classes alike with the rest. 0 trains on the labels as they are. Evaluation ignores it.
+    /// Label smoothing of the classification loss in training (Szegedy et al. 2016, section 7).
+    ///
+    /// With the value ε, the target is 1 - ε times the label plus ε times the uniform distribution over the classes.
+    /// 0 trains on the labels as they are. Evaluation ignores it.
     pub label_smoothing: f32,
 }
 
@@ -47,27 +49,31 @@ impl Default for FinetuneObjective {
     }
 }
 
-/// How an engine computes.
+/// Options of an engine for inference: device, number format, threads and memory.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// Where.
+    /// Device that computes.
     pub device: Device,
     /// Number format of the matrix products.
     pub precision: Precision,
-    /// Threads of the host; 0 means as many as the machine (or its container) gives.
+    /// Number of threads on the host; 0 uses all cores of the machine or its container.
     pub threads: usize,
-    /// Images that go through the network at once; 0 leaves it to the backend. Changes no bits.
+    /// Number of images that go through the network at once; 0 leaves it to the backend.
+    ///
+    /// It does not change the bits of results.
     pub micro_batch: usize,
-    /// Whether each block's weights are packed for the products when a pass comes to it, instead of being kept packed:
-    /// less memory, a little more time, and no drawing. Changes no bits.
+    /// Whether the weights of each block are packed for the matrix products only when a pass reaches the block.
+    ///
+    /// By default they stay packed. Streaming takes less memory and a little more time, and such an engine has no
+    /// decoders. It does not change the bits of results.
     pub stream_weights: bool,
     /// Whether decoders hold weights, keys and values with 8 bits: faster, for a slightly worse likelihood.
     pub int8: bool,
 }
 
 impl EngineOptions {
-    /// On the quickest device, on all cores.
+    /// Returns options for the quickest device and all cores.
     pub fn new(precision: Precision) -> Self {
         Self { device: Device::Auto, precision, threads: 0, micro_batch: 0, stream_weights: false, int8: false }
     }
@@ -75,26 +81,30 @@ impl EngineOptions {
 
 setters!(EngineOptions { device: Device, threads: usize, micro_batch: usize, stream_weights: bool, int8: bool });
 
-/// How an engine computes that trains.
+/// Options of an engine for training.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TrainOptions {
-    /// What inference has, too.
+    /// Options that inference has, too.
     pub engine: EngineOptions,
-    /// Whose moments are held.
+    /// Optimizer whose moments the engine holds.
     pub optimizer: Optimizer,
-    /// Gradient groups of a batch that this engine computes, a power of two: it keeps the sums of those that wait for
-    /// others. See [`TrainEngine::end_group`](crate::device::TrainEngine::end_group).
+    /// Number of gradient groups of a batch that this engine computes, a power of two.
+    ///
+    /// The engine keeps the sums of groups that wait for others. See
+    /// [`TrainEngine::end_group`](crate::device::TrainEngine::end_group).
     pub gradient_groups: usize,
-    /// Whether an exponential average of the weights (EMA) is kept.
+    /// Whether the engine keeps an exponential moving average (EMA) of the weights.
     pub ema: bool,
-    /// Whether the backward pass computes each block's activations again instead of keeping them (activation
-    /// checkpointing): a third more arithmetic, a fraction of the memory. Changes no bits.
+    /// Whether the backward pass recomputes each block's activations (activation checkpointing).
+    ///
+    /// This takes a third more arithmetic and a fraction of the memory. It does not change the bits of results.
     pub recompute: bool,
-    /// What is different when the classifier on top is trained.
+    /// Objective of fine-tuning, when the classifier on top is trained.
     pub fine_tuning: FinetuneObjective,
-    /// Which share of the parameters a step updates and whose moments are held, of how many (sharded optimizer state,
-    /// ZeRO-1): this rank among all.
+    /// Optimizer shard of this engine as (rank, number of ranks) (ZeRO-1).
+    ///
+    /// A step updates only this share of the parameters, and the engine holds only its moments.
     pub share: (usize, usize),
 }
 
@@ -107,7 +117,7 @@ setters!(TrainOptions {
 });
 
 impl TrainOptions {
-    /// With Adam, on the quickest device, on all cores.
+    /// Returns options for Adam on the quickest device and all cores.
     pub fn new(precision: Precision) -> Self {
         Self {
             engine: EngineOptions::new(precision),
@@ -120,10 +130,11 @@ impl TrainOptions {
         }
     }
 
-    /// Refuses what no backend can open.
+    /// Refuses options that no backend can open.
     ///
     /// # Errors
-    /// More frozen blocks than `network` has, and gradient groups that are no power of two, and a share that there is not.
+    /// When more blocks are frozen than `network` has, the number of gradient groups is not a power of two, or the
+    /// shard's rank is not below the number of ranks.
     pub fn validate(&self, network: &ModelConfig) -> Result<()> {
         let (frozen, blocks, groups) = (self.fine_tuning.frozen_blocks, network.n_layer, self.gradient_groups);
         if frozen > blocks {

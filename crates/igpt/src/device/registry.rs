@@ -1,4 +1,4 @@
-//! The backends that this program has, and models opened on their devices.
+//! Registry of the program's backends, and functions that open models on their devices.
 
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
@@ -13,20 +13,20 @@ use crate::{Error, Result};
 static BACKENDS: LazyLock<RwLock<Vec<Arc<dyn Backend>>>> =
     LazyLock::new(|| RwLock::new(vec![Arc::new(crate::device::cpu::CpuBackend::default())]));
 
-/// Adds a backend, which [`Device::Auto`] prefers to those that are there already.
+/// Adds a backend; [`Device::Auto`] prefers it to the backends added before.
 pub fn register(backend: impl Backend + 'static) {
     BACKENDS.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(backend));
 }
 
-/// All backends, those added later first.
+/// Returns all backends, those added later first.
 pub fn backends() -> Vec<Arc<dyn Backend>> {
     BACKENDS.read().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
 }
 
-/// The backend of a device.
+/// Returns the backend of a device.
 ///
 /// # Errors
-/// When there is no such device on this machine: lists those that there are.
+/// When this machine has no such device; the message lists those that it has.
 pub fn backend(device: Device) -> Result<Arc<dyn Backend>> {
     let all = backends();
     let has = |backend: &&Arc<dyn Backend>| {
@@ -43,7 +43,7 @@ pub fn backend(device: Device) -> Result<Arc<dyn Backend>> {
     }
 }
 
-/// The device that `device` means on this machine: itself, or the one that is chosen for [`Device::Auto`].
+/// Returns the device that `device` means on this machine: itself, or the one chosen for [`Device::Auto`].
 ///
 /// # Errors
 /// As [`backend`].
@@ -68,7 +68,7 @@ pub fn open_training(network: &ModelConfig, weights: &[f32], options: &TrainOpti
     backend(options.engine.device)?.open_training(network, weights, options)
 }
 
-/// Opens a network as it is before training, with the official code's initial values drawn from `seed`, for inference.
+/// Opens an untrained network for inference, with the official code's initial values drawn from `seed`.
 ///
 /// # Errors
 /// As [`open`].
@@ -77,7 +77,7 @@ pub fn init(network: &ModelConfig, seed: u64, options: &EngineOptions) -> Result
     open(network, &initial_weights(network, Initialization::Paper, seed), options)
 }
 
-/// As [`init`], for training.
+/// Opens an untrained network for training, with the official code's initial values drawn from `seed`.
 ///
 /// # Errors
 /// As [`open_training`].

@@ -1,7 +1,7 @@
-//! Three models that count: what a trained network must beat to have learned anything.
+//! N-gram baselines (uniform, unigram, context): a trained network must beat them to have learned anything.
 //!
-//! `context` predicts a pixel from its left and upper neighbours. Contexts seen rarely lean on simpler ones by
-//! Witten–Bell interpolation: after a context seen N times with T different colours, colour x has probability
+//! `context` predicts a pixel from its left and upper neighbours. Rarely seen contexts are smoothed by simpler ones
+//! (Witten–Bell interpolation): after a context seen N times with T different colours, colour x has probability
 //! `(count(x) + T · p(x)) / (N + T)`, where p is the next simpler model (Witten and Bell 1991, method C).
 
 use std::collections::HashMap;
@@ -11,56 +11,59 @@ use crate::data::TokenSet;
 use crate::image::ImageSize;
 use crate::{Error, Result};
 
-/// Counts of colours after (left, above), and what follows from them.
+/// N-gram baselines (uniform, unigram, context), fitted by counting the colours of training images.
 #[derive(Clone, Debug)]
 pub struct NgramBaselines {
     n_vocab: usize,
     /// Count of (left, above, colour).
     triples: Table<u64>,
-    /// Of (left, above).
+    /// Counts of (left, above).
     pairs: Table<Seen>,
     /// Count of (left, colour).
     after_left: Table<u64>,
-    /// Of left, `n_vocab` for outside.
+    /// Counts of left, `n_vocab` for outside.
     left: Vec<Seen>,
-    /// Probability of each colour, Witten–Bell interpolated to uniform, so that an unseen one has some too.
+    /// Probability of each colour, interpolated to uniform (Witten–Bell), so that an unseen colour has some, too.
     unigram: Vec<f64>,
 }
 
-/// How often a context was seen, and with how many different colours.
+/// Number of times that a context was seen, and of different colours after it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     times: u64,
     different: u64,
 }
 
-/// How often `token` followed the neighbours `left` and `above`; for one outside of the image stands the number of colours.
+/// Count of a colour after its left and upper neighbours.
+///
+/// A neighbour outside of the image is the symbol `n_vocab`, the number of colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContextCount {
     /// Colour of the pixel to the left.
     pub left: u32,
     /// Colour of the pixel above.
     pub above: u32,
-    /// The pixel's own colour.
+    /// Colour of the pixel itself.
     pub token: u32,
-    /// How often: at least once.
+    /// Number of times that it was seen: at least 1.
     pub times: u64,
 }
 
-/// Nats per token of each model on some images, the first pixel included.
+/// Scores of the n-gram baselines on some images in nats per token, the first pixel included.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BaselineScores {
-    /// Every colour alike: `ln n_vocab`.
+    /// Score of the uniform model, in which all colours are equally likely: `ln n_vocab`.
     pub uniform: f64,
-    /// The colours' frequencies in the training images.
+    /// Score of the unigram model: the colours' frequencies in the training images.
     pub unigram: f64,
-    /// (left, above), interpolated to left, then to `unigram`, then to uniform. A neighbour outside of the image is
-    /// a symbol of its own.
+    /// Score of the context model: (left, above), interpolated to left, then to `unigram`, then to uniform.
+    ///
+    /// A neighbour outside of the image is a symbol of its own.
     pub context: f64,
 }
 
 impl BaselineScores {
-    /// The name and the nats per token of the lowest.
+    /// Returns the name and the nats per token of the lowest score.
     pub fn best_named(&self) -> (&'static str, f64) {
         let scores = [("context", self.context), ("unigram", self.unigram), ("uniform", self.uniform)];
         scores.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are three")
@@ -73,7 +76,8 @@ impl Seen {
         self.different += 1;
     }
 
-    /// Witten–Bell: the probability of a colour seen `count` times here that the simpler model gives `simpler`.
+    /// Witten–Bell probability of a colour that was seen `count` times here and has probability `simpler` in the
+    /// simpler model.
     fn interpolate(self, count: u64, simpler: f64) -> f64 {
         if self.times == 0 {
             return simpler;
@@ -83,7 +87,10 @@ impl Seen {
 }
 
 impl NgramBaselines {
-    /// Counts the training images. Panics on tokens not below `n_vocab`.
+    /// Fits the baselines to the training images `train`, with a palette of `n_vocab` colours.
+    ///
+    /// # Panics
+    /// When a token is not below `n_vocab`.
     pub fn fit(train: &TokenSet, n_vocab: usize) -> Self {
         let mut triples: Table<u64> = Table::default();
         each_pixel(&train.tokens, train.n_px, n_vocab, |left, above, token| {
@@ -93,7 +100,7 @@ impl NgramBaselines {
         Self::of_triples(triples, n_vocab)
     }
 
-    /// The models that follow from the counts of [`NgramBaselines::counts`]: the same bits as those that were counted.
+    /// Rebuilds baselines from the counts of [`NgramBaselines::counts`], with the same bits as the original.
     ///
     /// # Errors
     /// When a symbol is not one of `n_vocab` colours, or a count is 0 or there twice.
@@ -134,12 +141,14 @@ impl NgramBaselines {
         Self { n_vocab, triples, pairs, after_left, left, unigram }
     }
 
-    /// Colours of the palette that it was fitted with.
+    /// Returns the number of palette colours that the baselines were fitted with.
     pub fn n_vocab(&self) -> usize {
         self.n_vocab
     }
 
-    /// How often each colour followed each pair of neighbours, sorted by symbols: all that the models are made of.
+    /// Returns the counts of colours after each pair of neighbours, sorted by symbols.
+    ///
+    /// They determine the baselines completely.
     pub fn counts(&self) -> Vec<ContextCount> {
         let mut triples: Vec<(u64, u64)> = self.triples.iter().map(|(&key, &times)| (key, times)).collect();
         triples.sort_unstable();
@@ -150,7 +159,7 @@ impl NgramBaselines {
         triples.into_iter().map(count).collect()
     }
 
-    /// Nats per token of the three models on `set`.
+    /// Scores the three baselines on `set`, in nats per token.
     pub fn score(&self, set: &TokenSet) -> BaselineScores {
         let (mut unigram, mut context) = (0.0, 0.0);
         each_pixel(&set.tokens, set.n_px, self.n_vocab, |left, above, token| {
@@ -161,19 +170,21 @@ impl NgramBaselines {
         BaselineScores { uniform: (self.n_vocab as f64).ln(), unigram: unigram / tokens, context: context / tokens }
     }
 
-    /// Nats of each image of `set` under the context model.
+    /// Returns the nats of each image of `set` under the context model.
     pub fn context_nats(&self, set: &TokenSet) -> Vec<f64> {
         (0..set.images()).map(|i| self.context_map(set.image(i), set.n_px).iter().sum()).collect()
     }
 
-    /// Nats of each pixel under the context model, of the images of size `n_px` whose tokens follow each other.
+    /// Returns the nats of each pixel under the context model.
+    ///
+    /// `tokens` are those of images of size `n_px`, one after the other.
     pub fn context_map(&self, tokens: &[u16], n_px: ImageSize) -> Vec<f64> {
         let mut nats = Vec::with_capacity(tokens.len());
         each_pixel(tokens, n_px, self.n_vocab, |left, above, token| nats.push(-self.context(left, above, token).ln()));
         nats
     }
 
-    /// Probability of `token` after its neighbours; `n_vocab` stands for one outside of the image.
+    /// Probability of `token` after its neighbours; `n_vocab` stands for a neighbour outside of the image.
     fn context(&self, left: u32, above: u32, token: u32) -> f64 {
         let count = |table: &Table<u64>, key: u64| table.get(&key).copied().unwrap_or(0);
         let seen = self.left[left as usize];
@@ -198,7 +209,7 @@ fn each_pixel(tokens: &[u16], n_px: ImageSize, outside: usize, mut visit: impl F
     }
 }
 
-/// Bits of a symbol in a key: 65536 colours and outside.
+/// Number of bits of a symbol in a key, for 65536 colours and outside.
 const BITS: u32 = 17;
 
 fn key(left: u32, above: u32, token: u32) -> u64 {
@@ -212,7 +223,7 @@ fn parts(key: u64) -> (u32, u32, u32) {
 
 type Table<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
 
-/// Hashes one of our own keys by two multiplications: they are counted by the ten million, and nobody attacks them.
+/// Hasher of our own keys by two multiplications. There are tens of millions of them, and no attacker chooses them.
 #[derive(Default)]
 struct KeyHasher(u64);
 

@@ -1,19 +1,21 @@
-//! Calibration: whether a class that is given a probability of 0.8 is right in 80 of 100 cases, and the temperature that
-//! brings a classifier closer to that (Guo et al. 2017, *On Calibration of Modern Neural Networks*).
+//! Calibration of a classifier's probabilities, and the temperature that improves it.
 //!
-//! Dividing all logits by one temperature changes no order of classes, so accuracies stay as they are.
+//! The measures are those of Guo et al. 2017, *On Calibration of Modern Neural Networks*. In a calibrated classifier,
+//! a class with a probability of 0.8 is right in 80 of 100 cases. Dividing all logits by one temperature changes no
+//! order of classes, so accuracies stay the same.
 
-/// Bins of equal width that the expected calibration error is taken over.
+/// Number of bins of equal width in the expected calibration error.
 pub const CALIBRATION_BINS: usize = 15;
 
-/// Rounds of the search for the temperature: each shrinks the interval to 0.618 of its length.
+/// Number of rounds of the search for the temperature; each shrinks the interval to 0.618 of its length.
 const ROUNDS: usize = 48;
-/// Natural logarithms of the temperatures searched, either side of 0.
+/// Half-width of the search interval, in natural logarithms of the temperature.
 const WIDEST: f64 = 4.0;
 
-/// Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of confidence by their images.
+/// Expected calibration error: the gap between mean confidence and accuracy, averaged over bins of confidence.
 ///
-/// `images` gives each image's confidence (the probability of the class that it is said to be) and whether that is right.
+/// Each bin counts by its number of images. `images` has each image's confidence (the probability of the predicted
+/// class) and whether the prediction is right.
 pub fn expected_calibration_error(images: impl Iterator<Item = (f64, bool)>) -> f64 {
     // (confidences, right ones) of each bin: both are sums, so that a bin's images need no count of their own.
     let mut bins = [(0.0f64, 0usize); CALIBRATION_BINS];
@@ -28,10 +30,11 @@ pub fn expected_calibration_error(images: impl Iterator<Item = (f64, bool)>) -> 
     bins.iter().map(|(sum, hits)| (sum - *hits as f64).abs()).sum::<f64>() / count.max(1) as f64
 }
 
-/// The temperature at which `nats`, the summed negative log-likelihood of all labels at a temperature, is lowest.
+/// Returns the temperature at which `nats` is lowest.
 ///
-/// Golden-section search over ln T. A temperature of 1 has a prior that is worth about one image (½ ln² T nats), which only
-/// matters where so few images are all right that any confidence would do.
+/// `nats` is the summed negative log-likelihood of all labels at a temperature. The method is golden-section search
+/// over ln T. A prior for a temperature of 1 counts like about one image (½ ln² T nats). It only matters when so few
+/// images are all right that any confidence would do.
 pub fn best_temperature(mut nats: impl FnMut(f64) -> f64) -> f64 {
     let golden = (5f64.sqrt() - 1.0) / 2.0;
     let mut cost = |log: f64| nats(log.exp()) + 0.5 * log * log;

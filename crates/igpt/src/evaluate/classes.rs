@@ -1,7 +1,7 @@
-//! Classification: the class of each image, and how often it is the right one.
+//! Classification of images, and its accuracy.
 //!
-//! A model of masked pixels sees inputs masked as in its training here too; it votes over five sets of masks (Chen et al.
-//! 2020, section 4.6).
+//! A masked model sees inputs masked as in training here, too. It votes over five sets of masks (Chen et al. 2020,
+//! section 4.6).
 
 use crate::data::{Batch, Masking, TokenSet};
 use crate::device::{Engine, blame, expect_finite};
@@ -10,48 +10,51 @@ use crate::model::Objective;
 use crate::stats::wilson;
 use crate::{Error, Result};
 
-/// Images handed to the engine at once; it cuts them further as its memory asks.
+/// Number of images per call of the engine, which splits them further as its memory requires.
 const BATCH: usize = 64;
-/// Sets of masks that a model of masked pixels votes over.
+/// Number of sets of masks that a masked model votes over.
 pub const VOTES: u64 = 5;
 
-/// What a classifier says of one image.
+/// Classification of one image: the class and all classes' probabilities.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Classification {
-    /// The likeliest class; of several votes the most frequent, of equally frequent ones the likelier.
+    /// Predicted class: the likeliest one.
+    ///
+    /// With several votes, it is the most frequent class, and of equally frequent ones the likelier.
     pub class: u32,
-    /// The probability of each class, of several votes their mean.
+    /// Probability of each class, averaged over the votes.
     pub probabilities: Vec<f64>,
 }
 
-/// How well images are classified.
+/// Accuracy of a classifier on labelled images, with likelihood and calibration.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Accuracy {
-    /// Right ones / all.
+    /// Fraction of images that are classified correctly.
     pub accuracy: f64,
-    /// 95 % confidence interval (Wilson 1927).
+    /// 95 % confidence interval of the accuracy (Wilson 1927).
     pub interval: [f64; 2],
     /// Number of images.
     pub images: usize,
     /// Mean negative log-likelihood of the labels, in nats.
     pub nats: f64,
-    /// [Expected calibration error](expected_calibration_error): how far the probabilities of the likeliest classes are from
-    /// how often these are right.
+    /// [Expected calibration error](expected_calibration_error) of the predicted classes' probabilities.
     pub calibration_error: f64,
 }
 
-/// Classifies a batch. For a model of masked pixels image `i`'s masks are those of number `first` + i.
+/// Classifies the images of a batch.
+///
+/// For a masked model, image `i`'s masks are those of number `first` + i.
 ///
 /// # Errors
-/// When the model has no classifier, the images are not the model's, or a score is not finite.
+/// When the model has no classifier, the images do not fit the model, or a score is not finite.
 pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Vec<Classification>> {
     let scores = scores_of(engine, batch, first)?;
     Ok((0..batch.images()).map(|image| scores.classified(image, 1.0)).collect())
 }
 
-/// How well `set`'s labelled images are classified. `progress` is told how many images are done.
+/// Measures the accuracy on `set`'s labelled images; `progress` receives the number of images done.
 ///
 /// # Errors
 /// When no image has a label, and as [`classify`].
@@ -59,7 +62,7 @@ pub fn accuracy(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMu
     Ok(scores(engine, set, progress)?.accuracy(1.0))
 }
 
-/// The logits of the classes of `set`'s labelled images.
+/// Returns the logits of the classes of `set`'s labelled images; `progress` receives the number of images done.
 ///
 /// # Errors
 /// As [`accuracy`].
@@ -82,18 +85,18 @@ pub fn scores(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(
         .ok_or_else(|| Error::Missing("no image has a label: give a data set with classes".into()))
 }
 
-/// Logits of classes of some images, of each vote of a model of masked pixels, beside their labels.
+/// Logits of the classes and labels of some images, with all votes of a masked model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassLogits {
     classes: usize,
     votes: usize,
-    /// (images, votes, classes).
+    /// Logits, (images, votes, classes).
     logits: Vec<f32>,
     labels: Vec<u32>,
 }
 
 impl ClassLogits {
-    /// How well the images are classified with all logits divided by `temperature`.
+    /// Returns the accuracy with all logits divided by `temperature`.
     pub fn accuracy(&self, temperature: f64) -> Accuracy {
         let found: Vec<_> = (0..self.labels.len()).map(|image| self.classified(image, temperature)).collect();
         let is_right = |image: usize| found[image].class == self.labels[image];
@@ -109,8 +112,7 @@ impl ClassLogits {
         }
     }
 
-    /// The temperature by which the logits are to be divided so that the labels are likeliest
-    /// ([`best_temperature`]).
+    /// Returns the temperature that makes the labels likeliest when it divides the logits ([`best_temperature`]).
     pub fn temperature(&self) -> f64 {
         best_temperature(|temperature| self.nats(temperature))
     }
@@ -141,7 +143,7 @@ impl ClassLogits {
         self.logits[image * len..][..len].chunks_exact(self.classes)
     }
 
-    /// Leaves images without a label out.
+    /// Removes images without a label.
     fn keep_labelled(&mut self, labels: &[Option<u32>]) {
         let images = self.logits.chunks_exact(self.votes * self.classes).zip(labels);
         let kept: Vec<f32> = images.filter(|(_, label)| label.is_some()).flat_map(|(l, _)| l.to_vec()).collect();
@@ -149,7 +151,7 @@ impl ClassLogits {
     }
 }
 
-/// The logits of a batch's classes, with no labels beside them yet.
+/// Returns the logits of a batch's classes, without labels.
 fn scores_of(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<ClassLogits> {
     let Some(head) = engine.config().class_head else {
         return Err(Error::Missing("the model has no classifier: train one with igpt finetune".into()));
@@ -183,7 +185,7 @@ fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     exp.into_iter().map(|x| x / sum).collect()
 }
 
-/// The place of the largest value, the first of equal ones.
+/// Index of the largest value, the first on a tie.
 fn largest<T, K: PartialOrd>(values: &[T], key: impl Fn(&T) -> K) -> usize {
     (1..values.len()).fold(0, |best, i| if key(&values[i]) > key(&values[best]) { i } else { best })
 }

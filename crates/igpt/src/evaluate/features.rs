@@ -1,4 +1,4 @@
-//! Features of images, a run of images at a time, so that memory does not grow with their number.
+//! Features of images, computed in runs of images, so that memory does not grow with their number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,28 +10,29 @@ use crate::ranks::Collective;
 use crate::ranks::expect_same::expect_same_tokens;
 use crate::{Error, Result};
 
-/// Images of a run for each rank, unless their features are very long.
+/// Number of images per run and rank, unless their features are very long.
 const RUN: usize = 64;
-/// Values of a run at most, as far as a single image for each rank allows.
+/// Largest number of values in a run, unless a single image per rank has more.
 const VALUES: usize = 1 << 24;
 
-/// Which layers' inputs are the features: `all`, or numbers with commas between. Layer l is `ln_1` of block l's input,
-/// layer n_layer the output of `ln_f`.
+/// Choice of layers whose inputs are the features: `all`, or numbers separated by commas.
+///
+/// Layer l is `ln_1` of block l's input; layer n_layer is the output of `ln_f`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layers {
-    /// 0 to n_layer.
+    /// All layers, 0 to n_layer.
     #[default]
     All,
-    /// These, in this order.
+    /// The given layers, in this order.
     Some(Vec<usize>),
 }
 
 impl Layers {
-    /// The layers of a network of `n_layer` blocks.
+    /// Returns the numbers of the chosen layers in a network of `n_layer` blocks.
     ///
     /// # Errors
-    /// When one is asked for that it doesn't have.
+    /// When the network does not have one of them.
     pub fn of(&self, n_layer: usize) -> Result<Vec<usize>> {
         match self {
             Layers::All => Ok((0..=n_layer).collect()),
@@ -69,16 +70,18 @@ impl fmt::Display for Layers {
     }
 }
 
-/// Hands runs of `images` to `take`, in order, with their features, (images, layers, n_embd) or, without pooling,
-/// (images, layers, T, n_embd): one forward pass for all `layers`. `progress` is told how many images are done. Gives
-/// the images that could not be decoded, which are in no run.
+/// Computes features of `images` in runs and passes each run to `take`, in order.
 ///
-/// Several ranks each call this with the same images: they divide every run for the forward pass, and all of them are
-/// handed all of it. The same bits for any number of ranks.
+/// The features are (images, layers, n_embd) or, without pooling, (images, layers, T, n_embd); one forward pass
+/// serves all `layers`. `progress` receives the number of images done. Returns the images that could not be decoded,
+/// which are in no run.
+///
+/// With data parallelism, each rank calls this with the same images. The ranks split every run for the forward pass,
+/// and `take` receives the whole run on every rank. The bits are the same for any number of ranks.
 ///
 /// # Errors
-/// When more than 1 % of the images are damaged, they are not the model's, a feature is not finite, `take` fails, or a
-/// rank is gone.
+/// When more than 1 % of the images are damaged, they do not fit the model, a feature is not finite, `take` fails, or
+/// a rank is gone.
 pub fn features(
     ranks: &mut Collective,
     engine: &mut dyn Engine,
@@ -91,10 +94,12 @@ pub fn features(
     each_run(ranks, engine, images, quantizer, (layers, pooling, true), take, progress)
 }
 
-/// As [`features()`], however many images are damaged: for new pictures, where each stands for itself.
+/// Computes features as [`features()`], however many images are damaged.
+///
+/// This is for new pictures that are judged one by one.
 ///
 /// # Errors
-/// As [`features()`], but for damaged images.
+/// As [`features()`], except for damaged images.
 pub fn features_of_whole(
     ranks: &mut Collective,
     engine: &mut dyn Engine,

@@ -1,4 +1,4 @@
-//! The likelihood of images under a model, every pixel scored, the first one too.
+//! Likelihood of images under a model, with every pixel scored, the first one too.
 
 use std::f64::consts::LN_2;
 
@@ -9,33 +9,35 @@ use crate::ranks::expect_same::expect_same_tokens;
 use crate::ranks::{Collective, losses};
 use crate::{Error, Result};
 
-/// Images handed to the engine at once; it cuts them further as its memory asks.
+/// Number of images per call of the engine, which splits them further as its memory requires.
 const BATCH: usize = 64;
-/// Images decoded at once.
+/// Number of images decoded at once.
 const DECODED: usize = 32;
 
-/// What a model gives some images. Comparable only between models of one palette: see
-/// [`crate::palette::Distortion`].
+/// Likelihood of some images under a model, in several units.
+///
+/// It is comparable only between models with the same palette: see [`crate::palette::Distortion`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Likelihood {
-    /// Negative log-likelihood of a token, the mean over all: the loss.
+    /// Mean negative log-likelihood per token in nats: the loss.
     pub nats_per_token: f64,
-    /// `nats_per_token / ln 2`; a token is a pixel.
+    /// Mean negative log-likelihood per pixel in bits: `nats_per_token / ln 2`, since a token is a pixel.
     pub bits_per_pixel: f64,
-    /// `nats_per_token / (channels · ln 2)`, one channel for a grey palette.
+    /// Bits per dim: `nats_per_token / (channels · ln 2)`, with one channel for a grey palette.
     pub bits_per_dim: f64,
-    /// Negative log-likelihood of an image, the mean over all.
+    /// Mean negative log-likelihood per image, in nats.
     pub nats_per_image: f64,
-    /// 95 % confidence interval of `nats_per_image` over images, by the normal approximation of the mean (± 1.96
-    /// standard errors, sample variance); `None` for a single image.
+    /// 95 % confidence interval of `nats_per_image` over images; `None` for a single image.
+    ///
+    /// It is the normal approximation of the mean (± 1.96 standard errors, sample variance).
     pub interval95: Option<[f64; 2]>,
     /// Number of images.
     pub images: usize,
 }
 
 impl Likelihood {
-    /// Sums up the nats of each image of `n_ctx` tokens; `channels` are the palette's.
+    /// Summarises the `nats` of each image of `n_ctx` tokens; `channels` are the palette's.
     ///
     /// # Errors
     /// When there are no images.
@@ -59,16 +61,18 @@ impl Likelihood {
     }
 }
 
-/// Scores every image of `set`; `channels` are the palette's. `progress` is told how many images are done. Of a model of
-/// masked pixels it is no likelihood of images but its own loss under masks that are always the same, as many as in its
-/// training: the mean over masked positions, and `nats_per_image` that times the image's tokens.
+/// Returns the likelihood of `set`'s images under the model; `channels` are the palette's.
 ///
-/// Several ranks each call this with the same images and score their share of them. The same bits on every rank and for
-/// any number of ranks; `progress` counts as if all were as far as this one.
+/// `progress` receives the number of images done. For a masked model, this is no likelihood of images but the loss of
+/// its own objective. The masks are always the same, with as many masked positions as in training. `nats_per_token`
+/// is then the mean over masked positions, and `nats_per_image` is that times the image's number of tokens.
+///
+/// With data parallelism, each rank calls this with the same images and scores its share of them. The bits are the
+/// same on every rank and for any number of ranks. `progress` assumes that all ranks are as far as this one.
 ///
 /// # Errors
-/// When there are no images, their size or tokens are not the model's, the engine fails, or an image's nats are not
-/// finite; when a rank is gone.
+/// When there are no images, their size or tokens do not fit the model, the engine fails, an image's nats are not
+/// finite, or a rank is gone.
 pub fn likelihood(
     ranks: &mut Collective,
     engine: &mut dyn Engine,
@@ -95,8 +99,9 @@ pub fn likelihood(
     Likelihood::of(&nats, set.n_px.pixels(), channels)
 }
 
-/// As [`likelihood`], but pixel by pixel with the engine's decoder: the same up to rounding, unless the decoder uses
-/// another format than the engine's products.
+/// Returns the [`likelihood`], computed pixel by pixel with the engine's decoder.
+///
+/// The result is the same up to rounding, unless the decoder uses another number format than the engine's products.
 ///
 /// # Errors
 /// As [`likelihood`].
@@ -138,13 +143,13 @@ pub fn likelihood_by_decoding(
     Likelihood::of(&nats, set.n_px.pixels(), channels)
 }
 
-/// Refuses nats of the images called `names` that are no finite numbers; the first of them is named.
+/// Refuses nats that are not finite; the message names the first of the images in `names`.
 pub(super) fn expect_numbers(nats: &[f64], names: &[String]) -> Result<()> {
     let image = |(nats, name): (&f64, &String)| expect_finite(&[*nats], "the likelihood", || name.clone());
     nats.iter().zip(names).try_for_each(image)
 }
 
-/// The nats of all ranks' images, in their order.
+/// Returns the nats of all ranks' images, in their order (all-gather).
 fn of_all(ranks: &mut Collective, nats: Vec<f64>) -> Result<Vec<f64>> {
     let own = LossSum { nats, ..LossSum::default() };
     losses::gather(ranks, own, None).map(|(all, _)| all.nats)
@@ -157,7 +162,7 @@ fn surprise(logits: &[f32], token: u16) -> f64 {
     max + sum.ln() - logits[token as usize] as f64
 }
 
-/// Refuses images that are not of the model's size or palette.
+/// Refuses images of another size or palette than the model's.
 pub(super) fn check(config: &ModelConfig, set: &TokenSet) -> Result<()> {
     let (n_px, n_vocab) = (config.n_px, config.n_vocab);
     if set.n_px != n_px {

@@ -1,5 +1,7 @@
-//! What a trained model is worth: likelihood and the baselines beside it, features, classification, odd and memorised
-//! images, and parity with transformers.
+//! Evaluation of trained models: likelihood and baselines, features, classification, surprise, nearest neighbours and
+//! parity.
+//!
+//! Nearest neighbours show memorised images. Parity compares results with transformers.
 
 mod baselines;
 mod calibration;

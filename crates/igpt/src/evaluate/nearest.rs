@@ -1,4 +1,6 @@
-//! Has a model memorised its training images? The nearest of them to what it draws, and how near held-out images come.
+//! Nearest neighbours, which show whether a model has memorised its training images.
+//!
+//! The distances of drawn images to their nearest training images are compared with those of held-out images.
 
 use igpt_kernels::matmul::{Out, Panels, matmul};
 use igpt_kernels::pool::{Pool, chunks};
@@ -7,48 +9,48 @@ use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef};
 use crate::data::TokenSet;
 use crate::palette::Quantizer;
 
-/// Vectors that one piece of work looks for.
+/// Number of query vectors in one piece of work.
 const QUERIES: usize = 32;
-/// Vectors that are looked among at once.
+/// Number of vectors searched at once.
 const BLOCK: usize = 2048;
 
-/// Vectors of one length, such as images as pixel values or as features.
+/// Vectors of equal length, such as images as pixel values or as features.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vectors {
-    /// Values of a vector.
+    /// Number of values of a vector.
     pub dim: usize,
-    /// All values, vector after vector.
+    /// Values of all vectors, one after the other.
     pub values: Vec<f32>,
 }
 
-/// The nearest of some vectors to one.
+/// Nearest neighbour of a vector among others.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct NearestNeighbor {
-    /// Its position.
+    /// Index of the neighbour.
     pub image: usize,
-    /// How far it is: the root of the mean squared difference of a value.
+    /// Distance: the root of the mean squared difference per value.
     pub distance: f64,
 }
 
 impl Vectors {
-    /// Number of vectors.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.values.len() / self.dim.max(1)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no vectors.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// The images of `set` as channel values from 0 to 255, in the palette's colours.
+    /// Returns the images of `set` as channel values from 0 to 255, in the palette's colours.
     pub fn of_pixels(set: &TokenSet, quantizer: &Quantizer) -> Self {
         let dim = set.n_px.pixels() * quantizer.palette().channels();
         let pixels = (0..set.images()).flat_map(|i| quantizer.pixels(set.image(i), set.n_px).data);
         Self { dim, values: pixels.map(f32::from).collect() }
     }
 
-    /// Mean and deviation of each value over all vectors.
+    /// Returns the mean and standard deviation of each value over all vectors.
     pub fn moments(&self) -> Vec<(f32, f32)> {
         let n = self.len() as f64;
         (0..self.dim)
@@ -61,7 +63,9 @@ impl Vectors {
             .collect()
     }
 
-    /// Subtracts the means and divides by the deviations; values that never change become 0.
+    /// Standardises the vectors: subtracts the means and divides by the deviations.
+    ///
+    /// Values with a deviation of 0 become 0.
     pub fn standardize(&mut self, moments: &[(f32, f32)]) {
         for (value, &(mean, deviation)) in self.values.iter_mut().zip(moments.iter().cycle()) {
             *value = if deviation > 0.0 { (*value - mean) / deviation } else { 0.0 };
@@ -73,11 +77,14 @@ impl Vectors {
     }
 }
 
-/// The nearest of `among` to each of `points`, the first of equals. Panics unless both have one length of vectors and
-/// `among` has some.
+/// Returns the nearest neighbour in `among` of each of `points`, the first on a tie.
 ///
-/// Matrix products say which vectors may be the nearest: |b|² − 2ab, block by block, with a bound on its rounding. The
-/// distances of these few are then summed one by one, so that neither blocks nor threads move a bit.
+/// Matrix products find the vectors that may be the nearest: |b|² − 2ab, block by block, with a bound on its
+/// rounding. The distances of these few are then summed one by one, so that the bits depend neither on blocks nor on
+/// threads.
+///
+/// # Panics
+/// Unless all vectors have one length and `among` has some.
 pub fn nearest(points: &Vectors, among: &Vectors, pool: &Pool) -> Vec<NearestNeighbor> {
     assert!(points.dim == among.dim && !among.is_empty(), "vectors of one length to look among");
     let (isa, dim) = (Isa::detect(), points.dim);
@@ -97,7 +104,7 @@ pub fn nearest(points: &Vectors, among: &Vectors, pool: &Pool) -> Vec<NearestNei
                 let point = points.point(piece * queries + i);
                 let limit = block.limit(point, products, best.1);
                 for (i, product) in products[..values.len() / dim].iter().enumerate() {
-                    // What is no number is looked at, too.
+                    // NaN goes on to the exact distance.
                     if *product > limit {
                         continue;
                     }
@@ -117,13 +124,13 @@ pub fn nearest(points: &Vectors, among: &Vectors, pool: &Pool) -> Vec<NearestNei
     best.into_iter().map(found).collect()
 }
 
-/// Vectors packed to be compared with others at once.
+/// Packed vectors that are compared with others at once.
 struct Block {
     /// −2b, (dim, vectors).
     panels: Panels<f32>,
-    /// |b|², infinite for what only fills the panels.
+    /// Values of |b|²; infinite for padding of the panels.
     squares: Vec<f32>,
-    /// The largest of them.
+    /// Largest of the squares.
     largest: f32,
 }
 
@@ -139,9 +146,11 @@ impl Block {
         Self { panels, squares, largest }
     }
 
-    /// What |b|² − 2ab of a vector must not exceed that may be as near to `point` as the nearest: the least of `products` or
-    /// what is `known` already, and what both may be wrong by. With u for half of EPSILON, sums of n products are wrong by
-    /// at most about nu Σ|ab|, which for products, squares and distances are less than 8nu (|a|² + |b|²) together.
+    /// Upper bound of |b|² − 2ab for vectors that may be as near to `point` as the nearest.
+    ///
+    /// It is the least of `products` or what is `known` already, plus what both may be wrong by. With u for half of
+    /// EPSILON, sums of n products are wrong by at most about nu Σ|ab|. For products, squares and distances together,
+    /// this is less than 8nu (|a|² + |b|²).
     fn limit(&self, point: &[f32], products: &[f32], known: f32) -> f32 {
         let own = square(point);
         let room = 4.0 * f32::EPSILON * (point.len() + 16) as f32 * (own + self.largest) + f32::MIN_POSITIVE;
@@ -150,7 +159,7 @@ impl Block {
     }
 }
 
-/// The least of some values, whose number is a multiple of [`LANE_PAD`].
+/// Least of some values, whose number is a multiple of [`LANE_PAD`].
 fn least(values: &[f32]) -> f32 {
     let mut lanes = [f32::INFINITY; LANE_PAD];
     for run in values.chunks_exact(LANE_PAD) {
@@ -166,7 +175,7 @@ fn square(a: &[f32]) -> f32 {
     a.iter().map(|value| value * value).sum()
 }
 
-/// Σ (a − b)², or a part of the sum that is already `enough`.
+/// Σ (a − b)², or a partial sum that is already `enough`.
 fn squared_distance(a: &[f32], b: &[f32], enough: f32) -> f32 {
     const RUN: usize = 128;
     let mut sum = 0.0;

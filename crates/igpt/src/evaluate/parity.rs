@@ -1,8 +1,7 @@
-//! Parity with transformers: the engine's logits, loss, features and class logits beside those that transformers computed
-//! from the same files.
+//! Parity with transformers: comparison of the engine's results with those of transformers on the same files.
 //!
-//! The other side is recorded beforehand by `scripts/record_parity.py`, so that the comparison needs no Python and a
-//! model can carry its own proof.
+//! The results are logits, loss, features and class logits. `scripts/record_parity.py` records the other side
+//! beforehand, so that the comparison needs no Python and a model can carry its own proof.
 
 use std::path::Path;
 
@@ -13,58 +12,58 @@ use crate::device::{Engine, Pooling};
 use crate::model::ModelDir;
 use crate::{Error, Result, files};
 
-/// What transformers computed for some token sequences.
+/// Recording of what transformers computed for some token sequences.
 #[derive(Clone, Debug)]
 pub struct ReferenceRecording {
     tokens: Batch,
-    /// `None` of a classifier whose generative head was never trained.
+    /// Results of the generative head; `None` for a classifier whose generative head was never trained.
     generative: Option<Generative>,
-    /// (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
+    /// Features, (B, n_layer + 1, n_embd): means over positions of `ln_1(h^l)`, the last of `ln_f`'s output.
     features: Vec<f32>,
-    /// (B, num_labels); `None` without a classifier.
+    /// Class logits, (B, num_labels); `None` without a classifier.
     class_logits: Option<Vec<f32>>,
 }
 
-/// What the generative head was recorded to say.
+/// Recorded results of the generative head.
 #[derive(Clone, Debug)]
 struct Generative {
-    /// (B, T, n_vocab).
+    /// Logits, (B, T, n_vocab).
     logits: Vec<f32>,
     /// Nats per token of each image, (B).
     loss: Vec<f32>,
 }
 
-/// How far two tensors lie apart.
+/// Difference between a computed and a recorded tensor.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct TensorDifference {
-    /// The largest absolute difference of two values.
+    /// Largest absolute difference of two values.
     pub largest_error: f64,
-    /// The same in units of the largest recorded value.
+    /// Largest absolute difference in units of the largest recorded value.
     pub relative_error: f64,
 }
 
-/// The outcome of [`ReferenceRecording::compare`].
+/// Differences between an engine and a recording, from [`ReferenceRecording::compare`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ParityReport {
-    /// Images compared.
+    /// Number of images compared.
     pub images: usize,
-    /// Of the logits of every position; none of a classifier without a trained generative head.
+    /// Difference of the logits of every position; `None` for a classifier without a trained generative head.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logits: Option<TensorDifference>,
-    /// Of the nats per token of each image; none where there are no logits.
+    /// Difference of the nats per token of each image; `None` without logits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<TensorDifference>,
-    /// Of the pooled features of every layer.
+    /// Difference of the pooled features of every layer.
     pub features: TensorDifference,
-    /// Of the logits of the classes; none without a classifier.
+    /// Difference of the class logits; `None` without a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_logits: Option<TensorDifference>,
 }
 
 impl ParityReport {
-    /// Everything that was compared, with its name.
+    /// Returns all differences with their names.
     pub fn parts(&self) -> Vec<(&'static str, TensorDifference)> {
         let parts = [
             ("logits", self.logits),
@@ -75,20 +74,23 @@ impl ParityReport {
         parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect()
     }
 
-    /// The largest of the relative errors.
+    /// Returns the largest of the relative errors.
     pub fn worst(&self) -> f64 {
-        // `f64::max` would pass over NaN, which must count as an error.
+        // `f64::max` would ignore NaN, which must count as an error.
         let larger = |a: f64, b: f64| if b.is_nan() || b > a { b } else { a };
         self.parts().iter().map(|(_, part)| part.relative_error).fold(0.0, larger)
     }
 }
 
 impl ReferenceRecording {
-    /// Reads a recording made for a model of `model`'s shape, with everything that the model can compute: pixels of one that
-    /// generates, classes of a classifier.
+    /// Reads a recording for a model of `model`'s shape.
+    ///
+    /// It must contain everything that the model can compute: pixels for a generative model, classes for a
+    /// classifier.
     ///
     /// # Errors
-    /// When there is none, or it is damaged, belongs to another model or lacks a part; the message says how to make one.
+    /// When there is none, or it is damaged, belongs to another model or lacks a part; the message says how to make
+    /// one.
     pub fn open(path: &Path, model: &ModelDir) -> Result<Self> {
         let config = &model.config;
         let bad = |problem: String| Error::format(path, problem);
@@ -135,7 +137,7 @@ impl ReferenceRecording {
         Ok(Self { tokens, generative, features, class_logits: classes.transpose()? })
     }
 
-    /// Computes the same with `engine`.
+    /// Computes the same results with `engine` and returns the differences.
     pub fn compare(&self, engine: &mut dyn Engine) -> Result<ParityReport> {
         let layers: Vec<usize> = (0..=engine.config().n_layer).collect();
         let mut features = vec![0.0; self.features.len()];
@@ -159,7 +161,7 @@ impl ReferenceRecording {
         Ok(ParityReport { images: self.tokens.images(), logits, loss, features, class_logits })
     }
 
-    /// The differences of logits and loss.
+    /// Returns the differences of logits and loss.
     fn compare_generative(
         &self,
         recorded: &Generative,
@@ -174,7 +176,7 @@ impl ReferenceRecording {
 }
 
 fn difference(ours: &[f32], recorded: &[f32]) -> TensorDifference {
-    // `f64::max` would pass over NaN, which must count as an error.
+    // `f64::max` would ignore NaN, which must count as an error.
     let larger = |a: f64, b: f64| if a.is_nan() || a >= b { a } else { b };
     let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, larger);
     let pairs = ours.iter().zip(recorded);

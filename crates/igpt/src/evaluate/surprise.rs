@@ -1,9 +1,9 @@
-//! How odd an image is: its likelihood against that of something simple, so that busy images don't count as odd for
-//! being busy.
+//! Surprise of images: a model's likelihood relative to that of a simple reference, so that busy images don't count
+//! as odd.
 //!
 //! A plain likelihood ranks flat images as the likeliest and noise as the oddest, whatever the model was trained on.
-//! What the model finds harder than a reference that knows only how complex an image is tells more (Serrà et al. 2020,
-//! "Input complexity and out-of-distribution detection with likelihood-based generative models").
+//! The excess over a reference that knows only how complex an image is says more (Serrà et al. 2020, "Input
+//! complexity and out-of-distribution detection with likelihood-based generative models").
 
 use std::f64::consts::LN_2;
 use std::ops::Range;
@@ -19,40 +19,40 @@ use crate::formats::png::{self, Text};
 use crate::image::ImageSize;
 use crate::palette::Quantizer;
 
-/// Images handed to the engine at once; it cuts them further as its memory asks.
+/// Number of images per call of the engine, which splits them further as its memory requires.
 const BATCH: usize = 64;
 
-/// What an image's likelihood is held against.
+/// Reference whose likelihood is subtracted from the model's.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Reference<'a> {
-    /// The context model, fitted to training images of the same palette.
+    /// Context model, fitted to training images with the same palette.
     Context(&'a NgramBaselines),
-    /// The size of the image as a PNG file, in the colours of this palette.
+    /// Size of the image as a PNG file, in the colours of this palette.
     Png(&'a Quantizer),
 }
 
-/// How surprising one image is.
+/// Surprise of one image: its likelihood under the model and under the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Surprise {
-    /// Its negative log-likelihood under the model.
+    /// Negative log-likelihood of the image under the model, in nats.
     pub nats: f64,
-    /// Its complexity: the reference's nats.
+    /// Complexity of the image: the reference's nats.
     pub reference: f64,
 }
 
 impl Surprise {
-    /// How many nats more than the reference the model needs: the higher, the odder the image.
+    /// Returns the nats that the model needs in excess of the reference: the higher, the odder the image.
     pub fn excess(&self) -> f64 {
         self.nats - self.reference
     }
 }
 
-/// The surprise of every image of `set`, in its order. `progress` is told how many images are done.
+/// Returns the surprise of each image of `set`, in order; `progress` receives the number of images done.
 ///
 /// # Errors
-/// When the images' size or tokens are not the model's, the engine fails, or an image's nats are not finite.
+/// When the images' size or tokens do not fit the model, the engine fails, or an image's nats are not finite.
 pub fn surprise(
     engine: &mut dyn Engine,
     set: &TokenSet,
@@ -75,13 +75,13 @@ pub fn surprise(
     Ok(found)
 }
 
-/// The size of an image as a PNG file in the colours of the palette, in nats.
+/// Size of an image as a PNG file in the colours of the palette, in nats.
 pub fn png_nats(quantizer: &Quantizer, tokens: &[u16], n_px: ImageSize) -> f64 {
     let file = png::encode(&quantizer.pixels(tokens, n_px), &Text::none());
     (8 * file.len()) as f64 * LN_2
 }
 
-/// The surprise of every pixel of some images: nats, (images, T).
+/// Surprise maps of some images: the negative log-likelihood of each pixel in nats, (images, T).
 ///
 /// # Errors
 /// As [`surprise`].

@@ -1,4 +1,4 @@
-//! The verdict on a model in one line: how it stands against models that only count, and what to do where it is worse.
+//! Verdict on a model in one line: its loss relative to the n-gram baselines, with advice if it is not better.
 
 use std::fmt;
 
@@ -7,80 +7,80 @@ use serde::Serialize;
 use super::BaselineScores;
 use crate::image::ImageSize;
 
-/// Below this share under the best baseline a model has hardly learned more than to count.
+/// Fraction below the best baseline under which a model has hardly learned more than counting.
 const HARDLY: f64 = 0.03;
-/// A size and a palette that small sets and short runs can learn.
+/// Image side and palette size that small data sets and short runs can learn.
 const SMALL: (usize, usize) = (16, 64);
 
-/// How a model's loss stands against the models that only count.
+/// Standing of a model's loss relative to the n-gram baselines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Standing {
-    /// Not even below that of all colours alike.
+    /// Not better than the uniform baseline (all colours equally likely).
     WorseThanUniform,
-    /// Not below that of the colours' frequencies.
+    /// Not better than the unigram baseline (the colours' frequencies).
     WorseThanUnigram,
-    /// Not below that of the left and the upper neighbour.
+    /// Not better than the context baseline (the left and the upper neighbour).
     WorseThanContext,
-    /// Below all of them, but not by much.
+    /// Better than all baselines, but not by much.
     HardlyBetter,
-    /// Below all of them.
+    /// Better than all baselines.
     Better,
 }
 
-/// What is known of a model beside its loss; it decides the advice.
+/// Facts about a model besides its loss, which decide the advice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VerdictContext {
     /// Image size of the model.
     pub n_px: ImageSize,
-    /// Colours of its palette.
+    /// Number of colours in its palette.
     pub n_vocab: usize,
-    /// How its training went.
+    /// Course of its training.
     pub course: TrainingCourse,
 }
 
-/// How a training went, where that is known.
+/// Course of a training, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TrainingCourse {
     /// Lowest validation loss.
     pub lowest: Option<f64>,
     /// Last validation loss.
     pub last: Option<f64>,
-    /// Whether it ended before its budget, since validations got worse.
+    /// Whether the training ended before its budget, because validation losses rose.
     pub ended_early: bool,
-    /// Whether its images were augmented.
+    /// Whether the training images were augmented.
     pub augmented: bool,
 }
 
-/// By how much the last validation loss is above the lowest one of a model that overfits.
+/// Ratio of the last to the lowest validation loss above which a model overfits.
 const RISEN: f64 = 1.02;
 
 impl TrainingCourse {
-    /// Whether the model overfits: its validation loss rose again, it learned its images by heart.
+    /// Whether the model overfits: its validation loss rose again, so it memorises its training images.
     fn overfits(&self) -> bool {
         self.ended_early || self.lowest.zip(self.last).is_some_and(|(lowest, last)| last > RISEN * lowest)
     }
 }
 
-/// The verdict on a model.
+/// Verdict on a model: its standing, in numbers and words, with advice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// Where it stands.
+    /// Standing relative to the baselines.
     pub standing: Standing,
-    /// How far its loss is below the best baseline, as a share of that; negative above it.
+    /// Distance of the loss below the best baseline, as a fraction of that; negative above it.
     pub below_best_baseline: f64,
-    /// The baseline with the lowest loss.
+    /// Name of the baseline with the lowest loss.
     pub best_baseline: &'static str,
-    /// How it stands, in words.
+    /// Standing in words.
     pub finding: String,
-    /// What to do where it is not better than counting.
+    /// Advice, if the model is not better than counting.
     pub advice: Option<String>,
 }
 
 impl Verdict {
-    /// Of a model whose loss is `nats` per token where the baselines' are `scores`.
+    /// Returns the verdict on a model with a loss of `nats` per token, for the baselines' `scores`.
     pub fn new(nats: f64, scores: &BaselineScores, of: &VerdictContext) -> Self {
         let (best, lowest) = scores.best_named();
         let below = 1.0 - nats / lowest;
@@ -119,7 +119,7 @@ impl Verdict {
 }
 
 impl VerdictContext {
-    /// What to do about a model that is not better than counting.
+    /// Returns advice for a model that is not better than counting.
     fn advice(&self) -> String {
         let (side, colors) = SMALL;
         let mut smaller = Vec::new();

@@ -1,17 +1,17 @@
 //! Candidates of one completion and their weights: the particles of a particle filter.
 
-/// One way in which an image may go on.
+/// Candidate completion of an image: one particle.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
-    /// Its row of the decoder.
+    /// Row of the decoder.
     pub(super) row: usize,
-    /// Its pixels so far.
+    /// Pixels so far.
     pub(super) tokens: Vec<u16>,
-    /// How likely it makes the known pixels it met since weights were last made equal.
+    /// Log-likelihood of the known pixels that the candidate met since the last resampling.
     pub(super) log_weight: f64,
 }
 
-/// Weights that sum to 1; equal ones where no candidate makes the known pixels possible.
+/// Returns weights that sum to 1; equal ones if no candidate makes the known pixels possible.
 fn weights(candidates: &[Candidate]) -> Vec<f64> {
     let most = candidates.iter().map(|candidate| candidate.log_weight).fold(f64::NEG_INFINITY, f64::max);
     let mut weights: Vec<f64> = match most.is_finite() {
@@ -23,18 +23,19 @@ fn weights(candidates: &[Candidate]) -> Vec<f64> {
     weights
 }
 
-/// The effective number of candidates: how many of equal weight would tell as much (Kong, Liu and Wong 1994).
+/// Effective number of candidates: the number of equally weighted ones with the same information (Kong, Liu and Wong
+/// 1994).
 pub(super) fn effective(candidates: &[Candidate]) -> f64 {
     1.0 / weights(candidates).iter().map(|weight| weight * weight).sum::<f64>()
 }
 
-/// The candidate of the highest weight, the first of equals.
+/// Index of the candidate with the highest weight, the first on a tie.
 pub(super) fn weightiest(candidates: &[Candidate]) -> usize {
     (1..candidates.len())
         .fold(0, |best, i| if candidates[i].log_weight > candidates[best].log_weight { i } else { best })
 }
 
-/// One candidate drawn in proportion to its weight by a number in [0, 1).
+/// Draws one candidate in proportion to its weight, by a number in [0, 1).
 pub(super) fn choose(candidates: &[Candidate], uniform: f64) -> usize {
     let mut sum = 0.0;
     let chosen = weights(candidates).iter().position(|weight| {
@@ -44,8 +45,10 @@ pub(super) fn choose(candidates: &[Candidate], uniform: f64) -> usize {
     chosen.unwrap_or_else(|| weightiest(candidates))
 }
 
-/// Draws all candidates anew in proportion to their weights, which are equal then (systematic resampling, by one number
-/// in [0, 1)). Those that stay keep their places; gives the rows to be copied over those that go, from and to.
+/// Resamples all candidates in proportion to their weights (systematic resampling, by one number in [0, 1)); the new
+/// weights are equal.
+///
+/// Survivors keep their places. Returns the rows to copy over those that die, as (from, to).
 pub(super) fn resample(candidates: &mut [Candidate], uniform: f64) -> Vec<(usize, usize)> {
     let n = candidates.len();
     let mut copies = vec![0usize; n];
@@ -57,7 +60,7 @@ pub(super) fn resample(candidates: &mut [Candidate], uniform: f64) -> Vec<(usize
             next += 1;
         }
     }
-    // What rounding may leave over goes to the last.
+    // Rounding may leave some over; the last candidate gets them.
     copies[n - 1] += n - next;
     let extra: Vec<usize> = (0..n).flat_map(|i| std::iter::repeat_n(i, copies[i].saturating_sub(1))).collect();
     let gone: Vec<usize> = (0..n).filter(|&i| copies[i] == 0).collect();

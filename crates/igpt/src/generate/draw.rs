@@ -1,14 +1,14 @@
-//! One draw of a token from logits, in f64 and in a fixed order, so that it depends on nothing but its key.
+//! Drawing of one token from logits, in f64 and in a fixed order, so that it depends on nothing but its key.
 
 use crate::Result;
 use crate::device::expect_finite;
 use crate::generate::SamplingSettings;
 use crate::rng::{Purpose, Rng};
 
-/// Most pixels of an image a draw's key can tell apart: 64×64.
+/// Largest number of pixels that a draw's key can tell apart: 64×64.
 const PIXELS: u64 = 4096;
 
-/// Draws tokens; keeps the scratch space between draws.
+/// Sampler of tokens from logits, which keeps its scratch space between draws.
 pub struct Sampler {
     settings: SamplingSettings,
     weights: Vec<f64>,
@@ -16,14 +16,21 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Checks `settings`.
+    /// Returns a sampler with `settings`.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
     pub fn new(settings: &SamplingSettings) -> Result<Self> {
         settings.validate()?;
         Ok(Self { settings: *settings, weights: Vec::new(), order: Vec::new() })
     }
 
-    /// The token at `pixel` of attempt `attempt` at `image`: a pure function of these three, the settings and
-    /// `logits` (n_vocab). Logits that are not numbers are an error: the weights behind them are damaged.
+    /// Draws the token at `pixel` of attempt `attempt` at `image`.
+    ///
+    /// The result is a pure function of these three, the settings and `logits` (n_vocab).
+    ///
+    /// # Errors
+    /// When a logit is not finite: the weights behind it are damaged.
     pub fn draw(&mut self, logits: &[f32], image: u64, attempt: u64, pixel: usize) -> Result<u16> {
         check(logits, image, pixel)?;
         let best = likeliest(logits);
@@ -54,7 +61,7 @@ impl Sampler {
         Ok(last as u16)
     }
 
-    /// Sets the weights that top-k and top-p forbid to zero. Equal logits rank by index.
+    /// Sets the weights that top-k and top-p exclude to zero. Equal logits rank by index.
     fn filter(&mut self, logits: &[f32], top_k: usize, top_p: f64) {
         let Self { weights, order, .. } = self;
         order.clear();
@@ -76,19 +83,19 @@ impl Sampler {
     }
 }
 
-/// Logits that are not numbers are an error: the weights behind them are damaged.
+/// Refuses logits that are not finite: the weights behind them are damaged.
 pub(super) fn check(logits: &[f32], image: u64, pixel: usize) -> Result<()> {
     expect_finite(logits, "a colour's score", || format!("pixel {pixel} of drawn image {image}"))
 }
 
-/// The logarithm of the probability that `logits` (n_vocab), which are finite, give to `token`.
+/// Log-probability of `token` under `logits` (n_vocab), which are finite.
 pub(super) fn log_probability(logits: &[f32], token: u16) -> f64 {
     let max = f64::from(logits[likeliest(logits)]);
     let sum: f64 = logits.iter().map(|&v| (f64::from(v) - max).exp()).sum();
     f64::from(logits[token as usize]) - max - sum.ln()
 }
 
-/// Two random numbers for choices among the candidates of an attempt at an image, at one pixel.
+/// Returns two random numbers for choices among the candidates of an attempt at an image, at one pixel.
 pub(super) fn choices(seed: u64, image: u64, attempt: u64, pixel: usize) -> [f64; 2] {
     let mut rng = Rng::new(seed, Purpose::Resample, image, attempt * PIXELS + pixel as u64);
     [rng.uniform(), rng.uniform()]

@@ -1,4 +1,4 @@
-//! Completions of images of which any pixels are known, by a model of either objective.
+//! Completions of images with any known pixels, by a model of either objective.
 
 use crate::Result;
 use crate::device::Engine;
@@ -9,15 +9,15 @@ use crate::generate::settings::SamplingSettings;
 use crate::model::Objective;
 use crate::setters::setters;
 
-/// How holes are filled.
+/// Settings of filling holes: numbers of completions, of candidates and of rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FillSettings {
-    /// Completions of each image.
+    /// Number of completions of each image.
     pub attempts: usize,
-    /// Candidates of each completion, where known pixels come after a hole.
+    /// Number of candidates (particles) of each completion, if known pixels come after a hole.
     pub candidates: usize,
-    /// Rounds in which a model of masked pixels fills it.
+    /// Number of rounds in which a masked model fills the holes.
     pub rounds: usize,
 }
 
@@ -29,11 +29,15 @@ impl Default for FillSettings {
 
 setters!(FillSettings { attempts: usize, candidates: usize, rounds: usize });
 
-/// Completes each image of which the pixels in `known` (T) are known: whole images, (images, attempts, T). Known pixels after a
-/// hole count through candidates; a model of masked pixels fills holes in rounds. `progress` is told how much is done.
+/// Fills the holes of each image in `known`; returns whole images, (images, attempts, T).
+///
+/// Each entry of `known` has T pixels, `None` for those to draw. An autoregressive model takes known pixels after a
+/// hole into account by a particle filter of candidates. A masked model fills holes in rounds. `progress` receives
+/// the work done and the total.
 ///
 /// # Errors
-/// As [`draw_requests`] and `infill`.
+/// As [`draw_requests`], [`Infill::new`](crate::generate::Infill::new) and
+/// [`Infill::round`](crate::generate::Infill::round).
 pub fn fill(
     engine: &mut dyn Engine,
     known: Vec<Vec<Option<u16>>>,

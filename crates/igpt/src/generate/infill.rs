@@ -1,8 +1,8 @@
-//! Holes filled by a model of masked pixels: in rounds, each of which draws some of the missing pixels given all that are
-//! known by then.
+//! Filling of holes by a masked model, in rounds.
 //!
-//! Pixels of one round do not see each other, and the model was trained with far fewer pixels missing, so this is
-//! approximate; the more rounds, the less so (Ghazvininejad et al. 2019, "Mask-Predict"; here in a random order).
+//! Each round draws some of the missing pixels, given all that are known by then. Pixels of one round do not see each
+//! other, and the model was trained with far fewer pixels missing, so this is approximate. More rounds make it less
+//! so (Ghazvininejad et al. 2019, "Mask-Predict"; here in a random order).
 
 use crate::data::Batch;
 use crate::device::{Engine, blame};
@@ -12,37 +12,38 @@ use crate::model::Objective;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-/// Several attempts at one image, filled side by side.
+/// Several attempts of a masked model at filling one image, side by side.
 pub struct Infill {
     n_ctx: usize,
     image: u64,
     settings: SamplingSettings,
     rounds: usize,
     done: usize,
-    /// (attempts, T); what is masked still is 0.
+    /// Tokens, (attempts, T); 0 for pixels that are still masked.
     tokens: Vec<u16>,
     masked: Vec<bool>,
-    /// The missing pixels of each attempt, in the order in which they are drawn.
+    /// Missing pixels of each attempt, in the order in which they are drawn.
     orders: Vec<Vec<usize>>,
 }
 
-/// What a round drew of one attempt.
+/// Pixels that one round drew for one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FillRound {
-    /// The attempt.
+    /// Index of the attempt.
     pub attempt: usize,
-    /// Which pixels.
+    /// Indices of the pixels.
     pub pixels: Vec<usize>,
-    /// Their tokens.
+    /// Tokens of the pixels.
     pub tokens: Vec<u16>,
 }
 
 impl Infill {
-    /// `attempts` at filling the pixels that are none in `known` (T), in `rounds` rounds (or fewer, where fewer pixels
-    /// are missing). Attempt `j` is the same whatever is filled beside it.
+    /// Starts `attempts` attempts at filling the pixels that are `None` in `known` (T), in `rounds` rounds.
+    ///
+    /// There are fewer rounds if fewer pixels are missing. Attempt `j` is the same, whatever is filled beside it.
     ///
     /// # Errors
-    /// When the model is not of masked pixels, nothing is missing, or a token or setting is none that can be used.
+    /// When the model is not a masked model, nothing is missing, or a token or setting is invalid.
     pub fn new(
         engine: &dyn Engine,
         known: &[Option<u16>],
@@ -94,20 +95,22 @@ impl Infill {
         })
     }
 
-    /// Whether nothing is missing any more.
+    /// Returns whether all pixels are filled.
     pub fn is_done(&self) -> bool {
         self.done == self.rounds
     }
 
-    /// The images, (attempts, T).
+    /// Returns the images, (attempts, T).
     pub fn images(&self) -> Vec<Vec<u16>> {
         self.tokens.chunks_exact(self.n_ctx).map(<[u16]>::to_vec).collect()
     }
 
-    /// One round: one pass through the network, and what it drew of each attempt; nothing once all are whole.
+    /// Runs one round: one forward pass, after which some pixels of each attempt are drawn.
+    ///
+    /// Returns the new pixels of each attempt; empty once all images are whole.
     ///
     /// # Errors
-    /// When the engine fails, or the model's scores are no numbers.
+    /// When the engine fails, or the model's logits are not finite.
     pub fn round(&mut self, engine: &mut dyn Engine) -> Result<Vec<FillRound>> {
         if self.is_done() {
             return Ok(Vec::new());
@@ -138,7 +141,7 @@ impl Infill {
     }
 }
 
-/// Fills what is missing of `known`, `attempts` times; gives whole images. See [`Infill::new`].
+/// Fills the missing pixels of `known`, `attempts` times, and returns whole images. See [`Infill::new`].
 ///
 /// # Errors
 /// As [`Infill::new`] and [`Infill::round`].

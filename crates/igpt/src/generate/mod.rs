@@ -1,5 +1,5 @@
-//! Drawing images pixel by pixel from a trained model: samples from nothing, completions from the rows above or around
-//! any hole.
+//! Drawing of images from a trained model: samples from nothing, and completions from the rows above or around any
+//! hole.
 
 mod candidates;
 pub(crate) mod draw;

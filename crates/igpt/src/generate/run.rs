@@ -1,6 +1,6 @@
-//! Runs many drawings through a decoder in batches of rows.
+//! Drawing of many images through a decoder, in batches of rows.
 //!
-//! Rows never influence one another and every draw is keyed by its image, so batches are only a matter of speed.
+//! Rows never influence one another and every draw is keyed by its image, so batches only affect speed.
 
 use crate::device::{Engine, blame};
 use crate::generate::SamplingSettings;
@@ -9,19 +9,20 @@ use crate::machine::expect_memory;
 use crate::model::ModelConfig;
 use crate::{Error, Result};
 
-/// One image to be drawn: the pixels it starts from and the key of its random numbers.
+/// Request for one image: the pixels that it starts from and the key of its random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageRequest<'a> {
-    /// The first tokens in raster order; empty to draw everything.
+    /// First tokens in raster order; empty to draw everything.
     pub given: &'a [u16],
-    /// The image's number.
+    /// Number of the image: with the seed and `attempt`, the key of its random numbers.
     pub image: u64,
-    /// Which attempt at this image it is.
+    /// Number of the attempt at this image.
     pub attempt: u64,
 }
 
-/// Draws images `first_image .. first_image + n` of the seed. `rows` images are drawn at once (0: a good number);
-/// `on_progress` hears (pixels drawn, pixels in all). Gives n images of n_ctx tokens.
+/// Draws the images `first_image .. first_image + n` of the seed and returns n images of n_ctx tokens.
+///
+/// `rows` images are drawn at once; 0 chooses a good number. `on_progress` receives the pixels drawn and their total.
 pub fn sample(
     engine: &dyn Engine,
     n: usize,
@@ -36,9 +37,11 @@ pub fn sample(
     draw_all(engine, &drawings, settings, rows, on_progress)
 }
 
-/// Completes each of `given` (the first tokens of an image, for example its upper half) `attempts` times. The
-/// images' numbers are `first_image ..`; completion `j` of image `i` is the same whatever is completed with it.
-/// Gives, per image, its completions: whole images that begin with the given tokens.
+/// Completes each image of `given` `attempts` times and returns each image's completions.
+///
+/// An entry of `given` is the first tokens of an image, for example its upper half. Completions are whole images that
+/// begin with the given tokens. The images' numbers are `first_image ..`. Completion `j` of image `i` is the same,
+/// whatever is completed with it.
 pub fn complete(
     engine: &dyn Engine,
     given: &[&[u16]],
@@ -57,8 +60,10 @@ pub fn complete(
     Ok(given.iter().map(|_| drawn.by_ref().take(attempts).collect()).collect())
 }
 
-/// Draws every one of `drawings`; see [`sample`] for `rows` and `on_progress`. An error names a drawing whose given
-/// tokens the model can't read.
+/// Draws all images of `drawings`; see [`sample`] for `rows` and `on_progress`.
+///
+/// # Errors
+/// When the model can't read a drawing's given tokens; the message names the drawing.
 pub fn draw_all(
     engine: &dyn Engine,
     drawings: &[ImageRequest<'_>],
@@ -87,11 +92,12 @@ fn request(drawing: &ImageRequest<'_>, n_ctx: usize, settings: &SamplingSettings
     GenerationRequest { known, image, attempt, settings: *settings, candidates: 1 }
 }
 
-/// Draws every one of `requests`, holes included; see [`sample`] for `rows` and `on_progress`. At least as many rows are
-/// used as one request needs.
+/// Draws all images of `requests`, holes included; see [`sample`] for `rows` and `on_progress`.
+///
+/// At least as many rows are used as one request needs.
 ///
 /// # Errors
-/// When a request can't be drawn (see [`GenerationSession::add`]), or the model's scores are not finite.
+/// When a request can't be drawn (see [`GenerationSession::add`]), or the model's logits are not finite.
 pub fn draw_requests(
     engine: &dyn Engine,
     requests: Vec<GenerationRequest>,
@@ -144,7 +150,7 @@ fn check(drawing: &ImageRequest<'_>, n_ctx: usize, n_vocab: usize) -> Result<()>
     }
 }
 
-/// Refuses to draw more images than the keys of their random numbers can tell apart, or than memory holds.
+/// Refuses to draw more images than their random numbers' keys can tell apart, or than memory holds.
 ///
 /// # Errors
 /// When there are too many.
@@ -154,18 +160,18 @@ pub fn expect_room(config: &ModelConfig, images: usize, attempts: usize) -> Resu
             "{images} images, {attempts} times each: at most 2^32 images and {MOST} times are possible"
         )));
     }
-    // The request with its known pixels, and the tokens as they are drawn, collected and given back.
+    // The request with its known pixels, and the tokens as they are drawn, collected and returned.
     let each = (size_of::<Option<u16>>() + 3 * size_of::<u16>()) * config.n_ctx() + 256;
     let bytes = (images as u64).saturating_mul(attempts as u64).saturating_mul(each as u64);
     expect_memory(bytes, || format!("drawing {images} images, {attempts} times each,"))
 }
 
-/// Keys and values of one image.
+/// Bytes of the KV cache of one image.
 fn cache_bytes(config: &ModelConfig) -> usize {
     config.n_ctx() * config.n_layer * 2 * config.n_embd * size_of::<f32>()
 }
 
-/// Up to 64 images at once, fewer when their KV caches would take more than half a gigabyte.
+/// Default number of images drawn at once: up to 64, or fewer if their KV caches would exceed half a gigabyte.
 pub fn good_rows(config: &ModelConfig) -> usize {
     ((512 << 20) / cache_bytes(config)).clamp(1, 64)
 }

@@ -1,10 +1,12 @@
-//! Images being drawn side by side, each at its own pixel: one joins when rows are free for it and leaves when it is
-//! whole, and none depends on who else is there.
+//! Sessions that draw images side by side, each at its own pixel.
 //!
-//! Pixels are drawn in raster order, so those known before a hole condition it by themselves. Those that come after it do
-//! so through a particle filter (Gordon et al. 1993): several candidates are drawn side by side, each is weighed by how
-//! likely it makes the known pixels that it meets, and when few of them carry the weight they are drawn anew in proportion
-//! to it. The more candidates, the nearer this comes to the exact conditional.
+//! An image joins when rows are free for it and leaves when it is whole. No image depends on which others are in the
+//! session.
+//!
+//! Pixels are drawn in raster order, so known pixels before a hole condition it directly. Known pixels after a hole
+//! condition it through a particle filter (Gordon et al. 1993). Several candidates are drawn side by side. The
+//! likelihood of the known pixels that a candidate meets is its weight. When few candidates carry most of the weight,
+//! all are resampled in proportion to it. More candidates bring the result nearer to the exact conditional.
 
 use std::collections::BTreeSet;
 
@@ -13,31 +15,31 @@ use crate::device::{Decoder, Engine};
 use crate::generate::{Sampler, SamplingSettings};
 use crate::{Error, Result};
 
-/// Most candidates of a completion, and most attempts at an image: what the keys of their draws can tell apart.
+/// Largest number of candidates of a completion and of attempts at an image, limited by the keys of their draws.
 pub(crate) const MOST: usize = 1 << 16;
 
-/// One image to be drawn.
+/// Request for one image in a [`GenerationSession`], with any pixels known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationRequest {
-    /// Its pixels (T) in raster order; none are those to be drawn.
+    /// Pixels (T) in raster order; `None` for those to draw.
     pub known: Vec<Option<u16>>,
-    /// The image's number: with the seed and `attempt` the key of its random numbers.
+    /// Number of the image: with the seed and `attempt`, the key of its random numbers.
     pub image: u64,
-    /// Which attempt at this image it is.
+    /// Number of the attempt at this image.
     pub attempt: u64,
-    /// How tokens are drawn.
+    /// Settings of sampling.
     pub settings: SamplingSettings,
-    /// Candidates that are drawn side by side where known pixels come after a hole.
+    /// Number of candidates (particles) drawn side by side, if known pixels come after a hole.
     pub candidates: usize,
 }
 
 impl GenerationRequest {
-    /// Whether known pixels come after a hole.
+    /// Returns whether known pixels come after a hole.
     pub fn is_steered(&self) -> bool {
         self.known.iter().skip_while(|token| token.is_some()).any(Option::is_some)
     }
 
-    /// Rows that it takes.
+    /// Returns the number of decoder rows that the request needs.
     pub fn rows(&self) -> usize {
         if self.is_steered() { self.candidates } else { 1 }
     }
@@ -67,30 +69,33 @@ impl GenerationRequest {
     }
 }
 
-/// What a step added to an image.
+/// Progress of one image in a step of a [`GenerationSession`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GenerationProgress<'a> {
-    /// The image, as its drawer named it.
+    /// Id of the image, as given to [`GenerationSession::add`].
     pub id: u64,
-    /// The pixel from which on `tokens` are its pixels now. Of several candidates the weightiest is shown: where that is
-    /// another one than before, this lies before what was shown last.
+    /// Index of the pixel where `tokens` start.
+    ///
+    /// Of several candidates, the one with the highest weight is shown. When another candidate overtakes it, this
+    /// index may be before the end of what was shown last.
     pub from: usize,
-    /// Its pixels from there.
+    /// Tokens of the image's pixels from index `from` on.
     pub tokens: &'a [u16],
-    /// Of several candidates the effective number: how many of equal weight would tell as much.
+    /// Effective number of candidates, if there are several: the number of equally weighted ones with the same
+    /// information.
     pub effective: Option<f64>,
-    /// Whether the image is whole; it has left then.
+    /// Whether the image is complete; it has left the session then.
     pub done: bool,
 }
 
-/// The images being drawn, and their decoder.
+/// Session of images being drawn, with their decoder.
 pub struct GenerationSession {
     decoder: Box<dyn Decoder>,
     n_ctx: usize,
     n_vocab: usize,
     /// Logits of each row's next pixel, (rows, n_vocab).
     logits: Vec<f32>,
-    /// Those of the rows of one step, in its order.
+    /// Logits of the rows of one step, in its order.
     fresh: Vec<f32>,
     free: BTreeSet<usize>,
     images: Vec<Image>,
@@ -103,15 +108,15 @@ struct Image {
     steered: bool,
     sampler: Sampler,
     candidates: Vec<Candidate>,
-    /// The pixels that were told.
+    /// Pixels that were reported.
     shown: Vec<u16>,
 }
 
 impl GenerationSession {
-    /// A session of `rows` rows with the engine's present weights.
+    /// Returns a session of `rows` rows with the engine's present weights.
     ///
     /// # Errors
-    /// When the engine can't draw.
+    /// When the engine has no decoder.
     pub fn new(engine: &dyn Engine, rows: usize) -> Result<Self> {
         let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
         let logits = vec![0.0; rows * n_vocab];
@@ -127,20 +132,20 @@ impl GenerationSession {
         })
     }
 
-    /// Rows that no image has.
+    /// Returns the number of free rows.
     pub fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// Whether nothing is being drawn.
+    /// Returns whether no image is being drawn.
     pub fn is_idle(&self) -> bool {
         self.images.is_empty()
     }
 
-    /// Begins an image, which `id` names from now on. The pixels before its first hole are read in one pass.
+    /// Adds an image under the name `id`; the pixels before its first hole are read in one pass (prefill).
     ///
     /// # Errors
-    /// When too few rows are free, nothing is to be drawn, or a token or setting is none that can be used.
+    /// When too few rows are free, nothing is to be drawn, or a token or setting is invalid.
     pub fn add(&mut self, id: u64, request: GenerationRequest) -> Result<()> {
         request.check(self.n_ctx, self.n_vocab)?;
         let (wanted, free) = (request.rows(), self.free());
@@ -150,7 +155,7 @@ impl GenerationSession {
         let given: Vec<u16> = request.known.iter().map_while(|token| *token).collect();
         let rows: Vec<usize> = self.free.iter().copied().take(wanted).collect();
         let n_vocab = self.n_vocab;
-        // Another image may be where this one begins: several completions of one image are added together.
+        // Another image may be where this one begins, because several completions of one image are added together.
         let twin = self.images.iter().map(|image| &image.candidates[0]).find(|twin| twin.tokens == given);
         let read = twin.map_or(rows[0], |twin| twin.row);
         if twin.is_none() {
@@ -168,7 +173,7 @@ impl GenerationSession {
         Ok(())
     }
 
-    /// Stops drawing the images named `id`, if there are any.
+    /// Removes the images named `id`, if there are any.
     pub fn remove(&mut self, id: u64) {
         let free = &mut self.free;
         self.images.retain(|image| {
@@ -180,11 +185,11 @@ impl GenerationSession {
         });
     }
 
-    /// Draws the next pixel of every image and tells `hear` of each.
+    /// Draws the next pixel of every image and reports each image's progress to `hear`.
     ///
     /// # Errors
-    /// [`Error::ResultNotFinite`] when the model's scores are no numbers: its weights are damaged, or its training
-    /// diverged. Nothing is drawn then, of any image.
+    /// [`Error::ResultNotFinite`] when the model's logits are not finite: its weights are damaged, or its training
+    /// diverged. Nothing is drawn for any image then.
     pub fn step(&mut self, hear: &mut dyn FnMut(GenerationProgress<'_>)) -> Result<()> {
         let Self { decoder, n_ctx, n_vocab, logits, fresh, free, images } = self;
         images.iter().try_for_each(|image| image.check(logits, *n_vocab))?;
@@ -218,19 +223,19 @@ impl GenerationSession {
 }
 
 impl Image {
-    /// Pixels that every candidate has.
+    /// Number of pixels that every candidate has.
     fn position(&self) -> usize {
         self.candidates[0].tokens.len()
     }
 
-    /// Refuses scores of the next pixel that are no numbers.
+    /// Refuses logits of the next pixel that are not finite.
     fn check(&self, logits: &[f32], n_vocab: usize) -> Result<()> {
         let image = self.request.image;
         let scores = self.candidates.iter().map(|candidate| &logits[candidate.row * n_vocab..][..n_vocab]);
         scores.into_iter().try_for_each(|logits| super::draw::check(logits, image, self.position()))
     }
 
-    /// Gives each candidate its next pixel: the known one, which weighs it, or a drawn one.
+    /// Appends each candidate's next pixel: the known one, which changes its weight, or a drawn one.
     fn draw(&mut self, logits: &[f32], n_vocab: usize) -> Result<()> {
         let pixel = self.position();
         let GenerationRequest { known, image, attempt, .. } = &self.request;
@@ -248,7 +253,7 @@ impl Image {
         Ok(())
     }
 
-    /// Draws the candidates anew where too few carry the weight; gives the rows to be copied, from and to.
+    /// Resamples the candidates if too few carry the weight; returns the rows to copy, as (from, to).
     fn resample(&mut self) -> Vec<(usize, usize)> {
         let n = self.candidates.len();
         let weighed = self.request.known[self.position() - 1].is_some();
@@ -259,13 +264,13 @@ impl Image {
         candidates::resample(&mut self.candidates, uniform)
     }
 
-    /// Two random numbers of the last pixel, for choices among candidates.
+    /// Returns two random numbers of the last pixel, for choices among candidates.
     fn uniforms(&self) -> [f64; 2] {
         let GenerationRequest { image, attempt, settings, .. } = &self.request;
         super::draw::choices(settings.seed, *image, *attempt, self.position() - 1)
     }
 
-    /// Tells what became of the image: of its weightiest candidate or, at the end, of one drawn by weight.
+    /// Reports the image's progress: of its candidate with the highest weight or, at the end, of one drawn by weight.
     fn tell(&mut self, done: bool, hear: &mut dyn FnMut(GenerationProgress<'_>)) {
         let chosen = match done {
             true => candidates::choose(&self.candidates, self.uniforms()[1]),

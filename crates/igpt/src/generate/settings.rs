@@ -1,22 +1,26 @@
-//! How a token is drawn from logits.
+//! Settings of sampling a token from logits.
 
 use crate::setters::setters;
 use crate::{Error, Result};
 
-/// Temperature, the two filters, and the seed. The default is the paper's plain sampling: temperature 1, no filter
-/// (Chen et al. 2020, section 3.3 and the official `sample.py`).
+/// Settings of sampling: temperature, top-k, top-p and seed.
+///
+/// The default is the paper's plain sampling: temperature 1, no filter (Chen et al. 2020, section 3.3 and the
+/// official `sample.py`).
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SamplingSettings {
-    /// Logits are divided by this; 0 takes the likeliest colour always.
+    /// Temperature, which divides the logits; 0 always takes the likeliest colour.
     pub temperature: f64,
-    /// Only the `top_k` likeliest colours may be drawn; 0 allows all.
+    /// Number of likeliest colours that may be drawn (top-k); 0 allows all.
     pub top_k: usize,
-    /// Only the smallest set of likeliest colours whose probability reaches `top_p` may be drawn; in (0, 1], 1
-    /// allows all. Applied to what `top_k` left.
+    /// Probability that the drawable colours must reach (top-p, nucleus sampling), in (0, 1]; 1 allows all.
+    ///
+    /// Only the smallest set of likeliest colours that reaches it may be drawn. The filter applies to what `top_k`
+    /// left.
     pub top_p: f64,
-    /// Chooses the random numbers; image `i` of a seed is always the same image.
+    /// Seed of the random numbers; image `i` of a seed is always the same image.
     pub seed: u64,
 }
 
@@ -27,7 +31,10 @@ impl Default for SamplingSettings {
 }
 
 impl SamplingSettings {
-    /// Checks the ranges; the error lists every problem at once.
+    /// Checks the settings' ranges.
+    ///
+    /// # Errors
+    /// When a setting is out of range; the message lists every problem at once.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
@@ -39,7 +46,7 @@ impl SamplingSettings {
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems.join("; "))) }
     }
 
-    /// Keyword and value of each, as a picture's text chunks hold them.
+    /// Returns the keyword and value of each setting, as in a picture's text chunks.
     pub fn lines(&self) -> [(&'static str, String); 4] {
         [
             ("Seed", self.seed.to_string()),
@@ -53,7 +60,7 @@ impl SamplingSettings {
 setters!(SamplingSettings { temperature: f64, top_k: usize, top_p: f64, seed: u64 });
 
 impl std::fmt::Display for SamplingSettings {
-    /// The settings that matter, as written into pictures: `seed 42, temperature 0.9, top-k 40`.
+    /// Writes the settings that matter, as in pictures: `seed 42, temperature 0.9, top-k 40`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "seed {}, temperature {}", self.seed, self.temperature)?;
         if self.top_k > 0 {

@@ -1,5 +1,6 @@
-//! An engine for tests whose logits are a hash of everything drawn so far: any mistake in which token goes to which
-//! row or position changes all that follows.
+//! Toy engine for tests, whose logits are a hash of everything drawn so far.
+//!
+//! If a token goes to a wrong row or position, everything that follows changes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::image::ImageSize;
 use crate::model::ModelConfig;
 use crate::rng::{Purpose, Rng};
 
-/// The engine; it can only draw.
+/// Toy engine, which can only draw.
 pub(crate) struct Toy {
     config: ModelConfig,
     starts: Arc<AtomicUsize>,
@@ -24,7 +25,7 @@ impl Toy {
         Self { config, starts: Arc::default() }
     }
 
-    /// How often a row was started rather than copied.
+    /// Number of times that a row was started rather than copied.
     pub(crate) fn starts(&self) -> usize {
         self.starts.load(Ordering::Relaxed)
     }

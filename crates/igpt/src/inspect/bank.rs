@@ -1,5 +1,6 @@
-//! A bank of the network's own features at positions of good pictures, and how far others are from it: the idea of PatchCore
-//! (Roth et al. 2022), with the features of the layer in the network's middle.
+//! Memory bank of the network's own features at positions of good pictures, and distances to it.
+//!
+//! The idea is PatchCore's (Roth et al. 2022). The features are those of the layer in the network's middle.
 
 use igpt_kernels::pool::Pool;
 
@@ -10,25 +11,25 @@ use crate::device::{Engine, Pooling};
 use crate::evaluate::{Vectors, nearest};
 use crate::rng::{Purpose, Rng};
 
-/// Positions in a bank, about: each is compared with each position of a picture.
+/// Approximate number of positions in a bank; each is compared with each position of a picture.
 const POSITIONS: usize = 2000;
-/// Tiles whose features are held at once.
+/// Number of tiles whose features are held at once.
 const TILES: usize = 8;
 
-/// Features of positions of good pictures.
+/// Memory bank (PatchCore): standardised features at positions of good pictures.
 #[derive(Debug)]
 pub struct FeatureBank {
-    /// Mean and deviation of each value over the positions, by which all are standardised.
+    /// Mean and deviation of each value over the positions, for standardising.
     pub(super) moments: Vec<(f32, f32)>,
-    /// The standardised features.
+    /// Standardised features.
     pub(super) points: Vectors,
 }
 
 impl FeatureBank {
-    /// How far each pixel of some tiles is from the nearest of the bank, (tiles, T): the root of the mean squared difference
-    /// of a standardised value.
+    /// Distance of each pixel of some tiles to its nearest neighbour in the bank, (tiles, T): the root of the mean
+    /// squared difference per standardised value.
     ///
-    /// A position's features are of the pixels before it, so a pixel has those of the next position.
+    /// A position's features depend on the pixels before it, so a pixel takes the features of the next position.
     ///
     /// # Errors
     /// When the engine fails.
@@ -37,7 +38,7 @@ impl FeatureBank {
         let mut distances = Vec::with_capacity(tokens.len());
         for tiles in tokens.chunks(TILES * n_ctx) {
             let mut points = features(engine, tiles)?;
-            // What is not finite would pass for near.
+            // A value that is not finite would count as near.
             let broken = points.values.iter().any(|value| !value.is_finite());
             points.standardize(&self.moments);
             let found = nearest(&points, &self.points, pool);
@@ -50,21 +51,21 @@ impl FeatureBank {
     }
 }
 
-/// Gathers the features of a bank.
+/// Collector of the features of a bank.
 #[derive(Debug)]
 pub(super) struct Gathered {
-    /// Positions of each picture.
+    /// Number of positions per picture.
     each: usize,
     points: Vectors,
 }
 
 impl Gathered {
-    /// For a bank of `pictures` pictures.
+    /// Returns a collector for a bank of `pictures` pictures.
     pub(super) fn of(pictures: usize) -> Self {
         Self { each: POSITIONS.div_ceil(pictures.max(1)), points: Vectors { dim: 1, values: Vec::new() } }
     }
 
-    /// Adds some positions of each of `pictures`, drawn by their places among all.
+    /// Adds some positions of each of `pictures`, drawn by the pictures' indices.
     ///
     /// # Errors
     /// When the engine fails.
@@ -89,7 +90,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// The bank; none of no pictures.
+    /// Returns the bank; `None` without pictures or with features that are not finite.
     pub(super) fn bank(mut self) -> Option<FeatureBank> {
         let finite = self.points.values.iter().all(|value| value.is_finite());
         if self.points.is_empty() || !finite {
@@ -101,7 +102,7 @@ impl Gathered {
     }
 }
 
-/// Features of every position of some tiles.
+/// Returns the features of every position of some tiles.
 fn features(engine: &mut dyn Engine, tokens: &[u16]) -> Result<Vectors> {
     let (n_ctx, dim) = (engine.config().n_ctx(), engine.config().n_embd);
     let layer = engine.config().n_layer.div_ceil(2);

@@ -1,23 +1,23 @@
-//! The conformal threshold: how odd a score is beside those of held-out good pictures.
+//! Conformal threshold: the limit above which a score is odd relative to those of held-out good pictures.
 //!
-//! If a new good picture's score is exchangeable with the n held-out ones, it exceeds their ⌈(n+1)(1−α)⌉-th smallest with
-//! probability at most α, whatever the scores' distribution (split conformal prediction, Vovk et al. 2005; Lei et al.
-//! 2018). The probability is over the draw of the held-out pictures, too: see [`ConformalScores::threshold`].
+//! If a new good picture's score is exchangeable with the n held-out ones, it exceeds their ⌈(n+1)(1−α)⌉-th smallest
+//! with probability at most α, whatever the scores' distribution (split conformal prediction, Vovk et al. 2005; Lei
+//! et al. 2018). The probability is also over the draw of the held-out pictures: see [`ConformalScores::threshold`].
 
 use crate::{Error, Result};
 
-/// Room for rounding in α(n+1), where both are given in decimals.
+/// Tolerance for rounding in α(n+1), where both are given in decimals.
 const ROUNDING: f64 = 1e-9;
 
-/// Scores of held-out good pictures.
+/// Scores of held-out good pictures, for conformal thresholds and p-values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConformalScores {
-    /// From the smallest on.
+    /// Scores in ascending order.
     scores: Vec<f64>,
 }
 
 impl ConformalScores {
-    /// Of scores in any order.
+    /// Returns the conformal scores of held-out pictures, whose `scores` may be in any order.
     ///
     /// # Errors
     /// When there are none, or one of them is not finite.
@@ -32,15 +32,16 @@ impl ConformalScores {
         Ok(Self { scores })
     }
 
-    /// The scores, sorted.
+    /// Returns the scores in ascending order.
     pub fn scores(&self) -> &[f64] {
         &self.scores
     }
 
-    /// The ⌈(n+1)(1−α)⌉-th smallest score for the rate of false alarms α: a picture is odd if its score is above it.
+    /// Returns the conformal threshold for the rate of false alarms α; a picture is odd if its score is above it.
     ///
-    /// Averaged over draws of the held-out pictures, at most α of good pictures are. For one draw the rate is that of a
-    /// beta distribution, so it scatters about α: the less, the more pictures are held out.
+    /// The threshold is the ⌈(n+1)(1−α)⌉-th smallest score. Averaged over draws of the held-out pictures, at most a
+    /// share α of good pictures is above it. For one draw, the rate follows a beta distribution, so it scatters about
+    /// α. More held-out pictures reduce the scatter.
     ///
     /// # Errors
     /// When α is not between 0 and 1, or so small that more pictures are needed; the message says how many.
@@ -60,13 +61,15 @@ impl ConformalScores {
         Ok(self.scores[n - above.min(n)])
     }
 
-    /// The share of held-out good pictures with a lower score, in percent.
+    /// Returns the percentage of held-out good pictures with a lower score.
     pub fn percentile(&self, score: f64) -> f64 {
         100.0 * self.scores.partition_point(|held| *held < score) as f64 / self.scores.len() as f64
     }
 
-    /// The conformal p-value: the share of held-out good pictures and the picture itself whose score is at least as high.
-    /// It is at most α exactly where the score is above [`ConformalScores::threshold`] of α.
+    /// Returns the conformal p-value of a score.
+    ///
+    /// It is the share with a score at least as high, among the held-out good pictures and the picture itself. It is
+    /// at most α exactly if the score is above [`ConformalScores::threshold`] for α.
     pub fn p_value(&self, score: f64) -> f64 {
         let n = self.scores.len();
         let at_least = n - self.scores.partition_point(|held| *held < score);
@@ -74,15 +77,15 @@ impl ConformalScores {
     }
 }
 
-/// How many held-out pictures a rate of false alarms needs at least.
+/// Smallest number of held-out pictures that a rate of false alarms needs.
 pub(crate) fn needed(false_alarms: f64) -> usize {
     ((1.0 / false_alarms - ROUNDING).ceil() as usize).saturating_sub(1).max(1)
 }
 
-/// Refuses a rate of false alarms that is none.
+/// Refuses a rate of false alarms that is not between 0 and 1.
 ///
 /// # Errors
-/// When it is not between 0 and 1.
+/// When it is not.
 pub fn expect_rate(false_alarms: f64) -> Result<()> {
     if false_alarms > 0.0 && false_alarms < 1.0 {
         return Ok(());
@@ -92,7 +95,7 @@ pub fn expect_rate(false_alarms: f64) -> Result<()> {
     )))
 }
 
-/// To three digits behind the point, upwards.
+/// Rounds up to three decimals.
 fn rounded_up(rate: f64) -> f64 {
     (rate * 1000.0).ceil() / 1000.0
 }

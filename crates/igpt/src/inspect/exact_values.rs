@@ -1,26 +1,28 @@
-//! What a pixel's exact value says beyond its colour of the palette.
+//! Surprise of a pixel's exact value within its palette colour.
 //!
-//! A palette keeps few of a picture's values, and its ends take all that lies beyond them. How rare a value is in good
-//! pictures among those of its colour is therefore part of how odd a pixel is.
+//! A palette keeps few of a picture's values, and its extreme colours take all values beyond them. How rare an exact
+//! value is among those of its colour in good pictures is therefore part of a pixel's oddness.
 
 use crate::palette::{Palette, Quantizer};
 
-/// Distances from a palette's colour in bytes: 0 to 255·√3.
+/// Number of distances from a palette's colour in bytes: 0 to 255·√3.
 const DISTANCES: usize = 442;
-/// Share of a colour's pixels that is given to values that no good picture has.
+/// Share of a colour's pixels that goes to values that no good picture has.
 const UNSEEN: f64 = 1e-3;
-/// So that a colour without pixels has probabilities, too.
+/// Smallest weight, so that a colour without pixels has probabilities, too.
 const LEAST: f64 = 1e-9;
 
-/// Unexpected nats of every exact value: its surprise among the values of its colour in good pictures, less the entropy
-/// of these.
+/// Unexpected nats of every exact value: its surprise within its palette colour, less the mean surprise.
+///
+/// The surprise is that among the values of the colour in good pictures. The mean is the entropy of these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactValueSurprise {
-    /// By [`symbol`].
+    /// Unexpected nats, indexed by [`symbol`].
     pub(super) nats: Vec<f32>,
 }
 
-/// The number of a pixel's exact value: of a grey palette the grey; otherwise the colour and the distance from it.
+/// Returns the number of a pixel's exact value: for a grey palette, the grey value; otherwise, the colour and the
+/// distance from it.
 pub(super) fn symbol(quantizer: &Quantizer, token: u16, pixel: &[u8]) -> u32 {
     match pixel {
         [grey] => u32::from(*grey),
@@ -33,12 +35,12 @@ pub(super) fn symbol(quantizer: &Quantizer, token: u16, pixel: &[u8]) -> u32 {
     }
 }
 
-/// How many exact values there are.
+/// Number of different exact values.
 pub(super) fn symbols(palette: &Palette) -> usize {
     if palette.channels() == 1 { 256 } else { palette.n_vocab() * DISTANCES }
 }
 
-/// Counts the exact values of good pictures.
+/// Counts of exact values in good pictures.
 #[derive(Debug)]
 pub(super) struct Counts(Vec<u64>);
 
@@ -47,12 +49,12 @@ impl Counts {
         Self(vec![0; symbols(quantizer.palette())])
     }
 
-    /// Adds those of a picture.
+    /// Adds the exact values of a picture.
     pub(super) fn add(&mut self, symbols: &[u32]) {
         symbols.iter().for_each(|symbol| self.0[*symbol as usize] += 1);
     }
 
-    /// What follows from them. Neighbouring values share their counts a little: 1/4, 1/2, 1/4.
+    /// Returns the unexpected nats. The counts are smoothed over neighbouring values by weights of 1/4, 1/2, 1/4.
     pub(super) fn within(&self, quantizer: &Quantizer) -> ExactValueSurprise {
         let is_grey = quantizer.palette().channels() == 1;
         let run = if is_grey { 256 } else { DISTANCES };
@@ -81,7 +83,7 @@ impl Counts {
 }
 
 impl ExactValueSurprise {
-    /// Unexpected nats of each of some values.
+    /// Returns the unexpected nats of each of some values.
     pub(super) fn values(&self, symbols: &[u32]) -> Vec<f64> {
         symbols.iter().map(|symbol| f64::from(self.nats[*symbol as usize])).collect()
     }

@@ -1,6 +1,6 @@
-//! The fit in a model directory: `inspect.json`, and the tensors that it names.
+//! Files of a fit in a model directory: `inspect.json`, and the tensors that it names.
 //!
-//! The tensors' file is named by its contents and written first, so that a crash at any moment leaves a fit that is whole:
+//! The tensors' file is named by its contents and written first, so that a crash at any moment leaves a complete fit:
 //! the old one until the new `inspect.json` is in its place. Files of earlier fits are removed last.
 
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ use crate::model::ModelDir;
 use crate::model::dir::{INSPECTION, is_inspection};
 use crate::{Error, Result, files};
 
-/// Version of the files; other ones are refused.
+/// Version of the files; other versions are refused.
 const VERSION: u32 = 1;
 const AGAIN: &str = "run igpt inspect fit again, or remove inspect.json";
 const OTHER: &str = "the fit is another model's, or the weights have changed since";
@@ -37,7 +37,7 @@ const MOMENTS: &str = "bank.moments";
 const WITHIN: &str = "within";
 const PICTURES: &str = "pictures";
 
-/// `inspect.json`.
+/// Contents of `inspect.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
@@ -48,18 +48,18 @@ struct Text {
     score: Score,
     used: FitRecord,
     brightest: f64,
-    /// Filters that the statistics are of.
+    /// Sizes of the filters of the statistics.
     filters: Option<FilterSizes>,
     /// Name of the file of tensors.
     tensors: String,
-    /// Its SHA-256.
+    /// SHA-256 of the tensors.
     sha256: String,
-    /// Sorted.
+    /// Scores in ascending order.
     held_out_scores: Vec<f64>,
 }
 
 impl Text {
-    /// The one in the model directory `dir`; none where there is none.
+    /// Reads `inspect.json` in the model directory `dir`; `None` if there is none.
     ///
     /// # Errors
     /// When it can't be read, or is no fit of this version.
@@ -79,10 +79,10 @@ impl Text {
 }
 
 impl InspectionFit {
-    /// The fit in the model directory `dir`, whose model this is; none where there is none.
+    /// Opens the fit in the model directory `dir` of `model`; `None` if there is none.
     ///
     /// # Errors
-    /// When it can't be read, is damaged, or is another model's.
+    /// When it can't be read, is damaged, or belongs to another model.
     pub fn open(dir: &Path, model: &ModelDir) -> Result<Option<Self>> {
         let Some(text) = Text::read(dir)? else { return Ok(None) };
         let path = dir.join(INSPECTION);
@@ -117,9 +117,11 @@ impl InspectionFit {
         Ok(Some(Self { model, view, score, held_out, brightest, used, reference, within, statistics, bank, pictures }))
     }
 
-    /// The fit of the model at `path`, a model directory or a run directory, for what needs none: none where it has none, and
-    /// with a warning where it is another model's. A run that goes on is opened by its newest checkpoint, while the model
-    /// directory still has the fit of the model before.
+    /// Finds the fit of the model at `path`, a model directory or a run directory, for purposes that don't require
+    /// one.
+    ///
+    /// Returns `None` if there is none, and with a warning if it belongs to another model. (A run that goes on is
+    /// opened by its newest checkpoint, while the model directory still has the fit of the earlier model.)
     ///
     /// # Errors
     /// When it can't be read or is damaged.
@@ -137,7 +139,7 @@ impl InspectionFit {
         Self::open(&dir, model)
     }
 
-    /// The fit in the model directory `dir`, which must have one.
+    /// Opens the fit in the model directory `dir`, which must have one.
     ///
     /// # Errors
     /// As [`InspectionFit::open`], and when there is none.
@@ -148,10 +150,10 @@ impl InspectionFit {
         })
     }
 
-    /// Keeps it in the model directory `dir`, in place of an earlier one.
+    /// Saves the fit in the model directory `dir`, in place of an earlier one.
     ///
     /// # Errors
-    /// When it can't be written; the earlier one is then as it was.
+    /// When it can't be written; the earlier one is then unchanged.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let tensors = self.tensors();
         let digest = sha256(&tensors.iter().flat_map(|(_, tensor)| tensor.data().into_owned()).collect::<Vec<u8>>());
@@ -205,7 +207,7 @@ impl InspectionFit {
     }
 }
 
-/// A tensor to be written.
+/// Tensor to be written.
 struct Values {
     dtype: safetensors::Dtype,
     shape: Vec<usize>,
@@ -242,7 +244,7 @@ impl Tensor for Values {
     }
 }
 
-/// The tensors' file, opened.
+/// Opened file of tensors.
 struct Stored<'a> {
     header: Header,
     path: &'a Path,

@@ -1,4 +1,4 @@
-//! What is fitted once on good pictures and kept with the model.
+//! The fit: what is fitted once to good pictures and kept with the model.
 
 use std::sync::Arc;
 
@@ -17,65 +17,67 @@ use crate::evaluate::NgramBaselines;
 use crate::model::ModelDir;
 use crate::{Error, Result};
 
-/// All that it takes to judge pictures.
+/// Fit of an inspection: all that judging pictures requires besides the model.
 #[derive(Clone, Debug)]
 pub struct InspectionFit {
-    /// Identity of the model whose scores these are: SHA-256 of its shape, palette and weights.
+    /// Identity of the model whose scores these are: SHA-256 of its configuration, palette and weights.
     pub model: String,
-    /// How pictures are brought to the model.
+    /// Input mode: how pictures are fed to the model.
     pub view: InputMode,
-    /// The rule.
+    /// Score that judges pictures.
     pub score: Score,
-    /// Scores of the held-out good pictures.
+    /// Scores of the held-out good pictures, for the conformal threshold.
     pub held_out: ConformalScores,
-    /// What a map's brightest colour stands for: what the maps of 95 % of the held-out pictures nowhere exceed.
+    /// Value of a map's brightest colour: the maps of 95 % of the held-out pictures nowhere exceed it.
     pub brightest: f64,
-    /// Which pictures were used for what.
+    /// Record of the pictures that were used, by purpose.
     pub used: FitRecord,
-    /// The reference, a context model of good pictures.
+    /// Reference: a context model of good pictures.
     pub reference: NgramBaselines,
-    /// Exact values of good pictures within each colour.
+    /// Surprise of exact values within each palette colour, in good pictures.
     pub within: ExactValueSurprise,
-    /// What good pictures are like at their extremes, where the score asks.
+    /// Statistics of the filters' largest responses in good pictures, if the score needs them.
     pub statistics: Option<FilterStatistics>,
-    /// Features of good pictures, where the score asks.
+    /// Memory bank of good pictures' features, if the score needs it.
     pub bank: Option<Arc<FeatureBank>>,
-    /// [`TiledPicture::key`] of all pictures that it was fitted to or that are held out, sorted.
+    /// Keys ([`TiledPicture::key`]) of all pictures that were fitted to or held out, sorted.
     pub pictures: Vec<u64>,
 }
 
-/// Which good pictures were used for what.
+/// Record of the good pictures that a fit used, by purpose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FitRecord {
-    /// What `--data` said.
+    /// Data set, as given to `--data`.
     pub data: String,
-    /// How they were divided, in words.
+    /// Description of the split between reference and held-out pictures.
     pub how: String,
-    /// Pictures that the reference was fitted to.
+    /// Number of pictures that the reference was fitted to.
     pub reference: usize,
-    /// Pictures that the statistics are of: a third of those held out, or of the reference's where too few are.
+    /// Number of pictures in the statistics: a third of those held out, or of the reference's if too few are held
+    /// out.
     pub statistics: usize,
-    /// Held-out pictures by which the score was chosen.
+    /// Number of held-out pictures that chose the score.
     pub choice: usize,
-    /// Held-out pictures that the threshold is made of.
+    /// Number of held-out pictures in the threshold.
     pub held_out: usize,
 }
 
 impl InspectionFit {
-    /// What its score asks of the model, and of `threads` threads; 0 is one for each available core.
+    /// Returns the inputs that the fit's score needs, with `threads` threads; 0 uses all available cores.
     pub fn needs(&self, threads: usize) -> ScoreInputs {
-        // What only a bank is compared by need not wait for work without one.
+        // Only a bank is compared in parallel.
         let threads = if self.bank.is_some() { Pool::team(threads) } else { 1 };
         let (expectation, bank) = (self.score.needs_expectation(), self.bank.clone());
         ScoreInputs { expectation, bank, pool: Arc::new(Pool::new(threads)) }
     }
 
-    /// The score above which a picture is odd, at this rate of false alarms: [`ConformalScores::threshold`].
+    /// Returns the score above which a picture is odd, for a rate of false alarms: [`ConformalScores::threshold`].
     ///
     /// # Errors
-    /// As there. The message says how many pictures have to be held out, those for the score's statistics among them.
+    /// As [`ConformalScores::threshold`]. The message says how many pictures have to be held out, including those for
+    /// the score's statistics.
     pub fn threshold(&self, false_alarms: f64) -> Result<f64> {
         expect_rate(false_alarms)?;
         self.held_out.threshold(false_alarms).map_err(|error| match error {
@@ -89,23 +91,23 @@ impl InspectionFit {
         })
     }
 
-    /// What it knows of good pictures.
+    /// Returns the reference of good pictures.
     pub fn good(&self) -> GoodReference<'_> {
         GoodReference { reference: &self.reference, within: &self.within }
     }
 
-    /// Whether a picture was fitted to or held out.
+    /// Returns whether a picture was fitted to or held out.
     pub fn has_used(&self, picture: &TiledPicture) -> bool {
         self.pictures.binary_search(&picture.key()).is_ok()
     }
 }
 
-/// How many pictures are enough for `scores` of them, where every third is for statistics.
+/// Number of pictures that leave enough for `scores` scores, if every third is for statistics.
 fn with_statistics(scores: usize) -> usize {
     3 * scores.saturating_sub(1) / 2 + 1
 }
 
-/// What a model is known by again, whatever its files are called: SHA-256 of its shape, palette and weights, in hex.
+/// Identity of a model, whatever its files are called: SHA-256 of its configuration, palette and weights, in hex.
 pub(super) fn identity(model: &ModelDir) -> String {
     let shape = format!("{:?} {}", model.config, model.palette.hash());
     let hash = sha256_of(&[shape.as_bytes(), bytemuck::cast_slice(&model.weights)]);

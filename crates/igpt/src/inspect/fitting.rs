@@ -1,4 +1,4 @@
-//! The fit itself: the reference, what good pictures are like, and the scores of those that are held out.
+//! Fitting: the reference, the statistics of good pictures, and the scores of those that are held out.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,73 +24,78 @@ use crate::rng::{Purpose, Rng};
 use crate::stats::{auroc, auroc_interval, quantile};
 use crate::{Error, Result};
 
-/// Pictures that the reference is fitted to at most, spread evenly, and tiles of all of them together.
+/// Largest number of pictures that the reference is fitted to, spread evenly, and of tiles of all of them together.
 const REFERENCE: usize = 20_000;
-/// Pictures that statistics are of at most, spread evenly: each costs a forward pass.
+/// Largest number of pictures in the statistics, spread evenly; each costs a forward pass.
 const STATISTICS: usize = 1000;
-/// Held-out pictures of which a third can be spared for statistics.
+/// Number of held-out pictures from which a third can be spared for statistics.
 const ENOUGH: usize = 57;
-/// The least that are held out: what a false-alarm rate of 5 % needs.
+/// Rate of false alarms that decides the smallest number of held-out pictures.
 const USUAL_RATE: f64 = 0.05;
-/// What share of the held-out pictures' maps stays below the brightest colour everywhere.
+/// Share of the held-out pictures whose maps stay below the brightest colour everywhere.
 const BELOW_BRIGHTEST: f64 = 0.95;
 
-/// Which score is kept.
+/// Choice of the score that a fit keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScoreChoice {
-    /// This one.
+    /// The given score.
     Named(Score),
-    /// The one that tells odd pictures best, measured on half of the held-out good ones; the other half is left for the
-    /// threshold, which would otherwise be made of scores that were chosen for being low.
+    /// The score that separates odd pictures best from half of the held-out good ones.
+    ///
+    /// The other half is left for the threshold. Otherwise the threshold would be made of scores that were chosen for
+    /// being low.
     Auto,
 }
 
-/// What is asked for.
+/// Request for a fit: input mode, score, data and odd pictures.
 #[derive(Clone, Copy, Debug)]
 pub struct FitRequest<'a> {
-    /// How pictures are brought to the model.
+    /// Input mode: how pictures are fed to the model.
     pub view: InputMode,
-    /// Which score is kept.
+    /// Choice of the score that is kept.
     pub choice: ScoreChoice,
-    /// What `--data` says, for messages and the record.
+    /// Data set as given to `--data`, for messages and the record.
     pub data: &'a str,
-    /// Pictures known to be odd, by which scores are compared.
+    /// Pictures known to be odd, which compare the scores.
     pub odd: Option<&'a Images>,
-    /// Threads that compare features; 0 is one for each available core.
+    /// Number of threads that compare features; 0 uses all available cores.
     pub threads: usize,
 }
 
-/// How well a score tells the odd pictures from held-out good ones.
+/// Separation of odd pictures from held-out good ones by a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ScoreSeparation {
-    /// The score.
+    /// Score whose separation this is.
     pub score: Score,
     /// Area under the ROC curve.
     pub auroc: f64,
-    /// Its 95 % interval.
+    /// 95 % confidence interval of the area.
     pub interval: [f64; 2],
 }
 
-/// A fit, and what was found on the way.
+/// Outcome of fitting: the fit, and the comparison of scores.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FitOutcome {
-    /// The fit.
+    /// Fit to keep with the model.
     pub fit: InspectionFit,
-    /// Each score beside the odd pictures, where there are some.
+    /// Separation of the odd pictures by each score; empty without odd pictures.
     pub table: Vec<ScoreSeparation>,
-    /// Odd pictures that could be read.
+    /// Number of odd pictures that could be read.
     pub odd: usize,
     /// Pictures of any kind that could not be read.
     pub damaged: Vec<DamagedImage>,
 }
 
-/// Fits everything to the good pictures of `divided` for `model`, whose `engine` computes. `progress` is told what is done.
+/// Fits a model's inspection to the good pictures of `divided`, with `engine` opened on `model`.
+///
+/// `progress` receives the name of the phase, and the pictures done and in total.
 ///
 /// # Errors
-/// When too few pictures are held out or none is odd, the engine fails, or the surprise at a pixel is not finite.
+/// When too few pictures are held out, no odd picture can be read, the engine fails, or the surprise at a pixel is
+/// not finite. Also when a score is to be chosen without odd pictures.
 pub fn fit(
     engine: &mut dyn Engine,
     model: &ModelDir,
@@ -108,7 +113,7 @@ pub fn fit(
         }
     };
     let is_auto = request.choice == ScoreChoice::Auto;
-    // Before anything takes long.
+    // Before anything that takes long.
     expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, request.data)?;
     let needs_bank = scores.iter().any(|score| score.needs_bank());
     let needs = ScoreInputs {
@@ -134,7 +139,7 @@ pub fn fit(
         looked.needs.bank = Some(Arc::new(bank.ok_or_else(|| none_readable(request.data))?));
     }
 
-    // What good pictures are like is told by some that the network has not seen, if enough others are left.
+    // Statistics come from pictures that the network has not seen, if enough others are left.
     let needs_statistics = scores.iter().any(|score| score.needs_statistics());
     let spares = needs_statistics && divided.held_out.len() >= ENOUGH;
     let part = |spared: bool| {
@@ -163,7 +168,7 @@ pub fn fit(
         };
         scores.iter().map(of).collect()
     };
-    // Neighbours are often alike: every other one.
+    // Neighbours are often alike, so every other picture is taken.
     let turn = |wanted: usize| rest.pick((0..rest.len()).filter(|i| !is_auto || i % 2 == wanted));
     let (mut for_choice, mut odd) = (Vec::new(), Vec::new());
     if let Some(images) = request.odd {
@@ -178,14 +183,14 @@ pub fn fit(
     let table = separations(&scores, &for_choice, &odd);
     let score = match request.choice {
         ScoreChoice::Named(score) => score,
-        // Of equal ones the first, which is the simplest.
+        // On a tie, the first, which is the simplest.
         ScoreChoice::Auto => {
             let best = table.iter().rev().max_by(|a, b| a.auroc.total_cmp(&b.auroc));
             best.map_or(Score::DEFAULT, |best| best.score)
         }
     };
 
-    // As a picture is judged later, to the last bit: what only other scores ask for is not looked at.
+    // Exactly as a picture is judged later: inputs that only other scores need are omitted.
     looked.needs.expectation = score.needs_expectation();
     looked.needs.bank = looked.needs.bank.filter(|_| score.needs_bank());
     let mut for_threshold = Vec::new();
@@ -225,23 +230,23 @@ pub fn fit(
     Ok(FitOutcome { fit, table, odd: odd.len(), damaged: looked.damaged })
 }
 
-/// Number and highest value of the map of each score, of one picture.
+/// Score and highest value of the map of each score, for one picture.
 type Row = Vec<[f64; 2]>;
 
-/// The pictures that a fit looks at.
+/// State of a fit: the engine, and the pictures read so far.
 struct Looked<'a> {
     engine: &'a mut dyn Engine,
     quantizer: Quantizer,
     shape: (InputMode, ImageSize),
     needs: ScoreInputs,
     progress: &'a mut dyn FnMut(&'static str, usize, usize),
-    /// Keys of all that were read.
+    /// Keys of all pictures that were read.
     used: Vec<u64>,
     damaged: Vec<DamagedImage>,
 }
 
 impl Looked<'_> {
-    /// Hands the score_maps of each of `images` to `take`.
+    /// Passes the maps of each of `images` to `take`.
     fn each(
         &mut self,
         what: &'static str,
@@ -261,7 +266,7 @@ impl Looked<'_> {
         Ok(())
     }
 
-    /// The context model of some pictures, their exact values, and how many pictures they are.
+    /// Returns the context model of some pictures, their exact values, and the number of pictures.
     fn reference(&mut self, images: &Images, model: &ModelDir) -> Result<(NgramBaselines, ExactValueSurprise, usize)> {
         let (mut tokens, mut count, mut values) = (Vec::new(), 0, Counts::new(&self.quantizer));
         let (n_ctx, share) = (model.config.n_ctx(), REFERENCE / images.len().max(1));
@@ -289,7 +294,7 @@ impl Looked<'_> {
         Ok((NgramBaselines::fit(&set, model.config.n_vocab), values.within(&self.quantizer), count))
     }
 
-    /// The bank of some pictures' features; none where none can be read.
+    /// Returns the bank of some pictures' features; `None` if none can be read.
     fn bank(&mut self, images: &Images) -> Result<Option<FeatureBank>> {
         let (mut gathered, mut done) = (Gathered::of(images.len()), 0);
         each_run(images, self.shape, &self.quantizer, &mut |run| {
@@ -301,7 +306,7 @@ impl Looked<'_> {
         Ok(gathered.bank())
     }
 
-    /// Remembers pictures that could not be read, each once.
+    /// Notes pictures that could not be read, each once.
     fn note(&mut self, unread: Vec<DamagedImage>) {
         self.damaged.extend(unread);
         let mut seen = HashSet::new();
@@ -309,8 +314,8 @@ impl Looked<'_> {
     }
 }
 
-/// At most `share` of the tiles of a picture, spread evenly: one of each of so many runs of neighbours, drawn by the picture's
-/// number. (The first of each run could all lie in one column.)
+/// Chooses at most `share` of a picture's tiles, spread evenly: one tile of each run of neighbours, drawn by the
+/// picture's number. (The first of each run could all lie in one column.)
 fn spread(tiles: usize, share: usize, picture: usize) -> impl Iterator<Item = usize> {
     let count = share.min(tiles);
     (0..count).map(move |run| {
@@ -323,7 +328,7 @@ fn none_readable(data: &str) -> Error {
     Error::Missing(format!("no picture of {data} could be read: give others, or mend these"))
 }
 
-/// How well each score tells `odd` pictures from `usual` ones; nothing where there are none.
+/// Returns how well each score separates `odd` pictures from `usual` ones; empty without pictures.
 fn separations(scores: &[Score], usual: &[Row], odd: &[Row]) -> Vec<ScoreSeparation> {
     let of = |(i, score): (usize, &Score)| {
         let column = |rows: &[Row]| rows.iter().map(|row| row[i][0]).collect::<Vec<f64>>();

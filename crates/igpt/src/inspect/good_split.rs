@@ -1,32 +1,34 @@
-//! Which good pictures are used for what: some for the reference, and others, which neither the network nor the reference
-//! has seen, to be held out for the threshold.
+//! Split of good pictures into those for the reference and those held out for the threshold.
+//!
+//! Neither the network nor the reference has seen the held-out pictures.
 
 use crate::data::{Dataset, Images, Split, same_files::same_files};
 use crate::rng::{Purpose, Rng};
 use crate::train::TrainedOn;
 use crate::{Error, Result};
 
-/// Which good pictures are used for what.
+/// Split of good pictures between the reference and the held-out pictures of the conformal threshold.
 #[derive(Clone, Debug)]
 pub struct GoodSplit {
-    /// What the reference is fitted to.
+    /// Pictures that the reference is fitted to.
     pub reference: Images,
-    /// What the threshold is made of.
+    /// Held-out pictures, for the conformal threshold.
     pub held_out: Images,
-    /// How they were chosen, in words.
+    /// Description of how they were chosen.
     pub how: String,
-    /// What the user should know beside that.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Divides the good pictures of `dataset`, called `spec`, for a network that was `trained` on something.
+/// Divides the good pictures of `dataset`, called `spec`, for a network that was `trained` on some data.
 ///
-/// Of the data set that it was trained on, and of one with parts of its own, the training part is for the reference, and
-/// validation and test are held out. Of another folder `share` of the pictures that the network was not trained on is
-/// held out, drawn by seed. Held-out pictures whose file is a copy of one that the reference is fitted to are left out.
+/// If the network was trained on this data set, or if the data set has parts of its own, the training part is for the
+/// reference, and validation and test are held out. In another folder, the fraction `share` of the pictures that the
+/// network was not trained on is held out, drawn by seed. Held-out pictures whose file is a copy of one that the
+/// reference is fitted to are omitted.
 ///
 /// # Errors
-/// When nothing is left for one of both.
+/// When no pictures are left for the reference or to be held out, or `share` is not between 0 and 1.
 pub fn divide(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) -> Result<GoodSplit> {
     if !(share > 0.0 && share < 1.0) {
         return Err(Error::Invalid(format!("a held-out share of {share}: give one between 0 and 1, such as 0.5")));
@@ -82,7 +84,7 @@ pub fn divide(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) ->
     Ok(GoodSplit { reference, held_out, how, notes })
 }
 
-/// The cut belongs to the data, as all of its cuts: no flag moves it.
+/// The split belongs to the data, like all splits: no flag changes it.
 fn dataset_seed() -> u64 {
     0
 }

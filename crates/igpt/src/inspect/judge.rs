@@ -1,4 +1,4 @@
-//! Judges pictures by a fit.
+//! Judging of pictures by a fit.
 
 use super::fit::InspectionFit;
 use super::map::PixelMap;
@@ -11,39 +11,41 @@ use crate::image::{ImageSize, Pixels};
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
 
-/// A fit with what its model's pictures are made by.
+/// Inspector: judges pictures by a fit and its model.
 #[derive(Debug)]
 pub struct Inspector {
-    /// The fit.
+    /// Fit that judges.
     pub fit: InspectionFit,
-    /// What its score asks.
+    /// Inputs that the fit's score needs.
     needs: ScoreInputs,
     quantizer: Quantizer,
     n_px: ImageSize,
 }
 
-/// What is said of one picture.
+/// Result of inspecting one picture: score, percentile, p-value and map.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct InspectionResult {
-    /// How odd it is.
+    /// Score of the picture; the higher, the odder.
     pub score: f64,
-    /// The share of held-out good pictures with a lower score, in percent.
+    /// Percentage of held-out good pictures with a lower score.
     pub percentile: f64,
-    /// The conformal p-value.
+    /// Conformal p-value of the score.
     pub p_value: f64,
-    /// Where it is odd.
+    /// Map of where the picture is odd.
     pub map: PixelMap,
 }
 
 impl Inspector {
-    /// Of `fit`, which is of `model`. Features are compared by `threads` threads; 0 is one for each available core.
+    /// Returns an inspector for `fit`, which belongs to `model`.
+    ///
+    /// `threads` threads compare features; 0 uses all available cores.
     pub fn new(fit: InspectionFit, model: &ModelDir, threads: usize) -> Self {
         let needs = fit.needs(threads);
         Self { fit, needs, quantizer: Quantizer::new(model.palette.clone()), n_px: model.config.n_px }
     }
 
-    /// A decoded picture of any size, ready for the engine.
+    /// Prepares a decoded picture of any size for the engine.
     ///
     /// # Errors
     /// As [`TiledPicture::new`].
@@ -51,34 +53,36 @@ impl Inspector {
         TiledPicture::new(pixels, self.fit.view, self.n_px, &self.quantizer)
     }
 
-    /// An image of the model's size that is tokens already.
+    /// Prepares an image of the model's size that consists of tokens already.
     pub fn picture_of_tokens(&self, tokens: Vec<u16>) -> TiledPicture {
         TiledPicture::of_tokens(tokens, self.n_px, &self.quantizer)
     }
 
-    /// What its score asks of the model; cheap to clone.
+    /// Returns the inputs that the fit's score needs; cheap to clone.
     pub fn needs(&self) -> &ScoreInputs {
         &self.needs
     }
 
-    /// In how many tiles a picture of this size is looked at; 1 of one that is looked at as a whole.
+    /// Returns the number of tiles of a picture of this size; 1 if it is seen as a whole.
     pub fn tiles(&self, own: ImageSize) -> usize {
         TiledPicture::count(own, self.fit.view, self.n_px)
     }
 
-    /// What is said of a picture from its maps.
+    /// Returns the result for a picture, from its maps.
     pub fn verdict(&self, maps: &ScoreMaps) -> InspectionResult {
         let (score, map) = self.fit.score.judge(maps, self.fit.statistics.as_ref());
         let held_out = &self.fit.held_out;
         InspectionResult { score, percentile: held_out.percentile(score), p_value: held_out.p_value(score), map }
     }
 
-    /// The heat map of a picture, at the picture's own size.
+    /// Returns the heat map of a picture, at the picture's own size.
     pub fn heat(&self, picture: &TiledPicture, verdict: &InspectionResult) -> Pixels {
         verdict.map.picture(picture.own, picture.place, self.fit.brightest)
     }
 
-    /// The score of each of `images`, in their order; none of one that can't be read. `progress` is told how many are done.
+    /// Returns the score of each of `images`, in order; `None` for one that can't be read.
+    ///
+    /// `progress` receives the number of pictures done.
     ///
     /// # Errors
     /// When the engine fails, or the surprise at a pixel is not finite.
@@ -97,8 +101,9 @@ impl Inspector {
         Ok(scores)
     }
 
-    /// Judges `images` one after the other and hands each to `take` with the verdict. `progress` is told how many are done.
-    /// Gives those that could not be read.
+    /// Judges `images` one after the other and passes each to `take` with its result.
+    ///
+    /// `progress` receives the number of pictures done. Returns the pictures that could not be read.
     ///
     /// # Errors
     /// When the engine fails, the surprise at a pixel is not finite, or `take` fails.

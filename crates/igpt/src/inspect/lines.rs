@@ -1,4 +1,4 @@
-//! Means of a map along straight lines: what a scratch is found by, which a square window dilutes.
+//! Means of a map along straight lines. They find scratches, which a square window would dilute.
 
 use super::map::PixelMap;
 use crate::image::ImageSize;
@@ -6,14 +6,14 @@ use crate::image::ImageSize;
 /// Lines of one length and width in several directions through the centre of a square.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
-    /// Side of the square: odd.
+    /// Side of the square, an odd number.
     side: usize,
     /// Pixels of each line as (rows, columns) from the square's corner.
     pixels: Vec<Vec<[usize; 2]>>,
 }
 
 impl Lines {
-    /// Lines of `length` and `width` pixels in `directions` evenly over half a turn.
+    /// Returns lines of `length` and `width` pixels in `directions` directions, evenly over half a turn.
     pub(super) fn new(length: usize, width: f64, directions: usize) -> Self {
         let centre = (length as f64 - 1.0) / 2.0;
         let line = |direction: usize| {
@@ -28,8 +28,10 @@ impl Lines {
         Self { side: length, pixels: (0..directions).map(line).collect() }
     }
 
-    /// For each pixel the largest mean over the lines that it is on and whose square lies inside; that of the least line
-    /// where it is on none, in the corners. None of a map that no square fits into.
+    /// Returns for each pixel the largest mean over the lines that contain it and whose square lies inside the map.
+    ///
+    /// In the corners, a pixel may be on no line and gets the least mean of all pixels. `None` if no square fits into
+    /// the map.
     pub(super) fn largest(&self, map: &PixelMap) -> Option<PixelMap> {
         let ImageSize { height, width } = map.size;
         let (rows, columns) = ((height + 1).checked_sub(self.side)?, (width + 1).checked_sub(self.side)?);

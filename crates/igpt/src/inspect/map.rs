@@ -1,47 +1,51 @@
-//! A number for each pixel of a picture: windows, the highest values, and the picture of it at the picture's own size.
+//! Maps with a value for each pixel of a picture: window means, highest values, and heat maps at the picture's own
+//! size.
 
 use crate::image::resize::{Rect, resample};
 use crate::image::{ImageSize, PixelRect, Pixels, Resampling, checker, heat};
 
-/// Side of the windows that scores look at, in pixels of the maps.
+/// Side of the windows of the scores, in pixels of the maps.
 pub(crate) const SIDE: usize = 5;
 
-/// A number for each pixel.
+/// Map with a value for each pixel of a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelMap {
-    /// Height and width.
+    /// Height and width of the map.
     pub size: ImageSize,
-    /// In raster order.
+    /// Values in raster order.
     pub values: Vec<f64>,
 }
 
 impl PixelMap {
-    /// Panics unless there is a value for each pixel.
+    /// Returns a map of `values` in raster order.
+    ///
+    /// # Panics
+    /// Unless there is a value for each pixel.
     pub fn new(size: ImageSize, values: Vec<f64>) -> Self {
         assert_eq!(values.len(), size.pixels(), "a value for each pixel");
         Self { size, values }
     }
 
-    /// Each value changed by `change`.
+    /// Applies `change` to each value.
     #[must_use]
     pub fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
         self.values.iter_mut().for_each(|value| *value = change(*value));
         self
     }
 
-    /// The differences from `other`, a map of the same size.
+    /// Returns the differences from `other`, a map of the same size.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         self.with(other, |a, b| a - b)
     }
 
-    /// The sums with `other`, a map of the same size.
+    /// Returns the sums with `other`, a map of the same size.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         self.with(other, |a, b| a + b)
     }
 
-    /// The larger values of this and `other`, a map of the same size.
+    /// Returns the larger values of this map and `other`, a map of the same size.
     #[must_use]
     pub fn larger(&self, other: &Self) -> Self {
         self.with(other, f64::max)
@@ -51,17 +55,17 @@ impl PixelMap {
         Self::new(self.size, self.values.iter().zip(&other.values).map(|(a, b)| both(*a, *b)).collect())
     }
 
-    /// The largest value; negative infinity where all are.
+    /// Returns the largest value; negative infinity if all values are.
     pub fn max(&self) -> f64 {
         self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// The sum of all values in raster order.
+    /// Returns the sum of all values, added in raster order.
     pub fn sum(&self) -> f64 {
         self.values.iter().sum()
     }
 
-    /// Mean of the highest `share` of values, at least one of them.
+    /// Returns the mean of the highest `share` of values, at least one of them.
     pub fn top(&self, share: f64) -> f64 {
         let mut values = self.values.clone();
         values.sort_by(|a, b| b.total_cmp(a));
@@ -69,8 +73,10 @@ impl PixelMap {
         values[..count].iter().sum::<f64>() / count as f64
     }
 
-    /// The mean over the window of `side`×`side` pixels about each pixel. At the border it is the nearest window that lies
-    /// inside, so that all have as many pixels; of a smaller map all of it.
+    /// Returns the mean over the window of `side`×`side` pixels around each pixel.
+    ///
+    /// At the border, this is the nearest window inside the map, so that all windows have the same number of pixels.
+    /// In a smaller map, the window is the whole map.
     #[must_use]
     pub fn windows(&self, side: usize) -> Self {
         let ImageSize { height, width } = self.size;
@@ -80,8 +86,9 @@ impl PixelMap {
         Self { size: self.size, values }
     }
 
-    /// As a picture of `own` size, on which the map lies at `place`: the brightest colour for `top` and more, a grey
-    /// checkerboard where the map says nothing.
+    /// Renders a heat map as a picture of size `own`, on which the map lies at `place`.
+    ///
+    /// The brightest colour stands for `top` and more. A grey checkerboard covers what the map doesn't.
     pub fn picture(&self, own: ImageSize, place: PixelRect, top: f64) -> Pixels {
         let values: Vec<f32> = self.values.iter().map(|value| *value as f32).collect();
         let map = heat(&values, self.size, top as f32);
@@ -98,8 +105,9 @@ impl PixelMap {
     }
 }
 
-/// Means over runs of `side` values along one axis of `length`, whose values are `step` apart; there are `lines` of them,
-/// whose first values are `pitch` apart. In f64, each run summed anew: no rounding travels along a line.
+/// Returns means over runs of `side` values along one axis of `length`, whose values are `step` apart. There are
+/// `lines` lines, whose first values are `pitch` apart. The sums are in f64 and each run is summed anew, so that
+/// rounding does not accumulate along a line.
 fn means(values: &[f64], length: usize, step: usize, side: usize, pitch: usize, lines: usize) -> Vec<f64> {
     let side = side.min(length);
     let mut out = vec![0.0; values.len()];

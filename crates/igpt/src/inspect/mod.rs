@@ -1,11 +1,12 @@
-//! Odd images (anomaly detection): a score for each picture, a map of where it is odd, and a threshold at a rate of false
-//! alarms that is asked for, made of good pictures that nothing was fitted to.
+//! Inspection of pictures for odd ones (anomaly detection): scores, maps of where a picture is odd, and conformal
+//! thresholds.
 //!
-//! A [`InspectionFit`] is made once of good pictures and kept in the model directory. It judges any picture by itself: the same
-//! picture has the same score whatever it is judged with.
+//! An [`InspectionFit`] is fitted once to good pictures and kept in the model directory. Its conformal threshold is
+//! made of held-out good pictures, which nothing was fitted to, for a given rate of false alarms. Each picture is
+//! judged by itself: its score is the same, whatever it is judged with.
 //!
-//! Reading order: `conformal`, `map`, `picture`, `exact_values`, `bank`, `score_maps`, `lines`, `typical`, `score`, `good_split`, `fit`, `file`, `fitting`,
-//! `judge`.
+//! Reading order: `conformal`, `map`, `picture`, `exact_values`, `bank`, `score_maps`, `lines`, `typical`, `score`,
+//! `good_split`, `fit`, `file`, `fitting`, `judge`.
 
 mod bank;
 pub(crate) mod conformal;

@@ -1,4 +1,5 @@
-//! A picture as a model sees it: all of it in one image of the model's size, or tile by tile at its own resolution.
+//! Pictures as a model sees them: as a whole in one image of the model's size, or tile by tile at their own
+//! resolution.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,42 +12,44 @@ use crate::machine::expect_memory;
 use crate::palette::Quantizer;
 use crate::{Error, Result};
 
-/// How a picture is brought to a model.
+/// Input mode: how a picture is fed to a model, as a whole or in tiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum InputMode {
-    /// The largest centred crop of the model's proportions, scaled to the model's size, as everywhere else in igpt.
+    /// Largest centred crop of the model's proportions, scaled to the model's size, as everywhere else in igpt.
     #[default]
     Whole,
-    /// Crops of the model's size at the picture's own resolution, side by side, the last ones moved inwards to the border: for
-    /// a model that was trained on such crops.
+    /// Tiles: crops of the model's size at the picture's own resolution, side by side.
+    ///
+    /// The last tiles are moved inwards to the border. This mode is for a model that was trained on such crops.
     Tiles,
 }
 
-/// A picture ready for the engine: the tokens of its tiles, and where they lie.
+/// Picture ready for the engine: the tokens of its tiles, and their places.
 #[derive(Clone, Debug)]
 pub struct TiledPicture {
-    /// The picture's own size.
+    /// Size of the picture itself.
     pub own: ImageSize,
-    /// What of it the maps show.
+    /// Part of the picture that the maps show.
     pub place: PixelRect,
-    /// Size of its maps.
+    /// Size of the picture's maps.
     size: ImageSize,
     n_px: ImageSize,
-    /// Rows above each tile and columns to its left, in the maps.
+    /// Numbers of rows above each tile and columns to its left, in the maps.
     corners: Vec<[usize; 2]>,
     tokens: Vec<u16>,
-    /// The exact value of each pixel of the maps, as `within` numbers it.
+    /// Number of the exact value of each pixel of the maps, as in `within`.
     details: Vec<u32>,
     key: u64,
 }
 
 impl TiledPicture {
-    /// A picture of any size for a model of size `n_px`.
+    /// Prepares a picture of any size for a model of size `n_px`.
     ///
     /// # Errors
-    /// When it is smaller than a tile, too large for the memory that is left, or would have to be scaled where the palette forbids it.
+    /// When it is smaller than a tile, too large for the memory that is left, or would have to be scaled although the
+    /// palette forbids it.
     pub fn new(pixels: &Pixels, view: InputMode, n_px: ImageSize, quantizer: &Quantizer) -> Result<Self> {
         let own = pixels.size;
         let pixels = &*pixels.with_channels(quantizer.palette().channels());
@@ -75,7 +78,7 @@ impl TiledPicture {
         let [down, across] = [(own.height, n_px.height), (own.width, n_px.width)].map(|(a, b)| starts(a, b));
         let corners: Vec<[usize; 2]> =
             down.iter().flat_map(|&top| across.iter().map(move |&left| [top, left])).collect();
-        // Each pixel is quantised once, however many tiles it is in.
+        // Each pixel is quantised once, however many tiles contain it.
         let mut all = vec![0; own.pixels()];
         quantizer.tokens(pixels, &mut all);
         let mut tokens = Vec::with_capacity(corners.len() * n_px.pixels());
@@ -88,7 +91,7 @@ impl TiledPicture {
         Ok(Self { own, place, size: own, n_px, corners, tokens, details, key })
     }
 
-    /// Tiles of a picture of size `own`; 0 of one that is smaller than a tile.
+    /// Returns the number of tiles of a picture of size `own`; 0 if it is smaller than a tile.
     pub fn count(own: ImageSize, view: InputMode, n_px: ImageSize) -> usize {
         let along = |length: usize, tile: usize| length.checked_sub(tile).map_or(0, |_| starts(length, tile).len());
         match view {
@@ -97,7 +100,8 @@ impl TiledPicture {
         }
     }
 
-    /// An image of the model's size that is tokens already, each pixel of its colour's exact value.
+    /// Prepares an image of the model's size that consists of tokens already; each pixel has its palette colour as
+    /// exact value.
     pub fn of_tokens(tokens: Vec<u16>, n_px: ImageSize, quantizer: &Quantizer) -> Self {
         let palette = quantizer.palette();
         let exact = |token: &u16| symbol(quantizer, *token, &palette.bytes(*token)[..palette.channels()]);
@@ -107,42 +111,42 @@ impl TiledPicture {
         Self { own: n_px, place, size: n_px, n_px, corners: vec![[0, 0]], tokens, details, key }
     }
 
-    /// What it is known by again: 64 bits of the SHA-256 of its pixels, in the palette's channels.
+    /// Returns the key that identifies the picture: 64 bits of the SHA-256 of its pixels, in the palette's channels.
     pub fn key(&self) -> u64 {
         self.key
     }
 
-    /// The exact value of each pixel of the maps, as numbered for the fit.
+    /// Returns the number of the exact value of each pixel of the maps.
     pub(super) fn details(&self) -> &[u32] {
         &self.details
     }
 
-    /// A map of these values, one for each pixel.
+    /// Returns a map of `values`, one per pixel.
     pub(super) fn map(&self, values: Vec<f64>) -> PixelMap {
         PixelMap::new(self.size, values)
     }
 
-    /// The model's size.
+    /// Returns the size of the model's images.
     pub fn n_px(&self) -> ImageSize {
         self.n_px
     }
 
-    /// Number of tiles: 1 of a whole picture.
+    /// Returns the number of tiles; 1 for a picture seen as a whole.
     pub fn tiles(&self) -> usize {
         self.corners.len()
     }
 
-    /// Tokens of all tiles, one after the other, (tiles, T).
+    /// Returns the tokens of all tiles, one after the other, (tiles, T).
     pub fn tokens(&self) -> &[u16] {
         &self.tokens
     }
 
-    /// Tokens of all tiles in runs that an engine takes at once.
+    /// Returns the tokens of all tiles, in batches that an engine takes at once.
     pub fn batches(&self) -> impl Iterator<Item = &[u16]> {
         self.tokens.chunks(BATCH * self.n_px.pixels())
     }
 
-    /// One map of the whole picture, of `values` (tiles, T): where tiles overlap, the mean.
+    /// Merges `values` (tiles, T) into one map of the whole picture; where tiles overlap, it has their mean.
     pub fn merge(&self, values: impl IntoIterator<Item = f64>) -> PixelMap {
         let (width, tile) = (self.size.width, self.n_px);
         let mut sums = vec![0.0; self.size.pixels()];
@@ -159,29 +163,30 @@ impl TiledPicture {
     }
 }
 
-/// Tiles handed to the engine at once; it cuts them further as its memory asks.
+/// Number of tiles per call of the engine, which splits them further as its memory requires.
 pub(super) const BATCH: usize = 64;
 
-/// Pictures decoded at once: whole ones, and tiles of what may be large.
+/// Number of pictures decoded at once: whole ones, and tiles of what may be large.
 const RUN: [usize; 2] = [64, 4];
-/// Pixels of the maps of pictures that are decoded and judged at once, where there are several: a larger picture is alone.
+/// Number of pixels in the maps of pictures that are decoded and judged at once. A larger picture is judged alone.
 const PIXELS: usize = 1 << 20;
-/// Bytes for each pixel of the maps of a picture that is judged: maps in f64, answers of filters, tokens.
+/// Bytes per pixel of the maps of a picture that is judged: maps in f64, filter responses, tokens.
 const BYTES: u64 = 128;
 
-/// A picture among others.
+/// Picture with its index and name among others.
 #[derive(Clone, Debug)]
 pub struct NamedPicture {
-    /// Its place among them, from 0.
+    /// Index among the pictures, from 0.
     pub index: usize,
-    /// Its name.
+    /// Name of the picture.
     pub name: String,
-    /// Itself.
+    /// Picture ready for the engine.
     pub picture: TiledPicture,
 }
 
-/// Hands runs of `images` to `take`, in order, ready for a model of size `n_px`. Gives those that could not be read, which
-/// are in no run.
+/// Passes runs of `images` to `take`, in order, prepared for a model of size `n_px`.
+///
+/// Returns the images that could not be read, which are in no run.
 ///
 /// # Errors
 /// When `take` fails.
@@ -192,12 +197,13 @@ pub(super) fn each_run(
     take: &mut dyn FnMut(Vec<NamedPicture>) -> Result<()>,
 ) -> Result<Vec<DamagedImage>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    // The palette's, not those that all of the images together are taken for: a picture's score is its own.
+    // The palette's number of channels, not that of all images together, because a picture's score depends on it
+    // alone.
     let channels = quantizer.palette().channels();
     let mut damaged = Vec::new();
     let (mut first, mut largest) = (0, n_px.pixels());
     while first < images.len() {
-        // As large as those before, one may guess.
+        // A guess: as large as the pictures before.
         let run = (PIXELS / largest).clamp(1, RUN[usize::from(view == InputMode::Tiles)]);
         let last = (first + run).min(images.len());
         let share = (last - first).div_ceil(threads).max(1);
@@ -238,7 +244,8 @@ pub(super) fn each_run(
     Ok(damaged)
 }
 
-/// How many neighbours of pictures of these pixels are judged at once, and how many next.
+/// Splits neighbouring pictures of these numbers of pixels into runs that are judged at once; returns the runs'
+/// lengths.
 fn together(pixels: &[usize]) -> Vec<usize> {
     let (mut runs, mut sum): (Vec<usize>, usize) = (Vec::new(), 0);
     for &own in pixels {
@@ -260,7 +267,7 @@ fn key(parts: &[&[u8]]) -> u64 {
     u64::from_le_bytes(sha256_of(parts)[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// Where tiles of `tile` begin on an axis of `length`: side by side, the last one at the end.
+/// Returns where tiles of length `tile` begin on an axis of `length`: side by side, the last one at the end.
 fn starts(length: usize, tile: usize) -> Vec<usize> {
     let last = length - tile;
     (0..last).step_by(tile).chain([last]).collect()

@@ -1,4 +1,4 @@
-//! The scores: each makes one number of a picture, the higher the odder, and a map of where.
+//! Scores: each returns a number for a picture, the higher the odder, and a map of where it is odd.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,42 +10,47 @@ use super::score_maps::ScoreMaps;
 use super::typical::FilterStatistics;
 use crate::Error;
 
-/// Share of pixels that [`Score::Top`] looks at.
+/// Share of pixels that [`Score::Top`] averages.
 const TOP: f64 = 0.01;
 
-/// How odd a picture is, by one rule.
+/// Score: a rule that measures how odd a picture is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Score {
-    /// Its nats under the model.
+    /// Negative log-likelihood of the picture under the model, in nats.
     Likelihood,
-    /// Its nats beyond the reference's: a plain likelihood calls busy pictures odd.
+    /// Nats under the model in excess of those under the reference.
+    ///
+    /// A plain likelihood calls busy pictures odd.
     Excess,
-    /// Mean nats of the most surprising hundredth of its pixels.
+    /// Mean nats of the most surprising hundredth of the picture's pixels.
     Top,
-    /// The largest mean of nats over a window.
+    /// Largest mean of nats over a window.
     Window,
-    /// The largest mean over a window of nats beyond the reference's.
+    /// Largest mean over a window of nats in excess of the reference's.
     LocalExcess,
-    /// Straight lines and small windows with more nats than the model itself expects, and large windows with fewer: how much
-    /// further than in good pictures, in robust standard deviations, the furthest of all. To either side, since what is too
-    /// smooth is odd, too.
+    /// Largest deviation of three filters' responses from those in good pictures, in robust standard deviations.
+    ///
+    /// The filters look for straight lines and small windows with more nats than the model itself expects, and for
+    /// large windows with fewer. Both directions count, because what is too smooth is odd, too.
     Typical,
-    /// The largest mean over a window of how far the network's features at a pixel are from the nearest of a bank of good
-    /// pictures' (the idea of PatchCore).
+    /// Largest mean over a window of the distance between a pixel's features and their nearest neighbour in a memory
+    /// bank.
+    ///
+    /// The bank holds features of good pictures (the idea of PatchCore).
     Features,
 }
 
 impl Score {
-    /// All of them, the simplest first.
+    /// All scores, the simplest first.
     pub const ALL: [Self; 7] =
         [Self::Likelihood, Self::Excess, Self::Top, Self::Window, Self::LocalExcess, Self::Typical, Self::Features];
 
-    /// What is taken unless another is asked for.
+    /// Default score.
     pub const DEFAULT: Self = Self::Typical;
 
-    /// Its name in flags and files.
+    /// Name of the score in flags and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Likelihood => "likelihood",
@@ -58,28 +63,31 @@ impl Score {
         }
     }
 
-    /// Whether it asks what the model expected each pixel to cost.
+    /// Returns whether the score needs the model's own expectation of each pixel's nats.
     pub fn needs_expectation(self) -> bool {
         self == Self::Typical
     }
 
-    /// Whether it asks how far features are from those of a bank.
+    /// Returns whether the score needs distances to a memory bank of features.
     pub fn needs_bank(self) -> bool {
         self == Self::Features
     }
 
-    /// Whether it compares with [`FilterStatistics`] of good pictures.
+    /// Returns whether the score needs [`FilterStatistics`] of good pictures.
     pub fn needs_statistics(self) -> bool {
         self == Self::Typical
     }
 
-    /// The picture's number and its map. Panics without the statistics that it needs.
+    /// Returns the picture's score and its map.
+    ///
+    /// # Panics
+    /// Without the statistics or maps that the score needs.
     pub fn judge(self, maps: &ScoreMaps, statistics: Option<&FilterStatistics>) -> (f64, PixelMap) {
         let ScoreMaps { surprise, reference, .. } = maps;
         let beyond = || surprise.minus(reference);
         match self {
             Self::Likelihood => (surprise.sum(), surprise.clone()),
-            // The difference of the sums, as in `igpt score`: not the sum of the differences, which rounds otherwise.
+            // The difference of the sums, as in `igpt score`. The sum of the differences would round otherwise.
             Self::Excess => (surprise.sum() - reference.sum(), beyond()),
             Self::Top => (surprise.top(TOP), surprise.clone()),
             Self::Window => by_largest(surprise.windows(SIDE)),

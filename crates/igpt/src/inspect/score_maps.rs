@@ -1,5 +1,6 @@
-//! What is known of a picture before it is scored: how surprising each pixel is, to the model and to the reference, and
-//! how surprising the model expected it to be.
+//! Maps of a picture that its scores are computed from.
+//!
+//! They hold the surprise under the model and the reference, the expected surprise, and distances to a memory bank.
 
 use std::sync::Arc;
 
@@ -14,40 +15,40 @@ use crate::data::Batch;
 use crate::device::{Engine, blame, expect_finite};
 use crate::evaluate::NgramBaselines;
 
-/// Tiles whose logits are held at once.
+/// Number of tiles whose logits are held at once.
 const LOGITS: usize = 8;
 
-/// What scores ask beside the nats of each pixel.
+/// Inputs that scores need besides the nats of each pixel.
 #[derive(Clone, Debug)]
 pub struct ScoreInputs {
-    /// What each pixel was expected to cost, for which the logits are looked at.
+    /// Whether the expected nats of each pixel are needed, which takes the logits.
     pub expectation: bool,
-    /// How far each pixel's features are from those of a bank: another forward pass.
+    /// Memory bank to which each pixel's distance is needed, which takes another forward pass.
     pub bank: Option<Arc<FeatureBank>>,
-    /// Who compares with the bank.
+    /// Thread pool that compares features with the bank.
     pub pool: Arc<Pool>,
 }
 
-/// What the model says of some tiles that follow each other.
+/// Outputs of the model for some consecutive tiles.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TileOutputs {
     /// Nats of each pixel, (tiles, T).
     nats: Vec<f32>,
-    /// Expectation of these nats under the model's own prediction, its entropy; empty unless asked for.
+    /// Expectation of these nats under the model's own prediction (its entropy); empty unless requested.
     expected: Vec<f64>,
-    /// How far each pixel's features are from those of a bank; empty unless asked for.
+    /// Distance of each pixel's features to their nearest neighbour in a bank; empty unless requested.
     distances: Vec<f32>,
 }
 
 impl TileOutputs {
-    /// Appends what the model says of the tiles behind.
+    /// Appends the outputs for the tiles in `behind`, which follow these.
     pub fn extend(&mut self, behind: Self) {
         self.nats.extend(behind.nats);
         self.expected.extend(behind.expected);
         self.distances.extend(behind.distances);
     }
 
-    /// Takes what is said of the first pixels out.
+    /// Removes and returns the outputs for the first pixels.
     fn take(&mut self, pixels: usize) -> Self {
         fn take<T>(values: &mut Vec<T>, count: usize) -> Vec<T> {
             let rest = values.split_off(count.min(values.len()));
@@ -57,47 +58,48 @@ impl TileOutputs {
         Self { nats: take(nats, pixels), expected: take(expected, pixels), distances: take(distances, pixels) }
     }
 
-    /// All numbers, to be held against what is finite.
+    /// Returns all values, for a check that they are finite.
     pub fn values(&self) -> impl Iterator<Item = f64> {
         let single = self.nats.iter().chain(&self.distances).map(|value| f64::from(*value));
         single.chain(self.expected.iter().copied())
     }
 }
 
-/// What is known of good pictures beside the model.
+/// Reference of good pictures: what is known of them besides the model.
 #[derive(Clone, Copy, Debug)]
 pub struct GoodReference<'a> {
-    /// The context model.
+    /// Context model of good pictures.
     pub reference: &'a NgramBaselines,
-    /// Their exact values.
+    /// Surprise of exact values within each palette colour, in good pictures.
     pub within: &'a ExactValueSurprise,
 }
 
-/// What a picture's scores are made of.
+/// Maps of a picture that its scores are computed from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreMaps {
-    /// Nats of each pixel under the model.
+    /// Nats of each pixel under the model (surprise map).
     pub surprise: PixelMap,
     /// Nats of each pixel under the reference, a context model of good pictures.
     pub reference: PixelMap,
-    /// Unexpected nats of each pixel's exact value within its colour.
+    /// Unexpected nats of each pixel's exact value within its palette colour.
     pub within: PixelMap,
-    /// What each pixel was expected to cost, where a score asks: the entropy of the model's prediction in nats.
+    /// Expected nats of each pixel, if a score needs them: the entropy of the model's prediction.
     pub expectation: Option<PixelMap>,
-    /// How far each pixel's features are from those of good pictures, where a score asks.
+    /// Distance of each pixel's features to their nearest neighbour in a memory bank of good pictures, if a score
+    /// needs it.
     pub distance: Option<PixelMap>,
 }
 
 impl ScoreMaps {
-    /// Of a picture of whose tiles the model says this.
+    /// Returns the maps of a picture from the model's outputs for its tiles.
     ///
     /// # Errors
-    /// When a number is not finite; `name` says of which picture.
+    /// When a value is not finite; the message names the picture by `name`.
     pub fn new(picture: &TiledPicture, answers: TileOutputs, good: GoodReference<'_>, name: &str) -> Result<Self> {
         if let Some(broken) = answers.values().find(|value| !value.is_finite()) {
             expect_finite(&[broken], "the surprise at a pixel", || name.into())?;
         }
-        // Of a large picture each of these takes much memory: what is merged is dropped.
+        // Each of these takes much memory for a large picture: what is merged is dropped.
         let TileOutputs { nats, expected, distances } = answers;
         let merge = |values: Vec<f32>| picture.merge(values.iter().map(|value| f64::from(*value)));
         let pixels = nats.len();
@@ -110,18 +112,22 @@ impl ScoreMaps {
         })
     }
 
-    /// Nats of each pixel beyond the model's own expectation of them, the entropy of its prediction. Panics where that was
-    /// not asked for.
+    /// Returns the nats of each pixel in excess of the model's own expectation (the entropy of its prediction).
+    ///
+    /// # Panics
+    /// When the expectation is missing.
     pub fn unexpected(&self) -> PixelMap {
         let expectation = self.expectation.as_ref().expect("a score's score_maps has what the score needs");
         self.surprise.minus(expectation)
     }
 }
 
-/// The score_maps of each of some pictures. Their tiles share batches, which moves no bit of any.
+/// Returns the maps of each of some pictures.
+///
+/// Their tiles share batches, which does not change the bits of any result.
 ///
 /// # Errors
-/// When they are not the model's, the engine fails, or what it says of a pixel is not finite.
+/// When they do not fit the model, the engine fails, or a value at a pixel is not finite.
 pub fn score_maps(
     engine: &mut dyn Engine,
     pictures: &[NamedPicture],
@@ -142,7 +148,7 @@ pub fn score_maps(
     Ok(found)
 }
 
-/// What the model says of some tiles.
+/// Returns the model's outputs for some tiles.
 ///
 /// # Errors
 /// When the engine fails.
@@ -171,7 +177,8 @@ pub fn ask(engine: &mut dyn Engine, tokens: &[u16], needs: &ScoreInputs) -> Resu
     Ok(answers)
 }
 
-/// Nats of `token` under the softmax of `logits`, and the entropy of it: what a colour drawn from it costs on average.
+/// Returns the nats of `token` under the softmax of `logits`, and the softmax's entropy: the mean nats of a colour
+/// drawn from it.
 fn nats_and_entropy(logits: &[f32], token: u16) -> [f64; 2] {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shifted = || logits.iter().map(|logit| f64::from(logit - max));

@@ -1,8 +1,10 @@
-//! What good pictures are like at their extremes: several filters' largest answers, each held against those of good
-//! pictures, so that answers of different filters can be compared and either side counts.
+//! Statistics of several filters' largest responses in good pictures.
 //!
-//! The filters look at unexpected nats: the surprise at a pixel less the entropy of the model's prediction, which is 0 on
-//! average whatever the texture, and what the pixel's exact value says beyond its colour (`exact_values`).
+//! Each response is compared with those in good pictures. Responses of different filters are then comparable, and
+//! deviations in both directions count.
+//!
+//! The filters look at unexpected nats: the surprise at a pixel less the entropy of the model's prediction, which is
+//! 0 on average whatever the texture, and the surprise of the pixel's exact value within its colour (`exact_values`).
 
 use super::lines::Lines;
 use super::map::{PixelMap, SIDE};
@@ -10,32 +12,33 @@ use super::picture::InputMode;
 use super::score_maps::ScoreMaps;
 use crate::image::ImageSize;
 
-/// From the median of absolute deviations to a normal distribution's standard deviation.
+/// Factor from the median of absolute deviations to a normal distribution's standard deviation.
 const NORMAL: f64 = 1.4826;
-/// The least scale, in nats per pixel.
+/// Smallest scale, in nats per pixel.
 const LEAST: f64 = 1e-3;
-/// Pixels along and across a line, and directions over half a turn.
+/// Pixels along and across a line, and number of directions over half a turn.
 const LINE: (usize, f64, usize) = (31, 1.5, 36);
-/// Side of the windows that are too smooth.
+/// Side of the windows that may be too smooth.
 const SMOOTH: usize = 17;
-/// What a nat of the exact value within its colour counts beside one of the colour: chosen on the textures' seed 0 of
-/// `studies/odd_images.py`.
+/// Weight of a nat of the exact value within its colour, relative to one of the colour: chosen on the textures' seed
+/// 0 of `studies/odd_images.py`.
 const WITHIN: f64 = 0.5;
 
-/// Sizes of the filters, in pixels of the maps.
+/// Sizes of the filters of [`Score::Typical`](crate::inspect::Score::Typical), in pixels of the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterSizes {
-    /// Length of the straight lines along which more nats than expected are looked for: scratches.
+    /// Length of straight lines with more nats than expected (scratches).
     pub line: usize,
-    /// Side of windows of fewer nats than expected: smears, whose exact values say nothing.
+    /// Side of windows with fewer nats than expected (smears); exact values do not count there.
     pub smooth: usize,
-    /// Side of windows of more nats than expected: spots.
+    /// Side of windows with more nats than expected (spots).
     pub spot: usize,
 }
 
 impl FilterSizes {
-    /// For pictures in this view of a model of size `n_px`: in one of few pixels at most half of a side.
+    /// Returns the sizes for pictures in this view of a model of size `n_px`; at most half a side in a view of few
+    /// pixels.
     pub(super) fn of(view: InputMode, n_px: ImageSize) -> Self {
         let half = match view {
             InputMode::Whole => n_px.height.min(n_px.width) / 2,
@@ -46,7 +49,7 @@ impl FilterSizes {
         Self { line: side(LINE.0), smooth: side(SMOOTH), spot: side(SIDE) }
     }
 
-    /// Each filter's answer at each pixel; none where the picture is too small for it.
+    /// Returns each filter's response at each pixel; `None` if the picture is too small for it.
     fn answers(&self, maps: &ScoreMaps) -> [Option<PixelMap>; 3] {
         let excess = maps.unexpected();
         let full = excess.plus(&maps.within.clone().map(|value| WITHIN * value));
@@ -59,18 +62,18 @@ impl FilterSizes {
     }
 }
 
-/// Median and scale of each filter's largest answer in good pictures.
+/// Median and scale of each filter's largest response in good pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilterStatistics {
-    /// The filters.
+    /// Sizes of the filters.
     pub filters: FilterSizes,
     /// Medians, in the order of [`FilterSizes`].
     pub centre: Vec<f32>,
-    /// Scales: 1.4826 times the median of absolute deviations; 0 of a filter that some pictures are too small for.
+    /// Scales: 1.4826 times the median of absolute deviations; 0 for a filter that some pictures are too small for.
     pub scale: Vec<f32>,
 }
 
-/// Good pictures' largest answers, from which [`FilterStatistics`] follow.
+/// Largest responses in good pictures, from which [`FilterStatistics`] are computed.
 #[derive(Debug)]
 pub(super) struct Extremes {
     filters: FilterSizes,
@@ -82,12 +85,12 @@ impl Extremes {
         Self { filters, largest: Vec::new() }
     }
 
-    /// Adds a good picture's.
+    /// Adds the largest responses in a good picture.
     pub(super) fn add(&mut self, maps: &ScoreMaps) {
         self.largest.push(self.filters.answers(maps).map(|map| map.as_ref().map(PixelMap::max)));
     }
 
-    /// The statistics; none of no pictures, or of pictures too small for every filter.
+    /// Returns the statistics; `None` without pictures, or if some pictures are too small for every filter.
     pub(super) fn statistics(&self) -> Option<FilterStatistics> {
         self.largest.first()?;
         let of = |filter: usize| {
@@ -104,11 +107,11 @@ impl Extremes {
 }
 
 impl FilterStatistics {
-    /// How many filters there are.
+    /// Number of filters.
     pub(super) const LEN: usize = 3;
 
-    /// At each pixel the answer that is furthest beyond the median of good pictures' largest ones, in scales. Of a picture
-    /// that is too small for every filter, 0.
+    /// Returns at each pixel the largest response of the filters, relative to the median of good pictures' largest
+    /// responses and in units of the scale. The value is 0 in a picture that is too small for every filter.
     pub(super) fn deviations(&self, maps: &ScoreMaps) -> PixelMap {
         let size = maps.surprise.size;
         let mut furthest: Option<PixelMap> = None;

@@ -1,28 +1,34 @@
-//! The shape of a model: sizes, presets, and the check that they fit together.
+//! Configuration of a network: sizes, objective, named presets, and the check that they fit together.
 
 use crate::image::ImageSize;
 use crate::{Error, Result};
 
-/// The share of masked positions in the paper.
+/// Probability that a position is masked, in the paper.
 pub const MASK_PROB: f64 = 0.15;
 
-/// What a network is trained to predict (Chen et al. 2020, section 2.1), which also decides what it sees.
+/// Training objective of a network (Chen et al. 2020, section 2.1).
+///
+/// The objective also decides what the network sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
-    /// The next pixel from those before it: sos, then the image without its last pixel, and a causal mask.
+    /// Prediction of each pixel from the pixels before it in raster order.
+    ///
+    /// The input is sos followed by the image without its last pixel. Attention has a causal mask.
     #[default]
     Autoregressive,
-    /// Masked pixels from all others (BERT): the image itself, no shift, no mask in attention; what is masked has no
-    /// token embedding.
+    /// Prediction of masked pixels from all other pixels (BERT).
+    ///
+    /// The input is the image itself, without a shift. Attention has no mask. A masked position has no token
+    /// embedding.
     Masked,
 }
 
 impl Objective {
-    /// Both objectives.
+    /// Both training objectives.
     pub const ALL: [Objective; 2] = [Objective::Autoregressive, Objective::Masked];
 
-    /// Its name in configs and flags.
+    /// Name of the objective in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Objective::Autoregressive => "autoregressive",
@@ -31,56 +37,68 @@ impl Objective {
     }
 }
 
-/// A linear classifier on top of a network: from the mean over positions of `ln_1(h^layer)` (`ln_f`'s output for the
-/// last) to the logits of the classes.
+/// Linear classifier on top of a network.
+///
+/// It maps the mean over positions of `ln_1(h^layer)` to the logits of the classes. For the last layer it reads
+/// `ln_f`'s output instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassHead {
-    /// Classes.
+    /// Number of classes.
     pub num_labels: usize,
-    /// The layer whose features it reads, 0 to `n_layer`.
+    /// Layer whose features the classifier reads, 0 to `n_layer`.
     pub layer: usize,
 }
 
-/// Everything that fixes the network's shape and mathematics.
+/// Configuration of a network: everything that fixes its shape and mathematics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// Size of the images; `n_ctx` is its number of pixels.
+    /// Height and width of the images; `n_ctx` is their number of pixels.
     pub n_px: ImageSize,
-    /// Colours of the palette; sos is not counted.
+    /// Number of palette colours; the sos token is not counted.
     pub n_vocab: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
-    /// Number of blocks.
+    /// Number of transformer blocks.
     pub n_layer: usize,
-    /// Attention heads; divides `n_embd`.
+    /// Number of attention heads; divides `n_embd`.
     pub n_head: usize,
-    /// Width of the MLP's middle, 4·`n_embd` in the paper.
+    /// Width of the MLP's hidden layer, 4·`n_embd` in the paper.
     pub n_inner: usize,
-    /// Added to the mean square in the norms, 1e-5 in the official code.
+    /// Epsilon that the norms add to the mean square, 1e-5 in the official code.
     pub layer_norm_epsilon: f32,
-    /// Whether the four products of a block add biases: never in the paper, but transformers trains them.
+    /// Whether the four matrix products of a block add biases.
+    ///
+    /// The paper's networks have none, but transformers trains them.
     pub biases: bool,
-    /// What it is trained to predict.
+    /// Training objective.
     pub objective: Objective,
-    /// The probability that a position is masked, in training and whenever a model of masked pixels is evaluated;
-    /// without a meaning for others.
+    /// Probability that a position is masked, in training and whenever a masked model is evaluated.
+    ///
+    /// Other models ignore it.
     pub mask_prob: f64,
-    /// The classifier on top, if there is one.
+    /// Classifier on top of the network, if it has one.
     pub class_head: Option<ClassHead>,
 }
 
-/// The named sizes: three small ones for a CPU and the paper's four.
+/// Named network sizes: three small ones for a CPU and the paper's four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 #[non_exhaustive]
 pub enum Preset {
+    /// Small network for a CPU: 6 blocks of width 128 with 4 heads.
     Nano,
+    /// Small network for a CPU: 8 blocks of width 256 with 8 heads.
     Tiny,
+    /// Small network for a CPU: 12 blocks of width 384 with 6 heads.
     Xs,
+    /// The paper's iGPT-S: 24 blocks of width 512 with 8 heads.
     S,
+    /// The paper's iGPT-M: 36 blocks of width 1024 with 8 heads.
     M,
+    /// The paper's iGPT-L: 48 blocks of width 1536 with 16 heads.
     L,
+    /// The paper's iGPT-XL: 60 blocks of width 3072 with 48 heads.
     Xl,
 }
 
@@ -88,7 +106,7 @@ impl Preset {
     /// All presets, smallest first.
     pub const ALL: [Preset; 7] = [Self::Nano, Self::Tiny, Self::Xs, Self::S, Self::M, Self::L, Self::Xl];
 
-    /// Its name in configs and flags.
+    /// Name of the preset in configs and flags.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nano => "nano",
@@ -101,7 +119,9 @@ impl Preset {
         }
     }
 
-    /// (`n_embd`, `n_layer`, `n_head`). The paper does not publish iGPT-XL's heads; 48 keeps its head size at 64.
+    /// Shape of the preset's network: (`n_embd`, `n_layer`, `n_head`).
+    ///
+    /// The paper does not publish iGPT-XL's number of heads; 48 keeps its head size at 64.
     pub fn shape(self) -> (usize, usize, usize) {
         match self {
             Self::Nano => (128, 6, 4),
@@ -116,13 +136,15 @@ impl Preset {
 }
 
 impl ModelConfig {
-    /// A preset's network for images of `n_px` with `n_vocab` colours, as in the official code.
+    /// Returns a preset's network for images of `n_px` with `n_vocab` colours, as in the official code.
     pub fn preset(preset: Preset, n_px: ImageSize, n_vocab: usize) -> Self {
         let (n_embd, n_layer, n_head) = preset.shape();
         Self::new(n_px, n_vocab, n_embd, n_layer, n_head)
     }
 
-    /// The paper's network of any size.
+    /// Returns the paper's network at any size.
+    ///
+    /// It is autoregressive, its MLP is 4·`n_embd` wide, and it has neither biases nor a classifier.
     pub fn new(n_px: ImageSize, n_vocab: usize, n_embd: usize, n_layer: usize, n_head: usize) -> Self {
         Self {
             n_px,
@@ -139,17 +161,17 @@ impl ModelConfig {
         }
     }
 
-    /// Positions of a sequence: the pixels of an image.
+    /// Number of positions of a sequence: the pixels of an image.
     pub fn n_ctx(&self) -> usize {
         self.n_px.pixels()
     }
 
-    /// Channels of one attention head.
+    /// Number of channels of one attention head.
     pub fn head_size(&self) -> usize {
         self.n_embd / self.n_head
     }
 
-    /// Trainable parameters, counted as the paper does (the sos vector included), and the classifier's.
+    /// Number of trainable parameters, counted as in the paper (the sos vector included), plus the classifier's.
     pub fn parameters(&self) -> usize {
         let (c, i) = (self.n_embd, self.n_inner);
         let matrices = 4 * c * c + 2 * c * i;
@@ -158,7 +180,10 @@ impl ModelConfig {
         self.n_layer * (matrices + biases + 2 * c) + (2 * self.n_vocab + 1 + self.n_ctx() + 1 + classes) * c
     }
 
-    /// Checks that the sizes fit together; the error lists every problem at once.
+    /// Checks that the sizes fit together.
+    ///
+    /// # Errors
+    /// When they do not; the message lists every problem at once.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         for (name, side) in [("height", self.n_px.height), ("width", self.n_px.width)] {

@@ -1,26 +1,28 @@
-//! How the weights of a new network start.
+//! Initial weights of a new network.
 
 use serde::{Deserialize, Serialize};
 
-/// How the weights of a new network are drawn. The network itself is the same.
+/// Method that draws the weights of a new network; the network itself is the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Initialization {
-    /// As in the official code.
+    /// Initial weights of the official code.
     #[default]
     Paper,
-    /// The same, but position embeddings start as waves along rows and columns; see [`ParamLayout::init_grid`](crate::model::ParamLayout::init_grid).
+    /// Initial weights of the official code, but with position embeddings that are sinusoids of row and column.
+    ///
+    /// See [`ParamLayout::init_grid`](crate::model::ParamLayout::init_grid).
     Grid,
 }
 
-/// How a tensor starts (official code, src/model.py).
+/// Initial values of one tensor (official code, src/model.py).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TensorInit {
     /// All ones (norm gains).
     Ones,
     /// All zeros (biases, output matrix).
     Zeros,
-    /// Normal with this standard deviation.
+    /// Normally distributed values with this standard deviation.
     Normal(f64),
 }

@@ -1,11 +1,12 @@
-//! The weights of a new network: the official code's, or the same with positions that know their place on the grid.
+//! Initial weights of a new network: the official code's, or the same with position embeddings that encode row and
+//! column.
 
 use crate::image::ImageSize;
 use crate::model::init::{Initialization, TensorInit};
 use crate::model::{ModelConfig, ParamLayout};
 use crate::rng::{Purpose, Rng};
 
-/// The weights of a new network, tensor after tensor as [`ParamLayout`] lists them.
+/// Returns the weights of a new network, tensor after tensor in the order of [`ParamLayout`].
 pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> Vec<f32> {
     let layout = ParamLayout::new(config);
     let mut weights = vec![0.0; layout.parameters()];
@@ -16,11 +17,13 @@ pub fn initial_weights(config: &ModelConfig, how: Initialization, seed: u64) -> 
     weights
 }
 
-/// Amplitude of the waves that positions start with.
+/// Amplitude of the sinusoids in the position embeddings.
 const AMPLITUDE: f64 = 0.1;
 
 impl ParamLayout {
-    /// Fills `weights` with the official code's initial values, drawn by (seed, tensor, element).
+    /// Fills `weights` with the official code's initial values.
+    ///
+    /// Each value is drawn by (seed, tensor, element).
     pub fn init(&self, seed: u64, weights: &mut [f32]) {
         for (index, tensor) in self.tensors().iter().enumerate() {
             for (element, value) in weights[tensor.range()].iter_mut().enumerate() {
@@ -36,10 +39,11 @@ impl ParamLayout {
         }
     }
 
-    /// Lets the position embeddings (T, n_embd) in `weights` start as sines and cosines, half of the channels along the
-    /// row and half along the column, with lengths from 4 pixels to four times the image's side. The same step in the
-    /// image is then the same rotation everywhere, so that a head can look one row up as soon as it has learned to at
-    /// any place. Channels beyond a multiple of four stay as they are.
+    /// Fills the position embeddings (T, n_embd) in `weights` with sines and cosines of row and column.
+    ///
+    /// Half of the channels vary with the row and half with the column. Wavelengths go from 4 pixels to four times
+    /// the image's side. A step in the image is then the same rotation everywhere: a head that has learned to look
+    /// one row up at one place can do it at every place. Channels beyond a multiple of four keep their values.
     pub fn init_grid(&self, n_px: ImageSize, weights: &mut [f32]) {
         let wpe = self.tensor("transformer.wpe.weight").expect("every network has positions");
         let waves = wpe.shape[1] / 4;

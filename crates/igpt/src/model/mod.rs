@@ -1,4 +1,4 @@
-//! The model: its configuration, its parameters by name and shape, and its directory.
+//! Models: configuration, parameters by name and shape, and model directories.
 
 pub(crate) mod config;
 pub(crate) mod dir;

@@ -1,7 +1,7 @@
-//! The parameters' names and shapes, and their order in one flat list of values.
+//! Names and shapes of a network's parameters, and their order in one flat list of values.
 //!
-//! The values of a network are a `Vec<f32>`: tensor after tensor in the order of [`ParamLayout::tensors`], each in the order
-//! of its shape (Hugging Face's). How an engine lays them out for itself is its own affair.
+//! The values of a network are a `Vec<f32>`: tensor after tensor in the order of [`ParamLayout::tensors`], each in
+//! the order of its shape (Hugging Face's). An engine may use another order internally.
 
 use std::ops::Range;
 
@@ -9,28 +9,28 @@ use crate::model::ModelConfig;
 use crate::model::init::TensorInit;
 use crate::{Error, Result};
 
-/// One named parameter tensor.
+/// Name, shape and place of one parameter tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamTensor {
-    /// Hugging Face's name, for example `transformer.h.0.attn.c_attn.weight`.
+    /// Hugging Face's name of the tensor, for example `transformer.h.0.attn.c_attn.weight`.
     pub name: String,
-    /// Hugging Face's shape: one or two sides.
+    /// Hugging Face's shape of the tensor: one or two dimensions.
     pub shape: Vec<usize>,
-    /// Its first value in the list.
+    /// Index of the tensor's first value in the flat list.
     pub offset: usize,
-    /// Its initial values in the official code.
+    /// Initial values in the official code.
     pub init: TensorInit,
-    /// Whether it is the matrix of a product inside a block: what Muon updates.
+    /// Whether the tensor is the matrix of a product inside a block, which Muon updates.
     pub hidden: bool,
 }
 
 impl ParamTensor {
-    /// The tensor's place in the list of values.
+    /// Range of the tensor's values in the flat list.
     pub fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.len()
     }
 
-    /// Number of values.
+    /// Number of values of the tensor.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -49,7 +49,9 @@ pub struct ParamLayout {
 }
 
 impl ParamLayout {
-    /// The layout of `config`'s network. Order: embeddings, blocks, final norm, output matrix, classifier.
+    /// Returns the layout of `config`'s network.
+    ///
+    /// The order is: embeddings, blocks, final norm, output matrix, classifier.
     pub fn new(config: &ModelConfig) -> Self {
         let mut layout = ParamLayout { tensors: Vec::new(), len: 0 };
         let (c, inner) = (config.n_embd, config.n_inner);
@@ -88,12 +90,12 @@ impl ParamLayout {
         self.len += shape.iter().product::<usize>();
     }
 
-    /// Values of all tensors together.
+    /// Number of values of all tensors together.
     pub fn parameters(&self) -> usize {
         self.len
     }
 
-    /// All tensors in order.
+    /// All parameter tensors, in order.
     pub fn tensors(&self) -> &[ParamTensor] {
         &self.tensors
     }
@@ -101,7 +103,7 @@ impl ParamLayout {
     /// Writes a tensor's `values` to its place in `weights`.
     ///
     /// # Errors
-    /// Names the tensor when it has another number of values.
+    /// When the number of values does not match the tensor's shape; the message names the tensor.
     pub fn import(&self, tensor: &ParamTensor, values: &[f32], weights: &mut [f32]) -> Result<()> {
         if values.len() != tensor.len() {
             return Err(Error::Mismatch(format!(
@@ -116,16 +118,16 @@ impl ParamLayout {
         Ok(())
     }
 
-    /// The tensor called `name`.
+    /// Returns the tensor called `name`.
     pub fn tensor(&self, name: &str) -> Option<&ParamTensor> {
         self.tensors.iter().find(|t| t.name == name)
     }
 }
 
-/// Refuses `weights` of another number than `config`'s network has.
+/// Refuses `weights` whose number of values differs from that of `config`'s network.
 ///
 /// # Errors
-/// Says how many there are and must be.
+/// When the numbers differ; the message names both.
 pub fn expect_weights(config: &ModelConfig, weights: &[f32]) -> Result<()> {
     match config.parameters() {
         count if count == weights.len() => Ok(()),

@@ -1,11 +1,11 @@
-//! Several processes with one network: who they are, and the sums that they make together.
+//! Collective operations of several processes with one network: all-reduce, all-gather, broadcast and others.
 //!
-//! The order of every sum is ours, not the transport's: ranks are the leaves of a binary tree in their order, as the
-//! gradient groups of a batch are, and neighbours are added first. So any power of two of ranks gives the
-//! bits that one process gives. All talk goes through a thread of its own (`talk.rs`), so that it goes on while the
-//! engine computes.
+//! The library fixes the order of every sum, not the transport. Ranks are the leaves of a binary tree in their order,
+//! like the gradient groups of a batch, and neighbours are added first. Any number of ranks that is a power of two
+//! thus gives the same bits as a single process. All communication goes through a thread of its own
+//! (`communicator.rs`), so that it goes on while the engine computes.
 //!
-//! [`Transport`] is all that a way of talking has to offer; igpt-mpi has one over MPI.
+//! A way of communication only has to offer a [`Transport`]; igpt-mpi has one over MPI.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,20 +16,22 @@ use super::communicator::{Done, Job, Talk, gone};
 use super::transport::Transport;
 use crate::{Error, Result};
 
-/// The processes that work together; of each rank its end. A single process is [`Collective::solo`].
+/// Collective of processes that work together, as seen from one rank.
+///
+/// A single process is [`Collective::solo`].
 #[derive(Debug)]
 pub struct Collective {
     rank: usize,
     size: usize,
     hosts: Vec<String>,
     line: Option<Line>,
-    /// What finished sums lay in, for the next ones: fresh memory would cost more than the sum.
+    /// Buffers of finished sums, for reuse: fresh memory would cost more than the sum.
     spare: VecDeque<Vec<f32>>,
-    /// What was completed last.
+    /// Result of the last all-gather.
     whole: Vec<f32>,
 }
 
-/// The thread that talks.
+/// The thread that communicates, with its channels.
 #[derive(Debug)]
 struct Line {
     jobs: Sender<Job>,
@@ -38,15 +40,15 @@ struct Line {
 }
 
 impl Collective {
-    /// One process by itself, which talks to nobody.
+    /// Returns the collective of a single process, which communicates with nobody.
     pub fn solo() -> Self {
         Self { rank: 0, size: 1, hosts: vec![String::new()], line: None, spare: VecDeque::new(), whole: Vec::new() }
     }
 
-    /// Joins the others over the transport that `open` makes, on a thread of its own.
+    /// Joins the other ranks over the transport that `open` creates, on a thread of its own.
     ///
     /// # Errors
-    /// When the transport can't be had, and when the number of ranks is not a power of two.
+    /// When the transport is not available, or the number of ranks is not a power of two.
     pub fn join<T: Transport>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (answer, done), (tell, told)) = (channel(), channel(), channel());
         let thread = std::thread::spawn(move || {
@@ -61,44 +63,46 @@ impl Collective {
         Ok(Self { rank, size: hosts.len(), hosts, line, spare: VecDeque::new(), whole: Vec::new() })
     }
 
-    /// This process among all, from 0.
+    /// Returns this process's rank, from 0.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// How many processes there are, a power of two.
+    /// Returns the number of processes (world size), a power of two.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Whether this is rank 0, which writes files and tells the user.
+    /// Returns whether this is rank 0, which writes files and reports to the user.
     pub fn leads(&self) -> bool {
         self.rank == 0
     }
 
-    /// Of `len` things in a row those that are this rank's to do: all ranks' follow each other, in their order. A single
-    /// one is rank 0's.
+    /// Returns this rank's shard of `len` things in a row.
+    ///
+    /// The shards of all ranks follow each other in the ranks' order. A single thing is rank 0's.
     pub fn shard(&self, len: usize) -> Range<usize> {
         let bound = |rank: usize| (rank * len).div_ceil(self.size);
         bound(self.rank)..bound(self.rank + 1)
     }
 
-    /// How many of the processes are on this one's computer, itself among them.
+    /// Returns the number of processes on this one's computer, itself included.
     pub fn on_this_host(&self) -> usize {
         self.hosts.iter().filter(|host| **host == self.hosts[self.rank]).count()
     }
 
-    /// `rank 1 on host b`.
+    /// Returns the name of a rank with its host: `rank 1 on host b`.
     pub fn name(&self, rank: usize) -> String {
         let host = self.hosts.get(rank).map_or("?", String::as_str);
         format!("rank {rank} on host {host}")
     }
 
-    /// Starts the sum over all ranks of each of the values that `fill` appends; every rank starts the same sums in the
-    /// same order, and finishes them before anything else.
+    /// Starts an all-reduce: the sum over all ranks of each of the values that `fill` appends.
+    ///
+    /// Every rank starts the same sums in the same order, and finishes them before anything else.
     ///
     /// # Errors
-    /// As of all that follow, when a rank is gone; and that of `fill`.
+    /// When a rank is gone, as in all methods below, or when `fill` fails.
     pub fn all_reduce_start(&mut self, fill: impl FnOnce(&mut Vec<f32>) -> Result<()>) -> Result<()> {
         let mut values = self.spare.pop_front().unwrap_or_default();
         values.clear();
@@ -106,7 +110,7 @@ impl Collective {
         self.ask(Job::Sum(values))
     }
 
-    /// Gives the oldest sum that was started to `take`.
+    /// Finishes the oldest all-reduce and passes its sums to `take`.
     pub fn all_reduce_finish(&mut self, take: impl FnOnce(&[f32]) -> Result<()>) -> Result<()> {
         let Done::Sum(values) = self.done()? else { return Err(gone()) };
         let taken = take(&values);
@@ -114,8 +118,9 @@ impl Collective {
         taken
     }
 
-    /// The values of all ranks, of which this one has `own`: rank r has those in `parts[r]`, which follow each other
-    /// (all-gather).
+    /// Gathers the values of all ranks on every rank (all-gather).
+    ///
+    /// This rank has `own`. The result has rank r's values in `parts[r]`; the parts follow each other.
     pub fn all_gather(&mut self, own: &[f32], parts: Vec<Range<usize>>) -> Result<&[f32]> {
         let mut whole = std::mem::take(&mut self.whole);
         whole.resize(parts.last().map_or(0, |last| last.end), 0.0);
@@ -129,7 +134,7 @@ impl Collective {
         Ok(&self.whole)
     }
 
-    /// What every rank gives, in their order.
+    /// Gathers the bytes of every rank on every rank, in the ranks' order.
     pub fn gather(&mut self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
         if self.size == 1 {
             return Ok(vec![own.to_vec()]);
@@ -141,7 +146,7 @@ impl Collective {
         }
     }
 
-    /// What rank 0 gives; that of the others is passed over.
+    /// Broadcasts rank 0's bytes; those of the other ranks are ignored.
     pub fn broadcast(&mut self, own: Vec<u8>) -> Result<Vec<u8>> {
         if self.size == 1 {
             return Ok(own);
@@ -153,23 +158,26 @@ impl Collective {
         }
     }
 
-    /// Whether it holds on any rank.
+    /// Returns whether `own` is true on any rank.
     pub fn any(&mut self, own: bool) -> Result<bool> {
         Ok(self.gather(&[own.into()])?.iter().any(|one| one == &[1]))
     }
 
-    /// Rank 0's value.
+    /// Returns rank 0's value on every rank.
     pub fn first(&mut self, own: f64) -> Result<f64> {
         let bytes = self.broadcast(own.to_le_bytes().to_vec())?;
         bytes.try_into().map(f64::from_le_bytes).map_err(|_| gone())
     }
 
-    /// Waits until all ranks have come here.
+    /// Waits until all ranks have reached this point.
     pub fn barrier(&mut self) -> Result<()> {
         self.gather(&[]).map(drop)
     }
 
-    /// Refuses ranks that differ from rank 0 in one of these facts, (what it is, its value), by name.
+    /// Refuses ranks that differ from rank 0 in one of these facts, (name, value).
+    ///
+    /// # Errors
+    /// When ranks differ; the message names the ranks and the fact.
     pub fn expect_same(&mut self, facts: &[(String, String)]) -> Result<()> {
         let own: String = facts.iter().map(|(what, value)| format!("{what}\0{value}\0")).collect();
         let all = self.gather(own.as_bytes())?;
@@ -194,7 +202,7 @@ impl Collective {
         Ok(())
     }
 
-    /// Leaves when all ranks do.
+    /// Leaves the collective when all ranks do.
     pub fn close(mut self) -> Result<()> {
         let Some(mut line) = self.line.take() else { return Ok(()) };
         line.jobs.send(Job::Close).map_err(|_| gone())?;
@@ -205,9 +213,9 @@ impl Collective {
         closed.map(drop)
     }
 
-    /// Ends all ranks because this one can't go on. Over MPI it does not come back.
+    /// Ends all ranks because this one can't go on; over MPI it does not return.
     pub fn abort(mut self, message: &str) {
-        // What compares ranks names them.
+        // Messages that compare ranks name them.
         let named = message.starts_with("rank ");
         let message = if named { message.to_owned() } else { format!("{}: {message}", self.name(self.rank)) };
         self.hang_up(&message);
@@ -231,7 +239,7 @@ impl Collective {
 }
 
 impl Drop for Collective {
-    /// Without [`Collective::close`] something has gone wrong here, and the others must not wait for it.
+    /// Without [`Collective::close`], something has gone wrong here, and the others must not wait for this rank.
     fn drop(&mut self) {
         let message = format!("{} has ended early", self.name(self.rank));
         self.hang_up(&message);

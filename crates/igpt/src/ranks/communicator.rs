@@ -1,6 +1,6 @@
-//! The talk of the ranks: what a rank's own thread is asked, and how it comes about in steps between pairs of ranks.
+//! Communication between ranks: the jobs of a rank's own thread, as steps between pairs of ranks.
 //!
-//! A sum is made by recursive halving (each rank ends with the sum of its own piece) and handed round by recursive
+//! A sum is made by recursive halving (each rank ends with the sum of its own piece) and distributed by recursive
 //! doubling, neighbours first: the binary tree that [`super::collective`] promises.
 
 use std::ops::Range;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use super::transport::Transport;
 use crate::{Error, Result};
 
-/// How often a rank that waits for work of its own looks after the others.
+/// Interval at which a rank that waits for work of its own checks on the others.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What the ranks' thread is asked to do, in the same order on every rank, and gives back with the result.
+/// Job of the ranks' thread, in the same order on every rank. Its buffers return with the result.
 pub(super) enum Job {
-    /// The sum over all ranks.
+    /// All-reduce: the sum over all ranks.
     Sum(Vec<f32>),
-    /// The bytes of all ranks, in their order.
+    /// Gathers the bytes of all ranks, in their order.
     Gather(Vec<u8>),
-    /// Of the values what each rank's range says, in the ranks' order.
+    /// All-gather: each rank has the values of its range; ranges are in the ranks' order.
     Complete(Vec<f32>, Vec<Range<usize>>),
-    /// The bytes of rank 0.
+    /// Broadcasts the bytes of rank 0.
     Broadcast(Vec<u8>),
     /// Nothing more will be asked.
     Close,
@@ -29,7 +29,7 @@ pub(super) enum Job {
     Abort(String),
 }
 
-/// What a job comes to.
+/// Result of a job.
 pub(super) enum Done {
     Sum(Vec<f32>),
     Gathered(Vec<Vec<u8>>),
@@ -38,15 +38,15 @@ pub(super) enum Done {
     Closed,
 }
 
-/// A rank's end of the talk, on the thread that owns the transport.
+/// A rank's end of the communication, on the thread that owns the transport.
 pub(super) struct Talk<T> {
     transport: T,
-    /// For the values of another rank.
+    /// Buffer for the values of another rank.
     incoming: Vec<f32>,
 }
 
 impl<T: Transport> Talk<T> {
-    /// Tells all ranks where the others are; gives this one's place and the hosts.
+    /// Introduces all ranks to each other; returns this one's rank and the hosts.
     pub(super) fn introduced(transport: T) -> Result<(Self, (usize, Vec<String>))> {
         let mut talk = Self { transport, incoming: Vec::new() };
         let size = talk.transport.size();
@@ -62,7 +62,7 @@ impl<T: Transport> Talk<T> {
         Ok((talk, (rank, hosts)))
     }
 
-    /// Does what is asked until the ranks part.
+    /// Does the jobs until the ranks part.
     pub(super) fn run(mut self, asked: &Receiver<Job>, answer: &Sender<Result<Done>>) {
         loop {
             let done = match asked.recv_timeout(LOOK_EVERY) {
@@ -87,20 +87,20 @@ impl<T: Transport> Talk<T> {
         }
     }
 
-    /// Waits until all are here, then until all have fallen silent.
+    /// Waits until all ranks are here, then until all have fallen silent.
     fn close(&mut self) -> Result<()> {
         self.gather(Vec::new())?;
         self.transport.hush();
         self.gather(Vec::new()).map(drop)
     }
 
-    /// Distances of the partners, neighbours first.
+    /// Distances to the partners, neighbours first.
     fn distances(&self) -> Vec<usize> {
         (0..self.transport.size().ilog2()).map(|bit| 1 << bit).collect()
     }
 
-    /// The part of `len` values that a rank is left with at each distance: at each the lower rank of a pair keeps the
-    /// lower half of what both had. Begins with all.
+    /// Returns the part of `len` values that a rank is left with at each distance: of each pair, the lower rank keeps
+    /// the lower half of what both had. The first part is everything.
     fn parts(&self, len: usize) -> Vec<Range<usize>> {
         let mut part = 0..len;
         let mut parts = vec![part.clone()];
@@ -134,7 +134,7 @@ impl<T: Transport> Talk<T> {
 
     fn complete(&mut self, mut values: Vec<f32>, parts: &[Range<usize>]) -> Result<Vec<f32>> {
         let rank = self.transport.rank();
-        // What a rank and its neighbours hold between them at a distance.
+        // What a rank and its neighbours hold together at a distance.
         let held = |rank: usize, distance: usize| {
             let first = rank / distance * distance;
             parts[first].start..parts[first + distance - 1].end
@@ -146,7 +146,7 @@ impl<T: Transport> Talk<T> {
         Ok(values)
     }
 
-    /// Gives rank `with` the values in `held` for its own in `wanted`, which lies before or behind them.
+    /// Sends the values in `held` to rank `with` and receives those in `wanted`, which lie before or after them.
     fn swap(&mut self, with: usize, values: &mut [f32], held: Range<usize>, wanted: Range<usize>) -> Result<()> {
         let (out, into) = if wanted.end <= held.start {
             let (low, high) = values.split_at_mut(held.start);
@@ -158,7 +158,7 @@ impl<T: Transport> Talk<T> {
         self.transport.exchange(with, bytemuck::cast_slice(out), bytemuck::cast_slice_mut(into))
     }
 
-    /// As [`Transport::exchange`] of any lengths.
+    /// Exchanges bytes as [`Transport::exchange`], of any lengths.
     fn exchange(&mut self, with: usize, out: &[u8]) -> Result<Vec<u8>> {
         let mut len = [0; 8];
         self.transport.exchange(with, &(out.len() as u64).to_le_bytes(), &mut len)?;
@@ -198,7 +198,7 @@ impl<T: Transport> Talk<T> {
     }
 }
 
-/// The parts of a message, each behind its length.
+/// Splits a message into its parts, each of which follows its length.
 fn split(mut message: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut parts = Vec::new();
     while let Some((len, rest)) = message.split_first_chunk() {
@@ -209,7 +209,7 @@ fn split(mut message: &[u8]) -> Result<Vec<Vec<u8>>> {
     Ok(parts)
 }
 
-/// The error of a rank that hears nothing from its thread any more, or of a thread that hears nonsense.
+/// Error of a rank that hears nothing from its thread any more, or of a thread that receives nonsense.
 pub(super) fn gone() -> Error {
     Error::Missing("the line to the other ranks is closed: start all of them again".into())
 }

@@ -1,4 +1,4 @@
-//! What ranks must have in common before they work as one: the program, its settings, images and weights.
+//! Checks of what ranks must have in common before they work as one: the program, its settings, images and weights.
 
 use sha2::{Digest, Sha256};
 
@@ -10,13 +10,13 @@ use crate::model::ModelDir;
 use crate::palette::Palette;
 use crate::ranks::Collective;
 
-/// Images whose pixels are compared between ranks.
+/// Number of images whose pixels are compared between ranks.
 const COMPARED_IMAGES: usize = 8;
 
-/// Refuses ranks of another program, instruction set or of other `settings`, (name, value), by name.
+/// Refuses ranks with another program, instruction set or `settings`, (name, value).
 ///
 /// # Errors
-/// When ranks differ, or one is gone.
+/// When ranks differ, or one is gone; the message names the difference.
 pub fn expect_same_program(ranks: &mut Collective, device: Device, settings: Vec<(String, String)>) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
@@ -33,7 +33,7 @@ pub fn expect_same_program(ranks: &mut Collective, device: Device, settings: Vec
     ranks.expect_same(&facts)
 }
 
-/// Refuses ranks with another model or other images of it to work on.
+/// Refuses ranks with another model or other images than rank 0.
 ///
 /// # Errors
 /// When ranks differ, or one is gone.
@@ -50,7 +50,7 @@ pub fn expect_same_model(ranks: &mut Collective, model: &ModelDir, images: &[&Im
     ])
 }
 
-/// Refuses ranks that have made other tokens of the same images: one of which a file could not be read, say.
+/// Refuses ranks with other tokens of the same images, for example because a file could not be read.
 pub(crate) fn expect_same_tokens(ranks: &mut Collective, set: &TokenSet) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
@@ -62,7 +62,7 @@ pub(crate) fn expect_same_tokens(ranks: &mut Collective, set: &TokenSet) -> Resu
     ranks.expect_same(&[("set of images that could be decoded".into(), facts)])
 }
 
-/// Refuses ranks with other images, or that have not understood the palette.
+/// Refuses ranks with other images or another palette.
 pub(crate) fn expect_same_data(
     ranks: &mut Collective,
     dataset: &Dataset,
@@ -85,7 +85,7 @@ pub(crate) fn expect_same_data(
     ])
 }
 
-/// Refuses ranks that start from other weights: fresh ones drawn otherwise, or another model of the same name.
+/// Refuses ranks that start from other weights: drawn otherwise, or of another model of the same name.
 pub(crate) fn expect_same_weights(ranks: &mut Collective, weights: &[f32]) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
@@ -94,7 +94,7 @@ pub(crate) fn expect_same_weights(ranks: &mut Collective, weights: &[f32]) -> Re
     ranks.expect_same(&[("start (the SHA-256 of its weights)".into(), hash)])
 }
 
-/// How many images, and a hash of all names and labels and of the pixels of some.
+/// Describes images: their number, and a hash of all names and labels and of the pixels of some.
 fn described(images: &Images) -> String {
     let mut hash = Sha256::new();
     for i in 0..images.len() {
@@ -108,7 +108,7 @@ fn described(images: &Images) -> String {
     format!("{} images, {}", images.len(), hex(&hash.finalize()))
 }
 
-/// Rank 0 does it first, such as a download, then the others, for which everything is there.
+/// Runs `each` on rank 0 first and then on the other ranks, for example for a download that these then find done.
 ///
 /// # Errors
 /// As `each`, and when a rank is gone.

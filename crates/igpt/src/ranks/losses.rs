@@ -1,11 +1,12 @@
-//! What all ranks found on their parts of a batch or of the validation images, put together in the images' order.
+//! Losses of all ranks on their parts of a batch or of the validation images, gathered in the images' order.
 
 use crate::device::LossSum;
 use crate::ranks::Collective;
 use crate::{Error, Result};
 
-/// The losses of all ranks, whose images follow each other in the order of the ranks, and how many images were
-/// classified rightly, if any were classified. The same bits on every rank.
+/// Gathers the losses of all ranks, and the number of correctly classified images, if any were classified.
+///
+/// The ranks' images follow each other in the order of the ranks. The bits are the same on every rank.
 pub(crate) fn gather(ranks: &mut Collective, own: LossSum, right: Option<usize>) -> Result<(LossSum, Option<usize>)> {
     if ranks.size() == 1 {
         return Ok((own, right));
@@ -21,8 +22,8 @@ pub(crate) fn gather(ranks: &mut Collective, own: LossSum, right: Option<usize>)
     Ok((all, total))
 }
 
-/// Numbers of 8 bytes each: tokens, rightly classified images plus 1 (0: none were classified), the lengths of the
-/// three lists, the lists.
+/// Encodes the losses in numbers of 8 bytes each: tokens, correctly classified images plus 1 (0: none were
+/// classified), the lengths of the three lists, the lists.
 fn write(sum: &LossSum, right: Option<usize>) -> Vec<u8> {
     let head =
         [sum.tokens, right.map_or(0, |right| right + 1), sum.nats.len(), sum.class_nats.len(), sum.predicted.len()];

@@ -1,5 +1,5 @@
-//! Several processes that work as one: who they are and the sums that they make (`collective`), what they must have in
-//! common, and what they find on their parts of some images.
+//! Data parallelism over several processes (ranks): collective operations, and checks of what ranks must have in
+//! common.
 
 pub(crate) mod collective;
 mod communicator;

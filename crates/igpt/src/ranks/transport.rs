@@ -1,27 +1,28 @@
-//! A way of talking between ranks.
+//! Transport between ranks.
 
 use crate::Result;
 
-/// A rank's line to the others. It is made and used on one thread.
+/// Transport: a rank's connection to the other ranks, made and used on one thread.
 pub trait Transport {
-    /// This process among all, from 0.
+    /// Returns this process's rank, from 0.
     fn rank(&self) -> usize;
-    /// How many processes there are.
+    /// Returns the number of processes.
     fn size(&self) -> usize;
-    /// The name of this rank's computer.
+    /// Returns the name of this rank's computer.
     fn host(&self) -> String;
-    /// Told the names of all, when they are known.
+    /// Receives the host names of all ranks, once they are known.
     fn introduce(&mut self, _hosts: &[String]) {}
-    /// Sends `out` to rank `with`, which calls this at the same time, and receives `incoming`, whose length is that of
-    /// what the other sends.
+    /// Sends `out` to rank `with`, which calls this method at the same time, and receives `incoming`.
+    ///
+    /// The length of `incoming` is that of what the other rank sends.
     ///
     /// # Errors
-    /// When the other is gone.
+    /// When the other rank is gone.
     fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()>;
-    /// Called several times a second while there is nothing to exchange.
+    /// Performs background checks; called several times per second while there is nothing to exchange.
     fn look(&mut self) {}
-    /// Told that all ranks have come to their end: one more exchange follows, and nothing else is to be sent.
+    /// Prepares for the end: all ranks have come to their end, one more exchange follows, and nothing else is sent.
     fn hush(&mut self) {}
-    /// Ends all ranks, saying why.
+    /// Ends all ranks, with `message` as the reason.
     fn abort(&mut self, message: &str);
 }

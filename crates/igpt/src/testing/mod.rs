@@ -1,6 +1,6 @@
-//! For tests of this crate and of other backends: small networks, and the conformance suite.
+//! Helpers for tests of this crate and of other backends: small networks, and the conformance suite.
 //!
-//! With the feature `testing`. A backend passes if every claim of [`conformance::claims`] holds for it:
+//! They require the feature `testing`. A backend passes if every claim of [`conformance::claims`] holds for it:
 //!
 //! ```
 //! use igpt::device::CpuBackend;

@@ -5,7 +5,7 @@ use crate::image::ImageSize;
 use crate::model::{ClassHead, ModelConfig, Objective, ParamLayout};
 use crate::rng::{Purpose, Rng};
 
-/// A network with nothing round about it: sizes of channels, heads, colours and images that fit no vector, and biases.
+/// Tiny network with odd sizes: channels, heads, colours and images that fit no vector, and biases.
 pub fn tiny_network() -> ModelConfig {
     let n_px = ImageSize { height: 8, width: 9 };
     ModelConfig { biases: true, ..ModelConfig::new(n_px, 61, 36, 2, 3) }
@@ -16,7 +16,7 @@ pub fn masked_network() -> ModelConfig {
     ModelConfig { objective: Objective::Masked, ..tiny_network() }
 }
 
-/// `network` with a classifier of five classes on `layer`.
+/// Adds a classifier of five classes on `layer` to `network`.
 pub fn classifier(network: ModelConfig, layer: usize) -> ModelConfig {
     ModelConfig { class_head: Some(ClassHead { num_labels: 5, layer }), ..network }
 }
@@ -33,14 +33,14 @@ pub fn random_weights(network: &ModelConfig) -> Vec<f32> {
     weights
 }
 
-/// Images of random tokens.
+/// Batch of images with random tokens.
 pub fn random_batch(network: &ModelConfig, images: usize) -> Batch {
     let mut rng = Rng::new(3, Purpose::Sample, 0, 0);
     let tokens = (0..images * network.n_ctx()).map(|_| rng.below(network.n_vocab as u64) as u16).collect();
     Batch::new(tokens, network.n_ctx())
 }
 
-/// A random batch that `network` can be trained on: masked if it wants that, labelled if it has a classifier.
+/// Random batch that `network` can be trained on: masked if its objective is, labelled if it has a classifier.
 pub fn batch_for(network: &ModelConfig, images: usize) -> Batch {
     let mut batch = random_batch(network, images);
     if network.objective == Objective::Masked {

@@ -1,4 +1,4 @@
-//! Adam's update of a matrix: of hidden ones where it is the rule, and of the output matrix in any case.
+//! Adam's update of a matrix: of hidden matrices if Adam is their rule, and of the output matrix in any case.
 
 use igpt_kernels::adam::adam;
 use igpt_kernels::pool::rows;
@@ -8,7 +8,7 @@ use super::model::LinearParams;
 use super::packing::{BAND, WeightsMut};
 use super::rule::{MatrixRule, Step};
 
-/// Adam for the hidden matrices too.
+/// Adam as the rule of the hidden matrices.
 #[derive(Debug)]
 pub(super) struct Adam;
 
@@ -29,7 +29,7 @@ impl<S: Scalar> MatrixRule<S> for Adam {
     }
 }
 
-/// Changes a matrix and its moments.
+/// Updates a matrix and its moments.
 pub(super) fn update_matrix<S: Scalar>(
     step: &Step<'_>,
     product: &LinearParams,

@@ -1,4 +1,4 @@
-//! The processor as a backend.
+//! The CPU as a backend.
 
 use igpt_kernels::{Isa, UnknownIsa, bf16};
 
@@ -13,23 +13,23 @@ use crate::machine::{MachineLimits, expect_memory};
 use crate::model::{ModelConfig, expect_weights};
 use crate::{Error, Result};
 
-/// The processor, with one of its instruction sets.
+/// Backend of the CPU, with one of its instruction sets.
 #[derive(Clone, Debug)]
 pub struct CpuBackend {
     isa: Isa,
-    /// Why the instruction set that was asked for can't be had.
+    /// Error, if the instruction set that was asked for is not available.
     refused: Option<UnknownIsa>,
 }
 
 impl Default for CpuBackend {
-    /// With the best instruction set, or the one that `IGPT_ISA` allows.
+    /// Returns the backend with the best instruction set, or the one that `IGPT_ISA` allows.
     fn default() -> Self {
         Self { isa: Isa::detect(), refused: Isa::requested().err() }
     }
 }
 
 impl CpuBackend {
-    /// With this instruction set.
+    /// Returns the backend with the instruction set `isa`.
     pub fn with(isa: Isa) -> Self {
         Self { isa, refused: None }
     }
@@ -45,7 +45,7 @@ impl Backend for CpuBackend {
         network.validate()?;
         expect_weights(network, weights)?;
         let setup = Setup::forward(self.isa, options);
-        // What training takes is settled with its batches.
+        // Memory for training is checked when the batch size is known.
         expect_memory(memory::memory(network, &setup).total(), || "the network with its activations".into())?;
         Ok(match options.precision {
             Precision::F32 => Box::new(CpuEngine::<f32>::new(network, weights, &setup)),
@@ -71,7 +71,7 @@ impl Backend for CpuBackend {
     }
 
     fn precisions(&self) -> &'static [Precision] {
-        // bf16 is quicker only where there are instructions for it.
+        // bf16 is faster only on processors with instructions for it.
         if self.isa.multiplies_bf16() { &[Precision::Bf16, Precision::F32] } else { &[Precision::F32, Precision::Bf16] }
     }
 

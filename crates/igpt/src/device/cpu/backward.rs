@@ -1,9 +1,12 @@
 //! The backward pass, from the gradient of the logits to the gradient of every parameter.
 //!
-//! A block is three parallel phases: all that goes row by row behind attention; attention, one piece a (sequence,
-//! head), beside the weight gradients whose operands are ready; and the rows before attention. Row-wise pieces end
-//! at image borders, and every sum over tokens is taken image by image in order, so that the bits of the gradients
-//! do not depend on threads or on how a batch is cut into micro-batches.
+//! Each block is three parallel phases:
+//! - everything above attention, in pieces of rows;
+//! - attention, one piece per (sequence, head), together with the weight gradients whose operands are ready;
+//! - everything below attention, in pieces of rows.
+//!
+//! Pieces of rows end at image borders, and every sum over tokens is taken image by image, in order. The bits of the
+//! gradients therefore do not depend on the number of threads or on how a batch is split into micro-batches.
 
 use std::ops::Range;
 
@@ -19,31 +22,32 @@ use super::model::{BlockOffsets, BlockPanels, Model, Packed, backward_panels};
 use super::weights::{Tokens, WeightGradient, weight_rows};
 use super::workspace::{Gradients, LayerActivations, Scratch, Workspace};
 
-/// What is trained on.
+/// Losses whose gradients the backward pass computes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Losses<'a> {
-    /// Whether on pixels: the workspace then holds the gradient of their logits.
+    /// Whether pixels are trained on. The workspace then holds the gradient of their logits.
     pub(crate) pixels: bool,
-    /// The classes, without pixels always.
+    /// Gradient of the classes, if they are trained on; always present without pixels.
     pub(crate) classes: Option<&'a ClassGradient>,
 }
 
-/// Tells from which place on the flat gradient is final, as the pass goes from its end to its beginning.
+/// Reports gradient buckets: the pass goes from the flat gradient's end to its beginning, and what it leaves behind
+/// is final.
 pub(crate) struct BucketReport<'a> {
     ready: Option<ReadyHook<'a>>,
     end: usize,
 }
 
-/// Is given a range of the flat gradient that is final, and its values.
+/// Callback that receives a range of the flat gradient that is final, and its values.
 pub(crate) type ReadyHook<'a> = &'a mut dyn FnMut(Range<usize>, &mut [f32]);
 
 impl<'a> BucketReport<'a> {
-    /// Of a gradient of `len` values, to `ready`, or to nobody.
+    /// Returns the report for a gradient of `len` values; without `ready`, nobody receives it.
     pub(crate) fn new(len: usize, ready: Option<ReadyHook<'a>>) -> Self {
         Self { ready, end: len }
     }
 
-    /// What lies behind `start` is final.
+    /// Reports everything from `start` on as final.
     pub(crate) fn from(&mut self, start: usize, grads: &mut [f32]) {
         let range = start..self.end;
         if let Some(ready) = self.ready.as_mut().filter(|_| !range.is_empty()) {
@@ -53,9 +57,11 @@ impl<'a> BucketReport<'a> {
     }
 }
 
-/// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient, or starts it
-/// anew if `fresh`; those of the embeddings and the first `frozen` blocks are left as they are. Without a loss of
-/// pixels the pass starts at the layer that is classified. What becomes final before the end of the pass is `told`.
+/// Adds the gradients of the batch whose activations are in the workspace to `grads`, the flat gradient.
+///
+/// With `fresh`, the gradient starts anew. The gradients of the embeddings and the first `frozen` blocks are left
+/// unchanged if `frozen` is not 0. Without a loss of pixels, the pass starts at the layer that the classifier reads.
+/// `told` reports what becomes final before the end of the pass.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward<S: Scalar>(
     cpu: Cpu<'_>,
@@ -74,7 +80,7 @@ pub(crate) fn backward<S: Scalar>(
     let packed = model.backward.as_ref().expect("the engine was opened for training");
 
     if fresh {
-        // Weights of products are written before they are added to.
+        // Weight gradients of products are overwritten before anything is added to them.
         model.places.others.iter().for_each(|(place, _)| grads[place.clone()].fill(0.0));
     }
     let classes = losses.classes.map(|classes| (classes.layer, classes.backward(model, shape.len, grads)));
@@ -92,7 +98,7 @@ pub(crate) fn backward<S: Scalar>(
     pass.start(&residual[top][..n * c], g, grads, scratch);
     let kept = layers.len();
     for l in (frozen..top).rev() {
-        // Where one block's activations are kept they are those of the last one that was gone through.
+        // If only one block's activations are kept, they are those of the block that was processed last.
         if kept == 1 && l + 1 < top {
             recompute(cpu, model, shape, l, &residual[l][..n * c], layers, one_block, scratch);
         }
@@ -100,7 +106,7 @@ pub(crate) fn backward<S: Scalar>(
         let panels = backward_panels(cpu, model, packed, one_block, l);
         pass.behind_attention(l, panels, acts, g, grads, scratch);
         pass.attention(l, acts, g, grads, scratch);
-        // The weights of the products behind this block had waited for it.
+        // The weight gradients of the products above this block had waited for it.
         let behind = model.places.blocks.get(l + 1).map_or(model.places.ln_f.start, |block| block.attn.weight.start);
         told.from(behind, grads);
         pass.before_attention(l, &panels.attn, &residual[l][..n * c], g, grads, scratch);
@@ -111,7 +117,7 @@ pub(crate) fn backward<S: Scalar>(
     }
 }
 
-/// What every step of the pass needs.
+/// Data that every step of the pass needs.
 struct Pass<'a, S: Scalar> {
     cpu: Cpu<'a>,
     model: &'a Model<S>,
@@ -121,8 +127,8 @@ struct Pass<'a, S: Scalar> {
     fresh: bool,
     /// Whether there is a loss of pixels.
     pixels: bool,
-    /// The layer that is classified, and the gradient of its norm from there: the same at all positions of an image,
-    /// (images, C).
+    /// Layer that the classifier reads, and the gradient of its norm from there: the same at all positions of an
+    /// image, (images, C).
     classes: Option<(usize, Vec<f32>)>,
 }
 
@@ -133,8 +139,8 @@ impl<S: Scalar> Pass<'_, S> {
         if self.pixels { n_layer } else { self.classes.as_ref().map_or(n_layer, |(layer, _)| *layer) }
     }
 
-    /// Starts the gradient of the residual stream at the last layer that a loss reaches, where the stream is `x`:
-    /// through the output matrix and `ln_f`, or through the norm of the classes alone.
+    /// Starts the gradient of the residual stream `x` at the last layer that a loss reaches: through the output
+    /// matrix and `ln_f`, or through the norm of the classes alone.
     fn start(&self, x: &[f32], g: &mut Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let (n, vocab) = (self.shape.rows(), self.model.dims.vocab);
         g.dx[..x.len()].fill(0.0);
@@ -148,7 +154,8 @@ impl<S: Scalar> Pass<'_, S> {
         g.dlogits = dlogits;
     }
 
-    /// Through the MLP and `ln_2` to the gradient of attention's output: `g.dout` is that of the block's output.
+    /// Goes through the MLP and `ln_2` to the gradient of attention's output. `g.dout` is the gradient of the block's
+    /// output.
     fn behind_attention(
         &self,
         l: usize,
@@ -201,7 +208,8 @@ impl<S: Scalar> Pass<'_, S> {
         self.gain_gradient(&places.ln_2, g, grads);
     }
 
-    /// Through attention, to the gradient of q, k and v, and all weight gradients that are ready beside it.
+    /// Goes through attention to the gradient of q, k and v. All weight gradients that are ready run in the same
+    /// phase.
     fn attention(
         &self,
         l: usize,
@@ -228,7 +236,7 @@ impl<S: Scalar> Pass<'_, S> {
         g.dqkv = dqkv;
     }
 
-    /// All heads of all sequences, and some weight gradients beside them.
+    /// Processes all heads of all sequences, and some weight gradients in the same phase.
     fn heads_and_weights<const N: usize>(
         &self,
         jobs: [WeightGradient<'_, S>; N],
@@ -250,7 +258,7 @@ impl<S: Scalar> Pass<'_, S> {
         jobs.iter().for_each(|job| job.bias(cpu.isa, tokens, grads));
     }
 
-    /// One (sequence, head): from the gradient of attention's output to that of q, k and v.
+    /// Processes one (sequence, head): from the gradient of attention's output to that of q, k and v.
     fn head_backward(
         &self,
         acts: &LayerActivations<S>,
@@ -269,7 +277,7 @@ impl<S: Scalar> Pass<'_, S> {
         attention_backward(cpu.isa, dims.mask, dims.scale, q, k, v, out, dout, lse, dq, dk, dv, &mut scratch.attention);
     }
 
-    /// Through q, k, v and `ln_1`: `g.dqkv` is the gradient of q, k and v.
+    /// Goes through q, k, v and `ln_1`. `g.dqkv` is the gradient of q, k and v.
     fn before_attention(
         &self,
         l: usize,
@@ -286,10 +294,11 @@ impl<S: Scalar> Pass<'_, S> {
         g.dqkv = dqkv;
     }
 
-    /// Through the product and the norm at the start of layer `l` (the last is the output matrix and `ln_f`), into the
-    /// gradient of the residual stream `x`; and through that norm from the classes, if it is their layer. Packs the
-    /// norm or the gradient of the product's output for [`late_weights`](Pass::late_weights). Without that gradient
-    /// only the classes' is there.
+    /// Goes through the product and the norm at the start of layer `l` into the gradient of the residual stream `x`.
+    ///
+    /// For the last layer, these are the output matrix and `ln_f`. If the classifier reads this layer, its gradient
+    /// goes through the norm, too. The norm's output or the gradient of the product's output is packed for
+    /// [`late_weights`](Pass::late_weights). If `product` is `None`, there is only the classifier's gradient.
     fn norm_and_product(
         &self,
         l: usize,
@@ -327,7 +336,8 @@ impl<S: Scalar> Pass<'_, S> {
                 }
             }
             if let Some(classes) = classes {
-                // In the same piece, so that an image's share of the gain's gradient is whole before the next image's.
+                // In the same piece, so that an image's share of the gain's gradient is complete before the next
+                // image's.
                 let of_image = &classes[i * piece / shape.len * c..][..c];
                 for row in scratch.norm[..piece * c].chunks_exact_mut(c) {
                     row.iter_mut().zip(of_image).for_each(|(to, &value)| *to = S::from_f32(value));
@@ -343,8 +353,8 @@ impl<S: Scalar> Pass<'_, S> {
         self.gain_gradient(gain, g, grads);
     }
 
-    /// The weights of the product that [`norm_and_product`](Pass::norm_and_product) went through last: q, k, v of block
-    /// `l`, or the output matrix behind the last block. None where no loss reaches them.
+    /// Weight gradient of the product that [`norm_and_product`](Pass::norm_and_product) processed last: q, k, v of
+    /// block `l`, or the output matrix above the last block. `None` if no loss reaches it.
     fn late_weights<'a>(&'a self, l: usize, g: &'a Gradients<S>) -> Option<WeightGradient<'a, S>> {
         if !self.pixels && l >= self.top() {
             return None;
@@ -357,7 +367,7 @@ impl<S: Scalar> Pass<'_, S> {
         Some(WeightGradient { product, x, dy: &g.packed.late })
     }
 
-    /// What is left when block `l`, the first that is trained, is through.
+    /// Computes the weight gradients that are left after block `l`, the first that is trained.
     fn last_weights(&self, l: usize, g: &Gradients<S>, grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let Pass { cpu, tokens, fresh, .. } = *self;
         let Some(late) = self.late_weights(l, g) else { return };
@@ -368,8 +378,8 @@ impl<S: Scalar> Pass<'_, S> {
         jobs[0].bias(cpu.isa, tokens, grads);
     }
 
-    /// Computes a norm's output again into `y`, adds its input's gradient to `dx`, leaves the rounded sum in
-    /// `dx_copy` and the gain's gradient over these rows in `dgain`.
+    /// Recomputes a norm's output into `y` and adds its input's gradient to `dx`. The rounded sum goes to `dx_copy`,
+    /// and the gain's gradient over these rows to `dgain`.
     #[allow(clippy::too_many_arguments)]
     fn norm_backward(
         &self,
@@ -389,7 +399,7 @@ impl<S: Scalar> Pass<'_, S> {
         norm::rms_norm_backward(isa, dy, x, rstd, gain, model.dims.n_embd, dx, dx_copy, dgain);
     }
 
-    /// Adds the pieces' gain gradients, in order.
+    /// Adds the gain gradients of the pieces, in order.
     fn gain_gradient(&self, gain: &Range<usize>, g: &Gradients<S>, grads: &mut [f32]) {
         let pieces = self.shape.rows() / self.model.dims.piece();
         for piece in g.dgain.chunks_exact(self.model.dims.channels).take(pieces) {
@@ -397,7 +407,8 @@ impl<S: Scalar> Pass<'_, S> {
         }
     }
 
-    /// Adds the gradient of the residual stream's start to the embeddings': by token (sos included) and by position.
+    /// Adds the gradient at the start of the residual stream to the embeddings' gradients: by token (sos included)
+    /// and by position.
     fn embeddings(&self, ids: &[u32], dx: &[f32], grads: &mut [f32], scratch: &mut [Scratch<S>]) {
         let Pass { cpu, model, shape, .. } = *self;
         let (c, len) = (model.dims.channels, shape.len);

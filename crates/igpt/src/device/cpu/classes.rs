@@ -1,7 +1,7 @@
 //! The classifier: from pooled features to logits of classes, their losses, and the gradient back to the features.
 //!
-//! Its matrix is small beside everything else, so plain loops over f32 masters do; sums go image by image in order, as
-//! all sums over images.
+//! Its matrix is small beside everything else, so plain loops over f32 master weights suffice. Sums go image by
+//! image, in order.
 
 use super::dims::Dims;
 use super::model::Model;
@@ -10,18 +10,18 @@ use crate::device::LossSum;
 use crate::{Error, Result};
 use igpt_kernels::Scalar;
 
-/// What the backward pass needs of some images' classes.
+/// Data about some images' classes that the backward pass needs.
 #[derive(Debug)]
 pub(crate) struct ClassGradient {
-    /// The layer whose features are classified.
+    /// Layer that the classifier reads.
     pub(crate) layer: usize,
-    /// These features, (images, C real).
+    /// Pooled features of that layer, (images, C real).
     pub(crate) pooled: Vec<f32>,
     /// Gradient of the logits, (images, classes).
     pub(crate) dlogits: Vec<f32>,
 }
 
-/// Logits (images, classes) of pooled features (images, C real).
+/// Computes the logits (images, classes) of pooled features (images, C real).
 pub(crate) fn logits<S: Scalar>(model: &Model<S>, pooled: &[f32], out: &mut [f32]) {
     let Some((classes, score)) = score(model) else { return };
     let Dims { channels, n_embd, .. } = model.dims;
@@ -32,17 +32,17 @@ pub(crate) fn logits<S: Scalar>(model: &Model<S>, pooled: &[f32], out: &mut [f32
     }
 }
 
-/// How classes are trained.
+/// Settings of training on classes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClassTraining {
-    /// What their gradient is multiplied by.
+    /// Factor of the gradient.
     pub(crate) scale: f32,
     /// Label smoothing: the share of the target that is spread over all classes.
     pub(crate) smoothing: f32,
 }
 
-/// Adds the losses of images with these `labels` to `sum`. In `training` these are of smoothed labels, and the gradient of the
-/// logits (images, classes) is returned, otherwise nothing.
+/// Adds the losses of images with these `labels` to `sum`. With `training`, the losses are those of smoothed labels,
+/// and the gradient of the logits (images, classes) is returned; otherwise the result is empty.
 pub(crate) fn losses(
     logits: &[f32],
     classes: usize,
@@ -70,10 +70,10 @@ pub(crate) fn losses(
     dlogits
 }
 
-/// The labels of a batch, if the model has a classifier for them.
+/// Returns the labels of a batch, if the model has a classifier for them.
 ///
 /// # Errors
-/// When a label is no class of the classifier.
+/// When a label is not a class of the classifier.
 pub(crate) fn labels<'a, S: Scalar>(model: &Model<S>, batch: &'a Batch) -> Result<Option<&'a [u32]>> {
     let Some((head, labels)) = model.config.class_head.zip(batch.labels()) else { return Ok(None) };
     match labels.iter().find(|label| **label as usize >= head.num_labels) {
@@ -84,15 +84,15 @@ pub(crate) fn labels<'a, S: Scalar>(model: &Model<S>, batch: &'a Batch) -> Resul
     }
 }
 
-/// The number of classes and the classifier's matrix, rows of padded channels.
+/// Number of classes and the classifier's matrix, whose rows have padded channels.
 fn score<S: Scalar>(model: &Model<S>) -> Option<(usize, &[f32])> {
     let (head, place) = model.config.class_head.zip(model.places.score.as_ref())?;
     Some((head.num_labels, model.vector(place)))
 }
 
 impl ClassGradient {
-    /// Adds the gradient of the classifier's matrix to `grads`, the flat gradient, and gives that of each position's norm,
-    /// the same at all positions of an image: (images, C padded).
+    /// Adds the gradient of the classifier's matrix to `grads`, the flat gradient. Returns the gradient of each
+    /// position's norm, which is the same at all positions of an image: (images, C padded).
     pub(crate) fn backward<S: Scalar>(&self, model: &Model<S>, positions: usize, grads: &mut [f32]) -> Vec<f32> {
         let Dims { channels, n_embd, .. } = model.dims;
         let (Some((classes, score)), Some(place)) = (score(model), model.places.score.clone()) else {

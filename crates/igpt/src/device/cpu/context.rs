@@ -1,4 +1,4 @@
-//! What every part of a pass is told: who computes, and how much.
+//! Context of every part of a pass: instruction set, threads and the batch's shape.
 
 use igpt_kernels::Isa;
 use igpt_kernels::pool::Pool;
@@ -8,7 +8,7 @@ use igpt_kernels::pool::Pool;
 pub(crate) struct Shape {
     /// Sequences, B.
     pub(crate) images: usize,
-    /// Positions of each, at most n_ctx.
+    /// Positions of each sequence, at most n_ctx.
     pub(crate) len: usize,
 }
 
@@ -18,7 +18,7 @@ impl Shape {
     }
 }
 
-/// Who computes: instruction set and threads.
+/// Instruction set and threads that compute.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpu<'a> {
     pub(crate) isa: Isa,

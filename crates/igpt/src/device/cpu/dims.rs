@@ -1,4 +1,4 @@
-//! The padded sizes that the kernels see.
+//! Padded sizes, as the kernels see them.
 
 use igpt_kernels::attention::Mask;
 use igpt_kernels::matmul::TILE_UNITS;
@@ -6,7 +6,7 @@ use igpt_kernels::{Isa, LANE_PAD, Scalar};
 
 use crate::model::{ModelConfig, Objective};
 
-/// Sizes of a network, widths padded to whole lanes; see [`super::layout`] for the padding's rules.
+/// Sizes of a network, with widths padded to whole lanes; see [`super::layout`] for the padding's rules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dims {
     /// Positions of a full sequence, T.
@@ -25,7 +25,7 @@ pub(crate) struct Dims {
     pub(crate) heads: usize,
     /// Padded width of the fused q, k, v.
     pub(crate) qkv: usize,
-    /// Padded width of the MLP's middle.
+    /// Padded width of the MLP's hidden layer.
     pub(crate) inner: usize,
     /// Real colours, V.
     pub(crate) n_vocab: usize,
@@ -33,12 +33,14 @@ pub(crate) struct Dims {
     pub(crate) vocab: usize,
     /// 1/√(real head size).
     pub(crate) scale: f32,
-    /// Added to mean squares.
+    /// Epsilon that the norms add to mean squares.
     pub(crate) eps: f32,
-    /// What a position sees of the others.
+    /// Attention mask: causal or none.
     pub(crate) mask: Mask,
-    /// Whether matrix instructions compute the products: so quickly that what is read for them, weights above all, has
-    /// to serve many rows. With vectors short pieces are better, which stay in a core's own cache.
+    /// Whether matrix instructions compute the products.
+    ///
+    /// They are so fast that operands, weights above all, must be used for many rows once they are read. With vector
+    /// instructions, short pieces are better, because they stay in a core's own cache.
     pub(crate) tiles: bool,
 }
 
@@ -69,37 +71,44 @@ impl Dims {
         }
     }
 
-    /// The most rows that one piece of a pass handles.
+    /// Largest number of rows in one piece of a pass.
     pub(crate) fn rows(&self) -> usize {
         if self.tiles { 256 } else { 64 }
     }
 
-    /// Rows of a piece of the forward pass: where a good part of [`rows`](Dims::rows) divides the image's tokens, so many,
-    /// because equal pieces end together.
+    /// Number of rows in a piece of the forward pass.
+    ///
+    /// If the image's number of tokens has a divisor above half of [`rows`](Dims::rows), this is that divisor,
+    /// because pieces of equal size end at the same time.
     pub(crate) fn forward_rows(&self) -> usize {
         let piece = self.piece();
         if 2 * piece > self.rows() { piece } else { self.rows() }
     }
 
-    /// Rows of a weight's gradient that one piece computes.
+    /// Number of rows of a weight gradient that one piece computes.
     pub(crate) fn gradient_rows(&self) -> usize {
         if self.tiles { 128 } else { 32 }
     }
 
-    /// Rows of a piece of work in the backward pass: the largest divisor of the image's tokens up to
-    /// [`rows`](Dims::rows), so that pieces end at image borders and sums over rows do not depend on how images are
-    /// batched; even if there is an even one, so that pieces are whole units. At least 8, as both sides of an image are 8 to 64.
+    /// Number of rows in a piece of the backward pass: the largest divisor of the image's number of tokens up to
+    /// [`rows`](Dims::rows).
+    ///
+    /// Pieces thus end at image borders, and sums over rows do not depend on how images are batched. The divisor is
+    /// even if there is an even one, so that pieces are whole units. It is at least 8, because both sides of an image
+    /// are 8 to 64.
     pub(crate) fn piece(&self) -> usize {
         let step = if self.n_ctx.is_multiple_of(2) { 2 } else { 1 };
         (step..=self.rows()).rev().step_by(step).find(|p| self.n_ctx.is_multiple_of(*p)).unwrap_or(step)
     }
 
-    /// Tokens that weight gradients sum in one go: an image's, or where these are not whole units a piece's.
+    /// Number of tokens that weight gradients sum in one go: an image's, or a piece's if an image's are not whole
+    /// units.
     pub(crate) fn span<S: Scalar>(&self) -> usize {
         if self.n_ctx.is_multiple_of(S::PACK) { self.n_ctx } else { self.piece() }
     }
 
-    /// Rows of units of a packed span, of which matrix instructions want whole tiles: those behind the last token are zero.
+    /// Rows of units in a packed span. Matrix instructions require whole tiles, so the units after the last token are
+    /// zero.
     pub(crate) fn span_units<S: Scalar>(&self) -> usize {
         let units = self.span::<S>().div_ceil(S::PACK);
         if self.tiles { units.next_multiple_of(TILE_UNITS) } else { units }

@@ -1,4 +1,5 @@
-//! Inference, and what training shares with it: a batch cut into runs of images that fit the workspace.
+//! Inference on the CPU, and what training shares with it: a batch is split into runs of images that fit the
+//! workspace.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -20,21 +21,21 @@ use crate::device::{Decoder, Engine, LossSum, Pooling};
 use crate::model::{ModelConfig, Objective};
 use crate::{Error, Result};
 
-/// A model, its memory and its threads.
+/// Engine for inference on the CPU: a model, its memory and its threads.
 #[derive(Debug)]
 pub(crate) struct CpuEngine<S: Scalar> {
     pub(super) isa: Isa,
     pub(super) pool: Arc<Pool>,
-    /// Whether decoders use 8 bits.
+    /// Whether decoders use 8-bit weights, keys and values.
     int8: bool,
-    /// The weights with 8 bits, made when first needed; dropped when the weights change.
+    /// 8-bit weights, made when first needed and dropped when the weights change.
     quantized: OnceLock<Arc<QuantizedWeights>>,
     pub(super) model: Arc<Model<S>>,
     pub(super) work: Workspace<S>,
 }
 
 impl<S: Scalar> CpuEngine<S> {
-    /// Of compact `weights`.
+    /// Returns an engine for `weights` in the order of [`crate::model::ParamLayout`].
     pub(super) fn new(config: &ModelConfig, weights: &[f32], setup: &Setup) -> Self {
         let threads = setup.threads();
         let pool = Arc::new(Pool::new(threads));
@@ -47,15 +48,18 @@ impl<S: Scalar> CpuEngine<S> {
         Self { isa, pool, int8, quantized: OnceLock::new(), model: Arc::new(model), work }
     }
 
-    /// The model, to change its weights. A decoder that still shares the old ones keeps them: the model is copied then.
+    /// Returns the model in order to change its weights. If a decoder still shares them, the model is copied first,
+    /// and the decoder keeps the old weights.
     pub(super) fn model_mut(&mut self) -> &mut Model<S> {
         self.quantized = OnceLock::new();
         Arc::make_mut(&mut self.model)
     }
 
-    /// Cuts a batch into runs of images that fit the workspace, writes each run's input ids (sos, then the tokens
-    /// but the last; of a model of masked pixels all tokens that are not masked) and hands it over with the images'
-    /// range.
+    /// Splits a batch into runs of images that fit the workspace, and calls `each` with each run's shape and range of
+    /// images.
+    ///
+    /// The run's input ids are in the workspace by then: sos and all tokens but the last, or for a masked model all
+    /// tokens that are not masked.
     pub(super) fn runs(
         &mut self,
         batch: &Batch,
@@ -100,8 +104,8 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(())
     }
 
-    /// Forward through the blocks below `until`. Gives the index of the residual buffer that holds the result and, if
-    /// there is a classifier on one of these layers, the features that it reads, (images, C).
+    /// Runs the forward pass through the blocks below `until`. Returns the index of the residual buffer with the
+    /// result. If a classifier reads one of these layers, also returns its features, (images, C).
     pub(super) fn forward(&mut self, shape: Shape, until: usize) -> (usize, Vec<f32>) {
         let cpu = Cpu { isa: self.isa, pool: &self.pool };
         let model = &self.model;
@@ -116,8 +120,8 @@ impl<S: Scalar> CpuEngine<S> {
         (last, pooled)
     }
 
-    /// Forward through everything, losses of all tokens left in the workspace; `gradient` as in [`head::losses`]. Gives
-    /// the features that are classified, (images, C), if there is a classifier.
+    /// Runs the whole forward pass and leaves the losses of all tokens in the workspace; `gradient` as in
+    /// [`head::losses`]. Returns the features that the classifier reads, (images, C), if there is one.
     pub(super) fn losses(
         &mut self,
         shape: Shape,
@@ -133,10 +137,10 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(pooled)
     }
 
-    /// The masks of a batch, none where the next pixel is predicted.
+    /// Returns the masks of a batch; `None` for a model that predicts the next pixel.
     ///
     /// # Errors
-    /// When a model of masked pixels gets inputs without masks.
+    /// When a masked model gets inputs without masks.
     pub(super) fn masks<'a>(&self, batch: &'a Batch) -> Result<Option<&'a [bool]>> {
         match self.model.config.objective {
             Objective::Autoregressive => Ok(None),
@@ -147,7 +151,8 @@ impl<S: Scalar> CpuEngine<S> {
         }
     }
 
-    /// How often each token counts in the loss of its image: all alike, or of T the share of a masked position.
+    /// Returns the weight of each token in the loss of its image. `None` weighs all alike. For a masked model, the
+    /// masked positions share a weight of T, and the others have 0.
     fn token_weights(&self, batch: &Batch, images: &Range<usize>) -> Result<Option<Vec<f32>>> {
         let Some(masked) = self.masks(batch)? else { return Ok(None) };
         let len = batch.n_ctx();
@@ -159,8 +164,8 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(Some(weights))
     }
 
-    /// Adds the losses of the images' classes to `sum`, if the batch has labels and the model a classifier. In `training`
-    /// also gives what the backward pass needs.
+    /// Adds the losses of the images' classes to `sum`, if the batch has labels and the model a classifier. In
+    /// `training`, also returns what the backward pass needs.
     pub(super) fn class_losses(
         &self,
         batch: &Batch,
@@ -177,13 +182,13 @@ impl<S: Scalar> CpuEngine<S> {
         Ok(Some(ClassGradient { layer: head.layer, pooled, dlogits }))
     }
 
-    /// Each image's nats, summed in the order of its tokens.
+    /// Returns each image's nats, summed in the order of its tokens.
     pub(super) fn image_nats(&self, shape: Shape) -> impl Iterator<Item = f64> {
         let losses = &self.work.losses[..shape.rows()];
         losses.chunks_exact(shape.len).map(|image| image.iter().map(|&nats| nats as f64).sum())
     }
 
-    /// Refuses `what` of a model that predicts no pixel from those before it.
+    /// Refuses to do `what` for a model that does not predict pixels from those before them.
     fn expect_order(&self, what: &str) -> Result<()> {
         match self.model.config.objective {
             Objective::Autoregressive => Ok(()),
@@ -195,12 +200,12 @@ impl<S: Scalar> CpuEngine<S> {
     }
 }
 
-/// The tokens of some images of a batch.
+/// Returns the tokens of some images of a batch.
 fn tokens(batch: &Batch, images: Range<usize>) -> &[u16] {
     &batch.tokens()[images.start * batch.n_ctx()..images.end * batch.n_ctx()]
 }
 
-/// Refuses room of another size than the result has.
+/// Refuses an output buffer of another size than the result.
 fn expect_len(what: &str, got: usize, want: usize) -> Result<()> {
     if got == want {
         return Ok(());

@@ -1,8 +1,9 @@
 //! The forward pass.
 //!
-//! A block is two parallel phases: attention, one piece a (sequence, head); then everything up to the next
-//! attention, one piece a tile of rows, which stays in the core's cache through projection, norm, MLP and the next
-//! block's q, k, v. Rows do not depend on each other there, so tiles may be cut anywhere.
+//! Each block is two parallel phases. The first is attention, one piece per (sequence, head). The second is
+//! everything up to the next block's attention, one piece per tile of rows; a tile stays in the core's cache through
+//! projection, norm, MLP and the next block's q, k, v. Rows do not depend on each other there, so tiles may be cut
+//! anywhere.
 
 use igpt_kernels::attention::attention_forward;
 use igpt_kernels::matmul::{Out, Panels, matmul};
@@ -13,9 +14,11 @@ use super::context::{Cpu, Shape};
 use super::model::{BlockPanels, Model, StreamedPanels, forward_panels, pack_forward};
 use super::workspace::{LayerActivations, Scratch, Workspace};
 
-/// Runs the blocks below `until` over the input ids in the workspace. `before` sees the residual stream (rows, C)
-/// and the block's activations, q, k, v included, once they are known; layer `until` has no activations. Gives the
-/// index of the residual buffer that holds the result.
+/// Runs the blocks below `until` over the input ids in the workspace. Returns the index of the residual buffer with
+/// the result.
+///
+/// For each layer, `before` receives the residual stream (rows, C) and the block's activations, q, k, v included, as
+/// soon as they are known. Layer `until` has no activations.
 pub(crate) fn forward<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
@@ -56,8 +59,8 @@ pub(crate) fn forward<S: Scalar>(
     last
 }
 
-/// Computes the activations of block `l` again from `x`, the residual stream before it, to the bits of the forward
-/// pass.
+/// Recomputes the activations of block `l` from `x`, the residual stream before it, with the same bits as in the
+/// forward pass.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn recompute<S: Scalar>(
     cpu: Cpu<'_>,
@@ -77,7 +80,7 @@ pub(crate) fn recompute<S: Scalar>(
     leave_block(cpu, model, l, panels, x, &mut [], layers, None, scratch);
 }
 
-/// Two different buffers of a list, the second for writing.
+/// Borrows two different buffers of a list, the second for writing.
 fn pair<T>(list: &mut [T], read: usize, write: usize) -> (&T, &mut T) {
     if read < write {
         let (head, tail) = list.split_at_mut(write);
@@ -88,7 +91,7 @@ fn pair<T>(list: &mut [T], read: usize, write: usize) -> (&T, &mut T) {
     }
 }
 
-/// Norm and fused q, k, v of the first block; later blocks get theirs from [`leave_block`].
+/// Computes norm and fused q, k, v of the first block; later blocks get theirs from [`leave_block`].
 fn enter_block<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
@@ -108,7 +111,7 @@ fn enter_block<S: Scalar>(
     });
 }
 
-/// `ln_1` and the fused q, k, v of some rows.
+/// Computes `ln_1` and the fused q, k, v of some rows.
 fn query_key_value<S: Scalar>(
     isa: Isa,
     model: &Model<S>,
@@ -125,7 +128,7 @@ fn query_key_value<S: Scalar>(
     matmul(isa, MatRef::new(y, m, c), panels, model.bias(&places.attn), Out::Store(qkv));
 }
 
-/// A norm with the gain at `place`.
+/// Computes a norm with the gain at `place`.
 pub(crate) fn rms_norm<S: Scalar, Y: Scalar>(
     isa: Isa,
     model: &Model<S>,
@@ -137,7 +140,7 @@ pub(crate) fn rms_norm<S: Scalar, Y: Scalar>(
     norm::rms_norm(isa, x, model.vector(place), model.dims.n_embd, model.dims.eps, y, rstd);
 }
 
-/// The heads of q, k and v of one sequence as column views.
+/// Returns the heads of q, k and v of one sequence as column views.
 pub(crate) fn head_views<'a, S: Scalar>(
     model: &Model<S>,
     qkv: &'a [S],
@@ -169,16 +172,17 @@ fn attend<S: Scalar>(
     });
 }
 
-/// Where a block's q, k and v go, and what makes them.
+/// Destination of a block's q, k and v, and the weights that compute them.
 #[derive(Clone, Copy)]
 struct Next<'a, S: Scalar> {
-    /// The index of the block's activations.
+    /// Index of the block's activations.
     activations: usize,
     panels: &'a Panels<S>,
 }
 
-/// From attention's output to the block's output, unless there is no room for it, and on to the next block's q, k, v if
-/// `next` says where.
+/// Computes a block from attention's output to its own output, and the next block's q, k, v.
+///
+/// The output is skipped if there is no room for it, and q, k, v if `next` is `None`.
 #[allow(clippy::too_many_arguments)]
 fn leave_block<S: Scalar>(
     cpu: Cpu<'_>,
@@ -203,7 +207,7 @@ fn leave_block<S: Scalar>(
     let kept = layers.len();
     let LayerActivations { attn, mid, fc, .. } = &mut layers[l % kept];
     let attn = MatRef::new(&attn[..n * dims.heads], n, dims.heads);
-    // What is not computed has tiles without columns.
+    // Tiles of what is not computed have no columns.
     let (gives_out, width) = (!x_out.is_empty(), if next.is_some() { dims.qkv } else { 0 });
     let c_out = if gives_out { c } else { 0 };
     let piece = dims.forward_rows();

@@ -1,5 +1,4 @@
-//! From the last residual to logits and losses, in tiles of rows, so that the logits of all rows never exist at
-//! once.
+//! From the last residual to logits and losses, in tiles of rows, so that the logits of all rows never exist at once.
 
 use igpt_kernels::cross_entropy::cross_entropy;
 use igpt_kernels::matmul::{Out, matmul};
@@ -12,7 +11,7 @@ use super::model::Model;
 use super::workspace::{Scratch, Workspace};
 use crate::device::Pooling;
 
-/// `ln_f` and the output matrix over some rows; the logits (m, V padded) are left in the scratch.
+/// Computes `ln_f` and the output matrix over some rows; the logits (m, V padded) are left in the scratch.
 fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scratch: &mut Scratch<S>) {
     let (m, c, vocab) = (x.rows(), x.cols(), model.dims.vocab);
     let y = &mut scratch.norm[..m * c];
@@ -21,8 +20,8 @@ fn head_rows<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, x: MatRef<'_, f32>, scra
     matmul(cpu.isa, MatRef::new(y, m, c), &model.forward.head, None, Out::F32(logits));
 }
 
-/// Nats of every token into the workspace; with `gradient` (a scale) also the gradient of the logits. With `weights` each
-/// token counts that many times.
+/// Writes the nats of every token to the workspace. With `gradient` (a scale), the gradient of the logits is written,
+/// too. With `weights`, each token counts by its weight.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn losses<S: Scalar>(
     cpu: Cpu<'_>,
@@ -64,7 +63,7 @@ pub(crate) fn losses<S: Scalar>(
     });
 }
 
-/// As [`cross_entropy`], each row counting as many times as its weight says.
+/// Computes [`cross_entropy`], with each row counted by its weight.
 fn weighted_cross_entropy<S: Scalar>(
     cpu: Cpu<'_>,
     logits: MatRef<'_, f32>,
@@ -90,7 +89,7 @@ fn weighted_cross_entropy<S: Scalar>(
     }
 }
 
-/// Logits (rows, n_vocab) of every position into `out`.
+/// Writes the logits (rows, n_vocab) of every position to `out`.
 pub(crate) fn logits<S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
@@ -112,8 +111,8 @@ pub(crate) fn logits<S: Scalar>(
     });
 }
 
-/// A norm's output pooled over positions, (images, C real) or (images, T, C real), computed in f32: the paper's
-/// feature of a layer.
+/// Pools a norm's output over positions, (images, C real) or (images, T, C real), in f32: the paper's feature of a
+/// layer.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn pooled<S: Scalar>(
     cpu: Cpu<'_>,

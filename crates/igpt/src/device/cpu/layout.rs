@@ -1,15 +1,16 @@
-//! Where the parameters lie in the engine's flat arenas.
+//! Layout of the parameters in the engine's flat arenas.
 //!
-//! Inside an arena each tensor is a matrix whose sides are padded with zeros (the kernels handle whole lanes only), so
-//! that odd sizes are correct without any edge code above the kernels. The padding stays zero under training: its
-//! gradients are zero. [`PaddedLayout::export`] and [`PaddedLayout::import`] translate to and from compact tensors.
+//! Inside an arena each tensor is a matrix whose sides are padded with zeros, because the kernels handle whole lanes
+//! only. Odd sizes are thus correct without any edge code above the kernels. The padding stays zero in training,
+//! because its gradients are zero. [`PaddedLayout::export`] and [`PaddedLayout::import`] convert to and from compact
+//! tensors.
 
 use std::ops::Range;
 
 use crate::model::{self, ModelConfig};
 use crate::{Error, Result};
 
-/// How a side of a compact tensor is spread over the padded side.
+/// Mapping of a side of a compact tensor to the padded side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     /// `len` entries, then zeros.
@@ -26,7 +27,7 @@ impl Side {
         }
     }
 
-    /// Place of compact entry `i` on the padded side.
+    /// Returns the index on the padded side of compact entry `i`.
     fn place(self, i: usize) -> usize {
         match self {
             Side::Plain(_) => i,
@@ -46,9 +47,9 @@ impl Side {
 /// One parameter tensor in an arena.
 #[derive(Clone, Debug)]
 pub(crate) struct PaddedTensor {
-    /// Its name and shape.
+    /// Name and compact shape of the tensor.
     pub(crate) of: model::ParamTensor,
-    /// First element in the arena.
+    /// Index of the first element in the arena.
     pub(crate) offset: usize,
     /// Rows in the arena, padded; 1 for vectors.
     pub(crate) rows: usize,
@@ -58,12 +59,12 @@ pub(crate) struct PaddedTensor {
 }
 
 impl PaddedTensor {
-    /// The tensor's place in the arena, padding included.
+    /// Range of the tensor in the arena, padding included.
     pub(crate) fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.rows * self.cols
     }
 
-    /// Places in the arena of the compact entries, in order.
+    /// Indices in the arena of the compact entries, in order.
     fn places(&self) -> impl Iterator<Item = usize> {
         let [rows, cols] = self.sides;
         let (offset, stride) = (self.offset, self.cols);
@@ -73,12 +74,12 @@ impl PaddedTensor {
         })
     }
 
-    /// The compact values of the tensor in `arena`.
+    /// Returns the compact values of the tensor in `arena`.
     pub(crate) fn export(&self, arena: &[f32]) -> Vec<f32> {
         self.places().map(|place| arena[place]).collect()
     }
 
-    /// Writes compact `values` into the tensor's place in `arena`. An error names the tensor when the count is wrong.
+    /// Writes compact `values` to the tensor's place in `arena`. An error names the tensor when the count is wrong.
     pub(crate) fn import(&self, values: &[f32], arena: &mut [f32]) -> Result<()> {
         if values.len() != self.of.len() {
             return Err(Error::Mismatch(format!(
@@ -94,7 +95,7 @@ impl PaddedTensor {
     }
 }
 
-/// Places of all parameters of a model.
+/// Layout of all parameters of a model in an arena.
 #[derive(Clone, Debug)]
 pub(crate) struct PaddedLayout {
     tensors: Vec<PaddedTensor>,
@@ -102,7 +103,7 @@ pub(crate) struct PaddedLayout {
 }
 
 impl PaddedLayout {
-    /// The layout of `config`'s network, its tensors in the order of [`model::ParamLayout`].
+    /// Returns the layout of `config`'s network, with tensors in the order of [`model::ParamLayout`].
     pub(crate) fn new(config: &ModelConfig) -> Self {
         let mut layout = PaddedLayout { tensors: Vec::new(), len: 0 };
         let size = config.head_size();
@@ -126,7 +127,7 @@ impl PaddedLayout {
         layout
     }
 
-    /// The layout of second moments: where hidden matrices have none, the others close ranks.
+    /// Returns the layout of second moments. If hidden matrices have none, the other tensors move up.
     pub(crate) fn second_moments(&self, of_hidden: bool) -> PaddedLayout {
         let mut layout = PaddedLayout { tensors: Vec::new(), len: 0 };
         for tensor in self.tensors.iter().filter(|tensor| of_hidden || !tensor.of.hidden) {
@@ -136,14 +137,14 @@ impl PaddedLayout {
         layout
     }
 
-    /// The layout of what lies in `range`, whose ends are ends of tensors.
+    /// Returns the layout of the tensors in `range`, which starts and ends at tensor borders.
     pub(crate) fn part(&self, range: &Range<usize>) -> PaddedLayout {
         let inside = self.tensors.iter().filter(|tensor| range.contains(&tensor.offset));
         let tensors = inside.map(|tensor| PaddedTensor { offset: tensor.offset - range.start, ..tensor.clone() });
         PaddedLayout { tensors: tensors.collect(), len: range.len() }
     }
 
-    /// Share `share` of `count` about equal ones of whole tensors, one behind the other.
+    /// Returns the range of shard `share` of `count`: about equal parts of whole tensors, one after the other.
     pub(crate) fn share(&self, (share, count): (usize, usize)) -> Range<usize> {
         let end = |share: usize| {
             let wanted = self.len * share / count;
@@ -153,7 +154,7 @@ impl PaddedLayout {
         end(share)..end(share + 1)
     }
 
-    /// Elements of an arena, padding included.
+    /// Number of elements of an arena, padding included.
     pub(crate) fn arena_len(&self) -> usize {
         self.len
     }
@@ -163,12 +164,12 @@ impl PaddedLayout {
         &self.tensors
     }
 
-    /// The tensor called `name`.
+    /// Returns the tensor called `name`.
     pub(crate) fn tensor(&self, name: &str) -> Option<&PaddedTensor> {
         self.tensors.iter().find(|tensor| tensor.of.name == name)
     }
 
-    /// Spreads compact `weights`, as [`model::ParamLayout`] lists them, over an arena of zeros.
+    /// Writes compact `weights`, in the order of [`model::ParamLayout`], to an arena of zeros.
     pub(crate) fn spread(&self, weights: &[f32], arena: &mut [f32]) {
         for tensor in &self.tensors {
             let values = &weights[tensor.of.range()];

@@ -1,4 +1,4 @@
-//! How much memory an engine takes, part by part, known before any of it is taken.
+//! Memory of an engine by purpose, known before any of it is allocated.
 
 use igpt_kernels::attention::KvShape;
 use igpt_kernels::{Scalar, bf16};
@@ -11,7 +11,7 @@ use super::workspace::{Passes, Workspace};
 use crate::device::{EngineMemory, Precision};
 use crate::model::ModelConfig;
 
-/// What an engine for `config` takes.
+/// Returns the memory of an engine for `config`.
 pub(super) fn memory(config: &ModelConfig, setup: &Setup) -> EngineMemory {
     match setup.engine.precision {
         Precision::F32 => of::<f32>(config, setup),
@@ -19,7 +19,7 @@ pub(super) fn memory(config: &ModelConfig, setup: &Setup) -> EngineMemory {
     }
 }
 
-/// Bytes of a decoder of `rows` images, beside the engine that it shares the weights with.
+/// Returns the bytes of a decoder of `rows` images. The weights are the engine's and not counted.
 pub(super) fn decoder_memory(config: &ModelConfig, setup: &Setup, rows: usize) -> u64 {
     match setup.engine.precision {
         Precision::F32 => decoder::<f32>(config, setup, rows),
@@ -39,7 +39,7 @@ fn of<S: Scalar>(config: &ModelConfig, setup: &Setup) -> EngineMemory {
     let waiting = setup.training.map_or(0, |training| training.gradient_groups.max(1).ilog2());
     let averages = setup.training.is_some_and(|training| training.ema);
     let copies = if trains { 2 } else { 1 };
-    // Three of one block: the one that a pass is at and the next, and the former transposed.
+    // With streaming, three copies of one block: the present one, the next one, and a transposed one.
     let packed =
         copies * head + if setup.engine.stream_weights { 3 * blocks / config.n_layer } else { copies * blocks };
     let rule = setup.training.map(|training| rule::<S>(training.optimizer, &dims, config));

@@ -1,8 +1,9 @@
-//! The hand-written engine on the processor: forward, backward, decoding and the optimizer.
+//! The CPU backend, written by hand: forward pass, backward pass, decoding and the optimizer.
 //!
-//! Which pieces of work run in parallel is decided here; what a piece computes is in `igpt-kernels`. Reading order:
-//! `backend`, `engine` (inference), `forward`, `head`, `classes`, `training`, `backward` with `weights`, `update` with
-//! `rule`, `adam` and `muon`, `decoder`; `layout`, `model` and `workspace` are what they work on.
+//! These modules decide which pieces of work run in parallel; the crate `igpt-kernels` computes each piece. Reading
+//! order: `backend`, `engine` (inference), `forward`, `head`, `classes`, `training`, `backward` with `weights`,
+//! `update` with `rule`, `adam` and `muon`, `decoder`. `layout`, `model` and `workspace` hold the data that they work
+//! on.
 
 mod adam;
 mod backend;

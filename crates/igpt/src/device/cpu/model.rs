@@ -1,4 +1,4 @@
-//! The weights as the engine holds them: f32 masters in one arena, and copies packed for the matrix products.
+//! Weights as the engine holds them: f32 master weights in one arena, and copies packed for the matrix products.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::layout::{PaddedLayout, PaddedTensor};
 use super::packing::WeightsMut;
 use crate::model::{LrGroup, ModelConfig};
 
-/// Where one block's tensors lie in the arena.
+/// Places of one block's tensors in the arena.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockOffsets {
     pub(crate) attn: LinearParams,
@@ -25,26 +25,26 @@ pub(crate) struct BlockOffsets {
 }
 
 impl BlockOffsets {
-    /// All products, in the order of [`BlockPanels::products_mut`].
+    /// All products of the block, in the order of [`BlockPanels::products_mut`].
     pub(crate) fn products(&self) -> [&LinearParams; 4] {
         [&self.attn, &self.proj, &self.fc, &self.out]
     }
 }
 
-/// Where a product's matrix and bias lie.
+/// Places of a product's matrix and bias in the arena.
 #[derive(Clone, Debug)]
 pub(crate) struct LinearParams {
     pub(crate) weight: Range<usize>,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) bias: Option<Range<usize>>,
-    /// Whether it lies inside a block, so that an optimizer's own [rule](super::rule) updates it.
+    /// Whether the matrix is inside a block, so that the optimizer's own [rule](super::rule) updates it.
     pub(crate) hidden: bool,
-    /// What the matrix's learning rate depends on.
+    /// Properties that decide the matrix's learning rate.
     pub(crate) rate: LrGroup,
 }
 
-/// Where everything lies.
+/// Places of all tensors in the arena.
 #[derive(Clone, Debug)]
 pub(crate) struct ParamOffsets {
     pub(crate) wte: Range<usize>,
@@ -52,9 +52,10 @@ pub(crate) struct ParamOffsets {
     pub(crate) blocks: Vec<BlockOffsets>,
     pub(crate) ln_f: Range<usize>,
     pub(crate) head: LinearParams,
-    /// The classifier's matrix, if there is one.
+    /// Place of the classifier's matrix, if there is one.
     pub(crate) score: Option<Range<usize>>,
-    /// All tensors that are not a product's matrix, in order, and what their learning rates depend on.
+    /// Places of all tensors that are not a product's matrix, in order, with the properties that decide their
+    /// learning rates.
     pub(crate) others: Vec<(Range<usize>, LrGroup)>,
 }
 
@@ -93,12 +94,12 @@ impl ParamOffsets {
         places
     }
 
-    /// The gain of the norm at the start of a layer: a block's first, or `ln_f` behind the last.
+    /// Place of the gain of the norm at the start of a layer: a block's first norm, or `ln_f` after the last block.
     pub(crate) fn norm(&self, layer: usize) -> &Range<usize> {
         self.blocks.get(layer).map_or(&self.ln_f, |block| &block.ln_1)
     }
 
-    /// The end of the embeddings and the first `blocks` blocks in the arena; 0 for no blocks.
+    /// End of the embeddings and the first `blocks` blocks in the arena; 0 for no blocks.
     pub(crate) fn frozen(&self, blocks: usize) -> usize {
         match blocks {
             0 => 0,
@@ -106,7 +107,7 @@ impl ParamOffsets {
         }
     }
 
-    /// Where the second moments of a range of the arena lie; those of hidden matrices may be left out.
+    /// Place of the second moments of a range of the arena; those of hidden matrices may be omitted.
     pub(crate) fn second_moments(&self, place: &Range<usize>, of_hidden: bool) -> Range<usize> {
         let hidden = self.blocks.iter().flat_map(BlockOffsets::products).map(|product| &product.weight);
         let left_out: usize = match of_hidden {
@@ -117,7 +118,7 @@ impl ParamOffsets {
     }
 }
 
-/// The four products of a block, packed one way.
+/// Packed weights of a block's four products, in one orientation.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockPanels<S: Scalar> {
     pub(crate) attn: Panels<S>,
@@ -127,13 +128,13 @@ pub(crate) struct BlockPanels<S: Scalar> {
 }
 
 impl<S: Scalar> BlockPanels<S> {
-    /// Room for a block's products.
+    /// Allocates the packed weights of a block.
     fn new(block: &BlockOffsets, transposed: bool) -> Self {
         let [attn, proj, fc, out] = block.products().map(|product| room(product, transposed));
         Self { attn, proj, fc, out }
     }
 
-    /// All products of a block, in the order of [`BlockOffsets::products`], if it is kept packed.
+    /// Borrows all products of a block, in the order of [`BlockOffsets::products`], if the block is kept packed.
     fn copies(block: Option<&mut Self>) -> [Option<&mut Panels<S>>; 4] {
         block.map_or([const { None }; 4], |block| block.products_mut().map(Some))
     }
@@ -160,16 +161,16 @@ impl<S: Scalar> BlockPanels<S> {
     }
 }
 
-/// Room for a packed product: as it multiplies activations (`transposed` false) or gradients (true).
+/// Allocates a packed product: for multiplying activations (`transposed` false) or gradients (true).
 fn room<S: Scalar>(product: &LinearParams, transposed: bool) -> Panels<S> {
     let LinearParams { rows, cols, .. } = *product;
     if transposed { Panels::new(cols, rows) } else { Panels::new(rows, cols) }
 }
 
-/// All products, packed one way.
+/// Packed weights of all products, in one orientation.
 #[derive(Clone, Debug)]
 pub(crate) struct Packed<S: Scalar> {
-    /// None where blocks are packed when they are needed, see [`StreamedPanels`].
+    /// Blocks; empty if they are packed when they are needed, see [`StreamedPanels`].
     pub(crate) blocks: Vec<BlockPanels<S>>,
     pub(crate) head: Panels<S>,
 }
@@ -177,18 +178,17 @@ pub(crate) struct Packed<S: Scalar> {
 impl<S: Scalar> Packed<S> {
     fn new(places: &ParamOffsets, transposed: bool, keeps_blocks: bool) -> Self {
         let blocks = places.blocks.iter().filter(|_| keeps_blocks).map(|block| BlockPanels::new(block, transposed));
-        // The output matrix is stored (V, C): multiplying activations takes its transpose.
+        // The output matrix is stored (V, C), so multiplying activations takes its transpose.
         Self { blocks: blocks.collect(), head: room(&places.head, !transposed) }
     }
 }
 
-/// Memory for the blocks that a pass is at, packed when they are needed: for networks whose packed copies don't fit
-/// into memory beside the rest.
+/// Packed weights of the blocks that a pass is at, for networks whose packed copies don't all fit into memory.
 #[derive(Debug)]
 pub(crate) struct StreamedPanels<S: Scalar> {
-    /// A block and the one behind it, in turn, as they multiply activations.
+    /// The present block and the next one, alternating, for multiplying activations.
     forward: [BlockPanels<S>; 2],
-    /// As a block multiplies gradients.
+    /// The present block, for multiplying gradients.
     backward: BlockPanels<S>,
 }
 
@@ -200,14 +200,14 @@ impl<S: Scalar> StreamedPanels<S> {
     }
 }
 
-/// Makes block `l` ready to multiply activations, where blocks are packed when they are needed.
+/// Packs block `l` for multiplying activations, if blocks are packed when they are needed.
 pub(crate) fn pack_forward<S: Scalar>(cpu: Cpu<'_>, model: &Model<S>, one: &mut Option<StreamedPanels<S>>, l: usize) {
     if let Some(one) = one {
         one.forward[l % 2].pack(cpu, model, l, false);
     }
 }
 
-/// Block `l` as it multiplies activations, once it is [ready](pack_forward).
+/// Returns block `l` for multiplying activations, once it is [packed](pack_forward).
 pub(crate) fn forward_panels<'a, S: Scalar>(
     model: &'a Model<S>,
     one: &'a Option<StreamedPanels<S>>,
@@ -216,7 +216,7 @@ pub(crate) fn forward_panels<'a, S: Scalar>(
     one.as_ref().map_or_else(|| &model.forward.blocks[l], |one| &one.forward[l % 2])
 }
 
-/// Block `l` as it multiplies gradients, of a model that trains.
+/// Returns block `l` for multiplying gradients, in a model that trains.
 pub(crate) fn backward_panels<'a, S: Scalar>(
     cpu: Cpu<'_>,
     model: &Model<S>,
@@ -233,7 +233,7 @@ pub(crate) fn backward_panels<'a, S: Scalar>(
     }
 }
 
-/// One copy of the model, shared by an engine and its decoders.
+/// One copy of the model's weights, shared by an engine and its decoders.
 #[derive(Clone, Debug)]
 pub(crate) struct Model<S: Scalar> {
     pub(crate) config: ModelConfig,
@@ -242,12 +242,12 @@ pub(crate) struct Model<S: Scalar> {
     pub(crate) places: Arc<ParamOffsets>,
     pub(crate) weights: Buffer<f32>,
     pub(crate) forward: Packed<S>,
-    /// Present when training.
+    /// Transposed packed weights; only for training.
     pub(crate) backward: Option<Packed<S>>,
 }
 
 impl<S: Scalar> Model<S> {
-    /// Of compact `weights`; with `keeps_blocks` all blocks are packed for good.
+    /// Returns the model for compact `weights`. With `keeps_blocks`, all blocks stay packed.
     pub(crate) fn new(config: &ModelConfig, weights: &[f32], training: bool, keeps_blocks: bool, cpu: Cpu<'_>) -> Self {
         let layout = PaddedLayout::new(config);
         let places = Arc::new(ParamOffsets::new(&layout, config.n_layer));
@@ -262,12 +262,12 @@ impl<S: Scalar> Model<S> {
         model
     }
 
-    /// Packs the weights again after they changed.
+    /// Packs the weights again after a change.
     pub(crate) fn pack(&mut self, cpu: Cpu<'_>) {
         self.each_product(|_, weights| weights.pack(cpu));
     }
 
-    /// Hands over every product's weights with their packed copies.
+    /// Calls `f` with every product's weights and their packed copies.
     pub(crate) fn each_product(&mut self, mut f: impl FnMut(&LinearParams, WeightsMut<'_, S>)) {
         let Self { places, weights, forward, backward, .. } = self;
         let mut backward = backward.as_mut();
@@ -287,12 +287,12 @@ impl<S: Scalar> Model<S> {
         hand_over(&places.head, backward.map(|backward| &mut backward.head), Some(&mut forward.head));
     }
 
-    /// A vector (gain or bias) of the arena.
+    /// Returns a vector (gain or bias) of the arena.
     pub(crate) fn vector(&self, place: &Range<usize>) -> &[f32] {
         &self.weights[place.clone()]
     }
 
-    /// A product's bias, if the model has any.
+    /// Returns a product's bias, if the model has any.
     pub(crate) fn bias(&self, product: &LinearParams) -> Option<&[f32]> {
         product.bias.as_ref().map(|place| &self.weights[place.clone()])
     }

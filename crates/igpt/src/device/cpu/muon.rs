@@ -1,8 +1,8 @@
-//! Muon: the gradients of the hidden matrices become the directions that these move in.
+//! Muon: orthogonalises the gradients of the hidden matrices into directions of descent.
 //!
-//! One piece of work a matrix, the most expensive first so that threads end together: momentum, then Newton–Schulz.
-//! The fused q, k, v are three matrices. Gradients are not needed any more, so the directions
-//! are written over them.
+//! Each matrix is one piece of work, momentum and then Newton–Schulz. The most expensive matrices come first, so that
+//! the threads end at the same time. The fused q, k, v count as three matrices. The directions overwrite the
+//! gradients, which are not needed any more.
 
 use igpt_kernels::newton_schulz::{NewtonSchulzScratch, orthogonalize};
 use igpt_kernels::pool::{all, columns};
@@ -15,11 +15,11 @@ use super::rule::{MatrixRule, Step};
 use crate::device::{HiddenUpdate, MuonUpdate};
 use crate::model::ModelConfig;
 
-/// Muon for the hidden matrices of a network.
+/// Muon as the rule of the hidden matrices.
 #[derive(Debug)]
 pub(super) struct Muon<S: Scalar> {
     cuts: [Cut; 4],
-    /// One for each thread.
+    /// Scratch memory, one per thread.
     scratch: Vec<NewtonSchulzScratch<S>>,
 }
 
@@ -28,33 +28,33 @@ impl<S: Scalar> Muon<S> {
         Self { cuts: cuts(dims, config), scratch: Vec::new() }
     }
 
-    /// Sides of the matrices that are made orthogonal.
+    /// Sizes of the matrices that are orthogonalised.
     fn sides(&self) -> [(usize, usize); 4] {
         self.cuts.map(|cut| (cut.rows, cut.width))
     }
 }
 
-/// How a product's matrix is cut by columns into those that are made orthogonal by themselves.
+/// Split of a product's matrix by columns into matrices that are orthogonalised separately.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     /// Rows, padding included.
     rows: usize,
-    /// Columns of each, padding included.
+    /// Columns of each matrix, padding included.
     width: usize,
-    /// How many there are side by side; columns beyond them are padding.
+    /// Number of matrices side by side; the columns after them are padding.
     count: usize,
-    /// What its direction is scaled by: √max(1, fan out / fan in).
+    /// Scale of the direction: √max(1, fan out / fan in).
     scale: f32,
 }
 
 impl Cut {
-    /// Multiply-adds of a round, up to a factor.
+    /// Multiply-adds of a Newton–Schulz iteration, up to a factor.
     fn cost(&self) -> usize {
         self.rows * self.width * self.rows.min(self.width)
     }
 }
 
-/// The cuts of a block's products, in the order of [`BlockOffsets::products`].
+/// Splits of a block's products, in the order of [`BlockOffsets::products`].
 fn cuts(dims: &Dims, config: &ModelConfig) -> [Cut; 4] {
     let (c, inner) = (config.n_embd as f32, config.n_inner as f32);
     let scale = |fan_in: f32, fan_out: f32| (fan_out / fan_in).max(1.0).sqrt();
@@ -79,7 +79,7 @@ impl<S: Scalar> MatrixRule<S> for Muon<S> {
         self.scratch = (0..threads).map(|_| NewtonSchulzScratch::new(&self.sides())).collect();
     }
 
-    /// Puts the directions of the share's hidden matrices in place of their gradients, and moves their momentum.
+    /// Updates the momentum of the shard's hidden matrices and replaces their gradients by directions.
     fn prepare(&mut self, step: &Step<'_>, model: &Model<S>, momentum: &mut [f32], gradients: &mut [f32]) {
         let (cpu, share, grad_scale) = (step.cpu, &step.share, step.adam.grad_scale);
         let decay = told(step).momentum;
@@ -107,7 +107,7 @@ impl<S: Scalar> MatrixRule<S> for Muon<S> {
         });
     }
 
-    /// Moves a matrix along the direction that lies in its gradient's place.
+    /// Moves a matrix along the direction that is stored in its gradient's place.
     fn update_matrix(
         &self,
         step: &Step<'_>,
@@ -125,7 +125,7 @@ impl<S: Scalar> MatrixRule<S> for Muon<S> {
     }
 }
 
-/// What a step says of Muon.
+/// Returns the parameters of a Muon step.
 fn told(step: &Step<'_>) -> MuonUpdate {
     match step.update.hidden {
         HiddenUpdate::Muon(muon) => muon,

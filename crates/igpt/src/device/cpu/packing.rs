@@ -1,4 +1,4 @@
-//! Weights with their packed copies, which are renewed while the new weights are in the cache.
+//! Weights with their packed copies, which are updated while the new weights are in the cache.
 
 use std::ops::Range;
 
@@ -10,28 +10,29 @@ use super::context::Cpu;
 
 /// Rows of a matrix that one piece updates: a panel of its transpose.
 pub(super) const BAND: usize = LANE_PAD;
-/// Columns of a band at a time, which stay in the core's own cache with both moments and the gradient.
+/// Columns of a band that are updated at a time; with both moments and the gradient they stay in the core's own
+/// cache.
 const COLUMNS: usize = 512;
 
 /// A product's weights with their packed copies.
 #[derive(Debug)]
 pub(crate) struct WeightsMut<'a, S: Scalar> {
     pub(crate) weights: MatMut<'a, f32>,
-    /// Packed as they are, if such a copy is held.
+    /// Packed copy of the weights as they are, if there is one.
     pub(crate) straight: Option<&'a mut Panels<S>>,
-    /// Packed as their transpose, if such a copy is held.
+    /// Packed copy of the transposed weights, if there is one.
     pub(crate) transposed: Option<&'a mut Panels<S>>,
 }
 
 impl<S: Scalar> WeightsMut<'_, S> {
-    /// Renews the packed copies.
+    /// Updates the packed copies.
     pub(crate) fn pack(self, cpu: Cpu<'_>) {
         let bands = self.weights.rows() / BAND;
         self.update_matrix(cpu, 0..bands, |_, _, _, _, _| {});
     }
 
-    /// Changes the weights by `change(band, row of the band, columns, their weights, the band's part)` and renews the
-    /// packed copies; there is a part for each band of rows.
+    /// Changes the weights by `change(band, row of the band, columns, their weights, the band's part)`, and updates
+    /// the packed copies. `parts` has one part for each band of rows.
     pub(super) fn update_matrix<P: Parts>(
         self,
         cpu: Cpu<'_>,
@@ -40,7 +41,7 @@ impl<S: Scalar> WeightsMut<'_, S> {
     ) {
         let Self { weights, straight, transposed } = self;
         let (bands, cols) = (weights.rows() / BAND, weights.cols());
-        // A band is some rows of units of each straight panel, and one transposed panel.
+        // A band covers some rows of units in each straight panel, and one transposed panel.
         let straight = copies(straight, bands, |panels| {
             let (count, len) = (panels.n() / LANE_PAD, panels.panel_len());
             columns(MatMut::new(panels.units_mut(), count, len), BAND / S::PACK * LANE_PAD)
@@ -73,7 +74,7 @@ impl<S: Scalar> WeightsMut<'_, S> {
     }
 }
 
-/// The cut of a packed copy, or as many parts without columns.
+/// Splits a packed copy, or returns as many parts without columns.
 fn copies<'a, S: Scalar>(
     panels: Option<&'a mut Panels<S>>,
     bands: usize,

@@ -1,6 +1,6 @@
-//! What updates the hidden matrices of a network; everything else is Adam's whatever the rule.
+//! Update rule of the hidden matrices; Adam updates everything else whatever the rule.
 //!
-//! Another optimizer is a file with its [`MatrixRule`] and a line in [`super::rules`].
+//! To add an optimizer, write a file with its [`MatrixRule`] and a line in [`super::rules`].
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -14,24 +14,26 @@ use super::packing::WeightsMut;
 use crate::device::Update;
 use crate::model::LrGroup;
 
-/// How an optimizer updates hidden matrices, whole ones or by bands of rows.
+/// Optimizer's update rule of hidden matrices, for whole matrices or bands of rows.
 pub(super) trait MatrixRule<S: Scalar>: Debug + Send {
-    /// Whether a hidden matrix has a second moment. All have a first.
+    /// Whether a hidden matrix has a second moment. All have a first moment.
     fn has_second_moment(&self) -> bool;
 
-    /// Bytes that each thread needs for itself, whether [`reserve`](Self::reserve) took them or not.
+    /// Bytes of scratch memory per thread, whether [`reserve`](Self::reserve) has allocated it or not.
     fn scratch_bytes(&self) -> usize {
         0
     }
 
-    /// Takes that memory for so many threads.
+    /// Allocates the scratch memory for `threads` threads.
     fn reserve(&mut self, _threads: usize) {}
 
-    /// What is done to all of the share's hidden matrices before the weights change: their first moments, `moment1` of the
-    /// whole share, may move, and their gradients may become whatever [`update_matrix`](Self::update_matrix) wants in their place.
+    /// Prepares all hidden matrices of the shard before the weights change.
+    ///
+    /// It may update their first moments (`moment1`, of the whole shard), and may replace their gradients by whatever
+    /// [`update_matrix`](Self::update_matrix) needs.
     fn prepare(&mut self, _step: &Step<'_>, _model: &Model<S>, _moment1: &mut [f32], _gradients: &mut [f32]) {}
 
-    /// Changes a hidden matrix, whose second moment is empty where it has none.
+    /// Updates a hidden matrix. Its second moment is empty if the rule has none.
     fn update_matrix(
         &self,
         step: &Step<'_>,
@@ -42,34 +44,34 @@ pub(super) trait MatrixRule<S: Scalar>: Debug + Send {
     );
 }
 
-/// A step, as an engine takes it.
+/// Optimizer step in the form in which an engine takes it.
 #[derive(Clone, Debug)]
 pub(super) struct Step<'a> {
     pub(super) cpu: Cpu<'a>,
     pub(super) update: &'a Update,
-    /// Adam's, with what all gradients are scaled by.
+    /// Adam's step, with the scale of all gradients.
     pub(super) adam: AdamStep,
     pub(super) share: Share,
 }
 
 impl Step<'_> {
-    /// Adam's step of tensors of `group`.
+    /// Returns Adam's step for tensors of `group`.
     pub(super) fn adam(&self, group: LrGroup) -> AdamStep {
         AdamStep { lr: self.adam.lr * self.update.rates.adam(group), ..self.adam }
     }
 }
 
-/// What a step changes of the arena.
+/// Shard of the arena that a step changes.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
-    /// Whole tensors; the moments are theirs alone.
+    /// Range of whole tensors; the engine holds only their moments.
     pub(super) owned: Range<usize>,
-    /// Of these, what lies before this stays as it is.
+    /// End of the frozen part: owned tensors before it stay unchanged.
     pub(super) frozen: usize,
 }
 
 impl Share {
-    /// Whether a tensor is changed.
+    /// Whether a step changes a tensor.
     pub(super) fn has(&self, tensor: &Range<usize>) -> bool {
         tensor.start >= self.frozen && self.owned.contains(&tensor.start)
     }

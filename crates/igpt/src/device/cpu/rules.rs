@@ -1,4 +1,4 @@
-//! The rule of each optimizer.
+//! Choice of each optimizer's rule.
 
 use igpt_kernels::Scalar;
 
@@ -9,7 +9,7 @@ use super::rule::MatrixRule;
 use crate::device::Optimizer;
 use crate::model::ModelConfig;
 
-/// The rule of an optimizer.
+/// Returns the rule of an optimizer.
 pub(super) fn rule<S: Scalar>(optimizer: Optimizer, dims: &Dims, config: &ModelConfig) -> Box<dyn MatrixRule<S>> {
     match optimizer {
         Optimizer::Adam => Box::new(Adam),

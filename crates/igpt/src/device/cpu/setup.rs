@@ -1,4 +1,4 @@
-//! How an engine on the processor is to be opened, with nothing left to others.
+//! Setup of an engine on the CPU, with all defaults resolved.
 
 use igpt_kernels::Isa;
 use igpt_kernels::pool::Pool;
@@ -7,7 +7,7 @@ use super::workspace::Passes;
 use crate::device::{EngineOptions, TrainOptions};
 use crate::model::ModelConfig;
 
-/// The options of an engine, its instruction set, and whether it trains.
+/// Options of an engine, its instruction set, and whether it trains.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) isa: Isa,
@@ -16,22 +16,22 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// For inference.
+    /// Returns the setup for inference.
     pub(super) fn forward(isa: Isa, options: &EngineOptions) -> Self {
         Self { isa, engine: *options, training: None }
     }
 
-    /// For training.
+    /// Returns the setup for training.
     pub(super) fn training(isa: Isa, options: &TrainOptions) -> Self {
         Self { isa, engine: options.engine, training: Some(*options) }
     }
 
-    /// Threads to compute with.
+    /// Number of threads to compute with.
     pub(super) fn threads(&self) -> usize {
         Pool::team(self.engine.threads)
     }
 
-    /// Images of a micro-batch.
+    /// Number of images in a micro-batch.
     pub(super) fn images(&self, config: &ModelConfig) -> usize {
         match self.engine.micro_batch {
             0 => (tokens_at_once(self.engine.threads) / config.n_ctx()).max(1),
@@ -39,7 +39,7 @@ impl Setup {
         }
     }
 
-    /// What the workspace is for.
+    /// Passes that the workspace is for.
     pub(super) fn passes(&self) -> Passes {
         match self.training.map(|training| training.recompute) {
             None => Passes::Forward,
@@ -49,8 +49,10 @@ impl Setup {
     }
 }
 
-/// Tokens of a micro-batch for so many threads (0: as many as the machine gives) when its size is not said: enough to keep
-/// the products efficient, but no more for one thread than its caches like (iGPT-S: 7 % slower with twice as many).
+/// Default number of tokens in a micro-batch for `threads` threads (0: all cores of the machine).
+///
+/// It is large enough to keep the products efficient. For a single thread it is no more than its caches suit (iGPT-S:
+/// 7 % slower with twice as many).
 pub(super) fn tokens_at_once(threads: usize) -> usize {
     if Pool::team(threads) == 1 { 2048 } else { 4096 }
 }

@@ -1,4 +1,4 @@
-//! Training: gradients, their groups, moments and the average, around the engine that also infers.
+//! Training on the CPU: gradients, their groups, moments and the EMA, around the engine for inference.
 
 use std::ops::Range;
 
@@ -25,27 +25,27 @@ use crate::device::{
 use crate::model::{ModelConfig, ParamTensor};
 use crate::{Error, Result};
 
-/// Values that one piece of work takes of an arena.
+/// Number of values in one piece of work on an arena.
 const PIECE: usize = 1 << 15;
 
-/// An engine, and what training adds to it.
+/// Engine for training: an engine for inference with gradients and the optimizer's state.
 #[derive(Debug)]
 pub(crate) struct TrainingEngine<S: Scalar> {
     engine: CpuEngine<S>,
     options: TrainOptions,
     gradients: Buffer<f32>,
-    /// Whether the gradients count as zero, whatever they are.
+    /// Whether the gradients count as zero, whatever their values.
     fresh: bool,
     tree: GradientTree,
-    /// The part of the parameters that a step updates. Only its moments are held.
+    /// Optimizer shard: the part of the parameters that a step updates. Only its moments are held.
     owned: Range<usize>,
     moment1: Buffer<f32>,
-    /// Without those of hidden matrices where their rule has none.
+    /// Second moments, without those of hidden matrices if their rule has none.
     moment2: Buffer<f32>,
-    /// The average of the weights, or what it has changed places with.
+    /// EMA of the weights, or the weights if the two are swapped.
     ema: Option<Buffer<f32>>,
     steps: u64,
-    /// How hidden matrices are updated.
+    /// Update rule of the hidden matrices.
     rule: Box<dyn MatrixRule<S>>,
 }
 
@@ -78,7 +78,7 @@ impl<S: Scalar> TrainingEngine<S> {
         }
     }
 
-    /// The gradient, zeros if it counts as such.
+    /// Returns the gradient, with zeros filled in if it counts as zero.
     fn gradients(&mut self) -> &mut [f32] {
         if std::mem::take(&mut self.fresh) {
             self.gradients.fill(0.0);
@@ -86,13 +86,14 @@ impl<S: Scalar> TrainingEngine<S> {
         &mut self.gradients
     }
 
-    /// A pass forward and backward, as [`TrainEngine::accumulate`]; what is final of the gradient goes to `ready`.
+    /// Runs a forward and a backward pass, as [`TrainEngine::accumulate`]. What is final of the gradient goes to
+    /// `ready`.
     fn pass(&mut self, batch: &Batch, scale: f32, mut ready: Option<backward::ReadyHook<'_>>) -> Result<LossSum> {
         let FinetuneObjective { generative_weight, frozen_blocks, label_smoothing } = self.options.fine_tuning;
-        // The weight is that beside a loss of classes; without one there is nothing to weigh.
+        // The weight is relative to a loss of classes. Without one, there is nothing to weigh.
         let head = self.engine.model.config.class_head.filter(|_| batch.labels().is_some());
         let generative = if head.is_some() { generative_weight } else { 1.0 };
-        // Without a generative loss nothing behind the classified layer matters.
+        // Without a generative loss, nothing above the classifier's layer matters.
         let only = head.filter(|_| generative == 0.0).map(|head| head.layer);
         let mut sum = LossSum::default();
         let Self { engine, gradients, fresh, .. } = self;
@@ -125,7 +126,7 @@ impl<S: Scalar> TrainingEngine<S> {
         Ok(sum)
     }
 
-    /// The layout of what is held of a state, and the arena.
+    /// Returns the layout and the arena of a state.
     pub(super) fn held(&self, state: EngineState) -> (PaddedLayout, &[f32]) {
         let model = &self.engine.model;
         match state {
@@ -142,7 +143,7 @@ impl<S: Scalar> TrainingEngine<S> {
     }
 }
 
-/// A part of the gradient that lies in the host's memory anyway.
+/// Gradient bucket in the host's memory.
 struct HostBucket<'a> {
     range: Range<usize>,
     values: &'a [f32],

@@ -1,14 +1,14 @@
-//! The binary tree by which the gradients of a batch's groups are summed.
+//! Binary tree that sums the gradients of a batch's groups.
 //!
-//! The tree is what data-parallel ranks share: each makes the subtree of its own groups, the ranks' all-reduce goes on
-//! with the same tree, and its sums are the same bits whoever computes them. With one group there is no tree and no
-//! memory for it.
+//! All data-parallel ranks share the tree. Each rank sums the subtree of its own groups, and the all-reduce over
+//! ranks continues the same tree. The sums have the same bits, whichever rank computes them. With one group, there is
+//! no tree and no memory for it.
 
 use std::ops::Range;
 
 use igpt_kernels::Buffer;
 
-/// Sums of the groups that wait for others.
+/// Sums of gradient groups that wait for other groups.
 #[derive(Debug, Default)]
 pub(super) struct GradientTree {
     /// Sums of complete subtrees: `levels[l]` holds 2^l groups when `filled[l]`.
@@ -17,14 +17,16 @@ pub(super) struct GradientTree {
 }
 
 impl GradientTree {
-    /// For so many `groups` (a power of two) of gradients of `len` values; holds log2(`groups`) gradients.
+    /// Returns a tree for `groups` groups (a power of two) of gradients with `len` values. It holds log2(`groups`)
+    /// gradients.
     pub(super) fn new(groups: usize, len: usize) -> Self {
         let depth = groups.max(1).ilog2() as usize;
         Self { levels: (0..depth).map(|_| Buffer::zeroed(len)).collect(), filled: vec![false; depth] }
     }
 
-    /// Joins a finished group with the complete subtrees before it. Keeps the sum, unless it is the whole tree, and says
-    /// whether it did: `gradients` then count as zero.
+    /// Adds a finished group to the complete subtrees before it.
+    ///
+    /// Unless the sum is the whole tree, it is stored and the result is true: `gradients` then count as zero.
     pub(super) fn join(&mut self, gradients: &mut [f32]) -> bool {
         for (level, filled) in self.levels.iter_mut().zip(&mut self.filled) {
             if !*filled {
@@ -38,14 +40,14 @@ impl GradientTree {
         false
     }
 
-    /// Adds all that waits, at `range` of the gradient, to `values` there: the last group's.
+    /// Adds all stored sums in `range` of the gradient to `values`, which are the last group's.
     pub(super) fn add_waiting(&self, range: &Range<usize>, values: &mut [f32]) {
         for level in &self.levels {
             values.iter_mut().zip(&level[range.clone()]).for_each(|(sum, earlier)| *sum += *earlier);
         }
     }
 
-    /// Forgets what waits.
+    /// Discards all stored sums.
     pub(super) fn clear(&mut self) {
         self.filled.fill(false);
     }

@@ -1,4 +1,4 @@
-//! Changing weights: the optimizer's step.
+//! The optimizer's step, which changes the weights.
 
 use std::ops::Range;
 
@@ -10,11 +10,11 @@ use super::adam;
 use super::model::Model;
 use super::rule::{MatrixRule, Step};
 
-/// Other parameters that one piece updates.
+/// Number of other parameters that one piece updates.
 const PIECE: usize = 1 << 15;
 
-/// One step over a share of the arena: of hidden matrices by `rule`, of everything else by Adam. `moment2` is laid out by
-/// [`super::layout::PaddedLayout::second_moments`]; the gradients are used up.
+/// Runs one step over a shard of the arena: `rule` updates hidden matrices, Adam everything else.
+/// [`super::layout::PaddedLayout::second_moments`] is the layout of `moment2`. The gradients are used up.
 pub(super) fn step<S: Scalar>(
     step: &Step<'_>,
     rule: &mut dyn MatrixRule<S>,

@@ -1,7 +1,7 @@
-//! Gradients of weights: xᵀ · dy for each product, summed over tokens.
+//! Weight gradients: xᵀ · dy for each product, summed over tokens.
 //!
-//! They feed nothing in the pass itself, so they wait until their operands are ready and share a phase with other
-//! work. `dy` is packed along the tokens by whoever computes its rows, while these are in the cache.
+//! Nothing else in the pass needs them, so they wait until their operands are ready and share a phase with other
+//! work. `dy` is packed along the tokens by the code that computes its rows, while these are in the cache.
 
 use igpt_kernels::matmul::{PanelsRef, TnScratch, matmul_tn};
 use igpt_kernels::pool::{All, Grid, all, grid, rows};
@@ -11,13 +11,13 @@ use super::context::Shape;
 use super::dims::Dims;
 use super::model::LinearParams;
 
-/// How weight gradients are computed in pieces: tokens cut into spans, these into pieces; the gradients cut by rows.
+/// Split of the weight gradients' work: tokens into spans, spans into pieces, and gradients into pieces of rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tokens {
     /// Tokens of a span.
     span: usize,
     spans: usize,
-    /// Rows of units of a span, those of its tokens, and those of a piece.
+    /// Rows of units: in a span, in a span's tokens, and in a piece.
     units: usize,
     filled_units: usize,
     piece_units: usize,
@@ -33,33 +33,33 @@ impl Tokens {
         Self { span, spans: shape.rows() / span, units, filled_units, piece_units, rows }
     }
 
-    /// Units that panels of `width` columns take for each span.
+    /// Number of units in panels of `width` columns for each span.
     fn span_len(&self, width: usize) -> usize {
         self.units * width
     }
 
-    /// Cuts the panels of `width` columns by pieces of tokens.
+    /// Splits panels of `width` columns by pieces of tokens.
     pub(crate) fn pieces<'a>(&self, panels: &'a mut [u32], width: usize) -> Grid<'a, u32> {
         let (per_span, len) = (width / LANE_PAD, self.units * LANE_PAD);
         let panels = &mut panels[..self.spans * self.span_len(width)];
-        // The units behind the last token are never written: zero, as the buffer began.
+        // The units after the last token are never written; they stay zero from the allocation on.
         let panels = MatMut::strided(panels, self.spans * per_span, self.filled_units * LANE_PAD, len);
         grid(panels, per_span, self.piece_units * LANE_PAD)
     }
 }
 
-/// The gradient of one product's weights (and bias).
+/// Operands of the gradient of one product's weights (and bias).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WeightGradient<'a, S> {
-    /// The product.
+    /// Product whose weights these are.
     pub(crate) product: &'a LinearParams,
-    /// Its left operand, as many columns as the weights have rows.
+    /// Left operand of the product; it has as many columns as the weights have rows.
     pub(crate) x: MatRef<'a, S>,
-    /// The gradient of its output, packed by [`Tokens::pieces`].
+    /// Gradient of the product's output, packed by [`Tokens::pieces`].
     pub(crate) dy: &'a [u32],
 }
 
-/// The weights' gradients of some products, cut into pieces: (number of the product, number of the piece, rows).
+/// Splits the weight gradients of some products into pieces: (number of the product, number of the piece, rows).
 pub(crate) fn weight_rows<'a, S, const N: usize>(
     tokens: Tokens,
     jobs: &[WeightGradient<'_, S>; N],
@@ -74,7 +74,7 @@ pub(crate) fn weight_rows<'a, S, const N: usize>(
 }
 
 impl<S: Scalar> WeightGradient<'_, S> {
-    /// Adds piece `i` of the rows to `dw`, or starts it anew if `fresh`.
+    /// Adds piece `i` of the rows to `dw`; with `fresh`, `dw` starts anew.
     pub(crate) fn rows(
         &self,
         isa: Isa,
@@ -101,7 +101,7 @@ impl<S: Scalar> WeightGradient<'_, S> {
         }
     }
 
-    /// The panels of each span in order.
+    /// Returns the panels of each span, in order.
     fn spans(&self, tokens: Tokens) -> impl Iterator<Item = &[u32]> {
         self.dy.chunks_exact(tokens.span_len(self.product.cols)).take(tokens.spans)
     }

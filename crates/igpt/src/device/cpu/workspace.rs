@@ -1,4 +1,4 @@
-//! The engine's memory: every activation and gradient buffer, allocated once.
+//! Memory of an engine: every activation and gradient buffer, allocated once.
 
 use igpt_kernels::attention::AttentionScratch;
 use igpt_kernels::{Buffer, Scalar, matmul};
@@ -6,7 +6,7 @@ use igpt_kernels::{Buffer, Scalar, matmul};
 use super::dims::Dims;
 use super::model::StreamedPanels;
 
-/// What one worker needs for itself; rows are those of a piece ([`Dims::rows`]).
+/// Scratch memory of one thread; rows are those of a piece ([`Dims::rows`]).
 #[derive(Debug)]
 pub(crate) struct Scratch<S: Scalar> {
     /// Normed rows or their gradient, (rows, C).
@@ -15,19 +15,19 @@ pub(crate) struct Scratch<S: Scalar> {
     pub(crate) stream: Buffer<S>,
     /// 1/rms of those rows, (rows).
     pub(crate) rstd: Buffer<f32>,
-    /// Activated rows of the MLP's middle, or the gradient before activation, (rows, inner).
+    /// Rows of the MLP's hidden layer after the activation, or their gradient before it, (rows, inner).
     pub(crate) inner: Buffer<S>,
     /// Logits of some rows, (rows, V).
     pub(crate) logits: Buffer<f32>,
     /// Normed rows in f32 for pooled features, (1, C).
     pub(crate) feature: Buffer<f32>,
-    /// For the attention kernels.
+    /// Scratch of the attention kernels.
     pub(crate) attention: AttentionScratch,
     /// Packed columns for a weight gradient.
     pub(crate) columns: matmul::TnScratch,
 }
 
-/// What the backward pass needs of one block.
+/// Activations of one block that the backward pass needs.
 #[derive(Debug)]
 pub(crate) struct LayerActivations<S: Scalar> {
     /// Fused q, k, v, (rows, qkv).
@@ -38,7 +38,7 @@ pub(crate) struct LayerActivations<S: Scalar> {
     pub(crate) lse: Buffer<f32>,
     /// The residual stream between attention and MLP, (rows, C).
     pub(crate) mid: Buffer<f32>,
-    /// The MLP's middle before its activation, (rows, inner).
+    /// MLP's hidden layer before its activation, (rows, inner).
     pub(crate) fc: Buffer<S>,
 }
 
@@ -47,74 +47,74 @@ pub(crate) struct LayerActivations<S: Scalar> {
 pub(crate) struct Gradients<S: Scalar> {
     /// Gradient of the residual stream, (rows, C).
     pub(crate) dx: Buffer<f32>,
-    /// Its rounded copy behind the block, (rows, C).
+    /// Rounded copy of the gradient above the block, (rows, C).
     pub(crate) dout: Buffer<S>,
     /// Gradient of the logits, (rows, V).
     pub(crate) dlogits: Buffer<S>,
-    /// `ln_2`'s output computed again, (rows, C).
+    /// Recomputed output of `ln_2`, (rows, C).
     pub(crate) norm_mid: Buffer<S>,
-    /// The MLP's activated middle computed again, (rows, inner).
+    /// Recomputed hidden layer of the MLP after its activation, (rows, inner).
     pub(crate) inner: Buffer<S>,
     /// Gradient of attention's output, (rows, heads).
     pub(crate) dattn: Buffer<S>,
     /// Gradient of q, k, v, (rows, qkv).
     pub(crate) dqkv: Buffer<S>,
-    /// `ln_1`'s output (first `ln_f`'s) computed again, (rows, C); kept for the block below.
+    /// Recomputed output of `ln_1` (at first of `ln_f`), (rows, C); kept for the block below.
     pub(crate) norm_late: Buffer<S>,
-    /// What gradients of weights multiply, packed along the tokens.
+    /// Right operands of the weight gradients, packed along the tokens.
     pub(crate) packed: PackedTokens,
     /// Gain gradients of each piece of rows, (pieces, C).
     pub(crate) dgain: Buffer<f32>,
 }
 
-/// Right operands of the gradients of weights.
+/// Right operands of the weight gradients.
 #[derive(Debug)]
 pub(crate) struct PackedTokens {
     /// Gradient of the MLP's output, C wide.
     pub(crate) out: Buffer<u32>,
-    /// Gradient of the MLP's middle, inner wide.
+    /// Gradient of the MLP's hidden layer, inner wide.
     pub(crate) fc: Buffer<u32>,
     /// Gradient of attention's projection, C wide.
     pub(crate) proj: Buffer<u32>,
-    /// Gradient of q, k, v, qkv wide (first `ln_f`'s output, C wide); kept for the block below.
+    /// Gradient of q, k, v, qkv wide (at first `ln_f`'s output, C wide); kept for the block below.
     pub(crate) late: Buffer<u32>,
 }
 
-/// Everything for up to `images` sequences of `len` tokens.
+/// All buffers for up to `images` sequences of `len` tokens.
 #[derive(Debug)]
 pub(crate) struct Workspace<S: Scalar> {
-    /// Sequences it has room for.
+    /// Number of sequences that it has room for.
     pub(crate) images: usize,
-    /// The residual stream before each block and after the last; two in turn when only going forward.
+    /// Residual stream before each block and after the last; two alternating buffers for a forward pass alone.
     pub(crate) residual: Vec<Buffer<f32>>,
-    /// One per block; a single one when only going forward, or when the backward pass computes them again.
+    /// Activations, one per block; a single one for a forward pass alone or with activation checkpointing.
     pub(crate) layers: Vec<LayerActivations<S>>,
     /// Nats of each token, (rows).
     pub(crate) losses: Buffer<f32>,
     /// Input ids, (rows): tokens, and n_vocab for sos.
     pub(crate) ids: Vec<u32>,
-    /// Present when training.
+    /// Buffers of the backward pass; only for training.
     pub(crate) gradients: Option<Gradients<S>>,
-    /// Present where blocks are packed when they are needed.
+    /// Blocks that are packed when they are needed; only with streamed weights.
     pub(crate) one_block: Option<StreamedPanels<S>>,
-    /// One per thread.
+    /// Scratch memory, one per thread.
     pub(crate) scratch: Vec<Scratch<S>>,
 }
 
-/// What a workspace is for.
+/// Passes that a workspace is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passes {
     /// Forward only.
     Forward,
-    /// Forward and backward, the activations of all blocks kept.
+    /// Forward and backward, with the activations of all blocks kept.
     Keeping,
-    /// Forward and backward, the activations of each block computed again for the latter: the same bits for a third
-    /// more arithmetic and a fraction of the memory.
+    /// Forward and backward, with activation checkpointing: the backward pass recomputes each block's activations.
+    /// The bits are the same, for a third more arithmetic and a fraction of the memory.
     Recomputing,
 }
 
 impl Passes {
-    /// Buffers of the residual stream, and blocks whose activations are kept.
+    /// Number of buffers of the residual stream, and of blocks whose activations are kept.
     fn kept(self, n_layer: usize) -> (usize, usize) {
         match self {
             Passes::Forward => (2, 1),
@@ -141,7 +141,7 @@ impl<S: Scalar> Workspace<S> {
         forward + rows * gradients + packed + rows / dims.piece() * c * f32s
     }
 
-    /// Bytes that each thread needs for itself.
+    /// Bytes of scratch memory per thread.
     pub(crate) fn scratch_bytes(dims: &Dims, images: usize, len: usize, passes: Passes) -> usize {
         let row = (2 * dims.channels + dims.inner) * size_of::<S>() + (1 + dims.vocab) * size_of::<f32>();
         let attention = AttentionScratch::new::<S>(len, dims.head).bytes();

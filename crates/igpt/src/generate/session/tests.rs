@@ -17,7 +17,7 @@ fn nothing_known(toy: &Toy) -> Vec<Option<u16>> {
     vec![None; toy.config().n_ctx()]
 }
 
-/// Runs a session to its end; gives what was told of each image, pixel by pixel.
+/// Runs a session to its end; returns what was reported of each image, pixel by pixel.
 fn finish(session: &mut GenerationSession, images: &mut [Vec<u16>]) {
     while !session.is_idle() {
         step(session, images);

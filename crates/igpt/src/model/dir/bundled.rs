@@ -1,4 +1,4 @@
-//! A model directory from memory: the model that comes inside the program.
+//! The bundled model: a model directory embedded in the program.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::model::ParamLayout;
 use crate::{Error, Result};
 
 impl ModelDir {
-    /// The model that comes with igpt: emoji at 16×16, trained by `configs/emoji.toml`.
+    /// Returns the model that comes with igpt: emoji at 16×16, trained by `configs/emoji.toml`.
     ///
     /// # Errors
-    /// None unless the build itself was damaged.
+    /// Only when the build itself was damaged.
     pub fn bundled() -> Result<Self> {
         from_memory(
             include_bytes!("../../../assets/emoji-model/config.json"),
@@ -24,7 +24,7 @@ impl ModelDir {
     }
 }
 
-/// The model of `config.json`, `preprocessor_config.json` and a `model.safetensors` in bf16, as
+/// Reads a model from the bytes of `config.json`, `preprocessor_config.json` and a `model.safetensors` in bf16, as
 /// [`ModelDir::save`] writes them.
 fn from_memory(config: &[u8], processor: &[u8], weights: &[u8]) -> Result<ModelDir> {
     let name = Path::new("the bundled model");

@@ -6,18 +6,18 @@ use std::path::Path;
 
 use crate::model::{ModelConfig, Objective};
 
-/// What the card says beyond what the files themselves tell.
+/// Contents of a model card beyond what the model's files say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelCard {
-    /// Sentences on how the model came to be: data, recipe, command.
+    /// Sentences on how the model was made: data, recipe, command.
     pub lines: Vec<String>,
-    /// Measured figures: what, and the value with its unit and split.
+    /// Measured figures: a name, and the value with its unit and split.
     pub figures: Vec<(String, String)>,
 }
 
 impl ModelCard {
-    /// How a card names a data set of `--data`: of a path the last part alone, since a card is published and other people's
-    /// folders are nobody's business.
+    /// Returns a card's name for a data set of `--data`: for a path, its last part only. A card is published, and
+    /// other people's folders are private.
     pub(crate) fn data_name(spec: &str) -> String {
         let path = Path::new(spec);
         match path.file_name() {
@@ -26,7 +26,7 @@ impl ModelCard {
         }
     }
 
-    /// The Markdown text. `generates`: whether the generative head was trained.
+    /// Returns the Markdown text. `generates` says whether the generative head was trained.
     pub(super) fn to_markdown(&self, config: &ModelConfig, generates: bool) -> String {
         let task = if config.class_head.is_some() { "image-classification" } else { "unconditional-image-generation" };
         let mut text = format!(

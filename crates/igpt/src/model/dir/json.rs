@@ -1,4 +1,4 @@
-//! JSON files of settings, read within a limit.
+//! JSON files of settings, read within a size limit.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::formats::lfs::expect_no_pointer;
 use crate::{Error, Result, files};
 
-/// A palette of 65536 colours takes about 10 MB; what JSON takes in memory is up to 30 times that.
+/// Largest settings file, in bytes. A palette of 65536 colours takes about 10 MB, and parsed JSON takes up to 30
+/// times its size in memory.
 const LARGEST_JSON: u64 = 32 << 20;
 
-/// The value in the file at `path`.
+/// Reads the JSON value in the file at `path`.
 pub(super) fn read_json(path: &Path) -> Result<Value> {
     let length = files::open(path)?.metadata().map_err(Error::io(path))?.len();
     if length > LARGEST_JSON {

@@ -1,7 +1,7 @@
-//! The model directory in Hugging Face's ImageGPT layout, the only form in which igpt keeps finished models:
-//! transformers opens what igpt saved, and igpt opens what transformers saved.
+//! Model directories in Hugging Face's ImageGPT layout, the only form in which igpt keeps finished models.
 //!
-//! Files from elsewhere are not trusted: sizes are checked before memory is taken, and pickles run nothing.
+//! transformers opens what igpt saved, and igpt opens what transformers saved. Files from elsewhere are not trusted:
+//! sizes are checked before memory is allocated, and pickles execute nothing.
 
 mod bundled;
 mod card;

@@ -1,4 +1,4 @@
-//! A model at rest, opened from a directory and saved as one.
+//! A finished model, opened from a model directory and saved as one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use crate::model::{ModelConfig, ParamLayout};
 use crate::palette::Palette;
 use crate::{Error, Result, files};
 
-/// A model at rest: everything that a model directory holds.
+/// Finished model: everything that a model directory holds.
 #[derive(Clone, Debug)]
 pub struct ModelDir {
-    /// The network's shape.
+    /// Configuration of the network.
     pub config: ModelConfig,
-    /// The palette that its tokens mean.
+    /// Palette that maps tokens to colours.
     pub palette: Palette,
-    /// The weights, an arena of `ParamLayout::new(&config)`.
+    /// Weights in the order of `ParamLayout::new(&config)`.
     pub weights: Vec<f32>,
-    /// Keys of `config.json` that igpt doesn't use; saved again as they are.
+    /// Keys of `config.json` that igpt doesn't use; they are saved again as they are.
     pub extra: Map<String, Value>,
 }
 
@@ -32,8 +32,8 @@ impl ModelDir {
     /// Opens a model directory, or the one inside a run directory (`RUN/model`).
     ///
     /// # Errors
-    /// Anything that is missing, damaged, doesn't fit together or isn't implemented; the message names the file and
-    /// the setting or tensor.
+    /// When something is missing, damaged, contradictory or not implemented; the message names the file and the
+    /// setting or tensor.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let dir = Self::locate(path.as_ref())?;
         let (mut config, palette, extra) = read_settings(&dir)?;
@@ -52,7 +52,10 @@ impl ModelDir {
         Ok(Self { config, palette, weights, extra })
     }
 
-    /// The model directory that `path` stands for: itself, or `path/model` for a run directory.
+    /// Returns the model directory that `path` stands for: `path` itself, or `path/model` for a run directory.
+    ///
+    /// # Errors
+    /// When neither has a `config.json`.
     pub fn locate(path: &Path) -> Result<PathBuf> {
         let inner = path.join("model");
         if path.join("config.json").is_file() {
@@ -76,7 +79,7 @@ impl ModelDir {
         }
     }
 
-    /// Whether it is more than a classifier: whether the output matrix of its generative head was trained.
+    /// Whether the output matrix of the generative head was trained, so that the model is more than a classifier.
     pub(crate) fn generates(&self) -> bool {
         let layout = ParamLayout::new(&self.config);
         let zero = layout
@@ -85,8 +88,10 @@ impl ModelDir {
         self.config.class_head.is_none() || !zero
     }
 
-    /// Refuses a classifier called `name` that can't generate: transformers saves none of `lm_head`, and training on classes alone from
-    /// scratch leaves it as it began, at zero, where every colour is as likely as any other.
+    /// Refuses a classifier that can't generate, under the name `name`.
+    ///
+    /// transformers saves no `lm_head` with a classifier. Training on classes alone from scratch leaves it at zero,
+    /// where every colour is equally likely.
     ///
     /// # Errors
     /// When the output matrix of a classifier is zero.
@@ -110,15 +115,15 @@ impl ModelDir {
         (0..self.config.class_head.map_or(0, |head| head.num_labels)).map(name).collect()
     }
 
-    /// Names of the classes of the classifier in the model directory `dir`, of which only `config.json` is read; none where
-    /// there is no classifier.
+    /// Reads the names of the classes from the `config.json` of the model directory `dir`; `None` without a
+    /// classifier.
     pub(crate) fn class_names(dir: &Path) -> Option<Vec<String>> {
         let config = read_json(&dir.join("config.json")).ok()?;
         let names = config.get("id2label")?.as_object()?;
         (0..names.len()).map(|id| Some(names.get(&id.to_string())?.as_str()?.to_owned())).collect()
     }
 
-    /// Gives the classifier's classes these names, as transformers does.
+    /// Sets the names of the classifier's classes, as transformers does.
     pub fn set_classes(&mut self, names: &[String]) {
         let id2label: Map<_, _> = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
         let label2id: Map<_, _> = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
@@ -126,16 +131,19 @@ impl ModelDir {
         self.extra.insert("label2id".into(), Value::Object(label2id));
     }
 
-    /// Divides the logits of the classes by `temperature`, by way of the classifier's matrix: the likeliest class stays the
-    /// same, its probability changes, in every program that opens the model.
+    /// Divides the logits of the classes by `temperature`, by scaling the classifier's matrix.
+    ///
+    /// The likeliest class stays the same, but its probability changes in every program that opens the model.
     pub fn divide_class_scores(&mut self, temperature: f64) {
         if let Some(score) = ParamLayout::new(&self.config).tensor("score.weight") {
             self.weights[score.range()].iter_mut().for_each(|weight| *weight = (*weight as f64 / temperature) as f32);
         }
     }
 
-    /// Writes the directory: first beside `path`, then moved to it, so that an interruption never leaves half a
-    /// model under its name. A model that is there already is replaced file by file, weights last.
+    /// Writes the model directory with the model card `card` and with weights in `dtype`.
+    ///
+    /// The directory is written beside `path` first and then moved, so that an interruption never leaves half a model
+    /// under its name. An existing model is replaced file by file, weights last.
     pub fn save(&self, path: impl AsRef<Path>, card: &ModelCard, dtype: SaveType) -> Result<()> {
         let path = path.as_ref();
         if self.palette.n_vocab() != self.config.n_vocab {
@@ -158,7 +166,7 @@ impl ModelDir {
     fn write_into(&self, dir: &Path, card: &ModelCard, dtype: SaveType) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let processor = self.palette.to_preprocessor(Some(self.config.n_px));
-        // Sampling as in the paper: temperature 1 and nothing cut off; sos, then one token a pixel.
+        // Sampling as in the paper: temperature 1 and nothing cut off; sos, then one token per pixel.
         let generation = json!({
             "do_sample": true,
             "temperature": 1.0,
@@ -186,7 +194,8 @@ impl ModelDir {
     }
 }
 
-/// A path that may be a name on the Hugging Face hub, `ORG/NAME`, and the folder to put it into.
+/// Splits a path that may be a name on the Hugging Face hub, `ORG/NAME`: returns the name, and the folder to put the
+/// model into.
 fn hub_name(path: &Path) -> Option<(&str, &str)> {
     let name = path.to_str()?;
     let (org, folder) = name.split_once('/')?;
@@ -194,24 +203,24 @@ fn hub_name(path: &Path) -> Option<(&str, &str)> {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    // A folder that is there is a path with a slip in it.
+    // If the folder exists, this is a mistyped path, not a hub name.
     (plain(org) && plain(folder) && !Path::new(org).exists()).then_some((name, folder))
 }
 
-/// The file in a model directory that holds what transformers computed.
+/// Name of the file in a model directory that records results of transformers, for parity checks.
 pub const PARITY_RECORDING: &str = "parity.safetensors";
 
-/// The file in a model directory that holds what `igpt inspect` fitted on good pictures.
+/// Name of the file in a model directory that holds what `igpt inspect` fitted on good pictures.
 pub(crate) const INSPECTION: &str = "inspect.json";
 
-/// Whether a file in a model directory bears the name of tensors that belong to [`INSPECTION`].
+/// Whether `name` is that of a file of tensors that belongs to [`INSPECTION`].
 pub(crate) fn is_inspection(name: &str) -> bool {
     let digits = name.strip_prefix("inspect-").and_then(|rest| rest.strip_suffix(".safetensors"));
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 pub(super) const WEIGHTS: &str = "model.safetensors";
-/// What `save` writes; the weights last.
+/// Files that `save` writes, weights last.
 pub(super) const FILES: [&str; 5] =
     ["README.md", "config.json", "preprocessor_config.json", "generation_config.json", WEIGHTS];
 
@@ -220,7 +229,7 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
     if !path.exists() {
         return fs::rename(temp, path).map_err(Error::io(path));
     }
-    // A recording of the model that was here proves nothing about the new one, and its fit judges no picture of it.
+    // The recording and the inspection fit belong to the model that was here before, not to the new one.
     files::remove(&path.join(PARITY_RECORDING))?;
     if path.join(INSPECTION).exists() {
         tracing::warn!(
@@ -242,7 +251,7 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
     fs::remove_dir(temp).map_err(Error::io(temp))
 }
 
-/// Everything but the weights. `config.biases` is not known yet.
+/// Reads everything but the weights. `config.biases` is not known yet.
 fn read_settings(dir: &Path) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
     let (config, processor) = (dir.join("config.json"), dir.join("preprocessor_config.json"));
     if !processor.exists() {
@@ -254,7 +263,7 @@ fn read_settings(dir: &Path) -> Result<(ModelConfig, Palette, Map<String, Value>
     fit_settings((read_json(&config)?, &config), (read_json(&processor)?, &processor))
 }
 
-/// What `config.json` and `preprocessor_config.json` say together; the paths are for the messages.
+/// Combines `config.json` and `preprocessor_config.json`; the paths are for error messages.
 pub(super) fn fit_settings(
     (config, config_path): (Value, &Path),
     (processor, path): (Value, &Path),
@@ -288,7 +297,7 @@ pub(super) fn fit_settings(
     Ok((config, palette, settings.extra))
 }
 
-/// `size` as transformers writes it now ({height, width}) or did once (a side).
+/// Reads `size` as transformers writes it now ({height, width}) or wrote it once (a side).
 pub(super) fn image_size(processor: &Value) -> Option<ImageSize> {
     let side = |v: &Value| v.as_u64().and_then(|v| usize::try_from(v).ok());
     let size = processor.get("size")?;

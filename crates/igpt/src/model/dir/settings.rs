@@ -1,7 +1,7 @@
-//! `config.json`: Hugging Face's settings of an ImageGPT model as a [`ModelConfig`] and back.
+//! `config.json`: converts Hugging Face's settings of an ImageGPT model to a [`ModelConfig`] and back.
 //!
-//! A setting that changes the mathematics in a way igpt doesn't implement is refused by name, since ignoring it
-//! would give wrong likelihoods without a sign. A key that nobody knows is kept and written again.
+//! A setting that changes the mathematics in a way igpt doesn't implement is refused by name. Ignoring it would
+//! silently give wrong likelihoods. An unknown key is kept and written again.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::image::ImageSize;
 use crate::model::{ClassHead, MASK_PROB as DEFAULT_MASK_PROB, ModelConfig, Objective};
 use crate::{Error, Result};
 
-/// Settings with one implemented value each.
+/// Settings for which igpt implements a single value.
 const FIXED: [(&str, &str); 9] = [
     ("model_type", "\"imagegpt\""),
     ("activation_function", "\"quick_gelu\""),
@@ -24,7 +24,7 @@ const FIXED: [(&str, &str); 9] = [
     ("quantization_config", "null"),
 ];
 
-/// Sizes with their aliases and what transformers takes where they are missing.
+/// Sizes: key, alias, and transformers' default.
 const SIZES: [(&str, &str, usize); 5] = [
     ("vocab_size", "vocab_size", 513),
     ("n_positions", "max_position_embeddings", 1024),
@@ -33,7 +33,7 @@ const SIZES: [(&str, &str, usize); 5] = [
     ("n_head", "num_attention_heads", 8),
 ];
 
-/// Keys that igpt writes itself, so those read are dropped.
+/// Keys that igpt writes itself, so the values in the file are dropped.
 const OWN: [&str; 8] = [
     "architectures",
     "dtype",
@@ -45,15 +45,15 @@ const OWN: [&str; 8] = [
     "n_inner",
 ];
 
-/// transformers' name of a model with a classifier.
+/// transformers' architecture name of a model with a classifier.
 const CLASSIFIER: &str = "ImageGPTForImageClassification";
-/// igpt's own keys: what the network was trained to predict, the share of masked positions if it was masked ones, and the
-/// layer of a classifier that is not on the last.
+/// igpt's own keys: the objective, the mask probability of a masked model, and the layer of a classifier that does
+/// not read the last one.
 const OBJECTIVE: &str = "igpt_objective";
 const MASK_PROB: &str = "igpt_mask_prob";
 const CLASS_LAYER: &str = "igpt_class_layer";
 
-/// Keys of transformers that change nothing here: kept without a warning.
+/// Keys of transformers that have no effect here; kept without a warning.
 const NEUTRAL: [&str; 20] = [
     "initializer_range",
     "use_cache",
@@ -77,18 +77,18 @@ const NEUTRAL: [&str; 20] = [
     "_attn_implementation_autoset",
 ];
 
-/// No size of a model that exists comes near; products of two of these fit in 64 bits.
+/// Largest accepted size. No existing model comes near, and products of two of these fit in 64 bits.
 const LARGEST: usize = 1 << 24;
 
-/// The settings of `config.json`, before the image's sides and the biases are known.
+/// Settings of `config.json`, before the image's sides and the biases are known.
 pub(super) struct Settings {
-    /// `n_px` is a placeholder of 1 × `n_positions`; `biases` is false.
+    /// Configuration in which `n_px` is a placeholder of 1 × `n_positions` and `biases` is false.
     pub(super) config: ModelConfig,
-    /// Everything that igpt neither uses nor writes itself.
+    /// Keys that igpt neither uses nor writes itself.
     pub(super) extra: Map<String, Value>,
 }
 
-/// Reads `config.json`'s object. `path` is for the messages.
+/// Reads the object in `config.json`. `path` is for error messages.
 pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings> {
     let mut problems = Vec::new();
     for (key, only) in FIXED {
@@ -148,7 +148,7 @@ pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings
     });
     let architectures = map.get("architectures").and_then(Value::as_array);
     let classifies = architectures.is_some_and(|names| names.iter().any(|name| name == CLASSIFIER));
-    // transformers leaves its default of two labels out.
+    // transformers omits its default of two labels.
     let num_labels = map.get("id2label").and_then(Value::as_object).map_or(2, Map::len);
     let class_head = classifies.then_some(ClassHead { num_labels, layer });
     if !problems.is_empty() {
@@ -172,7 +172,7 @@ pub(super) fn parse(mut map: Map<String, Value>, path: &Path) -> Result<Settings
     Ok(Settings { config, extra: map })
 }
 
-/// `config.json`'s object for a model; `dtype` is the weights' type in torch's words.
+/// Returns the object in `config.json` for a model; `dtype` is torch's name of the weights' type.
 pub(super) fn to_json(config: &ModelConfig, extra: &Map<String, Value>, dtype: &str) -> Value {
     let n_inner = (config.n_inner != 4 * config.n_embd).then_some(config.n_inner);
     // The decimal digits of the f32, not of its f64 neighbour: 1e-5, as the official code writes it.
@@ -210,7 +210,7 @@ pub(super) fn to_json(config: &ModelConfig, extra: &Map<String, Value>, dtype: &
         map[CLASS_LAYER] = json!(head.layer);
     }
     if let Some(head) = config.class_head {
-        // Names that nobody gave; what is in `extra` comes on top.
+        // Default names of the classes; names in `extra` replace them.
         let name = |id: usize| (id.to_string(), json!(format!("LABEL_{id}")));
         map["id2label"] = Value::Object((0..head.num_labels).map(name).collect());
     }

@@ -1,5 +1,4 @@
-//! From a model directory's weight files to the arena and back: which files there are, which tensors they must
-//! hold, and the writing of `model.safetensors`.
+//! Weight files of a model directory: finding them, reading their tensors, and writing `model.safetensors`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -15,22 +14,22 @@ use crate::{Error, Result};
 
 /// Key of the palette's content hash in the safetensors metadata.
 pub(super) const PALETTE_KEY: &str = "igpt_palette";
-/// The output matrix of the generative model, which transformers' classifiers are saved without.
+/// Output matrix of the generative model; transformers saves classifiers without it.
 pub(super) const GENERATIVE_HEAD: &str = "lm_head.weight";
 
-/// The number format of saved weights.
+/// Number format of saved weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum SaveType {
-    /// Exact.
+    /// float32: exact.
     F32,
-    /// Half the size, rounded to nearest.
+    /// bfloat16: half the size, rounded to nearest.
     Bf16,
 }
 
 impl SaveType {
-    /// torch's word for it in `config.json`.
+    /// torch's name of the format in `config.json`.
     pub(super) fn torch(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -39,17 +38,18 @@ impl SaveType {
     }
 }
 
-/// All tensors that a directory's weight files hold.
+/// Catalogue of all tensors in a directory's weight files.
 pub(super) struct Catalogue {
-    /// The file that named them: weights or an index of shards.
+    /// File that lists the tensors: the weights or an index of shards.
     path: PathBuf,
     tensors: HashMap<String, Stored>,
-    /// The palette's hash, where igpt wrote the file.
+    /// Hash of the palette, if igpt wrote the file.
     pub(super) palette_hash: Option<String>,
 }
 
 impl Catalogue {
-    /// Reads the headers of the weight files in `dir`: safetensors before torch's, whole before sharded.
+    /// Reads the headers of the weight files in `dir`. safetensors files come before torch's, and whole files before
+    /// shards.
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let names =
             ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
@@ -106,10 +106,10 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Checks names and shapes against `config`'s network, reads everything, and settles `config.biases`: only
-    /// biases that are all zero can be left out. Gives the arena.
+    /// Checks names and shapes against `config`'s network, reads all weights, and sets `config.biases`. Only biases
+    /// that are all zero can be left out. Returns the weights.
     pub(super) fn load(&self, config: &mut ModelConfig) -> Result<Vec<f32>> {
-        // A layout is only made for as many blocks as the file may hold: a damaged config can't exhaust memory.
+        // The number of tensors in the file bounds the layout, so that a damaged config can't exhaust memory.
         if config.n_layer > self.tensors.len() {
             return Err(self.mismatch(format!(
                 "n_layer is {}, but there are {} tensors",
@@ -175,10 +175,10 @@ impl Catalogue {
     }
 }
 
-/// One tensor on its way into a file; converted when its turn comes, so that one is held at a time.
+/// One tensor on its way into a file. It is converted when it is written, so that only one is held at a time.
 struct Outgoing<'a> {
     tensor: &'a ParamTensor,
-    /// `None`: zeros.
+    /// Weights of the whole model; `None` for zeros.
     arena: Option<&'a [f32]>,
     dtype: SaveType,
 }
@@ -211,7 +211,8 @@ impl safetensors::View for Outgoing<'_> {
     }
 }
 
-/// Writes `arena` as safetensors. A model without biases gets zero ones, which transformers' layers always have.
+/// Writes `arena` as safetensors. A model without biases gets zero ones, because transformers' layers always have
+/// biases.
 pub(super) fn write(
     path: &Path,
     config: &ModelConfig,
@@ -228,6 +229,6 @@ pub(super) fn write(
         };
         (with_bias.name.clone(), outgoing)
     });
-    // transformers opens nothing without "format".
+    // transformers refuses a file without "format".
     header::write(path, &[("format", "pt"), (PALETTE_KEY, palette_hash)], &tensors.collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! What must not change a bit: the size of micro-batches, repetition, and what is computed again instead of kept.
+//! Claims that bits do not depend on the size of micro-batches, on repetition, or on activation checkpointing.
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, weights_of};
 use crate::device::{EngineOptions, FinetuneObjective, Precision, TrainOptions, Update};
@@ -9,12 +9,14 @@ use crate::testing::{batch_for, classifier, masked_network, random_weights, tiny
 const UPDATES: [(Precision, Update); 4] =
     [(Precision::F32, ADAM), (Precision::Bf16, ADAM), (Precision::F32, MUON), (Precision::Bf16, MUON)];
 
-/// In both formats with both optimizers.
+/// Checks that training's bits do not depend on micro-batches or activation checkpointing.
+///
+/// It covers both number formats with both optimizers.
 pub fn bits_do_not_depend_on_micro_batches_or_recomputation(subject: &Subject<'_>) {
     check(subject, tiny_network(), FinetuneObjective::default(), &UPDATES);
 }
 
-/// Images of several tiles, and of an odd number of tokens.
+/// Checks the same bits for images of several tiles and of an odd number of tokens.
 pub fn bits_of_larger_images_do_not_depend_on_those_either(subject: &Subject<'_>) {
     for side in [24, 17] {
         let large = ModelConfig { n_px: ImageSize::square(side), n_layer: 1, ..tiny_network() };
@@ -22,7 +24,7 @@ pub fn bits_of_larger_images_do_not_depend_on_those_either(subject: &Subject<'_>
     }
 }
 
-/// The masked objective, a classifier beside pixels and instead of them, frozen blocks.
+/// Checks the same bits for the masked objective, for a classifier with and without pixels, and for frozen blocks.
 pub fn bits_of_masked_and_joint_training_do_not_depend_on_those_either(subject: &Subject<'_>) {
     let updates = [UPDATES[0], UPDATES[3]];
     let fine_tuning =
@@ -62,7 +64,7 @@ fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FinetuneObjec
     }
 }
 
-/// Calls with one image each add up to the bits of one call with all.
+/// Checks that calls with one image each add up to the bits of one call with all images.
 pub fn a_batch_in_several_calls_has_the_gradient_of_one(subject: &Subject<'_>) {
     for network in [tiny_network(), classifier(masked_network(), 1)] {
         for precision in [Precision::F32, Precision::Bf16] {
@@ -84,7 +86,8 @@ pub fn a_batch_in_several_calls_has_the_gradient_of_one(subject: &Subject<'_>) {
     }
 }
 
-/// Of every result of a forward pass, too, and apart from what stands beside an image.
+/// Checks that every result of a forward pass repeats bit by bit, whatever the micro-batch and the neighbouring
+/// images.
 pub fn forward_passes_repeat_and_do_not_depend_on_micro_batches_or_neighbours(subject: &Subject<'_>) {
     let network = classifier(tiny_network(), 1);
     let (weights, batch) = (random_weights(&network), batch_for(&network, 5));

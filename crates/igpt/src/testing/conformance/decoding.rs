@@ -1,4 +1,4 @@
-//! Decoders beside the forward pass.
+//! Claims about decoders, compared with the forward pass.
 
 use super::{ADAM, Subject};
 use crate::data::Batch;
@@ -7,7 +7,7 @@ use crate::image::ImageSize;
 use crate::model::ModelConfig;
 use crate::testing::{random_batch, random_weights, tiny_network};
 
-/// The formats that decoders are examined in, each with its tolerance.
+/// Returns the formats that decoders are tested in, each with its tolerance.
 fn formats(subject: &Subject<'_>) -> Vec<(Precision, bool, f64)> {
     let [f32, bf16, int8] = subject.budget.decoding;
     let mut all = vec![(Precision::F32, false, f32), (Precision::Bf16, false, bf16)];
@@ -23,7 +23,7 @@ fn open(subject: &Subject<'_>, network: &ModelConfig, precision: Precision, int8
     subject.open(network, &random_weights(network), &options)
 }
 
-/// From nothing and from given tokens, together with another row.
+/// Checks that a decoder's logits match the forward pass, from nothing and from given tokens next to another row.
 pub fn a_decoder_matches_the_full_forward_pass(subject: &Subject<'_>) {
     for (network, given) in [(tiny_network(), 13), (ModelConfig::new(ImageSize::square(8), 16, 64, 2, 2), 32)] {
         let batch = random_batch(&network, 2);
@@ -53,9 +53,9 @@ pub fn a_decoder_matches_the_full_forward_pass(subject: &Subject<'_>) {
     }
 }
 
-/// From no token to all but one, in a row that was at another image before.
+/// Checks that prefill matches the forward pass at every length, in a row that held another image before.
 pub fn prefill_matches_the_full_forward_pass_at_every_length(subject: &Subject<'_>) {
-    // More tokens than an engine handles at once of a cache or a tile.
+    // More tokens than an engine processes at once in a cache block or a tile.
     let network = ModelConfig { n_px: ImageSize { height: 17, width: 9 }, ..tiny_network() };
     let (n_ctx, n_vocab) = (network.n_ctx(), network.n_vocab);
     let batch = random_batch(&network, 1);
@@ -84,7 +84,7 @@ fn relative_error(got: &[f32], want: &[f32]) -> f64 {
     (difference / want.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
 }
 
-/// Neither on how many there are, nor on which are fed with it, nor on their order.
+/// Checks that a row's logits do not depend on the other rows: their number, their inputs or their order.
 pub fn a_row_does_not_depend_on_its_neighbours(subject: &Subject<'_>) {
     let network = tiny_network();
     let image = random_batch(&network, 1);
@@ -100,7 +100,7 @@ pub fn a_row_does_not_depend_on_its_neighbours(subject: &Subject<'_>) {
             let mut place = 0;
             for t in 0..20 {
                 let token = |row: usize| if row == mine { image.image(0)[t] } else { (row + t) as u16 };
-                // Every third time without some of the others, every second the other way round.
+                // Every third step without some of the others, every second step in reverse order.
                 let fed = |row: &usize| *row == mine || t % 3 != 0 || row.is_multiple_of(2);
                 let mut inputs: Vec<_> = (0..rows).filter(fed).map(|row| (row, token(row))).collect();
                 if t % 2 == 1 {
@@ -118,7 +118,7 @@ pub fn a_row_does_not_depend_on_its_neighbours(subject: &Subject<'_>) {
     }
 }
 
-/// Over a row that was at another pixel of another image.
+/// Checks that a copied row goes on with the original's bits, over a row that was at another pixel of another image.
 pub fn a_copied_row_goes_on_to_the_bits_of_the_original(subject: &Subject<'_>) {
     let network = tiny_network();
     let (batch, n_vocab) = (random_batch(&network, 2), network.n_vocab);
@@ -137,7 +137,7 @@ pub fn a_copied_row_goes_on_to_the_bits_of_the_original(subject: &Subject<'_>) {
     }
 }
 
-/// As often as one likes, whatever the row was before.
+/// Checks that a restarted row forgets its image, after any number of restarts and whatever the row held before.
 pub fn a_row_that_is_started_anew_forgets_its_image(subject: &Subject<'_>) {
     let network = tiny_network();
     let (batch, n_vocab) = (random_batch(&network, 2), network.n_vocab);
@@ -155,7 +155,7 @@ pub fn a_row_that_is_started_anew_forgets_its_image(subject: &Subject<'_>) {
     }
 }
 
-/// While its engine is trained on, or gone.
+/// Checks that a decoder keeps its weights while its engine is trained on, or gone.
 pub fn a_decoder_keeps_the_weights_it_was_made_with(subject: &Subject<'_>) {
     let network = tiny_network();
     for int8 in [false, true].into_iter().filter(|int8| subject.int8 || !int8) {
@@ -178,7 +178,7 @@ pub fn a_decoder_keeps_the_weights_it_was_made_with(subject: &Subject<'_>) {
     }
 }
 
-/// They change the logits, or nothing would be won by them.
+/// Checks that 8-bit weights are used if they are requested: the logits change.
 pub fn eight_bits_are_used_where_they_are_asked_for(subject: &Subject<'_>) {
     if !subject.int8 {
         return;
@@ -193,7 +193,7 @@ pub fn eight_bits_are_used_where_they_are_asked_for(subject: &Subject<'_>) {
     assert_ne!(logits(false), logits(true));
 }
 
-/// An engine says before whether it has decoders.
+/// Checks that an engine has decoders exactly if [`Engine::draws`](crate::device::Engine::draws) says so.
 pub fn an_engine_has_decoders_exactly_if_it_says_so(subject: &Subject<'_>) {
     let network = tiny_network();
     assert!(open(subject, &network, Precision::F32, false).draws(), "no decoder of a usual engine");

@@ -1,11 +1,11 @@
-//! Features of layers, and how they are pooled.
+//! Claims about features of layers and their pooling.
 
 use super::Subject;
 use crate::device::{Engine, EngineOptions, Pooling, Precision};
 use crate::model::Objective;
 use crate::testing::{masked_network, random_batch, random_weights, tiny_network};
 
-/// In whatever order, and as often as they are asked for.
+/// Checks that a layer's features do not depend on the other layers in the call, their order or repetitions.
 pub fn features_of_a_layer_do_not_depend_on_the_others_asked_for(subject: &Subject<'_>) {
     for network in [tiny_network(), masked_network()] {
         for precision in [Precision::F32, Precision::Bf16] {
@@ -35,7 +35,7 @@ pub fn features_of_a_layer_do_not_depend_on_the_others_asked_for(subject: &Subje
     }
 }
 
-/// Mean, largest and last.
+/// Checks that pooled features (mean, max and last) are the features of all positions, pooled.
 pub fn pooled_features_are_those_of_all_positions_pooled(subject: &Subject<'_>) {
     for network in [tiny_network(), masked_network()] {
         let options = EngineOptions { micro_batch: 2, ..subject.options(Precision::F32) };
@@ -63,7 +63,8 @@ pub fn pooled_features_are_those_of_all_positions_pooled(subject: &Subject<'_>) 
     }
 }
 
-/// The first position of a model that predicts the next pixel has seen sos alone.
+/// Checks that a position's features depend on what it sees; the first position of an autoregressive model sees only
+/// sos.
 pub fn features_of_a_position_depend_on_what_it_sees(subject: &Subject<'_>) {
     for network in [tiny_network(), masked_network()] {
         let batch = random_batch(&network, 2);
@@ -74,7 +75,7 @@ pub fn features_of_a_position_depend_on_what_it_sees(subject: &Subject<'_>) {
     }
 }
 
-/// Features of the last layer at each image's first position.
+/// Returns the features of the last layer at each image's first position.
 fn first_positions(engine: &mut dyn Engine, batch: &crate::data::Batch) -> Vec<f32> {
     let values = batch.n_ctx() * engine.config().n_embd;
     let mut out = vec![0.0; batch.images() * values];

@@ -1,4 +1,4 @@
-//! Gradients are slopes of the loss.
+//! Claims that gradients are slopes of the loss.
 
 use super::{Subject, expect_equal, gradients, tensors_of, weights_of};
 use crate::device::{FinetuneObjective, Precision, TrainOptions};
@@ -6,17 +6,17 @@ use crate::model::ModelConfig;
 use crate::rng::{Purpose, Rng};
 use crate::testing::{batch_for, classifier, masked_network, random_weights, tiny_network};
 
-/// Along some direction for each tensor.
+/// Checks gradients of pixels against central differences, along some direction for each tensor.
 pub fn gradients_match_central_differences(subject: &Subject<'_>) {
     check(subject, tiny_network(), FinetuneObjective::default());
 }
 
-/// The same of the masked objective.
+/// Checks gradients of the masked objective against central differences.
 pub fn gradients_of_masked_inputs_match_central_differences(subject: &Subject<'_>) {
     check(subject, masked_network(), FinetuneObjective::default());
 }
 
-/// The same of pixels and classes together, on every layer, and of classes alone.
+/// Checks gradients of pixels and classes together, on every layer, and of classes alone.
 pub fn gradients_of_the_joint_loss_match_central_differences(subject: &Subject<'_>) {
     for layer in 0..3 {
         let fine_tuning = FinetuneObjective { generative_weight: 0.02, ..FinetuneObjective::default() };
@@ -26,7 +26,7 @@ pub fn gradients_of_the_joint_loss_match_central_differences(subject: &Subject<'
     check(subject, classifier(masked_network(), 1), classes_alone);
 }
 
-/// Of classes with smoothed labels, and the loss is the one that training reports.
+/// Checks gradients of smoothed labels; the loss is the one that training reports.
 pub fn gradients_of_smoothed_labels_match_central_differences(subject: &Subject<'_>) {
     for (generative_weight, layer) in [(0.02, 2), (0.0, 1)] {
         let fine_tuning = FinetuneObjective { generative_weight, label_smoothing: 0.3, ..FinetuneObjective::default() };
@@ -34,7 +34,7 @@ pub fn gradients_of_smoothed_labels_match_central_differences(subject: &Subject<
     }
 }
 
-/// Frozen blocks, and the embeddings with them, have no gradient; those above have all of theirs.
+/// Checks that frozen blocks and the embeddings have no gradient, and that other gradients match central differences.
 pub fn gradients_of_frozen_blocks_are_zero_and_others_match_central_differences(subject: &Subject<'_>) {
     for frozen_blocks in 1..3 {
         let fine_tuning = FinetuneObjective { generative_weight: 0.02, frozen_blocks, ..FinetuneObjective::default() };
@@ -62,7 +62,7 @@ fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FinetuneObjec
             assert!(gradient[tensor.range()].iter().all(|g| *g == 0.0), "{name} is frozen, but has a gradient");
             continue;
         }
-        // Along the gradient's signs mixed with chance the slope is large, so that rounding matters little.
+        // Along the gradient's signs mixed with random ones the slope is large, so that rounding matters little.
         let mut rng = Rng::new(1, Purpose::Sample, index as u64, 0);
         let direction: Vec<(usize, f32)> = tensor
             .range()
@@ -83,13 +83,13 @@ fn check(subject: &Subject<'_>, network: ModelConfig, fine_tuning: FinetuneObjec
     expect_equal(&network, &weights_of(&*engine), &weights, "weights after a pass without a step");
 }
 
-/// Whether a tensor is among the first blocks, or an embedding where any are frozen.
+/// Whether a tensor is frozen: in one of the first blocks, or an embedding if any blocks are frozen.
 pub(super) fn is_frozen(name: &str, frozen_blocks: usize) -> bool {
     let below = (0..frozen_blocks).any(|l| name.starts_with(&format!("transformer.h.{l}.")));
     below || frozen_blocks > 0 && (name.contains("wte") || name.contains("wpe"))
 }
 
-/// Gradients add up until a step is taken.
+/// Checks that gradients accumulate over passes until a step clears them.
 pub fn passes_add_to_the_gradient_and_a_step_clears_it(subject: &Subject<'_>) {
     let network = tiny_network();
     let batch = batch_for(&network, 2);

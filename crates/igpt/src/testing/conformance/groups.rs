@@ -1,4 +1,4 @@
-//! Gradient groups, the binary tree that sums them, and the parts of a gradient that are final early (buckets).
+//! Claims about gradient groups, the binary tree that sums them, and gradient buckets, which are final early.
 
 use std::ops::Range;
 
@@ -11,10 +11,12 @@ use crate::{Error, Result};
 
 const SCALE: f32 = 0.01;
 
-/// Images of each group in these claims.
+/// Number of images of each group in these claims.
 const IMAGES: usize = 2;
 
-/// For one more step's gradient, too: nothing waits from the step before.
+/// Checks that a batch in groups has the gradient of its binary tree, in the next step, too.
+///
+/// No sums may be left from the step before.
 pub fn a_batch_in_groups_has_the_gradient_of_its_binary_tree(subject: &Subject<'_>) {
     for (network, precision) in [(tiny_network(), Precision::F32), (classifier(tiny_network(), 1), Precision::Bf16)] {
         for groups in [2, 4] {
@@ -32,7 +34,7 @@ pub fn a_batch_in_groups_has_the_gradient_of_its_binary_tree(subject: &Subject<'
                         engine.end_group().unwrap();
                     }
                     expect_equal(&network, &gradients(&mut *engine), &expected, &what);
-                    // The weights stay, so that the second gradient is the first.
+                    // The weights stay, so that the second gradient equals the first.
                     engine.step(&still(&*engine)).unwrap();
                 }
             }
@@ -40,7 +42,7 @@ pub fn a_batch_in_groups_has_the_gradient_of_its_binary_tree(subject: &Subject<'
     }
 }
 
-/// The whole batch's after the last group.
+/// Checks that the squared norm is the group's, and the whole batch's after the last group.
 pub fn the_squared_norm_is_that_of_the_group_and_at_the_end_that_of_the_batch(subject: &Subject<'_>) {
     let network = tiny_network();
     let groups = alone(subject, &network, Precision::F32, 2);
@@ -60,7 +62,9 @@ pub fn the_squared_norm_is_that_of_the_group_and_at_the_end_that_of_the_batch(su
     near(norm as f64, whole.sqrt(), "the norm that a step returns");
 }
 
-/// With none, one or three groups before it, and whatever is trained.
+/// Checks that buckets cover the gradient once, with its final values.
+///
+/// The cases have no, one or three groups before the last, and train different parts.
 pub fn buckets_cover_the_gradient_once_with_the_values_that_stay(subject: &Subject<'_>) {
     let classified = classifier(tiny_network(), 1);
     let frozen = FinetuneObjective { frozen_blocks: 1, ..FinetuneObjective::default() };
@@ -91,7 +95,7 @@ pub fn buckets_cover_the_gradient_once_with_the_values_that_stay(subject: &Subje
         let expected = gradients(&mut *plain);
         expect_equal(&network, &gradients(&mut *telling), &expected, "the gradient whose parts were told");
         cover(&buckets);
-        // What was told is what is there: it survives the gradient's erasure.
+        // What was reported is final: it survives when the gradient is overwritten.
         let len = buckets.iter().map(|(range, _)| range.end).max().unwrap();
         telling.copy_gradient_in(0..len, &vec![0.0; len]).unwrap();
         assert!(gradients(&mut *telling).iter().all(|g| *g == 0.0), "the buckets leave out a part of the gradient");
@@ -102,7 +106,7 @@ pub fn buckets_cover_the_gradient_once_with_the_values_that_stay(subject: &Subje
     }
 }
 
-/// Ranks sum bucket by bucket, so they must come alike on all, whatever their images.
+/// Checks that buckets do not depend on images or micro-batches, since ranks sum bucket by bucket.
 pub fn buckets_do_not_depend_on_images_or_micro_batches(subject: &Subject<'_>) {
     let network = tiny_network();
     let ranges = |images, micro_batch| {
@@ -113,7 +117,7 @@ pub fn buckets_do_not_depend_on_images_or_micro_batches(subject: &Subject<'_>) {
     assert_eq!(ranges(3, 1), ranges(4, 4));
 }
 
-/// And the engine goes on.
+/// Checks that an error of the gradient-ready hook is returned, and that the engine goes on.
 pub fn an_error_of_the_one_who_is_told_is_passed_on(subject: &Subject<'_>) {
     let network = tiny_network();
     let mut engine = open(subject, &network, Precision::F32, 2, 0);
@@ -126,7 +130,9 @@ pub fn an_error_of_the_one_who_is_told_is_passed_on(subject: &Subject<'_>) {
     assert!(message.contains("the other rank is gone") && calls == 1, "{calls} calls: {message}");
 }
 
-/// Each of two ranks computes half the groups; their sum is the upper part of the tree.
+/// Checks that two ranks with half the groups each sum up to one engine's bits.
+///
+/// The sum of the two ranks is the upper part of the tree.
 pub fn ranks_sum_their_groups_to_the_bits_of_one_engine(subject: &Subject<'_>) {
     let network = tiny_network();
     for (precision, update) in [(Precision::F32, ADAM), (Precision::Bf16, MUON)] {
@@ -163,7 +169,7 @@ pub fn ranks_sum_their_groups_to_the_bits_of_one_engine(subject: &Subject<'_>) {
     }
 }
 
-/// Where there is one group its end changes nothing.
+/// Checks that the end of a single group changes nothing.
 pub fn the_end_of_the_only_group_changes_nothing(subject: &Subject<'_>) {
     let network = tiny_network();
     let mut engine = open(subject, &network, Precision::F32, 1, 0);
@@ -189,7 +195,7 @@ fn group_of(network: &ModelConfig, groups: usize, group: usize) -> Batch {
     batch_for(network, groups * IMAGES).slice(group * IMAGES..(group + 1) * IMAGES)
 }
 
-/// The gradient of each group, by an engine without groups.
+/// Returns the gradient of each group, from an engine without groups.
 fn alone(subject: &Subject<'_>, network: &ModelConfig, precision: Precision, groups: usize) -> Vec<Vec<f32>> {
     let of_group = |group| {
         let mut engine = open(subject, network, precision, 1, 0);
@@ -199,7 +205,7 @@ fn alone(subject: &Subject<'_>, network: &ModelConfig, precision: Precision, gro
     (0..groups).map(of_group).collect()
 }
 
-/// The sum of gradients in pairs, the sums in pairs, and so on.
+/// Sums gradients in pairs, the sums in pairs, and so on.
 fn tree(gradients: &[Vec<f32>]) -> Vec<f32> {
     if let [one] = gradients {
         return one.clone();
@@ -208,7 +214,7 @@ fn tree(gradients: &[Vec<f32>]) -> Vec<f32> {
     tree(left).iter().zip(tree(right)).map(|(left, right)| left + right).collect()
 }
 
-/// A step that leaves the weights alone.
+/// Returns a step that leaves the weights unchanged.
 fn still(engine: &dyn TrainEngine) -> crate::device::Update {
     assert_eq!(engine.optimizer(), ADAM.optimizer());
     let mut still = ADAM;
@@ -216,14 +222,14 @@ fn still(engine: &dyn TrainEngine) -> crate::device::Update {
     still
 }
 
-/// A bucket's place and values.
+/// A bucket's range and values.
 pub(super) type Told = (Range<usize>, Vec<f32>);
 
-/// Runs the last micro-batch and gives its losses and the buckets in the order of their coming.
+/// Runs the last micro-batch; returns its losses and the buckets in the order of their arrival.
 pub(super) fn told(engine: &mut dyn TrainEngine, batch: &Batch) -> (crate::device::LossSum, Vec<Told>) {
     let mut buckets = Vec::new();
     let found = engine.accumulate_last(batch, SCALE, &mut |bucket| -> Result<()> {
-        // Values come behind what is there.
+        // Values are appended to what is there.
         let mut values = vec![7.0];
         bucket.copy_to_host(&mut values)?;
         assert_eq!((values[0], values.len()), (7.0, bucket.range().len() + 1), "values of {:?}", bucket.range());
@@ -233,7 +239,7 @@ pub(super) fn told(engine: &mut dyn TrainEngine, batch: &Batch) -> (crate::devic
     (found.unwrap(), buckets)
 }
 
-/// Panics unless the buckets cover all places from 0 on once.
+/// Panics unless the buckets cover all places from 0 on exactly once.
 fn cover(buckets: &[Told]) {
     let mut ranges: Vec<_> = buckets.iter().map(|(range, _)| range.clone()).collect();
     ranges.sort_by_key(|range| range.start);

@@ -1,11 +1,12 @@
-//! The list of all claims.
+//! List of all claims.
 
 use super::{
     Claim, bits, decoding, features, goldens, gradients, groups, objectives, refusals, shares, state, updates,
 };
 
-/// Hands all claims to the macro that is named, as `file: claim, claim, …; file: …;` of this module's files: so that a
-/// test file makes a `#[test]` of each.
+/// Passes all claims of the conformance suite to the macro `$to`, for example to make a `#[test]` of each.
+///
+/// The format is `file: claim, claim, …; file: …;` with this module's files.
 ///
 /// ```
 /// macro_rules! count {
@@ -105,7 +106,7 @@ macro_rules! list {
     };
 }
 
-/// Every claim with its name, `file::claim`.
+/// Returns every claim of the conformance suite with its name, `file::claim`.
 pub fn claims() -> &'static [(&'static str, Claim)] {
     conformance_claims!(list)
 }

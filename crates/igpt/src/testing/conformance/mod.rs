@@ -1,7 +1,8 @@
-//! What every [`Backend`](crate::device::Backend) has to fulfil, as claims that panic where they don't hold.
+//! Conformance suite: claims that every [`Backend`](crate::device::Backend) has to fulfil, which panic if they don't
+//! hold.
 //!
-//! The claims know a backend by its seam alone: values by name and shape, gradients by bucket. Those about bits compare a
-//! backend with itself; those with a tolerance take it from the subject's [`Budget`].
+//! The claims use a backend through its public interface only: values by name and shape, gradients by bucket. Claims
+//! about bits compare a backend with itself. Claims with a tolerance take it from the subject's [`Budget`].
 
 mod budget;
 mod list;

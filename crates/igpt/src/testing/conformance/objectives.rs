@@ -1,4 +1,4 @@
-//! What a forward pass sees and scores: the next pixel, masked pixels, classes.
+//! Claims about what a forward pass sees and scores: the next pixel, masked pixels, classes.
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, weights_of};
 use crate::data::Batch;
@@ -6,7 +6,7 @@ use crate::device::{Engine, EngineOptions, FinetuneObjective, Precision, TrainOp
 use crate::model::{Initialization, ModelConfig, initial_weights};
 use crate::testing::{batch_for, classifier, masked_network, random_batch, random_weights, tiny_network};
 
-/// And changes those of all pixels behind it.
+/// Checks causality: a changed pixel changes the logits of later pixels only.
 pub fn changing_a_pixel_leaves_the_logits_up_to_it_alone(subject: &Subject<'_>) {
     let network = tiny_network();
     let (n_ctx, n_vocab) = (network.n_ctx(), network.n_vocab);
@@ -25,7 +25,7 @@ pub fn changing_a_pixel_leaves_the_logits_up_to_it_alone(subject: &Subject<'_>) 
     }
 }
 
-/// Each colour is as likely to it as the others.
+/// Checks that in an untrained model all colours are equally likely.
 pub fn a_fresh_model_knows_nothing(subject: &Subject<'_>) {
     let network = tiny_network();
     let weights = initial_weights(&network, Initialization::Paper, 0);
@@ -34,7 +34,7 @@ pub fn a_fresh_model_knows_nothing(subject: &Subject<'_>) {
     assert!((loss - (61f64).ln()).abs() < 1e-6, "a loss of {loss} instead of ln 61");
 }
 
-/// Those of evaluation and of a training pass are the same.
+/// Checks that the nats of pixels sum to an image's nats, in evaluation and in training.
 pub fn pixel_nats_sum_to_the_images_nats(subject: &Subject<'_>) {
     let network = tiny_network();
     for precision in [Precision::F32, Precision::Bf16] {
@@ -52,7 +52,7 @@ pub fn pixel_nats_sum_to_the_images_nats(subject: &Subject<'_>) {
     }
 }
 
-/// A model of masked pixels sees all positions but those.
+/// Checks that a masked model sees all positions but the masked ones.
 pub fn what_is_masked_is_not_seen_and_everything_else_is(subject: &Subject<'_>) {
     let network = masked_network();
     let mut engine = subject.open(&network, &random_weights(&network), &subject.options(Precision::F32));
@@ -71,12 +71,12 @@ pub fn what_is_masked_is_not_seen_and_everything_else_is(subject: &Subject<'_>) 
     assert_ne!(first(&seen), hidden, "a mask changes nothing");
 }
 
-/// Nothing where none is masked.
+/// Checks that a masked loss is the mean over the masked positions times the tokens, and 0 without masked positions.
 pub fn a_masked_loss_is_the_mean_over_the_masked_positions_times_the_tokens(subject: &Subject<'_>) {
     let network = masked_network();
     let mut engine = subject.train(&network, &random_weights(&network), &subject.training(Precision::F32));
     let (n_ctx, n_vocab) = (network.n_ctx(), network.n_vocab);
-    // None of the first image's positions, three of the second's.
+    // None of the first image's positions and three of the second's are masked.
     let mut at = vec![false; 2 * n_ctx];
     [5, 6, 70].iter().for_each(|t| at[n_ctx + t] = true);
     let batch = random_batch(&network, 2).with_masks(at);
@@ -93,7 +93,7 @@ pub fn a_masked_loss_is_the_mean_over_the_masked_positions_times_the_tokens(subj
     assert!(gradients(&mut *engine).iter().all(|g| g.is_finite()), "a gradient that is no number");
 }
 
-/// Cross-entropy of the logits of classes, and the likeliest of them.
+/// Checks that the loss of classes is the cross-entropy of their logits, and the prediction the likeliest class.
 pub fn nats_of_classes_are_those_of_their_logits(subject: &Subject<'_>) {
     for network in [classifier(tiny_network(), 0), classifier(tiny_network(), 2), classifier(masked_network(), 1)] {
         let batch = batch_for(&network, 6);
@@ -116,7 +116,10 @@ pub fn nats_of_classes_are_those_of_their_logits(subject: &Subject<'_>) {
     }
 }
 
-/// (1 - s) × the nats of the label + s × the mean nats of all classes (torch.nn.CrossEntropyLoss's label smoothing).
+/// Checks that label smoothing changes the loss in training only.
+///
+/// The smoothed loss is (1 - s) × the nats of the label + s × the mean nats of all classes
+/// (torch.nn.CrossEntropyLoss's label smoothing).
 pub fn smoothed_labels_count_in_training_alone(subject: &Subject<'_>) {
     let network = classifier(tiny_network(), 2);
     let batch = batch_for(&network, 6);
@@ -137,9 +140,9 @@ pub fn smoothed_labels_count_in_training_alone(subject: &Subject<'_>) {
     }
 }
 
-/// Of losses, gradients and steps, whatever is frozen.
+/// Checks that the shorter pass without a generative loss has the same losses, gradients and steps as the whole pass.
 pub fn without_a_generative_loss_the_shorter_pass_gives_what_the_whole_one_gives(subject: &Subject<'_>) {
-    // The smallest weight there is: times the scale it is zero, but no reason to leave anything out.
+    // The smallest positive weight: times the scale it is zero, but no part of the pass is skipped for it.
     let whole = f32::from_bits(1);
     for (network, frozen_blocks) in [
         (classifier(tiny_network(), 2), 0),

@@ -1,4 +1,4 @@
-//! What can't be done is an error that says why, never a panic, and leaves the engine as it was.
+//! Claims that invalid requests are errors with a reason, never panics, and leave the engine unchanged.
 
 use super::{ADAM, MUON, Subject, expect_equal, gradients, tensors_of, weights_of};
 use crate::Result;
@@ -25,7 +25,10 @@ fn train(subject: &Subject<'_>, network: &ModelConfig) -> Box<dyn TrainEngine> {
     subject.train(network, &random_weights(network), &subject.training(Precision::F32))
 }
 
-/// Another number of weights, sizes that don't fit together, too many frozen blocks, groups that make no tree.
+/// Checks that engines refuse invalid options and weights, with the reason.
+///
+/// The cases are a wrong number of weights, sizes that don't fit together, too many frozen blocks, and groups that
+/// make no tree.
 pub fn what_can_not_be_opened_is_refused_with_the_reason(subject: &Subject<'_>) {
     let network = tiny_network();
     let weights = random_weights(&network);
@@ -52,7 +55,7 @@ pub fn what_can_not_be_opened_is_refused_with_the_reason(subject: &Subject<'_>) 
     }
 }
 
-/// Images of another size, colours that are not in the palette, masks, labels.
+/// Checks that every pass refuses batches that do not fit: image size, colours, masks, labels.
 pub fn batches_that_do_not_fit_are_refused_by_every_pass(subject: &Subject<'_>) {
     let (plain, masked, classes) = (tiny_network(), masked_network(), classifier(tiny_network(), 1));
     let n_ctx = plain.n_ctx();
@@ -61,7 +64,7 @@ pub fn batches_that_do_not_fit_are_refused_by_every_pass(subject: &Subject<'_>) 
         tokens[at] = 61;
         Batch::new(tokens, n_ctx)
     };
-    // A training pass refuses a label even where the pass before it was good.
+    // A training pass refuses a label even if the images before it were good.
     let late = random_batch(&plain, 3).with_labels(vec![1, 2, 5]);
     for (network, batch, parts) in [
         (&plain, Batch::new(vec![0; 10], 10), ["10 tokens", "8×9"]),
@@ -78,7 +81,7 @@ pub fn batches_that_do_not_fit_are_refused_by_every_pass(subject: &Subject<'_>) 
         refused(engine.evaluate(&batch), &parts);
         refused(engine.accumulate(&batch, 1.0), &parts);
         refused(engine.accumulate_last(&batch, 1.0, &mut |_| Ok(())), &parts);
-        // What scores nothing needs neither masks nor labels.
+        // Calls that score nothing need neither masks nor labels.
         if parts[1] == "without masked inputs" || parts[1] == "5 classes" {
             continue;
         }
@@ -90,7 +93,7 @@ pub fn batches_that_do_not_fit_are_refused_by_every_pass(subject: &Subject<'_>) 
     }
 }
 
-/// So that a caller who mends the batch goes on.
+/// Checks that a refused batch leaves the gradient unchanged, so that the caller can go on with a corrected batch.
 pub fn a_refused_batch_leaves_the_gradient_alone(subject: &Subject<'_>) {
     let network = tiny_network();
     let mut engine = train(subject, &network);
@@ -103,7 +106,7 @@ pub fn a_refused_batch_leaves_the_gradient_alone(subject: &Subject<'_>) {
     expect_equal(&network, &gradients(&mut *engine), &before, "the gradient behind a refused batch");
 }
 
-/// Too short and too long alike, and for whatever is written there.
+/// Checks that every call refuses an output buffer that is too short or too long.
 pub fn room_of_another_size_is_refused(subject: &Subject<'_>) {
     let network = classifier(tiny_network(), 1);
     let mut engine = open(subject, &network);
@@ -132,7 +135,7 @@ pub fn room_of_another_size_is_refused(subject: &Subject<'_>) {
     }
 }
 
-/// Each says what it is that there isn't.
+/// Checks that layers and tensors that don't exist are refused by name.
 pub fn layers_and_tensors_that_are_not_there_are_refused_by_name(subject: &Subject<'_>) {
     let network = tiny_network();
     let mut engine = train(subject, &network);
@@ -148,7 +151,7 @@ pub fn layers_and_tensors_that_are_not_there_are_refused_by_name(subject: &Subje
     }
 }
 
-/// Of a masked model, of one without a classifier.
+/// Checks that a masked model, or one without a classifier, refuses what it cannot do.
 pub fn what_a_model_can_not_do_is_refused_with_the_reason(subject: &Subject<'_>) {
     let network = masked_network();
     let mut engine = train(subject, &network);
@@ -160,7 +163,7 @@ pub fn what_a_model_can_not_do_is_refused_with_the_reason(subject: &Subject<'_>)
     refused(open(subject, &tiny_network()).class_logits(&plain, &mut [0.0; 5]), &["no classifier", "igpt finetune"]);
 }
 
-/// And the weights stay.
+/// Checks that a step of another optimizer is refused by name, and that the weights stay.
 pub fn a_step_of_another_optimizer_is_refused_by_name(subject: &Subject<'_>) {
     let network = tiny_network();
     for (own, other, names) in [(ADAM, MUON, ["muon", "adam"]), (MUON, ADAM, ["adam", "muon"])] {
@@ -176,7 +179,8 @@ pub fn a_step_of_another_optimizer_is_refused_by_name(subject: &Subject<'_>) {
     }
 }
 
-/// Values of the host that replace a part of the gradient or the other ranks' weights.
+/// Checks that values of a wrong number are refused in place of a part of the gradient or of the other ranks'
+/// weights.
 pub fn values_of_another_number_are_refused(subject: &Subject<'_>) {
     let network = tiny_network();
     let mut engine = train(subject, &network);
@@ -197,7 +201,7 @@ pub fn values_of_another_number_are_refused(subject: &Subject<'_>) {
     expect_equal(&network, &weights_of(&*engine), &random_weights(&network), "weights behind refused values");
 }
 
-/// Rows, tokens, order and room; and the rows go on as if nothing had been.
+/// Checks that a decoder refuses invalid rows, tokens, order and buffers, and that its rows go on unchanged.
 pub fn a_decoder_refuses_what_makes_no_image(subject: &Subject<'_>) {
     let network = tiny_network();
     let (n_ctx, n_vocab) = (network.n_ctx(), network.n_vocab);
@@ -213,7 +217,7 @@ pub fn a_decoder_refuses_what_makes_no_image(subject: &Subject<'_>) {
     decoder.start(0, &image[..5], &mut logits[..one]).unwrap();
     refused(decoder.step(&[(0, 1), (1, 1)], &mut logits), &["row 1"]);
     decoder.start(1, &image[..9], &mut logits[..one]).unwrap();
-    // Rows that are not there, or twice.
+    // Rows that don't exist, or appear twice.
     refused(decoder.start(2, &[], &mut logits[..one]), &["row 2"]);
     refused(decoder.step(&[(2, 1)], &mut logits[..one]), &["row 2"]);
     refused(decoder.copy(0, 2), &["row 2"]);
@@ -226,7 +230,7 @@ pub fn a_decoder_refuses_what_makes_no_image(subject: &Subject<'_>) {
         let count = given.to_string();
         refused(decoder.start(0, &vec![0; given], &mut logits[..one]), &[&count, "72"]);
     }
-    // Room.
+    // Output buffers of a wrong size.
     for len in [0, one - 1, one + 1, two] {
         let mut room = vec![0.0; len];
         refused(decoder.start(0, &image[..5], &mut room), &[&len.to_string(), "61"]);
@@ -235,7 +239,7 @@ pub fn a_decoder_refuses_what_makes_no_image(subject: &Subject<'_>) {
     for len in [0, one, two - 1, two + 1] {
         refused(decoder.step(&[(0, 1), (1, 1)], &mut vec![0.0; len]), &[&len.to_string(), "122"]);
     }
-    // To nobody, nothing is fed.
+    // An empty step is allowed.
     decoder.step(&[], &mut []).unwrap();
     let go_on = |decoder: &mut dyn Decoder| {
         let mut logits = vec![0.0; 2 * n_vocab];
@@ -247,7 +251,7 @@ pub fn a_decoder_refuses_what_makes_no_image(subject: &Subject<'_>) {
     other.start(0, &image[..5], &mut logits[..one]).unwrap();
     other.start(1, &image[..9], &mut logits[..one]).unwrap();
     assert!(found == go_on(&mut *other), "what was refused has changed a row");
-    // At its end an image has no next pixel.
+    // At its end, an image has no next pixel.
     decoder.start(0, &image[..n_ctx - 1], &mut logits[..one]).unwrap();
     refused(decoder.step(&[(0, 1)], &mut logits[..one]), &["row 0"]);
 }

@@ -1,4 +1,4 @@
-//! Sharded optimizer state (ZeRO-1): each rank updates a share of the parameters and holds the moments of these alone.
+//! Claims about optimizer shards (ZeRO-1): each rank updates a shard of the parameters and holds only its moments.
 
 use super::{ADAM, MUON, Subject, expect_equal, moments, tensors_of, weights_of};
 use crate::device::{EngineState, FinetuneObjective, Precision, TrainEngine, TrainOptions, Update};
@@ -6,7 +6,9 @@ use crate::testing::{batch_for, random_weights, tiny_network};
 
 const COUNT: usize = 4;
 
-/// Weights and moments, whatever is frozen, and what is computed with the new weights.
+/// Checks that engines with shards step to the bits of one that owns all weights.
+///
+/// The check covers weights and moments, whatever is frozen, and results with the new weights.
 pub fn engines_of_shares_step_to_the_bits_of_one_that_owns_all(subject: &Subject<'_>) {
     let network = tiny_network();
     for (precision, update, frozen_blocks) in
@@ -39,7 +41,7 @@ pub fn engines_of_shares_step_to_the_bits_of_one_that_owns_all(subject: &Subject
     }
 }
 
-/// One behind the other, each as long as what is copied of it.
+/// Checks that shards make up the weights: contiguous, each as long as what is copied of it.
 pub fn shares_make_up_the_weights(subject: &Subject<'_>) {
     let (whole, shares) = engines(subject, Precision::F32, &ADAM, 0);
     let all = whole.optimizer_shard();
@@ -55,7 +57,7 @@ pub fn shares_make_up_the_weights(subject: &Subject<'_>) {
     }
 }
 
-/// Weights and their average are held whole.
+/// Checks that each shard holds only its own moments, but all weights and their EMA.
 pub fn moments_are_held_by_one_share_each_and_weights_by_all(subject: &Subject<'_>) {
     let tensors = tensors_of(&tiny_network());
     let (_, shares) = engines(subject, Precision::F32, &MUON, 0);
@@ -71,7 +73,7 @@ pub fn moments_are_held_by_one_share_each_and_weights_by_all(subject: &Subject<'
 
 type Engines = (Box<dyn TrainEngine>, Vec<Box<dyn TrainEngine>>);
 
-/// One that owns all, and one for each share.
+/// Opens one engine that owns all weights, and one for each shard.
 fn engines(subject: &Subject<'_>, precision: Precision, update: &Update, frozen_blocks: usize) -> Engines {
     let network = tiny_network();
     let weights = random_weights(&network);

@@ -1,4 +1,4 @@
-//! What a checkpoint holds of an engine, tensor by tensor, and the average of the weights (EMA).
+//! Claims about an engine's state, as checkpoints hold it tensor by tensor, and about the EMA of the weights.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,9 @@ use crate::model::ParamTensor;
 use crate::testing::{batch_for, random_batch, random_weights, tiny_network};
 use crate::{Error, Result};
 
-/// With either optimizer, with an average and without one, over whatever the engine had begun.
+/// Checks that a restored engine goes on to the same bits, with either optimizer, with and without an EMA.
+///
+/// The engine that is restored may have begun anything else before.
 pub fn a_restored_engine_goes_on_to_the_same_bits(subject: &Subject<'_>) {
     let network = tiny_network();
     let batch = batch_for(&network, 2);
@@ -34,7 +36,7 @@ pub fn a_restored_engine_goes_on_to_the_same_bits(subject: &Subject<'_>) {
         go(&mut *engine);
         let mut other = subject.train(&network, &vec![0.125; network.parameters()], &options);
         go(&mut *other);
-        // A group that waits and a gradient that has begun are forgotten.
+        // A waiting group and a started gradient are forgotten.
         group(&mut *other);
         other.accumulate(&batch, 0.5).unwrap();
         other.import(engine.steps(), &mut |state, tensor| engine.export(state, tensor)).unwrap();
@@ -51,7 +53,9 @@ pub fn a_restored_engine_goes_on_to_the_same_bits(subject: &Subject<'_>) {
     }
 }
 
-/// Hidden matrices have no second moment under Muon, and nothing has an average where none is kept.
+/// Checks that a state's tensors are those of the layout, except for moments and an EMA that are not kept.
+///
+/// Under Muon, hidden matrices have no second moment.
 pub fn tensors_of_a_state_are_those_of_the_layout(subject: &Subject<'_>) {
     let network = tiny_network();
     let all = tensors_of(&network);
@@ -79,7 +83,8 @@ pub fn tensors_of_a_state_are_those_of_the_layout(subject: &Subject<'_>) {
     }
 }
 
-/// Bit by bit, whatever the values, and the weights by every other way, too.
+/// Checks that imported values are exported bit by bit, whatever the values, and that weights can be read every other
+/// way.
 pub fn what_is_imported_is_exported(subject: &Subject<'_>) {
     let network = tiny_network();
     for precision in [Precision::F32, Precision::Bf16] {
@@ -109,7 +114,7 @@ pub fn what_is_imported_is_exported(subject: &Subject<'_>) {
     }
 }
 
-/// Both ways of opening take the weights as they are.
+/// Checks that weights and EMA start as the given weights, for inference and for training.
 pub fn weights_and_average_start_as_what_was_given(subject: &Subject<'_>) {
     let network = tiny_network();
     let weights = random_weights(&network);
@@ -129,7 +134,7 @@ pub fn weights_and_average_start_as_what_was_given(subject: &Subject<'_>) {
     }
 }
 
-/// Towards the weights by the share that is said.
+/// Checks that the EMA moves towards the weights by the given fraction.
 pub fn the_average_follows_the_weights(subject: &Subject<'_>) {
     let network = tiny_network();
     let options = TrainOptions { ema: true, ..subject.training(Precision::F32) };
@@ -152,7 +157,9 @@ pub fn the_average_follows_the_weights(subject: &Subject<'_>) {
     assert!(found.iter().zip(&weights).all(near), "all of the way is not the weights");
 }
 
-/// The network computes with the average then, and goes on with its weights afterwards as if nothing had been.
+/// Checks that the EMA swaps with the weights and back.
+///
+/// In between, the network computes with the EMA. Afterwards, it goes on with its weights as if nothing had happened.
 pub fn the_average_swaps_with_the_weights_and_back(subject: &Subject<'_>) {
     let network = tiny_network();
     let batch = random_batch(&network, 2);
@@ -177,7 +184,7 @@ pub fn the_average_swaps_with_the_weights_and_back(subject: &Subject<'_>) {
         expect_equal(&network, &weights_of(&*engine), &weights, "weights that were swapped back");
         expect_equal(&network, &ema(&*engine), &averaged, "the average that was swapped back");
         assert!(engine.evaluate(&batch).unwrap() == loss, "the loss of weights that were swapped back");
-        // Training goes on to what it would have come to.
+        // Training goes on as it would have without the swap.
         let mut other = subject.train(&network, &random_weights(&network), &options);
         step(&mut *other);
         step(&mut *other);
@@ -187,7 +194,7 @@ pub fn the_average_swaps_with_the_weights_and_back(subject: &Subject<'_>) {
     }
 }
 
-/// Following and swapping are nothing then.
+/// Checks that without an EMA, its updates and swaps do nothing.
 pub fn without_an_average_the_weights_are_all_there_is(subject: &Subject<'_>) {
     let network = tiny_network();
     let weights = random_weights(&network);
@@ -197,7 +204,7 @@ pub fn without_an_average_the_weights_are_all_there_is(subject: &Subject<'_>) {
     expect_equal(&network, &weights_of(&*engine), &weights, "weights without an average");
 }
 
-/// That of another shape names the tensor; that of the reader comes back as it is.
+/// Checks that an import passes on the reader's errors and refuses other shapes by the tensor's name.
 pub fn an_import_passes_errors_on_and_refuses_other_shapes(subject: &Subject<'_>) {
     let network = tiny_network();
     for state in EngineState::ALL {

@@ -1,4 +1,4 @@
-//! The backend that is examined, and what the claims share.
+//! The backend under test, and helpers that the claims share.
 
 use super::Budget;
 use crate::device::{
@@ -7,21 +7,21 @@ use crate::device::{
 };
 use crate::model::{LrMultipliers, ModelConfig, ParamLayout, ParamTensor};
 
-/// A backend, and what is expected of it.
+/// Backend under test, with what is expected of it.
 pub struct Subject<'a> {
-    /// Opens the engines.
+    /// Backend that opens the engines.
     pub backend: &'a dyn Backend,
-    /// How far it may be off.
+    /// Tolerances of the claims.
     pub budget: Budget,
-    /// Whether its decoders have 8-bit weights.
+    /// Whether the backend's decoders have 8-bit weights.
     pub int8: bool,
 }
 
-/// Panics, with a message that says what is wrong, where a subject does not fulfil it.
+/// Claim about a backend: a function that panics with a message if the subject does not fulfil it.
 pub type Claim = fn(&Subject<'_>);
 
 impl<'a> Subject<'a> {
-    /// A backend that is expected to be as exact as the processor and to have all that this has.
+    /// Returns a subject that is expected to be as exact as the CPU backend and to have all its features.
     pub fn new(backend: &'a dyn Backend) -> Self {
         Self { backend, budget: Budget::default(), int8: true }
     }
@@ -34,7 +34,7 @@ impl<'a> Subject<'a> {
         TrainOptions { engine: self.options(precision), ..TrainOptions::new(precision) }
     }
 
-    /// As [`training`](Self::training), for the optimizer of `update`.
+    /// Returns the options of [`training`](Self::training), for the optimizer of `update`.
     pub(super) fn training_by(&self, precision: Precision, update: &Update) -> TrainOptions {
         TrainOptions { optimizer: update.optimizer(), ..self.training(precision) }
     }
@@ -60,29 +60,30 @@ pub(super) const ADAM: Update = Update {
 pub(super) const MUON: Update =
     Update { hidden: HiddenUpdate::Muon(MuonUpdate { lr: 0.02, momentum: 0.9, weight_decay: 0.1 }), ..ADAM };
 
-/// The tensors of a network.
+/// Returns the tensors of a network.
 pub(super) fn tensors_of(network: &ModelConfig) -> Vec<ParamTensor> {
     ParamLayout::new(network).tensors().to_vec()
 }
 
-/// The weights of an engine, tensor after tensor.
+/// Returns the weights of an engine, tensor after tensor.
 pub(super) fn weights_of(engine: &dyn Engine) -> Vec<f32> {
     tensors_of(engine.config()).iter().flat_map(|tensor| engine.copy_weight(&tensor.name).unwrap()).collect()
 }
 
-/// The gradient as it stands, tensor after tensor.
+/// Returns the present gradient, tensor after tensor.
 pub(super) fn gradients(engine: &mut dyn TrainEngine) -> Vec<f32> {
     let tensors = tensors_of(engine.config());
     tensors.iter().flat_map(|tensor| engine.copy_gradient(&tensor.name).unwrap()).collect()
 }
 
-/// What an engine holds of a state, by tensor.
+/// Returns an engine's values of a state, by tensor.
 pub(super) fn moments(engine: &dyn TrainEngine, state: EngineState) -> Vec<(String, Vec<f32>)> {
     let tensors = engine.tensors(state);
     tensors.iter().map(|tensor| (tensor.name.clone(), engine.export(state, tensor).unwrap())).collect()
 }
 
-/// Panics unless `found` and `expected`, laid out tensor after tensor, are the same; names the first tensor that isn't.
+/// Panics unless `found` and `expected`, laid out tensor after tensor, are the same; names the first tensor that
+/// differs.
 #[track_caller]
 pub(super) fn expect_equal(network: &ModelConfig, found: &[f32], expected: &[f32], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");

@@ -1,4 +1,4 @@
-//! What an optimizer's step changes and what it leaves alone.
+//! Claims about what an optimizer's step changes and what it leaves unchanged.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::testing::{batch_for, classifier, random_batch, random_weights, tiny_n
 
 const DECAY: AdamUpdate = AdamUpdate { weight_decay: 0.1, ..ADAM.adam };
 
-/// In both formats, with both optimizers.
+/// Checks that training overfits one batch to its entropy, in both formats and with both optimizers.
 pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
     let network = ModelConfig::new(ImageSize::square(8), 16, 32, 2, 2);
     let batch = random_batch(&network, 2);
@@ -27,7 +27,7 @@ pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
         let mut engine = subject.train(&network, &weights, &subject.training_by(precision, &update));
         for step in 0..160 {
             engine.accumulate(&batch, 1.0 / batch.tokens().len() as f32).unwrap();
-            // At its full rate Muon does not come to rest.
+            // With its full learning rate, Muon does not come to rest.
             let mut update = update;
             if step >= 128 {
                 update.adam.lr *= 0.1;
@@ -44,7 +44,7 @@ pub fn one_batch_is_overfitted_to_its_entropy(subject: &Subject<'_>) {
     }
 }
 
-/// Not even weight decay moves them, while everything else moves.
+/// Checks that frozen blocks and embeddings keep every bit, even under weight decay, while everything else changes.
 pub fn frozen_blocks_and_embeddings_keep_every_bit(subject: &Subject<'_>) {
     let network = classifier(tiny_network(), 2);
     let before = random_weights(&network);
@@ -66,10 +66,10 @@ pub fn frozen_blocks_and_embeddings_keep_every_bit(subject: &Subject<'_>) {
     }
 }
 
-/// Weight decay is decoupled, clipping is by the global norm, and 0 turns it off.
+/// Checks that a step clips by the global norm, that 0 turns clipping off, and that weight decay is decoupled.
 pub fn a_step_clips_by_the_global_norm(subject: &Subject<'_>) {
     let network = tiny_network();
-    // Large enough to matter beside eps, so that Adam's first step tells the gradient's size.
+    // Large enough relative to eps, so that Adam's first step shows the gradient's size.
     let adam = AdamUpdate { eps: 1.0, ..ADAM.adam };
     let step = |scale: f32, clip: f32| {
         let update = Update { clip, adam, ..ADAM };
@@ -86,7 +86,7 @@ pub fn a_step_clips_by_the_global_norm(subject: &Subject<'_>) {
     assert!(apart < 1e-5, "twice the gradient clipped to half steps elsewhere, {apart:e} away");
 }
 
-/// The weights after two steps, so that moments count, over the same gradients whatever the weights are.
+/// Returns the weights after two steps, so that moments count, over the same gradients whatever the weights are.
 fn stepped(subject: &Subject<'_>, network: &ModelConfig, update: &Update) -> Vec<f32> {
     let options = subject.training_by(Precision::F32, update);
     let mut engine = subject.train(network, &random_weights(network), &options);
@@ -100,7 +100,7 @@ fn stepped(subject: &Subject<'_>, network: &ModelConfig, update: &Update) -> Vec
     weights_of(&*engine)
 }
 
-/// Of both optimizers.
+/// Checks each tensor's learning rate: layer-wise decay, width and head multipliers, for both optimizers.
 pub fn the_rate_of_each_tensor_is_that_of_its_block_of_the_networks_width_and_of_the_head(subject: &Subject<'_>) {
     let network = classifier(ModelConfig { n_layer: 3, ..tiny_network() }, 2);
     let (layer_decay, width, head) = (0.5, 0.375, 3.0);

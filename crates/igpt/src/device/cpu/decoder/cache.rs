@@ -1,4 +1,5 @@
-//! Keys and values of every layer and row, in the products' format or with 8 bits, and attention to them.
+//! The KV cache: keys and values of every layer and row, in the products' format or with 8 bits, and attention to
+//! them.
 
 use igpt_kernels::attention::{KvShape, PIECE, QueryScratch};
 use igpt_kernels::pool::{chunks, rows};
@@ -6,20 +7,21 @@ use igpt_kernels::{Buffer, Isa, MatMut, MatRef, Scalar};
 
 use crate::device::cpu::context::Cpu;
 
-/// The cache of all rows, cut into pieces of [`PIECE`] positions: (L, pieces, rows). The rows' pieces of the same
-/// positions lie behind each other, so that a batch at one position reads one stream.
+/// KV cache of all rows, in blocks of [`PIECE`] (128) positions: (L, blocks, rows).
+///
+/// The rows' blocks of the same positions are contiguous, so that a batch at one position reads one stream of memory.
 #[derive(Debug)]
 pub(super) struct Cache {
     shape: KvShape,
     rows: usize,
-    /// Pieces of a row.
+    /// Blocks per row.
     pieces: usize,
     memory: Memory,
-    /// What each row's query sees of each piece, (pieces, rows).
+    /// Partial attention results of each row's query over each block, (blocks, rows), to be merged by log-sum-exp.
     partials: Buffer<f32>,
-    /// Which input each row gets, if any.
+    /// Input that belongs to each row, if any.
     input_of: Vec<Option<usize>>,
-    /// One per thread.
+    /// Scratch memory, one per thread.
     scratch: Vec<QueryScratch>,
 }
 
@@ -29,14 +31,14 @@ enum Memory {
     Int8 { values: Buffer<i8>, scales: Buffer<f32>, each: (usize, usize) },
 }
 
-/// One piece of one row.
+/// One block of positions of one row.
 enum Piece<'a> {
     Native(&'a mut [u32]),
     Int8(&'a mut [i8], &'a mut [f32]),
 }
 
 impl Cache {
-    /// Room for `n_ctx` positions of `rows` rows.
+    /// Returns a cache for `n_ctx` positions of `rows` rows.
     pub(super) fn new<S: Scalar>(
         shape: KvShape,
         n_layer: usize,
@@ -82,9 +84,11 @@ impl Cache {
         }
     }
 
-    /// Stores the keys and values of one position of some rows and writes what the queries see, each of its own row:
-    /// `inputs` has the rows and positions, `qkv` (inputs × 3·heads·head size) and `out` (inputs × heads·head size)
-    /// the activations.
+    /// Stores the keys and values of one position of some rows, and computes attention of each row's query over that
+    /// row's cache.
+    ///
+    /// `inputs` has the rows and positions. The activations are `qkv` (inputs × 3·heads·head size) and `out` (inputs
+    /// × heads·head size).
     pub(super) fn attend<S: Scalar>(
         &mut self,
         cpu: Cpu<'_>,
@@ -140,7 +144,7 @@ impl Cache {
 }
 
 impl Memory {
-    /// Pieces of all layers and rows.
+    /// Number of blocks of all layers and rows.
     fn pieces(&self) -> usize {
         match self {
             Self::Native { units, each } => units.len() / each,

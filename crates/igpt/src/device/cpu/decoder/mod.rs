@@ -1,7 +1,8 @@
-//! Drawing images pixel by pixel with a KV cache.
+//! Drawing of images pixel by pixel with a KV cache.
 //!
-//! A step multiplies a few rows by every weight once, so it is bound by reading memory: the products are cut by
-//! columns, attention by rows and pieces of the cache. Each row's numbers depend on that row alone.
+//! A decode step multiplies a few rows by every weight once, so memory bandwidth bounds it. Decoding parallelises
+//! matrix products over output columns, and attention over 128-position blocks of the KV cache, merged by log-sum-exp
+//! (as in Flash-Decoding). Each row's numbers depend on that row alone.
 
 mod cache;
 mod products;
@@ -23,19 +24,19 @@ use super::workspace::{Passes, Workspace};
 use crate::device::Decoder;
 use crate::{Error, Result};
 
-/// Several images being drawn with one copy of the weights.
+/// Decoder of several images, which share one copy of the weights.
 #[derive(Debug)]
 pub(crate) struct CpuDecoder<S: Scalar> {
     isa: Isa,
     pool: Arc<Pool>,
     model: Arc<Model<S>>,
-    /// The weights with 8 bits, if these are used.
+    /// 8-bit weights, if they are used.
     quantized: Option<Arc<QuantizedWeights>>,
     cache: Cache,
-    /// Tokens that each row has consumed, sos included.
+    /// Number of tokens that each row has consumed, sos included.
     consumed: Vec<usize>,
     buffers: Buffers<S>,
-    /// For given tokens; made when first needed.
+    /// Workspace of the prefill; allocated when first needed.
     prefill: Option<Workspace<S>>,
 }
 
@@ -50,12 +51,12 @@ struct Buffers<S: Scalar> {
     inner: Buffer<S>,
     logits: Buffer<f32>,
     rstd: Buffer<f32>,
-    /// Left operands of 8-bit weights.
+    /// Left operands of products with 8-bit weights.
     rows: QuantizedRows,
 }
 
 impl<S: Scalar> CpuDecoder<S> {
-    /// A decoder for `rows` images; with `quantized` weights, keys and values have 8 bits, too.
+    /// Returns a decoder for `rows` images. With `quantized` weights, the KV cache has 8 bits, too.
     pub(crate) fn new(
         isa: Isa,
         pool: Arc<Pool>,
@@ -103,7 +104,7 @@ impl<S: Scalar> CpuDecoder<S> {
         Err(Error::Mismatch(format!("room for {room} logits was given, but there are {wanted}")))
     }
 
-    /// Runs all but the last of `ids` through the network in one pass and keeps their keys and values.
+    /// Prefill: runs `ids` through the network in one pass and stores their keys and values.
     fn fill_cache(&mut self, row: usize, ids: &[u32]) {
         let model = self.model.clone();
         let dims = model.dims;

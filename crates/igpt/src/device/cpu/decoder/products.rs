@@ -1,4 +1,4 @@
-//! The products of a step: a few rows by all weights, cut by columns.
+//! Matrix products of a decode step: a few rows by all weights, in parallel over output columns.
 
 use igpt_kernels::matmul::{Out, Panels, QuantizedPanels, QuantizedRows, matmul, matmul_int8};
 use igpt_kernels::pool::{Parts, Pool, chunks, columns};
@@ -7,7 +7,7 @@ use igpt_kernels::{Isa, LANE_PAD, MatMut, MatRef, Scalar};
 use crate::device::cpu::forward::rms_norm;
 use crate::device::cpu::model::{BlockOffsets, LinearParams, Model, ParamOffsets};
 
-/// All products' weights with 8 bits.
+/// 8-bit weights of all products.
 #[derive(Debug)]
 pub(crate) struct QuantizedWeights {
     /// In the order of [`BlockOffsets::products`].
@@ -23,7 +23,7 @@ impl QuantizedWeights {
         pool.for_each(chunks(&mut quantized, 1), |i, quantized| {
             let LinearParams { weight, rows, cols, .. } = products[i];
             let weights = MatRef::new(&model.weights[weight.clone()], *rows, *cols);
-            // The output matrix is stored as its transpose.
+            // The output matrix is stored transposed.
             quantized[0] = Some(QuantizedPanels::new(weights, i + 1 == products.len()));
         });
         let mut quantized = quantized.into_iter().flatten();
@@ -33,7 +33,7 @@ impl QuantizedWeights {
     }
 }
 
-/// Weights in one of the two formats.
+/// Weights of a product (right operand), in one of the two formats.
 #[derive(Clone, Copy)]
 pub(super) enum Right<'a, S: Scalar> {
     Native(&'a Panels<S>),
@@ -56,21 +56,21 @@ impl<S: Scalar> Right<'_, S> {
     }
 }
 
-/// What all products of a step share.
+/// Context that all products of a step share.
 pub(super) struct Products<'a, S: Scalar> {
     pub(super) isa: Isa,
     pub(super) pool: &'a Pool,
     pub(super) model: &'a Model<S>,
-    /// Weights with 8 bits, where these are used.
+    /// 8-bit weights, if they are used.
     pub(super) quantized: Option<&'a QuantizedWeights>,
-    /// The left operand with 16 bits, for these.
+    /// 16-bit left operand for products with 8-bit weights.
     pub(super) rows: &'a mut QuantizedRows,
-    /// Rows of every product.
+    /// Number of rows of every product.
     pub(super) m: usize,
 }
 
 impl<'a, S: Scalar> Products<'a, S> {
-    /// The weights of block `l` in the order of [`BlockOffsets::products`].
+    /// Returns the weights of block `l` in the order of [`BlockOffsets::products`].
     pub(super) fn block(&self, l: usize) -> [Right<'a, S>; 4] {
         match self.quantized {
             Some(weights) => weights.blocks[l].each_ref().map(Right::Int8),
@@ -116,7 +116,7 @@ impl<'a, S: Scalar> Products<'a, S> {
         stream(pool, columns(out, strip), |i, out| left.product(b, None, i * strip, Out::F32(out)));
     }
 
-    /// The left operand in the format that `b` asks for.
+    /// Returns the left operand in the format that `b` requires.
     fn left<'l>(&'l mut self, a: &'l [S], b: Right<'_, S>) -> Left<'l, S> {
         let a = MatRef::new(&a[..self.m * b.k()], self.m, b.k());
         if let Right::Int8(_) = b {
@@ -125,19 +125,19 @@ impl<'a, S: Scalar> Products<'a, S> {
         Left { isa: self.isa, model: self.model, a, rows: self.rows }
     }
 
-    /// Columns of one piece: a few pieces a thread. Cutting by columns changes no bits.
+    /// Number of output columns per piece of work: a few pieces per thread. The split does not change the bits.
     fn strip(&self, b: Right<'_, S>) -> usize {
         let panels = b.n() / LANE_PAD;
         panels.div_ceil(8 * self.pool.threads()).max(1) * LANE_PAD
     }
 }
 
-/// [`Pool::stream`] without scratch.
+/// Calls [`Pool::stream`] without scratch.
 fn stream<P: Parts>(pool: &Pool, parts: P, f: impl Fn(usize, P::Part) + Sync) {
     pool.stream(parts, &mut vec![(); pool.threads()], |index, part, ()| f(index, part));
 }
 
-/// The rows of one product.
+/// Left operand of a product: the rows.
 struct Left<'a, S: Scalar> {
     isa: Isa,
     model: &'a Model<S>,
@@ -146,7 +146,7 @@ struct Left<'a, S: Scalar> {
 }
 
 impl<S: Scalar> Left<'_, S> {
-    /// The columns from `first` on of a product; `out` says how many.
+    /// Computes the columns of a product from `first` on; `out` determines their number.
     fn product(&self, b: Right<'_, S>, place: Option<&LinearParams>, first: usize, out: Out<'_, S>) {
         let columns = first..first + out.cols();
         let bias = place.and_then(|place| self.model.bias(place)).map(|bias| &bias[columns.clone()]);

@@ -1,4 +1,4 @@
-//! Threads change no bits, whatever else changes beside them.
+//! Threads do not change bits, whatever else changes.
 
 use super::*;
 use crate::image::ImageSize;

@@ -1,7 +1,8 @@
 //! The card's section on use: commands of igpt, and a Python program that computes the same with transformers.
 //!
-//! The program is put together from the `.py` files beside this one, by what the model is. It goes from a picture to tokens
-//! by itself, because transformers' image processor gives other tokens. `scripts/check_transformers.py` runs it.
+//! The program is assembled from the `.py` files beside this one, according to the kind of model. It converts
+//! pictures to tokens by itself, because transformers' image processor produces other tokens.
+//! `scripts/check_transformers.py` runs it.
 
 use crate::model::{ModelConfig, Objective};
 
@@ -14,7 +15,7 @@ const MASKED: &str = include_str!("masked.py");
 const FILL: &str = include_str!("fill.py");
 const VOTES: &str = include_str!("votes.py");
 
-/// The section of a model of this shape. `generates`: whether its generative head was trained.
+/// Returns the section for a model of this shape. `generates` says whether its generative head was trained.
 pub(super) fn usage(config: &ModelConfig, generates: bool) -> String {
     let commands = match (config.class_head.is_some(), config.objective) {
         (true, _) => "`igpt classify --model DIR FILE…` names the classes of pictures",
@@ -41,7 +42,7 @@ fn introduction(config: &ModelConfig, generates: bool) -> String {
     text
 }
 
-/// What else to know; of transformers' own ways from a picture to an answer.
+/// Returns remarks on how transformers' own pipelines differ.
 fn remarks(config: &ModelConfig) -> String {
     let sos = config.n_vocab;
     let mut text = String::from(

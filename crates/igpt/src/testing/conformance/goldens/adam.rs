@@ -1,4 +1,4 @@
-//! Passes forward and backward, and three steps of Adam.
+//! Claims about forward and backward passes, and three steps of Adam.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ const CASES: [&str; 6] = ["head8", "head16_biases", "head24_odd", "head32", "hea
 
 pub(super) const ADAM: AdamUpdate = AdamUpdate { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 };
 
-/// All results of all cases.
+/// Checks all results of all cases against PyTorch in f32.
 pub fn f32_agrees_with_pytorch(subject: &Subject<'_>) {
     check(subject, Precision::F32);
 }
 
-/// All results of all cases.
+/// Checks all results of all cases against PyTorch in bf16.
 pub fn bf16_agrees_with_pytorch_within_its_rounding(subject: &Subject<'_>) {
     check(subject, Precision::Bf16);
 }
@@ -45,7 +45,7 @@ fn check(subject: &Subject<'_>, precision: Precision) {
     expect_within(all);
 }
 
-/// What is compared, each with its relative error.
+/// Returns the relative error of each result that is compared.
 fn errors(golden: &Golden, engine: &mut dyn TrainEngine) -> Vec<(String, f64)> {
     let (network, batch) = (golden.network(), golden.batch());
     let (b, t, c) = (batch.images(), batch.n_ctx(), network.n_embd);
@@ -89,7 +89,7 @@ fn errors(golden: &Golden, engine: &mut dyn TrainEngine) -> Vec<(String, f64)> {
     errors
 }
 
-/// How far every tensor of the engine is off, and how far the way that it went from `before` is.
+/// Returns the errors of every tensor of the engine and of its update since `before`.
 pub(super) fn travel(
     network: &ModelConfig,
     before: &[f32],

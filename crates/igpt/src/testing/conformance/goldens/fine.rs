@@ -1,4 +1,4 @@
-//! The masked objective and joint training with a classifier.
+//! Claims about the masked objective and joint training with a classifier.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +27,12 @@ struct Fine {
 
 const CASES: [&str; 4] = ["masked", "joint", "joint_middle", "joint_masked"];
 
-/// Logits, losses and gradients of all cases.
+/// Checks logits, losses and gradients of masked inputs and classes against PyTorch in f32.
 pub fn f32_agrees_with_pytorch_on_masks_and_classes(subject: &Subject<'_>) {
     check(subject, Precision::F32);
 }
 
-/// Logits, losses and gradients of all cases.
+/// Checks logits, losses and gradients of masked inputs and classes against PyTorch in bf16.
 pub fn bf16_agrees_with_pytorch_on_masks_and_classes_within_its_rounding(subject: &Subject<'_>) {
     check(subject, Precision::Bf16);
 }
@@ -45,7 +45,7 @@ fn check(subject: &Subject<'_>, precision: Precision) {
     let mut all = Vec::new();
     for case in CASES {
         for (name, error) in errors(subject, case, precision) {
-            // All have two blocks.
+            // All cases have two blocks.
             let budget = if name.starts_with("loss") { parity.loss } else { parity.result(2) };
             all.push((format!("{case}: {name}"), error, budget));
         }

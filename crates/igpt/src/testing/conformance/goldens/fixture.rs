@@ -1,4 +1,4 @@
-//! The files of `testdata/goldens`: how models are made of them, and how far results are from them.
+//! Files of `testdata/goldens`: the models in them, and the errors of results relative to them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) struct Shape {
     biases: bool,
 }
 
-/// A tensor by its norm, its sum under fixed signs, and up to 64 fixed entries.
+/// Summary of a tensor: its norm, its sum under fixed signs, and up to 64 fixed entries.
 #[derive(Deserialize)]
 pub(super) struct Summary {
     norm: f64,
@@ -58,14 +58,14 @@ fn mix(mut x: u32) -> u32 {
     x ^ x >> 16
 }
 
-/// hash(name, i) for i = 0, 1, …
+/// Returns hash(name, i) for i = 0, 1, …
 pub(super) fn hashes(name: &str) -> impl Iterator<Item = u32> {
     let fnv = name.bytes().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     let key = mix(fnv);
     (0..).map(move |i: u32| mix(key.wrapping_add(i)))
 }
 
-/// The weights of a network, tensor after tensor.
+/// Returns the weights of a network, tensor after tensor.
 pub(super) fn weights(network: &ModelConfig, scales: &BTreeMap<String, f32>) -> Vec<f32> {
     let layout = ParamLayout::new(network);
     assert_eq!(layout.tensors().len(), scales.len());
@@ -94,22 +94,24 @@ pub(super) fn length(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// The largest relative error of some values.
+/// Returns the largest relative error of some values.
 pub(super) fn relative(have: &[f64], want: &[f64]) -> f64 {
     assert_eq!(have.len(), want.len());
     have.iter().zip(want).map(|(a, b)| (a - b).abs() / b).fold(0.0, f64::max)
 }
 
 impl Summary {
-    /// The relative error, the largest of three estimates: of the norm, of the signed sum (whose error is a draw from
-    /// a bell curve as wide as the L2 distance, so it is counted by thirds), and the L2 distance of the entries.
+    /// Returns the relative error, the largest of three estimates.
+    ///
+    /// They are the errors of the norm and of the signed sum, and the L2 distance of the entries. The signed sum's
+    /// error is a draw from a bell curve as wide as the L2 distance, so it counts by a third.
     pub(super) fn error(&self, values: &[f32]) -> f64 {
         let norm = length(values.iter().map(|v| f64::from(*v)));
         let signed = |(v, h): (&f32, u32)| f64::from(*v) * if h & 1 == 0 { 1.0 } else { -1.0 };
         let sum: f64 = values.iter().zip(hashes("signs")).map(signed).sum();
         let apart = length(entries(values).iter().zip(&self.entries).map(|(a, b)| a - b));
         let scale = self.norm.max(1e-12);
-        // Entries of a sparse tensor may all be zero; then the whole tensor's norm, spread evenly, is the measure.
+        // Entries of a sparse tensor may all be zero. Then the whole tensor's norm, spread evenly, is the measure.
         let share = self.norm * (self.entries.len() as f64 / values.len() as f64).sqrt();
         let entries = apart / length(self.entries.iter().copied()).max(share).max(1e-12);
         ((norm - self.norm).abs() / scale).max((sum - self.signed_sum).abs() / scale / 3.0).max(entries)

@@ -1,8 +1,8 @@
-//! The engine against PyTorch: tiny models of several shapes.
+//! Claims that the engine agrees with PyTorch on tiny models of several shapes.
 //!
 //! The fixtures in `testdata/goldens` come from `testdata/make_goldens.py`, whose head gives the formula of the
-//! weights and tokens and says how a tensor is summarised. With `IGPT_PRINT_ERRORS` in the environment every error is
-//! printed.
+//! weights and tokens and describes the summary of a tensor. With `IGPT_PRINT_ERRORS` in the environment, every error
+//! is printed.
 
 mod adam;
 mod fine;

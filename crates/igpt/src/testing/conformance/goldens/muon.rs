@@ -1,4 +1,4 @@
-//! Three steps of Muon.
+//! Claims about three steps of Muon.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ struct Trained {
 
 const CASES: [&str; 3] = ["head16_biases", "head24_odd", "head64_long"];
 
-/// The weights and the way that they went, and the loss.
+/// Checks weights, their updates and the loss under Muon against PyTorch in f32.
 pub fn f32_agrees_with_pytorch_on_muon(subject: &Subject<'_>) {
     check(subject, Precision::F32, subject.budget.muon_f32);
 }
 
-/// The weights and the way that they went, and the loss.
+/// Checks weights, their updates and the loss under Muon against PyTorch in bf16.
 pub fn bf16_agrees_with_pytorch_on_muon_within_its_rounding(subject: &Subject<'_>) {
     check(subject, Precision::Bf16, subject.budget.muon_bf16);
 }

@@ -141,7 +141,7 @@ pub(crate) fn among<T>(work: impl FnOnce(&mut Collective) -> Result<T>) -> Resul
         Ok(done) => ranks.close().map(|()| done),
         Err(error) if ranks.size() > 1 => {
             // What all have found rank 0 says.
-            if !ranks.leads() {
+            if !ranks.is_leader() {
                 std::thread::sleep(Duration::from_secs(2));
             }
             ranks.abort(&error.to_string());
@@ -166,7 +166,7 @@ pub(crate) fn expect_same_command(
 
 /// Does `work` on rank 0 alone.
 pub(crate) fn led(work: impl FnOnce() -> Result<()>) -> Result<()> {
-    among(|ranks| if ranks.leads() { work() } else { Ok(()) })
+    among(|ranks| if ranks.is_leader() { work() } else { Ok(()) })
 }
 
 /// Follows a run's events, and shows them if this is rank 0.
@@ -177,7 +177,7 @@ pub(crate) struct RankZeroObserver {
 
 impl RankZeroObserver {
     pub(crate) fn new(ranks: &Collective, signals: &Signals) -> Self {
-        Self { progress: ranks.leads().then(Progress::new), signals: signals.clone() }
+        Self { progress: ranks.is_leader().then(Progress::new), signals: signals.clone() }
     }
 
     /// Takes the bar off the screen.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use igpt::Result;
 use igpt::data::{self, Dataset, OpenOptions};
 use igpt::device::Device;
-use igpt::ranks::{Collective, in_turn};
+use igpt::ranks::{Collective, leader_first};
 
 use crate::download;
 use crate::output::say;
@@ -32,8 +32,8 @@ impl DataArgs {
 
     /// As [`DataArgs::open`], of which only rank 0 of several says anything.
     pub(crate) fn open_among(&self, ranks: &mut Collective) -> Result<Dataset> {
-        let dataset = in_turn(ranks, || self.open_quietly())?;
-        if ranks.leads() {
+        let dataset = leader_first(ranks, || self.open_quietly())?;
+        if ranks.is_leader() {
             tell_notes(&dataset);
         }
         Ok(dataset)

@@ -152,7 +152,7 @@ impl Shared {
                 }
             }
             Act::End => {
-                igpt::files::abandon();
+                igpt::files::remove_unfinished();
                 // Shells and batch systems see that it was a signal.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
                 std::process::exit(128 + signal);

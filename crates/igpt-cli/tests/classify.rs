@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ClassHead, ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::Palette;
@@ -35,7 +35,7 @@ fn classifier_by(folder: &Path, objective: Objective, score_weight: &dyn Fn(usiz
 
 fn picture(folder: &Path) {
     let grey = Pixels::new(ImageSize::square(8), 1, (0..64).map(|i| 4 * i).collect());
-    png::save(folder.join("a.png"), &grey, &Text::new("grey")).unwrap();
+    png::save(folder.join("a.png"), &grey, &TextChunks::new("grey")).unwrap();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn the_class_of_most_votes_is_named_first_and_alone_counts() {
     for i in 0..60 {
         let name = format!("{i}.png");
         let noise = (0..64).map(|k: usize| ((k * k * 31 + i * (k * 17 + 29)) % 251) as u8).collect();
-        png::save(folder.join(&name), &Pixels::new(ImageSize::square(8), 1, noise), &Text::new("noise")).unwrap();
+        png::save(folder.join(&name), &Pixels::new(ImageSize::square(8), 1, noise), &TextChunks::new("noise")).unwrap();
         names.push(name);
     }
     let files = names.join(" ");

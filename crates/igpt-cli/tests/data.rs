@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 
 fn igpt(args: &[&str]) -> Output {
@@ -31,7 +31,7 @@ fn refusal(data: &str, data_dir: &Path) -> String {
 /// A noisy picture.
 fn picture(path: &Path, seed: usize) {
     let data = (0..12 * 12 * 3).map(|i| ((i * 7919 + seed * 104_729) % 251) as u8).collect();
-    png::save(path, &Pixels::new(ImageSize::square(12), 3, data), &Text::new("noise")).unwrap();
+    png::save(path, &Pixels::new(ImageSize::square(12), 3, data), &TextChunks::new("noise")).unwrap();
 }
 
 #[test]
@@ -133,8 +133,12 @@ fn images_of_one_colour_get_advice_that_can_be_followed() {
     std::fs::create_dir(&even).unwrap();
     for i in 0..4 {
         let data = [9, 80, 200].repeat(12 * 12);
-        png::save(even.join(format!("{i}.png")), &Pixels::new(ImageSize::square(12), 3, data), &Text::new("even"))
-            .unwrap();
+        png::save(
+            even.join(format!("{i}.png")),
+            &Pixels::new(ImageSize::square(12), 3, data),
+            &TextChunks::new("even"),
+        )
+        .unwrap();
     }
     let data = even.to_str().unwrap();
     let [pretrain, fit] = [&["pretrain", "--steps", "1", "--n-px", "8"][..], &["palette", "fit"]].map(|verb| {

@@ -164,8 +164,12 @@ fn new_pictures_are_completed_whole_folder_or_single_file() {
     for i in 0..3usize {
         let data = (0..16 * 16 * 3).map(|at| (at * (i + 3) % 251) as u8).collect();
         let picture = igpt::image::Pixels::new(igpt::image::ImageSize::square(16), 3, data);
-        igpt::formats::png::save(folder.join(format!("new/{i}.png")), &picture, &igpt::formats::png::Text::new("new"))
-            .unwrap();
+        igpt::formats::png::save(
+            folder.join(format!("new/{i}.png")),
+            &picture,
+            &igpt::formats::png::TextChunks::new("new"),
+        )
+        .unwrap();
     }
     std::fs::write(folder.join("new/bad.png"), "no picture").unwrap();
     let complete = |data: &str| {

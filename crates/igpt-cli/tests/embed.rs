@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ModelCard, ModelConfig, ModelDir, ParamLayout, SaveType};
 use igpt::palette::Palette;
@@ -25,7 +25,7 @@ fn material(folder: &Path) {
     model.save(folder.join("m"), &ModelCard::default(), SaveType::F32).unwrap();
     for step in [3, 4] {
         let grey = Pixels::new(ImageSize::square(8), 1, (0..POSITIONS).map(|i| (step * i) as u8).collect());
-        png::save(folder.join(format!("pics/{step}.png")), &grey, &Text::new("grey")).unwrap();
+        png::save(folder.join(format!("pics/{step}.png")), &grey, &TextChunks::new("grey")).unwrap();
     }
 }
 

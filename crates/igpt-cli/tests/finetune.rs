@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::ModelDir;
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn picture(path: &Path, down: bool, i: usize) {
     let bright = 100 + i * 37 % 150;
     let stripe = |k: usize| ((if down { k % 8 } else { k / 8 }) + i) % 4 < 2;
     let data = (0..64).map(|k| if stripe(k) { bright as u8 } else { (i * 11 % 60) as u8 }).collect();
-    png::save(path, &Pixels::new(ImageSize::square(8), 1, data), &Text::new("test")).unwrap();
+    png::save(path, &Pixels::new(ImageSize::square(8), 1, data), &TextChunks::new("test")).unwrap();
 }
 
 /// A folder of 40 pictures striped across and 80 striped down, and room for runs beside it.

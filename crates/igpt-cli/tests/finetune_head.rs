@@ -5,7 +5,7 @@ mod program;
 use std::fs;
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ModelDir, ParamLayout};
 use igpt::train::{Decay, RunConfig, open_model};
@@ -25,7 +25,7 @@ fn pictures() -> TempDir {
             let folder = dir.path().join("data").join(part).join(if down != called_other { "down" } else { "across" });
             fs::create_dir_all(&folder).unwrap();
             let pixels = Pixels::new(ImageSize::square(8), 1, data);
-            png::save(folder.join(format!("{i:02}.png")), &pixels, &Text::new("test")).unwrap();
+            png::save(folder.join(format!("{i:02}.png")), &pixels, &TextChunks::new("test")).unwrap();
         }
     }
     let network = "--n-px 8 --colors 6 --set model.n_embd=16 --set model.n_layer=2 --set model.n_head=2";

@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ModelCard, ModelDir, Objective, SaveType};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn save(folder: &Path, i: u32, seed: u32, noise: u32) {
         (40 * (at / 3 % size.width % 4) as u32 + random % noise) as u8
     };
     let pixels = Pixels::new(size, 3, (0..3 * size.pixels()).map(value).collect());
-    png::save(folder.join(format!("{i:03}.png")), &pixels, &Text::new("part")).unwrap();
+    png::save(folder.join(format!("{i:03}.png")), &pixels, &TextChunks::new("part")).unwrap();
 }
 
 /// A run trained for a moment on the folder `good` of 200 pictures, of which 20 and 20 are held out.

@@ -5,7 +5,7 @@ mod program;
 use std::path::Path;
 use std::process::Output;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ModelCard, ModelConfig, ModelDir, ParamLayout, SaveType};
 use igpt::palette::Palette;
@@ -41,7 +41,7 @@ fn picture(path: &Path, channel: usize, seed: usize) {
         if i % 3 == channel { 150 + noise } else { noise }
     };
     let data = (0..12 * 12 * 3).map(|i| value(i) as u8).collect();
-    png::save(path, &Pixels::new(ImageSize::square(12), 3, data), &Text::new("noise")).unwrap();
+    png::save(path, &Pixels::new(ImageSize::square(12), 3, data), &TextChunks::new("noise")).unwrap();
 }
 
 /// Pictures of each class (a sub-folder of `root`; its channel).

@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ClassHead, ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::Palette;
@@ -40,8 +40,12 @@ fn pictures(folder: &Path, side: usize) {
         let data = (0..side * side).map(|p| (p * (3 + i) % 251) as u8).collect();
         let class = folder.join(["a", "b"][i % 2]);
         std::fs::create_dir_all(&class).unwrap();
-        png::save(class.join(format!("{i}.png")), &Pixels::new(ImageSize::square(side), 1, data), &Text::new("x"))
-            .unwrap();
+        png::save(
+            class.join(format!("{i}.png")),
+            &Pixels::new(ImageSize::square(side), 1, data),
+            &TextChunks::new("x"),
+        )
+        .unwrap();
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use program::{igpt, json};
 use serde_json::json;
@@ -18,7 +18,7 @@ const NETWORK: &str = "--n-px 8 --colors 6 --batch 8 --set model.n_embd=16 --set
 fn picture(path: &Path, seed: usize, side: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let data = (0..side * side).map(|k| ((k * (seed + 3) * 7 + seed * 31) % 251) as u8).collect();
-    png::save(path, &Pixels::new(ImageSize::square(side), 1, data), &Text::new("test")).unwrap();
+    png::save(path, &Pixels::new(ImageSize::square(side), 1, data), &TextChunks::new("test")).unwrap();
 }
 
 /// Pictures of cats and dogs in all three parts.

@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ModelCard, ModelDir, Objective, SaveType};
 use igpt::stats::auroc;
@@ -16,7 +16,7 @@ fn strangers(folder: &Path) {
     for i in 0..6u32 {
         let byte = |at: u32| ((at + 1000 * i).wrapping_mul(2_654_435_761) >> 13) as u8;
         let noise = Pixels::new(ImageSize::square(16), 3, (0..16 * 16 * 3).map(byte).collect());
-        png::save(folder.join(format!("noise/n{i}.png")), &noise, &Text::new("noise")).unwrap();
+        png::save(folder.join(format!("noise/n{i}.png")), &noise, &TextChunks::new("noise")).unwrap();
     }
 }
 
@@ -121,7 +121,7 @@ fn pictures(folder: &Path, count: usize, seed: u32) {
     for i in 0..count as u32 {
         let byte = |at: u32| ((at + 1000 * i + 77_777 * seed).wrapping_mul(2_654_435_761) >> 13) as u8;
         let noise = Pixels::new(ImageSize::square(8), 3, (0..8 * 8 * 3).map(byte).collect());
-        png::save(folder.join(format!("{i:02}.png")), &noise, &Text::new("noise")).unwrap();
+        png::save(folder.join(format!("{i:02}.png")), &noise, &TextChunks::new("noise")).unwrap();
     }
 }
 

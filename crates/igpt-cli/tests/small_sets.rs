@@ -5,7 +5,7 @@ mod program;
 
 use std::path::Path;
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::train::RunConfig;
 use program::{igpt, json};
@@ -27,7 +27,7 @@ fn noise() -> TempDir {
             ((state >> 40) % 5 * 60) as u8
         };
         let image = Pixels::new(ImageSize::square(8), 1, (0..64).map(|_| value()).collect());
-        png::save(folder.join(format!("{i:02}.png")), &image, &Text::new("test")).unwrap();
+        png::save(folder.join(format!("{i:02}.png")), &image, &TextChunks::new("test")).unwrap();
     }
     dir
 }
@@ -228,7 +228,7 @@ fn a_model_of_tiles_trains_on_them_is_validated_on_many_and_reads_the_middle_of_
         // Stripes that a smaller picture would not have.
         let data = (0..40 * 30).map(|k| if (k % 40 + i) % 2 == 0 { 40 } else { 200 }).collect();
         let image = Pixels::new(ImageSize { height: 30, width: 40 }, 1, data);
-        png::save(folder.join(format!("{i:02}.png")), &image, &Text::new("test")).unwrap();
+        png::save(folder.join(format!("{i:02}.png")), &image, &TextChunks::new("test")).unwrap();
     }
     let run = "--data large --augment tiles --n-px 8 --colors 2 --set model.n_embd=32 --set model.n_layer=2 \
                --set model.n_head=2 --steps 150 --batch 8 --set train.eval_images=60 --out run";

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::palette::Palette;
 use program::{igpt, json};
@@ -197,7 +197,8 @@ fn a_folder_is_looked_through_and_shown_on_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let picture = |path: &str, seed: usize| {
         let data = (0..24 * 24 * 3).map(|i| ((i / 97 * 7919 + seed * 104_729) % 251) as u8).collect();
-        png::save(folder.path().join(path), &Pixels::new(ImageSize::square(24), 3, data), &Text::new("noise")).unwrap();
+        png::save(folder.path().join(path), &Pixels::new(ImageSize::square(24), 3, data), &TextChunks::new("noise"))
+            .unwrap();
     };
     for i in 0..6 {
         picture(&format!("set/train/cat/{i}.png"), i);

@@ -96,11 +96,11 @@ impl Transport for Mpi {
         }
     }
 
-    fn look(&mut self) {
+    fn poll(&mut self) {
         self.watch.look(&self.world, false);
     }
 
-    fn hush(&mut self) {
+    fn prepare_close(&mut self) {
         self.watch.hush();
     }
 

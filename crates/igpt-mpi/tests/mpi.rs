@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::train::Metrics;
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ fn more_pictures(folder: &Path, count: u32) {
     for i in 0..count {
         let data = (0..64).map(|k| ((k % 8 * (i % 5 + 3) + k / 8 * i) / 8 * 8 % 256) as u8).collect();
         let image = Pixels::new(ImageSize::square(8), 1, data);
-        png::save(folder.join(format!("{i:02}.png")), &image, &Text::new("test")).unwrap();
+        png::save(folder.join(format!("{i:02}.png")), &image, &TextChunks::new("test")).unwrap();
     }
 }
 

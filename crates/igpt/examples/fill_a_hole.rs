@@ -5,9 +5,9 @@
 #![allow(clippy::disallowed_macros, reason = "an example prints")]
 
 use igpt::data::Dataset;
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::generate::SamplingSettings;
-use igpt::image::{grid, hidden};
+use igpt::image::{grid, mask_where};
 use igpt::{Model, Prompt};
 
 fn main() -> igpt::Result<()> {
@@ -27,12 +27,12 @@ fn main() -> igpt::Result<()> {
     let mut cells = Vec::new();
     for (i, completions) in completed.into_iter().enumerate() {
         let original = model.pixels(originals.image(i));
-        cells.push(hidden(&original, |pixel| !mask[pixel]));
+        cells.push(mask_where(&original, |pixel| !mask[pixel]));
         cells.extend(completions);
         cells.push(original);
     }
     let path = std::env::temp_dir().join("igpt-holes.png");
-    png::save(&path, &grid(&cells, 5, 8), &Text::new("Holes"))?;
+    png::save(&path, &grid(&cells, 5, 8), &TextChunks::new("Holes"))?;
     println!("the picture is {}", path.display());
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use igpt::Pretrain;
 use igpt::data::Dataset;
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::generate::SamplingSettings;
 use igpt::image::{ImageSize, Pixels, grid};
 use igpt::train::Event;
@@ -39,7 +39,7 @@ fn main() -> igpt::Result<()> {
 
     let samples = model.sample(9, &SamplingSettings::default().seed(1))?;
     let path = std::env::temp_dir().join("igpt-discs.png");
-    png::save(&path, &grid(&samples, 3, 8), &Text::new("Discs"))?;
+    png::save(&path, &grid(&samples, 3, 8), &TextChunks::new("Discs"))?;
     println!("nine samples are in {}", path.display());
     Ok(())
 }

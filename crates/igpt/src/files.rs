@@ -79,7 +79,7 @@ static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A file or folder that is being written next to its target.
 ///
-/// It is removed when this is dropped, and when the process is ended by [`abandon`], unless it was
+/// It is removed when this is dropped, and when the process is ended by [`remove_unfinished`], unless it was
 /// [kept](Unfinished::keep).
 #[derive(Debug)]
 pub(crate) struct Unfinished(PathBuf);
@@ -124,7 +124,7 @@ fn remove_whatever(path: &Path) {
 /// Removes all half-written files and blocks new ones.
 ///
 /// Call it at the very end of a process that is being ended from outside.
-pub fn abandon() {
+pub fn remove_unfinished() {
     let list = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     list.iter().for_each(|path| remove_whatever(path));
     std::mem::forget(list);

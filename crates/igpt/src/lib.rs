@@ -22,7 +22,7 @@
 //!
 //! let mut model = igpt::Model::open(&run)?;
 //! let samples = model.sample(4, &SamplingSettings::default().seed(1))?;
-//! png::save(run.join("samples.png"), &image::grid(&samples, 2, 8), &png::Text::new("four emoji"))?;
+//! png::save(run.join("samples.png"), &image::grid(&samples, 2, 8), &png::TextChunks::new("four emoji"))?;
 //! # Ok(())
 //! # }
 //! ```

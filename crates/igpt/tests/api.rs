@@ -53,7 +53,7 @@ fn a_builder_trains_to_the_bits_of_the_same_settings_by_name() {
     // What is set afterwards goes on top of a config.
     let mut longer = config;
     longer.train.steps = Some(9);
-    Pretrain::from_config(longer).steps(4).context(context.part()).run_in(&configured).unwrap();
+    Pretrain::from_config(longer).steps(4).context(context.reborrow()).run_in(&configured).unwrap();
     assert!(weights(&built) == weights(&configured));
 }
 
@@ -95,7 +95,7 @@ fn what_was_learned_from_memory_is_the_same_after_it_was_saved() {
     );
 
     // Pixels sum to images.
-    let maps = model.log_likelihood_of_pixels(&images).unwrap();
+    let maps = model.log_likelihood_per_pixel(&images).unwrap();
     for (map, nats) in maps.iter().zip(&nats) {
         assert!((map.iter().map(|nats| f64::from(*nats)).sum::<f64>() - nats).abs() < 1e-3);
     }

@@ -1,4 +1,5 @@
-//! Each public type is reached by one path, so that documents, errors and imports all name it alike.
+//! Each public type is reached by one path, so that documents, errors and imports all name it alike, and each public module
+//! has an example that runs.
 //!
 //! The sources are read as text, from each crate's `lib.rs` on: `pub mod`, `pub use` and the public types of each file.
 
@@ -108,6 +109,30 @@ fn each_public_type_is_reached_by_one_path() {
             found.values().filter(|paths| paths.len() > 1).map(|paths| paths.join(" = ")).collect();
         assert!(twice.is_empty(), "types of {name} that have several paths:\n{}", twice.join("\n"));
     }
+}
+
+/// Modules for the workspace's own programs and tests, which are no user's way in.
+const INTERNAL: [&str; 4] = ["files", "machine", "text", "testing"];
+
+#[test]
+fn each_public_module_has_an_example() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut tree = Tree::new();
+    add(&src, src.join("lib.rs"), &[], &mut tree);
+    let mut open = vec![Vec::new()];
+    let mut count = 0;
+    while let Some(place) = open.pop() {
+        let stem = src.join(place.join("/"));
+        let files = [stem.join("lib.rs"), stem.with_extension("rs"), stem.join("mod.rs")];
+        let file = files.iter().find(|file| file.is_file()).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut head = text.lines().take_while(|line| line.starts_with("//!"));
+        assert!(head.any(|line| line.starts_with("//! ```")), "{} has no example", file.display());
+        let public = tree[&place].public_children.iter().filter(|name| !INTERNAL.contains(&name.as_str()));
+        open.extend(public.map(|name| below(&place, name)));
+        count += 1;
+    }
+    assert!(count > 15, "only {count} public modules are found");
 }
 
 #[test]

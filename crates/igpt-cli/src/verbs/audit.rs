@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use igpt::data::{self, Images, Split, TokenSet};
-use igpt::device::{Engine, Pooling, Precision, blame, expect_finite};
+use igpt::device::{Engine, Pooling, Precision, expect_finite, name_suspect_weight};
 use igpt::evaluate::{Likelihood, NearestNeighbor, Vectors, likelihood, nearest};
 use igpt::formats::png;
 use igpt::generate::{SamplingSettings, expect_room, sample};
 use igpt::image::{Pixels, grid, readable_scale};
 
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::machine::expect_memory;
 use igpt::palette::Quantizer;
 use igpt::ranks::Collective;
@@ -163,15 +163,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out);
     let gap = gap.map_err(|error| error.of_model(&name))?;
 
-    let pool = Pool::new(Pool::team(args.engine.threads()));
+    let pool = Pool::new(Pool::thread_count(args.engine.threads()));
     let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Vectors::of_pixels(set, &quantizer)), &pool);
     let found = points(&mut *engine, &sets, layer).map_err(|error| error.of_model(&name))?;
     let features = Space::of("features", "deviations", found, &pool);
     let spaces = [pixels, features];
     let neighbors = neighbors(&numbers(&train, &sets[0]), &sets[0], &spaces);
     if let Some(out) = &args.out {
-        let text =
-            Text::new("Samples and their nearest training images").with_all(settings.lines()).with("Model", &name);
+        let text = TextChunks::new("Samples and their nearest training images")
+            .with_all(settings.lines())
+            .with("Model", &name);
         png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
         files::write(&out.join("nearest.csv"), csv(&neighbors).as_bytes())?;
     }
@@ -318,7 +319,8 @@ fn points(engine: &mut dyn Engine, sets: &[TokenSet; 3], layer: usize) -> Result
                 done += images.len();
                 engine.features(&set.batch(images.clone()), &[layer], Pooling::Mean, out)?;
                 for (name, values) in set.names[images].iter().zip(out.chunks_exact(dim)) {
-                    expect_finite(values, "a feature", || name.clone()).map_err(|error| blame(engine, error))?;
+                    expect_finite(values, "a feature", || name.clone())
+                        .map_err(|error| name_suspect_weight(engine, error))?;
                 }
                 progress(done, total);
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use igpt::data::{self, Split, TokenSet};
 use igpt::formats::decode;
 use igpt::generate::{FillSettings, expect_room};
-use igpt::image::{ImageSize, hidden};
+use igpt::image::{ImageSize, mask_where};
 use igpt::palette::Quantizer;
 use igpt::{Error, Result};
 
@@ -84,7 +84,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut cells = Vec::new();
     for (i, completions) in completions.chunks(k).enumerate() {
         let original = artist.model.pixels(originals.image(i));
-        cells.push(hidden(&original, |pixel| missing[pixel]));
+        cells.push(mask_where(&original, |pixel| missing[pixel]));
         cells.extend(artist.pixels(completions));
         cells.push(original);
     }

@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn devices() -> Vec<Finding> {
     let backends = device::backends();
     let findings =
-        backends.iter().filter(|backend| !backend.devices().is_empty()).flat_map(|backend| backend.findings());
+        backends.iter().filter(|backend| !backend.devices().is_empty()).flat_map(|backend| backend.diagnostics());
     findings.map(|f| Finding::new(f.name, f.found.clone(), f.advice, json!(f.found))).collect()
 }
 

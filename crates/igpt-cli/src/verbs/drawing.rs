@@ -9,7 +9,7 @@ use igpt::generate::SamplingSettings;
 
 use igpt::image::{GAP, Pixels, grid, readable_scale};
 
-use igpt::formats::{npy, png::Text};
+use igpt::formats::{npy, png::TextChunks};
 use igpt::machine::expect_memory;
 use igpt::{Error, Model, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -96,7 +96,7 @@ impl Artist {
         if self.out.extension().is_some_and(|e| e == "npy") {
             return npy::save_images(&self.out, images);
         }
-        let text = Text::new(title).with_all(self.settings.lines()).with("Model", &self.name);
+        let text = TextChunks::new(title).with_all(self.settings.lines()).with("Model", &self.name);
         png::save(&self.out, &grid(cells, columns, self.scale(cells.len(), columns)), &text)
     }
 

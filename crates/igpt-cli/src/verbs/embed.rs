@@ -90,13 +90,13 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         Pooling::None => vec![layers.len(), model.config.n_ctx(), n_embd],
         Pooling::Mean | Pooling::Max | Pooling::Last => vec![layers.len(), n_embd],
     };
-    let mut file = if ranks.leads() { Some(EmbeddingsWriter::create(&args.out, &shape)?) } else { None };
+    let mut file = if ranks.is_leader() { Some(EmbeddingsWriter::create(&args.out, &shape)?) } else { None };
     let (mut count, total, values) = (0, images.len(), shape.iter().product());
     let mut take = |set: &TokenSet, features: &[f32]| {
         count += set.images();
         file.as_mut().map_or(Ok(()), |file| file.push(&entries(dataset, set, features, values)))
     };
-    let leads = ranks.leads();
+    let leads = ranks.is_leader();
     let (damaged, time) = with_bar_if(leads, "embedding", |progress| {
         let mut progress = |images| progress(images, total);
         features_of_whole(ranks, &mut *engine, images, &quantizer, (&layers, pooling), &mut take, &mut progress)

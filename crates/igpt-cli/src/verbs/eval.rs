@@ -9,8 +9,8 @@ use igpt::evaluate::{
 use igpt::model::Objective;
 use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
-use igpt::train::course;
 use igpt::train::open_model;
+use igpt::train::training_course;
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -73,12 +73,12 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let palette = quantizer.palette();
     let channels = palette.channels();
     let set = data::tokenize_unchecked(&images, config.n_px, &quantizer)?;
-    tell_damaged(if ranks.leads() { &set.damaged } else { &[] }, set.images(), &args.data.data)?;
+    tell_damaged(if ranks.is_leader() { &set.damaged } else { &[] }, set.images(), &args.data.data)?;
     let masked = config.objective == Objective::Masked;
     // What baselines give is a likelihood of whole images, which masked pixels' loss does not compare with.
-    let baselines = if masked || !ranks.leads() { None } else { baselines(&pictures, &set, &quantizer)? };
+    let baselines = if masked || !ranks.is_leader() { None } else { baselines(&pictures, &set, &quantizer)? };
     let mut engine = args.engine.open(&model, precision, args.quantize)?;
-    let (total, leads) = (set.images(), ranks.leads());
+    let (total, leads) = (set.images(), ranks.is_leader());
     let (found, time) = with_bar_if(leads, "scoring", |progress| {
         let mut progress = |images| progress(images, total);
         if int8 {
@@ -103,7 +103,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
 
-    let course = course(&args.model);
+    let course = training_course(&args.model);
     let circumstances = VerdictContext { n_px: config.n_px, n_vocab: config.n_vocab, course };
     let verdict = baselines.map(|scores| Verdict::new(found.nats_per_token, &scores, &circumstances));
     let heading =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use igpt::data::{Preprocess, Split, color_histogram, preprocessed_color_histogram};
 use igpt::formats::png;
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::image::ImageSize;
 use igpt::palette::{self, ColorScale, Distortion, Palette, PaletteFitOptions, Quantizer};
 use igpt::{Error, Result};
@@ -177,7 +177,7 @@ fn inspect(args: &Inspect) -> Result<()> {
     let palette = quantizer.palette();
     let found = Distortion::of(&histogram, &quantizer);
     if let Some(out) = &args.out {
-        let text = Text::new("Palette").with("Palette", palette.hash()).with("Colours", palette.n_vocab());
+        let text = TextChunks::new("Palette").with("Palette", palette.hash()).with("Colours", palette.n_vocab());
         png::save(out, &palette.swatch(), &text)?;
     }
     say!(

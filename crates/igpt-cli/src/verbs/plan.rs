@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use igpt::machine::size_in_words;
+use igpt::machine::format_bytes;
 use igpt::train::{self, Forecast, Overrides};
 use igpt::{Error, Result};
 
@@ -77,18 +77,18 @@ fn tell(found: &Forecast) {
         ("memory in all", memory.total),
     ];
     for (name, bytes) in parts {
-        say!("{name:<28} {:>12}", size_in_words(bytes));
+        say!("{name:<28} {:>12}", format_bytes(bytes));
     }
     if let Some(left) = found.memory_left {
-        say!("{:<28} {:>12}", "left on this machine", size_in_words(left));
+        say!("{:<28} {:>12}", "left on this machine", format_bytes(left));
     }
     say!(
         "{:<28} {:>12}   at most {} at once",
         "a checkpoint",
-        size_in_words(found.checkpoint_bytes),
-        size_in_words(found.checkpoints_bytes)
+        format_bytes(found.checkpoint_bytes),
+        format_bytes(found.checkpoints_bytes)
     );
-    say!("{:<28} {:>12}", "the images as tokens", size_in_words(found.token_bytes));
+    say!("{:<28} {:>12}", "the images as tokens", format_bytes(found.token_bytes));
     if let Some(preset) = found.largest_preset {
         say!("{:<28} {:>12}", "largest preset that fits", preset.name());
     }

@@ -110,7 +110,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         .seeds(args.seeds)
         .seed(args.seed.seed)
         .options(args.engine.options(precision));
-    let leads = ranks.leads();
+    let leads = ranks.is_leader();
     let (report, time) = with_phases_if(leads, |progress| probe::probe(ranks, &model, &dataset, &settings, progress))?;
     if !leads {
         return Ok(());

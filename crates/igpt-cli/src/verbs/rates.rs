@@ -37,7 +37,7 @@ impl LrSearchArgs {
         let found = train::lr_search(config, &run.out, run.start(), &self.lr_search, context);
         progress.finish();
         let found = found?;
-        if ranks.leads() {
+        if ranks.is_leader() {
             say!("{}", table(&found).trim_end());
         }
         *config = found.config.clone();

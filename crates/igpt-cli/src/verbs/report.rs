@@ -59,7 +59,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         args.runs.iter().map(|run| Findings::gather(run, &settings, progress)).collect::<Result<Vec<_>>>()
     })?;
     Findings::shorten_names(&mut runs);
-    let arithmetic = device::backend(settings.options.device)?.arithmetic();
+    let arithmetic = device::backend(settings.options.device)?.arithmetic_name();
     let html = run_page(&runs, &own_command(), &arithmetic, settings.seed).html();
     files::write(&args.out, html.as_bytes())?;
     for run in &runs {

@@ -13,7 +13,7 @@ use igpt::inspect::{InspectionFit, Inspector};
 use igpt::model::ModelDir;
 use igpt::palette::Quantizer;
 
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::report::csv_field;
 use igpt::report::surprise_pairs;
 use igpt::stats::auroc;
@@ -321,7 +321,7 @@ fn save_pictures(
         return Ok(());
     }
     let (pairs, top) = surprise_pairs(engine, quantizer, &own.set, shown)?;
-    let text = |title: &str| Text::new(title).with("Brightest", format!("{top:.3} nats per pixel and more"));
+    let text = |title: &str| TextChunks::new(title).with("Brightest", format!("{top:.3} nats per pixel and more"));
     let scale = readable_scale(own.set.n_px);
     for (rank, (&i, pair)) in shown.iter().zip(&pairs).enumerate() {
         let name = &own.set.names[i];

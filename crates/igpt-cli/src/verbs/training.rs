@@ -57,14 +57,14 @@ impl TrainingArgs {
         signals: &Signals,
     ) -> Result<Page> {
         config.validate()?;
-        let page = self.page.open(ranks.leads(), &self.run.out)?;
+        let page = self.page.open(ranks.is_leader(), &self.run.out)?;
         let mut progress = RankZeroObserver::new(ranks, signals);
         let (start, found) = self.rates.search(ranks, &mut config, &self.run, &mut progress, signals)?;
         let context = Context { ranks, observer: &mut progress, stop: signals.stop() };
         let result = (kind.train)(config, &self.run.out, start, context);
         progress.finish();
         let result = result?;
-        if !ranks.leads() {
+        if !ranks.is_leader() {
             return Ok(page);
         }
         (kind.tell)(&result);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use igpt::formats::png;
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::image::ImageSize;
 use igpt::image::Pixels;
 use igpt::model::Objective;
@@ -90,7 +90,7 @@ fn a_hole_is_filled_as_by_the_command_and_every_known_pixel_is_kept() {
     let mask: Vec<bool> = (0..256).map(|at| (13..15).contains(&(at / 16)) && (4..9).contains(&(at % 16))).collect();
     let white = mask.iter().map(|hidden| if *hidden { 255 } else { 0 }).collect();
     let hole = Pixels::new(ImageSize::square(16), 1, white);
-    png::save(folder.path().join("hole.png"), &hole, &Text::new("hole")).unwrap();
+    png::save(folder.path().join("hole.png"), &hole, &TextChunks::new("hole")).unwrap();
     let complete = "complete --data pictures --split all -n 1 --mask hole.png --candidates 9 --completions 2 --seed 8";
     result(&igpt(folder.path(), &format!("{complete} --out c.npy --json")));
     // Room for the candidates of one completion.

@@ -101,7 +101,7 @@ impl Pool {
     ///
     /// The number is limited, since several threads on one core only alternate, and each has buffers of its own.
     /// Results don't depend on it.
-    pub fn team(asked: usize) -> usize {
+    pub fn thread_count(asked: usize) -> usize {
         const FEW: usize = 32;
         const EACH_CORE: usize = 4;
         let cores = Self::available();

@@ -128,7 +128,7 @@ impl Snapshot {
 /// Steps of the whole run; for a budget in epochs or minutes, extrapolated from the steps taken.
 fn steps(config: &RunConfig, row: &MetricsRow) -> Option<u64> {
     let train = &config.train;
-    let (begin, seconds) = train.begins();
+    let (begin, seconds) = train.budget_start();
     let taken = row.step.saturating_sub(begin) as f64;
     let share = match (train.steps, train.epochs, train.minutes) {
         (Some(steps), ..) => return Some(begin + steps),

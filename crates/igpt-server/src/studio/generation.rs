@@ -184,7 +184,7 @@ pub(super) fn begin(shared: Shared, spec: GenerationSpec, deadline: Instant) -> 
         candidates: candidates.unwrap_or(CANDIDATES.min(rows)),
     };
     let requests: Vec<GenerationRequest> = (0..n).map(request).collect();
-    let (steered, wanted) = (requests[0].is_steered(), requests[0].candidates);
+    let (steered, wanted) = (requests[0].has_known_after_hole(), requests[0].candidates);
     if wanted == 0 || wanted > rows {
         return Err(Refusal::bad(format!("candidates: {wanted} were asked for, 1 to {rows} are possible here")));
     }

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::image::Pixels;
-use igpt::inspect::{InspectionResult, ScoreMaps, TileOutputs, TiledPicture, ask};
+use igpt::inspect::{InspectionResult, ScoreMaps, TileOutputs, TiledPicture, tile_outputs};
 use igpt::{Error, Result as Done};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -119,7 +119,8 @@ pub(super) async fn inspect(
         for tokens in picture.batches() {
             // Other requests have their turn between the tiles of a large image.
             let (tokens, needs) = (tokens.to_vec(), needs.clone());
-            answers.extend(shared.pass(deadline, Some(index), move |engine| ask(engine, &tokens, &needs)).await?);
+            answers
+                .extend(shared.pass(deadline, Some(index), move |engine| tile_outputs(engine, &tokens, &needs)).await?);
         }
         expect_finite(&shared, "a negative log-likelihood", Some(index), answers.values())?;
         let (own, seen) = (shared.clone(), picture.clone());
@@ -156,7 +157,7 @@ fn picture(served: &Served, pixels: &Pixels) -> Done<TiledPicture> {
 /// Judges an image, and draws its map.
 fn judged(shared: &Shared, picture: &TiledPicture, answers: TileOutputs) -> Done<(InspectionResult, String)> {
     let inspector = shared.served.inspecting.inspector().map_err(|why| Error::Missing(why.into()))?;
-    let verdict = inspector.verdict(&ScoreMaps::new(picture, answers, inspector.fit.good(), "the image")?);
-    let map = png::encode(&inspector.heat(picture, &verdict), &Text::new("Where it is odd"));
+    let verdict = inspector.result(&ScoreMaps::new(picture, answers, inspector.fit.good(), "the image")?);
+    let map = png::encode(&inspector.heat(picture, &verdict), &TextChunks::new("Where it is odd"));
     Ok((verdict, STANDARD.encode(map)))
 }

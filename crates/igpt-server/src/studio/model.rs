@@ -8,7 +8,7 @@ use igpt::data::{Batch, Dataset, Preprocess, Split, tokenize};
 use igpt::device::{Engine, EngineOptions, Pooling, Precision};
 use igpt::evaluate::features;
 use igpt::formats::png;
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::image::Pixels;
 use igpt::inspect::{InspectionFit, Inspector};
 use igpt::model::{ModelConfig, ModelDir, Objective, ParamLayout};
@@ -209,7 +209,7 @@ impl Served {
     /// Encodes tokens as a PNG file in base64.
     pub(crate) fn png(&self, tokens: &[u16]) -> String {
         let image = self.quantizer.pixels(tokens, self.config.n_px);
-        STANDARD.encode(png::encode(&image, &Text::new("Image")))
+        STANDARD.encode(png::encode(&image, &TextChunks::new("Image")))
     }
 
     pub(crate) fn is_autoregressive(&self) -> bool {

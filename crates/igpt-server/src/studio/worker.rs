@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use igpt::Result;
 use igpt::device::Engine;
-use igpt::generate::{GenerationProgress, GenerationRequest, GenerationSession, Infill, SamplingSettings, good_rows};
+use igpt::generate::{
+    GenerationProgress, GenerationRequest, GenerationSession, Infill, SamplingSettings, default_rows,
+};
 use igpt::model::Objective;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -102,7 +104,7 @@ impl Worker {
     pub(crate) fn start(engine: Box<dyn Engine>, rows: usize, most: usize) -> Result<Self> {
         let session = match engine.config().objective {
             Objective::Autoregressive => {
-                let rows = if rows == 0 { good_rows(engine.config()).min(MOST_ROWS) } else { rows };
+                let rows = if rows == 0 { default_rows(engine.config()).min(MOST_ROWS) } else { rows };
                 Some(GenerationSession::new(&*engine, rows)?)
             }
             Objective::Masked => None,

@@ -31,7 +31,7 @@ fn offline(folder: &Path, name: &str) -> Vec<[f64; 3]> {
         found.push([score, percentile, p_value]);
         Ok(())
     };
-    inspector.each(&mut *engine, &images.split(Split::All).unwrap(), &mut take, &mut |_, _| ()).unwrap();
+    inspector.inspect_images(&mut *engine, &images.split(Split::All).unwrap(), &mut take, &mut |_, _| ()).unwrap();
     found
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use igpt::formats::png;
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::image::ImageSize;
 use igpt::image::Pixels;
 use igpt::model::Objective;
@@ -55,7 +55,7 @@ fn images_that_take_long_to_decode_hold_nobody_else_up() {
     model(folder.path(), "m", Objective::Autoregressive);
     let server = Server::start(of(folder.path().join("m")));
     let size = ImageSize::square(6000);
-    let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
+    let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &TextChunks::new("test")));
     let body = json!({"images": vec![file; 8]}).to_string();
     let head = format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     // One more than there are threads to decode on, and than there are to carry bytes.
@@ -82,7 +82,7 @@ fn images_that_take_longer_than_the_limit_are_given_up_with_it() {
     let server =
         Server::start(ServeOptions { limits: ServerLimits { seconds: 1, ..limits() }, ..of(folder.path().join("m")) });
     let size = ImageSize::square(6000);
-    let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &Text::new("test")));
+    let file = base64(&png::encode(&Pixels::new(size, 1, vec![7; size.pixels()]), &TextChunks::new("test")));
     let problem = server.post("/v1/score", &json!({"images": vec![file; 60]})).refused(503);
     assert!(problem.contains("1 s"), "{problem}");
     server.becomes_idle();

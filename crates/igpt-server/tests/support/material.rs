@@ -10,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use igpt::data::{self, OpenOptions};
 use igpt::device::{self, Precision};
 use igpt::formats::png;
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::image::ImageSize;
 use igpt::image::Pixels;
-use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, divide};
+use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, split_good};
 use igpt::model::{ModelCard, ModelConfig, ModelDir, Objective, ParamLayout, SaveType};
 use igpt::palette::Palette;
 use igpt::ranks::Collective;
@@ -27,7 +27,7 @@ pub(crate) const SIDE: usize = 8;
 pub(crate) fn picture(side: usize, i: usize) -> Vec<u8> {
     let value = |at: usize| ((at / (3 + i) + 7 * i) * (31 + 2 * i) % 256) as u8;
     let image = Pixels::new(ImageSize::square(side), 3, (0..side * side * 3).map(value).collect());
-    png::encode(&image, &Text::new("test"))
+    png::encode(&image, &TextChunks::new("test"))
 }
 
 /// A request that is under way as long as anyone wants.
@@ -99,7 +99,7 @@ pub(crate) fn fit(folder: &Path, name: &str, view: InputMode) {
     let dir = ModelDir::locate(&folder.join(name)).unwrap();
     let model = ModelDir::open(&dir).unwrap();
     let good = data::open(folder.join("good").to_str().unwrap(), &OpenOptions::default()).unwrap();
-    let divided = divide(&good, "good", &TrainedOn::default(), 0.5).unwrap();
+    let divided = split_good(&good, "good", &TrainedOn::default(), 0.5).unwrap();
     let options = device::EngineOptions::new(Precision::F32).threads(1);
     let mut engine = device::open(&model.config, &model.weights, &options).unwrap();
     let request = FitRequest { view, choice: ScoreChoice::Named(Score::DEFAULT), data: "good", odd: None, threads: 1 };

@@ -242,7 +242,7 @@ impl Model {
     ///
     /// # Errors
     /// Same as [`Model::log_likelihood`].
-    pub fn log_likelihood_of_pixels(&mut self, images: &Images) -> Result<Vec<Vec<f32>>> {
+    pub fn log_likelihood_per_pixel(&mut self, images: &Images) -> Result<Vec<Vec<f32>>> {
         self.expect_autoregressive("gives pixels no likelihood")?;
         let set = self.tokens(images)?;
         let mut found = Vec::with_capacity(set.images());
@@ -342,7 +342,7 @@ impl Model {
             found.push(verdict);
             Ok(())
         };
-        let damaged = inspector.each(&mut *self.engine, images, &mut take, &mut |_, _| ())?;
+        let damaged = inspector.inspect_images(&mut *self.engine, images, &mut take, &mut |_, _| ())?;
         expect_whole(&damaged).map(|()| found)
     }
 

@@ -75,7 +75,7 @@ pub fn preprocessed_color_histogram(
         return Err(Error::Missing("there are no images to count the colours of".into()));
     }
     let used = if sample.is_some() && !images.in_memory() { images.len().min(MOST_FILES) } else { images.len() };
-    let threads = Pool::team(threads).min(used);
+    let threads = Pool::thread_count(threads).min(used);
     let counter = Mutex::new(Counter::new(channels));
     let damaged = Mutex::new(Vec::new());
     let work = |first: usize| {

@@ -74,13 +74,13 @@ impl Loader {
         batch: usize,
         first_step: u64,
     ) -> Result<Self> {
-        Self::of_part(images, preprocess, quantizer, seed, (batch, 0..batch), first_step)
+        Self::for_rank(images, preprocess, quantizer, seed, (batch, 0..batch), first_step)
     }
 
     /// Creates a loader like [`Loader::new`] that prepares only the images at the places `part` of each batch.
     ///
     /// Each rank of a data-parallel run uses it for its own part.
-    pub fn of_part(
+    pub fn for_rank(
         images: Images,
         preprocess: Preprocess,
         quantizer: Arc<Quantizer>,
@@ -97,7 +97,7 @@ impl Loader {
         Self::with_quantize(images, preprocess, quantize, seed, (batch, part), first_step, threads)
     }
 
-    /// Creates a loader like [`Loader::of_part`]; `quantize` makes the tokens on `threads` threads.
+    /// Creates a loader like [`Loader::for_rank`]; `quantize` makes the tokens on `threads` threads.
     fn with_quantize(
         images: Images,
         preprocess: Preprocess,

@@ -49,7 +49,7 @@ impl Preprocess {
         if image.size == self.size {
             return Ok(image.clone());
         }
-        let PixelRect { top, left, size } = self.window(image.size)?;
+        let PixelRect { top, left, size } = self.crop_rect(image.size)?;
         let cropped = if size == image.size { image.clone() } else { cut(image, left, top, size) };
         Ok(resample(&cropped, Rect::whole(size), self.size, self.resampling))
     }
@@ -60,7 +60,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// Same as [`Preprocess::evaluation`].
-    pub fn window(&self, own: ImageSize) -> Result<PixelRect> {
+    pub fn crop_rect(&self, own: ImageSize) -> Result<PixelRect> {
         let size = match self.resampling {
             Resampling::Crop => {
                 self.room(own)?;

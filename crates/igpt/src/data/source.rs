@@ -144,7 +144,7 @@ impl Images {
     }
 
     /// Returns the images' own size, if the first, the middle and the last image have it and a model supports it.
-    pub fn own_size(&self) -> Option<ImageSize> {
+    pub fn common_size(&self) -> Option<ImageSize> {
         let last = self.len().checked_sub(1)?;
         let looked_at = [0, self.len() / 2, last].map(|i| self.pixels(i).ok().map(|pixels| pixels.size));
         let size = looked_at[0]?;

@@ -53,10 +53,10 @@ pub trait Backend: Send + Sync {
     /// Returns the name of the arithmetic: the instruction set, or the kind of GPU.
     ///
     /// The bits of results depend on it, besides settings and precision. All ranks must have it in common.
-    fn arithmetic(&self) -> String;
+    fn arithmetic_name(&self) -> String;
 
     /// Returns what a user should know about the backend on this machine.
-    fn findings(&self) -> Vec<Diagnostic>;
+    fn diagnostics(&self) -> Vec<Diagnostic>;
 }
 
 /// Memory of an engine in bytes, by purpose.

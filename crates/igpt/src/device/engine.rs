@@ -108,7 +108,7 @@ pub trait Engine: Send {
     /// without pooling (Chen et al. 2020, section 2.4). The forward pass stops at the deepest layer asked for.
     fn features(&mut self, batch: &Batch, layers: &[usize], pooling: Pooling, out: &mut [f32]) -> Result<()>;
     /// Returns whether the engine has decoders, regardless of its objective.
-    fn draws(&self) -> bool {
+    fn has_decoders(&self) -> bool {
         true
     }
     /// Returns a decoder for `rows` images at once, which shares this engine's present weights.

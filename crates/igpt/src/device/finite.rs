@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// `what` names a value in the message, for example "the likelihood".
 ///
 /// # Errors
-/// [`Error::ResultNotFinite`] with the first value that is not finite; see [`blame`] for the weight behind it.
+/// [`Error::ResultNotFinite`] with the first value that is not finite; see [`name_suspect_weight`] for the weight behind it.
 pub fn expect_finite<T: Copy + Into<f64>>(values: &[T], what: &str, image: impl FnOnce() -> String) -> Result<()> {
     match values.iter().map(|value| (*value).into()).find(|value: &f64| !value.is_finite()) {
         None => Ok(()),
@@ -29,7 +29,7 @@ pub fn expect_finite<T: Copy + Into<f64>>(values: &[T], what: &str, image: impl 
 /// Adds the largest weight of `engine` to an `error` about a result that is not finite.
 ///
 /// Other errors are returned unchanged.
-pub fn blame(engine: &dyn Engine, error: Error) -> Error {
+pub fn name_suspect_weight(engine: &dyn Engine, error: Error) -> Error {
     match error {
         Error::ResultNotFinite { model, what, image, value, suspect: None } => {
             Error::ResultNotFinite { model, what, image, value, suspect: suspect(engine) }
@@ -67,7 +67,7 @@ mod tests {
         expect_finite(&[1.0f32, -1e30], "the likelihood", || unreachable!()).unwrap();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let error = expect_finite(&[1.0, bad], "the likelihood", || "a.png".into()).unwrap_err();
-            let message = blame(&*engine, error).of_model("runs/a").to_string();
+            let message = name_suspect_weight(&*engine, error).of_model("runs/a").to_string();
             for part in ["runs/a: the likelihood of a.png is ", "-3e12 in transformer.h.1.mlp.c_fc.weight"] {
                 assert!(message.contains(part), "{message}");
             }

@@ -4,7 +4,7 @@
 //! section 4.6).
 
 use crate::data::{Batch, Masking, TokenSet};
-use crate::device::{Engine, blame, expect_finite};
+use crate::device::{Engine, expect_finite, name_suspect_weight};
 use crate::evaluate::calibration::{best_temperature, expected_calibration_error};
 use crate::model::Objective;
 use crate::stats::wilson;
@@ -59,14 +59,14 @@ pub fn classify(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Ve
 /// # Errors
 /// When no image has a label, and as [`classify`].
 pub fn accuracy(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<Accuracy> {
-    Ok(scores(engine, set, progress)?.accuracy(1.0))
+    Ok(class_logits(engine, set, progress)?.accuracy(1.0))
 }
 
 /// Returns the logits of the classes of `set`'s labelled images; `progress` receives the number of images done.
 ///
 /// # Errors
 /// As [`accuracy`].
-pub fn scores(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<ClassLogits> {
+pub fn class_logits(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn FnMut(usize)) -> Result<ClassLogits> {
     let mut all: Option<ClassLogits> = None;
     for start in (0..set.images()).step_by(BATCH) {
         let end = (start + BATCH).min(set.images());
@@ -171,7 +171,7 @@ fn scores_of(engine: &mut dyn Engine, batch: &Batch, first: u64) -> Result<Class
         }
         for (i, logits) in logits.chunks_exact(classes).enumerate() {
             expect_finite(logits, "a class's score", || format!("image {}", first + i as u64))
-                .map_err(|error| blame(engine, error))?;
+                .map_err(|error| name_suspect_weight(engine, error))?;
             all[(i * votes + vote) * classes..][..classes].copy_from_slice(logits);
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::data::{DamagedImage, Images, TokenSet, check_damaged, tokenize_unchecked};
-use crate::device::{Engine, Pooling, blame, expect_finite};
+use crate::device::{Engine, Pooling, expect_finite, name_suspect_weight};
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
 use crate::ranks::expect_same::expect_same_tokens;
@@ -149,7 +149,7 @@ fn each_run(
             bytemuck::cast_slice_mut(out).copy_from_slice(&all);
         }
         for (name, values) in set.names.iter().zip(out.chunks_exact(values)) {
-            expect_finite(values, "a feature", || name.clone()).map_err(|error| blame(engine, error))?;
+            expect_finite(values, "a feature", || name.clone()).map_err(|error| name_suspect_weight(engine, error))?;
         }
         take(&set, out)?;
         progress(end);

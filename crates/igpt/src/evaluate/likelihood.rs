@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 
 use crate::data::{Masking, TokenSet};
-use crate::device::{Engine, LossSum, blame, expect_finite};
+use crate::device::{Engine, LossSum, expect_finite, name_suspect_weight};
 use crate::model::{ModelConfig, Objective};
 use crate::ranks::expect_same::expect_same_tokens;
 use crate::ranks::{Collective, losses};
@@ -95,7 +95,7 @@ pub fn likelihood(
         progress(nats.len() * set.images() / share.len());
     }
     let nats = of_all(ranks, nats)?;
-    expect_numbers(&nats, &set.names).map_err(|error| blame(engine, error))?;
+    expect_numbers(&nats, &set.names).map_err(|error| name_suspect_weight(engine, error))?;
     Likelihood::of(&nats, set.n_px.pixels(), channels)
 }
 
@@ -139,7 +139,7 @@ pub fn likelihood_by_decoding(
         progress(nats.len() * set.images() / share.len());
     }
     let nats = of_all(ranks, nats)?;
-    expect_numbers(&nats, &set.names).map_err(|error| blame(engine, error))?;
+    expect_numbers(&nats, &set.names).map_err(|error| name_suspect_weight(engine, error))?;
     Likelihood::of(&nats, set.n_px.pixels(), channels)
 }
 

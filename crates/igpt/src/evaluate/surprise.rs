@@ -14,8 +14,8 @@ use super::NgramBaselines;
 use super::likelihood::{check, expect_numbers};
 use crate::Result;
 use crate::data::TokenSet;
-use crate::device::{Engine, blame, expect_finite};
-use crate::formats::png::{self, Text};
+use crate::device::{Engine, expect_finite, name_suspect_weight};
+use crate::formats::png::{self, TextChunks};
 use crate::image::ImageSize;
 use crate::palette::Quantizer;
 
@@ -68,7 +68,7 @@ pub fn surprise(
     for start in (0..set.images()).step_by(BATCH) {
         let images = start..(start + BATCH).min(set.images());
         let nats = engine.evaluate(&set.batch(images.clone()).without_labels())?.nats;
-        expect_numbers(&nats, &set.names[images.clone()]).map_err(|error| blame(engine, error))?;
+        expect_numbers(&nats, &set.names[images.clone()]).map_err(|error| name_suspect_weight(engine, error))?;
         found.extend(nats.into_iter().zip(&references[images]).map(|(nats, &reference)| Surprise { nats, reference }));
         progress(found.len());
     }
@@ -77,7 +77,7 @@ pub fn surprise(
 
 /// Size of an image as a PNG file in the colours of the palette, in nats.
 pub fn png_nats(quantizer: &Quantizer, tokens: &[u16], n_px: ImageSize) -> f64 {
-    let file = png::encode(&quantizer.pixels(tokens, n_px), &Text::none());
+    let file = png::encode(&quantizer.pixels(tokens, n_px), &TextChunks::none());
     (8 * file.len()) as f64 * LN_2
 }
 
@@ -91,7 +91,7 @@ pub fn surprise_maps(engine: &mut dyn Engine, set: &TokenSet, images: Range<usiz
     engine.pixel_nats(&set.batch(images.clone()).without_labels(), &mut maps)?;
     for (image, map) in images.zip(maps.chunks_exact(set.n_px.pixels())) {
         expect_finite(map, "the surprise at a pixel", || set.names[image].clone())
-            .map_err(|error| blame(engine, error))?;
+            .map_err(|error| name_suspect_weight(engine, error))?;
     }
     Ok(maps)
 }

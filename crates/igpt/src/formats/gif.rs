@@ -156,7 +156,7 @@ fn color_table(images: &[Vec<u16>], colors: &[[u8; 3]]) -> (Vec<u8>, HashMap<u16
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Pixels, grid, not_given};
+    use crate::image::{Pixels, grid, mask_after};
 
     /// All frames of a GIF, composed, as RGB.
     fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -190,8 +190,8 @@ mod tests {
         // 42 pixels one at a time, after the first frame.
         assert_eq!(frames.len(), 43);
         let pictures: Vec<Pixels> = images.iter().map(|image| picture(image, size, &colors)).collect();
-        let given: Vec<Pixels> = pictures.iter().map(|image| not_given(image, 30)).collect();
-        let later: Vec<Pixels> = pictures.iter().map(|image| not_given(image, 35)).collect();
+        let given: Vec<Pixels> = pictures.iter().map(|image| mask_after(image, 30)).collect();
+        let later: Vec<Pixels> = pictures.iter().map(|image| mask_after(image, 35)).collect();
         assert_eq!(frames[0], grid(&given, 2, 3).data);
         assert_eq!(frames[5], grid(&later, 2, 3).data);
         assert_eq!(frames[42], grid(&pictures, 2, 3).data);

@@ -8,7 +8,7 @@
 //!
 //! # fn main() -> igpt::Result<()> {
 //! let image = Pixels::new(ImageSize::square(2), 3, vec![0, 50, 100, 150, 200, 250, 10, 60, 110, 160, 210, 255]);
-//! let bytes = png::encode(&image, &png::Text::new("four pixels"));
+//! let bytes = png::encode(&image, &png::TextChunks::new("four pixels"));
 //! assert_eq!(decode::from_bytes(&bytes, 3, 4)?, image);
 //! # Ok(())
 //! # }

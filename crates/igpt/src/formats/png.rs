@@ -5,7 +5,7 @@
 //! use igpt::image::{ImageSize, Pixels};
 //!
 //! let grey = Pixels::new(ImageSize::square(2), 1, vec![0, 80, 160, 240]);
-//! let bytes = png::encode(&grey, &png::Text::new("four pixels").with("Seed", 7));
+//! let bytes = png::encode(&grey, &png::TextChunks::new("four pixels").with("Seed", 7));
 //! assert!(bytes.starts_with(b"\x89PNG"));
 //! ```
 
@@ -17,9 +17,9 @@ use crate::{Result, files};
 
 /// Text chunks of a PNG file: (keyword, text).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(Vec<(String, String)>);
+pub struct TextChunks(Vec<(String, String)>);
 
-impl Text {
+impl TextChunks {
     /// Creates no text chunks, for pictures inside a page.
     pub(crate) fn none() -> Self {
         Self(Vec::new())
@@ -46,7 +46,7 @@ impl Text {
 }
 
 /// Encodes an image as a PNG file, grey or RGB, and returns its bytes.
-pub fn encode(image: &Pixels, text: &Text) -> Vec<u8> {
+pub fn encode(image: &Pixels, text: &TextChunks) -> Vec<u8> {
     let mut bytes = Vec::new();
     let color = if image.channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
     let mut write = || -> Result<(), png::EncodingError> {
@@ -65,7 +65,7 @@ pub fn encode(image: &Pixels, text: &Text) -> Vec<u8> {
 }
 
 /// Writes an image as a PNG file to `path`; missing parent folders are created.
-pub fn save(path: impl AsRef<Path>, image: &Pixels, text: &Text) -> Result<()> {
+pub fn save(path: impl AsRef<Path>, image: &Pixels, text: &TextChunks) -> Result<()> {
     files::write(path.as_ref(), &encode(image, text))
 }
 
@@ -80,7 +80,7 @@ mod tests {
             let size = ImageSize { height: 5, width: 7 };
             let image = Pixels::new(size, channels, (0..35 * channels).map(|i| (i * 7 % 256) as u8).collect());
             let lines = [("Seed", "11".into()), ("Temperature", "0.5".into())];
-            let text = Text::new("Samples").with_all(lines).with("Model", "Modèle 🦀");
+            let text = TextChunks::new("Samples").with_all(lines).with("Model", "Modèle 🦀");
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("new/picture.png");
             save(&path, &image, &text).unwrap();

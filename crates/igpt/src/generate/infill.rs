@@ -5,7 +5,7 @@
 //! so (Ghazvininejad et al. 2019, "Mask-Predict"; here in a random order).
 
 use crate::data::Batch;
-use crate::device::{Engine, blame};
+use crate::device::{Engine, name_suspect_weight};
 use crate::generate::{Sampler, SamplingSettings};
 use crate::machine::expect_memory;
 use crate::model::Objective;
@@ -130,7 +130,7 @@ impl Infill {
                 let place = attempt * n_ctx + pixel;
                 let logits = &logits[place * n_vocab..][..n_vocab];
                 let token = sampler.draw(logits, self.image, attempt as u64, pixel);
-                let token = token.map_err(|error| blame(engine, error))?;
+                let token = token.map_err(|error| name_suspect_weight(engine, error))?;
                 (self.tokens[place], self.masked[place]) = (token, false);
                 tokens.push(token);
             }

@@ -2,7 +2,7 @@
 //!
 //! Rows never influence one another and every draw is keyed by its image, so batches only affect speed.
 
-use crate::device::{Engine, blame};
+use crate::device::{Engine, name_suspect_weight};
 use crate::generate::SamplingSettings;
 use crate::generate::session::{GenerationRequest, GenerationSession, MOST};
 use crate::machine::expect_memory;
@@ -106,7 +106,7 @@ pub fn draw_requests(
 ) -> Result<Vec<Vec<u16>>> {
     let wanted: usize = requests.iter().map(GenerationRequest::rows).sum();
     let Some(widest) = requests.iter().map(GenerationRequest::rows).max() else { return Ok(Vec::new()) };
-    let rows = if rows == 0 { good_rows(engine.config()) } else { rows }.max(widest);
+    let rows = if rows == 0 { default_rows(engine.config()) } else { rows }.max(widest);
     // As many batches as needed, all of about the same size.
     let batch = wanted.div_ceil(wanted.div_ceil(rows)).max(widest);
     let given = |request: &GenerationRequest| request.known.iter().map_while(|token| *token).collect::<Vec<u16>>();
@@ -131,7 +131,7 @@ pub fn draw_requests(
             image.extend_from_slice(progress.tokens);
             done += 1;
         });
-        step.map_err(|error| blame(engine, error))?;
+        step.map_err(|error| name_suspect_weight(engine, error))?;
         on_progress(done, total);
     }
 }
@@ -172,7 +172,7 @@ fn cache_bytes(config: &ModelConfig) -> usize {
 }
 
 /// Default number of images drawn at once: up to 64, or fewer if their KV caches would exceed half a gigabyte.
-pub fn good_rows(config: &ModelConfig) -> usize {
+pub fn default_rows(config: &ModelConfig) -> usize {
     ((512 << 20) / cache_bytes(config)).clamp(1, 64)
 }
 

@@ -35,13 +35,13 @@ pub struct GenerationRequest {
 
 impl GenerationRequest {
     /// Returns whether known pixels come after a hole.
-    pub fn is_steered(&self) -> bool {
+    pub fn has_known_after_hole(&self) -> bool {
         self.known.iter().skip_while(|token| token.is_some()).any(Option::is_some)
     }
 
     /// Returns the number of decoder rows that the request needs.
     pub fn rows(&self) -> usize {
-        if self.is_steered() { self.candidates } else { 1 }
+        if self.has_known_after_hole() { self.candidates } else { 1 }
     }
 
     fn check(&self, n_ctx: usize, n_vocab: usize) -> Result<()> {
@@ -168,7 +168,7 @@ impl GenerationSession {
         rows.iter().for_each(|row| assert!(self.free.remove(row)));
         let candidates =
             rows.into_iter().map(|row| Candidate { row, tokens: given.clone(), log_weight: 0.0 }).collect();
-        let (steered, sampler) = (request.is_steered(), Sampler::new(&request.settings)?);
+        let (steered, sampler) = (request.has_known_after_hole(), Sampler::new(&request.settings)?);
         self.images.push(Image { id, request, steered, sampler, candidates, shown: given });
         Ok(())
     }

@@ -39,12 +39,12 @@ pub fn grid(cells: &[Pixels], columns: usize, scale: usize) -> Pixels {
 }
 
 /// Shows a prompt: the first `given` pixels of an image in raster order, and a grey checkerboard for the others.
-pub fn not_given(image: &Pixels, given: usize) -> Pixels {
-    hidden(image, |pixel| pixel >= given)
+pub fn mask_after(image: &Pixels, given: usize) -> Pixels {
+    mask_where(image, |pixel| pixel >= given)
 }
 
-/// Replaces the pixels of an image for which `hidden` is true (by raster index) with a grey checkerboard.
-pub fn hidden(image: &Pixels, hidden: impl Fn(usize) -> bool) -> Pixels {
+/// Replaces the pixels of an image for which `mask_where` is true (by raster index) with a grey checkerboard.
+pub fn mask_where(image: &Pixels, hidden: impl Fn(usize) -> bool) -> Pixels {
     let mut shown = image.clone();
     for (i, pixel) in shown.data.chunks_exact_mut(image.channels).enumerate().filter(|(i, _)| hidden(*i)) {
         pixel.fill(checker(i / image.size.width, i % image.size.width));
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn pixels_not_given_are_grey_and_the_given_ones_are_kept() {
-        let shown = not_given(&image(0), 4);
+        let shown = mask_after(&image(0), 4);
         assert_eq!(shown.data[..12], image(0).data[..12]);
         assert!(shown.data[12..].iter().all(|v| CHECKER.contains(v)));
     }

@@ -16,7 +16,7 @@ pub(crate) mod resize;
 mod size;
 
 pub(crate) use grid::{CHECKER, GAP_GREY, checker};
-pub use grid::{GAP, grid, hidden, not_given, readable_scale};
+pub use grid::{GAP, grid, mask_after, mask_where, readable_scale};
 pub use heat::heat;
 pub use pixels::Pixels;
 pub(crate) use pixels::{luma, over_white};

@@ -68,7 +68,7 @@ impl InspectionFit {
     /// Returns the inputs that the fit's score needs, with `threads` threads; 0 uses all available cores.
     pub fn needs(&self, threads: usize) -> ScoreInputs {
         // Only a bank is compared in parallel.
-        let threads = if self.bank.is_some() { Pool::team(threads) } else { 1 };
+        let threads = if self.bank.is_some() { Pool::thread_count(threads) } else { 1 };
         let (expectation, bank) = (self.score.needs_expectation(), self.bank.clone());
         ScoreInputs { expectation, bank, pool: Arc::new(Pool::new(threads)) }
     }

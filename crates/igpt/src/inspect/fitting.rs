@@ -119,7 +119,7 @@ pub fn fit(
     let needs = ScoreInputs {
         expectation: scores.iter().any(|score| score.needs_expectation()),
         bank: None,
-        pool: Arc::new(Pool::new(if needs_bank { Pool::team(request.threads) } else { 1 })),
+        pool: Arc::new(Pool::new(if needs_bank { Pool::thread_count(request.threads) } else { 1 })),
     };
     let quantizer = Quantizer::new(model.palette.clone());
     let mut looked = Looked {

@@ -29,7 +29,7 @@ pub struct GoodSplit {
 ///
 /// # Errors
 /// When no pictures are left for the reference or to be held out, or `share` is not between 0 and 1.
-pub fn divide(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) -> Result<GoodSplit> {
+pub fn split_good(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64) -> Result<GoodSplit> {
     if !(share > 0.0 && share < 1.0) {
         return Err(Error::Invalid(format!("a held-out share of {share}: give one between 0 and 1, such as 0.5")));
     }

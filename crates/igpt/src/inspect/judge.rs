@@ -69,7 +69,7 @@ impl Inspector {
     }
 
     /// Returns the result for a picture, from its maps.
-    pub fn verdict(&self, maps: &ScoreMaps) -> InspectionResult {
+    pub fn result(&self, maps: &ScoreMaps) -> InspectionResult {
         let (score, map) = self.fit.score.judge(maps, self.fit.statistics.as_ref());
         let held_out = &self.fit.held_out;
         InspectionResult { score, percentile: held_out.percentile(score), p_value: held_out.p_value(score), map }
@@ -97,7 +97,7 @@ impl Inspector {
             scores[named.index] = Some(verdict.score);
             Ok(())
         };
-        self.each(engine, images, &mut take, progress)?;
+        self.inspect_images(engine, images, &mut take, progress)?;
         Ok(scores)
     }
 
@@ -107,7 +107,7 @@ impl Inspector {
     ///
     /// # Errors
     /// When the engine fails, the surprise at a pixel is not finite, or `take` fails.
-    pub fn each(
+    pub fn inspect_images(
         &self,
         engine: &mut dyn Engine,
         images: &Images,
@@ -118,7 +118,7 @@ impl Inspector {
         each_run(images, (self.fit.view, self.n_px), &self.quantizer, &mut |run| {
             let found = score_maps(engine, &run, self.fit.good(), &self.needs)?;
             for (named, maps) in run.iter().zip(&found) {
-                take(named, self.verdict(maps))?;
+                take(named, self.result(maps))?;
             }
             done += run.len();
             progress(done, images.len());

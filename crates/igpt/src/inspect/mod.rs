@@ -7,6 +7,14 @@
 //!
 //! Reading order: `conformal`, `map`, `picture`, `exact_values`, `bank`, `score_maps`, `lines`, `typical`, `score`,
 //! `good_split`, `fit`, `file`, `fitting`, `judge`.
+//!
+//! ```
+//! use igpt::inspect::ConformalScores;
+//!
+//! let held_out = ConformalScores::new((0..99).map(f64::from).collect()).unwrap();
+//! assert_eq!(held_out.threshold(0.05).unwrap(), 94.0); // at most 5 % of good pictures score higher
+//! assert!(held_out.threshold(0.001).is_err()); // that takes 999 pictures
+//! ```
 
 mod bank;
 pub(crate) mod conformal;
@@ -30,10 +38,10 @@ pub use conformal::{ConformalScores, expect_rate};
 pub use exact_values::ExactValueSurprise;
 pub use fit::{FitRecord, InspectionFit};
 pub use fitting::{FitOutcome, FitRequest, ScoreChoice, ScoreSeparation, fit};
-pub use good_split::{GoodSplit, divide};
+pub use good_split::{GoodSplit, split_good};
 pub use judge::{InspectionResult, Inspector};
 pub use map::PixelMap;
 pub use picture::{InputMode, NamedPicture, TiledPicture};
 pub use score::Score;
-pub use score_maps::{GoodReference, ScoreInputs, ScoreMaps, TileOutputs, ask, score_maps};
+pub use score_maps::{GoodReference, ScoreInputs, ScoreMaps, TileOutputs, score_maps, tile_outputs};
 pub use typical::{FilterSizes, FilterStatistics};

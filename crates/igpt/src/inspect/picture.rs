@@ -60,7 +60,7 @@ impl TiledPicture {
         };
         if view == InputMode::Whole {
             let preprocess = Preprocess::of(quantizer.palette(), n_px);
-            let (scaled, place) = (preprocess.evaluation(pixels)?, preprocess.window(own)?);
+            let (scaled, place) = (preprocess.evaluation(pixels)?, preprocess.crop_rect(own)?);
             let mut tokens = vec![0; n_px.pixels()];
             quantizer.tokens(&scaled, &mut tokens);
             let details = details(&scaled, &tokens);
@@ -293,7 +293,7 @@ mod tests {
         let n_px = ImageSize { height: 8, width: 12 };
         for (height, width) in [(8, 12), (16, 40), (40, 16), (33, 47), (9, 8)] {
             // Bright inside the crop alone.
-            let place = Preprocess::new(n_px).window(ImageSize { height, width }).unwrap();
+            let place = Preprocess::new(n_px).crop_rect(ImageSize { height, width }).unwrap();
             let inside = |y: usize, x: usize| {
                 (place.top..place.top + place.size.height).contains(&y)
                     && (place.left..place.left + place.size.width).contains(&x)
@@ -344,7 +344,7 @@ mod tests {
             .map(|(side, number)| {
                 let path = dir.path().join(format!("{number}.png"));
                 let pixels = grey(side, side, |y, x| (y / 7 + x / 5 + number) % 16);
-                crate::formats::png::save(&path, &pixels, &crate::formats::png::Text::none()).unwrap();
+                crate::formats::png::save(&path, &pixels, &crate::formats::png::TextChunks::none()).unwrap();
                 path
             })
             .to_vec();

@@ -12,7 +12,7 @@ use super::map::PixelMap;
 use super::picture::{BATCH, NamedPicture, TiledPicture};
 use crate::Result;
 use crate::data::Batch;
-use crate::device::{Engine, blame, expect_finite};
+use crate::device::{Engine, expect_finite, name_suspect_weight};
 use crate::evaluate::NgramBaselines;
 
 /// Number of tiles whose logits are held at once.
@@ -138,12 +138,12 @@ pub fn score_maps(
     let tokens: Vec<u16> = pictures.iter().flat_map(|named| named.picture.tokens()).copied().collect();
     let mut answers = TileOutputs::default();
     for batch in tokens.chunks(BATCH * n_ctx) {
-        answers.extend(ask(engine, batch, needs)?);
+        answers.extend(tile_outputs(engine, batch, needs)?);
     }
     let mut found = Vec::with_capacity(pictures.len());
     for NamedPicture { name, picture, .. } in pictures {
         let own = answers.take(picture.tokens().len());
-        found.push(ScoreMaps::new(picture, own, good, name).map_err(|error| blame(engine, error))?);
+        found.push(ScoreMaps::new(picture, own, good, name).map_err(|error| name_suspect_weight(engine, error))?);
     }
     Ok(found)
 }
@@ -152,7 +152,7 @@ pub fn score_maps(
 ///
 /// # Errors
 /// When the engine fails.
-pub fn ask(engine: &mut dyn Engine, tokens: &[u16], needs: &ScoreInputs) -> Result<TileOutputs> {
+pub fn tile_outputs(engine: &mut dyn Engine, tokens: &[u16], needs: &ScoreInputs) -> Result<TileOutputs> {
     let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
     let mut answers = TileOutputs::default();
     if needs.expectation {

@@ -54,7 +54,7 @@ fn scores(inspector: &Inspector, model: &ModelDir, images: &Images) -> Vec<(Stri
         found.push((named.name.clone(), verdict.score.to_bits()));
         Ok(())
     };
-    inspector.each(&mut *engine(model), images, &mut take, &mut |_, _| ()).unwrap();
+    inspector.inspect_images(&mut *engine(model), images, &mut take, &mut |_, _| ()).unwrap();
     found
 }
 
@@ -89,7 +89,7 @@ fn a_colour_file_has_the_same_score_alone_and_among_grey_ones() {
         let path = dir.path().join(format!("{i:02}.png"));
         let data = (0..64 * channels).map(|at| (at * at * 7 + 40 * i) as u8).collect();
         let pixels = Pixels::new(ImageSize::square(8), channels, data);
-        crate::formats::png::save(&path, &pixels, &crate::formats::png::Text::none()).unwrap();
+        crate::formats::png::save(&path, &pixels, &crate::formats::png::TextChunks::none()).unwrap();
         path
     };
     // Of more than 64 files not all are looked at to tell grey from colour.
@@ -331,7 +331,7 @@ fn nothing_is_held_out_that_the_network_or_the_reference_has_seen() {
     fs::write(run.join("config.resolved.toml"), config.to_toml()).unwrap();
     let trained = TrainedOn::of(Some(&run));
     let open = |folder: &Path| data::open(folder.to_str().unwrap(), &OpenOptions::default()).unwrap();
-    let found = |folder: &Path, trained: &TrainedOn| divide(&open(folder), folder.to_str().unwrap(), trained, 0.5);
+    let found = |folder: &Path, trained: &TrainedOn| split_good(&open(folder), folder.to_str().unwrap(), trained, 0.5);
 
     // Of the run's own folder what it held out.
     let own = open(&photos);
@@ -359,7 +359,7 @@ fn nothing_is_held_out_that_the_network_or_the_reference_has_seen() {
     assert!(divided.how.contains("20 of 40"), "{}", divided.how);
     let unknown = found(&new, &TrainedOn::default()).unwrap();
     assert!(unknown.notes[0].contains("not known here") && unknown.held_out.len() == 25, "{:?}", unknown.notes);
-    assert!(divide(&open(&new), "new", &trained, 1.5).unwrap_err().to_string().contains("1.5"));
+    assert!(split_good(&open(&new), "new", &trained, 1.5).unwrap_err().to_string().contains("1.5"));
     let one = dir.path().join("one/a.png");
     save(&one, 7);
     assert!(found(&one, &trained).unwrap_err().to_string().contains("1 pictures"));
@@ -370,7 +370,7 @@ fn damaged_pictures_and_those_smaller_than_a_tile_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let png = |name: &str, size| {
         let pixels = Pixels::new(size, 1, vec![90; size.pixels()]);
-        crate::formats::png::save(dir.path().join(name), &pixels, &crate::formats::png::Text::none()).unwrap();
+        crate::formats::png::save(dir.path().join(name), &pixels, &crate::formats::png::TextChunks::none()).unwrap();
     };
     png("a.png", ImageSize { height: 11, width: 30 });
     png("small.png", ImageSize { height: 7, width: 30 });
@@ -385,7 +385,7 @@ fn damaged_pictures_and_those_smaller_than_a_tile_are_named() {
             sizes.push((named.picture.own, inspector.heat(&named.picture, &verdict).size));
             Ok(())
         };
-        let damaged = inspector.each(&mut *engine(&model), &images, &mut take, &mut |_, _| ()).unwrap();
+        let damaged = inspector.inspect_images(&mut *engine(&model), &images, &mut take, &mut |_, _| ()).unwrap();
         assert_eq!(damaged.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), unread);
         assert!(sizes.iter().all(|(own, map)| own == map) && sizes.len() == 3 - unread.len());
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::size::size_in_words;
+use super::size::format_bytes;
 use crate::{Error, Result};
 
 /// Processors and memory that the process may use.
@@ -82,8 +82,8 @@ pub fn expect_memory(bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
     Err(Error::Invalid(format!(
         "{} would take {} of memory, but only {} are left: ask for less",
         what(),
-        size_in_words(bytes),
-        size_in_words(left)
+        format_bytes(bytes),
+        format_bytes(left)
     )))
 }
 

@@ -6,4 +6,4 @@ mod size;
 
 pub use limits::{MachineLimits, expect_memory};
 pub use process::{CpuTime, host_name, peak_rss_bytes, rss_bytes};
-pub use size::size_in_words;
+pub use size::format_bytes;

@@ -47,7 +47,7 @@ pub struct LrMultipliers {
 
 impl LrMultipliers {
     /// Multipliers of 1: the same learning rate for all tensors.
-    pub const EVEN: Self = Self { layer_decay: 1.0, width: 1.0, head: 1.0 };
+    pub const ONES: Self = Self { layer_decay: 1.0, width: 1.0, head: 1.0 };
 
     /// Multiplier of Adam's learning rate for a tensor of `group`.
     pub fn adam(&self, group: LrGroup) -> f32 {

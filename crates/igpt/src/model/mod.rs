@@ -1,4 +1,13 @@
 //! Models: configuration, parameters by name and shape, and model directories.
+//!
+//! ```
+//! use igpt::image::ImageSize;
+//! use igpt::model::{ModelConfig, ParamLayout, Preset};
+//!
+//! let network = ModelConfig::preset(Preset::S, ImageSize::square(32), 512);
+//! assert_eq!(network.parameters() / 1_000_000, 76); // iGPT-S
+//! assert_eq!(ParamLayout::new(&network).tensor("transformer.wte.weight").unwrap().shape, [513, 512]);
+//! ```
 
 pub(crate) mod config;
 pub(crate) mod dir;

@@ -73,7 +73,7 @@ pub fn fit(histogram: &ColorHistogram, options: &PaletteFitOptions) -> Result<(P
         let values: Vec<(u8, u64)> = histogram.counts().iter().map(|(color, count)| (color[0], *count)).collect();
         grey::optimal_levels(&values, wanted).iter().map(|level| [(level / 127.5 - 1.0) as f32; 3]).collect()
     } else {
-        let found = kmeans::fit(histogram, wanted, options.seed, Pool::team(options.threads));
+        let found = kmeans::fit(histogram, wanted, options.seed, Pool::thread_count(options.threads));
         report.passes = found.passes;
         found.centers
     };

@@ -8,7 +8,7 @@ use super::{LabelledFeatures, Workers};
 use crate::data::{DamagedImage, Dataset, Images};
 use crate::device::Engine;
 use crate::evaluate::Layers;
-use crate::machine::{MachineLimits, size_in_words};
+use crate::machine::{MachineLimits, format_bytes};
 use crate::model::ModelDir;
 use crate::palette::Quantizer;
 use crate::ranks::Collective;
@@ -290,8 +290,8 @@ pub(super) fn expect_room(
         Some(left) if need > left => Err(Error::Invalid(format!(
             "the features of {count} images at {layers} layers need {} of memory, but {} are left: take fewer --layers, \
              or fewer images with --images and --held-out",
-            size_in_words(need),
-            size_in_words(left)
+            format_bytes(need),
+            format_bytes(left)
         ))),
         _ => Ok(()),
     }

@@ -15,6 +15,6 @@ pub struct Workers {
 impl Workers {
     /// Starts a team of `threads`, 0 for one per core, with the best instruction set of this processor.
     pub fn new(threads: usize) -> Self {
-        Self { isa: Isa::detect(), pool: Pool::new(Pool::team(threads)) }
+        Self { isa: Isa::detect(), pool: Pool::new(Pool::thread_count(threads)) }
     }
 }

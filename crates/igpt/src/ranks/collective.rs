@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::communicator::{Done, Job, Talk, gone};
+use super::communicator::{Communicator, Done, Job, gone};
 use super::transport::Transport;
 use crate::{Error, Result};
 
@@ -52,7 +52,7 @@ impl Collective {
     pub fn join<T: Transport>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<Self> {
         let ((jobs, asked), (answer, done), (tell, told)) = (channel(), channel(), channel());
         let thread = std::thread::spawn(move || {
-            let begun = open().and_then(Talk::introduced);
+            let begun = open().and_then(Communicator::introduced);
             let (talk, place) = begun.map_or_else(|error| (None, Err(error)), |(talk, place)| (Some(talk), Ok(place)));
             if let (Ok(()), Some(talk)) = (tell.send(place), talk) {
                 talk.run(&asked, &answer);
@@ -74,7 +74,7 @@ impl Collective {
     }
 
     /// Returns whether this is rank 0, which writes files and reports to the user.
-    pub fn leads(&self) -> bool {
+    pub fn is_leader(&self) -> bool {
         self.rank == 0
     }
 
@@ -159,7 +159,7 @@ impl Collective {
     }
 
     /// Returns whether `own` is true on any rank.
-    pub fn any(&mut self, own: bool) -> Result<bool> {
+    pub fn any_rank(&mut self, own: bool) -> Result<bool> {
         Ok(self.gather(&[own.into()])?.iter().any(|one| one == &[1]))
     }
 
@@ -409,9 +409,9 @@ pub(crate) mod tests {
                 let rank = ranks.rank();
                 let gathered = ranks.gather(&vec![rank as u8; rank]).unwrap();
                 let heard = ranks.broadcast(vec![7 + rank as u8; 3]).unwrap();
-                let any = ranks.any(rank == size - 1).unwrap();
+                let any = ranks.any_rank(rank == size - 1).unwrap();
                 let first = ranks.first(rank as f64 + 0.5).unwrap();
-                assert_eq!((any, ranks.any(false).unwrap(), first), (true, false, 0.5));
+                assert_eq!((any, ranks.any_rank(false).unwrap(), first), (true, false, 0.5));
                 ranks.close().unwrap();
                 (gathered, heard)
             });

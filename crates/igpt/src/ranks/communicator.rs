@@ -39,13 +39,13 @@ pub(super) enum Done {
 }
 
 /// A rank's end of the communication, on the thread that owns the transport.
-pub(super) struct Talk<T> {
+pub(super) struct Communicator<T> {
     transport: T,
     /// Buffer for the values of another rank.
     incoming: Vec<f32>,
 }
 
-impl<T: Transport> Talk<T> {
+impl<T: Transport> Communicator<T> {
     /// Introduces all ranks to each other; returns this one's rank and the hosts.
     pub(super) fn introduced(transport: T) -> Result<(Self, (usize, Vec<String>))> {
         let mut talk = Self { transport, incoming: Vec::new() };
@@ -76,7 +76,7 @@ impl<T: Transport> Talk<T> {
                 }
                 Ok(Job::Abort(message)) => return self.transport.abort(&message),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.transport.look();
+                    self.transport.poll();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -90,7 +90,7 @@ impl<T: Transport> Talk<T> {
     /// Waits until all ranks are here, then until all have fallen silent.
     fn close(&mut self) -> Result<()> {
         self.gather(Vec::new())?;
-        self.transport.hush();
+        self.transport.prepare_close();
         self.gather(Vec::new()).map(drop)
     }
 

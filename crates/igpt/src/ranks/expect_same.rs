@@ -23,7 +23,7 @@ pub fn expect_same_program(ranks: &mut Collective, device: Device, settings: Vec
     }
     let program = std::env::current_exe().and_then(std::fs::read);
     let program = program.map_or_else(|_| "unknown".into(), |bytes| sha256(&bytes));
-    let arithmetic = device::backend(device)?.arithmetic();
+    let arithmetic = device::backend(device)?.arithmetic_name();
     let mut facts = vec![
         ("version of igpt".to_string(), env!("CARGO_PKG_VERSION").to_string()),
         ("program (its SHA-256)".into(), program),
@@ -112,12 +112,12 @@ fn described(images: &Images) -> String {
 ///
 /// # Errors
 /// As `each`, and when a rank is gone.
-pub fn in_turn<T>(ranks: &mut Collective, each: impl FnOnce() -> Result<T>) -> Result<T> {
-    if !ranks.leads() {
+pub fn leader_first<T>(ranks: &mut Collective, each: impl FnOnce() -> Result<T>) -> Result<T> {
+    if !ranks.is_leader() {
         ranks.barrier()?;
     }
     let done = each()?;
-    if ranks.leads() {
+    if ranks.is_leader() {
         ranks.barrier()?;
     }
     Ok(done)

@@ -20,9 +20,9 @@ pub trait Transport {
     /// When the other rank is gone.
     fn exchange(&mut self, with: usize, out: &[u8], incoming: &mut [u8]) -> Result<()>;
     /// Performs background checks; called several times per second while there is nothing to exchange.
-    fn look(&mut self) {}
+    fn poll(&mut self) {}
     /// Prepares for the end: all ranks have come to their end, one more exchange follows, and nothing else is sent.
-    fn hush(&mut self) {}
+    fn prepare_close(&mut self) {}
     /// Ends all ranks, with `message` as the reason.
     fn abort(&mut self, message: &str);
 }

@@ -4,7 +4,7 @@ use super::Page;
 use super::page::{Block, Command, Figure, ImagePair, Section, Table};
 use crate::data::{
     Dataset, Images,
-    check::{CheckReport, DuplicatePair, DuplicatePairs, ImageLocation, looked_at},
+    check::{CheckReport, DuplicatePair, DuplicatePairs, ImageLocation, checked_images},
     shards::FileProblem,
 };
 use crate::image::{
@@ -28,9 +28,9 @@ pub fn data_check_page(
     files: Option<&[FileProblem]>,
     made: &str,
 ) -> Page {
-    let parts = looked_at(dataset, images);
+    let parts = checked_images(dataset, images);
     let total: usize = found.splits.iter().map(|part| part.images).sum();
-    let leaks = found.exact.across() + found.near.across();
+    let leaks = found.exact.leaks() + found.near.leaks();
     let lead = format!(
         "{total} images were looked at: {} are damaged, {} are copies of another one, {} look like another one, and {leaks} \
          times one of them stands in a split where it gives another one away.",

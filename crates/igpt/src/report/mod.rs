@@ -22,6 +22,6 @@ pub use page::{
     Block, Command, Completion, ConfusionMatrix, Figure, ImagePair, ImageWithMap, Page, Section, Swatch, Table,
 };
 pub use runs::{
-    Cloud, Drawn, FeatureMap, Findings, LayerProbes, ReportProgress, ReportSettings, grouped, quoted, run_page,
-    surprise_pairs,
+    FeatureMap, Findings, LayerProbes, ModelPictures, PointCloud, ReportProgress, ReportSettings, grouped, quoted,
+    run_page, surprise_pairs,
 };

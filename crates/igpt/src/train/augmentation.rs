@@ -39,7 +39,7 @@ pub(super) fn resampling(data: &DataSettings) -> Resampling {
 pub(super) fn size(config: &RunConfig, images: &Images) -> ImageSize {
     let usual = || match config.data.augment {
         Some(Augment::Tiles) => ImageSize::square(TILE),
-        _ => images.own_size().unwrap_or(ImageSize::square(32)),
+        _ => images.common_size().unwrap_or(ImageSize::square(32)),
     };
     config.model.n_px.unwrap_or_else(usual)
 }

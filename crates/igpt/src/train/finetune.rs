@@ -29,7 +29,7 @@ use crate::train::run::dir::Start;
 use crate::train::run::open::open_model;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::steps::{LoopOutcome, Trainer};
+use crate::train::trainer::steps::{TrainOutcome, Trainer};
 use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
@@ -87,7 +87,7 @@ fn fit(
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
         prepared;
     let Classifying { source, test, unlabelled, .. } = purpose;
-    let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
+    let (leads, train, palette) = (context.ranks.is_leader(), &config.train, quantizer.palette());
     if unlabelled > 0 {
         warn(&run, context.observer, &format!("{unlabelled} images without a label are left out"));
     }
@@ -108,7 +108,7 @@ fn fit(
         }
     };
     let outcome = match settings.head {
-        Head::Linear => LoopOutcome::untrained(),
+        Head::Linear => TrainOutcome::untrained(),
         _ => Trainer {
             config: &config,
             run: &run,
@@ -120,7 +120,7 @@ fn fit(
             images: images.len(),
             channels: palette.channels(),
             start,
-            context: context.part(),
+            context: context.reborrow(),
         }
         .run()?,
     };
@@ -197,7 +197,7 @@ fn fit(
     let mut model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.set_classes(&dataset.classes);
     if let Some(temperature) = calibrated.temperature {
-        model.divide_class_scores(temperature);
+        model.scale_class_temperature(temperature);
     }
     model.save(run.model(), &card(&config, &outcome, &result, tested), config.train.save)?;
     run.log(&format!("step {}: saved {}", result.steps, result.model.display()));

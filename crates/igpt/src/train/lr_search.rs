@@ -88,7 +88,7 @@ pub fn lr_search(
     let root = out.join(LR_SEARCH);
     expect_sources_kept(config, out, start)?;
     // The lock is held until the search is over.
-    let run = context.ranks.leads().then(|| RunDir::open(out, start)).transpose()?;
+    let run = context.ranks.is_leader().then(|| RunDir::open(out, start)).transpose()?;
     if run.is_some() && root.exists() {
         std::fs::remove_dir_all(&root).map_err(Error::io(&root))?;
     }
@@ -110,7 +110,7 @@ pub fn lr_search(
             Err(error) if !breaks(&error) => return Err(error),
             result => result,
         };
-        if context.ranks.any(context.stop.load(Ordering::Relaxed))? {
+        if context.ranks.any_rank(context.stop.load(Ordering::Relaxed))? {
             return Err(Error::Invalid("the search for a learning rate was stopped before its end".into()));
         }
         match result {

@@ -49,8 +49,10 @@ pub use lr_search::{LrSearchResult, LrTrial, lr_search};
 pub use plan::{Forecast, MemoryParts, Planner, SamplePlan, TimeBudget, ValidationPlan, forecast};
 pub(crate) use pretrain::pretrain_on;
 pub use pretrain::{PretrainSummary, pretrain};
-pub use run::{FileComparison, RunBaselines, RunComparison, RunDir, SplitRecord, Start, TrainedOn, course, open_model};
+pub use run::{
+    FileComparison, RunBaselines, RunComparison, RunDir, SplitRecord, Start, TrainedOn, open_model, training_course,
+};
 pub use trainer::{
-    BatchGradient, Context, Event, GradientAccumulation, GradientNoise, LoopOutcome, Metrics, MetricsRow, Observer,
-    QuickProbe, QuickProbed, RunStarted, SampleHook, StepReport, TimeSpent, Trainer,
+    BatchGradient, Context, Event, GradientAccumulation, GradientNoise, LayerProbeResult, Metrics, MetricsRow,
+    Observer, QuickProbe, RunStarted, SampleHook, StepReport, TimeSpent, TrainOutcome, Trainer,
 };

@@ -13,7 +13,7 @@ use crate::model::{ModelConfig, ModelDir};
 use crate::palette::{Palette, Quantizer};
 use crate::probe::labelled::pick;
 use crate::ranks::expect_same::{expect_same_data, expect_same_weights};
-use crate::ranks::in_turn;
+use crate::ranks::leader_first;
 use crate::train::augmentation;
 use crate::train::checkpoint::CheckpointMeta;
 use crate::train::config::recipe::fine_tuning_steps;
@@ -164,7 +164,7 @@ fn decide(
 ) -> Result<Decided> {
     let mut dataset = match purpose.dataset() {
         Some(dataset) => dataset,
-        None => in_turn(context.ranks, || dataset(&config, context.observer))?,
+        None => leader_first(context.ranks, || dataset(&config, context.observer))?,
     };
     let fingerprint = Fingerprint::of(&dataset);
     if let Some(count) = config.data.train_images {
@@ -251,7 +251,7 @@ pub(super) fn prepare(
         config.explicit.expect_of_fine_tuning(&config)?;
     }
     expect_sources_kept(&config, out, start)?;
-    let leads = context.ranks.leads();
+    let leads = context.ranks.is_leader();
     let run = if leads { RunDir::open(out, start)? } else { RunDir::detached(out) };
     let own = if leads { newest(&run, start, context.observer)? } else { None };
     let checkpoint = share_checkpoint(context.ranks, own)?;
@@ -273,7 +273,7 @@ pub(super) fn prepare(
     let train = &config.train;
     let of = (train.batch, part(context.ranks, train.batch));
     let preprocess = augmentation::preprocess(&config.data, palette, n_px);
-    let loader = Loader::of_part(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;
+    let loader = Loader::for_rank(images.clone(), preprocess, quantizer.clone(), train.seed, of, meta.step)?;
 
     context.phase("preparing the network");
     let weights = purpose.first_weights(&network, palette, train)?;

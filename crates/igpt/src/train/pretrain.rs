@@ -24,7 +24,7 @@ use crate::train::run::dir::{RunDir, Start};
 use crate::train::run::open::open_model;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::{Event, Observer};
-use crate::train::trainer::steps::{LoopOutcome, Trainer};
+use crate::train::trainer::steps::{TrainOutcome, Trainer};
 use crate::train::warm_start::carried;
 use crate::{Error, Result};
 
@@ -59,7 +59,7 @@ pub(crate) fn pretrain_on(
     let Pretraining { source, .. } = purpose;
     let Prepared { config, run, dataset, images, quantizer, network, validation, mut loader, mut engine, start } =
         prepared;
-    let (leads, train, palette) = (context.ranks.leads(), &config.train, quantizer.palette());
+    let (leads, train, palette) = (context.ranks.is_leader(), &config.train, quantizer.palette());
     let probe = leads.then(|| probe(&dataset, &config, &network, &quantizer, &run, context.observer)).flatten();
     let mut draw = |engine: &dyn Engine, step: u64, images: usize, path: &Path| {
         sample_grid(engine, &quantizer, images, train.seed, step, path)?;
@@ -68,7 +68,7 @@ pub(crate) fn pretrain_on(
     };
     // A masked model has no order in which pixels could be sampled.
     let mut draws = leads && train.drawn_images() > 0 && train.objective == Objective::Autoregressive;
-    if draws && !engine.draws() {
+    if draws && !engine.has_decoders() {
         let text = "no samples on the way: weights are packed block by block, for lack of memory";
         warn(&run, context.observer, text);
         draws = false;
@@ -84,7 +84,7 @@ pub(crate) fn pretrain_on(
         images: images.len(),
         channels: palette.channels(),
         start,
-        context: context.part(),
+        context: context.reborrow(),
     }
     .run()?;
     engine.swap_ema()?;
@@ -220,7 +220,7 @@ impl Purpose for Pretraining {
 pub(super) fn take_best(
     run: &RunDir,
     engine: &mut dyn TrainEngine,
-    outcome: &LoopOutcome,
+    outcome: &TrainOutcome,
     observer: &mut dyn Observer,
 ) -> Result<Option<(f64, u64)>> {
     let Some((loss, step)) = outcome.best.filter(|(_, step)| *step != outcome.step) else { return Ok(None) };

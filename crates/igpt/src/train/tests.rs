@@ -22,7 +22,7 @@ use crate::train::run::dir::{RunDir, Start};
 use crate::train::trainer::context::Context;
 use crate::train::trainer::ema::share;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::steps::{LoopOutcome, Trainer};
+use crate::train::trainer::steps::{TrainOutcome, Trainer};
 use crate::{Error, Result};
 
 const N_PX: ImageSize = ImageSize { height: 8, width: 8 };
@@ -61,7 +61,7 @@ struct Go {
 const WHOLE: Go = Go { stop_after: u64::MAX, breaks_at: u64::MAX, obstacle_at: u64::MAX, full_at: (u64::MAX, 0) };
 
 struct Ran {
-    outcome: Result<LoopOutcome>,
+    outcome: Result<TrainOutcome>,
     weights: Vec<f32>,
     ema: Option<Vec<f32>>,
     warnings: Vec<String>,
@@ -74,7 +74,7 @@ fn train(config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
 }
 
 fn train_among(ranks: &mut Collective, config: &RunConfig, out: &Path, start: Start, go: Go) -> Ran {
-    let leads = ranks.leads();
+    let leads = ranks.is_leader();
     let run = if leads { RunDir::open(out, start).unwrap() } else { RunDir::detached(out) };
     if leads {
         run.begin().unwrap();
@@ -514,7 +514,7 @@ fn a_last_checkpoint_that_only_rank_0_can_not_write_is_tried_again_by_all() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(|train| train.gradient_groups = 2);
     let steps = on_ranks(2, |mut ranks| {
-        let full_at = if ranks.leads() { (20, 0) } else { (u64::MAX, 0) };
+        let full_at = if ranks.is_leader() { (20, 0) } else { (u64::MAX, 0) };
         let ran = train_among(&mut ranks, &config, &dir.path().join("run"), Start::New, Go { full_at, ..WHOLE });
         ranks.close().unwrap();
         ran.outcome.unwrap().step

@@ -73,7 +73,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let threads = Pool::team(args.threads);
+    let threads = Pool::thread_count(args.threads);
     let mut ours = Vec::new();
     let mut peers: Vec<(&str, Vec<Value>)> = args.modes.iter().map(|mode| (mode.as_str(), Vec::new())).collect();
     for round in 0..args.rounds.max(1) {

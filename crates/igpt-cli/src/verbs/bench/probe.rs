@@ -148,7 +148,7 @@ fn scikit_learn(args: &Args, python: &Path, file: &Path, images: usize, width: u
 }
 
 fn threads(args: &Args) -> usize {
-    igpt_kernels::pool::Pool::team(args.threads.threads)
+    igpt_kernels::pool::Pool::thread_count(args.threads.threads)
 }
 
 fn figures(result: &Value) -> String {

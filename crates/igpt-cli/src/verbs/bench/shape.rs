@@ -84,7 +84,7 @@ impl Shape {
     }
 
     pub(super) fn threads(&self) -> usize {
-        Pool::team(self.threads)
+        Pool::thread_count(self.threads)
     }
 
     /// Tokens of a batch.

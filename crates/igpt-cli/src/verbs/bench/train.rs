@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<Timing> {
     let mut engine = device::init_training(&config, 0, &options)?;
     let batch = Batch::new(shape.random_tokens(&config), shape.n_ctx);
     let adam = AdamUpdate { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 };
-    let update = Update { clip: 1.0, adam, hidden, rates: LrMultipliers::EVEN };
+    let update = Update { clip: 1.0, adam, hidden, rates: LrMultipliers::ONES };
     let mut updates = Vec::new();
     let timing = Timing::of(shape.tokens(), 3.0 * shape.forward_flops(&config), None, || {
         shape.time(2, || {

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let dataset = args.data.open()?;
     say!("{}: {}", args.data.data, dataset.summary());
     let train = dataset.split(Split::Train)?;
-    let n_px = args.n_px.or_else(|| train.own_size()).unwrap_or(ImageSize::square(32));
+    let n_px = args.n_px.or_else(|| train.common_size()).unwrap_or(ImageSize::square(32));
     n_px.expect_supported()?;
     let quantizer = Quantizer::new(palette(args, &train, n_px)?);
     let settings = TokenizeSettings::new(&args.data.data, n_px)

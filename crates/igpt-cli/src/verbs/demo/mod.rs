@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use igpt::data::Split;
 use igpt::device::{self, Precision};
-use igpt::formats::png::Text;
+use igpt::formats::png::TextChunks;
 use igpt::formats::{gif, png};
 use igpt::image::{grid, readable_scale};
 use igpt::ranks::Collective;
@@ -104,7 +104,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
         quoted(&run.display().to_string()),
         settings.seed
     );
-    let arithmetic = device::backend(settings.options.device)?.arithmetic();
+    let arithmetic = device::backend(settings.options.device)?.arithmetic_name();
     let html = report::run_page(&runs, &made, &arithmetic, settings.seed).html();
     files::write(&path, html.as_bytes())?;
     let [findings] = runs;
@@ -122,7 +122,7 @@ fn save_pictures(run: &Path, findings: &Findings) -> Result<()> {
     let size = findings.config.n_px;
     let scale = readable_scale(size);
     let palette = findings.quantizer.palette();
-    let text = |title: &str| Text::new(title).with_all(drawn.settings.lines()).with("Palette", palette.hash());
+    let text = |title: &str| TextChunks::new(title).with_all(drawn.settings.lines()).with("Palette", palette.hash());
     let samples: Vec<_> = drawn.samples.iter().map(|tokens| findings.quantizer.pixels(tokens, size)).collect();
     png::save(run.join("samples.png"), &grid(&samples, 8, scale), &text("Samples"))?;
     let cells: Vec<_> = drawn.completions.iter().flat_map(|c| c.cells()).collect();

@@ -6,7 +6,7 @@ use igpt::Result;
 use igpt::data::Split;
 use igpt::device::Precision;
 use igpt::image::Resampling;
-use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, ScoreSeparation, divide};
+use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, ScoreSeparation, split_good};
 use igpt::train::TrainedOn;
 use serde_json::json;
 
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let opened = |spec: &str| DataArgs { data: spec.into(), data_dir: args.data_dir.clone() }.open();
     let dataset = opened(&args.data)?;
     let odd = args.odd.as_deref().map(|spec| opened(spec)?.split(Split::All)).transpose()?;
-    let divided = divide(&dataset, &args.data, &TrainedOn::of(Some(&args.model)), args.held_out)?;
+    let divided = split_good(&dataset, &args.data, &TrainedOn::of(Some(&args.model)), args.held_out)?;
     for note in &divided.notes {
         say!("note: {note}");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use igpt::data::{DamagedImage, Split, images_of_files};
 use igpt::device::{Engine, Precision};
 use igpt::formats::decode;
-use igpt::formats::png::{self, Text};
+use igpt::formats::png::{self, TextChunks};
 use igpt::inspect::{InspectionFit, InspectionResult, Inspector, NamedPicture, expect_rate};
 use igpt::report::ImageWithMap;
 use igpt::report::csv_field;
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let path = files[named.index].clone();
         let map = maps::path(&args.out, named.index + 1, &named.name);
         let InspectionResult { score, percentile, p_value, .. } = verdict;
-        let text = Text::new("Where it is odd")
+        let text = TextChunks::new("Where it is odd")
             .with("Image", &named.name)
             .with("Score", format!("{} {score}", inspector.fit.score))
             .with("Brightest", format!("{:.4} and more", inspector.fit.brightest));
@@ -96,8 +96,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Ok(())
     };
     let images = images_of_files(&files);
-    let (damaged, _) = with_bar("judging", |progress| inspector.each(&mut *engine, &images, &mut take, progress))
-        .map_err(|error| error.of_model(&name))?;
+    let (damaged, _) =
+        with_bar("judging", |progress| inspector.inspect_images(&mut *engine, &images, &mut take, progress))
+            .map_err(|error| error.of_model(&name))?;
     let given: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
     tell_damaged(&damaged, rows.len(), &given.join(", "))?;
     let mut ranking: Vec<&Row> = rows.iter().collect();
@@ -182,7 +183,7 @@ fn check(
         }
         Ok(())
     };
-    let (damaged, _) = with_bar("checking", |progress| inspector.each(engine, &images, &mut take, progress))
+    let (damaged, _) = with_bar("checking", |progress| inspector.inspect_images(engine, &images, &mut take, progress))
         .map_err(|error| error.of_model(args.model.display()))?;
     if used > 0 && count > 0 {
         say!(

@@ -143,7 +143,7 @@ pub type CheckProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 /// Returns the images of `dataset` that a check looks at, by split.
 ///
 /// The splits are train, validation and test; `images` is that of [`CheckSettings`].
-pub fn looked_at(dataset: &Dataset, images: usize) -> [Images; 3] {
+pub fn checked_images(dataset: &Dataset, images: usize) -> [Images; 3] {
     [&dataset.train, &dataset.validation, &dataset.test].map(|part| match images {
         0 => part.clone(),
         images => part.spread(images),
@@ -156,7 +156,7 @@ pub fn looked_at(dataset: &Dataset, images: usize) -> [Images; 3] {
 /// When `settings.distance` is larger than the search over hashes allows.
 pub fn check(dataset: &Dataset, settings: &CheckSettings, progress: CheckProgress<'_>) -> Result<CheckReport> {
     near::check_distance(settings.distance)?;
-    let parts = looked_at(dataset, settings.images);
+    let parts = checked_images(dataset, settings.images);
     let mut found = CheckReport {
         splits: Vec::new(),
         sizes: Vec::new(),
@@ -260,7 +260,7 @@ fn each<T: Send>(
     progress: &mut dyn FnMut(usize),
 ) -> Vec<T> {
     const RUN: usize = 32;
-    let threads = Pool::team(threads);
+    let threads = Pool::thread_count(threads);
     let (next, mut done) = (AtomicUsize::new(0), 0);
     let mut runs = BTreeMap::new();
     std::thread::scope(|scope| {
@@ -338,7 +338,7 @@ impl DuplicatePairs {
     /// Number of leaks: validation and test images with a duplicate in another split.
     ///
     /// This is the sum of the three counts across splits.
-    pub fn across(&self) -> usize {
+    pub fn leaks(&self) -> usize {
         self.train_in_validation + self.train_in_test + self.validation_in_test
     }
 }

@@ -147,7 +147,7 @@ impl TokenDir {
     }
 
     /// Returns the number of shards in the directory.
-    pub fn shards(&self) -> usize {
+    pub fn n_shards(&self) -> usize {
         self.shards.len()
     }
 

@@ -275,7 +275,7 @@ fn make(
     })?;
     bytes.resize(shape.table(), 0);
     let runs = Mutex::new(bytes[HEADER..].chunks_mut(RUN * shape.row()).enumerate());
-    let threads = Pool::team(settings.threads);
+    let threads = Pool::thread_count(settings.threads);
     let mut entries = BTreeMap::new();
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();

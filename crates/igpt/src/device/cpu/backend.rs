@@ -95,11 +95,11 @@ impl Backend for CpuBackend {
         MachineLimits::now().usable()
     }
 
-    fn arithmetic(&self) -> String {
+    fn arithmetic_name(&self) -> String {
         self.isa.name().into()
     }
 
-    fn findings(&self) -> Vec<Diagnostic> {
+    fn diagnostics(&self) -> Vec<Diagnostic> {
         vec![self.instruction_set(), self.format()]
     }
 }

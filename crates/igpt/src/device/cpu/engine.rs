@@ -295,13 +295,13 @@ impl<S: Scalar> Engine for CpuEngine<S> {
         })
     }
 
-    fn draws(&self) -> bool {
+    fn has_decoders(&self) -> bool {
         self.work.one_block.is_none()
     }
 
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {
         self.expect_order("pixels are drawn one after the other")?;
-        if !self.draws() {
+        if !self.has_decoders() {
             return Err(Error::Invalid(
                 "an engine that packs one block at a time does not draw: open the saved model for that".into(),
             ));

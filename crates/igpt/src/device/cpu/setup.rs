@@ -28,7 +28,7 @@ impl Setup {
 
     /// Number of threads to compute with.
     pub(super) fn threads(&self) -> usize {
-        Pool::team(self.engine.threads)
+        Pool::thread_count(self.engine.threads)
     }
 
     /// Number of images in a micro-batch.
@@ -54,5 +54,5 @@ impl Setup {
 /// It is large enough to keep the products efficient. For a single thread it is no more than its caches suit (iGPT-S:
 /// 7 % slower with twice as many).
 pub(super) fn tokens_at_once(threads: usize) -> usize {
-    if Pool::team(threads) == 1 { 2048 } else { 4096 }
+    if Pool::thread_count(threads) == 1 { 2048 } else { 4096 }
 }

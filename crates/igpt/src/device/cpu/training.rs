@@ -385,8 +385,8 @@ impl<S: Scalar> Engine for TrainingEngine<S> {
         self.engine.features(batch, layers, pooling, out)
     }
 
-    fn draws(&self) -> bool {
-        self.engine.draws()
+    fn has_decoders(&self) -> bool {
+        self.engine.has_decoders()
     }
 
     fn decoder(&self, rows: usize) -> Result<Box<dyn Decoder>> {

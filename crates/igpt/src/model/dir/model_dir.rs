@@ -134,7 +134,7 @@ impl ModelDir {
     /// Divides the logits of the classes by `temperature`, by scaling the classifier's matrix.
     ///
     /// The likeliest class stays the same, but its probability changes in every program that opens the model.
-    pub fn divide_class_scores(&mut self, temperature: f64) {
+    pub fn scale_class_temperature(&mut self, temperature: f64) {
         if let Some(score) = ParamLayout::new(&self.config).tensor("score.weight") {
             self.weights[score.range()].iter_mut().for_each(|weight| *weight = (*weight as f64 / temperature) as f32);
         }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::formats::png::{self, Text};
+use crate::formats::png::{self, TextChunks};
 use crate::image::Pixels;
 use crate::report::Chart;
 use crate::report::html::escape;
@@ -317,5 +317,5 @@ fn image_tag(image: &Pixels, alt: &str) -> String {
 }
 
 pub(super) fn image_uri(image: &Pixels) -> String {
-    format!("data:image/png;base64,{}", STANDARD.encode(png::encode(image, &Text::none())))
+    format!("data:image/png;base64,{}", STANDARD.encode(png::encode(image, &TextChunks::none())))
 }

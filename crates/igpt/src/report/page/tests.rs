@@ -2,8 +2,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
-use crate::formats::png::{self, Text};
-use crate::image::{ImageSize, not_given};
+use crate::formats::png::{self, TextChunks};
+use crate::image::{ImageSize, mask_after};
 use crate::report::Chart;
 use crate::report::chart::{ReferenceLine, Series, SeriesStyle};
 
@@ -16,7 +16,7 @@ fn page() -> Page {
     let colors = vec![[0, 0, 0], [255, 128, 0], [255, 255, 255]];
     let completion = |i| Completion {
         name: format!("<script>{i}"),
-        input: not_given(&image(i), 128),
+        input: mask_after(&image(i), 128),
         completions: vec![image(i + 1), image(i + 2)],
         original: image(i),
     };
@@ -33,7 +33,7 @@ fn page() -> Page {
         ..Chart::default()
     };
     let pair = ImageWithMap { name: "<odd>".into(), image: image(1), map: image(2) };
-    let file = png::encode(&image(3), &Text::none());
+    let file = png::encode(&image(3), &TextChunks::none());
     let table = Table { head: vec!["run".into(), "<nats>".into()], rows: vec![vec!["a".into(), "1.4".into()]] };
     let matrix = ConfusionMatrix { names: vec!["<cats>".into()], counts: vec![vec![1]] };
     let figure = Figure { name: "loss".into(), value: "1.4 nats".into(), meaning: "lower is better".into() };

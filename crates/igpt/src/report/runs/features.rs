@@ -133,7 +133,7 @@ fn weights_written(model: &Path) -> Result<SystemTime> {
 }
 
 /// Point cloud of a feature map.
-pub type Cloud = Vec<(f64, f64)>;
+pub type PointCloud = Vec<(f64, f64)>;
 
 /// Feature map: features of images in the plane of their first two principal components.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ pub struct FeatureMap {
     /// Points of each class, as (class, points), by decreasing number of points.
     ///
     /// Rare classes share one entry. Images without a class come last.
-    pub classes: Vec<(String, Cloud)>,
+    pub classes: Vec<(String, PointCloud)>,
     /// Shares of the variance along the two components.
     pub explained: [f64; 2],
 }
@@ -171,7 +171,7 @@ pub(super) fn map(
         return Ok(None);
     }
     let pca = Pca::fit(&values, engine.config().n_embd);
-    let mut classes: Vec<(Option<u32>, Cloud)> = Vec::new();
+    let mut classes: Vec<(Option<u32>, PointCloud)> = Vec::new();
     for (label, point) in labels.iter().zip(&pca.points) {
         match classes.iter_mut().find(|(known, _)| known == label) {
             Some((_, points)) => points.push(*point),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::features::{self, FeatureMap, LayerProbes};
-use super::pictures::{self, Drawn};
+use super::pictures::{self, ModelPictures};
 use super::settings::{ReportProgress, ReportSettings};
 use super::words::grouped;
 use crate::data::{self, Dataset, Preprocess, Split, TokenSet, colors, tokenize};
@@ -17,7 +17,7 @@ use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
 use crate::report::page::ImageWithMap;
-use crate::train::run::course;
+use crate::train::run::training_course;
 use crate::train::{Keep, Metrics, MetricsRow, RunConfig, open_model};
 use crate::{Error, Result, device, files};
 
@@ -61,7 +61,7 @@ pub struct Findings {
     /// Whether the images' own pixels are available, or only their tokens.
     pub has_pixels: bool,
     /// Samples and completions; `None` for a masked model, which can't draw.
-    pub drawn: Option<Drawn>,
+    pub drawn: Option<ModelPictures>,
     /// Sample grids drawn during training, as (step, PNG file); at most as many as fit side by side.
     pub over_time: Vec<(u64, Vec<u8>)>,
     /// Oddest test images beside their surprise maps.
@@ -131,7 +131,9 @@ impl Findings {
                 );
                 None
             }
-            Objective::Autoregressive => Some(Drawn::draw(&*engine, &quantizer, &whole, settings.seed, progress)?),
+            Objective::Autoregressive => {
+                Some(ModelPictures::draw(&*engine, &quantizer, &whole, settings.seed, progress)?)
+            }
             Objective::Masked => {
                 absent.push("Samples, completions and surprise maps: the model was trained on masked pixels.".into());
                 None
@@ -227,7 +229,7 @@ impl Findings {
     pub fn verdict(&self) -> Option<Verdict> {
         let nats = self.likelihood.as_ref()?.nats_per_token;
         let ModelConfig { n_px, n_vocab, .. } = self.config;
-        let of = VerdictContext { n_px, n_vocab, course: course(&self.run) };
+        let of = VerdictContext { n_px, n_vocab, course: training_course(&self.run) };
         Some(Verdict::new(nats, &self.baselines, &of))
     }
 

@@ -13,9 +13,9 @@ mod settings;
 mod tests;
 mod words;
 
-pub use features::{Cloud, FeatureMap, LayerProbes};
+pub use features::{FeatureMap, LayerProbes, PointCloud};
 pub use findings::Findings;
 pub use page::run_page;
-pub use pictures::{Drawn, surprise_pairs};
+pub use pictures::{ModelPictures, surprise_pairs};
 pub use settings::{ReportProgress, ReportSettings};
 pub use words::{grouped, quoted};

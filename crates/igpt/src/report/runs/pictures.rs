@@ -6,7 +6,7 @@ use crate::data::{Images, TokenSet, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{Surprise, surprise_maps};
 use crate::generate::{SamplingSettings, complete, sample};
-use crate::image::{Pixels, heat, not_given};
+use crate::image::{Pixels, heat, mask_after};
 use crate::palette::Quantizer;
 use crate::report::page::{Completion, ImageWithMap};
 use crate::train::RunDir;
@@ -27,7 +27,7 @@ const ODD: usize = 12;
 /// Pictures that a model draws: samples and completions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Drawn {
+pub struct ModelPictures {
     /// Settings of sampling.
     pub settings: SamplingSettings,
     /// Unconditional samples, as token sequences.
@@ -40,7 +40,7 @@ pub struct Drawn {
     pub rows: usize,
 }
 
-impl Drawn {
+impl ModelPictures {
     pub(super) fn draw(
         engine: &dyn Engine,
         quantizer: &Quantizer,
@@ -62,7 +62,7 @@ impl Drawn {
             let original = show(tokens.image(i));
             Completion {
                 name: tokens.names[i].clone(),
-                input: not_given(&original, given),
+                input: mask_after(&original, given),
                 completions: drawn.iter().map(|tokens| show(tokens)).collect(),
                 original,
             }

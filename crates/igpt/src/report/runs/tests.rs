@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::evaluate::{BaselineScores, Likelihood};
-use crate::formats::png::{self, Text};
+use crate::formats::png::{self, TextChunks};
 use crate::generate;
 use crate::image::{ImageSize, Pixels};
 use crate::model::ModelConfig;
@@ -45,7 +45,7 @@ fn run(name: &str) -> Findings {
         }))
         .unwrap()
     };
-    let drawn = Drawn {
+    let drawn = ModelPictures {
         settings: generate::SamplingSettings::default(),
         samples: vec![vec![1; 16]; 2],
         completions: vec![Completion {
@@ -75,7 +75,7 @@ fn run(name: &str) -> Findings {
         distortion: Distortion { mse: 1.0, psnr_db: 48.0, used: 3, dead: 0, entropy_bits: 1.0, pixels: 32 },
         has_pixels: true,
         drawn: Some(drawn),
-        over_time: vec![(2, png::encode(&image, &Text::none()))],
+        over_time: vec![(2, png::encode(&image, &TextChunks::none()))],
         odd: vec![ImageWithMap { name: "cat".into(), image: image.clone(), map: image }],
         odd_by: None,
         probe: saved(report("lbfgs", 0.4, 0.3)),

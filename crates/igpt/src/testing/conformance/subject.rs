@@ -54,7 +54,7 @@ pub(super) const ADAM: Update = Update {
     clip: 1.0,
     adam: AdamUpdate { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 },
     hidden: HiddenUpdate::Adam,
-    rates: LrMultipliers::EVEN,
+    rates: LrMultipliers::ONES,
 };
 
 pub(super) const MUON: Update =

@@ -127,7 +127,7 @@ pub fn the_rate_of_each_tensor_is_that_of_its_block_of_the_networks_width_and_of
             let factor = layer_decay.powi(above as i32) * if wide && !muon { width } else { 1.0 };
             let factor = factor * if classifier { head } else { 1.0 };
             let expected = even.entry(factor.to_bits()).or_insert_with(|| {
-                let mut even = Update { rates: LrMultipliers::EVEN, ..update };
+                let mut even = Update { rates: LrMultipliers::ONES, ..update };
                 even.adam.lr *= factor;
                 if let HiddenUpdate::Muon(muon) = &mut even.hidden {
                     muon.lr *= factor;

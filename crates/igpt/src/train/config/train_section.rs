@@ -272,7 +272,7 @@ impl TrainSettings {
     }
 
     /// Steps and seconds of training at which the budget begins: those of earlier phases.
-    pub fn begins(&self) -> (u64, f64) {
+    pub fn budget_start(&self) -> (u64, f64) {
         self.phases.last().map_or((0, 0.0), |phase| (phase.steps, phase.seconds))
     }
 
@@ -326,7 +326,7 @@ mod tests {
         let rates = |mup_base_width, n_embd| {
             TrainSettings { mup_base_width, ..TrainSettings::paper() }.update(&schedule, 0, n_embd).rates
         };
-        assert_eq!((rates(0, 96), rates(96, 96)), (LrMultipliers::EVEN, LrMultipliers::EVEN));
+        assert_eq!((rates(0, 96), rates(96, 96)), (LrMultipliers::ONES, LrMultipliers::ONES));
         assert_eq!((rates(64, 256).width, rates(64, 32).width), (0.25, 2.0));
     }
 }

@@ -92,7 +92,7 @@ pub(in crate::train) fn share_palette(
     n_px: ImageSize,
     make: impl FnOnce() -> Result<Palette>,
 ) -> Result<Palette> {
-    let own = if ranks.leads() { Some(make()?) } else { None };
+    let own = if ranks.is_leader() { Some(make()?) } else { None };
     let text = own.as_ref().map(|palette| palette.to_preprocessor(Some(n_px)).to_string()).unwrap_or_default();
     let text = ranks.broadcast(text.into_bytes())?;
     match own {
@@ -133,7 +133,7 @@ pub(in crate::train) fn write_shards(
     let begun = checkpoints.map_or(Ok(()), |checkpoints| checkpoints.begin(step));
     agreed(ranks, begun.map(|()| String::new()))?;
     let place = (ranks.rank(), ranks.size());
-    let own = match ranks.leads() {
+    let own = match ranks.is_leader() {
         true => Ok(String::new()),
         false => match write_shard(root, step, place, engine) {
             Ok((name, checksum)) => Ok(format!("{name} {checksum}")),

@@ -9,7 +9,7 @@ use crate::model::{ModelCard, Objective};
 use crate::train::config::RunConfig;
 use crate::train::config::finetune_section::Head;
 use crate::train::trainer::ema;
-use crate::train::trainer::steps::LoopOutcome;
+use crate::train::trainer::steps::TrainOutcome;
 
 /// Results of a fine-tuning run: accuracies, losses, calibration and paths.
 #[derive(Clone, Debug, Serialize)]
@@ -73,7 +73,7 @@ pub struct FinetuneSummary {
 /// Model card of the fine-tuned model.
 pub(in crate::train) fn card(
     config: &RunConfig,
-    outcome: &LoopOutcome,
+    outcome: &TrainOutcome,
     result: &FinetuneSummary,
     tested: Option<Accuracy>,
 ) -> ModelCard {

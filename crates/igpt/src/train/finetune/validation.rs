@@ -5,7 +5,7 @@ use std::fmt;
 use crate::Result;
 use crate::data::{self, Images, TokenSet};
 use crate::device::Engine;
-use crate::evaluate::{Accuracy, scores};
+use crate::evaluate::{Accuracy, class_logits};
 use crate::palette::Quantizer;
 use crate::train::config::finetune_section::Head;
 use crate::train::trainer::context::Context;
@@ -72,12 +72,12 @@ impl Judged<'_> {
         let mut calibrated = Calibrated::default();
         if let Some(set) = self.validation {
             context.observer.event(Event::Finishing("calibrating the classifier"));
-            calibrated.temperature = Some(scores(engine, set, &mut |_| {})?.temperature());
+            calibrated.temperature = Some(class_logits(engine, set, &mut |_| {})?.temperature());
         }
         if let Some(test) = &self.test {
             context.observer.event(Event::Finishing("testing the best weights"));
             let set = data::tokenize(test, engine.config().n_px, self.quantizer)?;
-            let found = scores(engine, &set, &mut |_| {})?;
+            let found = class_logits(engine, &set, &mut |_| {})?;
             calibrated.tested = Some(found.accuracy(calibrated.temperature.unwrap_or(1.0)));
             calibrated.uncalibrated_error = Some(found.accuracy(1.0).calibration_error);
         }

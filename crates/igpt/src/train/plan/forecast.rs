@@ -153,7 +153,7 @@ pub fn forecast(config: &RunConfig, measured: Duration, observer: &mut dyn Obser
 
     let probed = probe(&dataset, &config, &network, &quantizer, &nowhere, observer).map_or(0.0, |probe| probe.passes());
     let evaluation = ValidationPlan::of_pretraining(train, validation.map_or(0, |set| set.images()), probed);
-    let planner = Planner::new(train, images.len(), &[]).evaluating(evaluation);
+    let planner = Planner::new(train, images.len(), &[]).with_validation_plan(evaluation);
     let run = pace.as_ref().filter(|_| has_budget).map(|pace| pace.run(planner, train, &evaluation));
     let layout = ParamLayout::new(&network);
     let checkpoint_bytes = checkpoint_bytes(&layout, train);
@@ -189,8 +189,8 @@ fn memory_parts(
     (data, before): (u64, u64),
 ) -> MemoryParts {
     let engine = backend.train_memory(network, options);
-    let drawn = train.drawn_images().min(generate::good_rows(network));
-    let drawing = match draws(network, train, options) {
+    let drawn = train.drawn_images().min(generate::default_rows(network));
+    let drawing = match has_decoders(network, train, options) {
         true => backend.decoder_memory(network, &options.engine, drawn),
         false => 0,
     };
@@ -200,7 +200,7 @@ fn memory_parts(
 }
 
 /// Whether a run draws samples during training.
-fn draws(network: &ModelConfig, train: &TrainSettings, options: &TrainOptions) -> bool {
+fn has_decoders(network: &ModelConfig, train: &TrainSettings, options: &TrainOptions) -> bool {
     train.drawn_images() > 0 && network.objective == Objective::Autoregressive && !options.engine.stream_weights
 }
 
@@ -267,7 +267,7 @@ impl Pace {
         let images = most.min(batch.images());
         let some = batch.slice(0..images);
         let validation = seconds_of(measured.mul_f64(0.15), || engine.evaluate(&some).map(|_| ()))? / images as f64;
-        let draws = draws(network, train, options);
+        let draws = has_decoders(network, train, options);
         let grid = if draws {
             grid_seconds(engine.as_ref(), train.drawn_images(), measured.mul_f64(0.15))? * WITH_COMPLETIONS
         } else {
@@ -287,7 +287,7 @@ impl Pace {
         match planner.steps(0) {
             Some(steps) => {
                 let validated = planner.validated_images() as f64 * planner.validations(steps) as f64;
-                let probed = evaluation.probe * planner.probings(steps) as f64;
+                let probed = evaluation.probe * planner.probe_count(steps) as f64;
                 let stepping = self.step * steps as f64;
                 let drawing = drawing(stepping);
                 planner.draw(drawing);
@@ -296,7 +296,7 @@ impl Pace {
             }
             // In a budget of minutes, everything beside steps takes its share. Earlier phases are trained before.
             None => {
-                let (step, before) = (self.step * (1.0 + overhead::SHARE), train.begins().0);
+                let (step, before) = (self.step * (1.0 + overhead::SHARE), train.budget_start().0);
                 (before + (budget / step) as u64, before as f64 * step + budget)
             }
         }

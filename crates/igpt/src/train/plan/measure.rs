@@ -28,7 +28,7 @@ pub(in crate::train) const WITH_COMPLETIONS: f64 = 1.4;
 /// Seconds of a grid of `images`, from some positions in the middle of an image, whose cost is about the mean.
 pub(in crate::train) fn grid_seconds(engine: &dyn Engine, images: usize, time: Duration) -> Result<f64> {
     let (n_ctx, n_vocab) = (engine.config().n_ctx(), engine.config().n_vocab);
-    let rows = images.div_ceil(images.div_ceil(generate::good_rows(engine.config())));
+    let rows = images.div_ceil(images.div_ceil(generate::default_rows(engine.config())));
     let mut decoder = engine.decoder(rows)?;
     let mut logits = vec![0.0; rows * n_vocab];
     let given = vec![0; n_ctx / 2];

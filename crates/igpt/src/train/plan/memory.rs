@@ -1,7 +1,7 @@
 //! Check that training fits into the free memory, and remedies if it doesn't.
 
 use crate::device::{EngineOptions, FinetuneObjective, Optimizer, Precision, TrainOptions, backend};
-use crate::machine::size_in_words;
+use crate::machine::format_bytes;
 use crate::model::{ModelConfig, Preset};
 use crate::train::config::TrainSettings;
 use crate::{Error, Result};
@@ -38,8 +38,8 @@ pub(in crate::train) fn expect_batch_fits(left: Option<u64>, n_ctx: usize, batch
     match left {
         Some(left) if need > left / 2 => Err(Error::Invalid(format!(
             "batches of {batch} images need {} of memory for their tokens, but {} are left: give a smaller --batch",
-            size_in_words(need),
-            size_in_words(left)
+            format_bytes(need),
+            format_bytes(left)
         ))),
         _ => Ok(()),
     }
@@ -95,8 +95,8 @@ pub(in crate::train) fn within(
     Err(Error::Invalid(format!(
         "training {} parameters needs {} of memory, but {} are left: {}",
         network.parameters(),
-        size_in_words(need),
-        size_in_words(left),
+        format_bytes(need),
+        format_bytes(left),
         remedy(left, network, train, options)?
     )))
 }

@@ -55,7 +55,7 @@ impl Planner {
             (None, Some(epochs)) => (epochs * epoch).round() as u64,
             (None, None) => (epoch.round() as u64).max(1),
         };
-        let begins = train.begins();
+        let begins = train.budget_start();
         let (plans, seconds) = match (train.fixed_steps(images), train.plan.is_empty()) {
             (Some(steps), _) => (vec![StepPlan { from_step: begins.0, steps: begins.0 + steps }], None),
             (None, false) => (train.plan.clone(), None),
@@ -77,7 +77,7 @@ impl Planner {
     }
 
     /// Sets the plan of validations and probes, for intervals that the config leaves open.
-    pub fn evaluating(self, evaluation: ValidationPlan) -> Self {
+    pub fn with_validation_plan(self, evaluation: ValidationPlan) -> Self {
         Self { evaluation, ..self }
     }
 
@@ -183,7 +183,7 @@ impl Planner {
     }
 
     /// Number of quick probes in a run of `steps`.
-    pub fn probings(&self, steps: u64) -> u64 {
+    pub fn probe_count(&self, steps: u64) -> u64 {
         self.probe_interval().map_or(0, |every| times(steps, Some(every)))
     }
 
@@ -203,7 +203,7 @@ impl Planner {
     }
 
     /// Number of checkpoints in a run of `steps`, including the one at its end.
-    pub fn savings(&self, steps: u64) -> u64 {
+    pub fn checkpoint_count(&self, steps: u64) -> u64 {
         times(steps, self.checkpoint_every.or_else(|| self.eval_interval()))
     }
 
@@ -329,7 +329,7 @@ mod tests {
     fn a_run_is_validated_twenty_times_unless_that_takes_more_than_its_share_and_then_on_fewer_images_and_less_often() {
         let planned = |steps: u64, eval_every: Option<u64>, evaluation: ValidationPlan| {
             let train = TrainSettings { steps: Some(steps), batch: 4, eval_every, ..TrainSettings::paper() };
-            let planner = Planner::new(&train, 1000, &[]).evaluating(evaluation);
+            let planner = Planner::new(&train, 1000, &[]).with_validation_plan(evaluation);
             let due: Vec<u64> = (1..=steps).filter(|step| planner.validates(*step)).collect();
             let probed: Vec<u64> =
                 (1..=steps).filter(|step| planner.validates(*step) && planner.probes(*step)).collect();

@@ -91,7 +91,7 @@ pub(in crate::train) fn size(
     let seconds = 60.0 * minutes * STEPS;
     let first_seen = speed(&first)? * seconds;
     let seen = |rung: &Rung| first_seen * work(&first) / work(&network(rung));
-    let own = images.own_size().map_or(usize::MAX, |size| size.height.min(size.width));
+    let own = images.common_size().map_or(usize::MAX, |size| size.height.min(size.width));
     let fits = |rung: &&Rung| match config.model.n_px {
         // For a given image size, the nearest rung below it decides the colours.
         Some(n_px) => rung.side <= n_px.height.max(table[0].side),

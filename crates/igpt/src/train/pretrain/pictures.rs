@@ -26,7 +26,7 @@ pub(super) fn sample_grid(
     let cells: Vec<_> = drawn.iter().map(|tokens| quantizer.pixels(tokens, n_px)).collect();
     let columns = (images as f64).sqrt().ceil() as usize;
     let grid = image::grid(&cells, columns, image::readable_scale(n_px));
-    let text = png::Text::new("Samples while training").with("Step", step).with_all(settings.lines());
+    let text = png::TextChunks::new("Samples while training").with("Step", step).with_all(settings.lines());
     png::save(path, &grid, &text)
 }
 
@@ -53,11 +53,11 @@ pub(super) fn completion_grid(
     let mut cells = Vec::new();
     for (original, completed) in originals.iter().zip(&completed) {
         let original = quantizer.pixels(original, n_px);
-        cells.push(image::not_given(&original, given));
+        cells.push(image::mask_after(&original, given));
         cells.extend(completed.iter().map(|tokens| quantizer.pixels(tokens, n_px)));
         cells.push(original);
     }
     let grid = image::grid(&cells, 4, image::readable_scale(n_px));
-    let text = png::Text::new("Completions while training").with("Step", step).with_all(settings.lines());
+    let text = png::TextChunks::new("Completions while training").with("Step", step).with_all(settings.lines());
     png::save(path, &grid, &text)
 }

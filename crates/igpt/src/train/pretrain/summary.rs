@@ -12,7 +12,7 @@ use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::RunDir;
 use crate::train::trainer::ema;
 use crate::train::trainer::rows::bits_per_dim;
-use crate::train::trainer::steps::LoopOutcome;
+use crate::train::trainer::steps::TrainOutcome;
 use crate::train::trainer::time_spent::TimeSpent;
 
 /// Results of a pretraining run: losses, baselines, times and paths.
@@ -100,7 +100,7 @@ pub(super) fn summary(
     config: &RunConfig,
     network: &ModelConfig,
     palette: &Palette,
-    outcome: &LoopOutcome,
+    outcome: &TrainOutcome,
     damaged_images: usize,
 ) -> PretrainSummary {
     let tokens = |steps: u64| steps * (config.train.batch * network.n_ctx()) as u64;

@@ -2,15 +2,15 @@
 
 pub(crate) mod baselines;
 pub(crate) mod comparison;
-mod course;
 pub(crate) mod dir;
 mod lock;
 pub(crate) mod open;
 pub(crate) mod trained_on;
+mod training_course;
 
 pub use baselines::RunBaselines;
 pub use comparison::{FileComparison, RunComparison};
-pub use course::course;
 pub use dir::{RunDir, Start};
 pub use open::open_model;
 pub use trained_on::{SplitRecord, TrainedOn};
+pub use training_course::training_course;

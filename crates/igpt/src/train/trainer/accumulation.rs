@@ -59,7 +59,7 @@ pub struct BatchGradient {
     /// Losses of this rank's part of the batch.
     pub losses: LossSum,
     /// Sum over the groups of the squared norms of their gradients; `None` with one group only, or with several ranks.
-    pub squares: Option<f64>,
+    pub group_squared_norms: Option<f64>,
 }
 
 impl GradientAccumulation {
@@ -101,7 +101,7 @@ impl GradientAccumulation {
                 engine.end_group()?;
             }
         }
-        Ok(Some(BatchGradient { losses, squares }))
+        Ok(Some(BatchGradient { losses, group_squared_norms: squares }))
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Reborrows the context, for a part of the work.
-    pub fn part(&mut self) -> Context<'_> {
+    pub fn reborrow(&mut self) -> Context<'_> {
         Context { ranks: self.ranks, observer: self.observer, stop: self.stop }
     }
 

@@ -22,6 +22,6 @@ pub use context::Context;
 pub use metrics::{Metrics, MetricsRow};
 pub use noise::GradientNoise;
 pub use observer::{Event, Observer, RunStarted, StepReport};
-pub use quick_probe::{QuickProbe, QuickProbed};
-pub use steps::{LoopOutcome, SampleHook, Trainer};
+pub use quick_probe::{LayerProbeResult, QuickProbe};
+pub use steps::{SampleHook, TrainOutcome, Trainer};
 pub use time_spent::TimeSpent;

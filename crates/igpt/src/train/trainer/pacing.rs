@@ -106,8 +106,8 @@ impl Loop<'_> {
     fn ahead(&self) -> f64 {
         let (step, spent) = (self.outcome.step, &self.outcome.spent);
         let Some(steps) = self.planner.steps(step) else {
-            let left =
-                (self.planner.seconds().unwrap_or(0.0) - self.elapsed() + self.t.config.train.begins().1).max(0.0);
+            let left = (self.planner.seconds().unwrap_or(0.0) - self.elapsed() + self.t.config.train.budget_start().1)
+                .max(0.0);
             return left * overhead::SHARE / (1.0 + overhead::SHARE);
         };
         let left = steps.saturating_sub(step) as f64 / step.max(1) as f64;
@@ -124,7 +124,7 @@ impl Loop<'_> {
         }
         self.knows_drawing = true;
         let pace = (self.outcome.spent.steps - self.t.start.spent.steps) / taken.max(1) as f64;
-        let own = steps.saturating_sub(self.t.config.train.begins().0);
+        let own = steps.saturating_sub(self.t.config.train.budget_start().0);
         let run = self.planner.seconds().unwrap_or(pace * own as f64);
         let train = &self.t.config.train;
         let images = train.drawn_images();

@@ -28,7 +28,7 @@ pub struct QuickProbe {
 /// Result of a quick probe during training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct QuickProbed {
+pub struct LayerProbeResult {
     /// Accuracy on the validation images.
     pub accuracy: f64,
     /// Layer with the highest accuracy on held-out training images.
@@ -77,20 +77,20 @@ impl QuickProbe {
     ///
     /// # Errors
     /// When the features are not finite.
-    pub fn run(&self, engine: &mut dyn Engine) -> Result<QuickProbed> {
+    pub fn run(&self, engine: &mut dyn Engine) -> Result<LayerProbeResult> {
         let [train, measured] = [&self.train, &self.measured].map(|set| self.features(engine, set));
         let (train, measured) = (train?, measured?);
         let labels = |set: &TokenSet| set.labels.iter().flatten().copied().collect::<Vec<u32>>();
         let (of_train, of_measured) = (labels(&self.train), labels(&self.measured));
         let width = engine.config().n_embd;
         let apart = self.train.images() * 4 / 5;
-        let mut best: Option<(f64, QuickProbed)> = None;
+        let mut best: Option<(f64, LayerProbeResult)> = None;
         for ((train, measured), &layer) in train.iter().zip(&measured).zip(&self.layers) {
             let (train, held_out) = LabelledFeatures::new(train, width, &of_train)?.split_at(apart)?;
             let measured = LabelledFeatures::new(measured, width, &of_measured)?;
             let (chosen, found) = choose_and_measure(&self.workers, train, held_out, measured)?;
             if best.is_none_or(|(highest, _)| chosen > highest) {
-                best = Some((chosen, QuickProbed { accuracy: found.accuracy, layer }));
+                best = Some((chosen, LayerProbeResult { accuracy: found.accuracy, layer }));
             }
         }
         best.map(|(_, probed)| probed).ok_or_else(|| Error::Invalid("there is no layer to probe".into()))

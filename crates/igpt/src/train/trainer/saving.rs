@@ -26,7 +26,7 @@ impl Loop<'_> {
 
     /// Writes the resolved config, with the plans made so far.
     pub(super) fn write_config(&mut self) {
-        if !self.t.context.ranks.leads() {
+        if !self.t.context.ranks.is_leader() {
             return;
         }
         let mut config = self.t.config.clone();

@@ -59,7 +59,7 @@ pub struct Trainer<'a> {
 /// Results of the training loop.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LoopOutcome {
+pub struct TrainOutcome {
     /// Optimizer steps taken.
     pub step: u64,
     /// Whether the run was stopped from outside before its end.
@@ -89,7 +89,7 @@ pub struct LoopOutcome {
     pub checkpoint: Option<PathBuf>,
 }
 
-impl LoopOutcome {
+impl TrainOutcome {
     /// Outcome without any step.
     pub(in crate::train) fn untrained() -> Self {
         Self {
@@ -117,7 +117,7 @@ pub(super) struct Loop<'a> {
     /// Files that rank 0 writes.
     pub(super) files: Option<(Checkpoints, Metrics)>,
     clock: Instant,
-    pub(super) outcome: LoopOutcome,
+    pub(super) outcome: TrainOutcome,
     /// At the last train row: seconds of steps so far, seconds waited for batches since the session began, and the
     /// step.
     pub(super) row: (f64, f64, u64),
@@ -138,11 +138,11 @@ impl<'a> Trainer<'a> {
     /// When the loss or the gradient is not finite (the last good checkpoint stays), when the engine or the data
     /// fail, and when the last checkpoint can't be written. A failure to write anything before that is only a
     /// warning, and the next checkpoint is tried again.
-    pub fn run(self) -> Result<LoopOutcome> {
+    pub fn run(self) -> Result<TrainOutcome> {
         let train = &self.config.train;
         expect_divisible(train.gradient_groups, self.context.ranks.size())?;
         let start = &self.start;
-        let files = match self.context.ranks.leads() {
+        let files = match self.context.ranks.is_leader() {
             true => {
                 let metrics = Metrics::open(self.run.metrics(), start.step)?;
                 Some((Checkpoints::open(self.run.checkpoints())?, metrics))
@@ -150,14 +150,14 @@ impl<'a> Trainer<'a> {
             false => None,
         };
         let checkpoint = files.as_ref().filter(|_| start.step > 0).map(|(checkpoints, _)| checkpoints.path(start.step));
-        let planner = Planner::new(train, self.images, &start.plans).evaluating(self.evaluation());
-        let outcome = LoopOutcome {
+        let planner = Planner::new(train, self.images, &start.plans).with_validation_plan(self.evaluation());
+        let outcome = TrainOutcome {
             step: start.step,
             best: start.best_loss.zip(start.best_step),
             elapsed_s: start.elapsed_s,
             spent: start.spent,
             checkpoint,
-            ..LoopOutcome::untrained()
+            ..TrainOutcome::untrained()
         };
         Loop {
             row: (start.spent.steps, 0.0, start.step),
@@ -192,7 +192,7 @@ impl<'a> Trainer<'a> {
 }
 
 impl Loop<'_> {
-    fn run(mut self) -> Result<LoopOutcome> {
+    fn run(mut self) -> Result<TrainOutcome> {
         let train = self.t.config.train.clone();
         let n_ctx = self.t.engine.config().n_ctx();
         let group = train.batch / train.gradient_groups;
@@ -263,7 +263,7 @@ impl Loop<'_> {
 
     /// Takes one optimizer step. Returns false, with the weights unchanged, if stopped from outside.
     fn step(&mut self, train: &TrainSettings, cuts: GradientAccumulation) -> Result<bool> {
-        if self.t.context.ranks.any(self.t.context.stop.load(Ordering::Relaxed))? {
+        if self.t.context.ranks.any_rank(self.t.context.stop.load(Ordering::Relaxed))? {
             return Ok(false);
         }
         let index = self.outcome.step;
@@ -296,7 +296,8 @@ impl Loop<'_> {
         let elapsed_s = self.elapsed();
         if self.planner.logs(step) {
             let accuracy = right.map(|right| right as f64 / images as f64);
-            let noise = own.squares.map(|sum| GradientNoise::of(images, norm.into(), train.gradient_groups, sum));
+            let noise =
+                own.group_squared_norms.map(|sum| GradientNoise::of(images, norm.into(), train.gradient_groups, sum));
             let (gradient_signal, gradient_noise) = noise.map(|found| (found.signal, found.noise)).unzip();
             let blank = self.blank_row("train", loss);
             let found = MetricsRow { class_loss, accuracy, gradient_signal, gradient_noise, ..blank };

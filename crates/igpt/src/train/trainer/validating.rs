@@ -9,7 +9,7 @@ use crate::ranks::losses;
 use crate::train::trainer::accumulation::even_runs;
 use crate::train::trainer::metrics::MetricsRow;
 use crate::train::trainer::observer::Event;
-use crate::train::trainer::quick_probe::QuickProbed;
+use crate::train::trainer::quick_probe::LayerProbeResult;
 use crate::train::trainer::steps::{Loop, class_loss, right_ones};
 use crate::train::trainer::time_spent::Part;
 use crate::{Error, Result};
@@ -56,7 +56,7 @@ impl Loop<'_> {
         if self.planner.probes(step) {
             let start = Instant::now();
             match self.t.probe.map(|probe| probe.run(self.t.engine)).transpose() {
-                Ok(Some(QuickProbed { accuracy, layer })) => {
+                Ok(Some(LayerProbeResult { accuracy, layer })) => {
                     (row.probe_accuracy, row.probe_layer) = (Some(accuracy), Some(layer));
                     self.t.run.log(&format!("step {step}: probe accuracy {accuracy:.4} at layer {layer}"));
                 }

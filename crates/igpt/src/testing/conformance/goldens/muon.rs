@@ -30,7 +30,7 @@ pub fn bf16_agrees_with_pytorch_on_muon_within_its_rounding(subject: &Subject<'_
 
 fn check(subject: &Subject<'_>, precision: Precision, [of_tensor, hidden_way, other_way, loss]: [f64; 4]) {
     let muon = MuonUpdate { lr: 0.02, momentum: 0.95, weight_decay: 0.1 };
-    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Muon(muon), rates: LrMultipliers::EVEN };
+    let update = Update { clip: 1.0, adam: ADAM, hidden: HiddenUpdate::Muon(muon), rates: LrMultipliers::ONES };
     let mut all = Vec::new();
     for case in CASES {
         let golden: Trained = read(&format!("muon_{case}"));

@@ -11,7 +11,7 @@ use crate::train::trainer::metrics::Metrics;
 /// Reads the course of the training in the run directory `run`.
 ///
 /// Fields are empty for a model directory, and for files that can't be read.
-pub fn course(run: &Path) -> TrainingCourse {
+pub fn training_course(run: &Path) -> TrainingCourse {
     let run = RunDir::detached(run);
     let rows = if run.metrics().is_file() { Metrics::read(&run.metrics()).unwrap_or_default() } else { Vec::new() };
     let losses = || rows.iter().filter(|row| row.split == "validation" && row.loss.is_finite()).map(|row| row.loss);

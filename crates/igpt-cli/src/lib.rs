@@ -13,6 +13,7 @@ mod shared;
 mod signals;
 mod verbs;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -85,23 +86,37 @@ enum Verb {
 
 pub use ranks::Join;
 
+/// Exit codes.
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+
 /// Runs the program with the arguments of this process.
 pub fn run() -> ExitCode {
     run_with(None)
+}
+
+/// Runs the program with `args`, the first of which is its name, and returns the exit code.
+pub fn run_from(args: Vec<OsString>) -> i32 {
+    i32::from(run_args(args))
 }
 
 /// Runs the program with the arguments of this process. Where a launcher has started several processes, `join` makes them
 /// one; without it they are refused.
 pub fn run_with(join: Option<Join>) -> ExitCode {
     ranks::join_by(join);
-    let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    ExitCode::from(run_args(std::env::args_os().collect()))
+}
+
+fn run_args(args: Vec<OsString>) -> u8 {
+    let cli = match help::command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(told) => return tell(&told),
     };
     output::start_logging();
     if let Err(unknown) = igpt_kernels::Isa::requested() {
         say!("igpt: {unknown}");
-        return ExitCode::FAILURE;
+        return FAILURE;
     }
     let result = Signals::heed().and_then(|signals| match cli.verb {
         // These divide their work among the processes of an mpirun; the rest is for one of them.
@@ -115,23 +130,23 @@ pub fn run_with(join: Option<Join>) -> ExitCode {
 
 /// Help and the version go to standard output, what is wrong with the arguments to standard error, as words: an
 /// argument may be the name of a stranger's file.
-fn tell(told: &clap::Error) -> ExitCode {
+fn tell(told: &clap::Error) -> u8 {
     let text = told.render();
     if told.use_stderr() {
         say!("{}", text.to_string().trim_end());
-        return ExitCode::from(2);
+        return USAGE;
     }
     let text = if std::io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
     ended(put_bytes(text.as_bytes()))
 }
 
-fn ended(result: Result<()>) -> ExitCode {
+fn ended(result: Result<()>) -> u8 {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
+        Ok(()) => SUCCESS,
+        Err(error) if output::is_reader_gone(&error) => SUCCESS,
         Err(error) => {
             say!("igpt: {}", one_line(&error.to_string()));
-            ExitCode::FAILURE
+            FAILURE
         }
     }
 }

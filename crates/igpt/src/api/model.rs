@@ -260,6 +260,16 @@ impl Model {
     /// # Errors
     /// When the model lacks a requested layer, an image can't be decoded, or the engine fails.
     pub fn features(&mut self, images: &Images, layers: &Layers) -> Result<Features> {
+        self.pooled_features(images, layers, Pooling::Mean)
+    }
+
+    /// Features of each image under another pooling than the mean.
+    ///
+    /// With [`Pooling::None`] the values are (images, layers, T, n_embd).
+    ///
+    /// # Errors
+    /// Same as [`Model::features`].
+    pub fn pooled_features(&mut self, images: &Images, layers: &Layers, pooling: Pooling) -> Result<Features> {
         let layers = layers.of(self.model.config.n_layer)?;
         let mut values = Vec::new();
         let damaged = features(
@@ -267,7 +277,7 @@ impl Model {
             &mut *self.engine,
             images,
             &self.quantizer,
-            (&layers, Pooling::Mean),
+            (&layers, pooling),
             &mut |_, found| {
                 values.extend_from_slice(found);
                 Ok(())
@@ -334,9 +344,7 @@ impl Model {
     /// # Errors
     /// When no detector was fitted, an image can't be decoded, or the engine fails.
     pub fn inspect(&mut self, images: &Images) -> Result<Vec<inspect::InspectionResult>> {
-        let Some(inspector) = &self.inspector else {
-            return Err(Error::Missing("the model knows no good images: fit_inspection comes first".into()));
-        };
+        let Some(inspector) = &self.inspector else { return Err(unfitted()) };
         let mut found = Vec::with_capacity(images.len());
         let mut take = |_: &inspect::NamedPicture, verdict| {
             found.push(verdict);
@@ -344,6 +352,14 @@ impl Model {
         };
         let damaged = inspector.inspect_images(&mut *self.engine, images, &mut take, &mut |_, _| ())?;
         expect_whole(&damaged).map(|()| found)
+    }
+
+    /// Anomaly detector that was fitted to the model.
+    ///
+    /// # Errors
+    /// When nothing was fitted.
+    pub fn inspection(&self) -> Result<&InspectionFit> {
+        self.inspector.as_ref().map(|inspector| &inspector.fit).ok_or_else(unfitted)
     }
 
     /// Writes a model directory in Hugging Face's layout, which transformers can open.
@@ -367,6 +383,10 @@ impl Model {
             ))),
         }
     }
+}
+
+fn unfitted() -> Error {
+    Error::Missing("the model knows no good images: fit_inspection comes first".into())
 }
 
 /// Refuses images that could not be decoded, because results are in the order of the images.

@@ -60,6 +60,9 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// All kinds of pooling.
+    pub const ALL: [Pooling; 4] = [Pooling::Mean, Pooling::Max, Pooling::Last, Pooling::None];
+
     /// Name of the pooling in files and flags.
     pub fn name(self) -> &'static str {
         match self {

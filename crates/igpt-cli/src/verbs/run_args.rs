@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use igpt::data::Augment;
-use igpt::device::{self, Device, Optimizer, Precision};
+use igpt::device::{Device, Optimizer, Precision};
 use igpt::image::ImageSize;
 use igpt::model::{Objective, Preset};
 use igpt::train::{self, ExplicitSettings, Keep, Overrides, Recipe, RunConfig, RunDir, Start, Value};
@@ -144,7 +144,7 @@ impl RunArgs {
         let run = RunDir::open_readonly(&self.out).map_err(|_| {
             Error::Missing(format!("no run to resume in {}: start one without --resume", self.out.display()))
         })?;
-        layers.file(&run.config())?;
+        layers.run_file(&run.config())?;
         self.settings.onto(&mut layers)?;
         Ok(lowest.merge_under(layers))
     }
@@ -162,13 +162,11 @@ impl RunArgs {
 
 impl SettingsArgs {
     /// The settings of a new run on top of the `lowest`: --config, flags, --set.
-    pub(crate) fn layers(&self, mut lowest: Overrides) -> Result<Overrides> {
+    pub(crate) fn layers(&self, lowest: Overrides) -> Result<Overrides> {
         let mut layers = Overrides::default();
         self.onto(&mut layers)?;
         self.drop_other_budget(&mut layers)?;
-        let device = layers.get("train.device").and_then(Value::as_str).unwrap_or("auto");
-        lowest.set("train.precision", device::backend(device.parse()?)?.precisions()[0].name());
-        Ok(lowest.merge_under(layers))
+        lowest.merge_under(layers).with_quickest_precision()
     }
 
     /// Takes away what belongs to the budget of --config, a run's plans and the phases that it had before it was extended,

@@ -70,7 +70,7 @@ impl<'a> Training<'a> {
     /// When a key is unknown or a value is not allowed.
     pub(super) fn config(&self) -> Result<RunConfig> {
         let Some(base) = &self.base else {
-            let mut config = self.settings.clone().finish()?;
+            let mut config = self.settings.clone().with_quickest_precision()?.finish()?;
             config.explicit.all = self.settings.clone();
             return Ok(config);
         };

@@ -179,6 +179,8 @@ mod tests {
         std::fs::write(&path, "[train]\nrepack = true\n").unwrap();
         let message = Overrides::default().file(&path).unwrap_err().to_string();
         assert!(message.contains("run.toml") && message.contains("train.stream_weights"), "{message}");
+        // The config of a run is read whatever it has.
+        Overrides::default().run_file(&path).unwrap();
         // A config that an earlier version resolved has the value without effect.
         std::fs::write(&path, "[train]\nlr_width = 0\n").unwrap();
         Overrides::default().file(&path).unwrap();

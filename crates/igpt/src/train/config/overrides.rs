@@ -7,7 +7,7 @@ use toml::Table;
 use crate::train::config::layers::{Overrides, Value};
 use crate::train::config::run_config::RunConfig;
 use crate::train::config::{migrate, recipe};
-use crate::{Error, Result, files};
+use crate::{Error, Result, device, files};
 
 impl Overrides {
     /// Starts from a whole config, for example that of the run to resume.
@@ -26,6 +26,26 @@ impl Overrides {
         }
         self.layer(table);
         Ok(())
+    }
+
+    /// Adds the configuration of a run, which an earlier version may have written.
+    ///
+    /// # Errors
+    /// When it can't be read, or has a key that no version had.
+    pub fn run_file(&mut self, path: &Path) -> Result<()> {
+        self.layer(RunConfig::settings(&files::read_to_string(path)?, path)?);
+        Ok(())
+    }
+
+    /// Puts the quickest precision of the device below these settings, where they name none.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn with_quickest_precision(self) -> Result<Self> {
+        let device = self.get("train.device").and_then(Value::as_str).unwrap_or("auto");
+        let mut lowest = Self::default();
+        lowest.set("train.precision", device::backend(device.parse()?)?.precisions()[0].name());
+        Ok(lowest.merge_under(self))
     }
 
     /// Adds one setting `a.b=v`, where `v` is a TOML value and a bare word is a string.

@@ -1,15 +1,14 @@
 //! `igpt.pretrain` and `igpt.finetune`: the library's builders with an observer that calls Python.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use igpt::train::{Event, Observer, Start};
+use igpt::train::{Event, Observer, RunConfig, RunDir, Start};
 use igpt::{Finetune, Pretrain};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::dataset::Dataset;
-use crate::errors::raised;
 use crate::model::{Model, options};
 use crate::running::detached;
 
@@ -107,6 +106,13 @@ fn trained(
     }
 }
 
+/// The configuration of the run in `out`.
+fn configured(out: &Path) -> igpt::Result<RunConfig> {
+    let path = RunDir::open_readonly(out)?.config();
+    let text = std::fs::read_to_string(&path).map_err(igpt::Error::io(&path))?;
+    RunConfig::from_toml(&text, &path)
+}
+
 fn start(resume: bool) -> Start {
     if resume { Start::Resume } else { Start::New }
 }
@@ -122,11 +128,13 @@ pub(crate) fn pretrain(
     callback: Option<Py<PyAny>>,
     engine: (String, Option<String>, usize),
 ) -> PyResult<Model> {
-    let builder = settings.iter().try_fold(Pretrain::new(), |builder, setting| builder.set(setting)).map_err(raised);
-    drop(builder?);
     let out = place.as_ref().map(|(path, _)| path.clone());
     let train = |listener: &mut Listener<'_>, stop: &AtomicBool| {
-        let builder = settings.iter().try_fold(Pretrain::new(), |builder, setting| builder.set(setting))?;
+        let builder = match &place {
+            Some((out, true)) => Pretrain::from_config(configured(out)?),
+            _ => Pretrain::new(),
+        };
+        let builder = settings.iter().try_fold(builder, |builder, setting| builder.set(setting))?;
         let builder = builder.dataset(dataset.0.clone()).observer(listener).stop(stop);
         match place {
             None => builder.run().map(Some),

@@ -78,9 +78,9 @@ impl<'a> Finetune<'a> {
     /// # Errors
     /// Same as [`finetune`](crate::train::finetune()), and when training is stopped.
     pub fn run(self) -> Result<Model> {
-        let scratch = Scratch::new()?;
+        let (scratch, options) = (Scratch::new()?, self.training.engine()?);
         let result = self.run_as(Start::New, scratch.path())?;
-        if result.stopped { Err(stopped()) } else { Model::open(&result.model) }
+        if result.stopped { Err(stopped()) } else { Model::open_with(&result.model, &options) }
     }
 
     /// Trains in a run directory, which keeps checkpoints, metrics and the model; [`Model::open`] reads it.

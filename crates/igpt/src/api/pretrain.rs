@@ -104,9 +104,9 @@ impl<'a> Pretrain<'a> {
     /// # Errors
     /// Same as [`pretrain`](crate::train::pretrain()), and when training is stopped.
     pub fn run(self) -> Result<Model> {
-        let scratch = Scratch::new()?;
+        let (scratch, options) = (Scratch::new()?, self.training.engine()?);
         let summary = self.set("train.sample_images=0")?.run_as(Start::New, scratch.path())?;
-        if summary.stopped { Err(stopped()) } else { Model::open(&summary.model) }
+        if summary.stopped { Err(stopped()) } else { Model::open_with(&summary.model, &options) }
     }
 
     /// Trains in a run directory, which keeps checkpoints, metrics, samples and the model; [`Model::open`] reads it.

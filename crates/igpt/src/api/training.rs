@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::data::Dataset;
+use crate::device::{EngineOptions, Precision};
 use crate::ranks::Collective;
 use crate::train::{Context, Event, Observer, Overrides, RunConfig, Value};
 use crate::{Error, Result};
@@ -82,6 +83,15 @@ impl<'a> Training<'a> {
         config.explicit.all = config.explicit.all.merge_under(self.settings.clone());
         config.data.accept_other = base.data.accept_other;
         Ok(config)
+    }
+
+    /// Options of the engine that uses the trained model: on the device and the threads that trained it.
+    ///
+    /// # Errors
+    /// Same as [`Training::config`].
+    pub(super) fn engine(&self) -> Result<EngineOptions> {
+        let train = self.config()?.train;
+        Ok(EngineOptions::new(Precision::F32).device(train.device).threads(train.threads))
     }
 
     /// Calls `train` with the context of this training: ranks, observer and stop flag.

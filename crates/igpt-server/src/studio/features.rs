@@ -93,7 +93,7 @@ pub(super) async fn embed(
     let layers = match request.layers {
         None => vec![n_layer / 2],
         Some(LayerChoice::All(AllLayers::All)) => Layers::All.of(n_layer)?,
-        Some(LayerChoice::Some(layers)) => Layers::Some(layers).of(n_layer)?,
+        Some(LayerChoice::Some(layers)) => Layers::Only(layers).of(n_layer)?,
     };
     if layers.is_empty() || layers.len() > n_layer + 1 {
         let n = layers.len();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use igpt::device::{self, Device, EngineOptions};
 use igpt::device::{Engine, Precision};
 use igpt::model::{ModelDir, Objective};
-use igpt::train::open_model;
+use igpt::train::open_model_dir;
 use igpt::{Error, Model, Result};
 
 use crate::named::named;
@@ -42,7 +42,7 @@ impl ModelArgs {
 
 /// Opens the model at `path`, a model directory or a run directory; without one the model that comes with igpt.
 pub(crate) fn open_or_bundled(path: Option<&Path>) -> Result<ModelDir> {
-    path.map_or_else(ModelDir::bundled, open_model)
+    path.map_or_else(ModelDir::bundled, open_model_dir)
 }
 
 /// Refuses a model of masked pixels, and one without a generative head, where images are given a likelihood or drawn
@@ -118,7 +118,7 @@ impl EngineArgs {
         precision: Precision,
         quantize: Option<Quantize>,
     ) -> Result<Model> {
-        Model::from_dir(model, &inference(self.device.device, self.threads(), precision, quantize))
+        Model::from_model_dir(model, &inference(self.device.device, self.threads(), precision, quantize))
     }
 
     /// An engine for `model` that only computes forward.

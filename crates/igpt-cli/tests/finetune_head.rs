@@ -8,7 +8,7 @@ use std::path::Path;
 use igpt::formats::png::{self, TextChunks};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::{ModelDir, ParamLayout};
-use igpt::train::{Decay, RunConfig, open_model};
+use igpt::train::{Decay, RunConfig, open_model_dir};
 use program::{igpt, json};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ fn the_saved_model_itself_is_calibrated_and_says_so() {
 
     let model = ModelDir::open(dir.join("run")).unwrap();
     fs::rename(dir.join("run/model"), dir.join("model")).unwrap();
-    let checkpoint = open_model(dir.join("run")).unwrap();
+    let checkpoint = open_model_dir(dir.join("run")).unwrap();
     for name in ["transformer.wte.weight", "transformer.h.1.mlp.c_fc.weight", "lm_head.weight"] {
         assert!(tensor(&model, name) == tensor(&checkpoint, name), "{name}");
     }

@@ -77,7 +77,7 @@ impl Model {
         let options = options(device, precision, threads)?;
         detached(py, || match path {
             Some(path) => igpt::Model::open_with(path, &options).map(Self::new),
-            None => igpt::Model::from_dir(igpt::model::ModelDir::bundled()?, &options).map(Self::new),
+            None => igpt::Model::from_model_dir(igpt::model::ModelDir::bundled()?, &options).map(Self::new),
         })
     }
 
@@ -223,7 +223,7 @@ impl Model {
             let names = Pooling::ALL.map(Pooling::name).join(", ");
             PyValueError::new_err(format!("no pooling is called {pool:?}: take one of {names}"))
         })?;
-        let layers = layers.map_or(Layers::All, Layers::Some);
+        let layers = layers.map_or(Layers::All, Layers::Only);
         let count = images.len();
         let features = detached(py, || self.lock().pooled_features(&images, &layers, pooling))?;
         let mut shape = vec![count, features.layers.len(), features.n_embd];

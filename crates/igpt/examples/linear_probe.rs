@@ -33,7 +33,7 @@ fn main() -> igpt::Result<()> {
     let classes = emoji.classes.len();
 
     for layer in 0..=model.config().n_layer {
-        let layers = Layers::Some(vec![layer]);
+        let layers = Layers::Only(vec![layer]);
         let (known, new) = (model.features(&train, &layers)?, model.features(&test, &layers)?);
         let found = score((&known.values, &train_labels), (&new.values, &test_labels), known.n_embd, classes)?;
         println!("layer {layer}: {:.0} % of {TESTED} test images", 100.0 * found);

@@ -6,7 +6,7 @@ use crate::text::one_line;
 
 /// Error of any library function, by cause.
 ///
-/// The message is one line, fit to be shown to the user as it is.
+/// The message can be shown to the user as it is. It is one line, or two where a setting is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

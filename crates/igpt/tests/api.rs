@@ -99,9 +99,9 @@ fn what_was_learned_from_memory_is_the_same_after_it_was_saved() {
     for (map, nats) in maps.iter().zip(&nats) {
         assert!((map.iter().map(|nats| f64::from(*nats)).sum::<f64>() - nats).abs() < 1e-3);
     }
-    let features = model.features(&images, &Layers::Some(vec![2, 0])).unwrap();
-    let last = model.features(&images, &Layers::Some(vec![2])).unwrap();
-    assert_eq!((features.of(3, 0), features.values.len()), (last.of(3, 0), 5 * 2 * 16));
+    let features = model.features(&images, &Layers::Only(vec![2, 0])).unwrap();
+    let last = model.features(&images, &Layers::Only(vec![2])).unwrap();
+    assert_eq!((features.of(3, 2), features.values.len()), (last.of(3, 2), 5 * 2 * 16));
 }
 
 #[test]

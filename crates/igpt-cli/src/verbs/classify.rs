@@ -7,7 +7,7 @@ use igpt::device::Precision;
 use igpt::formats::decode;
 use igpt::model::{ModelDir, ParamLayout};
 use igpt::train::TrainedOn;
-use igpt::train::open_model;
+use igpt::train::open_model_dir;
 use igpt::{Error, Result};
 use serde_json::json;
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let model = open_model(&args.model)?;
+    let model = open_model_dir(&args.model)?;
     if model.config.class_head.is_none() {
         let model = args.model.display();
         return Err(Error::Missing(format!(

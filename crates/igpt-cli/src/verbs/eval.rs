@@ -9,7 +9,7 @@ use igpt::evaluate::{
 use igpt::model::Objective;
 use igpt::palette::{Distortion, Quantizer};
 use igpt::ranks::{Collective, expect_same_model};
-use igpt::train::open_model;
+use igpt::train::open_model_dir;
 use igpt::train::training_course;
 use igpt::{Error, Result};
 use serde_json::json;
@@ -62,7 +62,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let int8 = args.quantize == Some(Quantize::Int8);
     let flags = json!({"split": args.split, "images": args.images, "precision": precision, "quantize": int8});
     ranks::expect_same_command(ranks, args.engine.device(), "eval", &flags)?;
-    let model = open_model(&args.model)?;
+    let model = open_model_dir(&args.model)?;
     model.expect_generative(&args.model.display().to_string())?;
     let dataset = args.data.open_among(ranks)?;
     let pictures = Pictures::of(dataset, &args.data.data, args.split, Some(&args.model), OwnFolder::HeldOut)?;

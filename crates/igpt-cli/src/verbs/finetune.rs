@@ -137,7 +137,7 @@ fn chosen(result: &FinetuneSummary) -> String {
 }
 
 fn tell(result: &FinetuneSummary) {
-    let run = result.run.display();
+    let run = result.run_dir.display();
     let how = if result.stopped { "stopped" } else { "done" };
     match result.steps {
         0 => say!("{how}{}", chosen(result)),

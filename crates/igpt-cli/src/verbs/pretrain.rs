@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
 }
 
 fn tell(summary: &PretrainSummary) {
-    let run = summary.run.display();
+    let run = summary.run_dir.display();
     let loss = |loss: Option<f64>| loss.map_or("not measured".into(), |loss| format!("{loss:.4} nats/token"));
     let how = match (summary.stopped, summary.ended_early) {
         (true, _) => "stopped",
@@ -84,7 +84,7 @@ fn tell(summary: &PretrainSummary) {
             Objective::Autoregressive => format!("look at it with: igpt sample --model {run} -n 16 --out samples.png"),
             Objective::Masked => format!("its loss on other images: igpt eval --model {run} --data SPEC"),
         };
-        say!("the model is in {}; {next}", summary.model.display());
+        say!("the model is in {}; {next}", summary.model_dir.display());
     }
 }
 

@@ -4,6 +4,7 @@ mod analysis;
 mod body;
 mod decoding;
 mod drawing;
+mod features;
 mod finite;
 mod generation;
 mod images;

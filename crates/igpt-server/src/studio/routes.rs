@@ -22,7 +22,7 @@ use super::body::too_large;
 use super::model::ModelFacts;
 use super::state::{Shared, Slot};
 use super::worker::Busy;
-use super::{analysis, drawing, inspecting};
+use super::{analysis, drawing, features, inspecting};
 use crate::assets;
 use crate::http::guard;
 use crate::refusal::{Problem, Refusal};
@@ -47,9 +47,9 @@ pub(super) fn router(shared: Shared, ui: bool) -> Router {
         .routes(routes!(analysis::score))
         .routes(routes!(inspecting::inspect))
         .routes(routes!(analysis::predict))
-        .routes(routes!(analysis::embed))
+        .routes(routes!(features::embed))
         .routes(routes!(analysis::classify))
-        .routes(routes!(analysis::neighbors));
+        .routes(routes!(features::neighbors));
     let guarded = OpenApiRouter::new()
         .merge(drawing)
         .merge(analysis)

@@ -12,7 +12,7 @@ use igpt::data::{self, Dataset, OpenOptions};
 use igpt::device::Precision;
 use igpt::inspect::InspectionFit;
 use igpt::model::ModelDir;
-use igpt::train::open_model;
+use igpt::train::open_model_dir;
 use igpt::{Result, device};
 use igpt_server::{Access, ServeOptions, ServerLimits};
 
@@ -82,7 +82,7 @@ pub(crate) fn bundled() -> ServeOptions {
 /// The model or run in a folder.
 pub(crate) fn of(folder: PathBuf) -> ServeOptions {
     let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-    let model = open_model(&folder).unwrap();
+    let model = open_model_dir(&folder).unwrap();
     let inspection = InspectionFit::find(&folder, &model).unwrap();
     ServeOptions { name, inspection, ..options(model) }
 }

@@ -12,6 +12,23 @@ use crate::train::{FinetuneSummary, Head, RunConfig, Start, Table, finetune_on};
 /// Builder that fine-tunes a model as a classifier.
 ///
 /// It does what the program does as `igpt finetune`, with the same defaults.
+///
+/// ```
+/// use igpt::data::Dataset;
+/// use igpt::image::{ImageSize, Pixels};
+/// use igpt::{Finetune, Pretrain};
+///
+/// # fn main() -> igpt::Result<()> {
+/// let image = |i: usize| Pixels::new(ImageSize::square(8), 1, (0..64).map(|k| if k % 8 < 2 + i % 2 * 4 { 20 } else { 220 }).collect());
+/// let labels = (0..60).map(|i| i % 2).collect();
+/// let dataset = Dataset::from_labelled_images((0..60).map(image).collect(), labels, vec!["narrow".into(), "wide".into()])?;
+/// let small = Pretrain::new().n_embd(16).n_layer(1).batch(4).colors(2).steps(2);
+/// let model = small.dataset(dataset.clone()).run()?;
+/// let mut classifier = Finetune::from_model(&model)?.dataset(dataset.clone()).batch(4).steps(2).run()?;
+/// assert_eq!(classifier.classify(&dataset.test)?[0].probabilities.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Finetune<'a> {
     training: Training<'a>,
     /// The directory of a model that was in memory.
@@ -40,7 +57,7 @@ impl<'a> Finetune<'a> {
         Ok(Self { source: Some(scratch), ..Self::from_path(path) })
     }
 
-    /// With the settings of `config`, whose `[finetune]` names the model; those set afterwards go on top.
+    /// Creates a builder from a whole configuration, whose `[finetune]` names the model; later calls override it.
     pub fn from_config(config: RunConfig) -> Self {
         Self { training: Training::of(config), source: None }
     }
@@ -80,7 +97,7 @@ impl<'a> Finetune<'a> {
     pub fn run(self) -> Result<Model> {
         let (scratch, options) = (Scratch::new()?, self.training.engine()?);
         let result = self.run_as(Start::New, scratch.path())?;
-        if result.stopped { Err(stopped()) } else { Model::open_with(&result.model, &options) }
+        if result.stopped { Err(stopped()) } else { Model::open_with(&result.model_dir, &options) }
     }
 
     /// Trains in a run directory, which keeps checkpoints, metrics and the model; [`Model::open`] reads it.

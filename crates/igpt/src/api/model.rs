@@ -12,7 +12,7 @@ use crate::inspect::{self, GoodSplit, InputMode, InspectionFit, Inspector, Score
 use crate::model::{ModelCard, ModelConfig, ModelDir, Objective, SaveType};
 use crate::palette::{Palette, Quantizer};
 use crate::ranks::Collective;
-use crate::train::open_model;
+use crate::train::{FinetuneSummary, PretrainSummary, open_model_dir};
 use crate::{Error, Result};
 
 /// Images per call of the engine.
@@ -48,7 +48,9 @@ pub struct Model {
     inspector: Option<Inspector>,
 }
 
-/// Features of images: the layers' outputs, averaged over all pixels.
+/// Mean features of images, (images, layers, n_embd).
+///
+/// [`Layers`] says what a layer is.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Features {
@@ -61,11 +63,12 @@ pub struct Features {
 }
 
 impl Features {
-    /// Returns the features of one image, (n_embd), at position `layer` of [`layers`](Features::layers).
+    /// Returns the features of one image in the layer of this number, (n_embd).
     ///
-    /// Panics if there is no such image or position.
+    /// Panics if there is no such image, or the layer was not asked for.
     pub fn of(&self, image: usize, layer: usize) -> &[f32] {
-        &self.values[(image * self.layers.len() + layer) * self.n_embd..][..self.n_embd]
+        let position = self.layers.iter().position(|number| *number == layer).expect("one of the layers");
+        &self.values[(image * self.layers.len() + position) * self.n_embd..][..self.n_embd]
     }
 }
 
@@ -75,7 +78,8 @@ impl Model {
     /// A model directory of transformers opens, too.
     ///
     /// # Errors
-    /// Same as [`open_model`].
+    /// Same as [`open_model_dir`].
+    #[doc(alias = "from_pretrained")]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &EngineOptions::new(Precision::F32))
     }
@@ -83,10 +87,10 @@ impl Model {
     /// Opens a model or run directory with a device, precision and thread count of your choice.
     ///
     /// # Errors
-    /// Same as [`open_model`] and [`device::open`].
+    /// Same as [`open_model_dir`] and [`device::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &EngineOptions) -> Result<Self> {
         let path = path.as_ref();
-        let model = open_model(path)?;
+        let model = open_model_dir(path)?;
         let fit = InspectionFit::find(path, &model)?;
         Self::of(model, fit, options)
     }
@@ -96,14 +100,14 @@ impl Model {
     /// # Errors
     /// When its engine can't be opened.
     pub fn bundled() -> Result<Self> {
-        Self::from_dir(ModelDir::bundled()?, &EngineOptions::new(Precision::F32))
+        Self::from_model_dir(ModelDir::bundled()?, &EngineOptions::new(Precision::F32))
     }
 
     /// Opens a model directory that is in memory.
     ///
     /// # Errors
     /// When its engine can't be opened.
-    pub fn from_dir(model: ModelDir, options: &EngineOptions) -> Result<Self> {
+    pub fn from_model_dir(model: ModelDir, options: &EngineOptions) -> Result<Self> {
         Self::of(model, None, options)
     }
 
@@ -157,6 +161,7 @@ impl Model {
     ///
     /// # Errors
     /// When the model is masked or classifies only, settings are bad, or the engine fails.
+    #[doc(alias = "generate")]
     pub fn sample(&mut self, n: usize, settings: &SamplingSettings) -> Result<Vec<Pixels>> {
         self.expect_autoregressive("samples nothing")?;
         let drawn = self.sample_tokens(n, settings, &mut |_, _| ())?;
@@ -185,6 +190,7 @@ impl Model {
     ///
     /// # Errors
     /// When an image can't be decoded, no pixel remains to be drawn, settings are bad, or the engine fails.
+    #[doc(alias = "inpaint")]
     pub fn complete(
         &mut self,
         images: &Images,
@@ -227,6 +233,9 @@ impl Model {
     ///
     /// # Errors
     /// When the model is masked or classifies only, an image can't be decoded, or the engine fails.
+    #[doc(alias = "nll")]
+    #[doc(alias = "log_prob")]
+    #[doc(alias = "perplexity")]
     pub fn log_likelihood(&mut self, images: &Images) -> Result<Vec<f64>> {
         self.expect_autoregressive("gives images no likelihood")?;
         let set = self.tokens(images)?;
@@ -259,6 +268,8 @@ impl Model {
     ///
     /// # Errors
     /// When the model lacks a requested layer, an image can't be decoded, or the engine fails.
+    #[doc(alias = "embed")]
+    #[doc(alias = "embedding")]
     pub fn features(&mut self, images: &Images, layers: &Layers) -> Result<Features> {
         self.pooled_features(images, layers, Pooling::Mean)
     }
@@ -291,6 +302,7 @@ impl Model {
     ///
     /// # Errors
     /// When the model is not a classifier, an image can't be decoded, or the engine fails.
+    #[doc(alias = "predict_proba")]
     pub fn classify(&mut self, images: &Images) -> Result<Vec<Classification>> {
         let set = self.tokens(images)?;
         let mut found = Vec::with_capacity(set.images());
@@ -343,6 +355,8 @@ impl Model {
     ///
     /// # Errors
     /// When no detector was fitted, an image can't be decoded, or the engine fails.
+    #[doc(alias = "anomaly")]
+    #[doc(alias = "anomaly_detection")]
     pub fn inspect(&mut self, images: &Images) -> Result<Vec<inspect::InspectionResult>> {
         let Some(inspector) = &self.inspector else { return Err(unfitted()) };
         let mut found = Vec::with_capacity(images.len());
@@ -366,6 +380,7 @@ impl Model {
     ///
     /// # Errors
     /// When the directory can't be written.
+    #[doc(alias = "save_pretrained")]
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
         let directory = directory.as_ref();
         self.model.save(directory, &ModelCard::default(), SaveType::F32)?;
@@ -394,5 +409,25 @@ fn expect_whole(damaged: &[DamagedImage]) -> Result<()> {
     match damaged.first() {
         Some(image) => Err(Error::Invalid(format!("{}: {}; leave it out, or mend it", image.name, image.problem))),
         None => Ok(()),
+    }
+}
+
+impl PretrainSummary {
+    /// Opens the model of the run.
+    ///
+    /// # Errors
+    /// Same as [`Model::open`]; a run that was stopped has no model yet.
+    pub fn open(&self) -> Result<Model> {
+        Model::open(&self.run_dir)
+    }
+}
+
+impl FinetuneSummary {
+    /// Opens the classifier of the run.
+    ///
+    /// # Errors
+    /// Same as [`Model::open`]; a run that was stopped has no model yet.
+    pub fn open(&self) -> Result<Model> {
+        Model::open(&self.run_dir)
     }
 }

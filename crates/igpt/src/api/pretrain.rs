@@ -47,7 +47,7 @@ impl<'a> Pretrain<'a> {
         Self { training: Training::new() }
     }
 
-    /// With the settings of `config`; those set afterwards go on top.
+    /// Creates a builder from a whole configuration; later calls override it.
     pub fn from_config(config: RunConfig) -> Self {
         Self { training: Training::of(config) }
     }
@@ -75,14 +75,33 @@ impl<'a> Pretrain<'a> {
         self.with("model.preset", preset.name())
     }
 
-    /// Sets the side of the model's square images, in pixels.
+    /// Sets the width of the residual stream.
+    pub fn n_embd(self, width: usize) -> Self {
+        self.with("model.n_embd", width as i64)
+    }
+
+    /// Sets the number of transformer blocks.
+    pub fn n_layer(self, blocks: usize) -> Self {
+        self.with("model.n_layer", blocks as i64)
+    }
+
+    /// Sets the number of attention heads, which divides the width; by default the preset's (nano: 4).
+    pub fn n_head(self, heads: usize) -> Self {
+        self.with("model.n_head", heads as i64)
+    }
+
+    /// Sets the side of the model's square images, in pixels: 8 to 64.
     ///
-    /// By default it is the images' own size, if a model supports it.
+    /// By default it is the images' own size if that is uniform and from 8 to 64, otherwise 32.
+    #[doc(alias = "image_size")]
     pub fn n_px(self, side: usize) -> Self {
         self.with("model.n_px", side as i64)
     }
 
     /// Fits a palette of `colors` colours.
+    ///
+    /// By default 512, 16 for grey images, or as many as the images have. More than they have is an error.
+    #[doc(alias = "codebook")]
     pub fn colors(self, colors: usize) -> Self {
         self.with("palette.colors", colors as i64)
     }
@@ -106,7 +125,7 @@ impl<'a> Pretrain<'a> {
     pub fn run(self) -> Result<Model> {
         let (scratch, options) = (Scratch::new()?, self.training.engine()?);
         let summary = self.set("train.sample_images=0")?.run_as(Start::New, scratch.path())?;
-        if summary.stopped { Err(stopped()) } else { Model::open_with(&summary.model, &options) }
+        if summary.stopped { Err(stopped()) } else { Model::open_with(&summary.model_dir, &options) }
     }
 
     /// Trains in a run directory, which keeps checkpoints, metrics, samples and the model; [`Model::open`] reads it.

@@ -14,15 +14,23 @@ pub(super) struct Training<'a> {
     /// The configuration below the settings; none is that of an empty file.
     base: Option<RunConfig>,
     pub(super) dataset: Option<Dataset>,
-    observer: Option<&'a mut dyn Observer>,
+    observer: Listener<'a>,
     stop: Option<&'a AtomicBool>,
     ranks: Option<&'a mut Collective>,
+}
+
+/// Who hears of a training.
+enum Listener<'a> {
+    Nobody,
+    Borrowed(&'a mut dyn Observer),
+    Owned(Box<dyn Observer + 'a>),
 }
 
 impl<'a> Training<'a> {
     /// Creates a training without overrides: the settings of an empty config file.
     pub(super) fn new() -> Self {
-        Self { settings: Overrides::default(), base: None, dataset: None, observer: None, stop: None, ranks: None }
+        let observer = Listener::Nobody;
+        Self { settings: Overrides::default(), base: None, dataset: None, observer, stop: None, ranks: None }
     }
 
     /// With the settings of `config`.
@@ -50,7 +58,11 @@ impl<'a> Training<'a> {
     }
 
     pub(super) fn observer(&mut self, observer: &'a mut dyn Observer) {
-        self.observer = Some(observer);
+        self.observer = Listener::Borrowed(observer);
+    }
+
+    pub(super) fn own_observer(&mut self, observer: Box<dyn Observer + 'a>) {
+        self.observer = Listener::Owned(observer);
     }
 
     pub(super) fn stop(&mut self, stop: &'a AtomicBool) {
@@ -58,7 +70,8 @@ impl<'a> Training<'a> {
     }
 
     pub(super) fn context(&mut self, context: Context<'a>) {
-        (self.ranks, self.observer, self.stop) = (Some(context.ranks), Some(context.observer), Some(context.stop));
+        (self.ranks, self.stop) = (Some(context.ranks), Some(context.stop));
+        self.observer = Listener::Borrowed(context.observer);
     }
 
     pub(super) fn ranks(&mut self, ranks: &'a mut Collective) {
@@ -73,6 +86,7 @@ impl<'a> Training<'a> {
         let Some(base) = &self.base else {
             let mut config = self.settings.clone().with_quickest_precision()?.finish()?;
             config.explicit.all = self.settings.clone();
+            config.explicit.from_flags = self.settings.clone();
             return Ok(config);
         };
         if self.settings == Overrides::default() {
@@ -81,6 +95,7 @@ impl<'a> Training<'a> {
         let mut config = Overrides::from_config(base).merge_under(self.settings.clone()).finish()?;
         config.explicit = base.explicit.clone();
         config.explicit.all = config.explicit.all.merge_under(self.settings.clone());
+        config.explicit.from_flags = config.explicit.from_flags.merge_under(self.settings.clone());
         config.data.accept_other = base.data.accept_other;
         Ok(config)
     }
@@ -98,9 +113,11 @@ impl<'a> Training<'a> {
     pub(super) fn with_context<T>(self, train: impl FnOnce(&mut Context<'_>) -> Result<T>) -> Result<T> {
         let (mut alone, mut quiet, never) = (Collective::solo(), |_: Event<'_>| (), AtomicBool::new(false));
         let ranks = self.ranks.unwrap_or(&mut alone);
-        let observer: &mut dyn Observer = match self.observer {
-            Some(observer) => observer,
-            None => &mut quiet,
+        let mut observer = self.observer;
+        let observer: &mut dyn Observer = match &mut observer {
+            Listener::Borrowed(observer) => *observer,
+            Listener::Owned(observer) => &mut **observer,
+            Listener::Nobody => &mut quiet,
         };
         train(&mut Context { ranks, observer, stop: self.stop.unwrap_or(&never) })
     }
@@ -153,7 +170,27 @@ macro_rules! shared_settings {
             Ok(self)
         }
 
-        /// Reports every step, validation, checkpoint and warning to `observer`.
+        /// Sets the number of images per step (batch size).
+        #[doc(alias = "batch_size")]
+        pub fn batch(self, images: usize) -> Self {
+            self.with("train.batch", images as i64)
+        }
+
+        /// Sets the peak learning rate of Adam.
+        #[doc(alias = "learning_rate")]
+        pub fn lr(self, lr: f64) -> Self {
+            self.with("train.lr", lr)
+        }
+
+        /// Calls `listen` with every step, validation, checkpoint and warning; without a listener training is silent.
+        #[doc(alias = "callback")]
+        pub fn on_event(mut self, listen: impl FnMut($crate::train::Event<'_>) + 'a) -> Self {
+            self.training.own_observer(Box::new(listen));
+            self
+        }
+
+        /// Reports every step, validation, checkpoint and warning to `observer`; see also `on_event`.
+        #[doc(alias = "callback")]
         pub fn observer(mut self, observer: &'a mut dyn $crate::train::Observer) -> Self {
             self.training.observer(observer);
             self

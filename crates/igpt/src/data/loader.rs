@@ -30,6 +30,7 @@ const KEPT_BYTES: usize = 1 << 30;
 type Quantize = dyn Fn(&Pixels, &mut [u16]) + Send + Sync;
 
 /// Endless, ordered loader of training batches, decoded and augmented ahead of the trainer.
+#[doc(alias = "dataloader")]
 pub struct Loader {
     recipe: Arc<Recipe>,
     feed: Feed,

@@ -58,7 +58,8 @@ impl Source for Memory {
 impl Dataset {
     /// Creates a data set from images in memory.
     ///
-    /// The images may have any size. They are split into train, validation and test by 80, 10 and 10 %.
+    /// The images may have any size. They are split into train, validation and test by 80, 10 and 10 %, drawn by a fixed
+    /// seed. The name of an image is its position in `images`, such as `00027`.
     ///
     /// # Errors
     /// When there are no images.

@@ -15,9 +15,9 @@ const RUN: usize = 64;
 /// Largest number of values in a run, unless a single image per rank has more.
 const VALUES: usize = 1 << 24;
 
-/// Choice of layers whose inputs are the features: `all`, or numbers separated by commas.
+/// Layers to take features from: `all`, or numbers separated by commas.
 ///
-/// Layer l is `ln_1` of block l's input; layer n_layer is the output of `ln_f`.
+/// Layer l of 0 to n_layer - 1 is `ln_1` of what enters block l; layer n_layer is the output of `ln_f`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layers {
@@ -25,7 +25,19 @@ pub enum Layers {
     #[default]
     All,
     /// The given layers, in this order.
-    Some(Vec<usize>),
+    Only(Vec<usize>),
+}
+
+impl From<usize> for Layers {
+    fn from(layer: usize) -> Self {
+        Layers::Only(vec![layer])
+    }
+}
+
+impl From<Vec<usize>> for Layers {
+    fn from(layers: Vec<usize>) -> Self {
+        Layers::Only(layers)
+    }
 }
 
 impl Layers {
@@ -36,7 +48,7 @@ impl Layers {
     pub fn of(&self, n_layer: usize) -> Result<Vec<usize>> {
         match self {
             Layers::All => Ok((0..=n_layer).collect()),
-            Layers::Some(layers) => match layers.iter().find(|&&layer| layer > n_layer) {
+            Layers::Only(layers) => match layers.iter().find(|&&layer| layer > n_layer) {
                 Some(layer) => {
                     Err(Error::Invalid(format!("layer {layer} was asked for, but the model has 0 to {n_layer}")))
                 }
@@ -57,7 +69,7 @@ impl FromStr for Layers {
         let mut layers = layers.map_err(|_| Error::Invalid(format!("no layers {text:?}: say all, or 0,3,5")))?;
         let mut seen = std::collections::BTreeSet::new();
         layers.retain(|layer| seen.insert(*layer));
-        Ok(Layers::Some(layers))
+        Ok(Layers::Only(layers))
     }
 }
 
@@ -65,7 +77,7 @@ impl fmt::Display for Layers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Layers::All => f.write_str("all"),
-            Layers::Some(layers) => f.write_str(&layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
+            Layers::Only(layers) => f.write_str(&layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
         }
     }
 }

@@ -19,6 +19,9 @@ const DECODED: usize = 32;
 /// It is comparable only between models with the same palette: see [`crate::palette::Distortion`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
+#[doc(alias = "cross_entropy")]
+#[doc(alias = "nll")]
+#[doc(alias = "perplexity")]
 pub struct Likelihood {
     /// Mean negative log-likelihood per token in nats: the loss.
     pub nats_per_token: f64,

@@ -13,6 +13,7 @@ use crate::palette::Quantizer;
 
 /// Inspector: judges pictures by a fit and its model.
 #[derive(Debug)]
+#[doc(alias = "anomaly_detection")]
 pub struct Inspector {
     /// Fit that judges.
     pub fit: InspectionFit,

@@ -5,9 +5,6 @@
 //! made of held-out good pictures, which nothing was fitted to, for a given rate of false alarms. Each picture is
 //! judged by itself: its score is the same, whatever it is judged with.
 //!
-//! Reading order: `conformal`, `map`, `picture`, `exact_values`, `bank`, `score_maps`, `lines`, `typical`, `score`,
-//! `good_split`, `fit`, `file`, `fitting`, `judge`.
-//!
 //! ```
 //! use igpt::inspect::ConformalScores;
 //!
@@ -15,6 +12,9 @@
 //! assert_eq!(held_out.threshold(0.05).unwrap(), 94.0); // at most 5 % of good pictures score higher
 //! assert!(held_out.threshold(0.001).is_err()); // that takes 999 pictures
 //! ```
+
+// Reading order: `conformal`, `map`, `picture`, `exact_values`, `bank`, `score_maps`, `lines`, `typical`, `score`, `good_split`,
+// `fit`, `file`, `fitting`, `judge`.
 
 mod bank;
 pub(crate) mod conformal;

@@ -15,6 +15,7 @@ const OVERSHOOT: f32 = 1e-3;
 /// Colours are in the official code's signed scale, `x / 127.5 - 1` for a byte `x`. Token `i` is colour `i`. The scaling
 /// is part of the palette, because both determine the tokens.
 #[derive(Clone, Debug, PartialEq)]
+#[doc(alias = "codebook")]
 pub struct Palette {
     colors: Vec<[f32; 3]>,
     channels: usize,

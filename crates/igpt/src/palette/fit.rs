@@ -49,6 +49,7 @@ pub struct PaletteFitReport {
 ///
 /// # Errors
 /// When the pixels have fewer different colours than requested.
+#[doc(alias = "kmeans")]
 pub fn fit(histogram: &ColorHistogram, options: &PaletteFitOptions) -> Result<(Palette, PaletteFitReport)> {
     let distinct = histogram.counts().len();
     let wanted = options.colors;

@@ -1,9 +1,8 @@
 //! Probes of a frozen model's features: classifiers on top of them, and the rules of their evaluation.
 //!
 //! They follow Chen et al. 2020, sections 2.4, 3.4 and 4.7. Classifiers are independent of models: they take features
-//! as a plain (n, d) slice with one class per image ([`LabelledFeatures`]). The modules in reading order: `examples`
-//! and `design` (what is fitted), `whiten`, `logistic`, `ridge`, `sgd` and `knn` behind `solver`, then the rules:
-//! `labelled`, `protocol` and `few`. [`probe()`] combines them all.
+//! as a plain (n, d) slice with one class per image ([`LabelledFeatures`]). [`probe()`] combines
+//! them with the rules.
 //!
 //! ```
 //! use igpt::probe::{LabelledFeatures, LogisticRegression, Standardizer, Workers, accuracy};
@@ -18,6 +17,9 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// Reading order: `examples` and `design` (what is fitted), `whiten`, `logistic`, `ridge`, `sgd` and `knn` behind `solver`, then the
+// rules: `labelled`, `protocol` and `few`; `run` is all of it.
 
 mod cholesky;
 mod design;

@@ -26,7 +26,7 @@ use crate::train::config::{RunConfig, TrainSettings};
 use crate::train::distributed::agreement::all_damaged;
 use crate::train::plan::memory::options;
 use crate::train::run::dir::Start;
-use crate::train::run::open::open_model;
+use crate::train::run::open::open_model_dir;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::Event;
 use crate::train::trainer::steps::{TrainOutcome, Trainer};
@@ -187,8 +187,8 @@ fn fit(
         generative_weight: settings.generative_weight,
         seconds: outcome.elapsed_s,
         parameters: network.parameters(),
-        run: run.root().to_path_buf(),
-        model: run.model(),
+        run_dir: run.root().to_path_buf(),
+        model_dir: run.model(),
     };
     if !leads {
         return Ok(result);
@@ -200,7 +200,7 @@ fn fit(
         model.scale_class_temperature(temperature);
     }
     model.save(run.model(), &card(&config, &outcome, &result, tested), config.train.save)?;
-    run.log(&format!("step {}: saved {}", result.steps, result.model.display()));
+    run.log(&format!("step {}: saved {}", result.steps, result.model_dir.display()));
     if !result.stopped {
         run.finish(&result)?;
     }
@@ -231,7 +231,7 @@ impl<'a> Classifying<'a> {
         let Some(settings) = &config.finetune else {
             return Err(Error::Invalid("the config has no [finetune]: pretrain with it, or add that section".into()));
         };
-        let source = settings.model.as_ref().map(open_model).transpose()?;
+        let source = settings.model.as_ref().map(open_model_dir).transpose()?;
         if let Some(source) = &source {
             expect_head(settings.head, source.config.objective)?;
         } else if settings.head != Head::FineTuned {

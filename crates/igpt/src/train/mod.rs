@@ -1,7 +1,6 @@
 //! Pretraining and fine-tuning: configuration, schedule, plan, checkpoints, metrics, and the training loop.
 //!
-//! [`RunConfig`] is the configuration of a run. The modules in reading order: `config`, `plan`, `run`, `checkpoint`,
-//! `trainer`, `distributed`, `resumable`, `setup`, `prepare`, `pretrain`, `finetune`.
+//! [`RunConfig`] is the configuration of a run, [`RunDir`] its directory, [`MetricsRow`] a row of its metrics.
 //!
 //! ```
 //! use igpt::train::{Overrides, Recipe, RunConfig};
@@ -17,6 +16,9 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// Reading order: `config`, `plan`, `run`, `checkpoint`, `trainer`, `distributed`, `resumable`, `setup`, `prepare`, `pretrain`,
+// `finetune`.
 
 mod augmentation;
 pub(crate) mod checkpoint;
@@ -50,7 +52,7 @@ pub use plan::{Forecast, MemoryParts, Planner, SamplePlan, TimeBudget, Validatio
 pub(crate) use pretrain::pretrain_on;
 pub use pretrain::{PretrainSummary, pretrain};
 pub use run::{
-    FileComparison, RunBaselines, RunComparison, RunDir, SplitRecord, Start, TrainedOn, open_model, training_course,
+    FileComparison, RunBaselines, RunComparison, RunDir, SplitRecord, Start, TrainedOn, open_model_dir, training_course,
 };
 pub use trainer::{
     BatchGradient, Context, Event, GradientAccumulation, GradientNoise, LayerProbeResult, Metrics, MetricsRow,

@@ -21,7 +21,7 @@ use crate::train::config::{Keep, RunConfig, TrainSettings};
 use crate::train::distributed::agreement::all_damaged;
 use crate::train::run::baselines::RunBaselines;
 use crate::train::run::dir::{RunDir, Start};
-use crate::train::run::open::open_model;
+use crate::train::run::open::open_model_dir;
 use crate::train::trainer::context::Context;
 use crate::train::trainer::observer::{Event, Observer};
 use crate::train::trainer::steps::{TrainOutcome, Trainer};
@@ -123,7 +123,7 @@ pub(crate) fn pretrain_on(
     let extra = source.map(|source| source.extra).unwrap_or_default();
     let model = ModelDir { config: network, palette: palette.clone(), weights, extra };
     model.save(run.model(), &card(&config, &summary), config.train.save)?;
-    run.log(&format!("step {}: saved {}", summary.steps, summary.model.display()));
+    run.log(&format!("step {}: saved {}", summary.steps, summary.model_dir.display()));
     if !summary.stopped {
         run.finish(&summary)?;
     }
@@ -138,7 +138,7 @@ fn open_start(model: &Path, start: Start) -> Result<ModelDir> {
             model.display()
         )));
     }
-    open_model(model)
+    open_model_dir(model)
 }
 
 /// Resolved config of a new run of pretraining.

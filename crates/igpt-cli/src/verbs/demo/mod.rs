@@ -189,7 +189,7 @@ fn result(findings: &Findings, summary: &PretrainSummary, page: &Path, seconds: 
         "tokens_per_second": summary.tokens_per_second,
         "train_seconds": summary.seconds,
         "seconds": seconds,
-        "run": summary.run,
+        "run": summary.run_dir,
         "page": page,
     })
 }

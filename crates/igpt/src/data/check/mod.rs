@@ -1,7 +1,7 @@
 //! Checks of a data set before training: damaged images, duplicates, and leaks between the splits.
 //!
 //! Every image is decoded once and leaves a few hashes, about 64 bytes. Pairs whose hashes indicate the same picture are
-//! decoded again and compared. Reading order: `hash`, `near`, this file.
+//! decoded again and compared.
 //!
 //! ```
 //! use igpt::data::Dataset;

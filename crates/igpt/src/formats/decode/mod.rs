@@ -4,8 +4,6 @@
 //! and 16 bits are rounded to 8. A truncated or otherwise damaged file is refused. So is a file of more pixels than
 //! Pillow reads; `IGPT_MAX_IMAGE_PIXELS` changes this limit. An unsupported format is named as such.
 //!
-//! Reading order: `guard`, `kind`, `limit`, `formats` with `jpeg`, `tiff`, `raw`.
-//!
 //! ```
 //! use std::path::Path;
 //!
@@ -15,6 +13,8 @@
 //! let error = decode::read(Path::new("no/such.png"), 3).unwrap_err();
 //! assert!(error.to_string().contains("no/such.png"));
 //! ```
+
+// Reading order: `guard`, `kind`, `limit`, `formats` with `jpeg`, `tiff`, `raw`.
 
 mod formats;
 mod guard;

@@ -18,7 +18,7 @@ use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
 use crate::report::page::ImageWithMap;
 use crate::train::run::training_course;
-use crate::train::{Keep, Metrics, MetricsRow, RunConfig, open_model};
+use crate::train::{Keep, Metrics, MetricsRow, RunConfig, open_model_dir};
 use crate::{Error, Result, device, files};
 
 /// Findings about one run, for a report: all that was measured and drawn.
@@ -264,7 +264,7 @@ struct Opened {
 
 impl Opened {
     fn open(run: &Path, settings: &ReportSettings) -> Result<Self> {
-        let model = open_model(run)?;
+        let model = open_model_dir(run)?;
         let path = run.join("config.resolved.toml");
         let config = match path.is_file() {
             true => {

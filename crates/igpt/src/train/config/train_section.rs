@@ -38,6 +38,7 @@ pub struct TrainSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
     /// Images per optimizer step (batch size); 0 chooses about 4096 tokens.
+    #[doc(alias = "batch_size")]
     pub batch: usize,
     /// Images per micro-batch of gradient accumulation; 0 chooses about 4096 tokens, or 2048 for one thread.
     ///
@@ -65,6 +66,7 @@ pub struct TrainSettings {
     #[serde(deserialize_with = "optimizer::read")]
     pub optimizer: OptimizerSettings,
     /// Peak learning rate of Adam.
+    #[doc(alias = "learning_rate")]
     pub lr: f64,
     /// Layer-wise learning-rate decay: the ratio of a block's rates to those of the block above, for either optimizer.
     ///
@@ -143,10 +145,9 @@ pub struct TrainSettings {
     /// validation. The default, if there are labels, is at most 512, and as often as fits into a thirtieth of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_images: Option<usize>,
-    /// Steps between checkpoints; 0 saves only at the end.
+    /// Steps between checkpoints, beside those of each best validation (see `keep`); 0 saves only these and the last.
     ///
-    /// By default a checkpoint follows every validation. Weights that are kept for their validation loss are saved in
-    /// any case.
+    /// By default a checkpoint follows every validation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
     /// Weights of the finished model: those with the lowest validation loss (`best`), or those of the `last` step.
@@ -159,6 +160,7 @@ pub struct TrainSettings {
     /// default is a quarter of the run's validations and at least 5, or 0 if `keep` is `last`. For a classifier it is
     /// 10, unless its recipe sets it (modern: 0).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[doc(alias = "early_stopping")]
     pub patience: Option<u64>,
     /// Number of newest checkpoints to keep, in addition to the best by validation loss.
     pub keep_last: usize,

@@ -65,9 +65,11 @@ pub struct FinetuneSummary {
     /// Number of trainable parameters.
     pub parameters: usize,
     /// Path of the run directory.
-    pub run: PathBuf,
+    #[serde(rename = "run")]
+    pub run_dir: PathBuf,
     /// Path of the model directory in the run directory.
-    pub model: PathBuf,
+    #[serde(rename = "model")]
+    pub model_dir: PathBuf,
 }
 
 /// Model card of the fine-tuned model.

@@ -58,9 +58,11 @@ pub struct PretrainSummary {
     /// Comparison of the finished model with the baselines, with advice if it is worse.
     pub verdict: Option<Verdict>,
     /// Path of the run directory.
-    pub run: PathBuf,
+    #[serde(rename = "run")]
+    pub run_dir: PathBuf,
     /// Path of the model directory in the run directory.
-    pub model: PathBuf,
+    #[serde(rename = "model")]
+    pub model_dir: PathBuf,
     /// Path of the newest checkpoint.
     pub checkpoint: Option<PathBuf>,
 }
@@ -125,8 +127,8 @@ pub(super) fn summary(
         damaged_images,
         baselines: None,
         verdict: None,
-        run: run.root().to_path_buf(),
-        model: run.model(),
+        run_dir: run.root().to_path_buf(),
+        model_dir: run.model(),
         checkpoint: outcome.checkpoint.clone(),
     }
 }

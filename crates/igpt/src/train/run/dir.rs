@@ -178,7 +178,9 @@ impl RunDir {
         &self.root
     }
 
-    /// Path of `config.resolved.toml`: the config with nothing left open.
+    /// Path of `config.resolved.toml`: the settings of the run, those included that it chose itself.
+    ///
+    /// Given back with `--config`, it repeats the run.
     pub fn config(&self) -> PathBuf {
         self.root.join("config.resolved.toml")
     }

@@ -11,6 +11,6 @@ mod training_course;
 pub use baselines::RunBaselines;
 pub use comparison::{FileComparison, RunComparison};
 pub use dir::{RunDir, Start};
-pub use open::open_model;
+pub use open::open_model_dir;
 pub use trained_on::{SplitRecord, TrainedOn};
 pub use training_course::training_course;

@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// As [`ModelDir::open`], and when the run has neither a model nor an undamaged checkpoint.
-pub fn open_model(path: impl AsRef<Path>) -> Result<ModelDir> {
+pub fn open_model_dir(path: impl AsRef<Path>) -> Result<ModelDir> {
     let path = path.as_ref();
     let run = RunDir::detached(path);
     let is_run = run.config().is_file() && !path.join("config.json").is_file();
@@ -97,7 +97,7 @@ fn model_of(run: &RunDir, checkpoint: &Checkpoint) -> Result<ModelDir> {
         return Err(Error::format(&checkpoint.path, "its config has no model.n_px: it is of no run of igpt"));
     };
     // What the config does not set (norm, biases) comes from the model that the run started from.
-    let source = config.starts_from().map(open_model).transpose()?;
+    let source = config.starts_from().map(open_model_dir).transpose()?;
     let mut network = source.as_ref().map_or_else(|| config.network(n_px, palette.n_vocab()), |s| s.config.clone());
     network.n_vocab = palette.n_vocab();
     network.mask_prob = config.train.mask_prob.unwrap_or(network.mask_prob);

@@ -71,7 +71,7 @@ pub struct MetricsRow {
     /// Peak resident memory so far in MiB, if the system reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_mb: Option<f64>,
-    /// Accuracy of a quick probe on validation images, if `train.probe_images` asks for it.
+    /// Accuracy of a quick probe on validation images, if one was taken; see `train.probe_images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_accuracy: Option<f64>,
     /// Layer of the quick probe.

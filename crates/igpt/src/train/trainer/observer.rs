@@ -82,6 +82,26 @@ pub struct StepReport {
 }
 
 /// Receiver of a run's events; every closure over [`Event`] is one.
+///
+/// ```
+/// use igpt::Pretrain;
+/// use igpt::train::Event;
+///
+/// # fn main() -> igpt::Result<()> {
+/// # let (mut steps, folder) = (0, tempfile::tempdir().unwrap());
+/// let pretrain = Pretrain::new().n_px(8).colors(4).n_embd(16).n_layer(1).batch(4).steps(3);
+/// # let pretrain = pretrain.set("train.eval_images=8")?.set("train.sample_images=0")?;
+/// let pretrain = pretrain.on_event(|event| {
+///     if let Event::Step(report) = event {
+///         println!("step {}: loss {:?} nats/token", report.step, report.loss);
+/// #       steps += 1;
+///     }
+/// });
+/// pretrain.run_in(folder.path().join("run"))?;
+/// # assert_eq!(steps, 3);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Observer {
     /// Receives one event, on the training thread; slow observers slow training down.
     fn event(&mut self, event: Event<'_>);

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 #: Seconds between two plain lines.
@@ -32,9 +33,7 @@ class _Bar:
         self._bar: Any = None
         self._last = 0.0
         try:
-            from tqdm.auto import tqdm
-
-            self._tqdm: Any = tqdm
+            self._tqdm: Any = import_module("tqdm.auto").tqdm
         except ImportError:
             self._tqdm = None
 
@@ -42,9 +41,9 @@ class _Bar:
         if event["event"] == "step":
             self._step(event)
         elif event["event"] == "validation" and self._tqdm is None:
-            print(f"step {event['step']}: validation loss {event['loss']:.4f} nats/token", file=sys.stderr)
+            self._write(f"step {event['step']}: validation loss {event['loss']:.4f} nats/token")
         elif event["event"] == "warning":
-            print(f"warning: {event['text']}", file=sys.stderr)
+            self._write(f"warning: {event['text']}")
         if callback is not None:
             callback(event)
 
@@ -60,7 +59,13 @@ class _Bar:
             self._last = time.monotonic()
             left = event["seconds_left"]
             ends = "" if left is None else f", {left:.0f} s left"
-            print(f"step {event['step']}/{event['steps'] or '?'}  loss {loss:.4f}{ends}", file=sys.stderr)
+            self._write(f"step {event['step']}/{event['steps'] or '?'}  loss {loss:.4f}{ends}")
+
+    def _write(self, text: str) -> None:
+        if self._bar is None:
+            print(text, file=sys.stderr)
+        else:
+            self._bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
         if self._bar is not None:

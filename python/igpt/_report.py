@@ -6,17 +6,25 @@ import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import SupportsIndex
 
 from . import _igpt
+from ._checks import seed_of, whole
 
 
 class Report:
-    """A written report; in a notebook it is shown inline."""
+    """A written report; in a notebook it is shown inline.
+
+    Attributes
+    ----------
+    html : str
+        The page.
+    path : Path or None
+        Where it was written, if anywhere.
+    """
 
     def __init__(self, html: str, path: Path | None) -> None:
-        #: The page.
         self.html = html
-        #: Where it was written, if anywhere.
         self.path = path
 
     def _repr_html_(self) -> str:
@@ -30,9 +38,9 @@ def report(
     runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str] | None = None,
     *,
-    images: int = 1000,
-    probe_images: int = 1000,
-    seed: int = 0,
+    images: SupportsIndex = 1000,
+    probe_images: SupportsIndex = 1000,
+    seed: SupportsIndex = 0,
 ) -> Report:
     """Write one page about runs: curves, likelihood beside baselines, samples, probes, several runs side by side.
 
@@ -46,10 +54,29 @@ def report(
         Test images that are scored at most; 0 is all.
     probe_images : int
         Training images of the quick probe; 0 leaves it out.
+    seed : int
+        Seed of the samples.
+
+    Returns
+    -------
+    Report
+        The page; a notebook shows it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a run, its data or the folder of `out` is not there.
+    ValueError
+        When there are no runs.
     """
     paths = [runs] if isinstance(runs, (str, os.PathLike)) else list(runs)
     names = [os.fspath(path) for path in paths]
-    html = _igpt.report(names, images, probe_images, seed, f"igpt.report({names!r})")
+    if not names:
+        raise ValueError("no runs are given: wanted the path of one or more")
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise FileNotFoundError(f"{Path(out).absolute().parent} is not there, but {os.fspath(out)} is to be written")
+    counts = (whole("images", images), whole("probe_images", probe_images))
+    html = _igpt.report(names, *counts, seed_of(seed), f"igpt.report({names!r})")
     if out is not None:
         Path(out).write_text(html, encoding="utf-8")
     return Report(html, None if out is None else Path(out))

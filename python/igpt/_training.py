@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _igpt
-from ._images import Images, arrays
-from ._model import Model
+from ._checks import seed_of, whole
+from ._images import Images, arrays, spec_of
+from ._model import Model, load
 from ._progress import progress_bar
 
 #: Called with a dictionary for each step, validation, checkpoint and message; see :func:`pretrain`.
@@ -22,7 +24,7 @@ def pretrain(
     images: Images,
     out: str | os.PathLike[str] | None = None,
     preset: str | None = "nano",
-    recipe: str = "modern",
+    recipe: Literal["modern", "paper"] = "modern",
     *,
     steps: int | None = None,
     epochs: float | None = None,
@@ -30,14 +32,14 @@ def pretrain(
     n_px: int | tuple[int, int] | None = None,
     colors: int | None = None,
     batch: int | None = None,
-    objective: str = "autoregressive",
+    objective: Literal["autoregressive", "masked"] = "autoregressive",
     augment: str | None = None,
     start: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     device: str = "auto",
-    precision: str | None = None,
-    threads: int = 0,
+    precision: Literal["f32", "bf16"] | None = None,
+    threads: SupportsIndex = 0,
     callback: Callback | None = None,
     progress: bool = True,
     settings: Mapping[str, Any] | None = None,
@@ -69,13 +71,22 @@ def pretrain(
     start : path, optional
         Model or run whose weights training starts from.
     resume : bool
-        Go on with the stopped run in `out`.
-    seed, device, precision, threads
-        As on the command line; 0 threads is one per core.
+        Go on with the stopped run in `out`, to the same weights as if it had not been stopped. The run keeps its own
+        settings and budget: of the other arguments only `images`, `device`, `threads`, `callback`, `progress` and
+        `settings` are used.
+    seed : int
+        The same seed trains the same model.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    precision : {"f32", "bf16"}, optional
+        Number format of matrix products; by default the quicker one on this processor.
+    threads : int
+        0 is one per core.
     callback : callable, optional
-        Called with a dictionary: ``event`` is "step" (``step``, ``steps``, ``loss``, ``lr``, ``tokens_per_second``, ``seconds``,
-        ``seconds_left``), "validation" (``step``, ``loss``, ``bits_per_dim``, ``accuracy``, ``best``), "checkpoint" (``path``), "phase", "note"
-        or "warning" (``text``). An exception that it raises stops the training and is raised again.
+        Called with a dictionary, whose ``event`` is "step" (``step``, ``steps``, ``loss``, ``class_loss``, ``lr``,
+        ``tokens_per_second``, ``seconds``, ``seconds_left``), "validation" (``step``, ``loss``, ``bits_per_dim``,
+        ``accuracy``, ``best``), "checkpoint" (``path``), "phase", "note" or "warning" (``text``). Losses are in nats per
+        token. An exception that it raises stops the training and is raised again.
     progress : bool
         Show a progress bar (of tqdm, where it is installed).
     settings : dict, optional
@@ -92,6 +103,18 @@ def pretrain(
         On Ctrl-C, after a checkpoint is written to `out`; ``resume=True`` goes on.
     ValueError
         For settings that don't fit together; every problem is named.
+    FileNotFoundError
+        For a data set, model or run that is not there.
+    igpt.Error
+        When the loss is not finite.
+
+    Examples
+    --------
+    >>> import igpt
+    >>> images = igpt.data.load("emoji", "test").images
+    >>> model = igpt.pretrain(images, steps=2, n_px=8, colors=16, progress=False)
+    >>> model.sample(4).shape
+    (4, 8, 8, 3)
     """
     keys: dict[str, Any] = {
         "model.preset": preset,
@@ -106,13 +129,15 @@ def pretrain(
     if start is not None:
         keys["model.preset"] = None
     _budget(keys, steps, epochs, minutes, required=not resume)
+    keys.update({"train.seed": seed_of(seed), "train.precision": precision})
     if resume:
         keys = {}
+    place, count = _place(out, resume), whole("threads", threads)
     dataset = _dataset(images, None, None)
-    chosen = _settings(keys, settings, seed, device, precision, threads)
+    chosen = _settings(keys, settings, device, count)
     with progress_bar(progress, callback) as listener:
-        inner = _igpt.pretrain(dataset, chosen, _place(out, resume), listener, (device, None, threads))
-    return Model(inner, device, None, threads)
+        inner = _igpt.pretrain(dataset, chosen, place, listener, (device, None, count))
+    return Model(inner, device, None, count)
 
 
 def finetune(
@@ -121,18 +146,18 @@ def finetune(
     labels: ArrayLike | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
-    head: str = "fine-tuned",
+    head: Literal["fine-tuned", "linear", "auto"] = "fine-tuned",
     classes: Sequence[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
     batch: int | None = None,
-    recipe: str = "modern",
+    recipe: Literal["modern", "paper"] = "modern",
     labels_per_class: int | None = None,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     device: str = "auto",
-    precision: str | None = None,
-    threads: int = 0,
+    precision: Literal["f32", "bf16"] | None = None,
+    threads: SupportsIndex = 0,
     callback: Callback | None = None,
     progress: bool = True,
     settings: Mapping[str, Any] | None = None,
@@ -147,38 +172,69 @@ def finetune(
         Images of any accepted kind, or a ``--data`` spec with labels.
     labels : array of int or str, (N,), optional
         Classes of the images; left out for a ``--data`` spec.
+    out : path, optional
+        Run directory for checkpoints, metrics and the model; without it only the model is returned.
     head : {"fine-tuned", "linear", "auto"}
         The whole network, a linear probe on frozen features, or the better of both on validation.
     classes : list of str, optional
-        Names of the classes; by default the sorted labels.
+        Names of the classes in the order of their positions; by default the sorted labels. Labels are names of them,
+        or positions if they are integers.
     steps, epochs, minutes : number, optional
         At most one; by default three passes over the images, at least 1,000 steps.
-
-    Other parameters are those of :func:`pretrain`.
+    batch : int, optional
+        Images per step.
+    recipe : {"modern", "paper"}
+        Named bundle of hyperparameters.
+    labels_per_class : int, optional
+        Train on so many labelled images of each class.
+    seed : int
+        The same seed trains the same classifier.
+    device : str
+        As of :func:`pretrain`.
+    precision : {"f32", "bf16"}, optional
+        As of :func:`pretrain`.
+    threads : int
+        As of :func:`pretrain`.
+    callback : callable, optional
+        As of :func:`pretrain`; the ``class_loss`` of a step is in nats per label.
+    progress : bool
+        As of :func:`pretrain`.
+    settings : dict, optional
+        As of :func:`pretrain`.
 
     Returns
     -------
     Model
         A classifier: ``predict``, ``predict_proba``, ``classes``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C, after a checkpoint is written to `out`.
+    ValueError
+        For labels that don't fit the images, and settings that don't fit together.
+    FileNotFoundError
+        For a data set or model that is not there.
     """
     if not isinstance(model, Model):
-        from ._model import load
-
         model = load(model, device=device, threads=threads)
     keys: dict[str, Any] = {
         "finetune.head": head,
         "finetune.labels_per_class": labels_per_class,
         "train.recipe": recipe,
         "train.batch": batch,
+        "train.seed": seed_of(seed),
+        "train.precision": precision,
     }
     _budget(keys, steps, epochs, minutes, required=False)
+    place, count = _place(out, False), whole("threads", threads)
+    if labels is None and not isinstance(images, (str, os.PathLike)):
+        raise ValueError("no labels are given: wanted one for each image, or a data set with labels by its name")
     dataset = _dataset(images, labels, classes)
-    chosen = _settings(keys, settings, seed, device, precision, threads)
+    chosen = _settings(keys, settings, device, count)
     with progress_bar(progress, callback) as listener:
-        inner = _igpt.finetune(
-            model._inner, dataset, chosen, _place(out, False), listener, (device, None, threads)
-        )
-    return Model(inner, device, None, threads)
+        inner = _igpt.finetune(model._inner, dataset, chosen, place, listener, (device, None, count))
+    return Model(inner, device, None, count)
 
 
 def _place(out: str | os.PathLike[str] | None, resume: bool) -> tuple[str, bool] | None:
@@ -189,9 +245,7 @@ def _place(out: str | os.PathLike[str] | None, resume: bool) -> tuple[str, bool]
     return os.fspath(out), resume
 
 
-def _budget(
-    keys: dict[str, Any], steps: int | None, epochs: float | None, minutes: float | None, *, required: bool
-) -> None:
+def _budget(keys: dict[str, Any], steps: int | None, epochs: float | None, minutes: float | None, *, required: bool) -> None:
     given = {"train.steps": steps, "train.epochs": epochs, "train.minutes": minutes}
     count = sum(value is not None for value in given.values())
     if count > 1 or (required and count == 0):
@@ -202,22 +256,8 @@ def _budget(
     keys.update(given)
 
 
-def _settings(
-    keys: Mapping[str, Any],
-    more: Mapping[str, Any] | None,
-    seed: int,
-    device: str,
-    precision: str | None,
-    threads: int,
-) -> list[str]:
-    all_keys = {
-        **keys,
-        "train.seed": seed,
-        "train.device": device,
-        "train.precision": precision,
-        "train.threads": threads,
-        **(more or {}),
-    }
+def _settings(keys: Mapping[str, Any], more: Mapping[str, Any] | None, device: str, threads: int) -> list[str]:
+    all_keys = {**keys, "train.device": device, "train.threads": threads, **(more or {})}
     return [f"{key}={_toml(value)}" for key, value in all_keys.items() if value is not None]
 
 
@@ -230,26 +270,36 @@ def _toml(value: Any) -> str:
         return str(int(value))
     if isinstance(value, (float, np.floating)):
         return repr(float(value))
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return json.dumps(str(value), ensure_ascii=False)
 
 
 def _dataset(images: Images, labels: ArrayLike | None, classes: Sequence[str] | None) -> _igpt.Dataset:
     if isinstance(images, (str, os.PathLike)) and labels is None:
-        return _igpt.Dataset.open(os.fspath(images))
+        return _igpt.Dataset.open(spec_of(images))
     found = arrays(images)
     if labels is None:
         return _igpt.Dataset.of_arrays(found, None, [])
     given = np.asarray(labels)
     if given.shape != (len(found),):
         raise ValueError(f"labels have the shape {given.shape}, but there are {len(found)} images")
-    if classes is not None and np.issubdtype(given.dtype, np.integer):
-        names, positions = list(classes), given
-        if given.size and (given.min() < 0 or given.max() >= len(names)):
-            raise ValueError(f"labels from {given.min()} to {given.max()} for {len(names)} classes")
-    else:
-        values, positions = np.unique(given, return_inverse=True)
-        names = [str(value) for value in values] if classes is None else list(classes)
-        if len(names) != len(values):
-            raise ValueError(f"{len(names)} names for {len(values)} classes")
-    return _igpt.Dataset.of_arrays(found, [int(label) for label in positions], names)
+    names, positions = _classes(given, classes)
+    return _igpt.Dataset.of_arrays(found, positions.tolist(), names)
+
+
+def _classes(labels: NDArray[Any], classes: Sequence[str] | None) -> tuple[list[str], NDArray[np.integer[Any]]]:
+    """Names of the classes, and the position of each label among them."""
+    if np.issubdtype(labels.dtype, np.floating) and not np.isfinite(labels).all():
+        raise ValueError("labels have values that are NaN or infinite: wanted integers or names")
+    if classes is None:
+        values, positions = np.unique(labels, return_inverse=True)
+        return [str(value) for value in values], positions
+    names = list(classes)
+    if np.issubdtype(labels.dtype, np.integer):
+        if labels.min() < 0 or labels.max() >= len(names):
+            raise ValueError(f"labels from {labels.min()} to {labels.max()} for {len(names)} classes")
+        return names, labels
+    numbers = {name: i for i, name in enumerate(names)}
+    missing = sorted({str(label) for label in labels} - set(numbers))
+    if missing:
+        raise ValueError(f"no class is called {', '.join(missing)}: there are {', '.join(names)}")
+    return names, np.array([numbers[str(label)] for label in labels])

@@ -9,16 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _igpt
+from ._images import spec_of
 
 
 class Split(NamedTuple):
-    """Images of one split, with their labels."""
+    """Images of one split, with their labels.
 
-    #: uint8 (N, H, W, C), or a list of (H, W, C) arrays where sizes differ.
+    Attributes
+    ----------
+    images : ndarray of uint8, (N, H, W, C)
+        A list of (H, W, C) arrays where sizes differ.
+    labels : ndarray of int64, (N,)
+        Positions in `classes`, -1 where an image has no label.
+    classes : list of str
+        Names of the classes; empty without labels.
+    """
+
     images: NDArray[np.uint8] | list[NDArray[np.uint8]]
-    #: int64 (N,): positions in `classes`, -1 where an image has no label.
     labels: NDArray[np.int64]
-    #: Names of the classes; empty without labels.
     classes: list[str]
 
 
@@ -37,9 +45,23 @@ def load(spec: str | os.PathLike[str], split: str = "train", *, data_dir: str | 
     Returns
     -------
     Split
-        ``(images, labels, classes)``.
+        ``(images, labels, classes)``: uint8 (N, H, W, C) or a list of (H, W, C), int64 (N,), names.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such data set or folder, or it has too few images for such a split.
+    ValueError
+        When there is no split of this name.
+
+    Examples
+    --------
+    >>> import igpt
+    >>> images, labels, classes = igpt.data.load("emoji", "test")
+    >>> images.shape, labels.shape, len(classes)
+    ((379, 32, 32, 3), (379,), 10)
     """
-    dataset = _igpt.Dataset.open(os.fspath(spec), None if data_dir is None else os.fspath(data_dir))
+    dataset = _igpt.Dataset.open(spec_of(spec), None if data_dir is None else os.fspath(data_dir))
     images = dataset.arrays(split)
     labels = np.array([-1 if label is None else label for label in dataset.labels(split)], dtype=np.int64)
     same = len({image.shape for image in images}) == 1

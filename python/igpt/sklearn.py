@@ -31,7 +31,7 @@ import copy
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -72,7 +72,7 @@ class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
     """What the estimators share: images from `X`, and the pretrained model."""
 
     # Parameters. Each estimator has an __init__ of its own, from which scikit-learn reads their names.
-    image_shape: tuple[int, ...] | None
+    image_shape: Sequence[int] | None
     model: Model | str | os.PathLike[str] | None
     preset: str | None
     steps: int | None
@@ -160,7 +160,7 @@ class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
             return None
         shape = tuple(self.image_shape) if isinstance(self.image_shape, (tuple, list)) else ()
         shape = (*shape, 1) if len(shape) == 2 else shape
-        sound = len(shape) == 3 and all(isinstance(part, Integral) and part > 0 for part in shape)
+        sound = len(shape) == 3 and all(isinstance(part, (int, np.integer)) and part > 0 for part in shape)
         if not (sound and shape[2] in (1, 3)):
             raise ValueError(
                 f"image_shape={self.image_shape!r}: wanted (height, width) or (height, width, channels) with 1 or 3 channels"
@@ -178,7 +178,7 @@ class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
             return self.model
         if self.model is not None:
             return load(self.model, device=self.device, threads=self.threads)
-        distinct = _distinct_colors(images, 2 if self.colors is None else self.colors)
+        distinct = _distinct_colors(images, 2 if self.colors is None else max(2, self.colors))
         if distinct < 2:
             raise ValueError("all values of X are the same: a model learns from images with at least two colours")
         budget: dict[str, Any] = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
@@ -283,7 +283,7 @@ class PixelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _PixelEst
     def __init__(
         self,
         *,
-        image_shape: tuple[int, ...] | None = None,
+        image_shape: Sequence[int] | None = None,
         model: Model | str | os.PathLike[str] | None = None,
         preset: str | None = "nano",
         steps: int | None = None,
@@ -456,7 +456,7 @@ class PixelClassifier(ClassifierMixin, _PixelEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        image_shape: tuple[int, ...] | None = None,
+        image_shape: Sequence[int] | None = None,
         model: Model | str | os.PathLike[str] | None = None,
         preset: str | None = "nano",
         steps: int | None = None,
@@ -628,14 +628,15 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    A rate of 5 % needs 95 good images, a rate of 1 % needs 735. With fewer, `fit` warns, and the threshold is the highest score
-    of the images that are held out. Of k such images, a good image is called odd with probability 1 / (k + 1) at most. This is
-    `false_alarms_`.
+    A rate of 5 % needs about 95 good images, a rate of 1 % about 735. With fewer, `fit` warns, and the threshold is the highest
+    score of the images that are held out. With k of them a good image is called odd with probability 1 / (k + 1) at most.
+    This is `false_alarms_`.
 
-    Where fewer than 19 images can be held out, images are repeated, because the detector needs 19. The images that are held
-    out are never among those that are learned, unless there is one image only: then the threshold promises nothing.
+    The detector needs 19 images that are held out. Where there are fewer, they are repeated. They are never among those that
+    are learned, unless there is one image only: then the threshold promises nothing.
 
-    The promise needs good images that a given `model` was not pretrained on.
+    Pretraining keeps the weights that predict half of the held-out images best, so that these may be a little likelier than
+    new images. With a given `model` the promise holds only if the model was not pretrained on the held-out images.
 
     Examples
     --------
@@ -658,7 +659,7 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        image_shape: tuple[int, ...] | None = None,
+        image_shape: Sequence[int] | None = None,
         model: Model | str | os.PathLike[str] | None = None,
         preset: str | None = "nano",
         steps: int | None = None,

@@ -394,9 +394,10 @@ def test_wrong_shapes_are_named(pretrained: igpt.Model) -> None:
 def test_wrong_parameters_and_targets_are_named(digits: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = digits[0][:20], digits[1][:20]
     with pytest.raises(ValueError, match="head='best'"):
-        PixelClassifier(head="best", **QUICK).fit(X, y)
+        PixelClassifier(**QUICK).set_params(head="best").fit(X, y)
     with pytest.raises(ValueError, match="one class"):
         PixelClassifier(**QUICK).fit(X, np.zeros(20))
+    wrong: Any
     for wrong in (0, 1, -0.1, "few", np.nan):
         with pytest.raises(ValueError, match="false_alarms=.*between 0 and 1"):
             OddImageDetector(false_alarms=wrong, **QUICK).fit(X)

@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use igpt::device::{self, Device, EngineOptions};
-use igpt::device::{Engine, Precision};
+use igpt::device::{Device, EngineOptions, Precision};
 use igpt::model::{ModelDir, Objective};
 use igpt::train::open_model_dir;
 use igpt::{Error, Model, Result};
@@ -112,23 +111,8 @@ impl EngineArgs {
     }
 
     /// `model` with an engine that only computes forward.
-    pub(crate) fn open_model(
-        &self,
-        model: ModelDir,
-        precision: Precision,
-        quantize: Option<Quantize>,
-    ) -> Result<Model> {
+    pub(crate) fn open(&self, model: ModelDir, precision: Precision, quantize: Option<Quantize>) -> Result<Model> {
         Model::from_model_dir(model, &inference(self.device.device, self.threads(), precision, quantize))
-    }
-
-    /// An engine for `model` that only computes forward.
-    pub(crate) fn open(
-        &self,
-        model: &ModelDir,
-        precision: Precision,
-        quantize: Option<Quantize>,
-    ) -> Result<Box<dyn Engine>> {
-        device::open(&model.config, &model.weights, &inference(self.device.device, self.threads(), precision, quantize))
     }
 }
 

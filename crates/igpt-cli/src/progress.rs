@@ -113,11 +113,7 @@ impl Observer for Progress {
                 }
                 self.validation = Some(share.unwrap_or_else(|| format!("{loss:.4}")));
             }
-            Event::Planned(steps) => {
-                if self.bar.is_none() {
-                    say!("planned {steps} steps");
-                }
-            }
+            Event::Planned(steps) if self.bar.is_none() => say!("planned {steps} steps"),
             _ => {}
         }
     }

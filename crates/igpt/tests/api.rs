@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use igpt::data::{Dataset, Images};
 use igpt::evaluate::Layers;
-use igpt::generate::SamplingSettings;
+use igpt::generate::{FillSettings, SamplingSettings};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::ModelDir;
 use igpt::ranks::Collective;
@@ -102,6 +102,20 @@ fn what_was_learned_from_memory_is_the_same_after_it_was_saved() {
     let features = model.features(&images, &Layers::Only(vec![2, 0])).unwrap();
     let last = model.features(&images, &Layers::Only(vec![2])).unwrap();
     assert_eq!((features.of(3, 2), features.values.len()), (last.of(3, 2), 5 * 2 * 16));
+}
+
+#[test]
+fn settings_that_ask_for_nothing_are_refused() {
+    let mut model = Model::bundled().unwrap();
+    let n_ctx = model.config().n_ctx();
+    for filling in [FillSettings::default().candidates(0), FillSettings::default().attempts(0)] {
+        let known = vec![vec![None; n_ctx]];
+        let found = model.complete_tokens(known, filling, &SamplingSettings::default(), &mut |_, _| ());
+        assert!(found.unwrap_err().to_string().contains("want 1 or more"));
+    }
+    let images = Dataset::open("emoji").unwrap().test.take(1);
+    let refused = model.features(&images, &Layers::Only(Vec::new())).unwrap_err();
+    assert!(refused.to_string().contains("no layer was asked for"));
 }
 
 #[test]

@@ -149,8 +149,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let train = dataset.split(Split::Train)?;
     let train = if args.train_images > 0 { train.spread(args.train_images) } else { train };
     let held_out = dataset.split(Split::Validation)?.spread(args.held_out);
-    let mut engine = args.engine.open(&model, Precision::F32, None)?;
-    let quantizer = Quantizer::new(model.palette);
+    let mut opened = args.engine.open(model, Precision::F32, None)?;
+    let (model, quantizer, engine) = opened.parts();
 
     expect_room(&model.config, args.samples, 1)?;
     let scale = readable_scale(n_px);
@@ -158,14 +158,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let each = (3 + 6 * scale * scale) * n_px.pixels() + 8 * model.config.n_embd;
     expect_memory(cells.saturating_mul(each as u64), || format!("a picture of {} samples", args.samples))?;
     let settings = SamplingSettings::default().seed(args.seed.seed);
-    let samples = draw(&*engine, args.samples, &settings).map_err(|error| error.of_model(&name))?;
-    let sets = [data::tokenize(&train, n_px, &quantizer)?, samples, data::tokenize(&held_out, n_px, &quantizer)?];
-    let gap = gap(&mut *engine, &sets, quantizer.palette().channels(), args.held_out);
+    let samples = draw(engine, args.samples, &settings).map_err(|error| error.of_model(&name))?;
+    let sets = [data::tokenize(&train, n_px, quantizer)?, samples, data::tokenize(&held_out, n_px, quantizer)?];
+    let gap = gap(engine, &sets, quantizer.palette().channels(), args.held_out);
     let gap = gap.map_err(|error| error.of_model(&name))?;
 
     let pool = Pool::new(Pool::thread_count(args.engine.threads()));
-    let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Vectors::of_pixels(set, &quantizer)), &pool);
-    let found = points(&mut *engine, &sets, layer).map_err(|error| error.of_model(&name))?;
+    let pixels = Space::of("pixels", "of 255", sets.each_ref().map(|set| Vectors::of_pixels(set, quantizer)), &pool);
+    let found = points(engine, &sets, layer).map_err(|error| error.of_model(&name))?;
     let features = Space::of("features", "deviations", found, &pool);
     let spaces = [pixels, features];
     let neighbors = neighbors(&numbers(&train, &sets[0]), &sets[0], &spaces);
@@ -173,7 +173,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let text = TextChunks::new("Samples and their nearest training images")
             .with_all(settings.lines())
             .with("Model", &name);
-        png::save(out.join("nearest.png"), &picture(&sets, &spaces, &quantizer), &text)?;
+        png::save(out.join("nearest.png"), &picture(&sets, &spaces, quantizer), &text)?;
         files::write(&out.join("nearest.csv"), csv(&neighbors).as_bytes())?;
     }
     tell(&args, &name, sets[0].images(), &gap, &spaces);

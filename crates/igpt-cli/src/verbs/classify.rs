@@ -48,7 +48,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     expect_trained(&model, &args.model)?;
     let classes = model.classes();
-    let mut model = args.engine.open_model(model, Precision::F32, None)?;
+    let mut model = args.engine.open(model, Precision::F32, None)?;
     let n_ctx = model.config().n_ctx();
     let files = files_of(&args.files)?;
     let seen = TrainedOn::of(Some(&args.model)).seen(None, &images_of_files(&files));

@@ -6,7 +6,6 @@ use igpt::data::{self, Split, TokenSet};
 use igpt::formats::decode;
 use igpt::generate::{FillSettings, expect_room};
 use igpt::image::{ImageSize, mask_where};
-use igpt::palette::Quantizer;
 use igpt::{Error, Result};
 
 use super::drawing::{Artist, DrawArgs, with_bar};
@@ -71,8 +70,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     expect_room(artist.model.config(), images.len(), k)?;
     let (all, cells) = (images.len().saturating_mul(k), images.len().saturating_mul(k + 2));
     artist.expect_room([cells, k + 2], [all, k])?;
-    let quantizer = Quantizer::new(artist.model.palette().clone());
-    let originals = data::tokenize_unchecked(&images, size, &quantizer)?;
+    let originals = data::tokenize_unchecked(&images, size, artist.model.parts().1)?;
     tell_damaged(&originals.damaged, originals.images(), &args.data.data)?;
     say!("{} images of {} ({})", originals.images(), args.data.data, pictures.part());
     let seen = pictures.seen(&images, &originals.damaged);

@@ -70,7 +70,7 @@ impl Artist {
         settings.validate()?;
         let (model, name) = (args.model.open()?, args.model.name());
         model.expect_generative(&name)?;
-        let model = args.engine.open_model(model, Precision::F32, args.quantize.quantize)?;
+        let model = args.engine.open(model, Precision::F32, args.quantize.quantize)?;
         Ok(Self { model, settings, name, out: args.out.clone(), gif: args.gif.clone() })
     }
 

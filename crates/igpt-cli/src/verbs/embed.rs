@@ -6,7 +6,6 @@ use igpt::Result;
 use igpt::data::{Dataset, Split, TokenSet};
 use igpt::device::Pooling;
 use igpt::evaluate::{Layers, features_of_whole};
-use igpt::palette::Quantizer;
 use igpt::ranks::{Collective, expect_same_model};
 use igpt::report::EMBEDDING_ENDINGS;
 use igpt::report::{EmbeddingEntry, EmbeddingsWriter};
@@ -82,8 +81,8 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let pictures = Pictures::of(dataset, &args.data.data, Some(args.split), path, OwnFolder::Marked)?;
     let Pictures { dataset, images, .. } = &pictures;
     expect_same_model(ranks, &model, &[images])?;
-    let mut engine = args.engine.open(&model, precision, None)?;
-    let quantizer = Quantizer::new(model.palette);
+    let mut opened = args.engine.open(model, precision, None)?;
+    let (model, quantizer, engine) = opened.parts();
 
     let n_embd = model.config.n_embd;
     let shape = match pooling {
@@ -99,7 +98,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let leads = ranks.is_leader();
     let (damaged, time) = with_bar_if(leads, "embedding", |progress| {
         let mut progress = |images| progress(images, total);
-        features_of_whole(ranks, &mut *engine, images, &quantizer, (&layers, pooling), &mut take, &mut progress)
+        features_of_whole(ranks, engine, images, quantizer, (&layers, pooling), &mut take, &mut progress)
     })?;
     let told = if leads { damaged.as_slice() } else { &[] };
     tell_damaged(told, count, &args.data.data)?;

@@ -68,23 +68,23 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
     let pictures = Pictures::of(dataset, &args.data.data, args.split, Some(&args.model), OwnFolder::HeldOut)?;
     let images = pictures.spread(args.images);
     expect_same_model(ranks, &model, &[&images])?;
+    let mut opened = args.engine.open(model, precision, args.quantize)?;
+    let (model, quantizer, engine) = opened.parts();
     let config = &model.config;
-    let quantizer = Quantizer::new(model.palette.clone());
     let palette = quantizer.palette();
     let channels = palette.channels();
-    let set = data::tokenize_unchecked(&images, config.n_px, &quantizer)?;
+    let set = data::tokenize_unchecked(&images, config.n_px, quantizer)?;
     tell_damaged(if ranks.is_leader() { &set.damaged } else { &[] }, set.images(), &args.data.data)?;
     let masked = config.objective == Objective::Masked;
     // What baselines give is a likelihood of whole images, which masked pixels' loss does not compare with.
-    let baselines = if masked || !ranks.is_leader() { None } else { baselines(&pictures, &set, &quantizer)? };
-    let mut engine = args.engine.open(&model, precision, args.quantize)?;
+    let baselines = if masked || !ranks.is_leader() { None } else { baselines(&pictures, &set, quantizer)? };
     let (total, leads) = (set.images(), ranks.is_leader());
     let (found, time) = with_bar_if(leads, "scoring", |progress| {
         let mut progress = |images| progress(images, total);
         if int8 {
-            likelihood_by_decoding(ranks, &*engine, &set, channels, &mut progress)
+            likelihood_by_decoding(ranks, engine, &set, channels, &mut progress)
         } else {
-            likelihood(ranks, &mut *engine, &set, channels, &mut progress)
+            likelihood(ranks, engine, &set, channels, &mut progress)
         }
     })?;
     if !leads {
@@ -99,7 +99,7 @@ fn run_among(args: &Args, ranks: &mut Collective) -> Result<()> {
         None,
         args.engine.threads(),
     )?;
-    let distortion = Distortion::of(&histogram, &quantizer);
+    let distortion = Distortion::of(&histogram, quantizer);
     // Tokens don't tell how far from the palette the pixels were.
     let known = images.tokens().is_none();
 

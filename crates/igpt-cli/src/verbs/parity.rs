@@ -38,8 +38,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         )));
     }
     let recording = ReferenceRecording::open(&dir.join(PARITY_RECORDING), &model)?;
-    let mut engine = args.engine.open(&model, Precision::F32, None)?;
-    let parity = recording.compare(engine.as_mut())?;
+    let mut model = args.engine.open(model, Precision::F32, None)?;
+    let parity = recording.compare(model.parts().2)?;
     let worst = parity.worst();
     let passed = worst <= args.tolerance;
     for (name, difference) in parity.parts() {

@@ -121,21 +121,21 @@ pub(crate) fn run(args: Args) -> Result<()> {
     expect_autoregressive(&model, &name)?;
     let path = args.model.path();
     let pictures = Pictures::of(args.data.open()?, &args.data.data, args.split, path, OwnFolder::Marked)?;
-    let quantizer = Quantizer::new(model.palette.clone());
+    let mut opened = args.engine.open(model, Precision::F32, None)?;
+    let (model, quantizer, engine) = opened.parts();
     let n_px = model.config.n_px;
     let fit = if args.reference == Some(Complexity::Png) {
         None
     } else {
-        path.map_or(Ok(None), |path| InspectionFit::find(path, &model))?
+        path.map_or(Ok(None), |path| InspectionFit::find(path, model))?
     };
-    let baselines = reference(&args, &model, fit.as_ref(), &pictures, &quantizer)?;
+    let baselines = reference(&args, model, fit.as_ref(), &pictures, quantizer)?;
     let inspector =
-        fit.filter(|_| args.reference.is_none()).map(|fit| Inspector::new(fit, &model, args.engine.threads()));
-    let mut engine = args.engine.open(&model, Precision::F32, None)?;
-    let reference = baselines.as_ref().map_or(Reference::Png(&quantizer), Reference::Context);
+        fit.filter(|_| args.reference.is_none()).map(|fit| Inspector::new(fit, model, args.engine.threads()));
+    let reference = baselines.as_ref().map_or(Reference::Png(quantizer), Reference::Context);
     let mut score = |pictures: &Pictures| -> Result<Scored> {
         let images = pictures.spread(args.images);
-        let set = data::tokenize_unchecked(&images, n_px, &quantizer)?;
+        let set = data::tokenize_unchecked(&images, n_px, quantizer)?;
         tell_damaged(&set.damaged, set.images(), &pictures.spec)?;
         let seen = pictures.seen(&images, &set.damaged);
         let (surprise, _) = with_bar("scoring", |progress| {
@@ -169,7 +169,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let ranking = own.ranking();
     let shown = &ranking[..args.top.min(ranking.len())];
     files::write(&args.out.join("scores.csv"), csv(&own, &ranking, &pictures.dataset.classes).as_bytes())?;
-    save_pictures(&args.out, &mut *engine, &quantizer, &own, shown).map_err(|error| error.of_model(&name))?;
+    save_pictures(&args.out, &mut *engine, quantizer, &own, shown).map_err(|error| error.of_model(&name))?;
 
     let measures = [("excess", Surprise::excess as fn(&Surprise) -> f64), ("likelihood", |s| s.nats)];
     let told = against.as_ref().map(|against| {

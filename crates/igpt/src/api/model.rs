@@ -127,6 +127,14 @@ impl Model {
         &self.model.palette
     }
 
+    /// Model directory in memory, quantizer and engine of the model.
+    ///
+    /// They are for functions of [`evaluate`](crate::evaluate), [`generate`](crate::generate) and [`inspect`](crate::inspect) that
+    /// stream over a data set, report progress, or divide the work among ranks.
+    pub fn parts(&mut self) -> (&ModelDir, &Quantizer, &mut dyn Engine) {
+        (&self.model, &self.quantizer, &mut *self.engine)
+    }
+
     /// Names of the classes that a classifier distinguishes; empty for other models.
     pub fn classes(&self) -> Vec<String> {
         self.model.classes()

@@ -86,7 +86,6 @@ impl<'a> Training<'a> {
         let Some(base) = &self.base else {
             let mut config = self.settings.clone().with_quickest_precision()?.finish()?;
             config.explicit.all = self.settings.clone();
-            config.explicit.from_flags = self.settings.clone();
             return Ok(config);
         };
         if self.settings == Overrides::default() {
@@ -95,7 +94,6 @@ impl<'a> Training<'a> {
         let mut config = Overrides::from_config(base).merge_under(self.settings.clone()).finish()?;
         config.explicit = base.explicit.clone();
         config.explicit.all = config.explicit.all.merge_under(self.settings.clone());
-        config.explicit.from_flags = config.explicit.from_flags.merge_under(self.settings.clone());
         config.data.accept_other = base.data.accept_other;
         Ok(config)
     }

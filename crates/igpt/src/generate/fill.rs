@@ -1,6 +1,5 @@
 //! Completions of images with any known pixels, by a model of either objective.
 
-use crate::Result;
 use crate::device::Engine;
 use crate::generate::infill::infill;
 use crate::generate::run::draw_requests;
@@ -8,6 +7,7 @@ use crate::generate::session::GenerationRequest;
 use crate::generate::settings::SamplingSettings;
 use crate::model::Objective;
 use crate::setters::setters;
+use crate::{Error, Result};
 
 /// Settings of filling holes: numbers of completions, of candidates and of rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,11 @@ pub fn fill(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u16>>> {
     let FillSettings { attempts, candidates, rounds } = filling;
+    if attempts == 0 || candidates == 0 || rounds == 0 {
+        return Err(Error::Invalid(format!(
+            "{attempts} attempts, {candidates} candidates, {rounds} rounds: want 1 or more"
+        )));
+    }
     if engine.config().objective == Objective::Masked {
         let mut filled = Vec::with_capacity(known.len() * attempts);
         for (i, known_pixels) in known.iter().enumerate() {

@@ -81,8 +81,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         if args.tiles || model.palette.resampling() == Resampling::Crop { InputMode::Tiles } else { InputMode::Whole };
     let threads = args.engine.threads();
     let request = FitRequest { view, choice: args.score, data: &args.data, odd: odd.as_ref(), threads };
-    let mut engine = args.engine.open(&model, Precision::F32, None)?;
-    let (found, _) = with_phases(|progress| inspect::fit(&mut *engine, &model, &divided, request, progress))
+    let mut opened = args.engine.open(model, Precision::F32, None)?;
+    let (model, _, engine) = opened.parts();
+    let (found, _) = with_phases(|progress| inspect::fit(engine, model, &divided, request, progress))
         .map_err(|error| error.of_model(args.model.display()))?;
     let (fit, used) = (&found.fit, &found.fit.used);
     tell_damaged(&found.damaged, used.reference + used.held_out, &args.data)?;

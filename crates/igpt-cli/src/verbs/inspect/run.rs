@@ -77,7 +77,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let inspector = Inspector::new(expect_fit(&dir, &model, &name)?, &model, args.engine.threads());
     let threshold = inspector.fit.threshold(args.false_alarms)?;
     let files = files_of(&args.files)?;
-    let mut engine = args.engine.open(&model, Precision::F32, None)?;
+    let mut opened = args.engine.open(model, Precision::F32, None)?;
+    let (_, _, engine) = opened.parts();
     maps::remove_earlier(&args.out)?;
 
     let mut rows: Vec<Row> = Vec::with_capacity(files.len());

@@ -225,6 +225,15 @@ struct Pace {
     grid: f64,
 }
 
+/// Seconds of a step of `images`, from the seconds of two smaller steps, along a line.
+///
+/// Noise must not make larger steps faster: each image adds at least a quarter of what it takes on average in the larger
+/// of the two, as if the optimizer's update took the rest.
+fn extrapolated([(few, least), (many, most)]: [(usize, f64); 2], images: usize) -> f64 {
+    let line = (most - least) / (many - few) as f64;
+    most + line.max(most / many as f64 / 4.0) * (images - many) as f64
+}
+
 impl Pace {
     /// Largest number of images in a measured step; the time of a larger step is extrapolated from two smaller ones.
     fn most_images(train: &TrainSettings) -> usize {
@@ -259,9 +268,8 @@ impl Pace {
             all if all == train.batch => step(all, 0.7)?,
             // The optimizer's update takes the same time for any number of images.
             many => {
-                let (few, times) = (many / 2, |images: usize| images as f64);
-                let (least, most) = (step(few, 0.2)?, step(many, 0.5)?);
-                least + (most - least) * times(train.batch - few) / times(many - few)
+                let few = many / 2;
+                extrapolated([(few, step(few, 0.2)?), (many, step(many, 0.5)?)], train.batch)
             }
         };
         let images = most.min(batch.images());
@@ -307,6 +315,15 @@ impl Pace {
 mod tests {
     use super::*;
     use crate::train::config::RunPhase;
+
+    #[test]
+    fn larger_steps_are_extrapolated_along_a_line_and_never_faster_for_noise() {
+        assert_eq!(extrapolated([(64, 3.0), (128, 5.0)], 256), 9.0);
+        for noisy in [4.9, 5.0, 5.1, 50.0] {
+            let [larger, largest] = [1 << 12, 1 << 20].map(|images| extrapolated([(64, noisy), (128, 5.0)], images));
+            assert!(5.0 < larger && larger < largest, "{noisy}: {larger}, {largest}");
+        }
+    }
 
     #[test]
     fn the_steps_of_earlier_legs_are_steps_of_the_run() {

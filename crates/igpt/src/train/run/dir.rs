@@ -116,7 +116,9 @@ impl RunDir {
         if self.overwrites { self.clear() } else { Ok(()) }
     }
 
-    /// Run directory that rank 0 or no process writes; it is neither checked nor logged to.
+    /// Run directory that this process does not write; it is neither checked nor logged to.
+    ///
+    /// It may not exist yet, and another process may train in it.
     pub fn detached(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), lock: None, detached: true, overwrites: false }
     }
@@ -124,11 +126,6 @@ impl RunDir {
     /// Whether another process writes the directory.
     pub(crate) fn is_detached(&self) -> bool {
         self.detached
-    }
-
-    /// Run directory to watch: it may not exist yet, and another process may train in it.
-    pub fn watch(root: impl Into<PathBuf>) -> Self {
-        Self::detached(root)
     }
 
     /// Opens the run in `root` read-only; another process may be training in it.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import SupportsIndex
 
 _MOST = 2**63 - 1
@@ -26,11 +24,3 @@ def seed_of(value: SupportsIndex) -> int:
     """Return a seed: 64 bits."""
     return whole("seed", value, most=2**64 - 1)
 
-
-@contextmanager
-def without_files(kind: type[Exception]) -> Iterator[None]:
-    """Raise `kind` where the library misses something: no file is read in here, so that none can be missing."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise kind(str(error)) from None

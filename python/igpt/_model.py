@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _igpt
-from ._checks import seed_of, whole, without_files
-from ._igpt import Error
+from ._checks import seed_of, whole
 from ._images import Images, arrays
 from ._palette import Palette
 
@@ -98,8 +97,6 @@ class Model:
     def __init__(self, inner: _igpt.Model, device: str, precision: str | None, threads: int) -> None:
         self._inner = inner
         self._engine = (device, precision, threads)
-        # Kept here, because a model that computes for another thread answers no question.
-        self._classes = inner.classes
         self._palette: Palette | None = None
 
     @property
@@ -145,7 +142,7 @@ class Model:
     @property
     def classes(self) -> list[str]:
         """Names of the classes; empty unless the model is a classifier."""
-        return list(self._classes)
+        return self._inner.classes
 
     @property
     def palette(self) -> Palette:
@@ -349,9 +346,7 @@ class Model:
         igpt.Error
             When the model is no classifier.
         """
-        given = arrays(images)
-        with without_files(Error):
-            return self._inner.classify(given)[0]
+        return self._inner.classify(arrays(images))[0]
 
     def predict(self, images: Images) -> NDArray[np.int64]:
         """Class of each image.
@@ -371,20 +366,21 @@ class Model:
         igpt.Error
             When the model is no classifier.
         """
-        given = arrays(images)
-        with without_files(Error):
-            return self._inner.classify(given)[1].astype(np.int64)
+        return self._inner.classify(arrays(images))[1].astype(np.int64)
 
-    def fit_inspection(self, good: Images) -> Model:
+    def fit_inspection(self, good: Images, held_out: Images | None = None) -> Model:
         """Fit the anomaly detector to good images.
 
-        80 % of them become its reference, the rest is held out for the threshold. The model keeps the fit, also when it
-        is saved or pickled.
+        The model keeps the fit, also when it is saved or pickled.
 
         Parameters
         ----------
         good : images
-            Of any accepted kind; a hundred or more.
+            Of any accepted kind. They become the detector's reference.
+        held_out : images, optional
+            Good images for the threshold, which the model was not trained on: 19 of them allow a rate of false alarms of
+            5 %, 99 one of 1 %. By default a fifth of `good` is held out: the parts for validation and for tests that
+            :func:`igpt.pretrain` makes of the same images, too.
 
         Returns
         -------
@@ -394,12 +390,34 @@ class Model:
         Raises
         ------
         ValueError
-            When there are too few images.
+            When no image is held out.
         """
-        dataset = _igpt.Dataset.of_arrays(arrays(good), None, [])
-        with without_files(ValueError):
-            self._inner.fit_inspection(dataset)
+        found, others = arrays(good), [] if held_out is None else arrays(held_out)
+        dataset = _igpt.Dataset.of_arrays(found + others, None, [], len(others) or None)
+        self._inner.fit_inspection(dataset)
         return self
+
+    def threshold(self, false_alarms: float = 0.05) -> float:
+        """Score above which :meth:`inspect` calls an image odd.
+
+        Parameters
+        ----------
+        false_alarms : float
+            Share of good images that may be called odd, between 0 and 1.
+
+        Returns
+        -------
+        float
+            The conformal quantile of the scores of the held-out good images.
+
+        Raises
+        ------
+        igpt.Error
+            When neither :meth:`fit_inspection` nor ``igpt inspect fit`` fitted the model.
+        ValueError
+            When the share is not between 0 and 1, or too small for the number of held-out images.
+        """
+        return self._inner.threshold(false_alarms)
 
     def inspect(self, images: Images, false_alarms: float = 0.05) -> Inspection:
         """Judge images by the good ones that the model was fitted to.
@@ -421,12 +439,10 @@ class Model:
         igpt.Error
             When neither :meth:`fit_inspection` nor ``igpt inspect fit`` fitted the model.
         ValueError
-            When there is no threshold for the share of false alarms.
+            As of :meth:`threshold`.
         """
-        given = arrays(images)
-        with without_files(Error):
-            threshold = self._inner.threshold(false_alarms)
-            (scores, percentiles, p_values), maps = self._inner.inspect(given)
+        given, threshold = arrays(images), self.threshold(false_alarms)
+        (scores, percentiles, p_values), maps = self._inner.inspect(given)
         return Inspection(scores, percentiles, p_values, scores > threshold, threshold, maps)
 
     def tokens(self, images: Images) -> NDArray[np.uint16]:

@@ -10,6 +10,7 @@ from typing import SupportsIndex
 
 from . import _igpt
 from ._checks import seed_of, whole
+from ._images import Images, arrays, spec_of
 
 
 class Report:
@@ -38,6 +39,7 @@ def report(
     runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str] | None = None,
     *,
+    data: Images | None = None,
     images: SupportsIndex = 1000,
     probe_images: SupportsIndex = 1000,
     seed: SupportsIndex = 0,
@@ -50,6 +52,9 @@ def report(
         Run directories.
     out : path, optional
         HTML file to write.
+    data : images or str, optional
+        Images to look at the runs with: by default their own, which have to be given where a run was trained on images
+        in memory.
     images : int
         Test images that are scored at most; 0 is all.
     probe_images : int
@@ -75,8 +80,12 @@ def report(
         raise ValueError("no runs are given: wanted the path of one or more")
     if out is not None and not Path(out).absolute().parent.is_dir():
         raise FileNotFoundError(f"{Path(out).absolute().parent} is not there, but {os.fspath(out)} is to be written")
+    dataset = None
+    if data is not None:
+        is_spec = isinstance(data, (str, os.PathLike))
+        dataset = _igpt.Dataset.open(spec_of(data)) if is_spec else _igpt.Dataset.of_arrays(arrays(data), None, [], None)
     counts = (whole("images", images), whole("probe_images", probe_images))
-    html = _igpt.report(names, *counts, seed_of(seed), f"igpt.report({names!r})")
+    html = _igpt.report(names, dataset, *counts, seed_of(seed), f"igpt.report({names!r})")
     if out is not None:
         Path(out).write_text(html, encoding="utf-8")
     return Report(html, None if out is None else Path(out))

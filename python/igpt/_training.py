@@ -16,6 +16,9 @@ from ._images import Images, arrays, spec_of
 from ._model import Model, load
 from ._progress import progress_bar
 
+#: Keys of a config file that say how long is trained.
+_BUDGET = ("train.steps", "train.epochs", "train.minutes")
+
 #: Called with a dictionary for each step, validation, checkpoint and message; see :func:`pretrain`.
 Callback = Callable[[dict[str, Any]], None]
 
@@ -26,6 +29,7 @@ def pretrain(
     preset: str | None = "nano",
     recipe: Literal["modern", "paper"] = "modern",
     *,
+    validation: Images | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
@@ -36,6 +40,7 @@ def pretrain(
     augment: str | None = None,
     start: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    extend: bool = False,
     seed: SupportsIndex = 0,
     device: str = "auto",
     precision: Literal["f32", "bf16"] | None = None,
@@ -56,6 +61,9 @@ def pretrain(
         Size of the network. None chooses it from `minutes`.
     recipe : {"modern", "paper"}
         Named bundle of hyperparameters.
+    validation : images, optional
+        Other images, which choose the weights; then all of `images` are trained on. By default a tenth of `images` is
+        held out for that, and another tenth for tests.
     steps, epochs, minutes : number, optional
         The budget: exactly one of them.
     n_px : int or (height, width), optional
@@ -72,8 +80,10 @@ def pretrain(
         Model or run whose weights training starts from.
     resume : bool
         Go on with the stopped run in `out`, to the same weights as if it had not been stopped. The run keeps its own
-        settings and budget: of the other arguments only `images`, `device`, `threads`, `callback`, `progress` and
-        `settings` are used.
+        settings and budget: of the other arguments only `images`, `validation`, `device`, `threads`, `callback`,
+        `progress` and `settings` are used.
+    extend : bool
+        Extend the run in `out`, which is over, by the budget that is given. Otherwise as `resume`.
     seed : int
         The same seed trains the same model.
     device : str
@@ -128,12 +138,10 @@ def pretrain(
     }
     if start is not None:
         keys["model.preset"] = None
-    _budget(keys, steps, epochs, minutes, required=not resume)
     keys.update({"train.seed": seed_of(seed), "train.precision": precision})
-    if resume:
-        keys = {}
-    place, count = _place(out, resume), whole("threads", threads)
-    dataset = _dataset(images, None, None)
+    keys.update(_budget(steps, epochs, minutes, required=not resume))
+    keys, place = _place(keys, out, resume, extend)
+    count, dataset = whole("threads", threads), _dataset(images, None, None, validation)
     chosen = _settings(keys, settings, device, count)
     with progress_bar(progress, callback) as listener:
         inner = _igpt.pretrain(dataset, chosen, place, listener, (device, None, count))
@@ -146,6 +154,7 @@ def finetune(
     labels: ArrayLike | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
+    validation: tuple[Images, ArrayLike] | None = None,
     head: Literal["fine-tuned", "linear", "auto"] = "fine-tuned",
     classes: Sequence[str] | None = None,
     steps: int | None = None,
@@ -154,6 +163,8 @@ def finetune(
     batch: int | None = None,
     recipe: Literal["modern", "paper"] = "modern",
     labels_per_class: int | None = None,
+    resume: bool = False,
+    extend: bool = False,
     seed: SupportsIndex = 0,
     device: str = "auto",
     precision: Literal["f32", "bf16"] | None = None,
@@ -174,6 +185,9 @@ def finetune(
         Classes of the images; left out for a ``--data`` spec.
     out : path, optional
         Run directory for checkpoints, metrics and the model; without it only the model is returned.
+    validation : (images, labels), optional
+        Other images with their labels, which choose the weights; then all of `images` are trained on. By default a tenth
+        of `images` is held out for that, and another tenth for tests.
     head : {"fine-tuned", "linear", "auto"}
         The whole network, a linear probe on frozen features, or the better of both on validation.
     classes : list of str, optional
@@ -187,6 +201,8 @@ def finetune(
         Named bundle of hyperparameters.
     labels_per_class : int, optional
         Train on so many labelled images of each class.
+    resume, extend : bool
+        As of :func:`pretrain`. `model`, `images`, `labels` and `validation` are those of the start.
     seed : int
         The same seed trains the same classifier.
     device : str
@@ -226,34 +242,41 @@ def finetune(
         "train.seed": seed_of(seed),
         "train.precision": precision,
     }
-    _budget(keys, steps, epochs, minutes, required=False)
-    place, count = _place(out, False), whole("threads", threads)
+    keys.update(_budget(steps, epochs, minutes, required=extend))
+    keys, place = _place(keys, out, resume, extend)
+    count = whole("threads", threads)
     if labels is None and not isinstance(images, (str, os.PathLike)):
         raise ValueError("no labels are given: wanted one for each image, or a data set with labels by its name")
-    dataset = _dataset(images, labels, classes)
+    dataset = _dataset(images, labels, classes, validation)
     chosen = _settings(keys, settings, device, count)
     with progress_bar(progress, callback) as listener:
         inner = _igpt.finetune(model._inner, dataset, chosen, place, listener, (device, None, count))
     return Model(inner, device, None, count)
 
 
-def _place(out: str | os.PathLike[str] | None, resume: bool) -> tuple[str, bool] | None:
+def _place(
+    keys: dict[str, Any], out: str | os.PathLike[str] | None, resume: bool, extend: bool
+) -> tuple[dict[str, Any], tuple[str, bool] | None]:
+    """Return the keys that are set, and the run directory with whether there is a run in it to go on with."""
+    if resume and extend:
+        raise ValueError("resume and extend are both given: resume a run that was stopped, or extend one that is over")
+    goes_on = resume or extend
+    if goes_on:
+        keys = {key: value for key, value in keys.items() if extend and key in _BUDGET}
     if out is None:
-        if resume:
-            raise ValueError("resume=True needs out, the run directory to go on with")
-        return None
-    return os.fspath(out), resume
+        if goes_on:
+            raise ValueError(f"{'resume' if resume else 'extend'}=True needs out, the run directory to go on with")
+        return keys, None
+    return keys, (os.fspath(out), goes_on)
 
 
-def _budget(keys: dict[str, Any], steps: int | None, epochs: float | None, minutes: float | None, *, required: bool) -> None:
-    given = {"train.steps": steps, "train.epochs": epochs, "train.minutes": minutes}
-    count = sum(value is not None for value in given.values())
+def _budget(steps: int | None, epochs: float | None, minutes: float | None, *, required: bool) -> dict[str, Any]:
+    """Return the key of the budget that is given."""
+    count = sum(value is not None for value in (steps, epochs, minutes))
     if count > 1 or (required and count == 0):
         raise ValueError("give one of steps=, epochs= and minutes=")
-    for key in ("train.epochs", "train.minutes"):
-        value = given[key]
-        given[key] = None if value is None else float(value)
-    keys.update(given)
+    values = (steps, None if epochs is None else float(epochs), None if minutes is None else float(minutes))
+    return dict(zip(_BUDGET, values, strict=True))
 
 
 def _settings(keys: Mapping[str, Any], more: Mapping[str, Any] | None, device: str, threads: int) -> list[str]:
@@ -273,17 +296,32 @@ def _toml(value: Any) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
-def _dataset(images: Images, labels: ArrayLike | None, classes: Sequence[str] | None) -> _igpt.Dataset:
-    if isinstance(images, (str, os.PathLike)) and labels is None:
+def _dataset(
+    images: Images, labels: ArrayLike | None, classes: Sequence[str] | None, validation: Any
+) -> _igpt.Dataset:
+    """Return the data set of `images`; `validation` are other images, with labels where `labels` are given."""
+    if isinstance(images, (str, os.PathLike)) and labels is None and validation is None:
         return _igpt.Dataset.open(spec_of(images))
-    found = arrays(images)
+    others: list[NDArray[np.uint8]] = []
     if labels is None:
-        return _igpt.Dataset.of_arrays(found, None, [])
-    given = np.asarray(labels)
+        if validation is not None:
+            others = arrays(validation)
+        return _igpt.Dataset.of_arrays(arrays(images) + others, None, [], len(others) or None)
+    found, given = _labelled(images, labels)
+    if validation is not None:
+        if not (isinstance(validation, tuple) and len(validation) == 2):
+            raise TypeError("validation of a classifier is a tuple of images and their labels: (images, labels)")
+        others, more = _labelled(*validation)
+        given = np.concatenate([given, more])
+    names, positions = _classes(given, classes)
+    return _igpt.Dataset.of_arrays(found + others, positions.tolist(), names, len(others) or None)
+
+
+def _labelled(images: Images, labels: ArrayLike) -> tuple[list[NDArray[np.uint8]], NDArray[Any]]:
+    found, given = arrays(images), np.asarray(labels)
     if given.shape != (len(found),):
         raise ValueError(f"labels have the shape {given.shape}, but there are {len(found)} images")
-    names, positions = _classes(given, classes)
-    return _igpt.Dataset.of_arrays(found, positions.tolist(), names)
+    return found, given
 
 
 def _classes(labels: NDArray[Any], classes: Sequence[str] | None) -> tuple[list[str], NDArray[np.integer[Any]]]:

@@ -53,7 +53,6 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.multiclass import check_classification_targets, type_of_target  # type: ignore[import-untyped]
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data  # type: ignore[import-untyped]
 
-from . import _igpt
 from ._images import arrays
 from ._model import Model, load
 from ._training import finetune, pretrain
@@ -64,8 +63,6 @@ __all__ = ["OddImageDetector", "PixelClassifier", "PixelFeatures"]
 _SIDE = 8
 #: Steps of pretraining where no budget is given.
 _STEPS = 100
-#: Good images that are held out at least: :meth:`igpt.Model.fit_inspection` has to allow false alarms of 5 %.
-_HELD_OUT = 19
 
 
 class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
@@ -172,8 +169,8 @@ class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
         random = check_random_state(self.random_state)
         return int(self.random_state if isinstance(self.random_state, Integral) else random.randint(2**31 - 1))
 
-    def _pretrained(self, images: list[NDArray[np.uint8]], seed: int) -> Model:
-        """Return the model that was given, or one that is pretrained on `images`."""
+    def _pretrained(self, images: list[NDArray[np.uint8]], validation: list[NDArray[np.uint8]], seed: int) -> Model:
+        """Return the model that was given, or one that is pretrained on `images` and chosen by others."""
         if isinstance(self.model, Model):
             return self.model
         if self.model is not None:
@@ -186,6 +183,7 @@ class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
             budget["steps"] = _STEPS
         return pretrain(
             images,
+            validation=validation,
             preset=self.preset,
             **budget,
             n_px=self.n_px,
@@ -259,7 +257,7 @@ class PixelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _PixelEst
 
     Notes
     -----
-    A tenth of the images is held out of training: it chooses the weights. Fewer than nine images are repeated.
+    A tenth of the images is held out of training: it chooses the weights. Where there are fewer than nine, all are both.
 
     Examples
     --------
@@ -329,7 +327,8 @@ class PixelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _PixelEst
             Itself.
         """
         images = self._images(X, reset=True)
-        model = self._pretrained([images[i] for i in _arranged(len(images))], self._seed())
+        train, held = _held_out(len(images), 0.1)
+        model = self._pretrained([images[i] for i in train], [images[i] for i in held], self._seed())
         if hasattr(self, "layer_scores_"):
             del self.layer_scores_
         middle = (model.n_layer + 1) // 2
@@ -435,7 +434,7 @@ class PixelClassifier(ClassifierMixin, _PixelEstimator):  # type: ignore[misc]
     Notes
     -----
     A tenth of the images is held out of training: it chooses the weights and the strength of the probe. Each class has an
-    image among the others. Fewer than nine images are repeated.
+    image among the others. Where there are fewer than nine, all are both.
 
     Examples
     --------
@@ -516,12 +515,13 @@ class PixelClassifier(ClassifierMixin, _PixelEstimator):  # type: ignore[misc]
         classes, labels = np.unique(targets, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y has one class, {classes[0]!r}: a classifier tells at least two apart")
-        source, seed = _arranged(len(images), labels), self._seed()
-        arranged = [images[i] for i in source]
+        seed, (train, held) = self._seed(), _held_out(len(images), 0.1, labels)
+        learned, validation = [images[i] for i in train], [images[i] for i in held]
         self.model_ = finetune(
-            self._pretrained(arranged, seed),
-            arranged,
-            labels[source],
+            self._pretrained(learned, validation, seed),
+            learned,
+            labels[train],
+            validation=(validation, labels[held]),
             head=self.head,
             classes=[str(one) for one in classes],
             steps=None if self.head == "linear" else self.finetune_steps,
@@ -632,8 +632,7 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
     score of the images that are held out. With k of them a good image is called odd with probability 1 / (k + 1) at most.
     This is `false_alarms_`.
 
-    The detector needs 19 images that are held out. Where there are fewer, they are repeated. They are never among those that
-    are learned, unless there is one image only: then the threshold promises nothing.
+    A fifth of the images is held out, half of them where there are four or fewer.
 
     Pretraining keeps the weights that predict half of the held-out images best, so that these may be a little likelier than
     new images. With a given `model` the promise holds only if the model was not pretrained on the held-out images.
@@ -654,7 +653,6 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
     false_alarms: float
     false_alarms_: float
     offset_: float
-    _rate: float
 
     def __init__(
         self,
@@ -707,13 +705,15 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
         if not (isinstance(self.false_alarms, Real) and 0 < self.false_alarms < 1):
             raise ValueError(f"false_alarms={self.false_alarms!r}: wanted a share of good images between 0 and 1")
         images = self._images(X, reset=True)
-        source, held_out, copies = _good(len(images))
-        good = [images[i] for i in source]
-        model = self._pretrained(good, self._seed())
+        if len(images) < 2:
+            raise ValueError("X has one sample: a detector learns from some images and holds others out, so give two or more")
+        train, held = _held_out(len(images), 0.2 if len(images) > 4 else 0.5)
+        good, held_out = [images[i] for i in train], [images[i] for i in held]
+        model = self._pretrained(good, held_out[::2], self._seed())
         if model is self.model:
             model = copy.deepcopy(model)
-        model.fit_inspection(good)
-        self._rate, self.false_alarms_ = _rates(model, float(self.false_alarms), len(images), held_out, copies)
+        model.fit_inspection(good, held_out)
+        self.false_alarms_ = _rate(model, float(self.false_alarms), len(held_out))
         if self.false_alarms_ > self.false_alarms:
             warnings.warn(
                 f"{len(images)} good images are too few for false_alarms={self.false_alarms:g}: the threshold is the highest "
@@ -721,7 +721,7 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
                 stacklevel=2,
             )
         self.model_ = model
-        self.offset_ = -model.inspect(images[:1], self._rate).threshold
+        self.offset_ = -model.threshold(self.false_alarms_)
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -738,7 +738,7 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
             The negative of the scores of :meth:`igpt.Model.inspect`: the higher, the more normal.
         """
         check_is_fitted(self, "model_")
-        return -self.model_.inspect(self._images(X, reset=False), self._rate).scores
+        return -self.model_.inspect(self._images(X, reset=False), self.false_alarms_).scores
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Compute how far each image is above the threshold of normality.
@@ -823,82 +823,33 @@ def _distinct_colors(images: list[NDArray[np.uint8]], enough: int) -> int:
     return len(seen)
 
 
-def _parts(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the positions that go to training, validation and test in a data set of `count` images."""
-    numbers = np.arange(count)
-    named = np.stack([numbers, numbers >> 8, numbers >> 16], axis=-1).astype(np.uint8).reshape(count, 1, 1, 3)
-    dataset = _igpt.Dataset.of_arrays(list(named), None, [])
+def _held_out(count: int, share: float, labels: NDArray[np.intp] | None = None) -> tuple[list[int], list[int]]:
+    """Return the positions of the images that are trained on, and of a share that is held out.
 
-    def part(name: str) -> NDArray[np.intp]:
-        # A data set as small as this one may lack a part.
-        if dataset.count(name) == 0:
-            return np.empty(0, np.intp)
-        found: NDArray[np.intp] = np.stack(dataset.arrays(name)).reshape(-1, 3).astype(np.intp) @ np.array([1, 256, 65536])
-        return found
-
-    return part("train"), part("validation"), part("test")
-
-
-def _arranged(count: int, labels: NDArray[np.intp] | None = None) -> NDArray[np.intp]:
-    """Return which image stands at each position of the data set that is trained on.
-
-    A data set has a part for tests. No results are reported from it, so only copies of other images are put there. With
-    `labels` each class is in the part for training.
+    With `labels` each class is among the images that are trained on. Where nothing can be spared, all are both.
     """
-    classes = 0 if labels is None else len(np.unique(labels))
-    total = max(10, count)
-    while True:
-        train, validation, test = _parts(total)
-        # A few images, or images of many classes, all go to training, and copies of them to validation.
-        few = count < 9 or classes > len(train)
-        room = len(train) if few else len(train) + len(validation)
-        if room >= count:
+    everyone = list(range(count))
+    left = None if labels is None else np.bincount(labels)
+    wanted = max(1, round(count * share)) if count * share >= 0.9 else 0
+    held: list[int] = []
+    for i in np.random.RandomState(0).permutation(count):
+        if len(held) == wanted:
             break
-        total += count - room
-    source = np.empty(total, np.intp)
-    places = np.concatenate([train, validation])
-    source[places if few else np.sort(places)] = np.resize(np.arange(count), len(places))
-    if labels is not None:
-        for label in np.setdiff1d(labels, labels[source[train]]):
-            # An image of the commonest class changes places with one of the class that is missing.
-            common = np.bincount(labels[source[train]]).argmax()
-            out = train[labels[source[train]] == common][0]
-            into = validation[labels[source[validation]] == label][0]
-            source[[out, into]] = source[[into, out]]
-    source[test] = np.resize(source[train], len(test))
-    return source
+        if left is not None and labels is not None:
+            if left[labels[i]] == 1:
+                continue
+            left[labels[i]] -= 1
+        held.append(int(i))
+    return (sorted(set(everyone) - set(held)), sorted(held)) if held else (everyone, everyone)
 
 
-def _good(count: int) -> tuple[NDArray[np.intp], int, int]:
-    """Return which good image stands at each position, how many are held out, and how often each of these is repeated."""
-    _, validation, test = _parts(max(count, 10))
-    spare = len(validation) + len(test)
-    if count >= 10 and spare >= _HELD_OUT:
-        return np.arange(count), spare, 1
-    held_out = max(1, round(count / 5))
-    # An even number of copies, for the parts for validation and for test have one size.
-    copies = 2 * -(-(_HELD_OUT + 1) // (2 * held_out))
-    total = 5 * copies * held_out + 4
-    train, validation, test = _parts(total)
-    order = np.random.RandomState(0).permutation(count)
-    source = np.empty(total, np.intp)
-    source[np.concatenate([validation, test])] = np.resize(order[:held_out], len(validation) + len(test))
-    source[train] = np.resize(order[held_out:] if count > 1 else order, len(train))
-    return source, held_out, copies
-
-
-def _rates(model: Model, wanted: float, count: int, held_out: int, copies: int) -> tuple[float, float]:
-    """Return the rate of false alarms to ask a fitted model for, and the one that its threshold promises."""
-    if copies > 1:
-        # The rank among k different scores, as a rank among their copies.
-        above = min(max(1, math.floor(wanted * (held_out + 1) + 1e-9)), held_out)
-        promised = max(wanted, 1 / (held_out + 1)) if count > 1 else 1.0
-        return above * copies / (held_out * copies + 1), promised
-    for rate in [wanted, *(1 / (scores + 1) for scores in range(held_out, 0, -1))]:
+def _rate(model: Model, wanted: float, held_out: int) -> float:
+    """Return the rate of false alarms that a fitted model can promise: the one that is wanted, or the lowest above it."""
+    for rate in [wanted, *(1 / (scores + 1) for scores in range(held_out, 1, -1))]:
         with contextlib.suppress(ValueError):
-            model._inner.threshold(rate)
-            break
-    return rate, rate
+            model.threshold(rate)
+            return rate
+    return 0.5
 
 
 def _probe_scores(features: NDArray[np.float32], y: Any) -> NDArray[np.float64] | None:

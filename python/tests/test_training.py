@@ -221,7 +221,40 @@ def test_a_run_goes_on_where_the_same_arguments_are_given_again(many: np.ndarray
     assert same(model.log_likelihood(many[:4]), whole.log_likelihood(many[:4]))
 
 
-@pytest.mark.xfail(reason="images in memory have names and labels, but no fingerprint of their pixels")
+def test_a_run_that_is_over_is_extended_by_a_budget(many: np.ndarray, tmp_path: Path) -> None:
+    igpt.pretrain(many, tmp_path / "run", steps=2, **QUICK)
+    steps: list[int] = []
+    igpt.pretrain(
+        many,
+        tmp_path / "run",
+        extend=True,
+        steps=3,
+        progress=False,
+        callback=lambda event: steps.append(event["step"]) if event["event"] == "step" else None,
+    )
+    assert steps == [3, 4, 5]
+    with pytest.raises(ValueError, match="one of steps="):
+        igpt.pretrain(many, tmp_path / "run", extend=True, progress=False)
+    with pytest.raises(ValueError, match="both"):
+        igpt.pretrain(many, tmp_path / "run", extend=True, resume=True, steps=1, progress=False)
+
+
+def test_validation_images_that_are_given_leave_all_others_to_training(many: np.ndarray, tmp_path: Path) -> None:
+    igpt.pretrain(many, tmp_path / "run", validation=many[:3], steps=1, **QUICK)
+    checkpoint = (tmp_path / "run" / "checkpoints" / "step-00000001" / "checkpoint.toml").read_text()
+    assert f"train_images = {len(many)}\n" in checkpoint
+
+
+def test_fine_tuning_goes_on_from_a_model_in_memory(small: igpt.Model, many: np.ndarray, tmp_path: Path) -> None:
+    labels = np.arange(len(many)) % 2
+    arguments: dict[str, Any] = {"steps": 6, "progress": False, "settings": {"train.eval_images": 8}}
+    whole = igpt.finetune(small, many, labels, tmp_path / "whole", **arguments)
+    with pytest.raises(Stop):
+        igpt.finetune(small, many, labels, tmp_path / "parts", callback=stop_at(2), **arguments)
+    model = igpt.finetune(small, many, labels, tmp_path / "parts", resume=True, **arguments)
+    assert same(model.predict_proba(many[:4]), whole.predict_proba(many[:4]))
+
+
 def test_other_images_do_not_go_on_with_a_run(many: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         igpt.pretrain(many, tmp_path / "run", steps=6, callback=stop_at(2), **QUICK)

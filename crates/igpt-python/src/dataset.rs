@@ -24,14 +24,28 @@ impl Dataset {
         detached(py, || open(spec, &OpenOptions::default().data_dir(data_dir)).map(Self))
     }
 
-    /// Takes images, and the positions of their classes in `classes` where they have some.
+    /// Takes images, and the positions of their classes in `classes` where they have some. The last `validation` of them
+    /// are for validation and all others for training; without a number, a tenth each are for validation and tests.
     #[staticmethod]
-    #[pyo3(signature = (arrays, labels, classes))]
-    fn of_arrays(arrays: Arrays<'_>, labels: Option<Vec<u32>>, classes: Vec<String>) -> PyResult<Self> {
+    #[pyo3(signature = (arrays, labels, classes, validation))]
+    fn of_arrays(
+        arrays: Arrays<'_>,
+        labels: Option<Vec<u32>>,
+        classes: Vec<String>,
+        validation: Option<usize>,
+    ) -> PyResult<Self> {
         let images = pixels(&arrays)?;
+        let count = images.len() as u32;
         let dataset = match labels {
             None => igpt::data::Dataset::from_images(images),
             Some(labels) => igpt::data::Dataset::from_labelled_images(images, labels, classes),
+        };
+        let dataset = match validation {
+            None => dataset,
+            Some(validation) => {
+                let train = count.saturating_sub(validation as u32);
+                dataset.and_then(|dataset| dataset.with_parts([(0..train).collect(), (train..count).collect(), vec![]]))
+            }
         };
         dataset.map(Self).map_err(raised)
     }

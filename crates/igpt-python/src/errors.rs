@@ -14,7 +14,7 @@ pub(crate) fn raised(error: igpt::Error) -> PyErr {
     match error {
         igpt::Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => PyFileNotFoundError::new_err(message),
         igpt::Error::Io { .. } => PyOSError::new_err(message),
-        igpt::Error::Missing(_) => PyFileNotFoundError::new_err(message),
+        igpt::Error::NotFound(_) => PyFileNotFoundError::new_err(message),
         igpt::Error::Invalid(_) | igpt::Error::Mismatch(_) | igpt::Error::Format { .. } => {
             PyValueError::new_err(message)
         }

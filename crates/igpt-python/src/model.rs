@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use igpt::data::Images;
 use igpt::device::{Device, EngineOptions, Pooling, Precision};
 use igpt::evaluate::Layers;
 use igpt::generate::{FillSettings, SamplingSettings};
@@ -17,20 +18,22 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::arrays::{Arrays, array, images, stacked};
 use crate::errors::raised;
 use crate::palette::Palette;
-use crate::running::detached;
+use crate::running::{Interrupts, detached, in_turns};
 
 /// A trained model on a device.
 #[pyclass(frozen, module = "igpt._igpt")]
 pub(crate) struct Model {
     inner: Mutex<igpt::Model>,
+    // Beside the lock: a model that computes for another thread answers no question.
     config: ModelConfig,
-    channels: usize,
+    palette: igpt::palette::Palette,
+    classes: Vec<String>,
 }
 
 impl Model {
     pub(crate) fn new(model: igpt::Model) -> Self {
-        let (config, channels) = (model.config().clone(), model.palette().channels());
-        Self { inner: Mutex::new(model), config, channels }
+        let (config, palette, classes) = (model.config().clone(), model.palette().clone(), model.classes());
+        Self { inner: Mutex::new(model), config, palette, classes }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, igpt::Model> {
@@ -39,6 +42,24 @@ impl Model {
 
     fn size(&self) -> ImageSize {
         self.config.n_px
+    }
+
+    /// What `work` finds of each image. Some images at a time, so that Ctrl-C is noticed.
+    fn of_images<T: Send>(
+        &self,
+        py: Python<'_>,
+        images: &Images,
+        work: impl Fn(&mut igpt::Model, &Images) -> igpt::Result<Vec<T>> + Sync,
+    ) -> PyResult<Vec<T>> {
+        detached(py, || {
+            let mut model = self.lock();
+            let mut found = Vec::new();
+            in_turns(images.len(), |turn| {
+                found.extend(work(&mut model, &images.pick(turn))?);
+                Ok(())
+            })?;
+            Ok(found)
+        })
     }
 }
 
@@ -108,7 +129,7 @@ impl Model {
 
     #[getter]
     fn channels(&self) -> usize {
-        self.channels
+        self.palette.channels()
     }
 
     #[getter]
@@ -123,12 +144,12 @@ impl Model {
 
     #[getter]
     fn classes(&self) -> Vec<String> {
-        self.lock().classes()
+        self.classes.clone()
     }
 
     #[getter]
     fn palette(&self) -> Palette {
-        Palette::new(self.lock().palette().clone())
+        Palette::new(self.palette.clone())
     }
 
     /// Samples, uint8 (n, height, width, channels).
@@ -142,8 +163,13 @@ impl Model {
         top_p: f64,
     ) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
         let settings = settings(seed, temperature, top_k, top_p)?;
-        let images = detached(py, || self.lock().sample(n, &settings))?;
-        Ok(stacked(py, images, &[n], self.size(), self.channels))
+        let mut interrupts = Interrupts::new();
+        let images = detached(py, || {
+            let mut model = self.lock();
+            let drawn = model.sample_tokens(n, &settings, &mut |_, _| interrupts.look())?;
+            Ok(drawn.iter().map(|tokens| model.pixels(tokens)).collect())
+        })?;
+        Ok(stacked(py, images, &[n], self.size(), self.channels()))
     }
 
     /// Completions of images of which the pixels in `known` (height, width) are kept: uint8
@@ -176,6 +202,10 @@ impl Model {
         }
         let images = images(&arrays)?;
         let count = images.len();
+        if attempts == 0 {
+            return Ok(stacked(py, Vec::new(), &[count, 0], size, self.channels()));
+        }
+        let mut interrupts = Interrupts::new();
         let drawn: Vec<Pixels> = detached(py, || {
             let mut model = self.lock();
             let set = model.tokens(&images)?;
@@ -183,17 +213,17 @@ impl Model {
                 set.image(i).iter().zip(&kept).map(|(token, kept)| kept.then_some(*token)).collect::<Vec<_>>()
             };
             let filling = FillSettings::default().attempts(attempts).candidates(candidates).rounds(rounds);
-            let drawn =
-                model.complete_tokens((0..count).map(known).collect(), filling, &settings, &mut |_, _| ())?;
+            let known = (0..count).map(known).collect();
+            let drawn = model.complete_tokens(known, filling, &settings, &mut |_, _| interrupts.look())?;
             Ok(drawn.iter().map(|tokens| model.pixels(tokens)).collect())
         })?;
-        Ok(stacked(py, drawn, &[count, attempts], size, self.channels))
+        Ok(stacked(py, drawn, &[count, attempts], size, self.channels()))
     }
 
     /// Log-likelihood of each image in nats, float64 (images).
     fn log_likelihood<'py>(&self, py: Python<'py>, arrays: Arrays<'py>) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
         let images = images(&arrays)?;
-        let nats = detached(py, || self.lock().log_likelihood(&images))?;
+        let nats = self.of_images(py, &images, |model, images| model.log_likelihood(images))?;
         let shape = [nats.len()];
         Ok(array(py, nats, &shape))
     }
@@ -205,7 +235,7 @@ impl Model {
         arrays: Arrays<'py>,
     ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
         let images = images(&arrays)?;
-        let nats = detached(py, || self.lock().log_likelihood_per_pixel(&images))?;
+        let nats = self.of_images(py, &images, |model, images| model.log_likelihood_per_pixel(images))?;
         let shape = [nats.len(), self.size().height, self.size().width];
         Ok(array(py, nats.concat(), &shape))
     }
@@ -223,14 +253,15 @@ impl Model {
             let names = Pooling::ALL.map(Pooling::name).join(", ");
             PyValueError::new_err(format!("no pooling is called {pool:?}: take one of {names}"))
         })?;
+        let count = layers.as_ref().map_or(self.config.n_layer + 1, Vec::len);
         let layers = layers.map_or(Layers::All, Layers::Only);
-        let count = images.len();
-        let features = detached(py, || self.lock().pooled_features(&images, &layers, pooling))?;
-        let mut shape = vec![count, features.layers.len(), features.n_embd];
+        let features =
+            self.of_images(py, &images, |model, images| Ok(model.pooled_features(images, &layers, pooling)?.values))?;
+        let mut shape = vec![images.len(), count, self.config.n_embd];
         if pooling == Pooling::None {
             shape.insert(2, self.config.n_ctx());
         }
-        Ok(array(py, features.values, &shape))
+        Ok(array(py, features, &shape))
     }
 
     /// Class probabilities, float64 (images, classes), and the predicted classes, uint32 (images).
@@ -241,7 +272,7 @@ impl Model {
         arrays: Arrays<'py>,
     ) -> PyResult<(Bound<'py, PyArrayDyn<f64>>, Bound<'py, PyArrayDyn<u32>>)> {
         let images = images(&arrays)?;
-        let found = detached(py, || self.lock().classify(&images))?;
+        let found = self.of_images(py, &images, |model, images| model.classify(images))?;
         let classes: Vec<u32> = found.iter().map(|one| one.class).collect();
         let width = found.first().map_or(0, |one| one.probabilities.len());
         let probabilities = found.into_iter().flat_map(|one| one.probabilities).collect();
@@ -255,10 +286,8 @@ impl Model {
     }
 
     /// The score above which an image is odd, at a rate of false alarms.
-    fn threshold(&self, false_alarms: f64) -> PyResult<f64> {
-        let model = self.lock();
-        let fit = model.inspection().map_err(raised)?;
-        fit.threshold(false_alarms).map_err(raised)
+    fn threshold(&self, py: Python<'_>, false_alarms: f64) -> PyResult<f64> {
+        detached(py, || self.lock().inspection()?.threshold(false_alarms))
     }
 
     /// Score, percentile and p-value of each image, float64 (images) each, and the maps, float32 (height, width) each.
@@ -269,7 +298,7 @@ impl Model {
         arrays: Arrays<'py>,
     ) -> PyResult<([Bound<'py, PyArrayDyn<f64>>; 3], Vec<Bound<'py, PyArrayDyn<f32>>>)> {
         let images = images(&arrays)?;
-        let found = detached(py, || self.lock().inspect(&images))?;
+        let found = self.of_images(py, &images, |model, images| model.inspect(images))?;
         let column = |value: fn(&igpt::inspect::InspectionResult) -> f64| {
             array(py, found.iter().map(value).collect(), &[found.len()])
         };
@@ -300,10 +329,12 @@ impl Model {
         if let Some(token) = all.iter().find(|token| usize::from(**token) >= n_vocab) {
             return Err(PyValueError::new_err(format!("token {token} is none of the {n_vocab} colours")));
         }
-        let model = self.lock();
-        let images: Vec<Pixels> = all.chunks_exact(n_ctx).map(|tokens| model.pixels(tokens)).collect();
+        let images = detached(py, || {
+            let model = self.lock();
+            Ok(all.chunks_exact(n_ctx).map(|tokens| model.pixels(tokens)).collect::<Vec<Pixels>>())
+        })?;
         let count = images.len();
-        Ok(stacked(py, images, &[count], self.size(), self.channels))
+        Ok(stacked(py, images, &[count], self.size(), self.channels()))
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

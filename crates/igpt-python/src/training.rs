@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use igpt::train::{Event, Observer, RunConfig, RunDir, Start};
+use igpt::train::{Event, Observer, Overrides, RunConfig, RunDir};
 use igpt::{Finetune, Pretrain};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -106,15 +106,14 @@ fn trained(
     }
 }
 
-/// The configuration of the run in `out`.
-fn configured(out: &Path) -> igpt::Result<RunConfig> {
-    let path = RunDir::open_readonly(out)?.config();
-    let text = std::fs::read_to_string(&path).map_err(igpt::Error::io(&path))?;
-    RunConfig::from_toml(&text, &path)
-}
-
-fn start(resume: bool) -> Start {
-    if resume { Start::Resume } else { Start::New }
+/// The configuration of the run in `out` with these settings on top, as `igpt pretrain --resume` has it: a budget extends
+/// a run that is over.
+fn resumed(out: &Path, settings: &[String]) -> igpt::Result<RunConfig> {
+    let mut given = Overrides::default();
+    settings.iter().try_for_each(|setting| given.assign(setting))?;
+    let mut config = RunDir::open_readonly(out)?.settings()?.merge_under(given.clone()).finish()?;
+    (config.explicit.all, config.explicit.from_flags) = (given.clone(), given);
+    Ok(config)
 }
 
 /// Pretrains on a data set; `settings` are `key=value` as `--set` takes them. Without a place only the model is kept.
@@ -131,14 +130,14 @@ pub(crate) fn pretrain(
     let out = place.as_ref().map(|(path, _)| path.clone());
     let train = |listener: &mut Listener<'_>, stop: &AtomicBool| {
         let builder = match &place {
-            Some((out, true)) => Pretrain::from_config(configured(out)?),
-            _ => Pretrain::new(),
+            Some((out, true)) => Pretrain::from_config(resumed(out, &settings)?),
+            _ => settings.iter().try_fold(Pretrain::new(), |builder, setting| builder.set(setting))?,
         };
-        let builder = settings.iter().try_fold(builder, |builder, setting| builder.set(setting))?;
         let builder = builder.dataset(dataset.0.clone()).observer(listener).stop(stop);
         match place {
             None => builder.run().map(Some),
-            Some((out, resume)) => builder.run_as(start(resume), out).map(|_| None),
+            Some((out, true)) => builder.resume_in(out).map(|_| None),
+            Some((out, false)) => builder.run_in(out).map(|_| None),
         }
     };
     trained(py, callback, (&engine.0, engine.1.as_deref(), engine.2), train, out)
@@ -158,12 +157,18 @@ pub(crate) fn finetune(
 ) -> PyResult<Model> {
     let out = place.as_ref().map(|(path, _)| path.clone());
     let train = |listener: &mut Listener<'_>, stop: &AtomicBool| {
-        let builder = Finetune::from_model(&model.lock())?;
-        let builder = settings.iter().try_fold(builder, |builder, setting| builder.set(setting))?;
+        let builder = match &place {
+            Some((out, true)) => Finetune::from_config(resumed(out, &settings)?).model(&model.lock())?,
+            _ => {
+                let builder = Finetune::from_model(&model.lock())?;
+                settings.iter().try_fold(builder, |builder, setting| builder.set(setting))?
+            }
+        };
         let builder = builder.dataset(dataset.0.clone()).observer(listener).stop(stop);
         match place {
             None => builder.run().map(Some),
-            Some((out, resume)) => builder.run_as(start(resume), out).map(|_| None),
+            Some((out, true)) => builder.resume_in(out).map(|_| None),
+            Some((out, false)) => builder.run_in(out).map(|_| None),
         }
     };
     trained(py, callback, (&engine.0, engine.1.as_deref(), engine.2), train, out)

@@ -32,7 +32,10 @@ pub enum Error {
     /// Two things that must belong together don't (palette and model, checkpoint and config, …).
     #[error("{0}")]
     Mismatch(String),
-    /// Something requested does not exist; the message says what creates it.
+    /// A file, directory, model, run or data set is not there; the message says what creates it.
+    #[error("{0}")]
+    NotFound(String),
+    /// A model, fit or run lacks what was asked of it, such as a classifier; the message says what adds it.
     #[error("{0}")]
     Missing(String),
     /// The training loss is not finite.

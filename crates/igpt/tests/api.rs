@@ -9,6 +9,7 @@ use igpt::generate::{FillSettings, SamplingSettings};
 use igpt::image::{ImageSize, Pixels};
 use igpt::model::ModelDir;
 use igpt::ranks::Collective;
+use igpt::report::{Findings, ReportSettings};
 use igpt::train::{Context, Event, Overrides, Start, pretrain};
 use igpt::{Finetune, Model, Pretrain, Prompt};
 
@@ -69,6 +70,9 @@ fn a_stopped_run_is_resumed_to_the_bits_of_one_that_was_not() {
         }
     };
     assert!(small().observer(&mut observer).stop(&stop).run_in(&parts).unwrap().stopped);
+    let others = Dataset::from_images((1..201).map(stripes).collect()).unwrap();
+    let refused = small().dataset(others).resume_in(&parts).unwrap_err().to_string();
+    assert!(refused.contains("images"), "{refused}");
     small().resume_in(&parts).unwrap();
     assert!(weights(&whole) == weights(&parts));
     // A run that is kept nowhere can't be resumed.
@@ -102,6 +106,32 @@ fn what_was_learned_from_memory_is_the_same_after_it_was_saved() {
     let features = model.features(&images, &Layers::Only(vec![2, 0])).unwrap();
     let last = model.features(&images, &Layers::Only(vec![2])).unwrap();
     assert_eq!((features.of(3, 2), features.values.len()), (last.of(3, 2), 5 * 2 * 16));
+}
+
+#[test]
+fn a_fit_promises_no_lower_rate_of_false_alarms_than_its_held_out_images_allow() {
+    let mut model = small().run().unwrap();
+    let good = dataset().with_parts([(0..30).collect(), (30..33).collect(), vec![]]).unwrap();
+    let fit = model.fit_inspection(&good).unwrap();
+    assert!(fit.threshold(0.25).is_ok());
+    let refused = fit.threshold(0.05).unwrap_err().to_string();
+    assert!(refused.contains("at least 19") && refused.contains("has 3"), "{refused}");
+    let none = dataset().with_parts([(0..30).collect(), vec![], vec![]]).unwrap();
+    assert!(model.fit_inspection(&none).is_err());
+}
+
+#[test]
+fn a_report_on_images_in_memory_asks_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    small().run_in(&run).unwrap();
+    let settings = ReportSettings::default().images(8).probe_images(0);
+    let refused = Findings::gather(&run, &settings, &mut |_, _, _| ()).unwrap_err().to_string();
+    assert!(refused.contains("images in memory"), "{refused}");
+    let found = Findings::gather(&run, &settings.clone().dataset(Some(dataset())), &mut |_, _, _| ()).unwrap();
+    assert!(found.own_data && found.likelihood.is_some());
+    let others = Dataset::from_images((3..203).map(stripes).collect()).unwrap();
+    assert!(!Findings::gather(&run, &settings.dataset(Some(others)), &mut |_, _, _| ()).unwrap().own_data);
 }
 
 #[test]
@@ -154,6 +184,15 @@ fn images_with_classes_in_memory_fine_tune_a_classifier() {
     let labelled = Dataset::from_labelled_images(images(), labels.clone(), classes()).unwrap();
     let mut classifier = Finetune::from_model(&model).unwrap().dataset(labelled).steps(150).threads(1).run().unwrap();
     let found = classifier.classify(&Images::from_pixels(images())).unwrap();
+    // The directory that the model had while it was fine-tuned is gone; a stopped run goes on with the model all the same.
+    let folder = tempfile::tempdir().unwrap();
+    let raised = AtomicBool::new(true);
+    let tuning = || {
+        let data = Dataset::from_labelled_images(images(), labels.clone(), classes()).unwrap();
+        Finetune::from_model(&model).unwrap().dataset(data).steps(3).threads(1)
+    };
+    assert!(tuning().stop(&raised).run_in(folder.path()).unwrap().stopped);
+    assert_eq!(tuning().resume_in(folder.path()).unwrap().steps, 3);
     let right = found.iter().zip(&labels).filter(|(found, label)| found.class == **label).count();
     assert!(right > 190 && classifier.classes() == classes(), "{right}");
     for (labels, said) in [(vec![0; 3], "200 images, but 3 labels"), (vec![2; 200], "label 2, but there are 2 classes")]

@@ -161,6 +161,7 @@ fn tell(result: &FinetuneSummary) {
                 percent(high)
             );
         }
-        _ => say!("not tested yet; go on with: igpt finetune --resume --out {run}"),
+        _ if result.stopped => say!("not tested yet; go on with: igpt finetune --resume --out {run}"),
+        _ => say!("not tested: the data set has no test images"),
     }
 }

@@ -138,13 +138,10 @@ impl RunArgs {
         if !self.resume {
             return self.settings.layers(lowest);
         }
-        let mut layers = Overrides::default();
-        // Runs from before there were recipes name none; they were the paper's.
-        layers.set("train.recipe", Recipe::Paper.name());
         let run = RunDir::open_readonly(&self.out).map_err(|_| {
-            Error::Missing(format!("no run to resume in {}: start one without --resume", self.out.display()))
+            Error::NotFound(format!("no run to resume in {}: start one without --resume", self.out.display()))
         })?;
-        layers.run_file(&run.config())?;
+        let mut layers = run.settings()?;
         self.settings.onto(&mut layers)?;
         Ok(lowest.merge_under(layers))
     }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<()> {
     if !args.run.is_dir() {
         let run = args.run.display();
-        return Err(Error::Missing(format!("{run} is no directory: give the --out of an igpt pretrain or finetune")));
+        return Err(Error::NotFound(format!("{run} is no directory: give the --out of an igpt pretrain or finetune")));
     }
     let stop = signals.left_to_verb();
     let mut ready = |address| say!("{} is shown at http://{address}; Ctrl-C closes the page", args.run.display());

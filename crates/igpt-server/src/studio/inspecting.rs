@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use igpt::formats::png::{self, TextChunks};
 use igpt::image::Pixels;
-use igpt::inspect::{InspectionResult, ScoreMaps, TileOutputs, TiledPicture, tile_outputs};
+use igpt::inspect::{FALSE_ALARMS, InspectionResult, ScoreMaps, TileOutputs, TiledPicture, tile_outputs};
 use igpt::{Error, Result as Done};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,8 +23,6 @@ use super::state::Shared;
 use super::whole;
 use crate::refusal::{Problem, Refusal};
 
-/// Default false-alarm rate.
-const FALSE_ALARMS: f64 = 0.05;
 /// Largest number of tiles of an image, for models that inspect images in tiles.
 const TILES: usize = 4096;
 

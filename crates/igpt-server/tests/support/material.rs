@@ -102,7 +102,8 @@ pub(crate) fn fit(folder: &Path, name: &str, view: InputMode) {
     let divided = split_good(&good, "good", &TrainedOn::default(), 0.5).unwrap();
     let options = device::EngineOptions::new(Precision::F32).threads(1);
     let mut engine = device::open(&model.config, &model.weights, &options).unwrap();
-    let request = FitRequest { view, choice: ScoreChoice::Named(Score::DEFAULT), data: "good", odd: None, threads: 1 };
+    let choice = ScoreChoice::Named(Score::DEFAULT);
+    let request = FitRequest { view, choice, data: "good", false_alarms: 0.05, odd: None, threads: 1 };
     let fitted = inspect::fit(&mut *engine, &model, &divided, request, &mut |_, _, _| ()).unwrap();
     fitted.fit.save(&dir).unwrap();
 }

@@ -51,15 +51,24 @@ impl<'a> Finetune<'a> {
     /// # Errors
     /// When there is no room for the model among the system's temporary files.
     pub fn from_model(model: &Model) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let path = scratch.path().join("model");
-        model.save(&path)?;
-        Ok(Self { source: Some(scratch), ..Self::from_path(path) })
+        Self { training: Training::new(), source: None }.model(model)
     }
 
     /// Creates a builder from a whole configuration, whose `[finetune]` names the model; later calls override it.
     pub fn from_config(config: RunConfig) -> Self {
         Self { training: Training::of(config), source: None }
+    }
+
+    /// Starts from a model in memory, instead of the one that a configuration names.
+    ///
+    /// # Errors
+    /// Same as [`Finetune::from_model`].
+    pub fn model(mut self, model: &Model) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let path = scratch.path().join("model");
+        model.save(&path)?;
+        self.source = Some(scratch);
+        Ok(self.with("finetune.model", path.to_string_lossy().into_owned()))
     }
 
     /// Trains on an opened data set with classes.

@@ -154,12 +154,12 @@ impl Dataset {
                 n => format!("{n} images"),
             };
             if self.has_parts {
-                return Err(Error::Missing(format!(
+                return Err(Error::Invalid(format!(
                     "{} has {count}, but none of the {split} split: add images, or name another split where there is a choice",
                     self.name
                 )));
             }
-            return Err(Error::Missing(format!(
+            return Err(Error::Invalid(format!(
                 "{} has {count}, too few for a {split} split: add images, or name another split where there is a choice",
                 self.name
             )));

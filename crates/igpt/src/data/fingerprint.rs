@@ -1,4 +1,5 @@
-//! Fingerprints that distinguish the images of runs without decoding any: classes, names, labels and lengths of files.
+//! Fingerprints that distinguish the images of runs without decoding any: classes, names, labels, lengths of files, and
+//! checksums of images in memory.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,17 +13,17 @@ const NAMED: usize = 5;
 /// Fingerprint of a data set, which checkpoints keep to recognise the images they were trained on.
 ///
 /// It detects renamed, moved, relabelled, added and removed images. It detects replaced images if their files have
-/// another length. In a token directory it detects every changed token.
+/// another length. In a token directory, and in images that were given in memory, it detects every change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// Names of the classes, in order.
     pub classes: Vec<String>,
-    /// SHA-256 of names, labels and file lengths of the training images, in order, in hexadecimal.
+    /// SHA-256 of names, labels, and file lengths or checksums of the training images, in order, in hexadecimal.
     pub train: String,
-    /// SHA-256 of names, labels and file lengths of the validation images, in order, in hexadecimal.
+    /// SHA-256 of the same of the validation images.
     pub validation: String,
-    /// SHA-256 of names, labels and file lengths of the test images, in order, in hexadecimal.
+    /// SHA-256 of the same of the test images.
     pub test: String,
     /// Checksum of the token directory, if the images come from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +78,7 @@ impl Fingerprint {
     }
 }
 
-/// SHA-256 of the names, labels and file lengths of `images`, in order.
+/// SHA-256 of the names, labels, and file lengths or checksums of `images`, in order.
 fn list(images: &Images) -> String {
     let mut sha = Sha256::new();
     sha.update((images.len() as u64).to_le_bytes());
@@ -86,7 +87,7 @@ fn list(images: &Images) -> String {
         sha.update((name.len() as u64).to_le_bytes());
         sha.update(name);
         sha.update(images.label(i).unwrap_or(u32::MAX).to_le_bytes());
-        sha.update(images.bytes(i).unwrap_or(u64::MAX).to_le_bytes());
+        sha.update(images.bytes(i).or_else(|| images.checksum(i)).unwrap_or(u64::MAX).to_le_bytes());
     }
     hex(&sha.finalize())
 }
@@ -98,6 +99,7 @@ mod tests {
 
     use super::*;
     use crate::data::{OpenOptions, open};
+    use crate::image::{ImageSize, Pixels};
 
     fn write(root: &Path, path: &str, bytes: &[u8]) {
         let path = root.join(path);
@@ -140,6 +142,16 @@ mod tests {
         }
         write(root, "test/cat/0.png", &[7; 41]);
         assert_eq!(before.other_images(&fingerprint(root)), ["test images"]);
+    }
+
+    #[test]
+    fn another_pixel_of_an_image_in_memory_is_seen() {
+        let images = |bright: u8| {
+            let image = |i: u8| Pixels::new(ImageSize::square(2), 1, vec![i, bright, 0, 0]);
+            Fingerprint::of(&Dataset::from_images((0..20).map(image).collect()).unwrap())
+        };
+        assert_eq!(images(1), images(1));
+        assert_eq!(images(1).other_images(&images(2)), ["training images", "validation images", "test images"]);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub use dataset::{Dataset, OpenOptions};
 pub use fingerprint::Fingerprint;
 pub use loader::Loader;
 pub use masking::Masking;
+pub(crate) use memory::IN_MEMORY;
 pub use open::{NAMES, open};
 pub use permutation::Permutation;
 pub use preprocess::Preprocess;

@@ -48,7 +48,7 @@ fn open_any(spec: &str, options: &OpenOptions) -> Result<Dataset> {
         _ if TokenDir::is_at(Path::new(spec)) => shards::open(Path::new(spec)),
         _ if Path::new(spec).is_dir() => folder::open(Path::new(spec), options.seed),
         _ if Path::new(spec).exists() => folder::open_file(Path::new(spec)),
-        _ => Err(Error::Missing(format!(
+        _ => Err(Error::NotFound(format!(
             "there is no folder {spec:?} and no data set of that name: say {} or the path of a folder of images or of tokens",
             NAMES.join(", ")
         ))),

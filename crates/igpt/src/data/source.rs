@@ -54,6 +54,13 @@ pub trait Source: Send + Sync {
     fn tokens(&self) -> Option<&TokenDir> {
         None
     }
+
+    /// Returns a checksum of the pixels of image `i`, if that costs little.
+    ///
+    /// A run that is resumed recognises its images by it, where there are no files whose lengths could be compared.
+    fn checksum(&self, _i: usize) -> Option<u64> {
+        None
+    }
 }
 
 /// Images of a source in a fixed order; cheap to clone.
@@ -141,6 +148,11 @@ impl Images {
     /// Returns the length of the file of image `i` in bytes, if it has a file of its own.
     pub fn bytes(&self, i: usize) -> Option<u64> {
         Some(std::fs::metadata(self.path(i)?).ok()?.len())
+    }
+
+    /// Returns a checksum of the pixels of image `i`, if the source gives one.
+    pub fn checksum(&self, i: usize) -> Option<u64> {
+        self.source.checksum(self.index(i))
     }
 
     /// Returns the images' own size, if the first, the middle and the last image have it and a model supports it.

@@ -75,11 +75,13 @@ pub(super) fn by_groups(groups: &[u32], seed: u64) -> [Vec<u32>; 3] {
     order.sort_unstable_by_key(|&g| (Rng::new(seed, Purpose::Split, 0, g as u64).next_u32(), g));
 
     let room = tenth(groups.len());
+    // Of two images one is for training, the other for validation.
+    let rooms = [0, room, if groups.len() == 2 { 0 } else { room }];
     let mut filled = [0usize; 3];
     let mut side = vec![0u8; sizes.len()];
     for g in order {
         let size = sizes[g as usize];
-        let fits = |part: &usize| size <= room.div_ceil(10) && filled[*part] + size <= room;
+        let fits = |part: &usize| size <= rooms[*part].div_ceil(10) && filled[*part] + size <= rooms[*part];
         let part = [2, 1].into_iter().find(fits).unwrap_or(0);
         filled[part] += size;
         side[g as usize] = part as u8;

@@ -82,7 +82,7 @@ pub fn class_logits(engine: &mut dyn Engine, set: &TokenSet, progress: &mut dyn 
         progress(end);
     }
     all.filter(|all| !all.labels.is_empty())
-        .ok_or_else(|| Error::Missing("no image has a label: give a data set with classes".into()))
+        .ok_or_else(|| Error::Invalid("no image has a label: give a data set with classes".into()))
 }
 
 /// Logits of the classes and labels of some images, with all votes of a masked model.

@@ -48,7 +48,9 @@ impl Layers {
     pub fn of(&self, n_layer: usize) -> Result<Vec<usize>> {
         match self {
             Layers::All => Ok((0..=n_layer).collect()),
-            Layers::Only(layers) if layers.is_empty() => Err(Error::Invalid("no layer was asked for: `layers` names none".into())),
+            Layers::Only(layers) if layers.is_empty() => {
+                Err(Error::Invalid("no layer was asked for: `layers` names none".into()))
+            }
             Layers::Only(layers) => match layers.iter().find(|&&layer| layer > n_layer) {
                 Some(layer) => {
                     Err(Error::Invalid(format!("layer {layer} was asked for, but the model has 0 to {n_layer}")))

@@ -46,7 +46,7 @@ impl Likelihood {
     /// When there are no images.
     pub fn of(nats: &[f64], n_ctx: usize, channels: usize) -> Result<Self> {
         if nats.is_empty() {
-            return Err(Error::Missing("there are no images to score: name another split".into()));
+            return Err(Error::Invalid("there are no images to score: name another split".into()));
         }
         let images = nats.len() as f64;
         let mean = nats.iter().sum::<f64>() / images;

@@ -96,7 +96,7 @@ impl ReferenceRecording {
         let bad = |problem: String| Error::format(path, problem);
         let command = format!("python scripts/record_parity.py {}", path.parent().unwrap_or(Path::new(".")).display());
         if !path.exists() {
-            return Err(Error::Missing(format!("no {}: record one with {command}", path.display())));
+            return Err(Error::NotFound(format!("no {}: record one with {command}", path.display())));
         }
         let bytes = files::read(path)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(format!("damaged, record it again: {e}")))?;

@@ -6,6 +6,9 @@
 
 use crate::{Error, Result};
 
+/// Rate of false alarms where none is given.
+pub const FALSE_ALARMS: f64 = 0.05;
+
 /// Tolerance for rounding in α(n+1), where both are given in decimals.
 const ROUNDING: f64 = 1e-9;
 
@@ -23,7 +26,7 @@ impl ConformalScores {
     /// When there are none, or one of them is not finite.
     pub fn new(mut scores: Vec<f64>) -> Result<Self> {
         if scores.is_empty() {
-            return Err(Error::Missing("there are no scores of held-out good pictures".into()));
+            return Err(Error::Invalid("there are no scores of held-out good pictures".into()));
         }
         if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
             return Err(Error::Invalid(format!("{score} among the scores of held-out good pictures is no number")));

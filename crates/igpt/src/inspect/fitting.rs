@@ -30,8 +30,6 @@ const REFERENCE: usize = 20_000;
 const STATISTICS: usize = 1000;
 /// Number of held-out pictures from which a third can be spared for statistics.
 const ENOUGH: usize = 57;
-/// Rate of false alarms that decides the smallest number of held-out pictures.
-const USUAL_RATE: f64 = 0.05;
 /// Share of the held-out pictures whose maps stay below the brightest colour everywhere.
 const BELOW_BRIGHTEST: f64 = 0.95;
 
@@ -57,6 +55,8 @@ pub struct FitRequest<'a> {
     pub choice: ScoreChoice,
     /// Data set as given to `--data`, for messages and the record.
     pub data: &'a str,
+    /// Lowest rate of false alarms that the held-out pictures must suffice for, such as 0.05.
+    pub false_alarms: f64,
     /// Pictures known to be odd, which compare the scores.
     pub odd: Option<&'a Images>,
     /// Number of threads that compare features; 0 uses all available cores.
@@ -114,7 +114,7 @@ pub fn fit(
     };
     let is_auto = request.choice == ScoreChoice::Auto;
     // Before anything that takes long.
-    expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, request.data)?;
+    expect_enough(divided.held_out.len() / if is_auto { 2 } else { 1 }, is_auto, &request)?;
     let needs_bank = scores.iter().any(|score| score.needs_bank());
     let needs = ScoreInputs {
         expectation: scores.iter().any(|score| score.needs_expectation()),
@@ -177,7 +177,7 @@ pub fn fit(
         looked.each("odd", images, good, &mut |score_maps| odd.push(judge(&scores, score_maps)))?;
         looked.used = own;
         if odd.is_empty() {
-            return Err(Error::Missing("no odd picture could be read: give others, or mend these".into()));
+            return Err(Error::Invalid("no odd picture could be read: give others, or mend these".into()));
         }
     }
     let table = separations(&scores, &for_choice, &odd);
@@ -201,7 +201,7 @@ pub fn fit(
         looked.each("held out", &spared, good, &mut take)?;
         statistics_count = 0;
     }
-    expect_enough(for_threshold.len(), is_auto, request.data)?;
+    expect_enough(for_threshold.len(), is_auto, &request)?;
     let column = |which: usize| for_threshold.iter().map(|values| values[which]).collect::<Vec<f64>>();
     let mut pictures = looked.used;
     pictures.sort_unstable();
@@ -325,7 +325,7 @@ fn spread(tiles: usize, share: usize, picture: usize) -> impl Iterator<Item = us
 }
 
 fn none_readable(data: &str) -> Error {
-    Error::Missing(format!("no picture of {data} could be read: give others, or mend these"))
+    Error::Invalid(format!("no picture of {data} could be read: give others, or mend these"))
 }
 
 /// Returns how well each score separates `odd` pictures from `usual` ones; empty without pictures.
@@ -338,14 +338,15 @@ fn separations(scores: &[Score], usual: &[Row], odd: &[Row]) -> Vec<ScoreSeparat
     scores.iter().enumerate().filter_map(of).collect()
 }
 
-fn expect_enough(count: usize, is_auto: bool, data: &str) -> Result<()> {
-    let least = needed(USUAL_RATE);
+fn expect_enough(count: usize, is_auto: bool, request: &FitRequest<'_>) -> Result<()> {
+    let FitRequest { data, false_alarms, .. } = request;
+    let least = needed(*false_alarms);
     if count >= least {
         return Ok(());
     }
     let left = if is_auto { "are left for the threshold after a score is chosen by as many" } else { "are held out" };
-    Err(Error::Missing(format!(
-        "{count} good pictures of {data} {left}, but a false-alarm rate of {USUAL_RATE} needs at least {least}: give more \
+    Err(Error::Invalid(format!(
+        "{count} good pictures of {data} {left}, but a false-alarm rate of {false_alarms} needs at least {least}: give more \
          good pictures{}",
         if is_auto { ", or name a score" } else { "" }
     )))

@@ -66,7 +66,7 @@ pub fn split_good(dataset: &Dataset, spec: &str, trained: &TrainedOn, share: f64
     let known = (0..all.len()).filter(|&i| is_held[i] && is_seen(i)).count();
     let (reference, held_out) = (pick(&|i| !is_held[i]), pick(&|i| is_held[i] && !is_seen(i)));
     if reference.is_empty() || held_out.is_empty() {
-        return Err(Error::Missing(format!(
+        return Err(Error::Invalid(format!(
             "{spec} has {} pictures, of which {} are left for the reference and {} to be held out: give more good pictures",
             all.len(),
             reference.len(),

@@ -34,7 +34,7 @@ mod tests;
 mod typical;
 
 pub use bank::FeatureBank;
-pub use conformal::{ConformalScores, expect_rate};
+pub use conformal::{ConformalScores, FALSE_ALARMS, expect_rate};
 pub use exact_values::ExactValueSurprise;
 pub use fit::{FitRecord, InspectionFit};
 pub use fitting::{FitOutcome, FitRequest, ScoreChoice, ScoreSeparation, fit};

@@ -42,7 +42,7 @@ fn divided(reference: usize, held_out: usize) -> GoodSplit {
 }
 
 fn fitted(model: &ModelDir, view: InputMode, choice: ScoreChoice, odd: Option<&Images>) -> crate::Result<FitOutcome> {
-    let request = FitRequest { view, choice, data: "emoji", odd, threads: 1 };
+    let request = FitRequest { view, choice, data: "emoji", false_alarms: 0.05, odd, threads: 1 };
     fit(&mut *engine(model), model, &divided(60, 40), request, &mut |_, _, _| ())
 }
 
@@ -245,20 +245,24 @@ fn a_crash_while_a_fit_is_written_leaves_the_old_one() {
 #[test]
 fn too_few_good_pictures_are_refused_with_their_number() {
     let model = model();
-    let ask = |held_out, choice| {
+    let ask = |held_out, choice, false_alarms| {
         let odd = emoji().test.take(3);
-        let request = FitRequest { view: InputMode::Whole, choice, data: "photos", odd: Some(&odd), threads: 1 };
+        let request =
+            FitRequest { view: InputMode::Whole, choice, data: "photos", false_alarms, odd: Some(&odd), threads: 1 };
         let found = fit(&mut *engine(&model), &model, &divided(20, held_out), request, &mut |_, _, _| ());
         found.map(|found| found.fit.held_out.scores().len()).map_err(|error| error.to_string())
     };
     let named = ScoreChoice::Named(Score::DEFAULT);
-    let error = ask(18, named).unwrap_err();
+    let error = ask(18, named, 0.05).unwrap_err();
     assert!(error.contains("18 good pictures of photos") && error.contains("at least 19"), "{error}");
-    assert_eq!(ask(19, named), Ok(19));
+    assert_eq!(ask(19, named, 0.05), Ok(19));
     // A score that is chosen by half of them leaves the other half.
-    let error = ask(37, ScoreChoice::Auto).unwrap_err();
+    let error = ask(37, ScoreChoice::Auto, 0.05).unwrap_err();
     assert!(error.contains("18 good") && error.contains("name a score"), "{error}");
-    assert_eq!(ask(38, ScoreChoice::Auto), Ok(19));
+    assert_eq!(ask(38, ScoreChoice::Auto, 0.05), Ok(19));
+    // Three different scores are enough for a rate of a quarter.
+    assert!(ask(2, named, 0.25).unwrap_err().contains("at least 3"));
+    assert_eq!(ask(3, named, 0.25), Ok(3));
     let error = fitted(&model, InputMode::Whole, ScoreChoice::Auto, None).unwrap_err().to_string();
     assert!(error.contains("without odd pictures"), "{error}");
 }
@@ -271,6 +275,7 @@ fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
             view: InputMode::Whole,
             choice: ScoreChoice::Named(score),
             data: "emoji",
+            false_alarms: 0.05,
             odd: None,
             threads: 1,
         };
@@ -286,6 +291,7 @@ fn statistics_are_of_pictures_that_no_threshold_is_made_of() {
         view: InputMode::Whole,
         choice: ScoreChoice::Named(Score::Window),
         data: "emoji",
+        false_alarms: 0.05,
         odd: Some(&odd),
         threads: 1,
     };

@@ -24,7 +24,7 @@ impl Palette {
         if path.is_dir() {
             let places = [path.join(PREPROCESSOR), path.join("model").join(PREPROCESSOR)];
             let Some(file) = places.iter().find(|file| file.is_file()) else {
-                return Err(Error::Missing(format!(
+                return Err(Error::NotFound(format!(
                     "no palette in {}: neither it nor its folder model has a {PREPROCESSOR}; make one with igpt palette \
                      fit",
                     path.display()

@@ -17,7 +17,7 @@ pub struct Quantizer {
     palette: Palette,
     cells: Cells,
     /// Token + 1 of each pixel in its place, 0 if not known yet. Token 65535 wraps to 0 and is computed anew each time.
-    table: Vec<AtomicU16>,
+    table: Box<[AtomicU16]>,
     /// Tokens of the grey pixels.
     grey: Vec<u16>,
     /// The palette's colours as bytes.
@@ -28,7 +28,8 @@ impl Quantizer {
     /// Creates the quantizer of a palette.
     pub fn new(palette: Palette) -> Self {
         let cells = Cells::new(palette.colors());
-        let table = (0..1 << 24).map(|_| AtomicU16::new(0)).collect();
+        // Zeros that the system hands out page by page: what is not looked up takes no memory.
+        let table = bytemuck::zeroed_slice_box(1 << 24);
         let bytes = (0..palette.n_vocab()).map(|token| palette.bytes(token as u16)).collect();
         let mut quantizer = Self { palette, cells, table, grey: Vec::new(), bytes };
         quantizer.grey = (0..=255).map(|byte| quantizer.token([byte; 3])).collect();

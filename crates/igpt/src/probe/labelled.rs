@@ -44,7 +44,7 @@ impl LabelledDataset {
         let [mut train, validation, test] = [part(Split::Train)?, part(Split::Validation)?, part(Split::Test)?];
         let parts = || [("train", &train), ("validation", &validation), ("test", &test)];
         if parts().iter().all(|(_, images)| images.is_empty()) {
-            return Err(Error::Missing(format!(
+            return Err(Error::Invalid(format!(
                 "the images of {} have no labels: a folder needs a sub-folder for each class",
                 dataset.name
             )));

@@ -160,7 +160,7 @@ impl Checkpoints {
         let root = root.into();
         match root.is_dir() {
             true => Ok(Self { root }),
-            false => Err(Error::Missing(format!("no checkpoints in {}: name a run directory", root.display()))),
+            false => Err(Error::NotFound(format!("no checkpoints in {}: name a run directory", root.display()))),
         }
     }
 

@@ -254,7 +254,8 @@ impl Purpose for Classifying<'_> {
         let all = dataset.train.len() + dataset.validation.len();
         dataset.train = labelled(dataset, Split::Train)?;
         dataset.validation = labelled(dataset, Split::Validation)?;
-        self.test = self.tests.then(|| labelled(dataset, Split::Test)).transpose()?;
+        let tests = self.tests && !dataset.test.is_empty();
+        self.test = tests.then(|| labelled(dataset, Split::Test)).transpose()?;
         let unlabelled_tests = self.test.as_ref().map_or(0, |test| dataset.test.len() - test.len());
         self.unlabelled = all - dataset.train.len() - dataset.validation.len() + unlabelled_tests;
         self.classes = count_classes(dataset)?.len();

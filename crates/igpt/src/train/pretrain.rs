@@ -133,7 +133,7 @@ pub(crate) fn pretrain_on(
 /// The model that a run starts from.
 fn open_start(model: &Path, start: Start) -> Result<ModelDir> {
     if start == Start::Resume && !model.exists() {
-        return Err(Error::Missing(format!(
+        return Err(Error::NotFound(format!(
             "the run began with the weights of {}, which is not there any more: put it back, since its network is needed to go on",
             model.display()
         )));

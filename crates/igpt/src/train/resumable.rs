@@ -37,6 +37,12 @@ pub(super) fn fits(
     let mut changed = changed_keys(config, &meta.config);
     changed.retain(|key| key != "data.spec" || !config.data.accept_other);
     changed.retain(|key| !extends || !BUDGET.contains(&key.as_str()));
+    // A model that was in memory had a directory for as long as its fine-tuning ran. The weights are in the checkpoint, and
+    // the palettes were compared.
+    let source = meta.config.finetune.as_ref().and_then(|finetune| finetune.model.as_ref());
+    if source.is_some_and(|source| !source.exists()) {
+        changed.retain(|key| !["finetune.model", "palette.file"].contains(&key.as_str()));
+    }
     if changed.is_empty() {
         return Ok(());
     }

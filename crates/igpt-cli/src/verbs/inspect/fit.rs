@@ -6,7 +6,7 @@ use igpt::Result;
 use igpt::data::Split;
 use igpt::device::Precision;
 use igpt::image::Resampling;
-use igpt::inspect::{self, FitRequest, InputMode, Score, ScoreChoice, ScoreSeparation, split_good};
+use igpt::inspect::{self, FALSE_ALARMS, FitRequest, InputMode, Score, ScoreChoice, ScoreSeparation, split_good};
 use igpt::train::TrainedOn;
 use serde_json::json;
 
@@ -80,7 +80,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let view =
         if args.tiles || model.palette.resampling() == Resampling::Crop { InputMode::Tiles } else { InputMode::Whole };
     let threads = args.engine.threads();
-    let request = FitRequest { view, choice: args.score, data: &args.data, odd: odd.as_ref(), threads };
+    let (choice, data, odd) = (args.score, &args.data, odd.as_ref());
+    let request = FitRequest { view, choice, data, false_alarms: FALSE_ALARMS, odd, threads };
     let mut opened = args.engine.open(model, Precision::F32, None)?;
     let (model, _, engine) = opened.parts();
     let (found, _) = with_phases(|progress| inspect::fit(engine, model, &divided, request, progress))

@@ -7,7 +7,7 @@ use igpt::data::{DamagedImage, Split, images_of_files};
 use igpt::device::{Engine, Precision};
 use igpt::formats::decode;
 use igpt::formats::png::{self, TextChunks};
-use igpt::inspect::{InspectionFit, InspectionResult, Inspector, NamedPicture, expect_rate};
+use igpt::inspect::{FALSE_ALARMS, InspectionFit, InspectionResult, Inspector, NamedPicture, expect_rate};
 use igpt::report::ImageWithMap;
 use igpt::report::csv_field;
 use igpt::report::quoted;
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE|FOLDER", required = true)]
     files: Vec<PathBuf>,
     /// Share of good pictures that may be called odd
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
+    #[arg(long, value_name = "RATE", default_value_t = FALSE_ALARMS)]
     false_alarms: f64,
     /// Other good pictures, a folder or a data set by name: how many of them are called odd?
     #[arg(long, value_name = "SPEC")]

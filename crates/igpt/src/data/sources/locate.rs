@@ -34,7 +34,7 @@ pub(crate) fn find(
     };
     fetched.map_err(|why| {
         let files = known.files.iter().map(|f| f.name).collect::<Vec<_>>().join(", ");
-        Error::Missing(format!(
+        Error::NotFound(format!(
             "{} is not on this computer and can't be downloaded ({why}): put {files} from {} into {} or another \
              directory and name that as the data directory",
             known.name,

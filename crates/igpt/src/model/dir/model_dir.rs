@@ -63,7 +63,7 @@ impl ModelDir {
         } else if inner.join("config.json").is_file() {
             Ok(inner)
         } else if !path.exists() {
-            Err(Error::Missing(match hub_name(path) {
+            Err(Error::NotFound(match hub_name(path) {
                 Some((name, folder)) => format!(
                     "{name} does not exist here: if it is a model of the Hugging Face hub, fetch its config.json, \
                      preprocessor_config.json and model.safetensors or pytorch_model.bin by huggingface-cli download {name} \
@@ -72,7 +72,7 @@ impl ModelDir {
                 None => format!("{} does not exist: give a model directory or a run directory", path.display()),
             }))
         } else {
-            Err(Error::Missing(format!(
+            Err(Error::NotFound(format!(
                 "no config.json in {} or in its model/: give a model directory, or make one with igpt pretrain",
                 path.display()
             )))
@@ -255,7 +255,7 @@ fn replace(temp: &Path, path: &Path) -> Result<()> {
 fn read_settings(dir: &Path) -> Result<(ModelConfig, Palette, Map<String, Value>)> {
     let (config, processor) = (dir.join("config.json"), dir.join("preprocessor_config.json"));
     if !processor.exists() {
-        return Err(Error::Missing(format!(
+        return Err(Error::NotFound(format!(
             "no preprocessor_config.json in {}: it holds the palette and the image size, copy it from the model's source",
             dir.display()
         )));

@@ -54,7 +54,7 @@ impl Catalogue {
         let names =
             ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
         let Some(name) = names.iter().find(|name| dir.join(name).exists()) else {
-            return Err(Error::Missing(format!(
+            return Err(Error::NotFound(format!(
                 "no weights in {}: expected model.safetensors or pytorch_model.bin, whole or with an index of shards",
                 dir.display()
             )));

@@ -6,7 +6,7 @@ use super::features::{self, FeatureMap, LayerProbes};
 use super::pictures::{self, ModelPictures};
 use super::settings::{ReportProgress, ReportSettings};
 use super::words::grouped;
-use crate::data::{self, Dataset, Preprocess, Split, TokenSet, colors, tokenize};
+use crate::data::{self, Dataset, Fingerprint, IN_MEMORY, Preprocess, Split, TokenSet, colors, tokenize};
 use crate::device::Engine;
 use crate::evaluate::{
     Accuracy, BaselineScores, Likelihood, NgramBaselines, Reference, Surprise, Verdict, VerdictContext, accuracy,
@@ -17,7 +17,7 @@ use crate::model::{ModelConfig, ModelDir, Objective};
 use crate::palette::{Distortion, Quantizer};
 use crate::ranks::Collective;
 use crate::report::page::ImageWithMap;
-use crate::train::run::training_course;
+use crate::train::run::{fingerprint_of, training_course};
 use crate::train::{Keep, Metrics, MetricsRow, RunConfig, open_model_dir};
 use crate::{Error, Result, device, files};
 
@@ -87,7 +87,7 @@ impl Findings {
     /// # Errors
     /// When there is no model, its data can't be had, or an engine fails.
     pub fn gather(run: &Path, settings: &ReportSettings, progress: ReportProgress<'_>) -> Result<Self> {
-        let Opened { model, spec, data_dir, dataset, metrics, taken, from_scratch, trained_on } =
+        let Opened { model, spec, data_dir, dataset, own_data, metrics, taken, from_scratch, trained_on } =
             Opened::open(run, settings)?;
         let ModelDir { config, palette, .. } = &model;
         let quantizer = Quantizer::new(palette.clone());
@@ -160,7 +160,7 @@ impl Findings {
             run: run.components().collect(),
             name: run.display().to_string(),
             data_dir,
-            own_data: settings.data.is_none(),
+            own_data,
             from_scratch,
             train_images: trained_on.unwrap_or(train.len()),
             test_images: whole.len(),
@@ -256,6 +256,7 @@ struct Opened {
     spec: String,
     data_dir: Option<PathBuf>,
     dataset: Dataset,
+    own_data: bool,
     metrics: Vec<MetricsRow>,
     taken: Option<u64>,
     from_scratch: bool,
@@ -273,17 +274,31 @@ impl Opened {
             }
             false => None,
         };
-        let Some(spec) = settings.data.as_ref().or(config.as_ref().map(|config| &config.data.spec)) else {
-            return Err(Error::Missing(format!(
+        let given = settings.dataset.as_ref().map(|dataset| &dataset.name).or(settings.data.as_ref());
+        let Some(spec) = given.or(config.as_ref().map(|config| &config.data.spec)) else {
+            return Err(Error::Invalid(format!(
                 "{} is a model without a run: say with --data which images to look at it with",
                 run.display()
             )));
         };
+        if settings.dataset.is_none() && spec == IN_MEMORY {
+            return Err(Error::Invalid(format!(
+                "{} was trained on images in memory, which nobody can open again: give them, or others by --data",
+                run.display()
+            )));
+        }
         let mut open = settings.open.clone();
         open.data_dir = open.data_dir.or_else(|| config.as_ref().and_then(|config| config.data.dir.clone()));
         let metrics = run.join("metrics.jsonl");
         let metrics = if metrics.is_file() { Metrics::read(&metrics)? } else { Vec::new() };
-        let dataset = data::open(spec, &open)?;
+        let dataset = match &settings.dataset {
+            Some(dataset) => dataset.clone(),
+            None => data::open(spec, &open)?,
+        };
+        let own_data = match &settings.dataset {
+            Some(dataset) => fingerprint_of(run).is_some_and(|known| known == Fingerprint::of(dataset)),
+            None => settings.data.is_none(),
+        };
         let finetune = config.as_ref().and_then(|config| config.finetune.as_ref());
         let few = finetune.and_then(|finetune| finetune.labels_per_class);
         Ok(Self {
@@ -291,6 +306,7 @@ impl Opened {
             trained_on: few.map(|count| count * dataset.classes.len()),
             data_dir: open.data_dir,
             dataset,
+            own_data,
             spec: spec.clone(),
             taken: config.as_ref().and_then(|config| taken(config, &metrics)),
             model,

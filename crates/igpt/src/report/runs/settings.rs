@@ -1,6 +1,6 @@
 //! Settings of a report on runs.
 
-use crate::data::OpenOptions;
+use crate::data::{Dataset, OpenOptions};
 use crate::device::{EngineOptions, Precision};
 use crate::setters::setters;
 
@@ -13,6 +13,8 @@ pub type ReportProgress<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
 pub struct ReportSettings {
     /// Data set to use instead of the run's own; a model directory without a run needs one.
     pub data: Option<String>,
+    /// Opened data set to use instead, such as the images in memory that the run was trained on.
+    pub dataset: Option<Dataset>,
     /// Options for opening data sets: where they are looked for, and how downloads are reported.
     pub open: OpenOptions,
     /// Largest number of test images to score, spread evenly; 0 is all.
@@ -30,12 +32,21 @@ pub struct ReportSettings {
 impl Default for ReportSettings {
     fn default() -> Self {
         let options = EngineOptions::new(Precision::F32);
-        Self { data: None, open: OpenOptions::default(), images: 1000, probe_images: 1000, seed: 0, options }
+        Self {
+            data: None,
+            dataset: None,
+            open: OpenOptions::default(),
+            images: 1000,
+            probe_images: 1000,
+            seed: 0,
+            options,
+        }
     }
 }
 
 setters!(ReportSettings {
     data: Option<String>,
+    dataset: Option<Dataset>,
     open: OpenOptions,
     images: usize,
     probe_images: usize,

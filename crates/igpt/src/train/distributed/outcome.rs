@@ -22,6 +22,7 @@ enum Failure {
     Format { path: PathBuf, problem: String },
     Invalid(String),
     Mismatch(String),
+    NotFound(String),
     Missing(String),
 }
 
@@ -31,6 +32,7 @@ impl Failure {
             Error::Io { path, source } => Self::Io { path, text: source.to_string() },
             Error::Format { path, problem } => Self::Format { path, problem },
             Error::Mismatch(text) => Self::Mismatch(text),
+            Error::NotFound(text) => Self::NotFound(text),
             Error::Missing(text) => Self::Missing(text),
             other => Self::Invalid(other.to_string()),
         }
@@ -44,6 +46,7 @@ impl Failure {
             Self::Format { path, problem } => Error::Format { path, problem: told(problem) },
             Self::Invalid(text) => Error::Invalid(told(text)),
             Self::Mismatch(text) => Error::Mismatch(told(text)),
+            Self::NotFound(text) => Error::NotFound(told(text)),
             Self::Missing(text) => Error::Missing(told(text)),
         }
     }
@@ -69,11 +72,12 @@ mod tests {
 
     #[test]
     fn an_error_of_one_rank_is_the_same_kind_of_error_on_all_and_names_it() {
-        let errors: [fn() -> Error; 5] = [
+        let errors: [fn() -> Error; 6] = [
             || Error::io("a")(io::Error::other("full")),
             || Error::format("a", "cut off"),
             || Error::Invalid("bad".into()),
             || Error::Mismatch("!other".into()),
+            || Error::NotFound("=no file".into()),
             || Error::Missing("=none".into()),
         ];
         for error in errors {

@@ -14,7 +14,7 @@ pub(in crate::train) fn labelled(dataset: &Dataset, split: Split) -> Result<Imag
     let known = |label: Option<u32>| label.is_some_and(|label| (label as usize) < dataset.classes.len());
     let labelled = images.pick((0..images.len()).filter(|&i| known(images.label(i))));
     if labelled.is_empty() {
-        return Err(Error::Missing(format!(
+        return Err(Error::Invalid(format!(
             "the {split} images of {} have no labels ({} has none): give a data set with classes, such as a folder with a \
              folder of pictures for each class",
             dataset.name,

@@ -15,7 +15,7 @@ use crate::train::trainer::steps::TrainOutcome;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct FinetuneSummary {
-    /// Accuracy of the best weights on the test images; `None` if the run was stopped from outside.
+    /// Accuracy of the best weights on the test images; `None` without any, and if the run was stopped from outside.
     pub test_accuracy: Option<f64>,
     /// 95 % confidence interval (Wilson) of `test_accuracy`.
     pub interval: Option<[f64; 2]>,

@@ -72,7 +72,7 @@ impl RunComparison {
 fn newest(run: &Path) -> Result<PathBuf> {
     let checkpoints = Checkpoints::open_readonly(run.join("checkpoints"))?;
     let step = checkpoints.steps()?.last().copied();
-    let step = step.ok_or_else(|| Error::Missing(format!("{} has no checkpoint", run.display())))?;
+    let step = step.ok_or_else(|| Error::NotFound(format!("{} has no checkpoint", run.display())))?;
     Ok(checkpoints.path(step))
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::text::one_line;
+use crate::train::config::{Overrides, Recipe};
 use crate::train::run::lock::{self, Lock};
 use crate::{Error, Result, files};
 
@@ -81,7 +82,7 @@ impl RunDir {
                 "{root} is there already: go on with --resume, replace it with --overwrite, or choose another --out"
             ))),
             Start::Resume if !is_run => {
-                Err(Error::Missing(format!("no run to resume in {root}: start one without --resume")))
+                Err(Error::NotFound(format!("no run to resume in {root}: start one without --resume")))
             }
             Start::Overwrite if is_taken && !is_run => Err(Error::Invalid(format!(
                 "{root} holds something that is no run, so --overwrite leaves it alone: choose another --out"
@@ -138,11 +139,23 @@ impl RunDir {
             true => Ok(run),
             false => {
                 let root = run.root.display();
-                Err(Error::Missing(format!(
+                Err(Error::NotFound(format!(
                     "no run in {root}, which has no config.resolved.toml: give a run's directory"
                 )))
             }
         }
+    }
+
+    /// Settings of the run, to resume it; further settings can be put on top of them.
+    ///
+    /// # Errors
+    /// When the configuration can't be read, or has a key that no version had.
+    pub fn settings(&self) -> Result<Overrides> {
+        let mut settings = Overrides::default();
+        // Runs from before there were recipes name none; they were the paper's.
+        settings.set("train.recipe", Recipe::Paper.name());
+        settings.run_file(&self.config())?;
+        Ok(settings)
     }
 
     /// Whether the directory holds anything but a finished learning-rate search and the empty folders of a run that

@@ -12,5 +12,6 @@ pub use baselines::RunBaselines;
 pub use comparison::{FileComparison, RunComparison};
 pub use dir::{RunDir, Start};
 pub use open::open_model_dir;
+pub(crate) use trained_on::fingerprint_of;
 pub use trained_on::{SplitRecord, TrainedOn};
 pub use training_course::training_course;

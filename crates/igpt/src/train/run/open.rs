@@ -46,7 +46,7 @@ pub fn open_model_dir(path: impl AsRef<Path>) -> Result<ModelDir> {
             Ok(opened)
         }
         (_, Some(model)) => ModelDir::open(model),
-        (Ok(None), None) => Err(Error::Missing(format!(
+        (Ok(None), None) => Err(Error::NotFound(format!(
             "{} has no model and no checkpoint yet: wait for the first one, or go on with the run by --resume",
             path.display()
         ))),

@@ -8,7 +8,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::{self, Dataset, Images, OpenOptions, TokenDir, same_files::same_files, shards::Manifest};
+use crate::data::{
+    self, Dataset, Fingerprint, Images, OpenOptions, TokenDir, same_files::same_files, shards::Manifest,
+};
 use crate::train::RunConfig;
 use crate::train::checkpoint::Checkpoints;
 use crate::{Error, Result, files};
@@ -140,7 +142,7 @@ impl Set {
             return Ok(None);
         }
         if !Path::new(&spec).exists() {
-            return Err(Error::Missing(format!("there is no {spec} here")));
+            return Err(Error::NotFound(format!("there is no {spec} here")));
         }
         Self { spec, ..self.clone() }.open().map(Some)
     }
@@ -159,11 +161,19 @@ const CONFIG: &str = "config.resolved.toml";
 
 /// Number of images that a run trained on, from its newest checkpoint.
 fn images_of(run: &Path) -> Option<usize> {
+    usize::try_from(newest(run)?.get("train_images")?.as_integer()?).ok()
+}
+
+/// Fingerprint of the data set that the run trained on, from its newest checkpoint.
+pub(crate) fn fingerprint_of(run: &Path) -> Option<Fingerprint> {
+    newest(run)?.get("data")?.clone().try_into().ok()
+}
+
+/// What the newest checkpoint of a run says about itself.
+fn newest(run: &Path) -> Option<toml::Table> {
     let checkpoints = Checkpoints::open_readonly(run.join("checkpoints")).ok()?;
     let newest = checkpoints.path(*checkpoints.steps().ok()?.last()?);
-    let text = files::read_to_string(&newest.join("checkpoint.toml")).ok()?;
-    let count = text.parse::<toml::Table>().ok()?.get("train_images")?.as_integer()?;
-    usize::try_from(count).ok()
+    files::read_to_string(&newest.join("checkpoint.toml")).ok()?.parse().ok()
 }
 
 /// Origin of the tokens at `spec`, or `spec` itself.

@@ -56,7 +56,7 @@ impl QuickProbe {
         let (train, measured) = (tokens(Split::Train, images)?, tokens(Split::Validation, images.div_ceil(2))?);
         let several = train.labels.iter().any(|label| *label != train.labels[0]);
         if train.images() < 5 || measured.images() == 0 || !several {
-            return Err(Error::Missing(format!(
+            return Err(Error::Invalid(format!(
                 "{} shows no two classes in {} labelled training images and {} of validation",
                 dataset.name,
                 train.images(),

@@ -114,7 +114,7 @@ pub fn image_files(root: &Path) -> Result<(Vec<PathBuf>, String)> {
 
 fn no_images(root: &Path, passed_over: &str) -> Error {
     let but = if passed_over.is_empty() { String::new() } else { format!("; {passed_over}") };
-    Error::Missing(format!(
+    Error::NotFound(format!(
         "no images in {}: PNG, JPEG, WebP, GIF, BMP and TIFF files are looked for, in sub-folders too{but}",
         root.display()
     ))

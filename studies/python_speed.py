@@ -69,7 +69,7 @@ class Sides:
 
     def sampling_program(self):
         out = self.folder / "samples.png"
-        return milliseconds(lambda: self.program("sample", "--model", self.path, "--n", SAMPLES, "--out", out))
+        return milliseconds(lambda: self.program("sample", "--model", self.path, "--images", SAMPLES, "--out", out))
 
     def sampling_package(self):
         return milliseconds(lambda: igpt.load(self.path).sample(SAMPLES))

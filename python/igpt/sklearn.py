@@ -62,7 +62,7 @@ __all__ = ["OddImageDetector", "PixelClassifier", "PixelFeatures"]
 #: Smallest side of a model's images, in pixels.
 _SIDE = 8
 #: Steps of pretraining where no budget is given.
-_STEPS = 100
+_STEPS = 300
 
 
 class _PixelEstimator(BaseEstimator):  # type: ignore[misc]
@@ -203,7 +203,7 @@ class PixelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _PixelEst
     `fit` pretrains a model to predict each pixel from those before it. `transform` returns the outputs of one layer, averaged
     over the pixels.
 
-    By default 100 steps of about 4,096 pixels each are trained. On two cores they take about half a minute for images of 8×8
+    By default 300 steps of about 4,096 pixels each are trained. On two cores they take about half a minute for images of 8×8
     pixels and a minute for 32×32, however many images there are. Good features need more: thousands of steps, or a
     pretrained `model`.
 
@@ -216,7 +216,7 @@ class PixelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _PixelEst
     preset : {"nano", "tiny", "xs", "s", "m", "l", "xl"} or None
         Size of the network. None chooses it from `minutes`.
     steps, epochs, minutes : number, optional
-        Budget of pretraining: at most one of them. Without any it is 100 steps. With `minutes`, results differ from run to
+        Budget of pretraining: at most one of them. Without any it is 300 steps. With `minutes`, results differ from run to
         run.
     n_px : int or (height, width), optional
         Size of the model's images; by default the images' own, or 32 pixels where that is too large.
@@ -378,7 +378,7 @@ class PixelClassifier(ClassifierMixin, _PixelEstimator):  # type: ignore[misc]
     `fit` pretrains a model as :class:`PixelFeatures` does. Then it fits a linear probe to the features, or fine-tunes the
     whole network.
 
-    By default 100 steps of about 4,096 pixels each are pretrained, and a linear probe is fitted. For a few hundred small
+    By default 300 steps of about 4,096 pixels each are pretrained, and a linear probe is fitted. For a few hundred small
     images this takes about a minute on two cores. Good accuracies need more: thousands of steps, or a pretrained `model`.
 
     Parameters
@@ -390,7 +390,7 @@ class PixelClassifier(ClassifierMixin, _PixelEstimator):  # type: ignore[misc]
     preset : {"nano", "tiny", "xs", "s", "m", "l", "xl"} or None
         Size of the network. None chooses it from `minutes`.
     steps, epochs, minutes : number, optional
-        Budget of pretraining: at most one of them. Without any it is 100 steps. With `minutes`, results differ from run to
+        Budget of pretraining: at most one of them. Without any it is 300 steps. With `minutes`, results differ from run to
         run.
     n_px : int or (height, width), optional
         Size of the model's images; by default the images' own, or 32 pixels where that is too large.
@@ -576,7 +576,7 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
     :meth:`igpt.Model.fit_inspection`. About a fifth of the images is held out. Their scores give the threshold: the
     conformal quantile, beyond which a good image lies with probability `false_alarms` at most.
 
-    By default 100 steps of about 4,096 pixels each are pretrained. On two cores they take about half a minute for images of
+    By default 300 steps of about 4,096 pixels each are pretrained. On two cores they take about half a minute for images of
     8×8 pixels and a minute for 32×32. Fewer odd images are missed after more steps, or with a pretrained `model`.
 
     Parameters
@@ -589,7 +589,7 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
     preset : {"nano", "tiny", "xs", "s", "m", "l", "xl"} or None
         Size of the network. None chooses it from `minutes`.
     steps, epochs, minutes : number, optional
-        Budget of pretraining: at most one of them. Without any it is 100 steps. With `minutes`, results differ from run to
+        Budget of pretraining: at most one of them. Without any it is 300 steps. With `minutes`, results differ from run to
         run.
     n_px : int or (height, width), optional
         Size of the model's images; by default the images' own, or 32 pixels where that is too large.

@@ -203,8 +203,8 @@ class PixelFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _PixelEst
     `fit` pretrains a model to predict each pixel from those before it. `transform` returns the outputs of one layer, averaged
     over the pixels.
 
-    By default 300 steps of about 4,096 pixels each are trained. On two cores they take about half a minute for images of 8×8
-    pixels and a minute for 32×32, however many images there are. Good features need more: thousands of steps, or a
+    By default 300 steps of about 4,096 pixels each are trained. On two cores they take about a minute for images of 8×8
+    pixels and three for 32×32, however many images there are. Good features need more: thousands of steps, or a
     pretrained `model`.
 
     Parameters
@@ -378,7 +378,7 @@ class PixelClassifier(ClassifierMixin, _PixelEstimator):  # type: ignore[misc]
     `fit` pretrains a model as :class:`PixelFeatures` does. Then it fits a linear probe to the features, or fine-tunes the
     whole network.
 
-    By default 300 steps of about 4,096 pixels each are pretrained, and a linear probe is fitted. For a few hundred small
+    By default 300 steps of about 4,096 pixels each are pretrained, and a linear probe is fitted. For small
     images this takes about a minute on two cores. Good accuracies need more: thousands of steps, or a pretrained `model`.
 
     Parameters
@@ -576,8 +576,8 @@ class OddImageDetector(OutlierMixin, _PixelEstimator):  # type: ignore[misc]
     :meth:`igpt.Model.fit_inspection`. About a fifth of the images is held out. Their scores give the threshold: the
     conformal quantile, beyond which a good image lies with probability `false_alarms` at most.
 
-    By default 300 steps of about 4,096 pixels each are pretrained. On two cores they take about half a minute for images of
-    8×8 pixels and a minute for 32×32. Fewer odd images are missed after more steps, or with a pretrained `model`.
+    By default 300 steps of about 4,096 pixels each are pretrained. On two cores they take about a minute for images of
+    8×8 pixels and three for 32×32. Fewer odd images are missed after more steps, or with a pretrained `model`.
 
     Parameters
     ----------

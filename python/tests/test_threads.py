@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -110,3 +113,42 @@ def test_memory_stays_flat_over_many_calls(small: igpt.Model, emoji: np.ndarray,
     for _ in range(count):
         call()
     assert resident() - before < mebibytes << 20
+
+
+#: Computes for longer than any test may wait; the first line comes when nothing of Python is left to do.
+INTERRUPTED = """
+import sys
+import igpt
+from igpt import _model
+
+def arrays(images, taken=_model.arrays):
+    found = taken(images) * 300
+    print("computing", flush=True)
+    return found
+
+_model.arrays = arrays
+model = igpt.load()
+images = igpt.data.load("emoji", "test").images[:, :8, :8]
+if sys.argv[1] == "sample":
+    print("computing", flush=True)
+try:
+    if sys.argv[1] == "sample":
+        model.sample(20_000)
+    elif sys.argv[1] == "complete":
+        model.complete(images[:1], rows=8, n=100)
+    else:
+        getattr(model, sys.argv[1])(images)
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("what", ["sample", "complete", "log_likelihood", "features"])
+def test_ctrl_c_ends_what_a_model_computes(what: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, what]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "computing\n"
+        child.send_signal(signal.SIGINT)
+        assert child.communicate(timeout=60)[0] == "KeyboardInterrupt\n"

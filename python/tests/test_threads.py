@@ -117,9 +117,13 @@ def test_memory_stays_flat_over_many_calls(small: igpt.Model, emoji: np.ndarray,
 
 #: Computes for longer than any test may wait; the first line comes when nothing of Python is left to do.
 INTERRUPTED = """
+import signal
 import sys
 import igpt
 from igpt import _model
+
+# A shell leaves the signal ignored in what it starts in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def arrays(images, taken=_model.arrays):
     found = taken(images) * 300

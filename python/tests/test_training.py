@@ -336,9 +336,13 @@ def test_progress_is_a_bar_of_tqdm_where_it_is_installed(
 
 
 INTERRUPTED = """
+import signal
 import sys
 import igpt
 from shared import QUICK
+
+# A shell leaves the signal ignored in what it starts in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 images = igpt.data.load("emoji", "train").images[::30][:80]
 

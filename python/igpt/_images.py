@@ -95,7 +95,7 @@ def _to_numpy(given: Any) -> NDArray[Any]:
 
 def _of_path(path: str | os.PathLike[str]) -> list[NDArray[np.uint8]]:
     if not Path(path).exists():
-        raise FileNotFoundError(f"{os.fspath(path)} does not exist: {_TAKEN}")
+        raise FileNotFoundError(f"{os.fspath(path)} does not exist: {_TAKEN}; igpt.data.load has the images of data sets by name")
     return _igpt.Dataset.open(spec_of(Path(path))).arrays("all")
 
 
@@ -117,8 +117,11 @@ def _of_batch(batch: NDArray[Any], channels_first: bool) -> list[NDArray[np.uint
     elif batch.ndim == 3:
         batch = batch[..., None]
     elif batch.ndim != 4 or batch.shape[3] not in (1, 3):
-        first = batch.ndim == 4 and batch.shape[1] in (1, 3)
-        hint = " (of channels first? Then give igpt.images(array, channels_first=True))" if first else ""
+        hint = ""
+        if batch.ndim == 4 and batch.shape[1] in (1, 3):
+            hint = " (of channels first? Then give igpt.images(array, channels_first=True))"
+        elif batch.ndim == 4 and batch.shape[3] == 4:
+            hint = " (with transparency? Then give PIL images, which are laid on white)"
         raise ValueError(f"{what} is no set of images{hint}: {_TAKEN}")
     if len(batch) and not batch.size:
         raise ValueError(f"{what} has images without pixels")

@@ -41,6 +41,9 @@ class Inspection(NamedTuple):
     threshold: float
     maps: list[NDArray[np.float32]]
 
+    def __repr__(self) -> str:
+        return f"Inspection({int(self.odd.sum())} of {len(self.odd)} images are odd, threshold {self.threshold:.4g})"
+
 
 def load(
     path: str | os.PathLike[str] | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -33,7 +34,10 @@ class _Bar:
         self._bar: Any = None
         self._last = 0.0
         try:
-            self._tqdm: Any = import_module("tqdm.auto").tqdm
+            with warnings.catch_warnings():
+                # In a notebook without ipywidgets the bar is one of text.
+                warnings.simplefilter("ignore")
+                self._tqdm: Any = import_module("tqdm.auto").tqdm
         except ImportError:
             self._tqdm = None
 

@@ -77,7 +77,7 @@ def pretrain(
     augment : str, optional
         ``"none"``, ``"shift"``, ``"crop"``, ``"imagenet"``, ``"cifar"`` or ``"tiles"``; chosen from the images by default.
     start : path, optional
-        Model or run whose weights training starts from.
+        Directory of a model or a run whose weights training starts from.
     resume : bool
         Go on with the stopped run in `out`, to the same weights as if it had not been stopped. The run keeps its own
         settings and budget: of the other arguments only `images`, `validation`, `device`, `threads`, `callback`,
@@ -126,6 +126,8 @@ def pretrain(
     >>> model.sample(4).shape
     (4, 8, 8, 3)
     """
+    if isinstance(start, Model):
+        raise TypeError("start is a Model: wanted its directory, which a run reads again when it is resumed; save the model first")
     keys: dict[str, Any] = {
         "model.preset": preset,
         "model.n_px": list(n_px) if isinstance(n_px, tuple) else n_px,

@@ -189,7 +189,7 @@ def finetune(
         Run directory for checkpoints, metrics and the model; without it only the model is returned.
     validation : (images, labels), optional
         Other images with their labels, which choose the weights; then all of `images` are trained on. By default a tenth
-        of `images` is held out for that, and another tenth for tests.
+        of `images` is held out for that, and another tenth for tests; a data set by its name has parts of its own.
     head : {"fine-tuned", "linear", "auto"}
         The whole network, a linear probe on frozen features, or the better of both on validation.
     classes : list of str, optional
@@ -249,6 +249,8 @@ def finetune(
     count = whole("threads", threads)
     if labels is None and not isinstance(images, (str, os.PathLike)):
         raise ValueError("no labels are given: wanted one for each image, or a data set with labels by its name")
+    if labels is None and validation is not None:
+        raise ValueError(f"validation is given, but {os.fspath(images)} has a part for it: give images and labels, or leave it out")
     dataset = _dataset(images, labels, classes, validation)
     chosen = _settings(keys, settings, device, count)
     with progress_bar(progress, callback) as listener:

@@ -245,6 +245,11 @@ def test_validation_images_that_are_given_leave_all_others_to_training(many: np.
     assert f"train_images = {len(many)}\n" in checkpoint
 
 
+def test_validation_images_of_a_data_set_with_parts_of_its_own_are_refused(small: igpt.Model, many: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="emoji has a part for it"):
+        igpt.finetune(small, "emoji", validation=(many, np.arange(len(many)) % 2), steps=1, progress=False)
+
+
 def test_fine_tuning_goes_on_from_a_model_in_memory(small: igpt.Model, many: np.ndarray, tmp_path: Path) -> None:
     labels = np.arange(len(many)) % 2
     arguments: dict[str, Any] = {"steps": 6, "progress": False, "settings": {"train.eval_images": 8}}

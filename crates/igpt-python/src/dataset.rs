@@ -56,11 +56,6 @@ impl Dataset {
         self.0.classes.clone()
     }
 
-    /// Number of images of a split.
-    fn count(&self, split: &str) -> PyResult<usize> {
-        self.images(split).map(|images| images.len())
-    }
-
     /// The images of a split, uint8 (height, width, channels) each.
     fn arrays<'py>(&self, py: Python<'py>, split: &str) -> PyResult<Vec<Bound<'py, PyArrayDyn<u8>>>> {
         let images = self.images(split)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use igpt::train::{Event, Observer, Overrides, RunConfig, RunDir};
+use igpt::train::{Event, Observer, Overrides, RunConfig, RunDir, Start};
 use igpt::{Finetune, Pretrain};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -81,7 +81,7 @@ fn told<'py>(py: Python<'py>, event: &Event<'_>) -> PyResult<Option<Bound<'py, P
     Ok(Some(dict))
 }
 
-/// Where a run is kept, and how it starts.
+/// Where a run is kept, and whether there is one to go on with.
 type Place = Option<(PathBuf, bool)>;
 
 /// Trains by `train`, with a listener, and opens the model.
@@ -104,6 +104,10 @@ fn trained(
         (None, Some(path)) => detached(py, || igpt::Model::open_with(path, &options).map(Model::new)),
         (None, None) => unreachable!("a run without a place returns its model"),
     }
+}
+
+fn start(goes_on: bool) -> Start {
+    if goes_on { Start::Resume } else { Start::New }
 }
 
 /// The configuration of the run in `out` with these settings on top, as `igpt pretrain --resume` has it: a budget extends
@@ -136,8 +140,7 @@ pub(crate) fn pretrain(
         let builder = builder.dataset(dataset.0.clone()).observer(listener).stop(stop);
         match place {
             None => builder.run().map(Some),
-            Some((out, true)) => builder.resume_in(out).map(|_| None),
-            Some((out, false)) => builder.run_in(out).map(|_| None),
+            Some((out, goes_on)) => builder.run_as(start(goes_on), out).map(|_| None),
         }
     };
     trained(py, callback, (&engine.0, engine.1.as_deref(), engine.2), train, out)
@@ -167,8 +170,7 @@ pub(crate) fn finetune(
         let builder = builder.dataset(dataset.0.clone()).observer(listener).stop(stop);
         match place {
             None => builder.run().map(Some),
-            Some((out, true)) => builder.resume_in(out).map(|_| None),
-            Some((out, false)) => builder.run_in(out).map(|_| None),
+            Some((out, goes_on)) => builder.run_as(start(goes_on), out).map(|_| None),
         }
     };
     trained(py, callback, (&engine.0, engine.1.as_deref(), engine.2), train, out)
